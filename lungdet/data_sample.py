@@ -1,0 +1,54 @@
+"""Targets and predictions of one crop or case, in voxels."""
+
+from __future__ import annotations
+
+from mmengine.structures import BaseDataElement, InstanceData
+
+__all__ = ['DetDataSample', 'InstanceData']
+
+
+class DetDataSample(BaseDataElement):
+    """Targets and predictions of one crop or one whole case.
+
+    Boxes are (N, 6) edge boxes (z1, y1, x1, z2, y2, x2) in the voxels of the
+    sample's own array; N may be 0 and every field then has length 0.
+
+    Data fields:
+        gt_instances: InstanceData with ``bboxes`` (N, 6) float32, ``labels``
+            (N,) int64 (1 = nodule), ``ids`` (N,) int64 (value of the nodule
+            in ``gt_masks``), ``has_mask`` (N,) bool.
+        ignored_instances: InstanceData with ``bboxes`` (M, 6): excluded
+            findings and nodules cut by the crop.
+        gt_masks: (D, H, W) uint8 instance ids, 0 background.
+        pred_instances: InstanceData with ``bboxes`` (K, 6), ``scores``,
+            ``rpn_scores``, ``rcnn_scores`` (K,), and where segmented
+            ``mask_boxes`` (K, 6) int64 and ``masks`` (list of bool arrays
+            of those boxes, or None).
+
+    Metainfo: ``series_uid``, ``affine`` (4 x 4, of this sample's array),
+        ``img_shape`` (D, H, W), ``case_shape``, ``sample_key`` for errors.
+    """
+
+    @property
+    def gt_instances(self) -> InstanceData:
+        return self._gt_instances
+
+    @gt_instances.setter
+    def gt_instances(self, value: InstanceData) -> None:
+        self.set_field(value, '_gt_instances', dtype=InstanceData)
+
+    @property
+    def ignored_instances(self) -> InstanceData:
+        return self._ignored_instances
+
+    @ignored_instances.setter
+    def ignored_instances(self, value: InstanceData) -> None:
+        self.set_field(value, '_ignored_instances', dtype=InstanceData)
+
+    @property
+    def pred_instances(self) -> InstanceData:
+        return self._pred_instances
+
+    @pred_instances.setter
+    def pred_instances(self, value: InstanceData) -> None:
+        self.set_field(value, '_pred_instances', dtype=InstanceData)

@@ -1,0 +1,36 @@
+"""Errors that lungdet raises on purpose.
+
+Every message says where (file, key or argument), what was found, why it
+cannot be used, and what to do.
+
+LungdetError
+├── SeriesError       a scan that cannot be read or is not a chest CT
+├── GeometryError     an affine, spacing or grid that cannot be used
+├── AnnotationError   a table, outline or mask that contradicts itself
+├── CheckpointError   weights that do not fit the model or the data
+└── ConfigError       a config key, type or value that is wrong
+"""
+
+
+class LungdetError(Exception):
+    """Base of every error that lungdet raises on purpose."""
+
+
+class SeriesError(LungdetError, ValueError):
+    """A scan that cannot be read as a CT volume."""
+
+
+class GeometryError(LungdetError, ValueError):
+    """An affine, spacing, direction or grid that cannot be used."""
+
+
+class AnnotationError(LungdetError, ValueError):
+    """A table, outline or mask that cannot be used."""
+
+
+class CheckpointError(LungdetError, ValueError):
+    """Weights that do not fit the model or the data."""
+
+
+class ConfigError(LungdetError, ValueError):
+    """A config key, type or value that is wrong."""

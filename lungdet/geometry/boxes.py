@@ -1,0 +1,63 @@
+"""Boxes (z1, y1, x1, z2, y2, x2) in edge coordinates, as numpy arrays.
+
+Voxel i covers [i, i + 1): edge = index + 0.5, size = z2 - z1 with no "+ 1",
+the box of a mask is (min, max + 1), and an integer box crops as
+``array[z1:z2, y1:y2, x1:x2]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def corners_to_zyxdhw(boxes: np.ndarray) -> np.ndarray:
+    """(N, 6) edge boxes to centres and sizes (z, y, x, d, h, w)."""
+    low, high = boxes[..., :3], boxes[..., 3:]
+    return np.concatenate([(low + high) / 2, high - low], axis=-1)
+
+
+def zyxdhw_to_corners(boxes: np.ndarray) -> np.ndarray:
+    """The inverse of ``corners_to_zyxdhw``."""
+    center, half = boxes[..., :3], boxes[..., 3:] / 2
+    return np.concatenate([center - half, center + half], axis=-1)
+
+
+def box_volume(boxes: np.ndarray) -> np.ndarray:
+    """Volumes (N,) of (N, 6) boxes; negative sides count as 0."""
+    return np.clip(boxes[..., 3:] - boxes[..., :3], 0, None).prod(-1)
+
+
+def box_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
+    """IoU matrix (N, M) of edge boxes; 0 where both are empty."""
+    low = np.maximum(boxes_a[:, None, :3], boxes_b[None, :, :3])
+    high = np.minimum(boxes_a[:, None, 3:], boxes_b[None, :, 3:])
+    inter = np.clip(high - low, 0, None).prod(-1)
+    union = box_volume(boxes_a)[:, None] + box_volume(boxes_b) - inter
+    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+
+
+def clip_boxes(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Boxes cut at the faces of a volume of ``shape`` (z, y, x)."""
+    high = np.tile(np.asarray(shape, dtype=boxes.dtype), 2)
+    return np.clip(boxes, 0, high)
+
+
+def box_of_mask(mask: np.ndarray) -> np.ndarray | None:
+    """Box (6,) of the true voxels, (min, max + 1); None if there is none."""
+    sides = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        hit = np.flatnonzero(mask.any(axis=others))
+        if hit.size == 0:
+            return None
+        sides.append((hit[0], hit[-1] + 1))
+    low, high = zip(*sides)
+    return np.array([*low, *high], dtype=np.float64)
+
+
+def box_slices(box: np.ndarray) -> tuple[slice, slice, slice]:
+    """Slices of an integer box, so that ``array[box_slices(box)]`` crops."""
+    z1, y1, x1, z2, y2, x2 = (int(v) for v in box)
+    return slice(z1, z2), slice(y1, y2), slice(x1, x2)

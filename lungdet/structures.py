@@ -1,0 +1,93 @@
+"""What crosses the borders between packages. No torch, no files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lungdet.geometry import Geometry
+
+HU_MIN, HU_MAX = -1024, 3071  # range of a 12-bit CT; below it is padding
+
+
+@dataclass
+class Volume:
+    """One CT series on its voxel grid.
+
+    Attributes:
+        array: HU, int16, shape (z, y, x).
+        geometry: Grid of ``array`` in world space.
+        series_uid: Identifier, always text.
+        warnings: What the loader repaired or doubts, in words.
+        source_geometry: Grid as the file states it, where the loader turned
+            the array to identity direction; None if it did not.
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+    series_uid: str = ''
+    warnings: list[str] = field(default_factory=list)
+    source_geometry: Geometry | None = None
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A reference nodule or an excluded finding.
+
+    Attributes:
+        center_mm: World centre (x, y, z), LPS.
+        diameter_mm: None where the table does not know it.
+        num_readers: How many readers marked it, None if unknown.
+    """
+
+    center_mm: tuple[float, float, float]
+    diameter_mm: float | None
+    num_readers: int | None = None
+
+
+@dataclass
+class Finding:
+    """One detected nodule.
+
+    Attributes:
+        center_mm: World centre (x, y, z), LPS.
+        score: The final score, a probability.
+        rpn_score: Probability of the region proposal network.
+        rcnn_score: Probability of the false-positive reduction, None if off.
+        size_mm: Box sides along the grid's (z, y, x) axes.
+        mask_box: Integer edge box (6,) of ``mask`` in the case's voxels.
+        mask: Boolean crop of shape ``mask_box``; None if not segmented.
+    """
+
+    center_mm: tuple[float, float, float]
+    score: float
+    rpn_score: float | None = None
+    rcnn_score: float | None = None
+    size_mm: tuple[float, float, float] | None = None
+    mask_box: tuple[int, int, int, int, int, int] | None = None
+    mask: np.ndarray | None = None
+
+    @property
+    def diameter_mm(self) -> float | None:
+        """Geometric mean of the box sides, None if there is no box."""
+        if self.size_mm is None:
+            return None
+        return float(np.prod(self.size_mm)) ** (1 / 3)
+
+
+@dataclass
+class SeriesResult:
+    """All findings of one series, sorted by falling score.
+
+    Attributes:
+        series_uid: Identifier, always text.
+        findings: Best first.
+        geometry: Grid that ``mask_box`` and ``mask`` refer to.
+        warnings: What a reader of the result must know.
+    """
+
+    series_uid: str
+    findings: list[Finding]
+    geometry: Geometry
+    warnings: list[str] = field(default_factory=list)
