@@ -1,0 +1,1 @@
+"""Figures; import the modules by name."""

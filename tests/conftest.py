@@ -1,0 +1,38 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    'default',
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile('default')
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20260701)
+
+
+@pytest.fixture(scope='session')
+def test_data() -> Path:
+    """Folder with real scans, crops and submissions."""
+    default = ROOT.parent / 'shared' / 'data'
+    folder = Path(os.environ.get('LUNGDET_TEST_DATA', default))
+    if not (folder / 'luna16-mini').is_dir():
+        pytest.skip(
+            f'no real data at {folder}; set LUNGDET_TEST_DATA to run this'
+        )
+    return folder
