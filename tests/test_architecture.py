@@ -1,0 +1,113 @@
+"""Imports run one way; docs/architecture.md explains the table."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent / 'lungdet'
+BASE = {'errors', 'geometry', 'structures'}
+ALLOWED = {
+    'errors': set(),
+    'geometry': {'errors'},
+    'structures': {'errors', 'geometry'},
+    'registry': set(),
+    'data_sample': set(),
+    'io': BASE,
+    'phantom': BASE | {'io'},
+    'prepare': BASE | {'io'},
+    'evaluation': BASE,
+    'report': BASE | {'evaluation'},
+    'ops': {'errors'},
+    'models': {'errors', 'registry', 'data_sample', 'ops'},
+    'datasets': BASE | {'registry', 'data_sample', 'io'},
+    'engine': BASE
+    | {'registry', 'data_sample', 'io', 'evaluation', 'report', 'ops'},
+    'apis': None,
+    'cli': None,
+}
+TORCH = {'torch', 'mmengine', 'mmcv'}
+FORBIDDEN = {
+    'errors': TORCH | {'numpy', 'SimpleITK', 'scipy'},
+    'geometry': TORCH | {'SimpleITK', 'blosc2', 'pydicom'},
+    'structures': TORCH | {'SimpleITK'},
+    'io': TORCH | {'matplotlib'},
+    'prepare': TORCH | {'matplotlib'},
+    'phantom': TORCH | {'matplotlib'},
+    'evaluation': TORCH | {'SimpleITK', 'blosc2', 'pydicom', 'matplotlib'},
+    'report': TORCH | {'SimpleITK', 'blosc2', 'pydicom'},
+    'ops': {'mmengine', 'mmcv', 'SimpleITK'},
+    'models': {'SimpleITK', 'blosc2', 'pydicom', 'scipy', 'matplotlib'},
+    'apis': {'argparse'},
+}
+
+
+def imported_names(path: Path) -> list[str]:
+    """Absolute module names a file imports, function bodies too."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{path}: relative import'
+            names.append(node.module or '')
+            if node.module == 'lungdet':
+                names += [f'lungdet.{alias.name}' for alias in node.names]
+    return names
+
+
+def package_files() -> list[tuple[str, Path]]:
+    files = []
+    for path in sorted(ROOT.rglob('*.py')):
+        parts = path.relative_to(ROOT).with_suffix('').parts
+        if parts != ('__init__',):
+            files.append((parts[0], path))
+    return files
+
+
+@pytest.mark.parametrize(
+    ('package', 'path'),
+    package_files(),
+    ids=[str(path.relative_to(ROOT)) for _, path in package_files()],
+)
+def test_imports_run_downwards(package: str, path: Path) -> None:
+    assert package in ALLOWED, f'{path}: a new package needs a row'
+    allowed = ALLOWED[package]
+
+    for name in imported_names(path):
+        head, _, rest = name.partition('.')
+        if head == 'lungdet' and rest and allowed is not None:
+            target = rest.split('.')[0]
+            assert target == package or target in allowed, (
+                f'{path}: imports {name}; {package} may import '
+                f'{sorted(allowed)}'
+            )
+        assert head not in FORBIDDEN.get(package, set()), (
+            f'{path}: imports {name}, which {package} must not know'
+        )
+
+
+@pytest.mark.parametrize(
+    'module',
+    [
+        'lungdet',
+        'lungdet.evaluation',
+        'lungdet.io.image',
+        'lungdet.io.dicom',
+        'lungdet.io.case_store',
+        'lungdet.prepare',
+        'lungdet.phantom',
+        'lungdet.cli',
+    ],
+)
+def test_light_modules_leave_torch_unloaded(module: str) -> None:
+    code = (
+        f'import sys, {module}; '
+        "heavy = {'torch', 'mmengine', 'mmcv', 'cv2'} & set(sys.modules); "
+        'assert not heavy, heavy'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
