@@ -1,0 +1,166 @@
+"""The ``lungdet`` command: parses, calls, prints. Nothing is computed here.
+
+Exit codes: 0 done, 1 internal error, 2 bad usage or input, 3 some scans
+failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import lungdet
+from lungdet.errors import LungdetError
+
+
+def prepare_luna16(args: argparse.Namespace) -> int:
+    """Prepare a LUNA16 download, or any part of one."""
+    from lungdet.prepare import prepare_luna16
+
+    summary = prepare_luna16(
+        args.root,
+        args.out,
+        lidc_xml=args.lidc_xml,
+        jobs=args.jobs,
+        spacing_mm=args.spacing,
+    )
+    print(summary.table())
+    return 3 if summary.failed else 0
+
+
+def prepare_folder(args: argparse.Namespace) -> int:
+    """Prepare a folder of a user's own scans."""
+    from lungdet.prepare import prepare_folder
+
+    summary = prepare_folder(
+        args.root,
+        args.out,
+        annotations=args.annotations,
+        jobs=args.jobs,
+        spacing_mm=args.spacing,
+    )
+    print(summary.table())
+    return 3 if summary.failed else 0
+
+
+def phantom(args: argparse.Namespace) -> int:
+    """Write synthetic chest scans in LUNA16's download format."""
+    from lungdet.phantom import write_luna16_phantoms
+
+    write_luna16_phantoms(
+        args.out,
+        scans=args.scans,
+        seed=args.seed,
+        size=args.size,
+        jobs=args.jobs,
+    )
+    print(f'{args.scans} phantoms in {args.out}')
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Compare every stored array with its checksum."""
+    from lungdet.io.case_store import CaseStore
+
+    store = CaseStore(args.store)
+    for uid in store.records:
+        store.verify(uid)
+    print(f'{len(store.records)} cases verified in {args.store}')
+    return 0
+
+
+def infer(args: argparse.Namespace) -> int:
+    """Find nodules in one scan."""
+    from lungdet.apis import NoduleInferencer
+
+    inferencer = NoduleInferencer(args.weights, device=args.device)
+    result = inferencer(
+        args.scan, out_dir=args.out, series_uid=args.series,
+        hu_offset=args.hu_offset,
+    )
+    for warning in result.warnings:
+        print(f'warning: {warning}', file=sys.stderr)
+    print(
+        f'{len(result.findings)} marks for series {result.series_uid} in '
+        f'{args.out} (research use only)'
+    )
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All sub-commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog='lungdet',
+        description='Lung nodule detection in chest CT. Research use only.',
+    )
+    parser.add_argument(
+        '--version', action='version', version=lungdet.__version__
+    )
+    parser.add_argument(
+        '--debug', action='store_true', help='show the traceback of an error'
+    )
+    commands = parser.add_subparsers(dest='command', required=True)
+
+    prepare = commands.add_parser('prepare', help='scans to training cases')
+    kinds = prepare.add_subparsers(dest='kind', required=True)
+    for name, function in (
+        ('luna16', prepare_luna16),
+        ('folder', prepare_folder),
+    ):
+        sub = kinds.add_parser(name, help=function.__doc__)
+        sub.add_argument('root', type=Path, help='folder with the scans')
+        sub.add_argument('out', type=Path, help='folder for the cases')
+        sub.add_argument('--jobs', type=int, default=1)
+        sub.add_argument(
+            '--spacing', type=float, default=1.0, help='mm, isotropic'
+        )
+        sub.set_defaults(run=function)
+    kinds.choices['luna16'].add_argument(
+        '--lidc-xml', type=Path, help='folder with the LIDC reader XML'
+    )
+    kinds.choices['folder'].add_argument(
+        '--annotations', type=Path, help='a csv of boxes, or a mask folder'
+    )
+
+    sub = commands.add_parser('phantom', help=phantom.__doc__)
+    sub.add_argument('out', type=Path)
+    sub.add_argument('--scans', type=int, default=10)
+    sub.add_argument('--seed', type=int, default=0)
+    sub.add_argument('--size', choices=('small', 'full'), default='full')
+    sub.add_argument('--jobs', type=int, default=1)
+    sub.set_defaults(run=phantom)
+
+    sub = commands.add_parser('verify', help=verify.__doc__)
+    sub.add_argument('store', type=Path, help='folder with prepared cases')
+    sub.set_defaults(run=verify)
+
+    sub = commands.add_parser('infer', help=infer.__doc__)
+    sub.add_argument('scan', type=Path, help='image file or DICOM folder')
+    sub.add_argument('--weights', type=Path, required=True)
+    sub.add_argument('--out', type=Path, required=True)
+    sub.add_argument('--device', default='auto', help='auto, cpu or cuda[:N]')
+    sub.add_argument('--series', help='SeriesInstanceUID, if there are several')
+    sub.add_argument(
+        '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
+    )
+    sub.set_defaults(run=infer)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one sub-command; errors on purpose become one line."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except (LungdetError, FileNotFoundError) as error:
+        if args.debug:
+            raise
+        print(f'lungdet: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())
