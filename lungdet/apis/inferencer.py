@@ -1,0 +1,169 @@
+"""One scan in, its nodules out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lungdet.data_sample import DetDataSample
+from lungdet.engine.weights import load_detector
+from lungdet.geometry import Geometry
+from lungdet.io.atomic import write_text
+from lungdet.io.image import load_volume, write_image
+from lungdet.io.luna16 import write_submission
+from lungdet.io.results import result_from_instances, result_to_dict
+from lungdet.prepare import prepare_case
+from lungdet.report.figures import nodule_sheet
+from lungdet.structures import SeriesResult, Volume
+
+NUM_PICTURES = 8  # marks on the picture sheet
+
+
+class NoduleInferencer:
+    """Find nodules in a scan, called like mmengine's inferencers.
+
+    Window, spacing, crop size and thresholds come from the checkpoint.
+
+    Args:
+        weights: A checkpoint of ``tools/train.py``.
+        device: ``'auto'``, ``'cpu'`` or ``'cuda[:N]'``.
+
+    Raises:
+        CheckpointError: The file holds no lungdet detector.
+    """
+
+    def __init__(self, weights: str | Path, *, device: str = 'auto') -> None:
+        if device == 'auto':
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.model, self.meta = load_detector(weights, device=device)
+        self.weights_name = Path(weights).name
+
+    def __call__(
+        self,
+        scan: str | Path | Volume,
+        *,
+        out_dir: str | Path | None = None,
+        series_uid: str | None = None,
+        hu_offset: int | None = None,
+    ) -> SeriesResult:
+        """Detect, and write the results if ``out_dir`` is given.
+
+        Args:
+            scan: Image file, DICOM folder, or a loaded volume.
+            out_dir: Folder for result.json, marks.csv, masks and pictures.
+            series_uid: Which series of a folder that holds several.
+            hu_offset: HU of a stored 0, for files that lack it.
+
+        Raises:
+            SeriesError: The scan cannot be read as a CT volume.
+        """
+        volume = scan if isinstance(scan, Volume) else load_volume(
+            scan, series_uid=series_uid, hu_offset=hu_offset
+        )
+        record, arrays = prepare_case(
+            volume, annotations=[], excluded=[],
+            spacing_mm=self.meta['spacing_mm'],
+        )
+        image = torch.from_numpy(arrays['image'])[None]
+        sample = DetDataSample(
+            metainfo={
+                'series_uid': volume.series_uid,
+                'affine': record.geometry.affine,
+                'img_shape': record.geometry.shape,
+            }
+        )
+        with torch.inference_mode():
+            (sample,) = self.model.test_step(
+                {'inputs': [image], 'data_samples': [sample]}
+            )
+        result = result_from_instances(
+            sample.pred_instances, volume.series_uid, record.geometry
+        )
+        result.warnings = [*volume.warnings, *record.warnings]
+        if out_dir is not None:
+            self._write(Path(out_dir), volume, result, arrays['image'])
+        return result
+
+    def _write(
+        self,
+        out: Path,
+        volume: Volume,
+        result: SeriesResult,
+        case_image: np.ndarray,
+    ) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        masks = paint_masks(result, volume.geometry)
+        mask_file = None
+        if masks.any():
+            mask_file = 'masks.nii.gz'
+            write_image(out / mask_file, masks, volume.geometry)
+        content = result_to_dict(result, mask_file=mask_file)
+        content['model'] = {
+            'weights': self.weights_name,
+            'window': list(self.meta['window']),
+            'spacing_mm': self.meta['spacing_mm'],
+        }
+        content['notice'] = 'Research use only.'
+        write_text(out / 'result.json', json.dumps(content, indent=1))
+        write_submission(
+            out / 'marks.csv',
+            [
+                (result.series_uid, *finding.center_mm, finding.score)
+                for finding in result.findings
+            ],
+        )
+        top = result.findings[:NUM_PICTURES]
+        if top:
+            nodule_sheet(case_image, result.geometry, top).savefig(
+                out / 'marks.png', dpi=110
+            )
+
+
+def paint_masks(result: SeriesResult, grid: Geometry) -> np.ndarray:
+    """Number the findings' masks on another grid, nearest voxel.
+
+    Args:
+        result: Findings with masks on ``result.geometry``.
+        grid: Where to paint, such as the scan's own grid.
+
+    Returns:
+        uint8 (z, y, x); k where finding k (from 1, best first) is; where two
+        overlap the better one stays. Findings beyond 255 are not painted.
+    """
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    for number, finding in reversed(
+        list(enumerate(result.findings[:255], start=1))
+    ):
+        if finding.mask is None or finding.mask_box is None:
+            continue
+        low = np.array(finding.mask_box[:3])
+        high = np.array(finding.mask_box[3:])
+        corners = np.array(
+            np.meshgrid(*np.stack([low - 0.5, high - 0.5], axis=1))
+        )
+        corners = grid.to_index(
+            result.geometry.to_world(corners.reshape(3, -1).T)
+        )
+        start = np.clip(np.floor(corners.min(0)), 0, None).astype(int)
+        stop = np.ceil(corners.max(0)).astype(int) + 1
+        stop = np.minimum(stop, grid.shape)
+        if (stop <= start).any():
+            continue
+        index = np.stack(
+            np.meshgrid(
+                *(np.arange(a, b) for a, b in zip(start, stop)),
+                indexing='ij',
+            ),
+            axis=-1,
+        )
+        source = result.geometry.to_index(grid.to_world(index.reshape(-1, 3)))
+        source = np.rint(source).astype(int) - low
+        inside = ((source >= 0) & (source < finding.mask.shape)).all(1)
+        hit = np.zeros(len(source), dtype=bool)
+        hit[inside] = finding.mask[tuple(source[inside].T)]
+        region = tuple(slice(a, b) for a, b in zip(start, stop))
+        labels[region][hit.reshape(stop - start)] = number
+    return labels
