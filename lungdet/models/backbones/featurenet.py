@@ -1,0 +1,114 @@
+"""FeatureNet: a residual encoder-decoder from stride 2 to 16 and back to 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from lungdet.models.backbones.res_block import ResBlock3D, stage_plugins
+from lungdet.registry import MODELS
+
+MAX_STRIDE = 16
+STAGES = ('forw1', 'forw2', 'forw3', 'forw4', 'back3', 'back2')
+
+
+@MODELS.register_module()
+class FeatureNet(BaseModule):
+    """Backbone of NoduleNet. Without arguments: the published one.
+
+    Args:
+        in_channels: Channels of the image.
+        stem_channels: Channels of the stem (stride 2).
+        channels: Channels of the six stages forw1, forw2, forw3, forw4 (the
+            encoder, strides 2, 4, 8, 16), back3, back2 (the decoder, 8, 4).
+        blocks: Residual blocks of the six stages.
+        plugins: Plugin dicts, see ``res_block``; ``stages`` has six booleans
+            in the order above.
+        init_cfg: mmengine's, such as pre-trained weights.
+
+    Shape:
+        (N, in_channels, D, H, W), sides multiples of 16 ->
+        out1 (N, channels[0], D/2, ...), out2 (N, channels[1], D/4, ...),
+        comb2 (N, channels[5], D/4, ...).
+
+    Raises:
+        ValueError: A side is no multiple of 16, or in training below 32 (a
+            16^3 crop leaves one value per channel to batch norm).
+
+    Source: NoduleNet (Tang et al. 2019); parameter names as published.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        stem_channels: int = 24,
+        *,
+        channels: Sequence[int] = (32, 64, 64, 64, 64, 128),
+        blocks: Sequence[int] = (2, 2, 3, 3, 3, 3),
+        plugins: Sequence[dict] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        c1, c2, c3, c4, _, _ = self.channels = tuple(channels)
+        self.preBlock = nn.Sequential(
+            nn.Conv3d(in_channels, stem_channels, 3, stride=2, padding=1),
+            nn.BatchNorm3d(stem_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(stem_channels, stem_channels, 3, padding=1),
+            nn.BatchNorm3d(stem_channels),
+            nn.ReLU(inplace=True),
+        )
+        inputs = (stem_channels, c1, c2, c3, c3 + c3, c2 + c2)
+        for index, (name, width) in enumerate(zip(STAGES, inputs)):
+            self.add_module(
+                name,
+                _stage(
+                    width,
+                    channels[index],
+                    blocks[index],
+                    stage_plugins(plugins, index, len(STAGES)),
+                ),
+            )
+        self.path1 = _upsample(c4, c3)
+        self.path2 = _upsample(channels[4], c2)
+        self.pool = nn.MaxPool3d(2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sides = x.shape[2:]
+        if any(side % MAX_STRIDE for side in sides):
+            raise ValueError(
+                f'FeatureNet: input sides {tuple(sides)} are not multiples '
+                f'of {MAX_STRIDE}; pad or crop the input.'
+            )
+        if self.training and max(sides) < 2 * MAX_STRIDE and len(x) == 1:
+            raise ValueError(
+                f'FeatureNet: a {tuple(sides)} crop leaves one value per '
+                'channel to batch norm; train with sides of 32 or more.'
+            )
+        out1 = self.forw1(self.preBlock(x))
+        out2 = self.forw2(self.pool(out1))
+        out3 = self.forw3(self.pool(out2))
+        out4 = self.forw4(self.pool(out3))
+        comb3 = self.back3(torch.cat([self.path1(out4), out3], dim=1))
+        comb2 = self.back2(torch.cat([self.path2(comb3), out2], dim=1))
+        return out1, out2, comb2
+
+
+def _stage(
+    in_channels: int, out_channels: int, num: int, plugins: Sequence[dict]
+) -> nn.Sequential:
+    widths = [in_channels] + [out_channels] * (num - 1)
+    return nn.Sequential(
+        *(ResBlock3D(w, out_channels, plugins=plugins) for w in widths)
+    )
+
+
+def _upsample(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ConvTranspose3d(in_channels, out_channels, 2, stride=2),
+        nn.BatchNorm3d(out_channels),
+        nn.ReLU(inplace=True),
+    )

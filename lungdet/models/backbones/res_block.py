@@ -1,0 +1,171 @@
+"""The residual block, and the one place where plugins are built and placed.
+
+A plugin keeps the shape and takes ``in_channels``; the convention is
+MMDetection's, in 3D:
+``dict(cfg=dict(type='MyAttention'), position='after_conv2', stages=(...))``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from lungdet.registry import MODELS
+
+POSITIONS = ('after_conv1', 'after_conv2', 'after_add')
+PLUGIN_KEYS = {'cfg', 'position', 'stages'}
+
+
+def stage_plugins(
+    plugins: Sequence[dict] | None, stage: int, num_stages: int
+) -> list[dict]:
+    """Plugins that belong to one stage.
+
+    Args:
+        plugins: Plugin dicts of the whole backbone.
+        stage: Index of the stage.
+        num_stages: Length that every ``stages`` must have.
+
+    Raises:
+        ValueError: Not a list, an unknown key or position, a missing key, or
+            ``stages`` of another length.
+    """
+    if plugins is None:
+        return []
+    if not isinstance(plugins, list | tuple):
+        raise ValueError(
+            f'plugins: {type(plugins).__name__} is not a list; write '
+            "plugins=[dict(cfg=dict(type=...), position='after_conv2')]."
+        )
+    mine = []
+    for number, plugin in enumerate(plugins):
+        _check_plugin(plugin, f'plugins[{number}]', num_stages)
+        stages = plugin.get('stages')
+        if stages is None or stages[stage]:
+            mine.append(plugin)
+    return mine
+
+
+def _check_plugin(plugin: dict, where: str, num_stages: int) -> None:
+    if not isinstance(plugin, dict) or PLUGIN_KEYS - {'stages'} - set(plugin):
+        raise ValueError(
+            f"{where}: {plugin!r} lacks 'cfg' or 'position'; both are needed."
+        )
+    unknown = set(plugin) - PLUGIN_KEYS
+    if unknown:
+        raise ValueError(
+            f'{where}: unknown key {sorted(unknown)}; a plugin has '
+            f"{sorted(PLUGIN_KEYS)}. Constructor arguments belong in 'cfg'."
+        )
+    if plugin['position'] not in POSITIONS:
+        raise ValueError(
+            f'{where}.position: {plugin["position"]!r} is unknown; '
+            f'choose one of {POSITIONS}.'
+        )
+    stages = plugin.get('stages')
+    if stages is not None and len(stages) != num_stages:
+        raise ValueError(
+            f'{where}.stages: {len(stages)} values, the backbone has '
+            f'{num_stages} stages; give one boolean a stage.'
+        )
+    cfg = plugin['cfg']
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise ValueError(f"{where}.cfg: {cfg!r} lacks 'type'.")
+    if 'in_channels' in cfg:
+        raise ValueError(
+            f'{where}.cfg.in_channels: given as {cfg["in_channels"]}; the '
+            'block supplies its own channel count. Remove the key.'
+        )
+
+
+def plugin_name(cfg: dict, plugin_class: type) -> str:
+    """Attribute name: ``_abbr_`` or snake case of the class, + postfix."""
+    abbr = getattr(plugin_class, '_abbr_', None) or re.sub(
+        r'(?<=[a-z0-9])(?=[A-Z])', '_', plugin_class.__name__
+    ).lower()
+    return f'{abbr}{cfg.get("postfix", "")}'
+
+
+class ResBlock3D(nn.Module):
+    """Two 3x3x3 convolutions with a shortcut.
+
+    ``y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))``; the shortcut
+    is the identity, or a 1x1x1 convolution with norm where channels change.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output, and of every plugin.
+        plugins: Plugin dicts of this block's stage.
+
+    Shape:
+        (N, in_channels, D, H, W) -> (N, out_channels, D, H, W).
+
+    Raises:
+        ValueError: Two plugins of the block have the same name.
+        KeyError: A plugin type is not registered.
+
+    Source: NoduleNet's ResBlock; plugins as MMDetection places them.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        plugins: Sequence[dict] = (),
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, padding=1)
+        self.bn1 = nn.BatchNorm3d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
+        self.bn2 = nn.BatchNorm3d(out_channels)
+        self.shortcut = None
+        if in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv3d(in_channels, out_channels, 1),
+                nn.BatchNorm3d(out_channels),
+            )
+        self.plugin_names: dict[str, list[str]] = {p: [] for p in POSITIONS}
+        for plugin in plugins:
+            self._add_plugin(plugin, out_channels)
+
+    def _add_plugin(self, plugin: dict, channels: int) -> None:
+        cfg = dict(plugin['cfg'])
+        MODELS.check_type(cfg)
+        plugin_class = cfg['type']
+        if isinstance(plugin_class, str):
+            plugin_class = MODELS.get(plugin_class)
+        name = plugin_name(cfg, plugin_class)
+        if hasattr(self, name):
+            raise ValueError(
+                f"plugins: two are called {name!r} in one block; give one of "
+                "them a 'postfix' in its cfg."
+            )
+        cfg.pop('postfix', None)
+        module = MODELS.build({**cfg, 'in_channels': channels})
+        self.add_module(name, module)
+        self.plugin_names[plugin['position']].append(name)
+
+    def _plug(self, x: Tensor, position: str) -> Tensor:
+        for name in self.plugin_names[position]:
+            out = getattr(self, name)(x)
+            if out.shape != x.shape:
+                raise ValueError(
+                    f'plugin {name!r} changed the shape {tuple(x.shape)} to '
+                    f'{tuple(out.shape)}; a plugin must keep it.'
+                )
+            x = out
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self._plug(out, 'after_conv1')
+        out = self.bn2(self.conv2(out))
+        out = self._plug(out, 'after_conv2')
+        # out of place: a plugin may have kept its output for backward
+        out = self.relu(out + (x if self.shortcut is None
+                               else self.shortcut(x)))
+        return self._plug(out, 'after_add')

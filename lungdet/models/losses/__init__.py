@@ -1,0 +1,15 @@
+from lungdet.models.losses.detection import (
+    FocalLoss3D,
+    HardNegativeBCE,
+    balanced_cross_entropy,
+    smooth_l1_per_coordinate,
+)
+from lungdet.models.losses.dice import soft_dice_loss
+
+__all__ = [
+    'FocalLoss3D',
+    'HardNegativeBCE',
+    'balanced_cross_entropy',
+    'smooth_l1_per_coordinate',
+    'soft_dice_loss',
+]

@@ -1,0 +1,114 @@
+"""Losses of boxes and their classes."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from lungdet.registry import MODELS
+
+
+@MODELS.register_module()
+class HardNegativeBCE(BaseModule):
+    """Half the mean over positives plus half that over hardest negatives.
+
+    Args:
+        num_hard: Hardest negatives per positive in training; validation
+            takes all negatives.
+        min_hard: Negatives kept at least, also without a positive. The
+            published loss has 0 and becomes NaN without positives.
+        loss_weight: Factor.
+
+    Source: NoduleNet, RPN classification loss.
+    """
+
+    def __init__(
+        self,
+        num_hard: int = 3,
+        min_hard: int = 3,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.num_hard = num_hard
+        self.min_hard = min_hard
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, logits: Tensor, positive: Tensor, negative: Tensor
+    ) -> Tensor:
+        """Loss of flat (N,) logits and their roles over the whole batch."""
+        pos, neg = logits[positive], logits[negative]
+        if self.training:
+            keep = max(self.num_hard * len(pos), self.min_hard)
+            neg = neg.topk(min(keep, len(neg))).values
+        loss = logits.sum() * 0
+        if len(pos):
+            loss = loss + 0.5 * F.softplus(-pos).mean()
+        if len(neg):
+            loss = loss + 0.5 * F.softplus(neg).mean()
+        return self.loss_weight * loss
+
+
+@MODELS.register_module()
+class FocalLoss3D(BaseModule):
+    """Focal loss over all anchors that are not ignored, per positive.
+
+    Args:
+        alpha: Weight of positives; negatives have 1 - alpha.
+        gamma: Exponent that quiets easy examples.
+        loss_weight: Factor.
+
+    Source: Lin et al. 2017, equation 5; alpha .75 as CPM-Net for nodules.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.75,
+        gamma: float = 2.0,
+        loss_weight: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.gamma = gamma
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, logits: Tensor, positive: Tensor, negative: Tensor
+    ) -> Tensor:
+        """Loss of flat (N,) logits and their roles over the whole batch."""
+        pos, neg = logits[positive], logits[negative]
+        loss = logits.sum() * 0
+        loss = loss + self.alpha * (
+            (-pos).sigmoid() ** self.gamma * F.softplus(-pos)
+        ).sum()
+        loss = loss + (1 - self.alpha) * (
+            neg.sigmoid() ** self.gamma * F.softplus(neg)
+        ).sum()
+        return self.loss_weight * loss / max(len(pos), 1)
+
+
+def smooth_l1_per_coordinate(deltas: Tensor, targets: Tensor) -> Tensor:
+    """Sum over the 6 coordinates of the mean over rows; 0 without rows.
+
+    Source: NoduleNet, box regression loss, beta = 1.
+    """
+    if len(deltas) == 0:
+        return deltas.sum() * 0
+    return F.smooth_l1_loss(deltas, targets, reduction='none').mean(0).sum()
+
+
+def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy (R, C) with classes weighted by 1 / count.
+
+    With every class present it is the mean of the class-wise means; 0
+    without rows.
+
+    Source: NoduleNet, RCNN classification loss.
+    """
+    if len(logits) == 0:
+        return logits.sum() * 0
+    counts = torch.bincount(labels, minlength=logits.shape[1])
+    weight = len(labels) / counts.clamp(min=1).to(logits.dtype)
+    return F.cross_entropy(logits, labels, weight=weight / weight.sum())

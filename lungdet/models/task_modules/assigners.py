@@ -1,0 +1,155 @@
+"""Which anchor or proposal answers for which nodule."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lungdet.ops import box_iou
+from lungdet.registry import TASK_UTILS
+
+
+class Assignment(NamedTuple):
+    """Roles of N boxes; a box that is neither is ignored.
+
+    Attributes:
+        positive: (N,) bool.
+        negative: (N,) bool, never true where ``positive`` is.
+        gt_inds: (N,) long, the nodule of a positive; meaningless elsewhere.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    gt_inds: Tensor
+
+
+def center_in_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
+    """(N,) bool: is the centre of a box (N, 6) in any region (M, 6)."""
+    center = ((boxes[:, :3] + boxes[:, 3:]) / 2)[:, None]
+    inside = (center >= regions[:, :3]) & (center < regions[:, 3:])
+    return inside.all(-1).any(1)
+
+
+@TASK_UTILS.register_module()
+class MaxIoUAssigner3D:
+    """Positive by overlap, and the best anchors of every nodule besides.
+
+    Args:
+        pos_iou: Overlap from which a box is positive.
+        neg_iou: Overlap below which it is negative.
+        force_match: Every nodule's best boxes are positive, ties all count;
+            a later nodule takes a box from an earlier one.
+        force_without_overlap: Force even where the best overlap is 0 (the
+            published fault: every anchor becomes positive).
+
+    Source: NoduleNet, code (its text says 0.1 for ``neg_iou``).
+    """
+
+    def __init__(
+        self,
+        pos_iou: float = 0.5,
+        neg_iou: float = 0.02,
+        *,
+        force_match: bool = True,
+        force_without_overlap: bool = False,
+    ) -> None:
+        self.pos_iou = pos_iou
+        self.neg_iou = neg_iou
+        self.force_match = force_match
+        self.force_without_overlap = force_without_overlap
+
+    def assign(
+        self, boxes: Tensor, gt: Tensor, ignored: Tensor | None = None
+    ) -> Assignment:
+        """Assign (N, 6) boxes to (M, 6) nodules, M may be 0.
+
+        A negative whose centre lies in an ``ignored`` (K, 6) box becomes
+        ignored; a positive stays positive.
+        """
+        num = len(boxes)
+        positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
+        gt_inds = torch.zeros(num, dtype=torch.long, device=boxes.device)
+        negative = ~positive
+        if len(gt):
+            iou = box_iou(boxes, gt)
+            best, gt_inds = iou.max(1)
+            positive, negative = best >= self.pos_iou, best < self.neg_iou
+            if self.force_match:
+                top = iou.max(0).values
+                forced = iou == top
+                if not self.force_without_overlap:
+                    forced &= top > 0
+                later = torch.arange(len(gt), device=boxes.device) + 1
+                last = (forced * later).max(1).values
+                positive = positive | (last > 0)
+                gt_inds = torch.where(last > 0, last - 1, gt_inds)
+                negative = negative & ~positive
+        if ignored is not None and len(ignored):
+            negative = negative & ~center_in_boxes(boxes, ignored)
+        return Assignment(positive, negative, gt_inds)
+
+
+@TASK_UTILS.register_module()
+class CenterAssigner3D:
+    """Several positives per nodule: the nearest anchors of the fitting size.
+
+    Of the anchors whose side is nearest to the nodule's (in ratio), the
+    ``topk`` nearest to its centre are positive, and those within
+    ``inner`` of its side up to ``max_pos``; the anchors of any size among
+    the next ``ignore_k`` cells are ignored.
+
+    Args:
+        topk: Positives of a small nodule.
+        ignore_k: Cells around the positives that are not negatives.
+        inner: Fraction of the side around the centre that is positive.
+        max_pos: Positives of a large nodule, at most.
+
+    Source: CPM-Net's centre-point matching (Song et al. 2020), with anchors.
+    """
+
+    def __init__(
+        self,
+        topk: int = 5,
+        ignore_k: int = 25,
+        *,
+        inner: float = 0.35,
+        max_pos: int = 27,
+    ) -> None:
+        self.topk = topk
+        self.ignore_k = ignore_k
+        self.inner = inner
+        self.max_pos = max_pos
+
+    def assign(
+        self, boxes: Tensor, gt: Tensor, ignored: Tensor | None = None
+    ) -> Assignment:
+        """Assign (N, 6) anchors to (M, 6) nodules, M may be 0."""
+        num = len(boxes)
+        positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
+        shell = torch.zeros_like(positive)
+        gt_inds = torch.zeros(num, dtype=torch.long, device=boxes.device)
+        centers = (boxes[:, :3] + boxes[:, 3:]) / 2
+        log_side = (boxes[:, 3] - boxes[:, 0]).log()
+        sizes = log_side.unique()
+        # larger nodules first, so that a small one keeps its own anchors
+        sides = (gt[:, 3:] - gt[:, :3]).clamp(min=1e-3).log().mean(1)
+        for j in sides.argsort(descending=True).tolist():
+            center = (gt[j, :3] + gt[j, 3:]) / 2
+            distance = (centers - center).norm(dim=1)
+            fit = sizes[(sizes - sides[j]).abs().argmin()]
+            of_size = torch.nonzero(log_side == fit).flatten()
+            near = distance[of_size].sort(stable=True)
+            reach = self.inner * sides[j].exp()
+            count = int((near.values <= reach).sum().clamp(
+                min=self.topk, max=self.max_pos))
+            chosen = of_size[near.indices[:count]]
+            positive[chosen] = True
+            gt_inds[chosen] = j
+            outer = min(count + self.ignore_k, len(of_size)) - 1
+            shell |= distance <= near.values[outer]
+        negative = ~positive & ~shell
+        if ignored is not None and len(ignored):
+            negative = negative & ~center_in_boxes(boxes, ignored)
+        return Assignment(positive, negative, gt_inds)

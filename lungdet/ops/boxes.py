@@ -1,0 +1,42 @@
+"""Edge boxes (z1, y1, x1, z2, y2, x2) as tensors; oracle: geometry.boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def box_volume(boxes: Tensor) -> Tensor:
+    """Volumes (N,) of (N, 6) boxes; negative sides count as 0."""
+    return (boxes[..., 3:] - boxes[..., :3]).clamp(min=0).prod(-1)
+
+
+def box_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
+    """IoU matrix (N, M) of edge boxes; 0 where both are empty."""
+    inter = boxes_a.new_ones((boxes_a.shape[0], boxes_b.shape[0]))
+    for axis in range(3):  # axis by axis: a third of the peak memory
+        low = torch.maximum(boxes_a[:, None, axis], boxes_b[None, :, axis])
+        high = torch.minimum(
+            boxes_a[:, None, axis + 3], boxes_b[None, :, axis + 3]
+        )
+        inter *= (high - low).clamp(min=0)
+    union = box_volume(boxes_a)[:, None] + box_volume(boxes_b) - inter
+    return torch.where(union > 0, inter / union.clamp(min=1e-12), 0 * inter)
+
+
+def clip_box_centers(boxes: Tensor, shape: Sequence[int]) -> Tensor:
+    """Move boxes so that their centres lie on voxel centres' range.
+
+    The centre index is clamped to [0, side - 1] on each axis, sizes stay
+    (the rule of the published system, NoduleNet ``clip_boxes``).
+
+    Args:
+        boxes: (N, 6) edge boxes.
+        shape: Volume (z, y, x).
+    """
+    high = boxes.new_tensor(list(shape)) - 0.5
+    center = (boxes[:, :3] + boxes[:, 3:]) / 2
+    shift = torch.minimum(center.clamp(min=0.5), high) - center
+    return boxes + torch.cat([shift, shift], dim=1)
