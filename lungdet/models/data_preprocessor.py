@@ -1,0 +1,63 @@
+"""From HU to what the network sees, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from lungdet.registry import MODELS
+
+
+@MODELS.register_module()
+class CTDataPreprocessor(BaseDataPreprocessor):
+    """Stack equal crops and map a HU window to the network's range.
+
+    Args:
+        window: HU mapped to the ends of ``out_range``; clipped outside.
+        out_range: Network range.
+        pad_hu: HU beyond the volume; the published 170 of 0..255 is 0 HU.
+    """
+
+    def __init__(
+        self,
+        window: Sequence[float] = (-1200, 600),
+        out_range: Sequence[float] = (-1, 1),
+        pad_hu: int = 0,
+    ) -> None:
+        super().__init__()
+        self.window = (float(window[0]), float(window[1]))
+        self.out_range = (float(out_range[0]), float(out_range[1]))
+        self.pad_hu = pad_hu
+
+    def apply_window(self, hu: Tensor) -> Tensor:
+        """HU of any type to float32 in ``out_range``."""
+        (low, high), (first, last) = self.window, self.out_range
+        share = (hu.float() - low) / (high - low)
+        return share.clamp_(0, 1).mul_(last - first).add_(first)
+
+    def forward(self, data: Any, training: bool = False) -> dict:
+        """Collated lists to a batch.
+
+        Crops of one size become one windowed tensor (B, 1, D, H, W) on the
+        device. In evaluation whole cases stay int16 HU where they are; the
+        sliding window takes its tiles from them.
+
+        Raises:
+            ValueError: Crops of different sizes in training.
+        """
+        inputs = list(data['inputs'])
+        samples = self.cast_data(data.get('data_samples'))
+        if not training:
+            return {'inputs': inputs, 'data_samples': samples}
+        shapes = {tuple(crop.shape) for crop in inputs}
+        if len(shapes) > 1:
+            raise ValueError(
+                f'batch: crops of different sizes {sorted(shapes)} cannot be '
+                'stacked; use one crop size in the pipeline.'
+            )
+        stacked = torch.stack([crop.to(self.device) for crop in inputs])
+        return {'inputs': self.apply_window(stacked), 'data_samples': samples}

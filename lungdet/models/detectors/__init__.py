@@ -1,0 +1,3 @@
+from lungdet.models.detectors.nodulenet import NoduleNet
+
+__all__ = ['NoduleNet']

@@ -1,0 +1,395 @@
+"""NoduleNet: proposals, false-positive reduction and masks in one network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from lungdet.data_sample import DetDataSample
+from lungdet.models.detectors.sliding_window import Window, cut, windows
+from lungdet.models.roi_heads import mask_boxes
+from lungdet.ops import nms
+from lungdet.registry import MODELS
+
+TRAIN_CFG: dict[str, Any] = {
+    # epochs, counted from 1, from which on a head is trained
+    'stage_epochs': {'rcnn': 65, 'mask': 80},
+    'proposals': {
+        'score_thr': 0.5, 'nms_thr': 0.1, 'nms_pre': 2000, 'max_num': 300,
+    },
+    # 'rois': the sampled positives; 'detections': as published
+    'mask_from': 'rois',
+    'max_mask_pos': 4,
+    'detections': {'score_thr': 0.5, 'nms_thr': 0.1},
+    'truncate_mask_boxes': False,
+}
+TEST_CFG: dict[str, Any] = {
+    'window': (128, 128, 128),
+    'overlap': 32,
+    'proposals': {
+        'score_thr': 0.02, 'nms_thr': 0.1, 'nms_pre': 2000, 'max_num': 60,
+    },
+    'nms_thr': 0.1,
+    'max_per_scan': 100,
+    'box_source': 'rcnn',
+    'mask': {'score_thr': 0.3, 'max_per_window': 4},
+    'bf16': False,
+}
+
+
+@MODELS.register_module()
+class NoduleNet(BaseModel):
+    """Backbone, RPN, RCNN and mask head.
+
+    Args:
+        backbone: Dict of a backbone returning (out1, out2, comb2).
+        rpn_head: Dict of the RPN head.
+        rcnn_head: Dict of the second stage, None for RPN alone.
+        mask_head: Dict of the mask head, None for boxes alone.
+        data_preprocessor: Dict of the preprocessor.
+        train_cfg: Differences to ``TRAIN_CFG``.
+        test_cfg: Differences to ``TEST_CFG``.
+        channels_last: Memory format of the backbone; about twice as fast
+            with bfloat16 on CPUs that have it.
+        init_cfg: mmengine's.
+
+    Source: NoduleNet (Tang et al. 2019, arXiv 1907.11320).
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        rpn_head: dict,
+        *,
+        rcnn_head: dict | None = None,
+        mask_head: dict | None = None,
+        data_preprocessor: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        channels_last: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            data_preprocessor or {'type': 'CTDataPreprocessor'}, init_cfg
+        )
+        self.backbone = MODELS.build(backbone)
+        self.rpn = MODELS.build(rpn_head)
+        self.rcnn_head = MODELS.build(rcnn_head) if rcnn_head else None
+        self.mask_head = MODELS.build(mask_head) if mask_head else None
+        self.train_cfg = merged(TRAIN_CFG, train_cfg, 'train_cfg')
+        self.test_cfg = merged(TEST_CFG, test_cfg, 'test_cfg')
+        self.channels_last = channels_last
+        if channels_last:
+            self.backbone.to(memory_format=torch.channels_last_3d)
+        self.epoch = max(self.train_cfg['stage_epochs'].values())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch, from 1: heads start by ``stage_epochs``."""
+        self.epoch = epoch
+
+    def is_active(self, head: str) -> bool:
+        """Whether ``'rcnn'`` or ``'mask'`` exists and has started."""
+        module = self.rcnn_head if head == 'rcnn' else self.mask_head
+        start = self.train_cfg['stage_epochs'][head]
+        return module is not None and self.epoch >= start
+
+    def forward(
+        self,
+        inputs: Any,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Losses, predictions or features.
+
+        Args:
+            inputs: ``'loss'``, ``'tensor'``: windowed crops (B, 1, D, H, W);
+                ``'predict'``: cases (1, D, H, W) in HU.
+            data_samples: One for each input.
+            mode: ``'loss'`` returns named losses, ``'predict'`` the samples
+                with ``pred_instances``, ``'tensor'`` (out1, out2, comb2).
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples or [])
+        if mode == 'predict':
+            samples = data_samples or [DetDataSample() for _ in inputs]
+            for case, sample in zip(inputs, samples):
+                sample.pred_instances = self.predict_case(case)
+            return samples
+        return self.extract(inputs)
+
+    def extract(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Feature maps of windowed crops, float32 (or the input's type)."""
+        if self.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last_3d)
+        out1, out2, comb2 = self.backbone(image)
+        return _full(out1), _full(out2), _full(comb2)
+
+    def loss(
+        self, image: Tensor, data_samples: list[DetDataSample]
+    ) -> dict[str, Tensor]:
+        """Losses of the heads that have started.
+
+        Heads, targets and losses run in float32 also under autocast.
+        """
+        features = self.extract(image)
+        with torch.autocast(image.device.type, enabled=False):
+            return self._head_losses(image, features, data_samples)
+
+    def _head_losses(
+        self,
+        image: Tensor,
+        features: tuple[Tensor, Tensor, Tensor],
+        data_samples: list[DetDataSample],
+    ) -> dict[str, Tensor]:
+        out1, out2, comb2 = features
+        shape = tuple(image.shape[2:])
+        gt = [s.gt_instances.bboxes.to(image.dtype) for s in data_samples]
+        ignored = [
+            s.ignored_instances.bboxes.to(image.dtype) for s in data_samples
+        ]
+        logits, deltas = self.rpn(comb2)
+        anchors = self.rpn.anchors.grid_anchors(
+            comb2.shape[2:], image.device, image.dtype
+        )
+        losses = self.rpn.loss(
+            logits, deltas, anchors=anchors, gt_boxes=gt,
+            ignored_boxes=ignored,
+        )
+        if not self.is_active('rcnn'):
+            return losses
+        proposals = self.rpn.proposals(
+            logits, deltas, anchors=anchors, img_shape=shape,
+            cfg=self.train_cfg['proposals'],
+        )
+        batch = self.rcnn_head.sample(proposals, gt, ignored)
+        pooled = self.rcnn_head.extractor(out2, batch.rois)
+        cls, box = self.rcnn_head(pooled)
+        losses |= self.rcnn_head.loss(cls, box, batch)
+        if self.is_active('mask'):
+            if self.train_cfg['mask_from'] == 'detections':
+                rois = self.rcnn_head.detections(
+                    batch.rois, cls, box, img_shape=shape,
+                    cfg=self.train_cfg['detections'],
+                )
+            else:
+                rois = batch.rois[batch.labels > 0]
+            losses |= self._mask_loss(image, out1, comb2, rois, data_samples)
+        return losses
+
+    def _mask_loss(
+        self,
+        image: Tensor,
+        out1: Tensor,
+        comb2: Tensor,
+        rois: Tensor,
+        data_samples: list[DetDataSample],
+    ) -> dict[str, Tensor]:
+        """Mask loss of at most ``max_mask_pos`` RoIs of each crop.
+
+        A RoI belongs to the nodule it overlaps most; nodules without a
+        reference mask give no mask loss.
+        """
+        kept, ids = [], []
+        for index, sample in enumerate(data_samples):
+            gt = sample.gt_instances
+            mine = rois[rois[:, 0] == index][:, :]
+            if not len(mine) or not len(gt.bboxes):
+                continue
+            iou, owner = self._overlap(mine[:, 1:], gt.bboxes)
+            usable = (iou > 0) & gt.has_mask[owner]
+            chosen = torch.nonzero(usable).flatten()
+            chosen = chosen[: self.train_cfg['max_mask_pos']]
+            kept.append(mine[chosen])
+            ids.append(gt.ids[owner[chosen]])
+        rows = torch.cat(kept) if kept else rois[:0]
+        boxes = mask_boxes(
+            rows, image.shape[2:],
+            truncate=self.train_cfg['truncate_mask_boxes'],
+        )
+        full = (boxes[:, 4:] > boxes[:, 1:4]).all(1)
+        boxes = boxes[full]
+        numbers = torch.cat(ids)[full] if ids else boxes.new_zeros(0)
+        logits = self.mask_head(image, out1, comb2, boxes)
+        masks = [sample.gt_masks for sample in data_samples]
+        return self.mask_head.loss(logits, boxes, masks, numbers)
+
+    @staticmethod
+    def _overlap(boxes: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        from lungdet.ops import box_iou
+
+        best = box_iou(boxes, gt.to(boxes.dtype)).max(1)
+        return best.values, best.indices
+
+    @torch.no_grad()
+    def predict_case(self, case: Tensor) -> InstanceData:
+        """Marks of a whole case, walked in windows.
+
+        Memory does not grow with the case beyond the case itself: one window
+        is on the device at a time.
+
+        Args:
+            case: (1, D, H, W) HU, any device.
+
+        Returns:
+            ``bboxes`` (K, 6), ``scores``, ``rpn_scores``, ``rcnn_scores``
+            (K,; NaN while the second stage has not started), ``mask_boxes``
+            (K, 6) and ``masks`` (list of bool arrays or None), on the CPU,
+            best first, K at most ``max_per_scan``.
+        """
+        cfg = self.test_cfg
+        found: list[dict] = []
+        for window in windows(case.shape[1:], cfg['window'], cfg['overlap']):
+            found += self._predict_window(case, window)
+        return self._merge(found, tuple(case.shape[1:]))
+
+    def _predict_window(self, case: Tensor, window: Window) -> list[dict]:
+        cfg, prep = self.test_cfg, self.data_preprocessor
+        device = next(self.parameters()).device
+        tile = cut(case, window.start, cfg['window'], prep.pad_hu)
+        image = prep.apply_window(tile[None].to(device))
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=cfg['bf16']
+        ):
+            features = self.extract(image)
+        with torch.autocast(device.type, enabled=False):
+            return self._marks(image, features, window)
+
+    def _marks(
+        self,
+        image: Tensor,
+        features: tuple[Tensor, Tensor, Tensor],
+        window: Window,
+    ) -> list[dict]:
+        """Marks of one window whose centres lie in its core."""
+        out1, out2, comb2 = features
+        cfg, shape = self.test_cfg, tuple(image.shape[2:])
+        logits, deltas = self.rpn(comb2)
+        anchors = self.rpn.anchors.grid_anchors(
+            comb2.shape[2:], image.device, image.dtype
+        )
+        (found,) = self.rpn.proposals(
+            logits, deltas, anchors=anchors, img_shape=shape,
+            cfg=cfg['proposals'],
+        )
+        boxes, rpn_scores = found.bboxes, found.scores
+        scores, rcnn_scores = rpn_scores, torch.full_like(rpn_scores, torch.nan)
+        if self.is_active('rcnn') and len(boxes):
+            rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
+            cls, box = self.rcnn_head(self.rcnn_head.extractor(out2, rois))
+            refined, rcnn_scores = self.rcnn_head.refine(
+                boxes, cls, box, shape
+            )
+            scores = (rpn_scores + rcnn_scores) / 2
+            if cfg['box_source'] == 'rcnn':
+                boxes = refined
+        offset = boxes.new_tensor([*window.start])
+        center = (boxes[:, :3] + boxes[:, 3:]) / 2 + offset
+        mine = (center >= center.new_tensor(window.core_low)).all(1) & (
+            center < center.new_tensor(window.core_high)
+        ).all(1)
+        rows = torch.nonzero(mine).flatten()
+        rows = rows[scores[rows].argsort(descending=True, stable=True)]
+        masks = self._window_masks(image, out1, comb2, boxes, scores, rows)
+        return [
+            {
+                'box': boxes[row].cpu() + offset.cpu().repeat(2),
+                'score': float(scores[row]),
+                'rpn': float(rpn_scores[row]),
+                'rcnn': float(rcnn_scores[row]),
+                'mask': _moved(masks.get(row), window.start),
+            }
+            for row in rows.tolist()
+        ]
+
+    def _window_masks(
+        self,
+        image: Tensor,
+        out1: Tensor,
+        comb2: Tensor,
+        boxes: Tensor,
+        scores: Tensor,
+        rows: Tensor,
+    ) -> dict[int, tuple[Tensor, Tensor]]:
+        """Mask box and boolean mask of the best rows, by row."""
+        cfg = self.test_cfg['mask']
+        if not self.is_active('mask'):
+            return {}
+        best = rows[scores[rows] >= cfg['score_thr']][: cfg['max_per_window']]
+        if not len(best):
+            return {}
+        rois = torch.cat(
+            [boxes.new_zeros(len(best), 1), boxes[best]], dim=1
+        )
+        aligned = mask_boxes(rois, image.shape[2:])
+        logits = self.mask_head(image, out1, comb2, aligned)
+        return {
+            row: (box[1:].cpu(), (logit > 0).cpu())
+            for row, box, logit in zip(best.tolist(), aligned, logits)
+        }
+
+    def _merge(
+        self, found: list[dict], shape: tuple[int, ...]
+    ) -> InstanceData:
+        """All windows' marks, NMS across them, the best kept."""
+        cfg = self.test_cfg
+        boxes = torch.stack([f['box'] for f in found]) if found else \
+            torch.zeros(0, 6)
+        scores = torch.tensor([f['score'] for f in found])
+        keep = nms(boxes, scores, cfg['nms_thr'])[: cfg['max_per_scan']]
+        kept = [found[row] for row in keep.tolist()]
+        mask_box = torch.zeros(len(kept), 6, dtype=torch.long)
+        masks: list[Any] = [None] * len(kept)
+        for row, mark in enumerate(kept):
+            if mark['mask'] is not None:
+                mask_box[row], masks[row] = mark['mask']
+                # a padded window may reach past the case's end
+                end = torch.tensor(shape)
+                over = (mask_box[row, 3:] - end).clamp(min=0)
+                mask_box[row, 3:] -= over
+                d, h, w = (mask_box[row, 3:] - mask_box[row, :3]).clamp(
+                    min=0).tolist()
+                masks[row] = masks[row][:d, :h, :w].numpy()
+        return InstanceData(
+            bboxes=boxes[keep],
+            scores=scores[keep],
+            rpn_scores=torch.tensor([f['rpn'] for f in kept]),
+            rcnn_scores=torch.tensor([f['rcnn'] for f in kept]),
+            mask_boxes=mask_box,
+            masks=masks,
+        )
+
+
+def merged(default: dict, given: dict | None, where: str) -> dict:
+    """Defaults with differences; nested dicts merge.
+
+    Raises:
+        ValueError: A key that has no default.
+    """
+    result = dict(default)
+    for key, value in (given or {}).items():
+        if key not in default:
+            raise ValueError(
+                f'{where}: unknown key {key!r}; known: {sorted(default)}.'
+            )
+        if isinstance(value, dict) and key != 'stage_epochs':
+            value = merged(default[key], value, f'{where}.{key}')
+        elif isinstance(value, dict):
+            value = {**default[key], **value}
+        result[key] = value
+    return result
+
+
+def _full(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def _moved(
+    mask: tuple[Tensor, Tensor] | None, start: tuple[int, int, int]
+) -> tuple[Tensor, Tensor] | None:
+    if mask is None:
+        return None
+    return mask[0] + torch.tensor(start).repeat(2), mask[1]

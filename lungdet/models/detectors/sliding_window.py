@@ -1,0 +1,67 @@
+"""A whole case as overlapping windows of the training crop's size."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Window(NamedTuple):
+    """One tile.
+
+    Attributes:
+        start: First voxel (z, y, x).
+        core_low: Marks with centres from here (edge coordinates) ...
+        core_high: ... up to here, exclusive, belong to this window.
+    """
+
+    start: tuple[int, int, int]
+    core_low: tuple[float, float, float]
+    core_high: tuple[float, float, float]
+
+
+def axis_windows(
+    side: int, window: int, overlap: int
+) -> list[tuple[int, float, float]]:
+    """(start, core low, core high) along one axis.
+
+    Cores meet in the middle of the overlaps, cover the axis and do not
+    overlap, so every mark belongs to exactly one window.
+    """
+    if side <= window:
+        return [(0, -torch.inf, torch.inf)]
+    step = window - overlap
+    starts = [*range(0, side - window, step), side - window]
+    cuts = [(a + window + b) / 2 for a, b in itertools.pairwise(starts)]
+    return list(zip(starts, [-torch.inf, *cuts], [*cuts, torch.inf]))
+
+
+def windows(
+    shape: Sequence[int], window: Sequence[int], overlap: int
+) -> Iterator[Window]:
+    """All windows of a case of ``shape`` (z, y, x)."""
+    axes = [
+        axis_windows(side, size, overlap) for side, size in zip(shape, window)
+    ]
+    for z, y, x in itertools.product(*axes):
+        yield Window(
+            (z[0], y[0], x[0]), (z[1], y[1], x[1]), (z[2], y[2], x[2])
+        )
+
+
+def cut(
+    case: Tensor, start: Sequence[int], window: Sequence[int], pad: int
+) -> Tensor:
+    """Window (C, d, h, w) of a case (C, D, H, W), ends filled with ``pad``."""
+    z, y, x = start
+    tile = case[:, z : z + window[0], y : y + window[1], x : x + window[2]]
+    missing = [size - got for size, got in zip(window, tile.shape[1:])]
+    if not any(missing):
+        return tile
+    ends = [n for gap in reversed(missing) for n in (0, gap)]
+    return F.pad(tile, ends, value=pad)
