@@ -12,7 +12,7 @@ from torch import Tensor
 from lungdet.data_sample import DetDataSample
 from lungdet.models.detectors.sliding_window import Window, cut, windows
 from lungdet.models.roi_heads import mask_boxes
-from lungdet.ops import nms
+from lungdet.ops import box_iou, nms
 from lungdet.registry import MODELS
 
 TRAIN_CFG: dict[str, Any] = {
@@ -74,7 +74,8 @@ class NoduleNet(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
-            data_preprocessor or {'type': 'CTDataPreprocessor'}, init_cfg
+            MODELS.build(data_preprocessor or {'type': 'CTDataPreprocessor'}),
+            init_cfg,
         )
         self.backbone = MODELS.build(backbone)
         self.rpn = MODELS.build(rpn_head)
@@ -196,10 +197,11 @@ class NoduleNet(BaseModel):
         kept, ids = [], []
         for index, sample in enumerate(data_samples):
             gt = sample.gt_instances
-            mine = rois[rois[:, 0] == index][:, :]
+            mine = rois[rois[:, 0] == index]
             if not len(mine) or not len(gt.bboxes):
                 continue
-            iou, owner = self._overlap(mine[:, 1:], gt.bboxes)
+            overlap = box_iou(mine[:, 1:], gt.bboxes.to(mine.dtype))
+            iou, owner = overlap.max(1)
             usable = (iou > 0) & gt.has_mask[owner]
             chosen = torch.nonzero(usable).flatten()
             chosen = chosen[: self.train_cfg['max_mask_pos']]
@@ -216,13 +218,6 @@ class NoduleNet(BaseModel):
         logits = self.mask_head(image, out1, comb2, boxes)
         masks = [sample.gt_masks for sample in data_samples]
         return self.mask_head.loss(logits, boxes, masks, numbers)
-
-    @staticmethod
-    def _overlap(boxes: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
-        from lungdet.ops import box_iou
-
-        best = box_iou(boxes, gt.to(boxes.dtype)).max(1)
-        return best.values, best.indices
 
     @torch.no_grad()
     def predict_case(self, case: Tensor) -> InstanceData:
