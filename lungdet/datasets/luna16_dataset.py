@@ -1,0 +1,188 @@
+"""Prepared cases as training samples and as whole test scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import Compose
+from mmengine.logging import print_log
+
+from lungdet.errors import ConfigError
+from lungdet.io.case_store import CaseRecord, CaseStore
+from lungdet.registry import DATASETS, TRANSFORMS
+
+STREAM = 11  # keeps a sample's draws apart from the model's
+SPLITS = ('train', 'val', 'test')
+
+
+@DATASETS.register_module()
+class LUNA16Dataset:
+    """Folds of a prepared folder.
+
+    Training: one sample per nodule of the training scans, and
+    ``background_ratio`` times as many more, from lungs (``lung_share``) or
+    anywhere, of all training scans. Validation and test: whole scans.
+
+    Args:
+        data_root: Folder with ``index.json``.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        pipeline: Dicts of transforms.
+        test_subsets: LUNA16 subsets kept for the test.
+        val_subsets: Subsets kept for choosing a checkpoint; may be empty.
+        test_series: Series uids that replace ``test_subsets``.
+        val_series: Series uids that replace ``val_subsets``.
+        background_ratio: Background samples per nodule sample.
+        lung_share: Part of the background samples centred in the lungs.
+        seed: Every draw follows from (seed, epoch, position).
+        skip_done: Folder of per-scan results; scans found there are left out.
+
+    Raises:
+        ConfigError: Unknown split or series, a series or patient on both
+            sides of a split, or nothing left to train on.
+    """
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        split: str,
+        *,
+        pipeline: Sequence[dict],
+        test_subsets: Sequence[int] = (9,),
+        val_subsets: Sequence[int] = (8,),
+        test_series: Sequence[str] | None = None,
+        val_series: Sequence[str] | None = None,
+        background_ratio: float = 0.0,
+        lung_share: float = 0.6,
+        seed: int = 0,
+        skip_done: str | Path | None = None,
+    ) -> None:
+        if split not in SPLITS:
+            raise ConfigError(f'split: {split!r}; choose one of {SPLITS}.')
+        self.split = split
+        self.seed = seed
+        self.lung_share = lung_share
+        self.store = CaseStore(data_root)
+        self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
+        parts = split_series(
+            self.store.records,
+            test_subsets=test_subsets,
+            val_subsets=val_subsets,
+            test_series=test_series,
+            val_series=val_series,
+        )
+        self.series_uids = parts[split]
+        self.metainfo = {
+            'data_root': str(data_root),
+            'split': split,
+            'series_uids': self.series_uids,
+        }
+        self.samples = self._samples(background_ratio, skip_done)
+        print_log(
+            f'{split}: {len(self.samples)} samples from '
+            f'{len(self.series_uids)} of {len(self.store.records)} prepared '
+            'scans',
+            logger='current',
+        )
+
+    def _samples(
+        self, background_ratio: float, skip_done: str | Path | None
+    ) -> list[tuple[str | None, int | None]]:
+        """(series uid, nodule) of every sample; (None, None) = background."""
+        if self.split != 'train':
+            done = set()
+            if skip_done is not None:
+                done = {path.stem for path in Path(skip_done).glob('*.json')}
+            return [(u, None) for u in self.series_uids if u not in done]
+        samples: list[tuple[str | None, int | None]] = [
+            (uid, number)
+            for uid in self.series_uids
+            for number in range(len(self.store.records[uid].nodules))
+        ]
+        if not samples:
+            raise ConfigError(
+                f'train: none of the {len(self.series_uids)} training scans '
+                f'in {self.store.root} has a nodule; check test_subsets and '
+                'val_subsets.'
+            )
+        return samples + [(None, None)] * round(
+            background_ratio * len(samples)
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict:
+        """One sample; ``index`` may carry ``epoch`` and ``pos``."""
+        epoch = getattr(index, 'epoch', 0)
+        pos = getattr(index, 'pos', int(index))
+        index = int(index)
+        rng = np.random.default_rng(
+            np.random.SeedSequence([self.seed, STREAM, epoch, pos, index])
+        )
+        uid, nodule = self.samples[index]
+        kind = 'nodule'
+        if uid is None:
+            uid = self.series_uids[rng.integers(len(self.series_uids))]
+            kind = 'lung' if rng.random() < self.lung_share else 'anywhere'
+        results: dict[str, Any] = {
+            'store': self.store,
+            'record': self.store.records[uid],
+            'kind': kind,
+            'nodule': nodule,
+            'rng': rng,
+            'sample_key': f'{uid} epoch {epoch} position {pos} {kind}',
+        }
+        return self.pipeline(results)
+
+
+def split_series(
+    records: dict[str, CaseRecord],
+    *,
+    test_subsets: Sequence[int],
+    val_subsets: Sequence[int],
+    test_series: Sequence[str] | None,
+    val_series: Sequence[str] | None,
+) -> dict[str, list[str]]:
+    """Series uids of train, val and test.
+
+    Raises:
+        ConfigError: An unknown series, or a series or patient in two parts.
+    """
+    def chosen(
+        subsets: Sequence[int], series: Sequence[str] | None
+    ) -> list[str]:
+        if series is None:
+            return [u for u, r in records.items() if r.subset in set(subsets)]
+        unknown = sorted(set(series) - set(records))
+        if unknown:
+            raise ConfigError(
+                f'series {unknown[0]!r} (and {len(unknown) - 1} more) is '
+                f'not among the {len(records)} prepared scans.'
+            )
+        return [u for u in records if u in set(series)]
+
+    parts = {
+        'test': chosen(test_subsets, test_series),
+        'val': chosen(val_subsets, val_series),
+    }
+    both = set(parts['test']) & set(parts['val'])
+    if both:
+        raise ConfigError(
+            f'series {sorted(both)[0]} is in validation and in test; choose '
+            'disjoint subsets.'
+        )
+    held_out = {*parts['test'], *parts['val']}
+    parts['train'] = [u for u in records if u not in held_out]
+    owner: dict[str, str] = {}
+    for part, uids in parts.items():
+        for uid in uids:
+            patient = records[uid].patient_id
+            if patient and owner.setdefault(patient, part) != part:
+                raise ConfigError(
+                    f'patient {patient} is in {owner[patient]} and in {part} '
+                    f'(series {uid}); keep a patient on one side.'
+                )
+    return parts

@@ -1,0 +1,27 @@
+from lungdet.datasets.transforms.intensity import (
+    RandomHUShiftScale,
+    RandomNoiseBlur,
+)
+from lungdet.datasets.transforms.loading import (
+    LoadCase,
+    LoadCrop,
+    PackDetInputs,
+)
+from lungdet.datasets.transforms.spatial import (
+    PlaceCrop,
+    RandomAffine3D,
+    RandomFlip3D,
+    RandomTransposeXY,
+)
+
+__all__ = [
+    'LoadCase',
+    'LoadCrop',
+    'PackDetInputs',
+    'PlaceCrop',
+    'RandomAffine3D',
+    'RandomFlip3D',
+    'RandomHUShiftScale',
+    'RandomNoiseBlur',
+    'RandomTransposeXY',
+]

@@ -1,0 +1,273 @@
+"""Prepared cases on disk: compressed arrays, one JSON each, one index.
+
+``OUT/cases/<uid>.json`` is written last and atomically, so a case without it
+does not exist. ``OUT/index.json`` is rebuilt from the per-case files.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungdet.errors import SeriesError
+from lungdet.geometry import Geometry
+from lungdet.io.atomic import atomic_path, write_text
+from lungdet.structures import Annotation
+
+FORMAT = 'lungdet.case/1'
+INDEX_FORMAT = 'lungdet.index/1'
+CHUNK, BLOCK = 64, 32  # voxels per side; measured fastest for 128^3 crops
+MAX_OPEN = 32  # arrays kept open per process
+
+
+@dataclass(frozen=True)
+class CaseNodule:
+    """A reference nodule in a prepared case.
+
+    Attributes:
+        id: Its value in the mask array, from 1.
+        center_mm: World centre (x, y, z).
+        diameter_mm: As the table states it, or of the mask's volume.
+        box: Edge box (6,) of the sphere, in the case's voxels.
+        num_readers: Readers who marked it, None if unknown.
+        has_mask: Whether the mask array holds it.
+        mask_box: Edge box (6,) of its mask, None without one.
+    """
+
+    id: int
+    center_mm: tuple[float, float, float]
+    diameter_mm: float
+    box: tuple[float, ...]
+    num_readers: int | None = None
+    has_mask: bool = False
+    mask_box: tuple[float, ...] | None = None
+
+
+@dataclass
+class CaseRecord:
+    """Everything about a prepared case but its voxels.
+
+    Attributes:
+        series_uid: Identifier.
+        subset: LUNA16 subset, None for other data.
+        geometry: Grid of the stored arrays.
+        source_geometry: Grid of the scan.
+        spacing_mm: Isotropic spacing.
+        nodules: Reference nodules.
+        excluded: Findings that are neither hit nor false positive.
+        lung_mask: ``'computed'``, ``'given'`` or ``'failed'``.
+        warnings: What was repaired or is doubtful.
+        settings: How it was prepared; equal settings need no second run.
+        checksums: CRC-32 of each raw array.
+        patient_id: Where known.
+    """
+
+    series_uid: str
+    subset: int | None
+    geometry: Geometry
+    source_geometry: Geometry
+    spacing_mm: float
+    nodules: list[CaseNodule]
+    excluded: list[Annotation]
+    lung_mask: str
+    warnings: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    checksums: dict[str, int] = field(default_factory=dict)
+    patient_id: str | None = None
+
+    def to_dict(self) -> dict:
+        """Plain JSON values."""
+        values = dict(vars(self))
+        values['format'] = FORMAT
+        values['geometry'] = self.geometry.to_dict()
+        values['source_geometry'] = self.source_geometry.to_dict()
+        values['nodules'] = [vars(nodule) for nodule in self.nodules]
+        values['excluded'] = [vars(finding) for finding in self.excluded]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict) -> CaseRecord:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            SeriesError: Written by another version of the format.
+        """
+        values = dict(values)
+        found = values.pop('format', None)
+        if found != FORMAT:
+            raise SeriesError(
+                f'case {values.get("series_uid")}: format {found!r}, this '
+                f'version reads {FORMAT!r}; prepare the scan again.'
+            )
+        values['geometry'] = Geometry.from_dict(values['geometry'])
+        values['source_geometry'] = Geometry.from_dict(
+            values['source_geometry']
+        )
+        values['nodules'] = [
+            CaseNodule(**{k: _tuple(v) for k, v in nodule.items()})
+            for nodule in values['nodules']
+        ]
+        values['excluded'] = [
+            Annotation(**{k: _tuple(v) for k, v in finding.items()})
+            for finding in values['excluded']
+        ]
+        return cls(**values)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def write_case(
+    root: str | Path, record: CaseRecord, arrays: dict[str, np.ndarray]
+) -> None:
+    """Write a case's arrays, then its record.
+
+    Args:
+        root: Folder of the store.
+        record: Its ``checksums`` are filled here.
+        arrays: ``image`` int16, ``lungs`` uint8, maybe ``mask`` uint8.
+    """
+    import blosc2
+
+    folder = Path(root) / 'cases'
+    for name, array in arrays.items():
+        array = np.ascontiguousarray(array)
+        record.checksums[name] = zlib.crc32(array.data)
+        with atomic_path(folder / f'{record.series_uid}.{name}.b2nd') as path:
+            blosc2.asarray(
+                array,
+                urlpath=str(path),
+                mode='w',
+                chunks=tuple(min(CHUNK, n) for n in array.shape),
+                blocks=tuple(min(BLOCK, n) for n in array.shape),
+                cparams=blosc2.CParams(
+                    codec=blosc2.Codec.LZ4HC,
+                    clevel=5,
+                    filters=[blosc2.Filter.SHUFFLE],
+                    nthreads=1,
+                ),
+            )
+    text = json.dumps(record.to_dict(), indent=1)
+    write_text(folder / f'{record.series_uid}.json', text)
+
+
+def rebuild_index(root: str | Path) -> dict:
+    """Collect the per-case files into ``index.json`` and return it."""
+    cases = [
+        json.loads(path.read_text(encoding='utf-8'))
+        for path in sorted((Path(root) / 'cases').glob('*.json'))
+    ]
+    index = {'format': INDEX_FORMAT, 'cases': cases}
+    write_text(Path(root) / 'index.json', json.dumps(index))
+    return index
+
+
+class CaseStore:
+    """Read access to a prepared folder.
+
+    Arrays are opened at first use and at most 32 stay open; nothing open
+    crosses a process border, so a store can be pickled to workers.
+
+    Args:
+        root: Folder with ``index.json``.
+
+    Attributes:
+        records: Case records by series uid, in the index's order.
+
+    Raises:
+        FileNotFoundError: No ``index.json``; the message names the command.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        path = self.root / 'index.json'
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'{path}: not there, so nothing is prepared in this folder. '
+                'Run "lungdet prepare luna16 SCANS OUT" and give OUT.'
+            )
+        index = json.loads(path.read_text(encoding='utf-8'))
+        self.records = {
+            case['series_uid']: CaseRecord.from_dict(case)
+            for case in index['cases']
+        }
+        self._open: OrderedDict[tuple[str, str], Any] = OrderedDict()
+
+    def __getstate__(self) -> dict:
+        return {**vars(self), '_open': OrderedDict()}
+
+    def has(self, uid: str, name: str) -> bool:
+        """Whether a case holds the array ``name``."""
+        return name in self.records[uid].checksums
+
+    def read(
+        self,
+        uid: str,
+        name: str,
+        region: tuple[slice, slice, slice] | None = None,
+    ) -> np.ndarray:
+        """Read an array, or only the chunks a region touches.
+
+        Args:
+            uid: Series uid.
+            name: ``'image'``, ``'mask'`` or ``'lungs'``.
+            region: Slices along (z, y, x), None for all.
+
+        Raises:
+            SeriesError: The file is missing or damaged.
+        """
+        array = self._array(uid, name)
+        try:
+            return array[region if region is not None else ...]
+        except RuntimeError as error:
+            raise SeriesError(
+                f'{self._path(uid, name)}: cannot be read ({error}); the '
+                'file is damaged. Delete the case and prepare it again.'
+            ) from error
+
+    def verify(self, uid: str) -> None:
+        """Compare every array of a case with its checksum.
+
+        Raises:
+            SeriesError: One differs.
+        """
+        for name, wanted in self.records[uid].checksums.items():
+            found = zlib.crc32(np.ascontiguousarray(self.read(uid, name)).data)
+            if found != wanted:
+                raise SeriesError(
+                    f'{self._path(uid, name)}: checksum {found} is not '
+                    f'{wanted}; the file changed since it was prepared. '
+                    'Delete the case and prepare it again.'
+                )
+
+    def _path(self, uid: str, name: str) -> Path:
+        return self.root / 'cases' / f'{uid}.{name}.b2nd'
+
+    def _array(self, uid: str, name: str) -> Any:
+        import blosc2
+
+        key = (uid, name)
+        if key not in self._open:
+            path = self._path(uid, name)
+            try:
+                self._open[key] = blosc2.open(
+                    str(path),
+                    mode='r',
+                    dparams=blosc2.DParams(nthreads=1),
+                )
+            except (FileNotFoundError, RuntimeError) as error:
+                raise SeriesError(
+                    f'{path}: missing or damaged ({error}). Delete the '
+                    'case and prepare it again.'
+                ) from error
+            if len(self._open) > MAX_OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(key)
+        return self._open[key]
