@@ -1,0 +1,40 @@
+"""The FROC curve as people show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lungdet.evaluation import FROCResult
+
+
+def froc_figure(results: Mapping[str, FROCResult]) -> Figure:
+    """Curves over false positives per scan, log2 axis from 1/8 to 8."""
+    figure = Figure(figsize=(5.5, 4.2), layout='constrained')
+    axes = figure.add_subplot()
+    grid = np.geomspace(0.125, 8, 400)
+    for name, result in results.items():
+        label = name if result.cpm is None else f'{name}, CPM {result.cpm:.3f}'
+        curve = np.interp(grid, result.fp_per_scan, result.sensitivity)
+        axes.plot(grid, curve, label=label)
+        if result.sensitivities is not None:
+            axes.plot(
+                result.rates, result.sensitivities, 'o', ms=4,
+                color=axes.lines[-1].get_color(),
+            )
+    axes.set_xscale('log', base=2)
+    axes.set_xticks([2.0**k for k in range(-3, 4)])
+    axes.set_xticklabels(['1/8', '1/4', '1/2', '1', '2', '4', '8'])
+    axes.set_xlim(0.125, 8)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel('false positives per scan')
+    axes.set_ylabel('sensitivity')
+    counts = next(iter(results.values())).counts
+    axes.set_title(
+        f'{counts["scans"]} scans, {counts["nodules"]} nodules', fontsize=10
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc='lower right', fontsize=9)
+    return figure
