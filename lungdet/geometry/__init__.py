@@ -8,9 +8,11 @@ from lungdet.geometry.boxes import (
     corners_to_zyxdhw,
     zyxdhw_to_corners,
 )
+from lungdet.geometry.resample import axis_positions, isotropic_geometry
 
 __all__ = [
     'Geometry',
+    'axis_positions',
     'box_iou',
     'box_of_mask',
     'box_slices',
@@ -18,6 +20,7 @@ __all__ = [
     'clip_boxes',
     'corners_to_zyxdhw',
     'index_to_world',
+    'isotropic_geometry',
     'world_to_index',
     'zyxdhw_to_corners',
 ]

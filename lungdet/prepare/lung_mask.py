@@ -1,0 +1,148 @@
+"""The lung field, by thresholds and components on a coarse grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from lungdet.geometry import Geometry
+from lungdet.structures import Volume
+
+COARSE_MM = 3.0
+TISSUE_HU = -400  # between lung and soft tissue
+MIN_PART_ML = 80.0  # smaller air is bowel, oesophagus, trachea
+MAX_PARTS = 4
+CLOSING_MM = 12.0  # takes in vessels, hilum and nodules at the pleura
+LUNG_LITRES = (0.8, 12.0)
+LUNG_HU = (-970.0, -500.0)
+MIN_HEIGHT_MM = 80.0
+MIN_BODY_ML = 2000.0
+
+
+@dataclass
+class LungField:
+    """Where the lungs are.
+
+    Attributes:
+        mask: Boolean, on ``geometry``.
+        geometry: Coarse grid, or that of a given mask.
+        source: ``'computed'``, ``'given'``, or ``'failed'``: then ``mask``
+            is the whole volume.
+        warnings: Why it failed, or what is unusual.
+    """
+
+    mask: np.ndarray
+    geometry: Geometry
+    source: str
+    warnings: list[str] = field(default_factory=list)
+
+
+def coarse_means(volume: Volume) -> tuple[np.ndarray, Geometry]:
+    """Block means of about 3 mm, HU clipped to [-1000, 400]."""
+    geometry = volume.geometry
+    factors = np.maximum(np.rint(COARSE_MM / geometry.spacing), 1).astype(int)
+    size = np.array(geometry.shape) // factors
+    z, y, x = size * factors
+    dz, dy, dx = factors
+    blocks = np.empty(size, dtype=np.float32)
+    for k in range(size[0]):  # slab by slab: no float copy of the volume
+        slab = np.clip(volume.array[k * dz : (k + 1) * dz, :y, :x], -1000, 400)
+        slab = slab.reshape(dz, size[1], dy, size[2], dx)
+        blocks[k] = slab.mean((0, 2, 4), dtype=np.float32)
+    affine = geometry.affine.copy()
+    affine[:3, :3] = geometry.affine[:3, :3] * factors
+    affine[:3, 3] = geometry.to_world(((factors - 1) / 2)[None])[0]
+    return blocks, Geometry((size[0], size[1], size[2]), affine)
+
+
+def find_lungs(volume: Volume) -> LungField:
+    """Segment the lungs without weights.
+
+    Body: the largest tissue component, filled in each axial slice. Lungs:
+    the large air components inside it that do not touch the image's sides,
+    closed by 12 mm. Anything implausible keeps the whole volume and says so.
+
+    Args:
+        volume: HU, first array axis along the body.
+    """
+    hu, geometry = coarse_means(volume)
+    voxel_ml = float(np.prod(geometry.spacing)) / 1000
+    body = _body(hu)
+    if body.sum() * voxel_ml < MIN_BODY_ML:
+        return failed(volume, 'no body found')
+    parts, num = ndimage.label((hu < TISSUE_HU) & body)
+    sides = np.ones(hu.shape, dtype=bool)
+    sides[:, 1:-1, 1:-1] = False
+    volumes = np.bincount(parts.ravel(), minlength=num + 1) * voxel_ml
+    volumes[0] = 0
+    volumes[np.unique(parts[sides])] = 0
+    large = [
+        part
+        for part in np.argsort(-volumes)[:MAX_PARTS]
+        if volumes[part] >= MIN_PART_ML
+        and hu[parts == part].mean() <= LUNG_HU[1]
+    ]
+    lungs = np.isin(parts, large)
+    reason = _implausible(lungs, hu, geometry, voxel_ml)
+    if reason:
+        return failed(volume, reason)
+    closed = _close(lungs, geometry.spacing) & body
+    return LungField(closed, geometry, 'computed')
+
+
+def failed(volume: Volume, reason: str) -> LungField:
+    """The whole volume, with the reason as a warning."""
+    shape = np.array(volume.geometry.shape)
+    affine = volume.geometry.affine.copy()
+    affine[:3, :3] = affine[:3, :3] * shape
+    affine[:3, 3] = volume.geometry.to_world(((shape - 1) / 2)[None])[0]
+    return LungField(
+        np.ones((1, 1, 1), dtype=bool),
+        Geometry((1, 1, 1), affine),
+        'failed',
+        [f'lungs not found ({reason}); the whole scan is kept'],
+    )
+
+
+def _body(hu: np.ndarray) -> np.ndarray:
+    tissue = ndimage.binary_opening(hu >= TISSUE_HU)
+    parts, num = ndimage.label(tissue)
+    if num == 0:
+        return np.zeros(hu.shape, dtype=bool)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    body = parts == sizes.argmax()
+    for plane in body:
+        plane[:] = ndimage.binary_fill_holes(plane)
+    return body
+
+
+def _implausible(
+    lungs: np.ndarray, hu: np.ndarray, geometry: Geometry, voxel_ml: float
+) -> str | None:
+    litres = lungs.sum() * voxel_ml / 1000
+    if not LUNG_LITRES[0] <= litres <= LUNG_LITRES[1]:
+        return f'{litres:.1f} l of lung'
+    mean = float(hu[lungs].mean())
+    if not LUNG_HU[0] <= mean <= LUNG_HU[1]:
+        return f'mean of {mean:.0f} HU'
+    rows = np.flatnonzero(lungs.any((1, 2)))
+    height = (rows[-1] - rows[0] + 1) * geometry.spacing[0]
+    if height < MIN_HEIGHT_MM:
+        return f'{height:.0f} mm high'
+    return None
+
+
+def _close(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Dilate and erode by ``CLOSING_MM`` through distances."""
+    reach = np.ceil(CLOSING_MM / spacing).astype(int) + 1
+    # the ends along the body repeat, so lungs cut by the scan do not shrink
+    ends = [(reach[0], reach[0]), (0, 0), (0, 0)]
+    sides = [(0, 0), (reach[1], reach[1]), (reach[2], reach[2])]
+    wide = np.pad(np.pad(mask, ends, mode='edge'), sides)
+    grown = ndimage.distance_transform_edt(~wide, spacing) <= CLOSING_MM
+    closed = ndimage.distance_transform_edt(grown, spacing) > CLOSING_MM
+    inner = tuple(slice(r, r + n) for r, n in zip(reach, mask.shape))
+    return closed[inner] | mask
