@@ -1,0 +1,511 @@
+"""A synthetic chest: surfaces as distances, tubes as capsules, then noise.
+
+Lengths are mm in a frame whose origin is the middle of the scan: x to the
+patient's left, y to the back, z to the head. Edges are as soft as a scanner's
+point spread; slices average over their thickness, so thin vessels are grey,
+as small nodules are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lungdet.geometry import Geometry
+
+EDGE_MM = 1.2  # width of a blurred edge, in plane
+MURRAY = 2.9  # exponent of branching radii, pulmonary arteries
+LEAF_MM = 0.62  # radius of the thinnest drawn vessel
+SUBSLICES = (-0.33, 0.0, 0.33)  # where a slice's profile is sampled
+
+
+@dataclass(frozen=True)
+class Body:
+    """Sizes and tissues of one chest.
+
+    Attributes:
+        geometry: Grid of the scan.
+        scale: Size relative to a grown man.
+        height: Length of the lungs, mm.
+        hu: HU of tissue by name.
+        noise: Standard deviation in soft tissue, HU.
+        smooth: Passes of a three-tap filter: the noise's correlation.
+    """
+
+    geometry: Geometry
+    scale: float
+    height: float
+    hu: dict[str, float]
+    noise: float
+    smooth: int
+
+
+@dataclass
+class Chest:
+    """A chest before noise.
+
+    Attributes:
+        body: What it was made from.
+        hu: float32 (z, y, x), noise-free.
+        lungs: (z, y, x) float32, share of lung in a voxel.
+        labels: uint8, 3 right, 4 left lung, 5 windpipe, as LUNA16's masks.
+        nodes: (N, 3) points of the vessel trees, x, y, z mm.
+        radii: (N,) their radii.
+        axes: Coordinates of the voxels along z, y, x in mm.
+    """
+
+    body: Body
+    hu: np.ndarray
+    lungs: np.ndarray
+    labels: np.ndarray
+    nodes: np.ndarray
+    radii: np.ndarray
+    axes: tuple[np.ndarray, np.ndarray, np.ndarray] = field(repr=False)
+
+    def to_world(self, points: np.ndarray) -> np.ndarray:
+        """Points x, y, z in the chest's frame to world mm."""
+        z, y, x = self.axes
+        return points - np.array([x[0], y[0], z[0]]) + (
+            self.body.geometry.origin
+        )
+
+
+def draw_body(rng: np.random.Generator, size: str) -> Body:
+    """Sizes, spacing, tissues and noise of a chest.
+
+    Noise and its correlation are drawn together: sharp kernels are noisy and
+    uncorrelated, smooth ones quiet and correlated.
+    """
+    if size == 'small':
+        in_plane, thickness = rng.uniform(0.80, 0.9), rng.uniform(2.0, 2.5)
+        scale, height = rng.uniform(0.78, 0.88), rng.uniform(108, 124)
+    else:
+        in_plane, thickness = rng.uniform(0.72, 0.9), rng.uniform(2.0, 2.5)
+        scale, height = rng.uniform(0.92, 1.02), rng.uniform(200, 225)
+    side = int(np.ceil(2 * 168 * scale / in_plane / 16)) * 16
+    slices = int(np.ceil((height + 8) / thickness))
+    origin = rng.uniform((-20, -20, -400), (20, 20, -200)) - np.array(
+        [side * in_plane / 2, side * in_plane / 2, 0]
+    )
+    noise = float(np.exp(rng.uniform(np.log(8), np.log(60))))
+    smooth = 0 if noise > 38 else (1 if noise > 22 else 2)
+    return Body(
+        geometry=Geometry.from_parts(
+            (slices, side, side),
+            spacing_zyx=(thickness, in_plane, in_plane),
+            origin_xyz=np.round(origin, 3),
+        ),
+        scale=scale,
+        height=height,
+        hu={
+            'air': -1000.0,
+            'lung': rng.uniform(-900, -835),
+            'fat': rng.uniform(-112, -98),
+            'soft': rng.uniform(38, 62),
+            'blood': 45.0 + rng.choice((0.0, 1.0)) * rng.uniform(60, 180),
+            'marrow': rng.uniform(180, 320),
+            'cortex': rng.uniform(600, 1000),
+            'lumen': rng.uniform(-990, -950),
+        },
+        noise=noise,
+        smooth=smooth,
+    )
+
+
+def make_chest(rng: np.random.Generator, size: str) -> Chest:
+    """Draw and render a chest without nodules."""
+    body = draw_body(rng, size)
+    geometry = body.geometry
+    axes = tuple(
+        (np.arange(n) - (n - 1) / 2) * step
+        for n, step in zip(geometry.shape, geometry.spacing)
+    )
+    hu = np.full(geometry.shape, body.hu['air'], dtype=np.float32)
+    lungs = np.zeros(geometry.shape, dtype=np.float32)
+    labels = np.zeros(geometry.shape, dtype=np.uint8)
+    shape = _draw_shape(rng, body)
+    for k, z in enumerate(axes[0]):
+        _render_slice(hu[k], lungs[k], labels[k], z, axes, body, shape)
+    chest = Chest(
+        body, hu, lungs, labels, np.zeros((0, 3)), np.zeros(0), axes
+    )
+    _texture(rng, chest)
+    _ribs(chest, shape)
+    _vessels(rng, chest, shape)
+    _airways(chest, shape)
+    return chest
+
+
+def add_noise(rng: np.random.Generator, chest: Chest) -> np.ndarray:
+    """int16 HU with correlated noise, stronger in the lungs."""
+    noise = rng.standard_normal(chest.hu.shape, dtype=np.float32)
+    for _ in range(chest.body.smooth):
+        for axis in (1, 2):
+            noise = _three_tap(noise, axis)
+    gain = np.float32(chest.body.noise / noise[::3].std())
+    noise *= gain * (1 + np.float32(0.35) * chest.lungs)
+    noise += chest.hu
+    outside = chest.axes[1][:, None] ** 2 + chest.axes[2][None, :] ** 2
+    noise[:, outside > chest.axes[1][-1] ** 2] = -2000  # field of view
+    return np.clip(np.rint(noise, out=noise), -2048, 3071).astype(np.int16)
+
+
+def _three_tap(x: np.ndarray, axis: int) -> np.ndarray:
+    out = 0.5 * x
+    low = [slice(None)] * 3
+    high = [slice(None)] * 3
+    low[axis], high[axis] = slice(None, -1), slice(1, None)
+    out[tuple(low)] += np.float32(0.25) * x[tuple(high)]
+    out[tuple(high)] += np.float32(0.25) * x[tuple(low)]
+    return out
+
+
+def _draw_shape(rng: np.random.Generator, body: Body) -> dict[str, float]:
+    """Sizes in mm that vary from person to person."""
+    s = body.scale
+    return {
+        'a': 158 * s * rng.uniform(0.96, 1.04),
+        'b': 108 * s * rng.uniform(0.95, 1.05),
+        'fat': 12 * s * rng.uniform(0.7, 1.6),
+        'lung_x': 73 * s,
+        'lung_a': 54 * s * rng.uniform(0.96, 1.04),
+        'lung_b': 77 * s * rng.uniform(0.95, 1.05),
+        'heart_x': 22 * s * rng.uniform(0.8, 1.2),
+        'heart_r': 50 * s * rng.uniform(0.9, 1.1),
+        'dome': rng.uniform(0.22, 0.3) * body.height,
+        'spine_y': 62 * s,
+        'phase': rng.uniform(0, 1),
+    }
+
+
+def _soft(distance: np.ndarray, width: float = EDGE_MM) -> np.ndarray:
+    """Share of a voxel inside a surface at signed ``distance`` (< 0 in)."""
+    return np.clip(0.5 - distance / width, 0, 1)
+
+
+def _ellipse(
+    x: np.ndarray, y: np.ndarray, a: float, b: float
+) -> np.ndarray:
+    """About the signed distance to an ellipse, exact on its surface."""
+    return (np.sqrt((x / a) ** 2 + (y / b) ** 2) - 1) * min(a, b)
+
+
+def _lung_distance(
+    x: np.ndarray,
+    y: np.ndarray,
+    z: float,
+    body: Body,
+    shape: dict[str, float],
+    side: int,
+) -> np.ndarray:
+    """Signed distance to the right (-1) or left (+1) lung's surface."""
+    rise = (z + body.height / 2) / body.height  # 0 at the base, 1 at the apex
+    width = np.sqrt(np.clip(1 - max(rise, 0.0) ** 3.2, 1e-3, 1))
+    a = shape['lung_a'] * (0.35 + 0.65 * width)
+    b = shape['lung_b'] * (0.30 + 0.70 * width)
+    center = side * (shape['lung_x'] - 14 * (1 - width))
+    distance = _ellipse(x - center, y - 4, a, b)
+    dome = shape['dome'] * (1.0 if side < 0 else 0.85)
+    floor = -body.height / 2 + dome * np.clip(
+        1 - ((x - center) / (1.3 * a)) ** 2 - ((y + 15) / (1.2 * b)) ** 2,
+        0, 1,
+    )
+    distance = np.maximum(distance, floor - z)
+    heart_z = -0.18 * body.height
+    tall = 0.40 * body.height
+    cap = np.sqrt(max(1 - ((z - heart_z) / tall) ** 2, 0.0))
+    if cap > 0.05:
+        radius = shape['heart_r'] * cap
+        heart = _ellipse(x - shape['heart_x'], y + 22, radius, 0.85 * radius)
+        distance = np.maximum(distance, -heart)
+    middle = 17 * body.scale + 3 * np.cos(y / 14)
+    return np.maximum(distance, middle - side * x)
+
+
+def _render_slice(
+    hu: np.ndarray,
+    lungs: np.ndarray,
+    labels: np.ndarray,
+    z: float,
+    axes: tuple[np.ndarray, ...],
+    body: Body,
+    shape: dict[str, float],
+) -> None:
+    """One slice of body wall, mediastinum, spine and lungs."""
+    y, x = axes[1][:, None], axes[2][None, :]
+    tissue = body.hu
+    skin = _ellipse(x, y, shape['a'], shape['b'])
+
+    def put(distance: np.ndarray, value: float, width: float = EDGE_MM) -> (
+        None
+    ):
+        alpha = _soft(distance, width)
+        np.add(hu, alpha * (value - hu), out=hu)
+
+    put(skin, tissue['fat'])
+    lobes = 5 * np.cos(6 * np.arctan2(y, x)) * body.scale
+    put(skin + shape['fat'] + lobes, tissue['soft'], 3.0)
+    put(_ellipse(x, y + 5, 26 * body.scale, 60 * body.scale), tissue['fat'],
+        8.0)
+    tall = 0.40 * body.height
+    cap = np.sqrt(max(1 - ((z + 0.18 * body.height) / tall) ** 2, 0.0))
+    if cap > 0.05:
+        radius = shape['heart_r'] * cap
+        put(_ellipse(x - shape['heart_x'], y + 22, radius - 2,
+                     0.85 * radius - 2), tissue['blood'] - 8, 2.0)
+    put(_ellipse(x - 16 * body.scale, y - 38 * body.scale, 11, 11),
+        tissue['blood'])
+    put(_ellipse(x + 14 * body.scale, y + 16, 9, 10), tissue['blood'])
+    put(_ellipse(x - 3, y - 24 * body.scale, 7, 5), tissue['soft'])
+    bone = _ellipse(x, y - shape['spine_y'], 17 * body.scale, 15 * body.scale)
+    disc = ((z / 26 + shape['phase']) % 1) < 0.22
+    put(bone, tissue['soft'] + 25 if disc else tissue['cortex'] * 0.8)
+    if not disc:
+        put(bone + 1.8, tissue['marrow'])
+    arch = _ellipse(x, y - shape['spine_y'] - 22 * body.scale, 14, 9)
+    put(np.maximum(arch, -(arch + 5)), tissue['cortex'] * 0.7)
+    put(_ellipse(x, y + shape['b'] - shape['fat'] - 15, 15, 5),
+        tissue['marrow'] * 0.8)
+    for side in (-1, 1):
+        distance = _lung_distance(x, y, z, body, shape, side)
+        alpha = _soft(distance)
+        np.add(hu, alpha * (tissue['lung'] - hu), out=hu)
+        np.maximum(lungs, alpha, out=lungs)
+        labels[alpha > 0.5] = 3 if side < 0 else 4
+
+
+def _texture(rng: np.random.Generator, chest: Chest) -> None:
+    """Slow variation of the parenchyma: gravity and blotches."""
+    z, y, _ = chest.axes
+    coarse = rng.normal(0, 1, tuple(
+        max(2, int(n * s / 14)) + 2
+        for n, s in zip(chest.hu.shape, chest.body.geometry.spacing)
+    )).astype(np.float32)
+    field = coarse
+    for axis, n in enumerate(chest.hu.shape):
+        place = np.linspace(0, field.shape[axis] - 1.001, n)
+        low = place.astype(int)
+        share = (place - low).astype(np.float32)
+        share = share.reshape([-1 if a == axis else 1 for a in range(3)])
+        field = np.take(field, low, axis) * (1 - share) + np.take(
+            field, low + 1, axis
+        ) * share
+    slope = (25 * y / abs(y[-1])).astype(np.float32)[None, :, None]
+    field *= np.float32(rng.uniform(32, 52))
+    field += slope
+    field *= chest.lungs
+    chest.hu += field
+
+
+def capsule(
+    chest: Chest,
+    start: np.ndarray,
+    stop: np.ndarray,
+    r0: float,
+    r1: float,
+) -> tuple[tuple[slice, slice, slice], np.ndarray] | None:
+    """Region and signed distance to a round-ended tube, slice-averaged.
+
+    Args:
+        chest: Its grid.
+        start: One end, x, y, z mm.
+        stop: The other end.
+        r0: Radius there, mm.
+        r1: Radius at ``stop``.
+
+    Returns:
+        Slices of the touched region and, for each of ``SUBSLICES``, the
+        signed distance: (3, d, h, w). None outside the scan.
+    """
+    reach = max(r0, r1) + EDGE_MM
+    thick = chest.body.geometry.spacing[0]
+    region, local = [], []
+    for axis, world in enumerate((2, 1, 0)):
+        coordinates = chest.axes[axis]
+        extra = reach + (thick / 2 if axis == 0 else 0)
+        first = np.searchsorted(
+            coordinates, min(start[world], stop[world]) - extra
+        )
+        last = np.searchsorted(
+            coordinates, max(start[world], stop[world]) + extra
+        )
+        if first >= last:
+            return None
+        region.append(slice(int(first), int(last)))
+        local.append(coordinates[first:last])
+    z = local[0][None] + np.array(SUBSLICES)[:, None] * thick
+    z = z[:, :, None, None] - start[2]
+    y = local[1][None, None, :, None] - start[1]
+    x = local[2][None, None, None, :] - start[0]
+    along = stop - start
+    length2 = max(float(along @ along), 1e-9)
+    t = np.clip((x * along[0] + y * along[1] + z * along[2]) / length2, 0, 1)
+    distance = np.sqrt(
+        (x - t * along[0]) ** 2
+        + (y - t * along[1]) ** 2
+        + (z - t * along[2]) ** 2
+    )
+    a, b, c = region
+    return (a, b, c), distance - (r0 + t * (r1 - r0))
+
+
+def draw_tube(
+    chest: Chest,
+    start: np.ndarray,
+    stop: np.ndarray,
+    *,
+    radii: tuple[float, float],
+    value: float,
+    only_lung: bool = False,
+) -> None:
+    """Blend a tube of HU ``value`` into the chest."""
+    found = capsule(chest, start, stop, *radii)
+    if found is None:
+        return
+    region, distance = found
+    alpha = _soft(distance).mean(0)
+    if only_lung:
+        alpha = alpha * chest.lungs[region]
+    part = chest.hu[region]
+    part += (alpha * (value - part)).astype(np.float32)
+
+
+def _ribs(chest: Chest, shape: dict[str, float]) -> None:
+    """Sloping arcs of bone in the chest wall."""
+    body = chest.body
+    a, b = shape['a'] - shape['fat'] - 13, shape['b'] - shape['fat'] - 11
+    angles = np.linspace(-0.42 * np.pi, 0.46 * np.pi, 17)
+    top = body.height / 2 + 60
+    for z0 in np.arange(-body.height / 2 - 20, top, 24 * body.scale):
+        for side in (-1, 1):
+            points = np.stack(
+                [
+                    side * a * np.cos(angles),
+                    b * np.sin(angles),
+                    z0 + 28 * np.sin(angles) * body.scale,
+                ],
+                axis=1,
+            )
+            for p, q in zip(points[:-1], points[1:]):
+                if min(p[2], q[2]) > chest.axes[0][-1] + 10:
+                    continue
+                radius = 4.6 * body.scale
+                draw_tube(chest, p, q, radii=(radius, radius),
+                          value=body.hu['cortex'] * 0.85)
+                draw_tube(chest, p, q, radii=(radius - 1.7, radius - 1.7),
+                          value=body.hu['marrow'] * 0.8)
+
+
+def lung_points(
+    rng: np.random.Generator, chest: Chest, num: int, label: int
+) -> np.ndarray:
+    """Random points (num, 3) x, y, z mm inside a lung; jittered in voxels."""
+    inside = np.flatnonzero((chest.labels == label).ravel())
+    if not len(inside):
+        return np.zeros((0, 3))
+    chosen = rng.choice(inside, num)
+    index = np.stack(np.unravel_index(chosen, chest.labels.shape), axis=1)
+    index = index + rng.uniform(-0.5, 0.5, index.shape)
+    spacing = chest.body.geometry.spacing
+    first = np.array([axis[0] for axis in chest.axes])
+    return (first + index * spacing)[:, ::-1]
+
+
+def _vessels(
+    rng: np.random.Generator, chest: Chest, shape: dict[str, float]
+) -> None:
+    """A tree for each lung that fills it; radii by Murray's law."""
+    body = chest.body
+    nodes, radii = [], []
+    per_litre = rng.uniform(480, 760)
+    voxel_l = float(np.prod(body.geometry.spacing)) / 1e6
+    for label, side in ((3, -1), (4, 1)):
+        litres = float((chest.labels == label).sum()) * voxel_l
+        root = np.array([side * 24 * body.scale, 6.0, -0.02 * body.height])
+        points = lung_points(rng, chest, int(per_litre * litres), label)
+        if not len(points):
+            continue
+        tree, parent = grow_tree(root, points)
+        thick = murray_radii(parent)
+        for child in range(1, len(tree)):
+            _vessel(rng, chest, tree[parent[child]], tree[child],
+                    (thick[child], thick[child]))
+        nodes.append(tree)
+        radii.append(thick)
+    chest.nodes = np.concatenate(nodes) if nodes else np.zeros((0, 3))
+    chest.radii = np.concatenate(radii) if radii else np.zeros(0)
+
+
+def _vessel(
+    rng: np.random.Generator,
+    chest: Chest,
+    start: np.ndarray,
+    stop: np.ndarray,
+    radii: tuple[float, float],
+) -> None:
+    """One branch, slightly bent."""
+    length = float(np.linalg.norm(stop - start))
+    middle = (start + stop) / 2 + rng.normal(0, 0.06 * length, 3)
+    for p, q in ((start, middle), (middle, stop)):
+        draw_tube(chest, p, q, radii=radii, value=chest.body.hu['blood'],
+                  only_lung=True)
+
+
+def grow_tree(
+    root: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Connect points to the nearest part of a tree, the nearest first.
+
+    Returns:
+        Nodes (N, 3), the root first, and the parent index of each (N,).
+    """
+    order = np.argsort(np.linalg.norm(points - root, axis=1))
+    nodes = np.empty((len(points) + 1, 3))
+    nodes[0] = root
+    parent = np.zeros(len(points) + 1, dtype=int)
+    depth = np.zeros(len(points) + 1)
+    for number, point in enumerate(points[order], start=1):
+        gap = nodes[:number] - point
+        distance = np.sqrt(np.einsum('ij,ij->i', gap, gap))
+        # a little of the path length too, so that trunks run straight
+        parent[number] = int((distance + 0.25 * depth[:number]).argmin())
+        depth[number] = depth[parent[number]] + distance[parent[number]]
+        nodes[number] = point
+    return nodes, parent
+
+
+def murray_radii(parent: np.ndarray) -> np.ndarray:
+    """Radii (N,) mm: each parent's power is the sum of its children's."""
+    power = np.zeros(len(parent))
+    leaf = LEAF_MM**MURRAY
+    for child in range(len(parent) - 1, 0, -1):
+        if power[child] == 0:
+            power[child] = leaf
+        power[parent[child]] += power[child]
+    return np.minimum(power ** (1 / MURRAY), 6.5)
+
+
+def _airways(chest: Chest, shape: dict[str, float]) -> None:
+    """Windpipe, main bronchi and their next branches, with walls."""
+    body = chest.body
+    s, top = body.scale, chest.axes[0][-1] + 10
+    carina = np.array([0.0, -2.0, 0.12 * body.height])
+    tubes = [(np.array([0.0, -6.0, top]), carina, 8.0 * s)]
+    for side in (-1, 1):
+        hilum = np.array([side * 26 * s, 8.0, 0.0])
+        tubes.append((carina, hilum, 5.5 * s))
+        for dy, dz in ((-30, 22), (24, -34), (-14, -30), (22, 20)):
+            tip = hilum + np.array([side * 28 * s, dy * s, dz * s])
+            tubes.append((hilum, tip, 2.6 * s))
+    wall = body.hu['soft'] - 20
+    for start, stop, radius in tubes:
+        draw_tube(chest, start, stop, radii=(radius + 1.4, 0.7 * radius + 1.2),
+                  value=wall)
+    for start, stop, radius in tubes:
+        draw_tube(chest, start, stop, radii=(radius, 0.7 * radius),
+                  value=body.hu['lumen'])
+    found = capsule(chest, *tubes[0][:2], tubes[0][2], tubes[0][2])
+    if found is not None:
+        region, distance = found
+        chest.labels[region][distance[1] < 0] = 5
