@@ -78,6 +78,7 @@ class LUNA16Dataset:
             'data_root': str(data_root),
             'split': split,
             'series_uids': self.series_uids,
+            'spacing_mm': _one_spacing(self.store.records),
         }
         self.samples = self._samples(background_ratio, skip_done)
         print_log(
@@ -136,6 +137,16 @@ class LUNA16Dataset:
             'sample_key': f'{uid} epoch {epoch} position {pos} {kind}',
         }
         return self.pipeline(results)
+
+
+def _one_spacing(records: dict[str, CaseRecord]) -> float | None:
+    spacings = sorted({record.spacing_mm for record in records.values()})
+    if len(spacings) > 1:
+        raise ConfigError(
+            f'cases of spacings {spacings} mm lie in one folder; prepare all '
+            'scans with one spacing.'
+        )
+    return spacings[0] if spacings else None
 
 
 def split_series(

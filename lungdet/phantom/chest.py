@@ -374,7 +374,8 @@ def draw_tube(
 def _ribs(chest: Chest, shape: dict[str, float]) -> None:
     """Sloping arcs of bone in the chest wall."""
     body = chest.body
-    a, b = shape['a'] - shape['fat'] - 13, shape['b'] - shape['fat'] - 11
+    a = shape['lung_x'] + shape['lung_a'] + 6 * body.scale
+    b = shape['lung_b'] + 10 * body.scale
     angles = np.linspace(-0.42 * np.pi, 0.46 * np.pi, 17)
     top = body.height / 2 + 60
     for z0 in np.arange(-body.height / 2 - 20, top, 24 * body.scale):

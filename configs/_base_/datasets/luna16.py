@@ -1,0 +1,63 @@
+# Folds are LUNA16's subsets: 9 for the test, 8 for choosing a checkpoint.
+data_root = 'data/luna16'
+train_pipeline = [
+    dict(type='PlaceCrop', size=(128, 128, 128), margin=12),
+    dict(type='RandomFlip3D', axes=(1, 2)),
+    dict(
+        type='RandomAffine3D',
+        scale=(0.75, 1.25),
+        scale_prob=1.0,
+        degrees=180,
+        rotate_prob=1.0),
+    dict(type='LoadCrop'),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [dict(type='LoadCase'), dict(type='PackDetInputs')]
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,  # batch norm must not meet a batch of one
+    sampler=dict(type='ExactSampler', shuffle=True),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(
+        type='LUNA16Dataset',
+        data_root=data_root,
+        split='train',
+        test_subsets=(9, ),
+        val_subsets=(8, ),
+        test_series=None,
+        val_series=None,
+        background_ratio=0.0,
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    sampler=dict(type='ExactSampler', shuffle=False, round_up=False),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(
+        type='LUNA16Dataset',
+        data_root=data_root,
+        split='val',
+        test_subsets=(9, ),
+        val_subsets=(8, ),
+        test_series=None,
+        val_series=None,
+        pipeline=test_pipeline))
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    sampler=dict(type='ExactSampler', shuffle=False, round_up=False),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(
+        type='LUNA16Dataset',
+        data_root=data_root,
+        split='test',
+        test_subsets=(9, ),
+        val_subsets=(8, ),
+        test_series=None,
+        val_series=None,
+        skip_done=None,
+        pipeline=test_pipeline))
+val_evaluator = dict(type='FROCMetric', bootstrap=0)
+test_evaluator = dict(type='FROCMetric', out_dir=None)

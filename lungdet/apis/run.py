@@ -1,0 +1,151 @@
+"""Config and overrides to a run."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from lungdet.engine import LungRunner
+from lungdet.engine.weights import resolve_checkpoint
+from lungdet.errors import ConfigError
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def load_config(
+    path: str | Path, cfg_options: dict[str, Any] | None = None
+) -> Config:
+    """Read a config and change values of it.
+
+    ``data_root`` at the top level is handed to every dataset.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ConfigError: An option whose key the config does not have; a leading
+            ``+`` adds a new key.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such config; check the path.')
+    config = Config.fromfile(str(path))
+    options = {}
+    for key, value in (cfg_options or {}).items():
+        if not key.startswith('+'):
+            _check_key(config, key)
+        options[key.lstrip('+')] = value
+    config.merge_from_dict(options)
+    if 'data_root' in config:
+        for name in LOADERS:
+            if config.get(name) is not None:
+                config[name].dataset.data_root = config.data_root
+    return config
+
+
+def _check_key(config: Config, key: str) -> None:
+    place: Any = config
+    for depth, word in enumerate(key.split('.')):
+        if isinstance(place, list | tuple):
+            if word.isdigit() and int(word) < len(place):
+                place = place[int(word)]
+                continue
+            known = [str(k) for k in range(len(place))]
+        elif hasattr(place, 'keys'):
+            if word in place.keys():
+                place = place[word]
+                continue
+            known = [str(k) for k in place.keys()]
+        else:
+            known = []
+        close = difflib.get_close_matches(word, known, n=3)
+        hint = f' Did you mean {", ".join(close)}?' if close else ''
+        where = '.'.join(key.split('.')[:depth]) or 'the config'
+        raise ConfigError(
+            f'--cfg-options {key}: {where} has no key {word!r}.{hint} Put a '
+            '"+" in front to add a new key.'
+        )
+
+
+def train(
+    config: str | Path | Config,
+    *,
+    work_dir: str | Path | None = None,
+    amp: bool = False,
+    resume: str | Path | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    launcher: str = 'none',
+) -> LungRunner:
+    """Train a config.
+
+    Args:
+        config: Path of a config, or a loaded one.
+        work_dir: For checkpoints and logs; default work_dirs/<config name>.
+        amp: bfloat16 in the backbone, in training and validation.
+        resume: ``'auto'`` continues if there is something, a path continues
+            from there.
+        cfg_options: Values by dotted key.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Returns:
+        The runner after training.
+    """
+    cfg = config if isinstance(config, Config) else load_config(
+        config, cfg_options
+    )
+    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path(
+        'work_dirs') / Path(str(cfg.filename)).stem)
+    cfg.launcher = launcher
+    if amp:
+        cfg.optim_wrapper.type = 'BF16OptimWrapper'
+        cfg.model.setdefault('test_cfg', {})['bf16'] = True
+    if resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else str(
+            resolve_checkpoint(resume)
+        )
+    runner = LungRunner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def test(
+    config: str | Path | Config,
+    checkpoint: str | Path,
+    *,
+    out: str | Path | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    launcher: str = 'none',
+) -> dict[str, float]:
+    """Test a checkpoint on the config's test scans.
+
+    Args:
+        config: Path of a config, or a loaded one.
+        checkpoint: File, work folder, or ``last_checkpoint``.
+        out: Folder for the results; scans that are done there are skipped.
+        cfg_options: Values by dotted key.
+        launcher: As in ``train``.
+
+    Returns:
+        Metrics by name.
+    """
+    cfg = config if isinstance(config, Config) else load_config(
+        config, cfg_options
+    )
+    out = Path(out or Path('work_dirs') / Path(str(cfg.filename)).stem
+               / 'test')
+    cfg.work_dir = str(out / 'log')
+    cfg.launcher = launcher
+    cfg.load_from = str(resolve_checkpoint(checkpoint))
+    cfg.test_evaluator.out_dir = str(out)
+    cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
+    # averaged weights are already in the file's state_dict
+    cfg.custom_hooks = [
+        hook for hook in cfg.get('custom_hooks', [])
+        if hook['type'] != 'EMAHook'
+    ]
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper',
+                'param_scheduler', 'val_dataloader', 'val_cfg',
+                'val_evaluator'):
+        cfg.pop(key, None)
+    return LungRunner.from_cfg(cfg).test()

@@ -1,0 +1,135 @@
+"""Hooks: stages, checkpoints, and an alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from lungdet.registry import HOOKS
+
+
+@HOOKS.register_module()
+class StageScheduleHook(Hook):
+    """Tell the model its epoch, from 1: heads start by it, resumed too."""
+
+    def before_train_epoch(self, runner: Any) -> None:
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        model.set_epoch(runner.epoch + 1)
+
+
+@HOOKS.register_module()
+class StopOnNaNHook(Hook):
+    """Stop at the first loss that is not finite.
+
+    Raises:
+        FloatingPointError: With every loss and the samples of the step.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        values = {k: float(v) for k, v in (outputs or {}).items()}
+        if all(abs(v) < float('inf') for v in values.values()):
+            return
+        keys = [
+            sample.metainfo.get('sample_key', '?')
+            for sample in (data_batch or {}).get('data_samples', [])
+        ]
+        raise FloatingPointError(
+            f'iteration {runner.iter}: a loss is not finite: {values}. '
+            f'Samples: {"; ".join(keys)}. Lower the learning rate, or look '
+            'at these samples.'
+        )
+
+
+@HOOKS.register_module()
+class LungCheckpointHook(Hook):
+    """Save by epoch or iteration, keep the newest and the best.
+
+    A new file is whole before an old one goes.
+
+    Args:
+        interval: Epochs between checkpoints; the last epoch is saved too.
+        iter_interval: Iterations between checkpoints besides, 0 for none.
+        max_keep: Files kept.
+        save_best: Metric whose best checkpoint is kept as ``best.pth``.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        interval: int = 1,
+        iter_interval: int = 0,
+        *,
+        max_keep: int = 2,
+        save_best: str | None = None,
+    ) -> None:
+        self.interval = interval
+        self.iter_interval = iter_interval
+        self.max_keep = max_keep
+        self.save_best = save_best
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        if self.iter_interval and (runner.iter + 1) % self.iter_interval == 0:
+            self._save(runner, f'iter_{runner.iter + 1}.pth', by_epoch=False)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        done = runner.epoch + 1
+        if done % self.interval == 0 or done == runner.max_epochs:
+            self._save(runner, f'epoch_{done}.pth', by_epoch=True)
+
+    def after_val_epoch(
+        self, runner: Any, metrics: dict[str, float] | None = None
+    ) -> None:
+        if self.save_best is None:
+            return
+        score = (metrics or {}).get(self.save_best)
+        if score is None:
+            runner.logger.warning(
+                f'save_best: {self.save_best!r} is not among the metrics '
+                f'{sorted(metrics or {})}'
+            )
+            return
+        best = runner.message_hub.runtime_info.get('best_score')
+        if best is None or score > best:
+            runner.message_hub.update_info('best_score', float(score))
+            newest = Path(runner.work_dir) / 'last_checkpoint'
+            last = newest.read_text() if newest.is_file() else None
+            runner.train_loop._epoch -= 1  # the epoch just finished
+            runner.save_checkpoint(runner.work_dir, 'best.pth')
+            runner.train_loop._epoch += 1
+            if last is not None and runner.rank == 0:
+                from lungdet.io.atomic import write_text
+
+                write_text(newest, last)
+
+    def _save(self, runner: Any, name: str, *, by_epoch: bool) -> None:
+        runner.save_checkpoint(runner.work_dir, name, by_epoch=by_epoch)
+        if runner.rank == 0:
+            files: Sequence[Path] = sorted(
+                Path(runner.work_dir).glob('*_*.pth'),
+                key=lambda file: file.stat().st_mtime_ns,
+            )
+            for old in files[: -self.max_keep]:
+                old.unlink()
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()

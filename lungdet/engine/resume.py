@@ -1,0 +1,166 @@
+"""Exact resume: every draw is a function of (seed, position).
+
+No generator's state is stored. Checkpoints hold counters; the order of the
+data, each sample's draws and the model's draws follow from them. A run that
+was killed and continued ends bit for bit like one that was not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
+from torch.utils.data import Sampler
+
+from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
+
+ORDER_STREAM, MODEL_STREAM = 3, 7  # streams of the seed, kept apart
+
+
+class Key(int):
+    """A dataset index that knows its epoch and its position in it."""
+
+    epoch: int
+    pos: int
+
+    def __new__(cls, index: int, epoch: int, pos: int) -> Key:
+        key = super().__new__(cls, index)
+        key.epoch, key.pos = epoch, pos
+        return key
+
+    def __reduce__(self) -> tuple:
+        return Key, (int(self), self.epoch, self.pos)
+
+
+@DATA_SAMPLERS.register_module()
+class ExactSampler(Sampler):
+    """Order of an epoch from (seed, epoch), dealt to the ranks in turn.
+
+    Args:
+        dataset: What is sampled.
+        shuffle: Whether to permute.
+        seed: Of the permutation; mmengine passes the run's seed.
+        round_up: Repeat samples so that every rank has equally many; wanted
+            in training, where ranks must take the same number of steps.
+
+    Attributes:
+        start: Samples of this rank to leave out at the next iteration.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        shuffle: bool = True,
+        *,
+        seed: int | None = None,
+        round_up: bool = True,
+    ) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.dataset = dataset
+        self.shuffle = shuffle
+        self.seed = seed or 0
+        self.round_up = round_up
+        self.epoch = 0
+        self.start = 0
+
+    def order(self) -> np.ndarray:
+        """Dataset indices of the whole epoch, all ranks."""
+        num = len(self.dataset)
+        order = np.arange(num)
+        if self.shuffle:
+            sequence = np.random.SeedSequence(
+                [self.seed, ORDER_STREAM, self.epoch]
+            )
+            np.random.default_rng(sequence).shuffle(order)
+        if self.round_up and num:
+            order = np.resize(order, -(-num // self.world_size)
+                              * self.world_size)
+        return order
+
+    def __iter__(self) -> Iterator[Key]:
+        order = self.order()
+        first, self.start = self.start, 0
+        for pos in range(self.rank, len(order), self.world_size)[first:]:
+            yield Key(int(order[pos]), self.epoch, pos)
+
+    def __len__(self) -> int:
+        num = len(self.dataset)
+        if self.round_up:
+            return -(-num // self.world_size)
+        return len(range(self.rank, num, self.world_size))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order."""
+        self.epoch = epoch
+
+
+@LOOPS.register_module()
+class ExactEpochLoop(EpochBasedTrainLoop):
+    """Epoch loop that continues in the middle of an epoch.
+
+    ``iter`` alone says how much of the epoch is done. A validation that a
+    checkpoint still owed (it was killed in between) runs first.
+    """
+
+    val_owed = False
+
+    def run(self) -> torch.nn.Module:
+        self.runner.call_hook('before_train')
+        if self.val_owed:
+            self._validate()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._decide_current_val_interval()
+            if self.validates_after(self._epoch):
+                self._validate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def validates_after(self, epoch: int) -> bool:
+        """Whether validation follows ``epoch`` finished epochs."""
+        return (
+            self.runner.val_loop is not None
+            and epoch >= self.val_begin
+            and (epoch % self.val_interval == 0 or epoch == self._max_epochs)
+        )
+
+    def _validate(self) -> None:
+        self.runner.val_loop.run()
+        self.val_owed = False
+
+    def run_epoch(self) -> None:
+        skip = self._iter - self._epoch * len(self.dataloader)
+        sampler = self.dataloader.sampler
+        sampler.set_epoch(self._epoch)
+        sampler.start = skip * self.dataloader.batch_size
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        if skip < len(self.dataloader):
+            for idx, data_batch in enumerate(self.dataloader, skip):
+                self.run_iter(idx, data_batch)
+        self.val_owed = self.validates_after(self._epoch + 1)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+
+@HOOKS.register_module()
+class IterSeedHook(Hook):
+    """Seed all global generators from (seed, iteration, rank)."""
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Sequence | None = None
+    ) -> None:
+        state = np.random.SeedSequence(
+            [runner.seed or 0, MODEL_STREAM, runner.iter, runner.rank]
+        ).generate_state(1)
+        random.seed(int(state[0]))
+        np.random.seed(int(state[0]))
+        torch.manual_seed(int(state[0]))

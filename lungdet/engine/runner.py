@@ -1,0 +1,238 @@
+"""mmengine's Runner with the repairs that current torch and CPUs need.
+
+Written for mmengine 0.10.7; each override says which symptom it repairs, and
+``tests/engine`` has the test that fails without it.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import platform
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce_params, is_distributed, master_only
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from torch.utils.data import DataLoader
+
+import lungdet
+from lungdet.engine.weights import (
+    FORMAT,
+    load_plain,
+    report_match,
+    resolve_checkpoint,
+)
+from lungdet.io.atomic import atomic_path, write_text
+from lungdet.registry import RUNNERS
+
+
+def plain(value: Any) -> Any:
+    """Tensors, numbers, text, lists and dicts only: torch's weights-only
+    reader takes nothing else."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    return str(value)
+
+
+@RUNNERS.register_module()
+class LungRunner(Runner):
+    """Runner for CPUs, current torch and exact resume."""
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Start gloo where there is no GPU; mmengine would call CUDA."""
+        if self.distributed and not is_distributed():
+            if not torch.cuda.is_available():
+                torch.distributed.init_process_group(
+                    'gloo', timeout=timedelta(minutes=30)
+                )
+        super().setup_env(env_cfg)
+
+    def wrap_model(
+        self, model_wrapper_cfg: dict | None, model: torch.nn.Module
+    ) -> torch.nn.Module:
+        """DDP that accepts heads which start later, on CPUs too.
+
+        mmengine names a device id, which CPU modules refuse. Looking for
+        unused parameters also keeps the order of sums the same after a
+        resume.
+        """
+        if not self.distributed or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        gpu = torch.cuda.is_available()
+        model = model.cuda() if gpu else model
+        return MMDistributedDataParallel(
+            module=model,
+            device_ids=[int(os.environ['LOCAL_RANK'])] if gpu else None,
+            broadcast_buffers=False,
+            find_unused_parameters=True,
+        )
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """Versions that matter; mmengine's own needs distutils and gcc."""
+        self.logger.info(
+            f'lungdet {lungdet.__version__}, torch {torch.__version__}, '
+            f'numpy {np.__version__}, Python {platform.python_version()}, '
+            f'{torch.get_num_threads()} threads, '
+            f'GPUs: {torch.cuda.device_count()}, seed {self._seed}, '
+            f'world size {self._world_size}'
+        )
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict,
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader:
+        """Options for workers are dropped where there are none."""
+        if isinstance(dataloader, dict):
+            dataloader = copy.deepcopy(dataloader)
+            if dataloader.get('num_workers', 0) == 0:
+                dataloader.pop('persistent_workers', None)
+                dataloader.pop('prefetch_factor', None)
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def save_checkpoint(  # type: ignore[override]
+        self,
+        out_dir: str | Path,
+        filename: str,
+        *,
+        by_epoch: bool = True,
+    ) -> None:
+        """Write a whole checkpoint or none, in plain types.
+
+        Weights, optimiser, schedulers, counters, and what inference needs:
+        the model's config, window and spacing. Batch-norm buffers are
+        averaged over ranks first, so every rank continues from the same.
+        """
+        model = self.model.module if is_model_wrapper(self.model) else \
+            self.model
+        if is_distributed():
+            all_reduce_params(
+                [b for b in model.buffers() if b.is_floating_point()],
+                op='mean',
+            )
+        self._write_checkpoint(model, Path(out_dir), filename, by_epoch)
+
+    @master_only
+    def _write_checkpoint(
+        self,
+        model: torch.nn.Module,
+        out_dir: Path,
+        filename: str,
+        by_epoch: bool,
+    ) -> None:
+        loop = self.train_loop
+        dataset_meta = self.train_dataloader.dataset.metainfo
+        checkpoint: dict[str, Any] = {
+            'meta': {
+                'format': FORMAT,
+                'epoch': loop.epoch + by_epoch,
+                'iter': loop.iter + (not by_epoch),
+                'epoch_in_progress': loop.epoch + 1,
+                'seed': self.seed,
+                'val_owed': getattr(loop, 'val_owed', False) and by_epoch,
+                'model': plain(self.cfg.model.to_dict()),
+                'spacing_mm': dataset_meta.get('spacing_mm'),
+                'train_series': plain(dataset_meta.get('series_uids', [])),
+                'lungdet_version': lungdet.__version__,
+            },
+            'state_dict': {
+                key: value.detach().cpu().clone()
+                for key, value in model.state_dict().items()
+            },
+            'optimizer': plain(self.optim_wrapper.state_dict()),
+            'param_schedulers': [
+                plain(scheduler.state_dict())
+                for scheduler in self.param_schedulers or []
+            ],
+            'runtime': plain(
+                {
+                    key: value
+                    for key, value in self.message_hub.runtime_info.items()
+                    if key in ('best_score', 'best_ckpt')
+                }
+            ),
+        }
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        with atomic_path(out_dir / filename) as aside:
+            torch.save(checkpoint, aside)
+        write_text(out_dir / 'last_checkpoint', filename)
+
+    def load_or_resume(self) -> None:
+        """``--resume`` continues if there is something, else starts."""
+        if self._has_loaded:
+            return
+        path = self._load_from
+        if self._resume and path is None:
+            path = resolve_checkpoint(Path(self.work_dir), must_exist=False)
+            if path is None:
+                self.logger.info('nothing to resume; starting')
+                self._resume = False
+                return
+        if path is None:
+            return
+        if self._resume:
+            self.resume(str(path))
+        else:
+            self.load_checkpoint(str(path))
+        self._has_loaded = True
+
+    def load_checkpoint(  # type: ignore[override]
+        self, filename: str, map_location: Any = 'cpu', **_: Any
+    ) -> dict:
+        """Read plain types only; refuse weights that hardly match.
+
+        Raises:
+            CheckpointError: Not lungdet's, or too few parameters match.
+        """
+        checkpoint = load_plain(filename)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else \
+            self.model
+        self.logger.info(
+            report_match(model, checkpoint['state_dict'], filename)
+        )
+        _load_checkpoint_to_model(model, checkpoint, strict=False)
+        if hasattr(model, 'set_epoch'):
+            model.set_epoch(checkpoint['meta']['epoch_in_progress'])
+        self._has_loaded = True
+        return checkpoint
+
+    def resume(self, filename: str, **_: Any) -> None:  # type: ignore[override]
+        """Restore weights, optimiser, schedulers and counters."""
+        checkpoint = self.load_checkpoint(filename)
+        meta = checkpoint['meta']
+        self.train_loop._epoch = meta['epoch']
+        self.train_loop._iter = meta['iter']
+        self.train_loop.val_owed = meta['val_owed']
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+        stored = checkpoint['param_schedulers']
+        schedulers = self.param_schedulers or []
+        if len(stored) != len(schedulers):
+            raise ValueError(
+                f'{filename}: {len(stored)} schedulers stored, the config '
+                f'has {len(schedulers)}; resume with the same config.'
+            )
+        for scheduler, state in zip(schedulers, stored):
+            scheduler.load_state_dict(state)
+        for key, value in checkpoint['runtime'].items():
+            self.message_hub.update_info(key, value)
+        self.logger.info(
+            f'resumed {filename}: epoch {meta["epoch"]}, iteration '
+            f'{meta["iter"]}'
+        )

@@ -1,0 +1,124 @@
+"""Checkpoints: what is in them, what fits, and a detector from one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import DefaultScope
+
+from lungdet.errors import CheckpointError
+from lungdet.registry import MODELS
+
+FORMAT = 'lungdet.checkpoint/1'
+MIN_MATCH = 0.9  # share of the model's parameters that a file must fill
+
+
+def resolve_checkpoint(
+    path: str | Path, *, must_exist: bool = True
+) -> Path | None:
+    """A checkpoint file from a file, a work folder or ``last_checkpoint``.
+
+    Names are stored without folders, so a work folder can be moved. If the
+    named file is missing the newest one is taken.
+
+    Raises:
+        FileNotFoundError: Nothing there, if ``must_exist``.
+    """
+    path = Path(path)
+    if path.is_file() and path.name != 'last_checkpoint':
+        return path
+    folder = path if path.is_dir() else path.parent
+    pointer = folder / 'last_checkpoint'
+    if pointer.is_file():
+        named = folder / Path(pointer.read_text().strip()).name
+        if named.is_file():
+            return named
+    files = sorted(folder.glob('*.pth'), key=lambda f: f.stat().st_mtime)
+    if files:
+        return files[-1]
+    if must_exist:
+        raise FileNotFoundError(
+            f'{path}: no checkpoint there; train first, or give the file.'
+        )
+    return None
+
+
+def load_plain(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it can run code.
+
+    Raises:
+        CheckpointError: Not readable, or not written by lungdet.
+    """
+    file = resolve_checkpoint(path)
+    try:
+        checkpoint = torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f'{file}: cannot be read as plain weights ({type(error).__name__}'
+            '); the file is cut, or was not written by lungdet.'
+        ) from error
+    if checkpoint.get('meta', {}).get('format') != FORMAT:
+        raise CheckpointError(
+            f'{file}: format is not {FORMAT!r}; it was not written by this '
+            'version of lungdet.'
+        )
+    return checkpoint
+
+
+def report_match(
+    model: torch.nn.Module, state: dict[str, torch.Tensor], where: str
+) -> str:
+    """Compare names and shapes before anything is copied.
+
+    Returns:
+        One line of numbers.
+
+    Raises:
+        CheckpointError: Less than 90 % of the model's parameters match.
+    """
+    own = model.state_dict()
+    good = [k for k in own if k in state and own[k].shape == state[k].shape]
+    missing = [k for k in own if k not in state]
+    other = [k for k in state if k not in own]
+    total = sum(value.numel() for value in own.values())
+    share = sum(own[k].numel() for k in good) / max(total, 1)
+    misshaped = len(own) - len(good) - len(missing)
+    line = (
+        f'{where}: {len(good)} of {len(own)} tensors match ({share:.1%} of '
+        f'the values), {len(missing)} missing, {misshaped} of another shape, '
+        f'{len(other)} not in the model'
+    )
+    if share < MIN_MATCH:
+        example = (missing or other or ['shapes differ'])[0]
+        raise CheckpointError(
+            f'{line}; first: {example!r}. The file belongs to another model; '
+            'give the config it was trained with.'
+        )
+    return line
+
+
+def load_detector(
+    path: str | Path, *, device: str = 'cpu'
+) -> tuple[torch.nn.Module, dict]:
+    """Build and load the detector a checkpoint describes.
+
+    Returns:
+        The model in evaluation mode, and ``window``, ``spacing_mm``.
+
+    Raises:
+        CheckpointError: As ``load_plain``.
+    """
+    checkpoint = load_plain(path)
+    meta = checkpoint['meta']
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        model = MODELS.build(meta['model'])
+    report_match(model, checkpoint['state_dict'], str(path))
+    model.load_state_dict(checkpoint['state_dict'])
+    model.set_epoch(meta['epoch_in_progress'])
+    model.to(device).eval()
+    return model, {
+        'window': model.data_preprocessor.window,
+        'spacing_mm': meta['spacing_mm'] or 1.0,
+    }

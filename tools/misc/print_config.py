@@ -1,0 +1,21 @@
+"""Print a config with its bases and options merged."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import DictAction
+
+from lungdet.apis import load_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    args = parser.parse_args()
+    print(load_config(args.config, args.cfg_options).pretty_text)
+
+
+if __name__ == '__main__':
+    main()

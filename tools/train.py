@@ -1,0 +1,43 @@
+"""Train a config."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+
+from lungdet.apis import train
+from lungdet.errors import LungdetError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config')
+    parser.add_argument('--work-dir')
+    parser.add_argument('--amp', action='store_true', help='bfloat16')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='PATH',
+        help='continue; without PATH from the work dir, if anything is there',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    parser.add_argument(
+        '--launcher', default='none',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    try:
+        train(
+            args.config, work_dir=args.work_dir, amp=args.amp,
+            resume=args.resume, cfg_options=args.cfg_options,
+            launcher=args.launcher,
+        )
+    except (LungdetError, FileNotFoundError) as error:
+        sys.exit(f'train.py: {error}')
+
+
+if __name__ == '__main__':
+    main()
