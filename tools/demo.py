@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SCANS, SEED = 80, 1
+SCANS, SEED = 100, 1
 
 
 def run(*command: object) -> None:

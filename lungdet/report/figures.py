@@ -1,0 +1,126 @@
+"""Pictures of nodules: three planes with box and outline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lungdet.geometry import Geometry
+
+WINDOW_HU = (-1200, 600)
+HALF_MM = 32.0  # half side of a picture
+PLANES = (('axial', 0), ('coronal', 1), ('sagittal', 2))
+
+
+def nodule_sheet(
+    array: np.ndarray,
+    geometry: Geometry,
+    nodules: Sequence[Any],
+    *,
+    masks: np.ndarray | None = None,
+) -> Figure:
+    """One row a nodule: axial, coronal and sagittal plane through its centre.
+
+    Radiological orientation: the patient's right is on the left, the head is
+    up; sagittal planes show the front on the left.
+
+    Args:
+        array: HU (z, y, x) on ``geometry``, axes along LPS.
+        geometry: Its grid.
+        nodules: Each has ``center_mm`` and ``diameter_mm``, and may have
+            ``size_mm`` (z, y, x), ``score``, ``id``, ``mask_box``, ``mask``.
+        masks: Nodule numbers (z, y, x); the outline of number ``id`` is
+            drawn.
+    """
+    figure = Figure(
+        figsize=(7.5, 2.6 * max(len(nodules), 1)), layout='constrained'
+    )
+    axes = figure.subplots(max(len(nodules), 1), 3, squeeze=False)
+    for row, nodule in zip(axes, nodules):
+        center = geometry.to_index(np.array([nodule.center_mm]))[0]
+        size = getattr(nodule, 'size_mm', None) or (nodule.diameter_mm,) * 3
+        half = np.array(size) / geometry.spacing / 2
+        outline = _outline(nodule, array.shape, masks)
+        for place, (name, axis) in zip(row, PLANES):
+            _draw_plane(place, array, geometry, center, axis)
+            _draw_box(place, center, half, axis)
+            if outline is not None:
+                _draw_outline(place, outline, center, axis)
+            place.set_title(name, fontsize=8)
+        row[0].set_ylabel(_caption(nodule), fontsize=8)
+    return figure
+
+
+def _caption(nodule: Any) -> str:
+    score = getattr(nodule, 'score', None)
+    text = f'{nodule.diameter_mm:.1f} mm'
+    return text if score is None else f'score {score:.2f}\n{text}'
+
+
+def _outline(
+    nodule: Any, shape: tuple[int, ...], masks: np.ndarray | None
+) -> np.ndarray | None:
+    if masks is not None and getattr(nodule, 'has_mask', True):
+        return masks == nodule.id
+    mask = getattr(nodule, 'mask', None)
+    if mask is None:
+        return None
+    full = np.zeros(shape, dtype=bool)
+    z1, y1, x1, z2, y2, x2 = nodule.mask_box
+    full[z1:z2, y1:y2, x1:x2] = mask
+    return full
+
+
+def _slice(
+    array: np.ndarray, center: np.ndarray, axis: int
+) -> tuple[np.ndarray, int, int]:
+    """Plane through ``center``, and the axes of its rows and columns."""
+    k = int(np.clip(np.rint(center[axis]), 0, array.shape[axis] - 1))
+    rows, columns = (a for a in range(3) if a != axis)
+    return array.take(k, axis), rows, columns
+
+
+def _draw_plane(
+    place: Any,
+    array: np.ndarray,
+    geometry: Geometry,
+    center: np.ndarray,
+    axis: int,
+) -> None:
+    plane, rows, columns = _slice(array, center, axis)
+    spacing = geometry.spacing
+    place.imshow(
+        plane, cmap='gray', vmin=WINDOW_HU[0], vmax=WINDOW_HU[1],
+        aspect=spacing[rows] / spacing[columns], interpolation='nearest',
+    )
+    dy, dx = HALF_MM / spacing[rows], HALF_MM / spacing[columns]
+    place.set_xlim(center[columns] - dx, center[columns] + dx)
+    low, high = center[rows] - dy, center[rows] + dy
+    # rows run to the back in axial planes, to the head in the others
+    place.set_ylim((high, low) if axis == 0 else (low, high))
+    place.set_xticks([])
+    place.set_yticks([])
+
+
+def _draw_box(
+    place: Any, center: np.ndarray, half: np.ndarray, axis: int
+) -> None:
+    rows, columns = (a for a in range(3) if a != axis)
+    y, x = center[rows], center[columns]
+    dy, dx = half[rows], half[columns]
+    place.plot(
+        [x - dx, x + dx, x + dx, x - dx, x - dx],
+        [y - dy, y - dy, y + dy, y + dy, y - dy],
+        color='yellow', lw=0.8,
+    )
+
+
+def _draw_outline(
+    place: Any, mask: np.ndarray, center: np.ndarray, axis: int
+) -> None:
+    plane = _slice(mask, center, axis)[0]
+    if plane.any():
+        place.contour(plane, levels=[0.5], colors='cyan', linewidths=0.8)

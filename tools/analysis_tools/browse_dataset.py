@@ -1,0 +1,35 @@
+"""One PNG a nodule of a prepared folder: three planes, box and outline."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lungdet.io.case_store import CaseStore
+from lungdet.report.figures import nodule_sheet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('store', type=Path, help='folder with the cases')
+    parser.add_argument('out', type=Path)
+    parser.add_argument('--max', type=int, help='pictures at most')
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    store = CaseStore(args.store)
+    nodules = [(r, n) for r in store.records.values() for n in r.nodules]
+    for record, nodule in tqdm(nodules[: args.max]):
+        uid = record.series_uid
+        masks = store.read(uid, 'mask') if store.has(uid, 'mask') else None
+        figure = nodule_sheet(
+            store.read(uid, 'image'), record.geometry, [nodule], masks=masks
+        )
+        figure.savefig(args.out / f'{uid}_{nodule.id}.png', dpi=110)
+    print(f'{len(nodules[: args.max])} of {len(nodules)} nodules in '
+          f'{args.out}')
+
+
+if __name__ == '__main__':
+    main()
