@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lungdet.models import FeatureNet
+from lungdet.models.backbones.res_block import ResBlock3D
+from lungdet.registry import MODELS
+
+SIX = (True,) * 6
+
+
+@MODELS.register_module(force=True)
+class AddOne(nn.Module):
+    _abbr_ = 'add_one'
+
+    def __init__(self, in_channels: int, amount: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((in_channels,), amount))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.weight[:, None, None, None]
+
+
+@MODELS.register_module(force=True)
+class Halve(nn.Module):
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., ::2]
+
+
+def plugin(position: str = 'after_conv2', **cfg: object) -> dict:
+    return {'cfg': {'type': 'AddOne', **cfg}, 'position': position}
+
+
+def test_plugins_run_in_order_at_their_place() -> None:
+    block = ResBlock3D(
+        2, 2,
+        plugins=[plugin('after_add', amount=2.0),
+                 plugin('after_conv2', postfix='_b', amount=-100.0)],
+    ).eval()
+    x = torch.rand(1, 2, 3, 4, 5)
+
+    # -100 before the sum lets the ReLU close; + 2 comes after it
+    assert torch.equal(block(x), torch.full_like(x, 2.0))
+
+
+def test_names_in_the_state_dict() -> None:
+    net = FeatureNet(plugins=[
+        {**plugin(), 'stages': (True, False, False, False, False, True)},
+        {**plugin(postfix='_2'), 'stages': SIX},
+    ])
+
+    names = {n for n in net.state_dict() if 'add_one' in n}
+
+    assert 'forw1.0.add_one.weight' in names
+    assert 'forw2.0.add_one.weight' not in names
+    assert 'forw2.0.add_one_2.weight' in names
+    assert net.back2[2].add_one.weight.shape == (128,)
+
+
+def test_user_config_is_left_alone() -> None:
+    plugins = [plugin(postfix='_x')]
+
+    FeatureNet(plugins=plugins)
+
+    assert plugins == [plugin(postfix='_x')]
+
+
+@pytest.mark.parametrize(
+    ('plugins', 'message'),
+    [
+        ({'cfg': {}}, 'not a list'),
+        ([{'cfg': {'type': 'AddOne'}}], "lacks 'cfg' or 'position'"),
+        ([plugin('after_relu')], 'after_relu'),
+        ([{**plugin(), 'stages': (True,)}], '1 values, the backbone has 6'),
+        ([{**plugin(), 'where': 1}], 'unknown key'),
+        ([{'cfg': {}, 'position': 'after_add'}], "lacks 'type'"),
+        ([plugin(in_channels=3)], 'supplies its own channel count'),
+        ([plugin(), plugin()], 'postfix'),
+    ],
+)
+def test_wrong_plugins_are_named(plugins: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FeatureNet(plugins=plugins)
+
+
+def test_misspelt_type_gets_the_closest_name() -> None:
+    with pytest.raises(KeyError, match="did you mean 'AddOne'"):
+        FeatureNet(plugins=[{'cfg': {'type': 'AdOne'},
+                             'position': 'after_add'}])
+
+
+def test_plugin_that_changes_the_shape_is_refused() -> None:
+    block = ResBlock3D(
+        2, 2, plugins=[{'cfg': {'type': 'Halve'}, 'position': 'after_add'}]
+    )
+
+    with pytest.raises(ValueError, match='changed the shape'):
+        block(torch.rand(2, 2, 4, 4, 4))

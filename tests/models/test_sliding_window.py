@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungdet.models.detectors.sliding_window import axis_windows, cut, windows
+
+
+@given(
+    side=st.integers(1, 500), window=st.sampled_from([32, 64]),
+    overlap=st.sampled_from([0, 16, 24]),
+)
+def test_cores_part_the_axis_and_lie_in_their_windows(
+    side: int, window: int, overlap: int
+) -> None:
+    found = axis_windows(side, window, overlap)
+    points = np.arange(0.25, side, 0.5)
+
+    owners = [
+        [k for k, (_, low, high) in enumerate(found) if low <= p < high]
+        for p in points
+    ]
+
+    assert all(len(owner) == 1 for owner in owners)
+    for p, (k,) in zip(points, owners):
+        start = found[k][0]
+        assert start <= p < start + window or side <= window
+    if side > window:
+        assert found[-1][0] == side - window
+
+
+def test_windows_of_a_case_and_their_padding() -> None:
+    case = torch.arange(40 * 20 * 36).view(1, 40, 20, 36)
+
+    tiles = [cut(case, w.start, (32, 32, 32), -7) for w in
+             windows(case.shape[1:], (32, 32, 32), 16)]
+
+    assert len(tiles) == 4
+    assert torch.equal(tiles[0][:, :, :20], case[:, :32, :, :32])
+    assert (tiles[0][:, :, 20:] == -7).all()
+    assert torch.equal(tiles[3][:, :, :20], case[:, 8:, :, 4:])
