@@ -518,9 +518,8 @@ def _even(
     if np.abs(steps - counts * step).max() <= 0.1 * step:
         missing = counts - 1
         total = int(missing.sum())
-        if missing.max() > MAX_GAP_SLICES or total > MAX_GAP_SHARE * len(
-            array
-        ):
+        allowed = MAX_GAP_SHARE * (len(array) + total)
+        if missing.max() > MAX_GAP_SLICES or total > allowed:
             at = int(missing.argmax())
             raise SeriesError(
                 f'{where}: {total} slices are missing, {int(missing.max())} '

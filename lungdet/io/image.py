@@ -134,7 +134,8 @@ def to_hu(
         array = np.rint(array)
     if hu_offset is not None:
         array = array.astype(np.int32) + hu_offset
-    sample = array[::4, ::4, ::4]
+    sample = array[tuple(slice(None, None, max(1, n // 64))
+                         for n in array.shape)]
     low, first = sample.min(), np.percentile(sample, 1)
     if low >= 0 and first <= 50 and sample.max() > 500:
         raise SeriesError(
