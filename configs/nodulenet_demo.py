@@ -15,7 +15,7 @@ model = dict(
     rcnn_head=dict(in_channels=32, fc_channels=(128, 64)),
     mask_head=dict(in_channels=32, skip_channels=16, channels=16),
     train_cfg=dict(stage_epochs=dict(rcnn=7, mask=11)),
-    test_cfg=dict(window=(96, 96, 96), overlap=32, bf16=True))
+    test_cfg=dict(window=(128, 128, 128), overlap=32, bf16=True))
 train_pipeline = [
     dict(type='PlaceCrop', size=(64, 64, 64), margin=8),
     dict(type='RandomFlip3D', axes=(0, 1, 2)),

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungdet.datasets import LUNA16Dataset
+from lungdet.engine import Key
+from lungdet.errors import ConfigError, SeriesError
+from lungdet.geometry import Geometry, box_of_mask
+from lungdet.io.case_store import (
+    CaseNodule,
+    CaseRecord,
+    CaseStore,
+    rebuild_index,
+    write_case,
+)
+from lungdet.structures import Annotation
+
+SHAPE = (70, 80, 90)
+TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+GRID = Geometry.from_parts(
+    SHAPE, spacing_zyx=(1, 1, 1), origin_xyz=(5, -7, 11), direction=TURN
+)
+# two touching cubes and one far away, as integer boxes
+CUBES = [(20, 30, 40, 28, 38, 48), (20, 30, 48, 28, 38, 56),
+         (50, 10, 10, 56, 16, 16)]
+
+
+def make_record(uid: str, subset: int, patient: str | None = None) -> tuple:
+    image = np.full(SHAPE, -900, dtype=np.int16)
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    lungs = np.zeros(SHAPE, dtype=np.uint8)
+    lungs[30:40, 30:40, 60:70] = 1
+    nodules = []
+    for number, cube in enumerate(CUBES, start=1):
+        z1, y1, x1, z2, y2, x2 = cube
+        image[z1:z2, y1:y2, x1:x2] = 100 * number
+        mask[z1:z2, y1:y2, x1:x2] = number
+        center = tuple(GRID.box_center_world(np.array([cube]))[0].tolist())
+        nodules.append(
+            CaseNodule(number, center, float(z2 - z1),
+                       tuple(float(v) for v in cube), 4, True, cube)
+        )
+    far = GRID.to_world(np.array([[60.0, 60, 60]]))[0]
+    excluded = [Annotation(nodules[0].center_mm, 5.0),
+                Annotation(tuple(far.tolist()), None)]
+    record = CaseRecord(uid, subset, GRID, GRID, 1.0, nodules, excluded,
+                        'computed', patient_id=patient)
+    return record, {'image': image, 'mask': mask, 'lungs': lungs}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for uid, subset in (('1.1', 0), ('1.2', 8), ('1.3', 9)):
+        write_case(tmp_path, *make_record(uid, subset))
+    rebuild_index(tmp_path)
+    return tmp_path
+
+
+def build(
+    root: Path, *middle: dict, size: tuple = (32, 48, 64),
+    load: dict | None = None, **options: object,
+) -> LUNA16Dataset:
+    return LUNA16Dataset(
+        root, options.pop('split', 'train'),
+        pipeline=[{'type': 'PlaceCrop', 'size': size, 'margin': 4}, *middle,
+                  {'type': 'LoadCrop', **(load or {})},
+                  {'type': 'PackDetInputs'}],
+        **options,
+    )
+
+
+def test_store_reads_regions_and_finds_a_flipped_byte(root: Path) -> None:
+    store = CaseStore(root)
+    _, arrays = make_record('1.1', 0)
+    region = (slice(3, 70), slice(60, 80), slice(1, 66))
+
+    np.testing.assert_array_equal(
+        store.read('1.1', 'image', region), arrays['image'][region]
+    )
+    store.verify('1.1')
+    assert store.records['1.1'].to_dict()['nodules'][0]['diameter_mm'] == 8
+    assert pickle.loads(pickle.dumps(store)).has('1.1', 'mask')
+
+    path = root / 'cases' / '1.1.image.b2nd'
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(bytes(content))
+    with pytest.raises(SeriesError, match='1.1.image.b2nd'):
+        CaseStore(root).verify('1.1')
+    path.write_bytes(bytes(content[:100]))
+    with pytest.raises(SeriesError, match='prepare it again'):
+        CaseStore(root).read('1.1', 'image')
+
+
+def test_store_without_index_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='lungdet prepare'):
+        CaseStore(tmp_path)
+
+
+SPATIAL = {
+    'none': [],
+    'flip': [{'type': 'RandomFlip3D'}],
+    'transpose': [{'type': 'RandomTransposeXY', 'prob': 1.0},
+                  {'type': 'RandomFlip3D'}],
+}
+
+
+@pytest.mark.parametrize('name', SPATIAL)
+def test_box_mask_and_image_follow_the_same_plan(
+    root: Path, name: str
+) -> None:
+    data = build(root, *SPATIAL[name], size=(32, 48, 48))
+    for index in range(3):
+        for epoch in range(4):
+            out = data[Key(index, epoch, index)]
+            sample = out['data_samples']
+            image, masks = out['inputs'][0].numpy(), sample.gt_masks.numpy()
+            gt = sample.gt_instances
+            assert len(gt.bboxes)
+            for box, number in zip(gt.bboxes.numpy(), gt.ids.tolist()):
+                whole = (box[:3] >= 0).all() and (box[3:] <= image.shape).all()
+                if whole:
+                    np.testing.assert_allclose(
+                        box_of_mask(masks == number), box, atol=1e-4
+                    )
+            for number in (1, 2, 3):  # paint and mask agree voxel for voxel
+                np.testing.assert_array_equal(
+                    image == 100 * number, masks == number
+                )
+            world = Geometry(image.shape, np.asarray(sample.affine))
+            for number in gt.ids.tolist():
+                centre = world.to_world(np.argwhere(masks == number).mean(
+                    0, keepdims=True))
+                cube = np.array([CUBES[number - 1]])
+                if (masks == number).sum() == np.prod(
+                    cube[0, 3:] - cube[0, :3]
+                ):
+                    np.testing.assert_allclose(
+                        centre, GRID.box_center_world(cube), atol=1e-6
+                    )
+
+
+def test_scaled_and_turned_nodules_stay_in_their_boxes(root: Path) -> None:
+    data = build(
+        root,
+        {'type': 'RandomAffine3D', 'scale': (1.2, 1.25), 'scale_prob': 1.0,
+         'degrees': 20, 'rotate_prob': 1.0},
+        size=(48, 48, 48),
+    )
+    checked = 0
+    for epoch in range(12):
+        out = data[Key(2, epoch, 0)]
+        sample = out['data_samples']
+        kept = sample.gt_instances.ids.tolist()
+        if 3 not in kept:  # scaled out of the crop
+            continue
+        k, checked = kept.index(3), checked + 1
+        box = sample.gt_instances.bboxes[k].numpy()
+        mask = sample.gt_masks.numpy() == 3
+        centre = np.argwhere(mask).mean(0) + 0.5
+        np.testing.assert_allclose((box[:3] + box[3:]) / 2, centre, atol=0.6)
+        size = box[3] - box[0]
+        assert 6 * 1.2 <= size <= 6 * 1.25 + 1e-4
+        assert mask.sum() == pytest.approx(size**3, rel=0.2)
+        image = out['inputs'][0].numpy()
+        assert image[mask].mean() == pytest.approx(300, abs=200)
+        assert set(np.unique(sample.gt_masks.numpy())) <= {0, 1, 2, 3}
+    assert checked >= 4
+
+
+def test_cut_nodules_and_excluded_findings_are_ignored(root: Path) -> None:
+    data = build(root, size=(32, 32, 32))
+    for epoch in range(8):
+        sample = data[Key(0, epoch, 0)]['data_samples']
+        grid = Geometry((32, 32, 32), np.asarray(sample.affine))
+        boxes = sample.ignored_instances.bboxes.numpy()
+        kept = set(sample.gt_instances.ids.tolist())
+        for number, cube in enumerate(CUBES, start=1):
+            (middle,) = grid.to_index(
+                GRID.box_center_world(np.array([cube]))) + 0.5
+            inside = ((middle >= 4) & (middle <= 28)).all()
+            assert (number in kept) == inside
+            half = (cube[3] - cube[0]) / 2
+            touches = ((middle + half > 0) & (middle - half < 32)).all()
+            near = np.abs((boxes[:, :3] + boxes[:, 3:]) / 2 - middle).max(1) \
+                if len(boxes) else np.array([])
+            # the excluded mark at nodule 1 must not hide it
+            assert (near < 1e-3).any() == (touches and not inside)
+
+
+def test_nodule_crop_holds_its_nodule_with_margin(root: Path) -> None:
+    data = build(root)
+    for epoch in range(20):
+        sample = data[Key(2, epoch, 5)]['data_samples']
+        gt = sample.gt_instances
+        (k,) = [i for i, n in enumerate(gt.ids.tolist()) if n == 3]
+        box = gt.bboxes[k]
+        assert (box[:3] >= 4 - 1e-4).all()
+        assert (box[3:].numpy() <= np.array([32, 48, 64]) - 4 + 1e-4).all()
+
+
+def test_draws_follow_seed_epoch_and_position_alone(root: Path) -> None:
+    middle = [{'type': 'RandomFlip3D'},
+              {'type': 'RandomNoiseBlur', 'prob': 1.0},
+              {'type': 'RandomHUShiftScale', 'prob': 1.0}]
+    data = LUNA16Dataset(
+        root, 'train', background_ratio=1.0,
+        pipeline=[{'type': 'PlaceCrop', 'size': (32, 32, 32)}, middle[0],
+                  {'type': 'LoadCrop'}, *middle[1:],
+                  {'type': 'PackDetInputs'}],
+    )
+    copy = pickle.loads(pickle.dumps(data))
+
+    first = [data[Key(k, 3, k)]['inputs'] for k in range(6)]
+    again = [copy[Key(k, 3, k)]['inputs'] for k in reversed(range(6))][::-1]
+    other = [data[Key(k, 4, k)]['inputs'] for k in range(6)]
+
+    assert all(bool((a == b).all()) for a, b in zip(first, again))
+    assert not any(bool((a == b).all()) for a, b in zip(first, other))
+    assert len(data) == 6
+
+
+def test_folds_and_leaks(root: Path) -> None:
+    parts = {s: build(root, split=s).series_uids
+             for s in ('train', 'val', 'test')}
+    assert parts == {'train': ['1.1'], 'val': ['1.2'], 'test': ['1.3']}
+    named = build(root, test_series=['1.1'], val_series=[])
+    assert named.series_uids == ['1.2', '1.3']
+    with pytest.raises(ConfigError, match="series '7'"):
+        build(root, test_series=['7'])
+    with pytest.raises(ConfigError, match='validation and in test'):
+        build(root, test_series=['1.1'], val_series=['1.1'])
+    for uid, subset in (('2.1', 0), ('2.2', 9)):
+        write_case(root, *make_record(uid, subset, patient='P7'))
+    rebuild_index(root)
+    with pytest.raises(ConfigError, match='patient P7'):
+        build(root)
+
+
+def test_done_scans_are_skipped(root: Path, tmp_path: Path) -> None:
+    done = tmp_path / 'scans'
+    done.mkdir()
+    (done / '1.3.json').write_text('{}')
+
+    data = LUNA16Dataset(
+        root, 'test', skip_done=done,
+        pipeline=[{'type': 'LoadCase'}, {'type': 'PackDetInputs'}],
+    )
+
+    assert len(data) == 0
+    assert data.series_uids == ['1.3']
+
+
+def test_broken_case_names_itself(root: Path) -> None:
+    (root / 'cases' / '1.1.image.b2nd').unlink()
+
+    with pytest.raises(SeriesError, match='1.1.image.b2nd'):
+        build(root)[0]
