@@ -7,6 +7,7 @@ Written for mmengine 0.10.7; each override says which symptom it repairs, and
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import platform
 from datetime import timedelta
@@ -51,6 +52,15 @@ def plain(value: Any) -> Any:
 @RUNNERS.register_module()
 class LungRunner(Runner):
     """Runner for CPUs, current torch and exact resume."""
+
+    _number = itertools.count()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # mmengine's singletons are keyed by name and second: two runners of
+        # one second would share logger and message hub
+        name = kwargs.get('experiment_name') or 'lungdet'
+        kwargs['experiment_name'] = f'{name}_{next(self._number)}'
+        super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start gloo where there is no GPU; mmengine would call CUDA."""

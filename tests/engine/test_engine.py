@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lungdet.apis import NoduleInferencer, load_config, train
+from lungdet.apis import test as run_test
+from lungdet.engine import ExactSampler, FROCMetric, Key
+from lungdet.engine.weights import load_plain, resolve_checkpoint
+from lungdet.errors import CheckpointError, ConfigError
+from lungdet.io.case_store import CaseStore
+from lungdet.io.image import write_image
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_train(
+    config: Path, work_dir: Path, *, kill_at: int | None = None,
+    processes: int = 1,
+) -> int:
+    """Train in a process of its own, killed before iteration ``kill_at``."""
+    code = (
+        'import os, signal, sys\n'
+        'import torch; torch.set_num_threads(1)\n'
+        'from lungdet.apis import train\n'
+        'from lungdet.engine import IterSeedHook\n'
+        'step = IterSeedHook.before_train_iter\n'
+        'def armed(self, runner, *a, **k):\n'
+        '    step(self, runner, *a, **k)\n'
+        f'    if runner.iter == {kill_at}: os.kill(os.getpid(), '
+        'signal.SIGKILL)\n'
+        'IterSeedHook.before_train_iter = armed\n'
+        f'train({str(config)!r}, work_dir={str(work_dir)!r}, resume="auto", '
+        f'launcher={"none" if processes == 1 else "pytorch"!r})\n'
+    )
+    script = work_dir.parent / f'{work_dir.name}_{kill_at}.py'
+    script.write_text(code)
+    command = [sys.executable, str(script)]
+    if processes > 1:
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0))
+            port = probe.getsockname()[1]
+        command = [
+            sys.executable, '-m', 'torch.distributed.run',
+            f'--nproc_per_node={processes}', f'--master_port={port}',
+            str(script),
+        ]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=400,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
+    )
+    if kill_at is None:
+        assert done.returncode == 0, done.stderr[-3000:]
+    return done.returncode
+
+
+def assert_same(a: object, b: object, where: str = '') -> None:
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f'{where}.{key}')
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for k, (x, y) in enumerate(zip(a, b)):
+            assert_same(x, y, f'{where}[{k}]')
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    else:
+        assert a == b, where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 2])
+def test_killed_and_resumed_ends_bit_for_bit_the_same(
+    tiny_config: Path, tmp_path: Path, processes: int
+) -> None:
+    run_train(tiny_config, tmp_path / 'whole', processes=processes)
+    kills = (5, 12) if processes == 1 else (5,)
+    for kill in kills:
+        code = run_train(tiny_config, tmp_path / 'cut', kill_at=kill,
+                         processes=processes)
+        assert code != 0
+    run_train(tiny_config, tmp_path / 'cut', processes=processes)
+
+    whole, cut = (load_plain(tmp_path / n) for n in ('whole', 'cut'))
+    assert whole['meta']['epoch'] == 4
+    for key in ('meta', 'state_dict', 'ema_state_dict', 'optimizer',
+                'param_schedulers', 'runtime'):
+        assert_same(whole[key], cut[key], key)
+
+
+def test_sampler_deals_every_sample_once_and_continues() -> None:
+    data = list(range(7))
+    sampler = ExactSampler(data, seed=4)
+    sampler.set_epoch(2)
+    order = list(sampler)
+
+    assert sorted(order) == data
+    assert [k.pos for k in order] == data and order[0].epoch == 2
+    sampler.start = 3
+    assert list(sampler) == order[3:]
+    assert list(sampler) == order  # start counts once
+    sampler.set_epoch(3)
+    assert list(sampler) != order
+    parts = []
+    for rank in range(2):
+        sampler.rank, sampler.world_size = rank, 2
+        parts.append(list(sampler))
+    assert sorted(set(parts[0]) | set(parts[1])) == data
+    assert len(parts[0]) == len(parts[1]) == len(sampler) == 4
+
+
+def test_key_survives_pickling() -> None:
+    import pickle
+
+    key = pickle.loads(pickle.dumps(Key(5, 2, 9)))
+
+    assert (int(key), key.epoch, key.pos) == (5, 2, 9)
+
+
+@pytest.fixture
+def trained(tiny_config: Path, tmp_path: Path) -> Path:
+    train(tiny_config, work_dir=tmp_path / 'work',
+          cfg_options={'train_cfg.max_epochs': 1, 'val_dataloader': None,
+                       'val_cfg': None, 'val_evaluator': None,
+                       'default_hooks.checkpoint.save_best': None})
+    return tmp_path / 'work'
+
+
+def test_checkpoint_is_plain_and_carries_what_inference_needs(
+    trained: Path,
+) -> None:
+    checkpoint = torch.load(resolve_checkpoint(trained), weights_only=True)
+
+    assert checkpoint['meta']['model']['type'] == 'NoduleNet'
+    assert checkpoint['meta']['spacing_mm'] == 1.0
+    assert checkpoint['meta']['epoch'] == 1
+    assert not list(trained.glob('.tmp-*'))
+    # a moved work dir still resolves
+    moved = trained.rename(trained.with_name('moved'))
+    assert resolve_checkpoint(moved / 'last_checkpoint').parent == moved
+
+
+def test_foreign_and_cut_checkpoints_are_refused(
+    trained: Path, tmp_path: Path
+) -> None:
+    torch.save({'state_dict': {}}, tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match='was not written by this'):
+        load_plain(tmp_path / 'other.pth')
+    whole = resolve_checkpoint(trained).read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match='cannot be read'):
+        load_plain(tmp_path / 'cut.pth')
+    with pytest.raises(FileNotFoundError, match='train first'):
+        resolve_checkpoint(tmp_path / 'nothing')
+
+
+def test_weights_of_another_model_are_refused(
+    trained: Path, tiny_config: Path
+) -> None:
+    with pytest.raises(CheckpointError, match='of the values'):
+        run_test(tiny_config, trained,
+             cfg_options={'model.backbone.channels': [8, 16, 16, 16, 16, 8]},
+             out=trained / 'test')
+
+
+def test_whole_test_writes_everything_and_continues(
+    trained: Path, tiny_config: Path
+) -> None:
+    out = trained / 'test'
+
+    first = run_test(tiny_config, trained, out=out)
+    scans = sorted((out / 'scans').glob('*.json'))
+    stamp = scans[0].stat().st_mtime_ns
+    scans[1].unlink()
+    second = run_test(tiny_config, trained, out=out)
+
+    assert first == second
+    assert scans[0].stat().st_mtime_ns == stamp
+    assert scans[1].is_file()
+    froc = json.loads((out / 'froc.json').read_text())
+    assert {'rates', 'sensitivities', 'cpm', 'counts'} <= set(froc)
+    assert set(froc['counts']) == {
+        'scans', 'nodules', 'tp', 'fp', 'fn', 'candidates',
+        'ignored_excluded', 'ignored_double',
+    }
+    assert froc['counts']['scans'] == 2 and froc['counts']['nodules'] == 4
+    for name in ('submission.csv', 'detections.json', 'froc.png'):
+        assert (out / name).stat().st_size > 0
+    assert '2 scans of 2 listed' in (out / 'table.txt').read_text()
+
+
+def test_reference_boxes_come_back_as_perfect_score(
+    tiny_store: Path, tmp_path: Path
+) -> None:
+    """The way back is right: boxes in, CPM 1.000 and no false positive."""
+    store = CaseStore(tiny_store)
+    metric = FROCMetric(tmp_path / 'out', bootstrap=0)
+    metric.dataset_meta = {
+        'data_root': str(tiny_store), 'series_uids': list(store.records)
+    }
+    for uid, record in store.records.items():
+        boxes = np.array([n.box for n in record.nodules])
+        mask = store.read(uid, 'mask')
+        metric.process(None, [{
+            'series_uid': uid, 'affine': record.geometry.affine,
+            'pred_instances': {
+                'bboxes': boxes, 'scores': np.full(len(boxes), 0.9),
+                'mask_boxes': boxes.astype(int),
+                'masks': [
+                    mask[tuple(slice(int(a), int(b)) for a, b in
+                               zip(box[:3], box[3:]))] == n.id
+                    for box, n in zip(boxes, record.nodules)
+                ],
+            },
+        }])
+
+    metrics = metric.evaluate(len(store.records))
+
+    assert metrics['froc/cpm'] == 1.0
+    assert metrics['mask/dice_all'] == 1.0
+    froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
+    assert froc['counts']['fp'] == 0
+
+
+def test_missing_scan_is_an_error(tiny_store: Path) -> None:
+    metric = FROCMetric(bootstrap=0)
+    metric.dataset_meta = {
+        'data_root': str(tiny_store), 'series_uids': ['1.0', '1.1']
+    }
+
+    with pytest.raises(ConfigError, match='0 scans were tested, 2 are listed'):
+        metric.evaluate(2)
+
+
+def test_misspelt_options_and_types_get_the_closest_name(
+    tiny_config: Path,
+) -> None:
+    with pytest.raises(ConfigError, match='Did you mean max_epochs'):
+        load_config(tiny_config, {'train_cfg.max_epoch': 3})
+    added = load_config(tiny_config, {'+note': 'x', 'train_cfg.max_epochs': 3})
+    assert added.note == 'x' and added.train_cfg.max_epochs == 3
+    from lungdet.registry import MODELS
+
+    with pytest.raises(KeyError, match="did you mean 'FeatureNet'"):
+        MODELS.build({'type': 'FeatureNett'})
+
+
+def test_non_finite_loss_stops_with_the_samples(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(FloatingPointError, match=r'loss_rpn_cls.*1\.\d epoch'):
+        train(tiny_config, work_dir=tmp_path / 'w', cfg_options={
+            'optim_wrapper.optimizer.lr': 1e30,
+            'optim_wrapper.clip_grad': None,
+        })
+
+
+def test_worker_options_without_workers(tiny_config: Path) -> None:
+    from mmengine.registry import DefaultScope
+
+    from lungdet.engine import LungRunner
+
+    config = load_config(tiny_config)
+    loader = {**config.train_dataloader, 'num_workers': 0,
+              'persistent_workers': True, 'prefetch_factor': 2}
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        built = LungRunner.build_dataloader(loader, seed=0)
+
+    assert built.num_workers == 0
+
+
+@pytest.mark.slow
+def test_two_processes_test_every_scan_once(
+    trained: Path, tiny_config: Path
+) -> None:
+    single = run_test(tiny_config, trained, out=trained / 'one')
+    subprocess.run(
+        ['bash', 'tools/dist_test.sh', str(tiny_config), str(trained), '2',
+         '--out', str(trained / 'two')],
+        cwd=ROOT, check=True, capture_output=True, timeout=300,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': '29517',
+             'PYTHONPATH': str(ROOT),
+             'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'},
+    )
+
+    one, two = (
+        json.loads((trained / n / 'froc.json').read_text())
+        for n in ('one', 'two')
+    )
+    assert one == two
+    assert one['cpm'] == single['froc/cpm']
+
+
+def test_inference_needs_the_checkpoint_alone(
+    trained: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    record = CaseStore(tiny_store).records['1.3']
+    image = CaseStore(tiny_store).read('1.3', 'image')
+    write_image(tmp_path / 'scan.mha', image, record.geometry)
+
+    found = NoduleInferencer(trained, device='cpu')(
+        tmp_path / 'scan.mha', out_dir=tmp_path / 'out'
+    )
+
+    result = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    assert result['schema'] == 'lungdet.result/1'
+    assert len(result['findings']) == len(found.findings)
+    assert (tmp_path / 'out' / 'marks.csv').is_file()
+    scores = [f.score for f in found.findings]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_two_runners_of_one_second_do_not_share_their_hub(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    from lungdet.engine import LungRunner
+
+    monkeypatch.setattr(time, 'strftime', lambda *_: '20260101_000000')
+    runners = []
+    for name in ('a', 'b'):
+        config = load_config(tiny_config)
+        config.work_dir = str(tmp_path / name)
+        runners.append(LungRunner.from_cfg(config))
+
+    assert runners[0].message_hub is not runners[1].message_hub
+    assert runners[0].logger is not runners[1].logger
