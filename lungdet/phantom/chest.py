@@ -52,6 +52,7 @@ class Chest:
         labels: uint8, 3 right, 4 left lung, 5 windpipe, as LUNA16's masks.
         nodes: (N, 3) points of the vessel trees, x, y, z mm.
         radii: (N,) their radii.
+        vessel_mm: Length of all branches.
         axes: Coordinates of the voxels along z, y, x in mm.
     """
 
@@ -62,6 +63,7 @@ class Chest:
     nodes: np.ndarray
     radii: np.ndarray
     axes: tuple[np.ndarray, np.ndarray, np.ndarray] = field(repr=False)
+    vessel_mm: float = 0.0
 
     def to_world(self, points: np.ndarray) -> np.ndarray:
         """Points x, y, z in the chest's frame to world mm."""
@@ -419,7 +421,7 @@ def _vessels(
     """A tree for each lung that fills it; radii by Murray's law."""
     body = chest.body
     nodes, radii = [], []
-    per_litre = rng.uniform(480, 760)
+    per_litre = rng.uniform(460, 650)
     voxel_l = float(np.prod(body.geometry.spacing)) / 1e6
     for label, side in ((3, -1), (4, 1)):
         litres = float((chest.labels == label).sum()) * voxel_l
@@ -432,6 +434,9 @@ def _vessels(
         for child in range(1, len(tree)):
             _vessel(rng, chest, tree[parent[child]], tree[child],
                     (thick[child], thick[child]))
+        chest.vessel_mm += float(
+            np.linalg.norm(tree[1:] - tree[parent[1:]], axis=1).sum()
+        )
         nodes.append(tree)
         radii.append(thick)
     chest.nodes = np.concatenate(nodes) if nodes else np.zeros((0, 3))

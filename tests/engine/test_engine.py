@@ -160,7 +160,7 @@ def test_foreign_and_cut_checkpoints_are_refused(
     with pytest.raises(CheckpointError, match='cannot be read'):
         load_plain(tmp_path / 'cut.pth')
     with pytest.raises(FileNotFoundError, match='train first'):
-        resolve_checkpoint(tmp_path / 'nothing')
+        resolve_checkpoint(tmp_path / 'nothing' / 'x.pth')
 
 
 def test_weights_of_another_model_are_refused(
