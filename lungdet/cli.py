@@ -76,7 +76,9 @@ def infer(args: argparse.Namespace) -> int:
 
     inferencer = NoduleInferencer(args.weights, device=args.device)
     result = inferencer(
-        args.scan, out_dir=args.out, series_uid=args.series,
+        args.scan,
+        out_dir=args.out,
+        series_uid=args.series,
         hu_offset=args.hu_offset,
     )
     for warning in result.warnings:
@@ -140,7 +142,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument('--weights', type=Path, required=True)
     sub.add_argument('--out', type=Path, required=True)
     sub.add_argument('--device', default='auto', help='auto, cpu or cuda[:N]')
-    sub.add_argument('--series', help='SeriesInstanceUID, if there are several')
+    sub.add_argument(
+        '--series', help='SeriesInstanceUID, if there are several'
+    )
     sub.add_argument(
         '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
     )

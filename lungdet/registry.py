@@ -32,8 +32,11 @@ class LungdetRegistry(Registry):
             return
         known = sorted(set(self.module_dict) | set(self._parent_names()))
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close \
+        hint = (
+            f'; did you mean {" or ".join(map(repr, close))}?'
+            if close
             else '.'
+        )
         own = ', '.join(sorted(self.module_dict)) or 'none'
         raise KeyError(
             f'type={name!r} is not registered in lungdet.{self.name}{hint} '

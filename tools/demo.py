@@ -17,8 +17,14 @@ def run(*command: object) -> None:
     words = [str(word) for word in command]
     print(f'\n$ {" ".join(words)}', flush=True)
     start = time.monotonic()
-    python = [sys.executable, *(words[1:] if words[0] == 'python' else
-                                ['-m', 'lungdet.cli', *words[1:]])]
+    python = [
+        sys.executable,
+        *(
+            words[1:]
+            if words[0] == 'python'
+            else ['-m', 'lungdet.cli', *words[1:]]
+        ),
+    ]
     subprocess.run(python, cwd=ROOT, check=True)
     print(f'[{time.monotonic() - start:.0f} s]', flush=True)
 
@@ -35,17 +41,58 @@ def main() -> None:
     scans = args.data
     if scans is None:
         scans = out / 'phantoms'
-        run('lungdet', 'phantom', scans, '--scans', SCANS, '--seed', SEED,
-            '--size', 'small', '--jobs', args.jobs)
-    run('lungdet', 'prepare', 'luna16', scans, out / 'cases',
-        '--lidc-xml', scans / 'xml', '--jobs', args.jobs)
+        run(
+            'lungdet',
+            'phantom',
+            scans,
+            '--scans',
+            SCANS,
+            '--seed',
+            SEED,
+            '--size',
+            'small',
+            '--jobs',
+            args.jobs,
+        )
+    run(
+        'lungdet',
+        'prepare',
+        'luna16',
+        scans,
+        out / 'cases',
+        '--lidc-xml',
+        scans / 'xml',
+        '--jobs',
+        args.jobs,
+    )
     options = ['--cfg-options', f'data_root={out / "cases"}']
-    run('python', 'tools/train.py', args.config, '--amp', '--resume',
-        '--work-dir', out / 'train', *options)
-    run('python', 'tools/test.py', args.config,
-        out / 'train' / 'last_checkpoint', '--out', out / 'test', *options)
-    run('python', 'tools/analysis_tools/browse_dataset.py', out / 'cases',
-        out / 'pictures', '--max', 6)
+    run(
+        'python',
+        'tools/train.py',
+        args.config,
+        '--amp',
+        '--resume',
+        '--work-dir',
+        out / 'train',
+        *options,
+    )
+    run(
+        'python',
+        'tools/test.py',
+        args.config,
+        out / 'train' / 'last_checkpoint',
+        '--out',
+        out / 'test',
+        *options,
+    )
+    run(
+        'python',
+        'tools/analysis_tools/browse_dataset.py',
+        out / 'cases',
+        out / 'pictures',
+        '--max',
+        6,
+    )
     print(f'\nFROC table and curve: {out / "test"}')
     print(f'pictures of the nodules: {out / "pictures"}')
 

@@ -19,7 +19,8 @@ def main() -> None:
     parser.add_argument('--out', help='folder for the results')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     parser.add_argument(
-        '--launcher', default='none',
+        '--launcher',
+        default='none',
         choices=('none', 'pytorch', 'slurm', 'mpi'),
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
@@ -27,8 +28,11 @@ def main() -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
         test(
-            args.config, args.checkpoint, out=args.out,
-            cfg_options=args.cfg_options, launcher=args.launcher,
+            args.config,
+            args.checkpoint,
+            out=args.out,
+            cfg_options=args.cfg_options,
+            launcher=args.launcher,
         )
     except (LungdetError, FileNotFoundError) as error:
         sys.exit(f'test.py: {error}')

@@ -18,12 +18,16 @@ def main() -> None:
     parser.add_argument('--work-dir')
     parser.add_argument('--amp', action='store_true', help='bfloat16')
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='PATH',
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
         help='continue; without PATH from the work dir, if anything is there',
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     parser.add_argument(
-        '--launcher', default='none',
+        '--launcher',
+        default='none',
         choices=('none', 'pytorch', 'slurm', 'mpi'),
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
@@ -31,8 +35,11 @@ def main() -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
         train(
-            args.config, work_dir=args.work_dir, amp=args.amp,
-            resume=args.resume, cfg_options=args.cfg_options,
+            args.config,
+            work_dir=args.work_dir,
+            amp=args.amp,
+            resume=args.resume,
+            cfg_options=args.cfg_options,
             launcher=args.launcher,
         )
     except (LungdetError, FileNotFoundError) as error:

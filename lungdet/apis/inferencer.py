@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,8 @@ class NoduleInferencer:
     def __init__(self, weights: str | Path, *, device: str = 'auto') -> None:
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.model, self.meta = load_detector(weights, device=device)
+        model, self.meta = load_detector(weights, device=device)
+        self.model: Any = model
         self.weights_name = Path(weights).name
 
     def __call__(
@@ -60,11 +62,15 @@ class NoduleInferencer:
         Raises:
             SeriesError: The scan cannot be read as a CT volume.
         """
-        volume = scan if isinstance(scan, Volume) else load_volume(
-            scan, series_uid=series_uid, hu_offset=hu_offset
+        volume = (
+            scan
+            if isinstance(scan, Volume)
+            else load_volume(scan, series_uid=series_uid, hu_offset=hu_offset)
         )
         record, arrays = prepare_case(
-            volume, annotations=[], excluded=[],
+            volume,
+            annotations=[],
+            excluded=[],
             spacing_mm=self.meta['spacing_mm'],
         )
         image = torch.from_numpy(arrays['image'])[None]

@@ -90,19 +90,24 @@ def train(
     Returns:
         The runner after training.
     """
-    cfg = config if isinstance(config, Config) else load_config(
-        config, cfg_options
+    cfg = (
+        config
+        if isinstance(config, Config)
+        else load_config(config, cfg_options)
     )
-    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path(
-        'work_dirs') / Path(str(cfg.filename)).stem)
+    cfg.work_dir = str(
+        work_dir
+        or cfg.get('work_dir')
+        or Path('work_dirs') / Path(str(cfg.filename)).stem
+    )
     cfg.launcher = launcher
     if amp:
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
         cfg.model.setdefault('test_cfg', {})['bf16'] = True
     if resume is not None:
         cfg.resume = True
-        cfg.load_from = None if resume == 'auto' else str(
-            resolve_checkpoint(resume)
+        cfg.load_from = (
+            None if resume == 'auto' else str(resolve_checkpoint(resume))
         )
     runner = LungRunner.from_cfg(cfg)
     runner.train()
@@ -129,11 +134,14 @@ def test(
     Returns:
         Metrics by name.
     """
-    cfg = config if isinstance(config, Config) else load_config(
-        config, cfg_options
+    cfg = (
+        config
+        if isinstance(config, Config)
+        else load_config(config, cfg_options)
     )
-    out = Path(out or Path('work_dirs') / Path(str(cfg.filename)).stem
-               / 'test')
+    out = Path(
+        out or Path('work_dirs') / Path(str(cfg.filename)).stem / 'test'
+    )
     cfg.work_dir = str(out / 'log')
     cfg.launcher = launcher
     cfg.load_from = str(resolve_checkpoint(checkpoint))
@@ -141,11 +149,18 @@ def test(
     cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
     # averaged weights are already in the file's state_dict
     cfg.custom_hooks = [
-        hook for hook in cfg.get('custom_hooks', [])
+        hook
+        for hook in cfg.get('custom_hooks', [])
         if hook['type'] != 'EMAHook'
     ]
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper',
-                'param_scheduler', 'val_dataloader', 'val_cfg',
-                'val_evaluator'):
+    for key in (
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'val_dataloader',
+        'val_cfg',
+        'val_evaluator',
+    ):
         cfg.pop(key, None)
     return LungRunner.from_cfg(cfg).test()

@@ -162,6 +162,7 @@ def split_series(
     Raises:
         ConfigError: An unknown series, or a series or patient in two parts.
     """
+
     def chosen(
         subsets: Sequence[int], series: Sequence[str] | None
     ) -> list[str]:

@@ -40,7 +40,10 @@ class StopOnNaNHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        values = {k: float(torch.as_tensor(v).detach()) for k, v in (outputs or {}).items()}
+        values = {
+            k: float(torch.as_tensor(v).detach())
+            for k, v in (outputs or {}).items()
+        }
         if all(abs(v) < float('inf') for v in values.values()):
             return
         keys = [

@@ -68,11 +68,10 @@ class FROCMetric(BaseMetric):
         for sample in data_samples:
             uid = sample['series_uid']
             record = self._store().records[uid]
-            shape = tuple(record.geometry.shape)
             result = result_from_instances(
                 SimpleNamespace(**sample['pred_instances']),
                 uid,
-                Geometry(shape, np.asarray(sample['affine'])),
+                Geometry(record.geometry.shape, np.asarray(sample['affine'])),
             )
             row = result_to_dict(result)
             row['masks'] = self._mask_rows(record, result)
@@ -90,7 +89,7 @@ class FROCMetric(BaseMetric):
         A nodule is compared with the best mark that hits it; a nodule
         without such a mark, or whose mark has no mask, counts 0.
         """
-        rows = []
+        rows: list[dict] = []
         store = self._store()
         if not store.has(record.series_uid, 'mask'):
             return rows
@@ -123,7 +122,9 @@ class FROCMetric(BaseMetric):
 
         An error on rank 0 is raised on every rank, so none waits for it.
         """
-        gathered = all_gather_object({r['series_uid']: r for r in self.results})
+        gathered = all_gather_object(
+            {r['series_uid']: r for r in self.results}
+        )
         self.results.clear()
         outcome: list[Any] = [None]
         if is_main_process():
@@ -155,15 +156,16 @@ class FROCMetric(BaseMetric):
                 f'listed; missing: {missing[:3]}. Run the test again, it '
                 'continues where it stopped.'
             )
-        results = {
-            name: self._froc(rows, uids, name) for name in SCORES
-        }
+        results = {name: self._froc(rows, uids, name) for name in SCORES}
         interval = bootstrap_cpm(
             results['score'], uids, samples=self.bootstrap
         )
         text = froc_table(
-            {'fused': results['score'], 'rpn': results['rpn_score'],
-             'rcnn': results['rcnn_score']},
+            {
+                'fused': results['score'],
+                'rpn': results['rpn_score'],
+                'rcnn': results['rcnn_score'],
+            },
             listed=len(uids),
             intervals={'fused': interval},
         )
@@ -185,17 +187,18 @@ class FROCMetric(BaseMetric):
         records = self._store().records
         marks = {}
         for uid in uids:
-            found = [
-                f for f in rows[uid]['findings'] if f[score] is not None
-            ]
+            found = [f for f in rows[uid]['findings'] if f[score] is not None]
             centers = np.array([f['center_world_xyz'] for f in found])
             marks[uid] = (
-                centers.reshape(-1, 3), np.array([f[score] for f in found])
+                centers.reshape(-1, 3),
+                np.array([f[score] for f in found]),
             )
         nodules = {
             uid: as_arrays(
-                [Annotation(n.center_mm, n.diameter_mm)
-                 for n in records[uid].nodules]
+                [
+                    Annotation(n.center_mm, n.diameter_mm)
+                    for n in records[uid].nodules
+                ]
             )
             for uid in uids
         }
@@ -256,7 +259,8 @@ def _mask_summary(rows: list[dict]) -> dict[str, tuple[float, int]]:
     }
     return {
         f'{measure}_{name}': (
-            float(np.mean([r[measure] for r in group])), len(group)
+            float(np.mean([r[measure] for r in group])),
+            len(group),
         )
         for name, group in groups.items()
         if group

@@ -79,8 +79,9 @@ class ExactSampler(Sampler):
             )
             np.random.default_rng(sequence).shuffle(order)
         if self.round_up and num:
-            order = np.resize(order, -(-num // self.world_size)
-                              * self.world_size)
+            order = np.resize(
+                order, -(-num // self.world_size) * self.world_size
+            )
         return order
 
     def __iter__(self) -> Iterator[Key]:
@@ -162,5 +163,5 @@ class IterSeedHook(Hook):
             [runner.seed or 0, MODEL_STREAM, runner.iter, runner.rank]
         ).generate_state(1)
         random.seed(int(state[0]))
-        np.random.seed(int(state[0]))
+        np.random.seed(int(state[0]))  # noqa: NPY002  (for users' code)
         torch.manual_seed(int(state[0]))

@@ -54,6 +54,9 @@ class LungRunner(Runner):
     """Runner for CPUs, current torch and exact resume."""
 
     _number = itertools.count()
+    _has_loaded: bool
+    _resume: bool
+    optim_wrapper: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # mmengine's singletons are keyed by name and second: two runners of
@@ -115,7 +118,7 @@ class LungRunner(Runner):
                 dataloader.pop('prefetch_factor', None)
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
-    def save_checkpoint(  # type: ignore[override]
+    def save_checkpoint(
         self,
         out_dir: str | Path,
         filename: str,
@@ -128,8 +131,9 @@ class LungRunner(Runner):
         the model's config, window and spacing. Batch-norm buffers are
         averaged over ranks first, so every rank continues from the same.
         """
-        model = self.model.module if is_model_wrapper(self.model) else \
-            self.model
+        model = (
+            self.model.module if is_model_wrapper(self.model) else self.model
+        )
         if is_distributed():
             all_reduce_params(
                 [b for b in model.buffers() if b.is_floating_point()],
@@ -201,7 +205,7 @@ class LungRunner(Runner):
             self.load_checkpoint(str(path))
         self._has_loaded = True
 
-    def load_checkpoint(  # type: ignore[override]
+    def load_checkpoint(
         self, filename: str, map_location: Any = 'cpu', **_: Any
     ) -> dict:
         """Read plain types only; refuse weights that hardly match.
@@ -211,8 +215,9 @@ class LungRunner(Runner):
         """
         checkpoint = load_plain(filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else \
-            self.model
+        model = (
+            self.model.module if is_model_wrapper(self.model) else self.model
+        )
         self.logger.info(
             report_match(model, checkpoint['state_dict'], filename)
         )
@@ -222,7 +227,7 @@ class LungRunner(Runner):
         self._has_loaded = True
         return checkpoint
 
-    def resume(self, filename: str, **_: Any) -> None:  # type: ignore[override]
+    def resume(self, filename: str, **_: Any) -> None:
         """Restore weights, optimiser, schedulers and counters."""
         checkpoint = self.load_checkpoint(filename)
         meta = checkpoint['meta']

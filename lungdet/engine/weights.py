@@ -51,7 +51,7 @@ def load_plain(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: Not readable, or not written by lungdet.
     """
-    file = resolve_checkpoint(path)
+    file = resolve_checkpoint(path) or Path(path)
     try:
         checkpoint = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:

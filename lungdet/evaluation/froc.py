@@ -164,7 +164,7 @@ def evaluate_froc(
 
 
 def cap_marks(scores: np.ndarray, max_marks: int | None) -> np.ndarray:
-    """Which marks (n,) bool survive the cap; ties with the first cut all go."""
+    """Which marks (n,) survive the cap; ties with the first cut all go."""
     if max_marks is None or len(scores) <= max_marks:
         return np.ones(len(scores), dtype=bool)
     first_cut = -np.sort(-scores, kind='stable')[max_marks]

@@ -25,13 +25,13 @@ def froc_table(
     first = next(iter(results.values()))
     header = ['FP/scan', *(_rate(r) for r in first.rates), 'CPM', '95 %']
     rows = [header]
+    missing: list[float | None] = [None] * len(first.rates)
     for name, result in results.items():
         interval = (intervals or {}).get(name)
         rows.append(
             [
                 name,
-                *(_digits(s) for s in result.sensitivities
-                  or [None] * len(first.rates)),
+                *(_digits(s) for s in result.sensitivities or missing),
                 _digits(result.cpm),
                 f'{interval[0]:.3f}-{interval[1]:.3f}' if interval else '-',
             ]

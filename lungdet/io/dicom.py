@@ -25,7 +25,9 @@ from lungdet.structures import Volume
 
 CT_CLASSES = {'1.2.840.10008.5.1.4.1.1.2'}
 RAW_SYNTAXES = {
-    '1.2.840.10008.1.2', '1.2.840.10008.1.2.1', '1.2.840.10008.1.2.2',
+    '1.2.840.10008.1.2',
+    '1.2.840.10008.1.2.1',
+    '1.2.840.10008.1.2.2',
     '1.2.840.10008.1.2.1.99',
 }
 DUPLICATE_MM = 0.01  # slices nearer than this are at one place
@@ -36,13 +38,30 @@ MAX_SPACING_RATIO = 3.0
 MIN_SLICES = 5
 MAX_THICKNESS_MM = 3.0
 TAGS = [
-    'SOPClassUID', 'SOPInstanceUID', 'SeriesInstanceUID', 'Modality',
-    'ImageType', 'Rows', 'Columns', 'NumberOfFrames', 'SamplesPerPixel',
-    'PhotometricInterpretation', 'BitsAllocated', 'BitsStored', 'HighBit',
-    'PixelRepresentation', 'PixelSpacing', 'ImageOrientationPatient',
-    'ImagePositionPatient', 'SliceThickness', 'RescaleSlope',
-    'RescaleIntercept', 'InstanceNumber', 'AcquisitionNumber',
-    'SeriesDescription', 'PatientID',
+    'SOPClassUID',
+    'SOPInstanceUID',
+    'SeriesInstanceUID',
+    'Modality',
+    'ImageType',
+    'Rows',
+    'Columns',
+    'NumberOfFrames',
+    'SamplesPerPixel',
+    'PhotometricInterpretation',
+    'BitsAllocated',
+    'BitsStored',
+    'HighBit',
+    'PixelRepresentation',
+    'PixelSpacing',
+    'ImageOrientationPatient',
+    'ImagePositionPatient',
+    'SliceThickness',
+    'RescaleSlope',
+    'RescaleIntercept',
+    'InstanceNumber',
+    'AcquisitionNumber',
+    'SeriesDescription',
+    'PatientID',
 ]
 
 
@@ -137,7 +156,7 @@ def load_dicom_series(
     geometry = Geometry.from_parts(
         array.shape,
         spacing_zyx=(step, *first.spacing),
-        origin_xyz=first.position,
+        origin_xyz=first.position.tolist(),
         direction=direction,
     )
     hu = to_hu(array, where, notes)
@@ -177,7 +196,9 @@ def list_series(folder: str | Path) -> list[SeriesSummary]:
                 f'{path}: damaged DICOM header ({error}); copy it again.'
             ) from error
         key = (
-            str(header.SeriesInstanceUID), found.rows, found.columns,
+            str(header.SeriesInstanceUID),
+            found.rows,
+            found.columns,
             tuple(np.round(found.orientation, 3)),
             tuple(np.round(found.spacing, 4)),
         )
@@ -245,9 +266,11 @@ def _slice(header: Any, path: Path) -> Slice:
         value = header.get(tag)
         return None if value in (None, '') else float(value)
 
-    if int(header.get('SamplesPerPixel', 1)) != 1 or header.get(
-        'PhotometricInterpretation', 'MONOCHROME2'
-    ) != 'MONOCHROME2':
+    if (
+        int(header.get('SamplesPerPixel', 1)) != 1
+        or header.get('PhotometricInterpretation', 'MONOCHROME2')
+        != 'MONOCHROME2'
+    ):
         raise SeriesError(
             f'{path}: {header.get("PhotometricInterpretation")} with '
             f'{header.get("SamplesPerPixel")} samples a pixel is no CT; '
@@ -302,9 +325,7 @@ def _choose(
         for one in series:
             if one.series_uid == wanted:
                 return one, []
-        raise SeriesError(
-            f'{folder}: no series {wanted}; there are: {lines}.'
-        )
+        raise SeriesError(f'{folder}: no series {wanted}; there are: {lines}.')
     if len(series) == 1:
         return series[0], []
     thin = [s for s in series if s.thickness <= MAX_THICKNESS_MM]
@@ -331,7 +352,7 @@ def _positions(slices: list[Slice]) -> np.ndarray:
 
 def _stack(series: SeriesSummary, where: str) -> tuple[list[Slice], list[str]]:
     """Slices in order along the normal, one at each place."""
-    notes = []
+    notes: list[str] = []
     slices = series.slices
     normal = _normal(slices[0])
     slices = sorted(slices, key=lambda s: (s.position @ normal, s.uid))
@@ -371,7 +392,8 @@ def _one_acquisition(
     if len(numbers) > 1 and len(set(numbers.values())) == 1:
         last = max(numbers)
         one = SeriesSummary(
-            series.series_uid, series.description,
+            series.series_uid,
+            series.description,
             [s for s in series.slices if s.acquisition == last],
         )
         series.notes.append(
@@ -386,9 +408,7 @@ def _one_acquisition(
 
 
 def _check_rescale(slices: list[Slice], where: str) -> None:
-    lacking = [
-        s for s in slices if s.slope is None or s.intercept is None
-    ]
+    lacking = [s for s in slices if s.slope is None or s.intercept is None]
     if lacking and len(lacking) < len(slices):
         names = ', '.join(s.path.name for s in lacking[:3])
         raise SeriesError(
@@ -499,9 +519,9 @@ def _shift_plane(plane: np.ndarray, dy: float, dx: float) -> np.ndarray:
         )
         low = np.minimum(place.astype(int), out.shape[axis] - 2)
         share = (place - low).reshape((-1, 1) if axis == 0 else (1, -1))
-        out = out.take(low, axis) * (1 - share) + out.take(
-            low + 1, axis
-        ) * share
+        out = (
+            out.take(low, axis) * (1 - share) + out.take(low + 1, axis) * share
+        )
     return np.rint(out).astype(plane.dtype)
 
 

@@ -23,9 +23,14 @@ from lungdet.io.limits import MAX_HEADER, check_grid
 from lungdet.structures import HU_MIN, Volume
 
 META_TYPES = {
-    'MET_CHAR': 'i1', 'MET_UCHAR': 'u1', 'MET_SHORT': 'i2',
-    'MET_USHORT': 'u2', 'MET_INT': 'i4', 'MET_UINT': 'u4',
-    'MET_FLOAT': 'f4', 'MET_DOUBLE': 'f8',
+    'MET_CHAR': 'i1',
+    'MET_UCHAR': 'u1',
+    'MET_SHORT': 'i2',
+    'MET_USHORT': 'u2',
+    'MET_INT': 'i4',
+    'MET_UINT': 'u4',
+    'MET_FLOAT': 'f4',
+    'MET_DOUBLE': 'f8',
 }
 NIFTI_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32}
 SUFFIXES = ('.mhd', '.mha', '.nii', '.nii.gz', '.nrrd')
@@ -134,8 +139,9 @@ def to_hu(
         array = np.rint(array)
     if hu_offset is not None:
         array = array.astype(np.int32) + hu_offset
-    sample = array[tuple(slice(None, None, max(1, n // 64))
-                         for n in array.shape)]
+    sample = array[
+        tuple(slice(None, None, max(1, n // 64)) for n in array.shape)
+    ]
     low, first = sample.min(), np.percentile(sample, 1)
     if low >= 0 and first <= 50 and sample.max() > 500:
         raise SeriesError(
@@ -165,8 +171,10 @@ def canonical(volume: Volume) -> Volume:
         if geometry.affine[2 - axis, axis] < 0:
             geometry = geometry.flip(axis)
             array = np.flip(array, axis)
-    if array is volume.array or axes == [0, 1, 2] and (
-        array.strides == volume.array.strides
+    if (
+        array is volume.array
+        or axes == [0, 1, 2]
+        and (array.strides == volume.array.strides)
     ):
         return volume
     return Volume(
@@ -211,8 +219,11 @@ def _write_mhd(path: Path, array: np.ndarray, geometry: Geometry) -> None:
         return ' '.join(f'{float(v):.10g}' for v in values)
 
     lines = [
-        'ObjectType = Image', 'NDims = 3', 'BinaryData = True',
-        'BinaryDataByteOrderMSB = False', 'CompressedData = True',
+        'ObjectType = Image',
+        'NDims = 3',
+        'BinaryData = True',
+        'BinaryDataByteOrderMSB = False',
+        'CompressedData = True',
         f'CompressedDataSize = {len(payload)}',
         f'TransformMatrix = {numbers(geometry.direction.T.ravel())}',
         f'Offset = {numbers(geometry.origin)}',
@@ -240,8 +251,9 @@ def _read_meta(path: Path) -> tuple[np.ndarray, Geometry]:
     msb = fields.get(
         'BinaryDataByteOrderMSB', fields.get('ElementByteOrderMSB', 'False')
     )
-    dtype = np.dtype(('>' if msb.lower() == 'true' else '<')
-                     + META_TYPES[kind])
+    dtype = np.dtype(
+        ('>' if msb.lower() == 'true' else '<') + META_TYPES[kind]
+    )
     check_grid(str(path), shape, spacing, dtype.itemsize)
     geometry = _meta_geometry(path, fields, shape, spacing)
     raw = _meta_bytes(path, fields, end, int(np.prod(shape)) * dtype.itemsize)
@@ -267,7 +279,9 @@ def _meta_fields(path: Path) -> tuple[dict[str, str], int]:
             continue
         key, value = key.strip(), value.strip()
         if key in fields and key in (
-            'DimSize', 'ElementSpacing', 'ElementDataFile'
+            'DimSize',
+            'ElementSpacing',
+            'ElementDataFile',
         ):
             raise SeriesError(
                 f'{path}: {key} stands twice in the header; remove one.'
@@ -310,11 +324,14 @@ def _meta_refuse(path: Path, fields: dict[str, str]) -> None:
             f'{path}: ElementDataFile {name!r} is not supported; store the '
             'voxels in one file beside the header.'
         )
-    if Path(name).name != name or '\\' in name or ':' in name or name in (
-        '.', '..', ''
+    if (
+        Path(name).name != name
+        or '\\' in name
+        or ':' in name
+        or name in ('.', '..', '')
     ):
         raise SeriesError(
-            f'{path}: ElementDataFile must be a file name in the header\'s '
+            f"{path}: ElementDataFile must be a file name in the header's "
             f'folder, got {name!r}; move the file there.'
         )
     raw = path.parent / name

@@ -127,7 +127,10 @@ def read_lidc_xml(path: str | Path) -> LidcReading | None:
                 Mark(reader, nodule.findtext('noduleID', '?'), regions)
             )
     return LidcReading(
-        uid, len(sessions), marks, small,
+        uid,
+        len(sessions),
+        marks,
+        small,
         sum(len(s.findall('nonNodule')) for s in sessions),
     )
 
@@ -136,8 +139,10 @@ def _regions(nodule: ET.Element, path: Path) -> Iterator[Region]:
     for roi in nodule.findall('roi'):
         try:
             points = [
-                (int(edge.findtext('xCoord', '')),
-                 int(edge.findtext('yCoord', '')))
+                (
+                    int(edge.findtext('xCoord', '')),
+                    int(edge.findtext('yCoord', '')),
+                )
                 for edge in roi.findall('edgeMap')
             ]
             z_mm = float(roi.findtext('imageZposition', ''))
@@ -180,8 +185,10 @@ def fill_outline(
     for (x0, y0), (x1, y1) in zip(closed[:-1], closed[1:]):
         cross = (x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)
         within = (
-            (x >= min(x0, x1)) & (x <= max(x0, x1))
-            & (y >= min(y0, y1)) & (y <= max(y0, y1))
+            (x >= min(x0, x1))
+            & (x <= max(x0, x1))
+            & (y >= min(y0, y1))
+            & (y <= max(y0, y1))
         )
         on_edge |= (cross == 0) & within
         if y0 == y1:
@@ -265,9 +272,9 @@ def consensus_masks(
             for voxel in voxels[member]:
                 counts[voxel] = counts.get(voxel, 0) + 1
         need = len(group) / 2 if mode == 'half' else 1
-        chosen = np.array(
-            [v for v, n in counts.items() if n >= need]
-        ).reshape(-1, 3)
+        chosen = np.array([v for v, n in counts.items() if n >= need]).reshape(
+            -1, 3
+        )
         if not len(chosen):
             continue
         free = labels[tuple(chosen.T)] == 0
@@ -277,7 +284,9 @@ def consensus_masks(
         volume = len(chosen) * float(np.prod(geometry.spacing))
         nodules.append(
             LidcNodule(
-                number, len(group), (float(x), float(y), float(z)),
+                number,
+                len(group),
+                (float(x), float(y), float(z)),
                 (6 * volume / np.pi) ** (1 / 3),
             )
         )

@@ -44,10 +44,14 @@ def _rows(
             )
         uid = row[places[0]].strip()
         _check_uid(uid, place)
-        yield place, uid, [
-            _number(row[k], place, name)
-            for k, name in zip(places[1:], columns[1:])
-        ]
+        yield (
+            place,
+            uid,
+            [
+                _number(row[k], place, name)
+                for k, name in zip(places[1:], columns[1:])
+            ],
+        )
 
 
 def _check_uid(uid: str, place: str) -> None:

@@ -44,9 +44,7 @@ def result_from_instances(
         mask_box = None
         if mask is not None:
             mask = np.asarray(mask, dtype=bool)
-            z1, y1, x1, z2, y2, x2 = (
-                int(v) for v in instances.mask_boxes[k]
-            )
+            z1, y1, x1, z2, y2, x2 = (int(v) for v in instances.mask_boxes[k])
             mask_box = (z1, y1, x1, z2, y2, x2)
         x, y, z = (float(v) for v in centers[k])
         dz, dy, dx = (float(v) for v in sizes[k])

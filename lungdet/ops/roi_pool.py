@@ -61,9 +61,7 @@ def roi_crop_pool(
     return torch.cat(pooled)
 
 
-def _bin_cells(
-    low: Tensor, high: Tensor, k: int
-) -> tuple[Tensor, Tensor]:
+def _bin_cells(low: Tensor, high: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Cell indices (n, k, w) of every bin and which of them are real."""
     length = (high - low).clamp(min=1)
     steps = torch.arange(k, device=low.device)

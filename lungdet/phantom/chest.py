@@ -68,8 +68,8 @@ class Chest:
     def to_world(self, points: np.ndarray) -> np.ndarray:
         """Points x, y, z in the chest's frame to world mm."""
         z, y, x = self.axes
-        return points - np.array([x[0], y[0], z[0]]) + (
-            self.body.geometry.origin
+        return (
+            points - np.array([x[0], y[0], z[0]]) + (self.body.geometry.origin)
         )
 
 
@@ -129,9 +129,7 @@ def make_chest(rng: np.random.Generator, size: str) -> Chest:
     shape = _draw_shape(rng, body)
     for k, z in enumerate(axes[0]):
         _render_slice(hu[k], lungs[k], labels[k], z, axes, body, shape)
-    chest = Chest(
-        body, hu, lungs, labels, np.zeros((0, 3)), np.zeros(0), axes
-    )
+    chest = Chest(body, hu, lungs, labels, np.zeros((0, 3)), np.zeros(0), axes)
     _texture(rng, chest)
     _ribs(chest, shape)
     _vessels(rng, chest, shape)
@@ -186,9 +184,7 @@ def _soft(distance: np.ndarray, width: float = EDGE_MM) -> np.ndarray:
     return np.clip(0.5 - distance / width, 0, 1)
 
 
-def _ellipse(
-    x: np.ndarray, y: np.ndarray, a: float, b: float
-) -> np.ndarray:
+def _ellipse(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
     """About the signed distance to an ellipse, exact on its surface."""
     return (np.sqrt((x / a) ** 2 + (y / b) ** 2) - 1) * min(a, b)
 
@@ -211,7 +207,8 @@ def _lung_distance(
     dome = shape['dome'] * (1.0 if side < 0 else 0.85)
     floor = -body.height / 2 + dome * np.clip(
         1 - ((x - center) / (1.3 * a)) ** 2 - ((y + 15) / (1.2 * b)) ** 2,
-        0, 1,
+        0,
+        1,
     )
     distance = np.maximum(distance, floor - z)
     heart_z = -0.18 * body.height
@@ -239,25 +236,35 @@ def _render_slice(
     tissue = body.hu
     skin = _ellipse(x, y, shape['a'], shape['b'])
 
-    def put(distance: np.ndarray, value: float, width: float = EDGE_MM) -> (
-        None
-    ):
+    def put(
+        distance: np.ndarray, value: float, width: float = EDGE_MM
+    ) -> None:
         alpha = _soft(distance, width)
         np.add(hu, alpha * (value - hu), out=hu)
 
     put(skin, tissue['fat'])
     lobes = 5 * np.cos(6 * np.arctan2(y, x)) * body.scale
     put(skin + shape['fat'] + lobes, tissue['soft'], 3.0)
-    put(_ellipse(x, y + 5, 26 * body.scale, 60 * body.scale), tissue['fat'],
-        8.0)
+    put(
+        _ellipse(x, y + 5, 26 * body.scale, 60 * body.scale),
+        tissue['fat'],
+        8.0,
+    )
     tall = 0.40 * body.height
     cap = np.sqrt(max(1 - ((z + 0.18 * body.height) / tall) ** 2, 0.0))
     if cap > 0.05:
         radius = shape['heart_r'] * cap
-        put(_ellipse(x - shape['heart_x'], y + 22, radius - 2,
-                     0.85 * radius - 2), tissue['blood'] - 8, 2.0)
-    put(_ellipse(x - 16 * body.scale, y - 38 * body.scale, 11, 11),
-        tissue['blood'])
+        put(
+            _ellipse(
+                x - shape['heart_x'], y + 22, radius - 2, 0.85 * radius - 2
+            ),
+            tissue['blood'] - 8,
+            2.0,
+        )
+    put(
+        _ellipse(x - 16 * body.scale, y - 38 * body.scale, 11, 11),
+        tissue['blood'],
+    )
     put(_ellipse(x + 14 * body.scale, y + 16, 9, 10), tissue['blood'])
     put(_ellipse(x - 3, y - 24 * body.scale, 7, 5), tissue['soft'])
     bone = _ellipse(x, y - shape['spine_y'], 17 * body.scale, 15 * body.scale)
@@ -267,8 +274,10 @@ def _render_slice(
         put(bone + 1.8, tissue['marrow'])
     arch = _ellipse(x, y - shape['spine_y'] - 22 * body.scale, 14, 9)
     put(np.maximum(arch, -(arch + 5)), tissue['cortex'] * 0.7)
-    put(_ellipse(x, y + shape['b'] - shape['fat'] - 15, 15, 5),
-        tissue['marrow'] * 0.8)
+    put(
+        _ellipse(x, y + shape['b'] - shape['fat'] - 15, 15, 5),
+        tissue['marrow'] * 0.8,
+    )
     for side in (-1, 1):
         distance = _lung_distance(x, y, z, body, shape, side)
         alpha = _soft(distance)
@@ -280,19 +289,24 @@ def _render_slice(
 def _texture(rng: np.random.Generator, chest: Chest) -> None:
     """Slow variation of the parenchyma: gravity and blotches."""
     z, y, _ = chest.axes
-    coarse = rng.normal(0, 1, tuple(
-        max(2, int(n * s / 14)) + 2
-        for n, s in zip(chest.hu.shape, chest.body.geometry.spacing)
-    )).astype(np.float32)
+    coarse = rng.normal(
+        0,
+        1,
+        tuple(
+            max(2, int(n * s / 14)) + 2
+            for n, s in zip(chest.hu.shape, chest.body.geometry.spacing)
+        ),
+    ).astype(np.float32)
     field = coarse
     for axis, n in enumerate(chest.hu.shape):
         place = np.linspace(0, field.shape[axis] - 1.001, n)
         low = place.astype(int)
         share = (place - low).astype(np.float32)
         share = share.reshape([-1 if a == axis else 1 for a in range(3)])
-        field = np.take(field, low, axis) * (1 - share) + np.take(
-            field, low + 1, axis
-        ) * share
+        field = (
+            np.take(field, low, axis) * (1 - share)
+            + np.take(field, low + 1, axis) * share
+        )
     slope = (25 * y / abs(y[-1])).astype(np.float32)[None, :, None]
     field *= np.float32(rng.uniform(32, 52))
     field += slope
@@ -394,10 +408,20 @@ def _ribs(chest: Chest, shape: dict[str, float]) -> None:
                 if min(p[2], q[2]) > chest.axes[0][-1] + 10:
                     continue
                 radius = 4.6 * body.scale
-                draw_tube(chest, p, q, radii=(radius, radius),
-                          value=body.hu['cortex'] * 0.85)
-                draw_tube(chest, p, q, radii=(radius - 1.7, radius - 1.7),
-                          value=body.hu['marrow'] * 0.8)
+                draw_tube(
+                    chest,
+                    p,
+                    q,
+                    radii=(radius, radius),
+                    value=body.hu['cortex'] * 0.85,
+                )
+                draw_tube(
+                    chest,
+                    p,
+                    q,
+                    radii=(radius - 1.7, radius - 1.7),
+                    value=body.hu['marrow'] * 0.8,
+                )
 
 
 def lung_points(
@@ -408,8 +432,8 @@ def lung_points(
     if not len(inside):
         return np.zeros((0, 3))
     chosen = rng.choice(inside, num)
-    index = np.stack(np.unravel_index(chosen, chest.labels.shape), axis=1)
-    index = index + rng.uniform(-0.5, 0.5, index.shape)
+    voxels = np.stack(np.unravel_index(chosen, chest.labels.shape), axis=1)
+    index = voxels + rng.uniform(-0.5, 0.5, voxels.shape)
     spacing = chest.body.geometry.spacing
     first = np.array([axis[0] for axis in chest.axes])
     return (first + index * spacing)[:, ::-1]
@@ -432,8 +456,13 @@ def _vessels(
         tree, parent = grow_tree(root, points)
         thick = murray_radii(parent)
         for child in range(1, len(tree)):
-            _vessel(rng, chest, tree[parent[child]], tree[child],
-                    (thick[child], thick[child]))
+            _vessel(
+                rng,
+                chest,
+                tree[parent[child]],
+                tree[child],
+                (thick[child], thick[child]),
+            )
         chest.vessel_mm += float(
             np.linalg.norm(tree[1:] - tree[parent[1:]], axis=1).sum()
         )
@@ -454,8 +483,14 @@ def _vessel(
     length = float(np.linalg.norm(stop - start))
     middle = (start + stop) / 2 + rng.normal(0, 0.06 * length, 3)
     for p, q in ((start, middle), (middle, stop)):
-        draw_tube(chest, p, q, radii=radii, value=chest.body.hu['blood'],
-                  only_lung=True)
+        draw_tube(
+            chest,
+            p,
+            q,
+            radii=radii,
+            value=chest.body.hu['blood'],
+            only_lung=True,
+        )
 
 
 def grow_tree(
@@ -506,11 +541,21 @@ def _airways(chest: Chest, shape: dict[str, float]) -> None:
             tubes.append((hilum, tip, 2.6 * s))
     wall = body.hu['soft'] - 20
     for start, stop, radius in tubes:
-        draw_tube(chest, start, stop, radii=(radius + 1.4, 0.7 * radius + 1.2),
-                  value=wall)
+        draw_tube(
+            chest,
+            start,
+            stop,
+            radii=(radius + 1.4, 0.7 * radius + 1.2),
+            value=wall,
+        )
     for start, stop, radius in tubes:
-        draw_tube(chest, start, stop, radii=(radius, 0.7 * radius),
-                  value=body.hu['lumen'])
+        draw_tube(
+            chest,
+            start,
+            stop,
+            radii=(radius, 0.7 * radius),
+            value=body.hu['lumen'],
+        )
     found = capsule(chest, *tubes[0][:2], tubes[0][2], tubes[0][2])
     if found is not None:
         region, distance = found

@@ -175,8 +175,10 @@ def _blend(
     bumps /= np.linalg.norm(bumps, axis=1, keepdims=True)
     chance = 0.30 if radius > 6 else 0.12 if radius > 4 else 0.03
     nodule.lobulated = bool(rng.random() < chance)
-    strength = rng.uniform(0.15, 0.25) if nodule.lobulated else rng.uniform(
-        0.04, 0.10
+    strength = (
+        rng.uniform(0.15, 0.25)
+        if nodule.lobulated
+        else rng.uniform(0.04, 0.10)
     )
     stretch = np.array([1.0, rng.uniform(0.75, 1), rng.uniform(0.75, 1)])
     rng.shuffle(stretch)
@@ -200,9 +202,11 @@ def _blend(
     if nodule.texture == 'solid':
         target = (rng.uniform(150, 700) if calcified else plateau) + grain
     else:
-        target = np.maximum(part, chest.body.hu['lung']) + rng.uniform(
-            120, 350
-        ) + grain
+        target = (
+            np.maximum(part, chest.body.hu['lung'])
+            + rng.uniform(120, 350)
+            + grain
+        )
         if nodule.texture == 'part solid':
             target = target + core * (plateau - target)
     # a nodule in the wall's shade never makes the wall darker
@@ -257,14 +261,20 @@ def _spicules(
 ) -> None:
     """Thin cones around larger nodules, and feeding vessels."""
     radius = nodule.diameter / 2
-    chance = 0.5 if radius > 10 else 0.22 if radius > 6 else (
-        0.10 if radius > 4 else 0.02
+    chance = (
+        0.5
+        if radius > 10
+        else 0.22
+        if radius > 6
+        else (0.10 if radius > 4 else 0.02)
     )
     nodule.spiculated = bool(rng.random() < chance)
     tips = []
     if nodule.spiculated:
         for _ in range(int(rng.integers(4, 15))):
-            tips.append((rng.uniform(1.3, 2.0), rng.uniform(0.8, 1.5) / 2, 0.1))
+            tips.append(
+                (rng.uniform(1.3, 2.0), rng.uniform(0.8, 1.5) / 2, 0.1)
+            )
     if rng.random() < 0.3:
         tips.append((rng.uniform(2.0, 4.0), rng.uniform(0.6, 1.2), 0.5))
     for length, base, tip in tips:
@@ -272,8 +282,9 @@ def _spicules(
         direction /= np.linalg.norm(direction)
         start = nodule.center + direction * radius * 0.7
         stop = nodule.center + direction * radius * length
-        draw_tube(chest, start, stop, radii=(base, tip), value=value,
-                  only_lung=True)
+        draw_tube(
+            chest, start, stop, radii=(base, tip), value=value, only_lung=True
+        )
 
 
 def add_look_alikes(
@@ -298,8 +309,14 @@ def _draw_look_alike(
     def tube(length: float, radius: float, value: float) -> None:
         direction = rng.normal(size=3)
         direction *= length / 2 / np.linalg.norm(direction)
-        draw_tube(chest, center - direction, center + direction,
-                  radii=(radius, radius), value=value, only_lung=True)
+        draw_tube(
+            chest,
+            center - direction,
+            center + direction,
+            radii=(radius, radius),
+            value=value,
+            only_lung=True,
+        )
 
     soft, blood = chest.body.hu['soft'], chest.body.hu['blood']
     if kind == 'crossing':
@@ -313,13 +330,24 @@ def _draw_look_alike(
         for step in range(-3, 4):
             place = center + step * across
             direction = np.cross(across, (0.3, 0.5, 0.8)) * 3
-            draw_tube(chest, place - direction, place + direction,
-                      radii=(0.7, 0.7), value=soft - 150, only_lung=True)
+            draw_tube(
+                chest,
+                place - direction,
+                place + direction,
+                radii=(0.7, 0.7),
+                value=soft - 150,
+                only_lung=True,
+            )
     elif kind == 'plaque':
         value = soft if rng.random() < 0.6 else 400.0
         along = np.array([0.0, rng.normal(), rng.normal()])
         along *= rng.uniform(4, 9) / np.linalg.norm(along)
-        draw_tube(chest, center - along, center + along, radii=(1.6, 1.6),
-                  value=value)
+        draw_tube(
+            chest,
+            center - along,
+            center + along,
+            radii=(1.6, 1.6),
+            value=value,
+        )
     else:
         tube(0.5, rng.uniform(0.5, 0.9), 700.0)

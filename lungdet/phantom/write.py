@@ -95,7 +95,12 @@ def make_phantom(
     excluded += [Annotation(world(point), None) for point in listed]
     volume = Volume(add_noise(rng, chest), geometry, series_uid)
     return Phantom(
-        volume, annotations, excluded, chest.labels, masks, nodules,
+        volume,
+        annotations,
+        excluded,
+        chest.labels,
+        masks,
+        nodules,
         chest.body.noise,
     )
 
@@ -122,8 +127,12 @@ def write_luna16_phantoms(
     if jobs > 1:
         with ProcessPoolExecutor(jobs, get_context('spawn')) as pool:
             rows = list(
-                tqdm(pool.map(_write_one, tasks), total=scans,
-                     desc='phantoms', disable=not progress)
+                tqdm(
+                    pool.map(_write_one, tasks),
+                    total=scans,
+                    desc='phantoms',
+                    disable=not progress,
+                )
             )
     else:
         rows = [
@@ -132,10 +141,14 @@ def write_luna16_phantoms(
         ]
     head = 'seriesuid,coordX,coordY,coordZ,diameter_mm'
     uids = [uid for uid, _, _ in rows]
-    write_text(out / 'annotations.csv',
-               '\n'.join([head, *(r for _, a, _ in rows for r in a)]) + '\n')
-    write_text(out / 'annotations_excluded.csv',
-               '\n'.join([head, *(r for _, _, e in rows for r in e)]) + '\n')
+    write_text(
+        out / 'annotations.csv',
+        '\n'.join([head, *(r for _, a, _ in rows for r in a)]) + '\n',
+    )
+    write_text(
+        out / 'annotations_excluded.csv',
+        '\n'.join([head, *(r for _, _, e in rows for r in e)]) + '\n',
+    )
     write_text(out / 'seriesuids.csv', '\n'.join(uids) + '\n')
     return uids
 
@@ -147,10 +160,14 @@ def _write_one(
     uid = f'{UID_ROOT}.{seed}.{number}'
     phantom = make_phantom([seed, number], size=size, series_uid=uid)
     geometry = phantom.volume.geometry
-    write_image(out / f'subset{number % SUBSETS}' / f'{uid}.mhd',
-                phantom.volume.array, geometry)
-    write_image(out / 'seg-lungs-LUNA16' / f'{uid}.mhd', phantom.lungs,
-                geometry)
+    write_image(
+        out / f'subset{number % SUBSETS}' / f'{uid}.mhd',
+        phantom.volume.array,
+        geometry,
+    )
+    write_image(
+        out / 'seg-lungs-LUNA16' / f'{uid}.mhd', phantom.lungs, geometry
+    )
     write_text(out / 'xml' / f'{uid}.xml', reader_xml(phantom))
     return uid, _rows(uid, phantom.annotations), _rows(uid, phantom.excluded)
 
@@ -177,8 +194,9 @@ def reader_xml(phantom: Phantom) -> str:
             'texture': {'solid': 5, 'part solid': 3}.get(nodule.texture, 1),
         }
         scores_xml = ''.join(f'<{k}>{v}</{k}>' for k, v in scores.items())
-        marks.append((number, f'<characteristics>{scores_xml}'
-                              f'</characteristics>{rois}'))
+        marks.append(
+            (number, f'<characteristics>{scores_xml}</characteristics>{rois}')
+        )
     sessions = ''
     for reader in range(1, 5):
         body = ''.join(

@@ -1,5 +1,4 @@
-"""A folder of scans to a folder of cases: restartable, one bad scan at a time.
-"""
+"""A folder of scans to cases: restartable, one bad scan at a time."""
 
 from __future__ import annotations
 
@@ -91,10 +90,14 @@ class Summary:
             ['with nodules', str(sum(bool(r.nodules) for r in self.records))],
             ['nodules', str(len(nodules))],
             ['nodules with mask', str(sum(n.has_mask for n in nodules))],
-            ['excluded findings',
-             str(sum(len(r.excluded) for r in self.records))],
-            ['lungs not found',
-             str(sum(r.lung_mask == 'failed' for r in self.records))],
+            [
+                'excluded findings',
+                str(sum(len(r.excluded) for r in self.records)),
+            ],
+            [
+                'lungs not found',
+                str(sum(r.lung_mask == 'failed' for r in self.records)),
+            ],
             ['failed', str(len(self.failed))],
         ]
         lines = [AsciiTable(rows, 'prepared').table]
@@ -146,7 +149,9 @@ def prepare_luna16(
         lungs = root / 'seg-lungs-LUNA16' / f'{uid}.mhd'
         scans.append(
             Scan(
-                uid, path, subset,
+                uid,
+                path,
+                subset,
                 tuple(annotations.get(uid, ())),
                 tuple(excluded.get(uid, ())),
                 lungs=lungs if lungs.is_file() else None,
@@ -249,9 +254,7 @@ def _index_xml(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(folder.rglob('*.xml')):
         head = path.read_bytes()[:4000].decode('utf-8', errors='replace')
-        match = re.search(
-            r'<SeriesInstanceU[iI][dD]>\s*([0-9.]+)\s*<', head
-        )
+        match = re.search(r'<SeriesInstanceU[iI][dD]>\s*([0-9.]+)\s*<', head)
         if match:
             found[match.group(1)] = path
     return found
@@ -284,8 +287,10 @@ def check_official(
         official = _official_rows(f'{name}.gz')
         for uid in mine:
             rows = sorted(
-                (*a.center_mm, -1.0 if a.diameter_mm is None
-                 else a.diameter_mm)
+                (
+                    *a.center_mm,
+                    -1.0 if a.diameter_mm is None else a.diameter_mm,
+                )
                 for a in given.get(uid, [])
             )
             wanted = sorted(official.get(uid, []))
@@ -293,8 +298,11 @@ def check_official(
                 raise AnnotationError(
                     f'{root / name}: series {uid} has {len(rows)} rows, the '
                     f'official table {len(wanted)}'
-                    + ('' if len(rows) != len(wanted)
-                       else ', and values differ')
+                    + (
+                        ''
+                        if len(rows) != len(wanted)
+                        else ', and values differ'
+                    )
                     + '; restore the official file.'
                 )
     return len(mine)
@@ -362,15 +370,19 @@ def prepare_scans(
 
 def _settings(scan: Scan, spacing_mm: float) -> dict:
     """What a case depends on; equal settings need no second run."""
-    return json.loads(json.dumps({
-        'spacing_mm': spacing_mm,
-        'annotations': [vars(a) for a in scan.annotations],
-        'excluded': len(scan.excluded),
-        'lungs': scan.lungs is not None,
-        'xml': scan.xml is not None,
-        'masks': scan.masks is not None,
-        'subset': scan.subset,
-    }))
+    return json.loads(
+        json.dumps(
+            {
+                'spacing_mm': spacing_mm,
+                'annotations': [vars(a) for a in scan.annotations],
+                'excluded': len(scan.excluded),
+                'lungs': scan.lungs is not None,
+                'xml': scan.xml is not None,
+                'masks': scan.masks is not None,
+                'subset': scan.subset,
+            }
+        )
+    )
 
 
 def _is_done(scan: Scan, out: Path, spacing_mm: float) -> bool:
@@ -378,9 +390,8 @@ def _is_done(scan: Scan, out: Path, spacing_mm: float) -> bool:
     if not path.is_file():
         return False
     case = json.loads(path.read_text(encoding='utf-8'))
-    return (
-        case.get('format') == FORMAT
-        and case['settings'] == _settings(scan, spacing_mm)
+    return case.get('format') == FORMAT and case['settings'] == _settings(
+        scan, spacing_mm
     )
 
 
@@ -471,7 +482,8 @@ def _from_masks(
             f'{path}: its grid is not that of the scan; resample the mask to '
             'the scan.'
         )
-    annotations, ids = [], []
+    annotations: list[Annotation] = []
+    ids: list[int | None] = []
     voxel = float(np.prod(volume.geometry.spacing))
     for label in np.unique(turned.array):
         if label <= 0:

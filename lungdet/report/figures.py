@@ -93,8 +93,12 @@ def _draw_plane(
     plane, rows, columns = _slice(array, center, axis)
     spacing = geometry.spacing
     place.imshow(
-        plane, cmap='gray', vmin=WINDOW_HU[0], vmax=WINDOW_HU[1],
-        aspect=spacing[rows] / spacing[columns], interpolation='nearest',
+        plane,
+        cmap='gray',
+        vmin=WINDOW_HU[0],
+        vmax=WINDOW_HU[1],
+        aspect=spacing[rows] / spacing[columns],
+        interpolation='nearest',
     )
     dy, dx = HALF_MM / spacing[rows], HALF_MM / spacing[columns]
     place.set_xlim(center[columns] - dx, center[columns] + dx)
@@ -114,7 +118,8 @@ def _draw_box(
     place.plot(
         [x - dx, x + dx, x + dx, x - dx, x - dx],
         [y - dy, y - dy, y + dy, y + dy, y - dy],
-        color='yellow', lw=0.8,
+        color='yellow',
+        lw=0.8,
     )
 
 

@@ -21,7 +21,10 @@ def froc_figure(results: Mapping[str, FROCResult]) -> Figure:
         axes.plot(grid, curve, label=label)
         if result.sensitivities is not None:
             axes.plot(
-                result.rates, result.sensitivities, 'o', ms=4,
+                result.rates,
+                result.sensitivities,
+                'o',
+                ms=4,
                 color=axes.lines[-1].get_color(),
             )
     axes.set_xscale('log', base=2)

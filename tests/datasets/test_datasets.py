@@ -25,8 +25,11 @@ GRID = Geometry.from_parts(
     SHAPE, spacing_zyx=(1, 1, 1), origin_xyz=(5, -7, 11), direction=TURN
 )
 # two touching cubes and one far away, as integer boxes
-CUBES = [(20, 30, 40, 28, 38, 48), (20, 30, 48, 28, 38, 56),
-         (50, 10, 10, 56, 16, 16)]
+CUBES = [
+    (20, 30, 40, 28, 38, 48),
+    (20, 30, 48, 28, 38, 56),
+    (50, 10, 10, 56, 16, 16),
+]
 
 
 def make_record(uid: str, subset: int, patient: str | None = None) -> tuple:
@@ -41,14 +44,32 @@ def make_record(uid: str, subset: int, patient: str | None = None) -> tuple:
         mask[z1:z2, y1:y2, x1:x2] = number
         center = tuple(GRID.box_center_world(np.array([cube]))[0].tolist())
         nodules.append(
-            CaseNodule(number, center, float(z2 - z1),
-                       tuple(float(v) for v in cube), 4, True, cube)
+            CaseNodule(
+                number,
+                center,
+                float(z2 - z1),
+                tuple(float(v) for v in cube),
+                4,
+                True,
+                cube,
+            )
         )
     far = GRID.to_world(np.array([[60.0, 60, 60]]))[0]
-    excluded = [Annotation(nodules[0].center_mm, 5.0),
-                Annotation(tuple(far.tolist()), None)]
-    record = CaseRecord(uid, subset, GRID, GRID, 1.0, nodules, excluded,
-                        'computed', patient_id=patient)
+    excluded = [
+        Annotation(nodules[0].center_mm, 5.0),
+        Annotation(tuple(far.tolist()), None),
+    ]
+    record = CaseRecord(
+        uid,
+        subset,
+        GRID,
+        GRID,
+        1.0,
+        nodules,
+        excluded,
+        'computed',
+        patient_id=patient,
+    )
     return record, {'image': image, 'mask': mask, 'lungs': lungs}
 
 
@@ -61,14 +82,21 @@ def root(tmp_path: Path) -> Path:
 
 
 def build(
-    root: Path, *middle: dict, size: tuple = (32, 48, 64),
-    load: dict | None = None, **options: object,
+    root: Path,
+    *middle: dict,
+    size: tuple = (32, 48, 64),
+    load: dict | None = None,
+    **options: object,
 ) -> LUNA16Dataset:
     return LUNA16Dataset(
-        root, options.pop('split', 'train'),
-        pipeline=[{'type': 'PlaceCrop', 'size': size, 'margin': 4}, *middle,
-                  {'type': 'LoadCrop', **(load or {})},
-                  {'type': 'PackDetInputs'}],
+        root,
+        options.pop('split', 'train'),
+        pipeline=[
+            {'type': 'PlaceCrop', 'size': size, 'margin': 4},
+            *middle,
+            {'type': 'LoadCrop', **(load or {})},
+            {'type': 'PackDetInputs'},
+        ],
         **options,
     )
 
@@ -104,8 +132,10 @@ def test_store_without_index_names_the_command(tmp_path: Path) -> None:
 SPATIAL = {
     'none': [],
     'flip': [{'type': 'RandomFlip3D'}],
-    'transpose': [{'type': 'RandomTransposeXY', 'prob': 1.0},
-                  {'type': 'RandomFlip3D'}],
+    'transpose': [
+        {'type': 'RandomTransposeXY', 'prob': 1.0},
+        {'type': 'RandomFlip3D'},
+    ],
 }
 
 
@@ -133,8 +163,9 @@ def test_box_mask_and_image_follow_the_same_plan(
                 )
             world = Geometry(image.shape, np.asarray(sample.affine))
             for number in gt.ids.tolist():
-                centre = world.to_world(np.argwhere(masks == number).mean(
-                    0, keepdims=True))
+                centre = world.to_world(
+                    np.argwhere(masks == number).mean(0, keepdims=True)
+                )
                 cube = np.array([CUBES[number - 1]])
                 if (masks == number).sum() == np.prod(
                     cube[0, 3:] - cube[0, :3]
@@ -147,8 +178,13 @@ def test_box_mask_and_image_follow_the_same_plan(
 def test_scaled_and_turned_nodules_stay_in_their_boxes(root: Path) -> None:
     data = build(
         root,
-        {'type': 'RandomAffine3D', 'scale': (1.2, 1.25), 'scale_prob': 1.0,
-         'degrees': 20, 'rotate_prob': 1.0},
+        {
+            'type': 'RandomAffine3D',
+            'scale': (1.2, 1.25),
+            'scale_prob': 1.0,
+            'degrees': 20,
+            'rotate_prob': 1.0,
+        },
         size=(48, 48, 48),
     )
     checked = 0
@@ -181,14 +217,18 @@ def test_cut_nodules_and_excluded_findings_are_ignored(root: Path) -> None:
         boxes = sample.ignored_instances.bboxes.numpy()
         kept = set(sample.gt_instances.ids.tolist())
         for number, cube in enumerate(CUBES, start=1):
-            (middle,) = grid.to_index(
-                GRID.box_center_world(np.array([cube]))) + 0.5
+            (middle,) = (
+                grid.to_index(GRID.box_center_world(np.array([cube]))) + 0.5
+            )
             inside = ((middle >= 4) & (middle <= 28)).all()
             assert (number in kept) == inside
             half = (cube[3] - cube[0]) / 2
             touches = ((middle + half > 0) & (middle - half < 32)).all()
-            near = np.abs((boxes[:, :3] + boxes[:, 3:]) / 2 - middle).max(1) \
-                if len(boxes) else np.array([])
+            near = (
+                np.abs((boxes[:, :3] + boxes[:, 3:]) / 2 - middle).max(1)
+                if len(boxes)
+                else np.array([])
+            )
             # the excluded mark at nodule 1 must not hide it
             assert (near < 1e-3).any() == (touches and not inside)
 
@@ -205,14 +245,22 @@ def test_nodule_crop_holds_its_nodule_with_margin(root: Path) -> None:
 
 
 def test_draws_follow_seed_epoch_and_position_alone(root: Path) -> None:
-    middle = [{'type': 'RandomFlip3D'},
-              {'type': 'RandomNoiseBlur', 'prob': 1.0},
-              {'type': 'RandomHUShiftScale', 'prob': 1.0}]
+    middle = [
+        {'type': 'RandomFlip3D'},
+        {'type': 'RandomNoiseBlur', 'prob': 1.0},
+        {'type': 'RandomHUShiftScale', 'prob': 1.0},
+    ]
     data = LUNA16Dataset(
-        root, 'train', background_ratio=1.0,
-        pipeline=[{'type': 'PlaceCrop', 'size': (32, 32, 32)}, middle[0],
-                  {'type': 'LoadCrop'}, *middle[1:],
-                  {'type': 'PackDetInputs'}],
+        root,
+        'train',
+        background_ratio=1.0,
+        pipeline=[
+            {'type': 'PlaceCrop', 'size': (32, 32, 32)},
+            middle[0],
+            {'type': 'LoadCrop'},
+            *middle[1:],
+            {'type': 'PackDetInputs'},
+        ],
     )
     copy = pickle.loads(pickle.dumps(data))
 
@@ -226,8 +274,9 @@ def test_draws_follow_seed_epoch_and_position_alone(root: Path) -> None:
 
 
 def test_folds_and_leaks(root: Path) -> None:
-    parts = {s: build(root, split=s).series_uids
-             for s in ('train', 'val', 'test')}
+    parts = {
+        s: build(root, split=s).series_uids for s in ('train', 'val', 'test')
+    }
     assert parts == {'train': ['1.1'], 'val': ['1.2'], 'test': ['1.3']}
     named = build(root, test_series=['1.1'], val_series=[])
     assert named.series_uids == ['1.2', '1.3']
@@ -248,7 +297,9 @@ def test_done_scans_are_skipped(root: Path, tmp_path: Path) -> None:
     (done / '1.3.json').write_text('{}')
 
     data = LUNA16Dataset(
-        root, 'test', skip_done=done,
+        root,
+        'test',
+        skip_done=done,
         pipeline=[{'type': 'LoadCase'}, {'type': 'PackDetInputs'}],
     )
 

@@ -48,21 +48,41 @@ def tiny_store(tmp_path: Path) -> Path:
             mask[z : z + 8, y : y + 8, x : x + 8] = k
             box = (z, y, x, z + 8, y + 8, x + 8)
             center = grid.box_center_world(np.array([box]))[0]
-            nodules.append(CaseNodule(
-                k, tuple(center.tolist()), 8.0,
-                tuple(float(v) for v in box), 4, True, box,
-            ))
-        record = CaseRecord(f'1.{number}', 9 if number > 2 else 0, grid, grid,
-                            1.0, nodules, [], 'computed')
-        write_case(root, record, {
-            'image': image, 'mask': mask,
-            'lungs': np.ones(grid.shape, np.uint8),
-        })
+            nodules.append(
+                CaseNodule(
+                    k,
+                    tuple(center.tolist()),
+                    8.0,
+                    tuple(float(v) for v in box),
+                    4,
+                    True,
+                    box,
+                )
+            )
+        record = CaseRecord(
+            f'1.{number}',
+            9 if number > 2 else 0,
+            grid,
+            grid,
+            1.0,
+            nodules,
+            [],
+            'computed',
+        )
+        write_case(
+            root,
+            record,
+            {
+                'image': image,
+                'mask': mask,
+                'lungs': np.ones(grid.shape, np.uint8),
+            },
+        )
     rebuild_index(root)
     return root
 
 
-TINY = '''
+TINY = """
 _base_ = ['{configs}/nodulenet_demo.py']
 data_root = '{data}'
 model = dict(
@@ -106,7 +126,7 @@ param_scheduler = [
 default_hooks = dict(
     checkpoint=dict(interval=1, iter_interval=3, save_best='froc/cpm'),
     logger=dict(interval=1))
-'''
+"""
 
 
 @pytest.fixture

@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_train(
-    config: Path, work_dir: Path, *, kill_at: int | None = None,
+    config: Path,
+    work_dir: Path,
+    *,
+    kill_at: int | None = None,
     processes: int = 1,
 ) -> int:
     """Train in a process of its own, killed before iteration ``kill_at``."""
@@ -49,12 +52,19 @@ def run_train(
             probe.bind(('127.0.0.1', 0))
             port = probe.getsockname()[1]
         command = [
-            sys.executable, '-m', 'torch.distributed.run',
-            f'--nproc_per_node={processes}', f'--master_port={port}',
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            f'--nproc_per_node={processes}',
+            f'--master_port={port}',
             str(script),
         ]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=400,
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
     )
     if kill_at is None:
@@ -85,15 +95,22 @@ def test_killed_and_resumed_ends_bit_for_bit_the_same(
     run_train(tiny_config, tmp_path / 'whole', processes=processes)
     kills = (5, 12) if processes == 1 else (5,)
     for kill in kills:
-        code = run_train(tiny_config, tmp_path / 'cut', kill_at=kill,
-                         processes=processes)
+        code = run_train(
+            tiny_config, tmp_path / 'cut', kill_at=kill, processes=processes
+        )
         assert code != 0
     run_train(tiny_config, tmp_path / 'cut', processes=processes)
 
     whole, cut = (load_plain(tmp_path / n) for n in ('whole', 'cut'))
     assert whole['meta']['epoch'] == 4
-    for key in ('meta', 'state_dict', 'ema_state_dict', 'optimizer',
-                'param_schedulers', 'runtime'):
+    for key in (
+        'meta',
+        'state_dict',
+        'ema_state_dict',
+        'optimizer',
+        'param_schedulers',
+        'runtime',
+    ):
         assert_same(whole[key], cut[key], key)
 
 
@@ -128,10 +145,17 @@ def test_key_survives_pickling() -> None:
 
 @pytest.fixture
 def trained(tiny_config: Path, tmp_path: Path) -> Path:
-    train(tiny_config, work_dir=tmp_path / 'work',
-          cfg_options={'train_cfg.max_epochs': 1, 'val_dataloader': None,
-                       'val_cfg': None, 'val_evaluator': None,
-                       'default_hooks.checkpoint.save_best': None})
+    train(
+        tiny_config,
+        work_dir=tmp_path / 'work',
+        cfg_options={
+            'train_cfg.max_epochs': 1,
+            'val_dataloader': None,
+            'val_cfg': None,
+            'val_evaluator': None,
+            'default_hooks.checkpoint.save_best': None,
+        },
+    )
     return tmp_path / 'work'
 
 
@@ -167,9 +191,12 @@ def test_weights_of_another_model_are_refused(
     trained: Path, tiny_config: Path
 ) -> None:
     with pytest.raises(CheckpointError, match='of the values'):
-        run_test(tiny_config, trained,
-             cfg_options={'model.backbone.channels': [8, 16, 16, 16, 16, 8]},
-             out=trained / 'test')
+        run_test(
+            tiny_config,
+            trained,
+            cfg_options={'model.backbone.channels': [8, 16, 16, 16, 16, 8]},
+            out=trained / 'test',
+        )
 
 
 def test_whole_test_writes_everything_and_continues(
@@ -189,8 +216,14 @@ def test_whole_test_writes_everything_and_continues(
     froc = json.loads((out / 'froc.json').read_text())
     assert {'rates', 'sensitivities', 'cpm', 'counts'} <= set(froc)
     assert set(froc['counts']) == {
-        'scans', 'nodules', 'tp', 'fp', 'fn', 'candidates',
-        'ignored_excluded', 'ignored_double',
+        'scans',
+        'nodules',
+        'tp',
+        'fp',
+        'fn',
+        'candidates',
+        'ignored_excluded',
+        'ignored_double',
     }
     assert froc['counts']['scans'] == 2 and froc['counts']['nodules'] == 4
     for name in ('submission.csv', 'detections.json', 'froc.png'):
@@ -205,23 +238,36 @@ def test_reference_boxes_come_back_as_perfect_score(
     store = CaseStore(tiny_store)
     metric = FROCMetric(tmp_path / 'out', bootstrap=0)
     metric.dataset_meta = {
-        'data_root': str(tiny_store), 'series_uids': list(store.records)
+        'data_root': str(tiny_store),
+        'series_uids': list(store.records),
     }
     for uid, record in store.records.items():
         boxes = np.array([n.box for n in record.nodules])
         mask = store.read(uid, 'mask')
-        metric.process(None, [{
-            'series_uid': uid, 'affine': record.geometry.affine,
-            'pred_instances': {
-                'bboxes': boxes, 'scores': np.full(len(boxes), 0.9),
-                'mask_boxes': boxes.astype(int),
-                'masks': [
-                    mask[tuple(slice(int(a), int(b)) for a, b in
-                               zip(box[:3], box[3:]))] == n.id
-                    for box, n in zip(boxes, record.nodules)
-                ],
-            },
-        }])
+        metric.process(
+            None,
+            [
+                {
+                    'series_uid': uid,
+                    'affine': record.geometry.affine,
+                    'pred_instances': {
+                        'bboxes': boxes,
+                        'scores': np.full(len(boxes), 0.9),
+                        'mask_boxes': boxes.astype(int),
+                        'masks': [
+                            mask[
+                                tuple(
+                                    slice(int(a), int(b))
+                                    for a, b in zip(box[:3], box[3:])
+                                )
+                            ]
+                            == n.id
+                            for box, n in zip(boxes, record.nodules)
+                        ],
+                    },
+                }
+            ],
+        )
 
     metrics = metric.evaluate(len(store.records))
 
@@ -234,7 +280,8 @@ def test_reference_boxes_come_back_as_perfect_score(
 def test_missing_scan_is_an_error(tiny_store: Path) -> None:
     metric = FROCMetric(bootstrap=0)
     metric.dataset_meta = {
-        'data_root': str(tiny_store), 'series_uids': ['1.0', '1.1']
+        'data_root': str(tiny_store),
+        'series_uids': ['1.0', '1.1'],
     }
 
     with pytest.raises(ConfigError, match='0 scans were tested, 2 are listed'):
@@ -258,10 +305,14 @@ def test_non_finite_loss_stops_with_the_samples(
     tiny_config: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(FloatingPointError, match=r'loss_rpn_cls.*1\.\d epoch'):
-        train(tiny_config, work_dir=tmp_path / 'w', cfg_options={
-            'optim_wrapper.optimizer.lr': 1e30,
-            'optim_wrapper.clip_grad': None,
-        })
+        train(
+            tiny_config,
+            work_dir=tmp_path / 'w',
+            cfg_options={
+                'optim_wrapper.optimizer.lr': 1e30,
+                'optim_wrapper.clip_grad': None,
+            },
+        )
 
 
 def test_worker_options_without_workers(tiny_config: Path) -> None:
@@ -270,8 +321,12 @@ def test_worker_options_without_workers(tiny_config: Path) -> None:
     from lungdet.engine import LungRunner
 
     config = load_config(tiny_config)
-    loader = {**config.train_dataloader, 'num_workers': 0,
-              'persistent_workers': True, 'prefetch_factor': 2}
+    loader = {
+        **config.train_dataloader,
+        'num_workers': 0,
+        'persistent_workers': True,
+        'prefetch_factor': 2,
+    }
     with DefaultScope.overwrite_default_scope('lungdet'):
         built = LungRunner.build_dataloader(loader, seed=0)
 
@@ -284,12 +339,26 @@ def test_two_processes_test_every_scan_once(
 ) -> None:
     single = run_test(tiny_config, trained, out=trained / 'one')
     subprocess.run(
-        ['bash', 'tools/dist_test.sh', str(tiny_config), str(trained), '2',
-         '--out', str(trained / 'two')],
-        cwd=ROOT, check=True, capture_output=True, timeout=300,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': '29517',
-             'PYTHONPATH': str(ROOT),
-             'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'},
+        [
+            'bash',
+            'tools/dist_test.sh',
+            str(tiny_config),
+            str(trained),
+            '2',
+            '--out',
+            str(trained / 'two'),
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=300,
+        env={
+            **os.environ,
+            'OMP_NUM_THREADS': '1',
+            'PORT': '29517',
+            'PYTHONPATH': str(ROOT),
+            'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+        },
     )
 
     one, two = (

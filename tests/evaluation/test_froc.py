@@ -20,8 +20,11 @@ from lungdet.io.luna16 import (
 from tests.oracles.froc_literal import literal_froc
 
 NAMES = {
-    'tp': 'true_positives', 'fp': 'false_positives', 'fn': 'false_negatives',
-    'candidates': 'candidates', 'nodules': 'nodules',
+    'tp': 'true_positives',
+    'fp': 'false_positives',
+    'fn': 'false_negatives',
+    'candidates': 'candidates',
+    'nodules': 'nodules',
     'ignored_excluded': 'ignored_on_excluded',
     'ignored_double': 'ignored_double',
 }
@@ -60,8 +63,10 @@ def test_public_submissions_give_the_official_counts_and_digits(
 
     for own, theirs in NAMES.items():
         assert result.counts[own] == expected['counts'][theirs], own
-    for own, theirs in (('sensitivities', 'interp'),
-                        ('sensitivities_step', 'interp_integer_fp')):
+    for own, theirs in (
+        ('sensitivities', 'interp'),
+        ('sensitivities_step', 'interp_integer_fp'),
+    ):
         np.testing.assert_allclose(
             getattr(result, own),
             expected['readouts'][theirs]['sensitivity_at_rates'],
@@ -121,23 +126,25 @@ def test_edge_case(oracles: Path, tmp_path: Path, prefix: str) -> None:
     for own, theirs in NAMES.items():
         assert result.counts[own] == case['expected']['counts'][theirs], own
     np.testing.assert_allclose(
-        result.sensitivities, case['expected']['sensitivity_at_rates'],
+        result.sensitivities,
+        case['expected']['sensitivity_at_rates'],
         atol=1e-12,
     )
 
 
 coordinate = st.integers(0, 9).map(float)
-finding = st.tuples(coordinate, coordinate, coordinate,
-                    st.sampled_from([-1.0, 2.0, 6.0, 10.0]))
-mark = st.tuples(coordinate, coordinate, coordinate,
-                 st.integers(0, 5).map(lambda k: k / 4))
-table = st.dictionaries(
-    st.sampled_from('abcd'), st.lists(finding, max_size=4)
+finding = st.tuples(
+    coordinate, coordinate, coordinate, st.sampled_from([-1.0, 2.0, 6.0, 10.0])
 )
+mark = st.tuples(
+    coordinate, coordinate, coordinate, st.integers(0, 5).map(lambda k: k / 4)
+)
+table = st.dictionaries(st.sampled_from('abcd'), st.lists(finding, max_size=4))
 
 
 @given(
-    annotations=table, excluded=table,
+    annotations=table,
+    excluded=table,
     marks=st.dictionaries(st.sampled_from('abcd'), st.lists(mark, max_size=9)),
     max_marks=st.sampled_from([3, 100]),
 )
@@ -149,13 +156,18 @@ def test_agrees_with_the_literal_rule(
 
     def split(rows: dict) -> dict:
         return {
-            uid: (np.array([r[:3] for r in found]).reshape(-1, 3),
-                  np.array([r[3] for r in found], dtype=float))
+            uid: (
+                np.array([r[:3] for r in found]).reshape(-1, 3),
+                np.array([r[3] for r in found], dtype=float),
+            )
             for uid, found in rows.items()
         }
 
     result = evaluate_froc(
-        split(annotations), split(excluded), split(marks), uids,
+        split(annotations),
+        split(excluded),
+        split(marks),
+        uids,
         max_marks=max_marks,
     )
 
@@ -175,8 +187,10 @@ def test_hand_worked_curve() -> None:
     result = evaluate_froc(
         {'a': at((0, 0, 0, 8)), 'b': at((5, 5, 5, 8))},
         {'a': at((50, 0, 0, -1))},
-        {'a': at((1, 0, 0, 0.9), (30, 0, 0, 0.7), (50, 1, 0, 0.99)),
-         'b': at((5, 5, 6, 0.4), (40, 0, 0, 0.2))},
+        {
+            'a': at((1, 0, 0, 0.9), (30, 0, 0, 0.7), (50, 1, 0, 0.99)),
+            'b': at((5, 5, 6, 0.4), (40, 0, 0, 0.2)),
+        },
         ['a', 'b'],
     )
 

@@ -23,10 +23,11 @@ whole_boxes = arrays(np.int64, (6, 6), elements=st.integers(0, 6))
 
 def literal_iou(a: np.ndarray, b: np.ndarray) -> float:
     """Count unit voxels."""
+
     def voxels(box: np.ndarray) -> set:
-        return set(itertools.product(
-            *(range(box[k], box[k + 3]) for k in range(3))
-        ))
+        return set(
+            itertools.product(*(range(box[k], box[k + 3]) for k in range(3)))
+        )
 
     both, either = voxels(a) & voxels(b), voxels(a) | voxels(b)
     return len(both) / len(either) if either else 0.0
@@ -35,8 +36,11 @@ def literal_iou(a: np.ndarray, b: np.ndarray) -> float:
 @given(whole_boxes)
 def test_iou_counts_voxels(boxes: np.ndarray) -> None:
     boxes = np.concatenate(
-        [np.minimum(boxes[:, :3], boxes[:, 3:]),
-         np.maximum(boxes[:, :3], boxes[:, 3:])], axis=1
+        [
+            np.minimum(boxes[:, :3], boxes[:, 3:]),
+            np.maximum(boxes[:, :3], boxes[:, 3:]),
+        ],
+        axis=1,
     )
     wanted = [[literal_iou(a, b) for b in boxes] for a in boxes]
 

@@ -24,9 +24,14 @@ def truth(rng: np.random.Generator) -> np.ndarray:
 
 
 def write_slice(
-    folder: Path, k: int, hu: np.ndarray, *,
-    edit: Callable[[FileDataset], None] | None = None, name: str = '',
-    series: str = '1.2.3', z: float | None = None,
+    folder: Path,
+    k: int,
+    hu: np.ndarray,
+    *,
+    edit: Callable[[FileDataset], None] | None = None,
+    name: str = '',
+    series: str = '1.2.3',
+    z: float | None = None,
 ) -> Path:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -47,9 +52,7 @@ def write_slice(
     data.PixelRepresentation = 0
     data.PixelSpacing = [0.8, 0.7]
     data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    data.ImagePositionPatient = [
-        -10, 5, -100 + STEP * k if z is None else z
-    ]
+    data.ImagePositionPatient = [-10, 5, -100 + STEP * k if z is None else z]
     data.SliceThickness = STEP
     data.RescaleSlope, data.RescaleIntercept = 1, -1024
     data.InstanceNumber = SLICES - k
@@ -109,7 +112,10 @@ def test_second_acquisition_is_taken_whole(
     for number in (1, 2):
         for k, plane in enumerate(truth):
             write_slice(
-                tmp_path, k, plane + number, name=f'{number}_{k}.dcm',
+                tmp_path,
+                k,
+                plane + number,
+                name=f'{number}_{k}.dcm',
                 edit=lambda d, n=number: setattr(d, 'AcquisitionNumber', n),
             )
 
@@ -174,9 +180,7 @@ def test_tilted_gantry_is_undone(
 
     # on a straight grid the body is the same in every slice, off the edges
     for k in range(10):
-        np.testing.assert_allclose(
-            volume.array[k, k:], rows[k:], atol=0.5
-        )
+        np.testing.assert_allclose(volume.array[k, k:], rows[k:], atol=0.5)
     assert any('tilted by 21.8' in text for text in volume.warnings)
 
 
@@ -199,6 +203,7 @@ def test_changing_spacing_is_resampled(
 
 def test_rescale_differs_by_slice(tmp_path: Path, truth: np.ndarray) -> None:
     for k, plane in enumerate(truth):
+
         def edit(data: FileDataset, k: int = k) -> None:
             data.RescaleSlope, data.RescaleIntercept = 0.5, -1024 - k
 
@@ -262,8 +267,9 @@ def test_several_series_are_chosen_aloud(
 
     write_series(tmp_path, truth)
     for k, plane in enumerate(truth):
-        write_slice(tmp_path, k, plane + 7, name=f'b{k}.dcm', series='9.9',
-                    edit=thin)
+        write_slice(
+            tmp_path, k, plane + 7, name=f'b{k}.dcm', series='9.9', edit=thin
+        )
 
     volume = load_dicom_series(tmp_path)
 
@@ -278,8 +284,12 @@ def test_several_series_are_chosen_aloud(
 
 def test_folder_without_ct(tmp_path: Path, truth: np.ndarray) -> None:
     (tmp_path / 'a.txt').write_text('x')
-    write_slice(tmp_path, 0, truth[0],
-                edit=lambda d: setattr(d, 'SOPClassUID', '1.2.840.10008.5.1.4.1.1.4'))
+    write_slice(
+        tmp_path,
+        0,
+        truth[0],
+        edit=lambda d: setattr(d, 'SOPClassUID', '1.2.840.10008.5.1.4.1.1.4'),
+    )
 
     with pytest.raises(SeriesError, match='no CT series.*2 files'):
         load_dicom_series(tmp_path)

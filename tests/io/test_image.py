@@ -14,11 +14,17 @@ from lungdet.io.image import load_volume, read_image, write_image
 
 SHAPE = (4, 5, 6)
 FIELDS = {
-    'ObjectType': 'Image', 'NDims': '3', 'BinaryData': 'True',
-    'BinaryDataByteOrderMSB': 'False', 'CompressedData': 'False',
-    'TransformMatrix': '1 0 0 0 1 0 0 0 1', 'Offset': '-10 20 -30',
-    'ElementSpacing': '0.7 0.8 2.5', 'DimSize': '6 5 4',
-    'ElementType': 'MET_SHORT', 'ElementDataFile': 'x.raw',
+    'ObjectType': 'Image',
+    'NDims': '3',
+    'BinaryData': 'True',
+    'BinaryDataByteOrderMSB': 'False',
+    'CompressedData': 'False',
+    'TransformMatrix': '1 0 0 0 1 0 0 0 1',
+    'Offset': '-10 20 -30',
+    'ElementSpacing': '0.7 0.8 2.5',
+    'DimSize': '6 5 4',
+    'ElementType': 'MET_SHORT',
+    'ElementDataFile': 'x.raw',
 }
 
 
@@ -85,7 +91,10 @@ def test_defective_meta_headers_are_refused(
         (lambda b: b[:-9], 'damaged|less'),
         (lambda b: zlib.compress(b'\0' * 200), 'less than'),
         (lambda b: zlib.compress(b'\0' * 200_000_000), 'more than'),
-        (lambda b: b[:40] + bytes([b[40] ^ 255]) + b[41:], 'damaged|less|more'),
+        (
+            lambda b: b[:40] + bytes([b[40] ^ 255]) + b[41:],
+            'damaged|less|more',
+        ),
     ],
 )
 def test_defective_zraw_is_refused(
@@ -116,17 +125,26 @@ def test_a_link_out_of_the_folder_is_refused(
 def test_meta_values_agree_with_simpleitk(
     tmp_path: Path, rng: np.random.Generator, kind: str, msb: bool
 ) -> None:
-    names = {'i1': 'MET_CHAR', 'u1': 'MET_UCHAR', 'i2': 'MET_SHORT',
-             'u2': 'MET_USHORT', 'i4': 'MET_INT', 'f4': 'MET_FLOAT',
-             'f8': 'MET_DOUBLE'}
+    names = {
+        'i1': 'MET_CHAR',
+        'u1': 'MET_UCHAR',
+        'i2': 'MET_SHORT',
+        'u2': 'MET_USHORT',
+        'i4': 'MET_INT',
+        'f4': 'MET_FLOAT',
+        'f8': 'MET_DOUBLE',
+    }
     array = rng.integers(0, 100, SHAPE).astype(kind)
     stored = array.astype(array.dtype.newbyteorder('>' if msb else '<'))
     for packed in (False, True):
         payload = stored.tobytes()
         path = write_meta(
-            tmp_path, zlib.compress(payload) if packed else payload,
-            ElementType=names[kind], BinaryDataByteOrderMSB=str(msb),
-            CompressedData=str(packed), CompressedDataSize=None,
+            tmp_path,
+            zlib.compress(payload) if packed else payload,
+            ElementType=names[kind],
+            BinaryDataByteOrderMSB=str(msb),
+            CompressedData=str(packed),
+            CompressedDataSize=None,
         )
 
         found, _ = read_image(path)
@@ -150,7 +168,9 @@ def test_every_voxel_keeps_its_world_place_and_value(
     tmp_path: Path, rng: np.random.Generator, turn: str, suffix: str
 ) -> None:
     geometry = Geometry.from_parts(
-        SHAPE, spacing_zyx=(2.5, 0.8, 0.7), origin_xyz=(-10, 20, -30),
+        SHAPE,
+        spacing_zyx=(2.5, 0.8, 0.7),
+        origin_xyz=(-10, 20, -30),
         direction=TURNS[turn],
     )
     path = tmp_path / f'scan{suffix}'

@@ -60,10 +60,14 @@ def test_outline_of_another_series_is_refused() -> None:
 
 def reading(*marks: tuple[int, int, int]) -> LidcReading:
     return LidcReading(
-        'u', 4,
-        [Mark(r, str(k), (square(0, a, b),))
-         for k, (r, a, b) in enumerate(marks)],
-        0, 0,
+        'u',
+        4,
+        [
+            Mark(r, str(k), (square(0, a, b),))
+            for k, (r, a, b) in enumerate(marks)
+        ],
+        0,
+        0,
     )
 
 
@@ -89,12 +93,20 @@ def test_two_marks_of_one_reader_stay_two() -> None:
 
 @pytest.mark.parametrize(
     ('name', 'readers', 'small', 'others'),
-    [('188-011', 8, None, None), ('189-110', 3, None, None),
-     ('188-259', 4, None, None), ('188-246', 4, None, None),
-     ('189-142', 4, 0, 1), ('189-143', 4, 1, 2)],
+    [
+        ('188-011', 8, None, None),
+        ('189-110', 3, None, None),
+        ('188-259', 4, None, None),
+        ('188-246', 4, None, None),
+        ('189-142', 4, 0, 1),
+        ('189-143', 4, 1, 2),
+    ],
 )
 def test_odd_real_files(
-    test_data: Path, name: str, readers: int, small: int | None,
+    test_data: Path,
+    name: str,
+    readers: int,
+    small: int | None,
     others: int | None,
 ) -> None:
     found = read_lidc_xml(test_data / 'lidc-xml' / f'{name}.xml')
@@ -102,7 +114,9 @@ def test_odd_real_files(
     assert found.num_readers == readers
     if small is not None:
         assert (found.small, found.non_nodules, found.marks) == (
-            small, others, []
+            small,
+            others,
+            [],
         )
     if name in ('188-259', '188-246'):
         assert any(not r.inclusion for m in found.marks for r in m.regions)

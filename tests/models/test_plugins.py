@@ -38,9 +38,12 @@ def plugin(position: str = 'after_conv2', **cfg: object) -> dict:
 
 def test_plugins_run_in_order_at_their_place() -> None:
     block = ResBlock3D(
-        2, 2,
-        plugins=[plugin('after_add', amount=2.0),
-                 plugin('after_conv2', postfix='_b', amount=-100.0)],
+        2,
+        2,
+        plugins=[
+            plugin('after_add', amount=2.0),
+            plugin('after_conv2', postfix='_b', amount=-100.0),
+        ],
     ).eval()
     x = torch.rand(1, 2, 3, 4, 5)
 
@@ -49,10 +52,12 @@ def test_plugins_run_in_order_at_their_place() -> None:
 
 
 def test_names_in_the_state_dict() -> None:
-    net = FeatureNet(plugins=[
-        {**plugin(), 'stages': (True, False, False, False, False, True)},
-        {**plugin(postfix='_2'), 'stages': SIX},
-    ])
+    net = FeatureNet(
+        plugins=[
+            {**plugin(), 'stages': (True, False, False, False, False, True)},
+            {**plugin(postfix='_2'), 'stages': SIX},
+        ]
+    )
 
     names = {n for n in net.state_dict() if 'add_one' in n}
 
@@ -90,8 +95,9 @@ def test_wrong_plugins_are_named(plugins: object, message: str) -> None:
 
 def test_misspelt_type_gets_the_closest_name() -> None:
     with pytest.raises(KeyError, match="did you mean 'AddOne'"):
-        FeatureNet(plugins=[{'cfg': {'type': 'AdOne'},
-                             'position': 'after_add'}])
+        FeatureNet(
+            plugins=[{'cfg': {'type': 'AdOne'}, 'position': 'after_add'}]
+        )
 
 
 def test_plugin_that_changes_the_shape_is_refused() -> None:

@@ -75,8 +75,9 @@ def test_anchors() -> None:
         [size[0] for size in stored['sizes']], stored['stride']
     )
 
-    boxes = generator.grid_anchors(stored['feature_shape'],
-                                   dtype=torch.float64)
+    boxes = generator.grid_anchors(
+        stored['feature_shape'], dtype=torch.float64
+    )
 
     np.testing.assert_array_equal(index_form(boxes), stored['boxes'])
 
@@ -430,8 +431,15 @@ def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
 
     loss = sum(
         (out[name] ** 2).mean()
-        for name in ('rpn_logits', 'rpn_deltas', 'rcnn_logits',
-                     'rcnn_deltas', 'mask0', 'mask1', 'mask2')
+        for name in (
+            'rpn_logits',
+            'rpn_deltas',
+            'rcnn_logits',
+            'rcnn_deltas',
+            'mask0',
+            'mask1',
+            'mask2',
+        )
     )
     loss.backward()
     assert float(loss) == pytest.approx(stored['train_loss'], rel=1e-9)
@@ -448,9 +456,9 @@ def test_input_sides_are_checked() -> None:
         FeatureNet().train()(torch.zeros(1, 1, 16, 16, 16))
 
 
-def sample_of(boxes: list, ignored: list = (), ids: bool = True) -> (
-    DetDataSample
-):
+def sample_of(
+    boxes: list, ignored: list = (), ids: bool = True
+) -> DetDataSample:
     sample = DetDataSample()
     num = len(boxes)
     sample.gt_instances = InstanceData(
@@ -467,8 +475,11 @@ def sample_of(boxes: list, ignored: list = (), ids: bool = True) -> (
     return sample
 
 
-NARROW = {'stem_channels': 4, 'channels': (4, 8, 8, 8, 8, 8),
-          'blocks': (1, 1, 1, 1, 1, 1)}
+NARROW = {
+    'stem_channels': 4,
+    'channels': (4, 8, 8, 8, 8, 8),
+    'blocks': (1, 1, 1, 1, 1, 1),
+}
 
 
 def narrow_net() -> NoduleNet:
@@ -476,12 +487,22 @@ def narrow_net() -> NoduleNet:
     return NoduleNet(
         {'type': 'FeatureNet', **NARROW},
         {'type': 'RPN3DHead', 'in_channels': 8, 'feat_channels': 8},
-        rcnn_head={'type': 'RCNN3DHead', 'in_channels': 8,
-                   'fc_channels': (16, 8)},
-        mask_head={'type': 'Mask3DHead', 'in_channels': 8,
-                   'skip_channels': 4, 'channels': 4},
-        test_cfg={'window': (32, 32, 32), 'overlap': 16,
-                  'mask': {'score_thr': 0.0}},
+        rcnn_head={
+            'type': 'RCNN3DHead',
+            'in_channels': 8,
+            'fc_channels': (16, 8),
+        },
+        mask_head={
+            'type': 'Mask3DHead',
+            'in_channels': 8,
+            'skip_channels': 4,
+            'channels': 4,
+        },
+        test_cfg={
+            'window': (32, 32, 32),
+            'overlap': 16,
+            'mask': {'score_thr': 0.0},
+        },
     )
 
 
@@ -490,7 +511,10 @@ def narrow_net() -> NoduleNet:
     [
         [[[10, 10, 10, 18, 18, 18]], []],
         [[], []],
-        [[[10, 10, 10, 18, 18, 18], [2, 2, 30, 9, 9, 38]], [[1, 1, 1, 8, 8, 8]]],
+        [
+            [[10, 10, 10, 18, 18, 18], [2, 2, 30, 9, 9, 38]],
+            [[1, 1, 1, 8, 8, 8]],
+        ],
     ],
     ids=['one empty', 'all empty', 'several'],
 )
@@ -501,8 +525,13 @@ def test_losses_and_gradients_are_finite(crops: list) -> None:
     losses = net(image, [sample_of(c) for c in crops], mode='loss')
     sum(losses.values()).backward()
 
-    assert set(losses) == {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_rcnn_cls',
-                           'loss_rcnn_bbox', 'loss_mask'}
+    assert set(losses) == {
+        'loss_rpn_cls',
+        'loss_rpn_bbox',
+        'loss_rcnn_cls',
+        'loss_rcnn_bbox',
+        'loss_mask',
+    }
     assert all(torch.isfinite(value) for value in losses.values())
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
@@ -511,9 +540,10 @@ def test_losses_and_gradients_are_finite(crops: list) -> None:
 
 def test_heads_start_by_schedule() -> None:
     net = narrow_net().train()
-    image, samples = torch.randn(1, 1, 32, 32, 48), [
-        sample_of([[10, 10, 10, 18, 18, 18]])
-    ]
+    image, samples = (
+        torch.randn(1, 1, 32, 32, 48),
+        [sample_of([[10, 10, 10, 18, 18, 18]])],
+    )
     names = {}
     for epoch in (64, 65, 80):
         net.set_epoch(epoch)
@@ -552,9 +582,10 @@ def test_ignored_region_is_no_negative_and_never_beats_a_positive() -> None:
 
 def test_bf16_losses_stay_near_float32() -> None:
     net = narrow_net().train()
-    image, samples = torch.randn(2, 1, 32, 32, 48), [
-        sample_of([[10, 10, 10, 18, 18, 18]]), sample_of([])
-    ]
+    image, samples = (
+        torch.randn(2, 1, 32, 32, 48),
+        [sample_of([[10, 10, 10, 18, 18, 18]]), sample_of([])],
+    )
     net.set_epoch(1)  # the second stage's draws differ by tiny score changes
 
     exact = net(image, samples, mode='loss')

@@ -9,7 +9,8 @@ from lungdet.models.detectors.sliding_window import axis_windows, cut, windows
 
 
 @given(
-    side=st.integers(1, 500), window=st.sampled_from([32, 64]),
+    side=st.integers(1, 500),
+    window=st.sampled_from([32, 64]),
     overlap=st.sampled_from([0, 16, 24]),
 )
 def test_cores_part_the_axis_and_lie_in_their_windows(
@@ -34,8 +35,10 @@ def test_cores_part_the_axis_and_lie_in_their_windows(
 def test_windows_of_a_case_and_their_padding() -> None:
     case = torch.arange(40 * 20 * 36).view(1, 40, 20, 36)
 
-    tiles = [cut(case, w.start, (32, 32, 32), -7) for w in
-             windows(case.shape[1:], (32, 32, 32), 16)]
+    tiles = [
+        cut(case, w.start, (32, 32, 32), -7)
+        for w in windows(case.shape[1:], (32, 32, 32), 16)
+    ]
 
     assert len(tiles) == 4
     assert torch.equal(tiles[0][:, :, :20], case[:, :32, :, :32])

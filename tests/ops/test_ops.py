@@ -29,7 +29,9 @@ def random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
 @pytest.mark.parametrize('block', [3, 16, 2048])
 @pytest.mark.parametrize('thr', [0.0, 0.1, 0.5])
 def test_nms_agrees_with_the_greedy_walk(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, block: int,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    block: int,
     thr: float,
 ) -> None:
     import sys
@@ -46,8 +48,13 @@ def test_nms_agrees_with_the_greedy_walk(
 
 def test_nms_of_chains_touching_nested_and_nothing() -> None:
     boxes = torch.tensor(
-        [[0.0, 0, 0, 4, 4, 4], [0, 0, 2, 4, 4, 6], [0, 0, 4, 4, 4, 8],
-         [1, 1, 1, 2, 2, 2], [0, 0, 8, 4, 4, 8]]
+        [
+            [0.0, 0, 0, 4, 4, 4],
+            [0, 0, 2, 4, 4, 6],
+            [0, 0, 4, 4, 4, 8],
+            [1, 1, 1, 2, 2, 2],
+            [0, 0, 8, 4, 4, 8],
+        ]
     )
     scores = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5])
 
@@ -78,9 +85,11 @@ def test_roi_pool_against_a_loop(rng: np.random.Generator) -> None:
 
     for roi, pooled in zip(rois, found):
         a = [max(int(np.floor((float(v) - 0.5) / 4)), 0) for v in roi[1:4]]
-        b = [min(int(np.ceil((float(v) - 0.5) / 4)), n)
-             for v, n in zip(roi[4:], (8, 10, 12))]
-        crop = feature[int(roi[0]), :, a[0]:b[0], a[1]:b[1], a[2]:b[2]]
+        b = [
+            min(int(np.ceil((float(v) - 0.5) / 4)), n)
+            for v, n in zip(roi[4:], (8, 10, 12))
+        ]
+        crop = feature[int(roi[0]), :, a[0] : b[0], a[1] : b[1], a[2] : b[2]]
         wanted = torch.nn.functional.adaptive_max_pool3d(crop, 3)
         assert torch.equal(pooled, wanted)
 
@@ -96,8 +105,11 @@ def test_roi_align_reads_a_linear_field_exactly() -> None:
     found = ops.roi_align(field, roi, output_size=2)
 
     for i, j, k in np.ndindex(2, 2, 2):
-        at = [4 + 8 * (i + 0.5) / 2, 5 + 6 * (j + 0.5) / 2,
-              6 + 12 * (k + 0.5) / 2]
+        at = [
+            4 + 8 * (i + 0.5) / 2,
+            5 + 6 * (j + 0.5) / 2,
+            6 + 12 * (k + 0.5) / 2,
+        ]
         cz, cy, cx = (v / 4 - 0.5 for v in at)  # continuous cell index
         assert float(found[0, 0, i, j, k]) == pytest.approx(
             2 * cz - cy + 3 * cx

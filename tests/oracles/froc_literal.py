@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 def literal_froc(
-    annotations: dict, excluded: dict, marks: dict, uids: list,
+    annotations: dict,
+    excluded: dict,
+    marks: dict,
+    uids: list,
     max_marks: int = 100,
 ) -> dict:
     """Counts and curve points (fp per scan, sensitivity) of the rule."""
@@ -24,7 +27,8 @@ def literal_froc(
             x, y, z, diameter = finding
             radius = (10.0 if diameter < 0 else diameter) / 2
             return [
-                i for i, m in enumerate(kept)
+                i
+                for i, m in enumerate(kept)
                 if (x - m[0]) ** 2 + (y - m[1]) ** 2 + (z - m[2]) ** 2
                 < radius**2
             ]
@@ -48,6 +52,10 @@ def literal_froc(
         x = f / len(fps) * len(fps) / len(uids) if fps else 0.0
         y = t / len(tps) * len(tps) / counts['nodules'] if tps else 0.0
         points.append((x, y))
-    counts |= {'scans': len(uids), 'tp': len(tps), 'fp': len(fps),
-               'fn': counts['nodules'] - len(tps)}
+    counts |= {
+        'scans': len(uids),
+        'tp': len(tps),
+        'fp': len(fps),
+        'fn': counts['nodules'] - len(tps),
+    }
     return {'counts': counts, 'points': points}

@@ -25,8 +25,10 @@ SEEDS = (11, 12, 13)
 
 @pytest.fixture(scope='module')
 def phantoms() -> list[Phantom]:
-    return [make_phantom([s], size='small', series_uid=f'1.{s}',
-                         num_nodules=2) for s in SEEDS]
+    return [
+        make_phantom([s], size='small', series_uid=f'1.{s}', num_nodules=2)
+        for s in SEEDS
+    ]
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +40,8 @@ def at_1mm(phantoms: list[Phantom]) -> list[tuple]:
         )
         lungs = resample_nearest(
             np.isin(phantom.lungs, (3, 4)).astype(np.uint8),
-            phantom.volume.geometry, record.geometry,
+            phantom.volume.geometry,
+            record.geometry,
         )
         inner = ndimage.distance_transform_edt(lungs) > 4
         cases.append((arrays['image'].astype(np.float32), inner))
@@ -140,8 +143,9 @@ def test_mask_and_annotation_agree(phantoms: list[Phantom]) -> None:
             assert diameter == pytest.approx(
                 found.diameter_mm, rel=0.15, abs=0.6
             )
-            at = phantom.volume.geometry.to_index(
-                np.array([found.center_mm]))[0]
+            at = phantom.volume.geometry.to_index(np.array([found.center_mm]))[
+                0
+            ]
             assert mask[tuple(np.rint(at).astype(int))]
 
 

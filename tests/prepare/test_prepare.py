@@ -19,7 +19,9 @@ from lungdet.structures import Volume
 
 def test_resampling_agrees_with_simpleitk(rng: np.random.Generator) -> None:
     source = Geometry.from_parts(
-        (6, 9, 11), spacing_zyx=(2.5, 0.7, 0.8), origin_xyz=(-3, 4, 5),
+        (6, 9, 11),
+        spacing_zyx=(2.5, 0.7, 0.8),
+        origin_xyz=(-3, 4, 5),
         direction=[[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]],
     )
     array = rng.integers(-1000, 1000, source.shape).astype(np.int16)
@@ -30,9 +32,14 @@ def test_resampling_agrees_with_simpleitk(rng: np.random.Generator) -> None:
     image.SetDirection(source.direction.ravel().tolist())
     wanted = sitk.GetArrayFromImage(
         sitk.Resample(
-            image, [int(n) for n in target.shape[::-1]], sitk.Transform(),
-            sitk.sitkLinear, target.origin.tolist(), [1.0] * 3,
-            target.direction.ravel().tolist(), -5000.0,
+            image,
+            [int(n) for n in target.shape[::-1]],
+            sitk.Transform(),
+            sitk.sitkLinear,
+            target.origin.tolist(),
+            [1.0] * 3,
+            target.direction.ravel().tolist(),
+            -5000.0,
         )
     )
     inside = wanted > -5000
@@ -45,14 +52,15 @@ def test_resampling_agrees_with_simpleitk(rng: np.random.Generator) -> None:
 
 @pytest.fixture(scope='module')
 def phantom() -> object:
-    return make_phantom([3, 1], size='small', series_uid='1.9',
-                        num_nodules=3)
+    return make_phantom([3, 1], size='small', series_uid='1.9', num_nodules=3)
 
 
 def test_case_keeps_places_lungs_and_nodules(phantom: object) -> None:
     record, arrays = prepare_case(
-        phantom.volume, annotations=phantom.annotations,
-        excluded=phantom.excluded, labels=phantom.masks,
+        phantom.volume,
+        annotations=phantom.annotations,
+        excluded=phantom.excluded,
+        labels=phantom.masks,
         label_ids=list(range(1, len(phantom.annotations) + 1)),
     )
 
@@ -66,7 +74,8 @@ def test_case_keeps_places_lungs_and_nodules(phantom: object) -> None:
         diameter = (6 * mask.sum() / np.pi) ** (1 / 3)
         assert diameter == pytest.approx(found.diameter_mm, rel=0.2, abs=0.7)
         centre = record.geometry.to_world(
-            np.argwhere(mask).mean(0, keepdims=True))[0]
+            np.argwhere(mask).mean(0, keepdims=True)
+        )[0]
         assert np.linalg.norm(centre - found.center_mm) < 1.0
     source = phantom.volume
     for index in ((20, 100, 100), (30, 150, 220)):
@@ -76,9 +85,11 @@ def test_case_keeps_places_lungs_and_nodules(phantom: object) -> None:
         near = arrays['image'][tuple(slice(k, k + 2) for k in low)]
         if near.size == 8:
             value = np.clip(source.array[index], -1024, 3071)
-            around = source.array[index[0] - 1 : index[0] + 2,
-                                  index[1] - 1 : index[1] + 2,
-                                  index[2] - 1 : index[2] + 2]
+            around = source.array[
+                index[0] - 1 : index[0] + 2,
+                index[1] - 1 : index[1] + 2,
+                index[2] - 1 : index[2] + 2,
+            ]
             assert around.min() - 1 <= near.mean() <= around.max() + 1, value
 
 
@@ -91,8 +102,9 @@ def test_lungs_turn_with_the_scan(phantom: object) -> None:
         )
         back = np.flip(turned.mask, axis)
         size = np.minimum(back.shape, straight.mask.shape)
-        a, b = (m[: size[0], : size[1], : size[2]]
-                for m in (back, straight.mask))
+        a, b = (
+            m[: size[0], : size[1], : size[2]] for m in (back, straight.mask)
+        )
         assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.95
 
 
@@ -102,7 +114,8 @@ def test_lungs_hold_those_drawn(phantom: object) -> None:
 
     drawn = resample_nearest(
         np.isin(phantom.lungs, (3, 4)).astype(np.uint8),
-        phantom.volume.geometry, record.geometry,
+        phantom.volume.geometry,
+        record.geometry,
     )
     found = arrays['lungs']
     assert (found & drawn).sum() / drawn.sum() > 0.95
@@ -117,7 +130,9 @@ def test_scan_without_lungs_is_kept_whole() -> None:
     )
 
     record, arrays = prepare_case(
-        Volume(array, geometry, 'x'), annotations=[], excluded=[],
+        Volume(array, geometry, 'x'),
+        annotations=[],
+        excluded=[],
         spacing_mm=5.0,
     )
 
@@ -142,8 +157,9 @@ def test_download_to_cases_restarts_and_reports(
     bad.parent.mkdir()
     bad.write_text('NDims = 4\nElementDataFile = x.raw\n')
 
-    first = prepare_luna16(download, out, lidc_xml=download / 'xml',
-                           progress=False)
+    first = prepare_luna16(
+        download, out, lidc_xml=download / 'xml', progress=False
+    )
 
     assert list(first.failed) == ['1.2.3']
     assert 'NDims' in first.failed['1.2.3']
@@ -151,8 +167,9 @@ def test_download_to_cases_restarts_and_reports(
     for record in first.records:
         assert record.lung_mask == 'given'
         assert all(n.has_mask for n in record.nodules)
-    again = prepare_luna16(download, out, lidc_xml=download / 'xml',
-                           progress=False)
+    again = prepare_luna16(
+        download, out, lidc_xml=download / 'xml', progress=False
+    )
     assert again.skipped == 2
     assert 'failed: 1.2.3' in again.table()
     store = CaseStore(out)
@@ -166,14 +183,21 @@ def test_folder_refuses_annotations_of_absent_scans(tmp_path: Path) -> None:
     geometry = Geometry.from_parts(
         (4, 5, 6), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
     )
-    write_image(tmp_path / 'scans' / 'a.mha',
-                np.full((4, 5, 6), -900, np.int16), geometry)
+    write_image(
+        tmp_path / 'scans' / 'a.mha',
+        np.full((4, 5, 6), -900, np.int16),
+        geometry,
+    )
     table = tmp_path / 'boxes.csv'
     table.write_text('seriesuid,coordX,coordY,coordZ,diameter_mm\nb,1,1,1,4\n')
 
     with pytest.raises(AnnotationError, match="such as 'b'"):
-        prepare_folder(tmp_path / 'scans', tmp_path / 'out',
-                       annotations=table, progress=False)
+        prepare_folder(
+            tmp_path / 'scans',
+            tmp_path / 'out',
+            annotations=table,
+            progress=False,
+        )
     with pytest.raises(SeriesError, match='no scan found'):
         prepare_folder(tmp_path / 'out', tmp_path / 'o', progress=False)
 
@@ -181,13 +205,21 @@ def test_folder_refuses_annotations_of_absent_scans(tmp_path: Path) -> None:
 def test_own_scan_with_a_mask_becomes_a_case(
     phantom: object, tmp_path: Path
 ) -> None:
-    write_image(tmp_path / 'scans' / 'mine.nii.gz', phantom.volume.array,
-                phantom.volume.geometry)
-    write_image(tmp_path / 'masks' / 'mine.nii.gz', phantom.masks,
-                phantom.volume.geometry)
+    write_image(
+        tmp_path / 'scans' / 'mine.nii.gz',
+        phantom.volume.array,
+        phantom.volume.geometry,
+    )
+    write_image(
+        tmp_path / 'masks' / 'mine.nii.gz',
+        phantom.masks,
+        phantom.volume.geometry,
+    )
 
     summary = prepare_folder(
-        tmp_path / 'scans', tmp_path / 'out', annotations=tmp_path / 'masks',
+        tmp_path / 'scans',
+        tmp_path / 'out',
+        annotations=tmp_path / 'masks',
         progress=False,
     )
 
@@ -251,12 +283,13 @@ def test_dicom_and_its_conversion_give_the_same_case(
 ) -> None:
     (folder,) = (test_data / 'luna16-mini' / 'subset1-dicom').iterdir()
     series = load_volume(folder)
-    write_image(tmp_path / f'{folder.name}.mhd', series.array,
-                series.geometry)
+    write_image(tmp_path / f'{folder.name}.mhd', series.array, series.geometry)
     converted = load_volume(tmp_path / f'{folder.name}.mhd')
 
-    cases = [prepare_case(v, annotations=[], excluded=[])
-             for v in (series, converted)]
+    cases = [
+        prepare_case(v, annotations=[], excluded=[])
+        for v in (series, converted)
+    ]
 
     np.testing.assert_array_equal(cases[0][1]['image'], cases[1][1]['image'])
     np.testing.assert_array_equal(cases[0][1]['lungs'], cases[1][1]['lungs'])
@@ -288,8 +321,11 @@ def test_changed_official_rows_stop_the_run(
 
 
 def test_case_files_are_plain_json(phantom: object, tmp_path: Path) -> None:
-    write_image(tmp_path / 'scans' / 'a.mha', phantom.volume.array,
-                phantom.volume.geometry)
+    write_image(
+        tmp_path / 'scans' / 'a.mha',
+        phantom.volume.array,
+        phantom.volume.geometry,
+    )
 
     prepare_folder(tmp_path / 'scans', tmp_path / 'out', progress=False)
 

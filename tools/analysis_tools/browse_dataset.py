@@ -27,8 +27,9 @@ def main() -> None:
             store.read(uid, 'image'), record.geometry, [nodule], masks=masks
         )
         figure.savefig(args.out / f'{uid}_{nodule.id}.png', dpi=110)
-    print(f'{len(nodules[: args.max])} of {len(nodules)} nodules in '
-          f'{args.out}')
+    print(
+        f'{len(nodules[: args.max])} of {len(nodules)} nodules in {args.out}'
+    )
 
 
 if __name__ == '__main__':

@@ -23,15 +23,15 @@ def main() -> None:
     rows = [['part', 'parameters']]
     for name, child in model.named_children():
         rows.append([name, f'{sum(p.numel() for p in child.parameters()):,}'])
-    rows.append(
-        ['all', f'{sum(p.numel() for p in model.parameters()):,}']
-    )
+    rows.append(['all', f'{sum(p.numel() for p in model.parameters()):,}'])
     print(AsciiTable(rows).table)
     crop = torch.zeros(1, 1, args.side, args.side, args.side)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.rpn(model.extract(crop)[2])
-    print(f'{counter.get_total_flops() / 2e9:.1f} GMAC for backbone and RPN '
-          f'at {args.side}^3')
+    print(
+        f'{counter.get_total_flops() / 2e9:.1f} GMAC for backbone and RPN '
+        f'at {args.side}^3'
+    )
 
 
 if __name__ == '__main__':

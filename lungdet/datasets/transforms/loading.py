@@ -60,9 +60,15 @@ class LoadCrop(BaseTransform):
         for name, order, fill in (('image', 1, self.pad_hu), ('mask', 0, 0)):
             if name == 'image' or store.has(record.series_uid, name):
                 results[name] = read_plan(
-                    store, record.series_uid, name,
-                    matrix=matrix, corner=corner, size=size,
-                    order=order, fill=fill, shape=record.geometry.shape,
+                    store,
+                    record.series_uid,
+                    name,
+                    matrix=matrix,
+                    corner=corner,
+                    size=size,
+                    order=order,
+                    fill=fill,
+                    shape=record.geometry.shape,
                 )
             else:
                 results[name] = np.zeros(size, dtype=np.uint8)
@@ -82,8 +88,10 @@ class LoadCrop(BaseTransform):
                 seen = box_of_mask(results['mask'] == nodule.id)
                 box = box if seen is None else seen
             box = box + np.repeat([-0.5, 0.5], 3) * self.border
-            if ((middle >= self.min_inside)
-                    & (middle <= size - self.min_inside)).all():
+            if (
+                (middle >= self.min_inside)
+                & (middle <= size - self.min_inside)
+            ).all():
                 kept.append((nodule, box))
             elif (box[3:] > 0).all() and (box[:3] < size).all():
                 cut.append(box)

@@ -56,9 +56,11 @@ class PlaceCrop(BaseTransform):
             for _ in range(LUNG_TRIES):
                 point = rng.integers(0, shape)
                 region = tuple(slice(p, p + 1) for p in point)
-                if results['store'].read(
-                    record.series_uid, 'lungs', region
-                ).any():
+                if (
+                    results['store']
+                    .read(record.series_uid, 'lungs', region)
+                    .any()
+                ):
                     return point - size // 2
         return rng.integers(
             np.minimum(0, shape - size), np.maximum(0, shape - size) + 1

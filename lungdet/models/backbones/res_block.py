@@ -82,9 +82,12 @@ def _check_plugin(plugin: dict, where: str, num_stages: int) -> None:
 
 def plugin_name(cfg: dict, plugin_class: type) -> str:
     """Attribute name: ``_abbr_`` or snake case of the class, + postfix."""
-    abbr = getattr(plugin_class, '_abbr_', None) or re.sub(
-        r'(?<=[a-z0-9])(?=[A-Z])', '_', plugin_class.__name__
-    ).lower()
+    abbr = (
+        getattr(plugin_class, '_abbr_', None)
+        or re.sub(
+            r'(?<=[a-z0-9])(?=[A-Z])', '_', plugin_class.__name__
+        ).lower()
+    )
     return f'{abbr}{cfg.get("postfix", "")}'
 
 
@@ -141,7 +144,7 @@ class ResBlock3D(nn.Module):
         name = plugin_name(cfg, plugin_class)
         if hasattr(self, name):
             raise ValueError(
-                f"plugins: two are called {name!r} in one block; give one of "
+                f'plugins: two are called {name!r} in one block; give one of '
                 "them a 'postfix' in its cfg."
             )
         cfg.pop('postfix', None)
@@ -166,6 +169,7 @@ class ResBlock3D(nn.Module):
         out = self.bn2(self.conv2(out))
         out = self._plug(out, 'after_conv2')
         # out of place: a plugin may have kept its output for backward
-        out = self.relu(out + (x if self.shortcut is None
-                               else self.shortcut(x)))
+        out = self.relu(
+            out + (x if self.shortcut is None else self.shortcut(x))
+        )
         return self._plug(out, 'after_add')

@@ -49,9 +49,7 @@ class RPN3DHead(BaseModule):
     ) -> None:
         super().__init__()
         build = TASK_UTILS.build
-        self.anchors = build(
-            anchor_generator or {'type': 'AnchorGenerator3D'}
-        )
+        self.anchors = build(anchor_generator or {'type': 'AnchorGenerator3D'})
         self.coder = build(
             bbox_coder or {'type': 'DeltaBoxCoder3D', 'max_dlog': 4.0}
         )
@@ -66,9 +64,8 @@ class RPN3DHead(BaseModule):
         self.logits = nn.Conv3d(feat_channels, num, 1)
         self.deltas = nn.Conv3d(feat_channels, 6 * num, 1)
         if prior is not None:
-            nn.init.constant_(
-                self.logits.bias, math.log(prior / (1 - prior))
-            )
+            assert self.logits.bias is not None
+            nn.init.constant_(self.logits.bias, math.log(prior / (1 - prior)))
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, D, H, W) -> logits (B, N) and deltas (B, N, 6).
@@ -166,7 +163,5 @@ class RPN3DHead(BaseModule):
             boxes = clip_box_centers(boxes, img_shape)
             scores = scores[inds]
             keep = nms(boxes, scores, cfg['nms_thr'])[: cfg.get('max_num')]
-            found.append(
-                InstanceData(bboxes=boxes[keep], scores=scores[keep])
-            )
+            found.append(InstanceData(bboxes=boxes[keep], scores=scores[keep]))
         return found

@@ -19,7 +19,10 @@ TRAIN_CFG: dict[str, Any] = {
     # epochs, counted from 1, from which on a head is trained
     'stage_epochs': {'rcnn': 65, 'mask': 80},
     'proposals': {
-        'score_thr': 0.5, 'nms_thr': 0.1, 'nms_pre': 2000, 'max_num': 300,
+        'score_thr': 0.5,
+        'nms_thr': 0.1,
+        'nms_pre': 2000,
+        'max_num': 300,
     },
     # 'rois': the sampled positives; 'detections': as published
     'mask_from': 'rois',
@@ -31,7 +34,10 @@ TEST_CFG: dict[str, Any] = {
     'window': (128, 128, 128),
     'overlap': 32,
     'proposals': {
-        'score_thr': 0.02, 'nms_thr': 0.1, 'nms_pre': 2000, 'max_num': 60,
+        'score_thr': 0.02,
+        'nms_thr': 0.1,
+        'nms_pre': 2000,
+        'max_num': 60,
     },
     'nms_thr': 0.1,
     'max_per_scan': 100,
@@ -79,8 +85,9 @@ class NoduleNet(BaseModel):
         )
         self.backbone = MODELS.build(backbone)
         self.rpn = MODELS.build(rpn_head)
-        self.rcnn_head = MODELS.build(rcnn_head) if rcnn_head else None
-        self.mask_head = MODELS.build(mask_head) if mask_head else None
+        # None where a head is absent; is_active() tells
+        self.rcnn_head: Any = MODELS.build(rcnn_head) if rcnn_head else None
+        self.mask_head: Any = MODELS.build(mask_head) if mask_head else None
         self.train_cfg = merged(TRAIN_CFG, train_cfg, 'train_cfg')
         self.test_cfg = merged(TEST_CFG, test_cfg, 'test_cfg')
         self.channels_last = channels_last
@@ -157,13 +164,19 @@ class NoduleNet(BaseModel):
             comb2.shape[2:], image.device, image.dtype
         )
         losses = self.rpn.loss(
-            logits, deltas, anchors=anchors, gt_boxes=gt,
+            logits,
+            deltas,
+            anchors=anchors,
+            gt_boxes=gt,
             ignored_boxes=ignored,
         )
         if not self.is_active('rcnn'):
             return losses
         proposals = self.rpn.proposals(
-            logits, deltas, anchors=anchors, img_shape=shape,
+            logits,
+            deltas,
+            anchors=anchors,
+            img_shape=shape,
             cfg=self.train_cfg['proposals'],
         )
         batch = self.rcnn_head.sample(proposals, gt, ignored)
@@ -173,7 +186,10 @@ class NoduleNet(BaseModel):
         if self.is_active('mask'):
             if self.train_cfg['mask_from'] == 'detections':
                 rois = self.rcnn_head.detections(
-                    batch.rois, cls, box, img_shape=shape,
+                    batch.rois,
+                    cls,
+                    box,
+                    img_shape=shape,
                     cfg=self.train_cfg['detections'],
                 )
             else:
@@ -209,7 +225,8 @@ class NoduleNet(BaseModel):
             ids.append(gt.ids[owner[chosen]])
         rows = torch.cat(kept) if kept else rois[:0]
         boxes = mask_boxes(
-            rows, image.shape[2:],
+            rows,
+            image.shape[2:],
             truncate=self.train_cfg['truncate_mask_boxes'],
         )
         full = (boxes[:, 4:] > boxes[:, 1:4]).all(1)
@@ -246,9 +263,7 @@ class NoduleNet(BaseModel):
         device = next(self.parameters()).device
         tile = cut(case, window.start, cfg['window'], prep.pad_hu)
         image = prep.apply_window(tile[None].to(device))
-        with torch.autocast(
-            device.type, torch.bfloat16, enabled=cfg['bf16']
-        ):
+        with torch.autocast(device.type, torch.bfloat16, enabled=cfg['bf16']):
             features = self.extract(image)
         with torch.autocast(device.type, enabled=False):
             return self._marks(image, features, window)
@@ -267,11 +282,17 @@ class NoduleNet(BaseModel):
             comb2.shape[2:], image.device, image.dtype
         )
         (found,) = self.rpn.proposals(
-            logits, deltas, anchors=anchors, img_shape=shape,
+            logits,
+            deltas,
+            anchors=anchors,
+            img_shape=shape,
             cfg=cfg['proposals'],
         )
         boxes, rpn_scores = found.bboxes, found.scores
-        scores, rcnn_scores = rpn_scores, torch.full_like(rpn_scores, torch.nan)
+        scores, rcnn_scores = (
+            rpn_scores,
+            torch.full_like(rpn_scores, torch.nan),
+        )
         if self.is_active('rcnn') and len(boxes):
             rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
             cls, box = self.rcnn_head(self.rcnn_head.extractor(out2, rois))
@@ -316,9 +337,7 @@ class NoduleNet(BaseModel):
         best = rows[scores[rows] >= cfg['score_thr']][: cfg['max_per_window']]
         if not len(best):
             return {}
-        rois = torch.cat(
-            [boxes.new_zeros(len(best), 1), boxes[best]], dim=1
-        )
+        rois = torch.cat([boxes.new_zeros(len(best), 1), boxes[best]], dim=1)
         aligned = mask_boxes(rois, image.shape[2:])
         logits = self.mask_head(image, out1, comb2, aligned)
         return {
@@ -331,8 +350,11 @@ class NoduleNet(BaseModel):
     ) -> InstanceData:
         """All windows' marks, NMS across them, the best kept."""
         cfg = self.test_cfg
-        boxes = torch.stack([f['box'] for f in found]) if found else \
-            torch.zeros(0, 6)
+        boxes = (
+            torch.stack([f['box'] for f in found])
+            if found
+            else torch.zeros(0, 6)
+        )
         scores = torch.tensor([f['score'] for f in found])
         keep = nms(boxes, scores, cfg['nms_thr'])[: cfg['max_per_scan']]
         kept = [found[row] for row in keep.tolist()]
@@ -345,8 +367,11 @@ class NoduleNet(BaseModel):
                 end = torch.tensor(shape)
                 over = (mask_box[row, 3:] - end).clamp(min=0)
                 mask_box[row, 3:] -= over
-                d, h, w = (mask_box[row, 3:] - mask_box[row, :3]).clamp(
-                    min=0).tolist()
+                d, h, w = (
+                    (mask_box[row, 3:] - mask_box[row, :3])
+                    .clamp(min=0)
+                    .tolist()
+                )
                 masks[row] = masks[row][:d, :h, :w].numpy()
         return InstanceData(
             bboxes=boxes[keep],

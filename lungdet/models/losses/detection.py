@@ -80,12 +80,16 @@ class FocalLoss3D(BaseModule):
         """Loss of flat (N,) logits and their roles over the whole batch."""
         pos, neg = logits[positive], logits[negative]
         loss = logits.sum() * 0
-        loss = loss + self.alpha * (
-            (-pos).sigmoid() ** self.gamma * F.softplus(-pos)
-        ).sum()
-        loss = loss + (1 - self.alpha) * (
-            neg.sigmoid() ** self.gamma * F.softplus(neg)
-        ).sum()
+        loss = (
+            loss
+            + self.alpha
+            * ((-pos).sigmoid() ** self.gamma * F.softplus(-pos)).sum()
+        )
+        loss = (
+            loss
+            + (1 - self.alpha)
+            * (neg.sigmoid() ** self.gamma * F.softplus(neg)).sum()
+        )
         return self.loss_weight * loss / max(len(pos), 1)
 
 

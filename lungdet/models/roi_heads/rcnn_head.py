@@ -115,8 +115,11 @@ class RCNN3DHead(BaseModule):
             label[:num_pos] = 1
             matched = assigned.gt_inds[rows]
             chosen = boxes[rows]
-            rois.append(torch.cat(
-                [chosen.new_full((len(rows), 1), index), chosen], dim=1))
+            rois.append(
+                torch.cat(
+                    [chosen.new_full((len(rows), 1), index), chosen], dim=1
+                )
+            )
             labels.append(label)
             gt_inds.append(matched)
             targets.append(

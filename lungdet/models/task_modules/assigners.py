@@ -142,8 +142,11 @@ class CenterAssigner3D:
             of_size = torch.nonzero(log_side == fit).flatten()
             near = distance[of_size].sort(stable=True)
             reach = self.inner * sides[j].exp()
-            count = int((near.values <= reach).sum().clamp(
-                min=self.topk, max=self.max_pos))
+            count = int(
+                (near.values <= reach)
+                .sum()
+                .clamp(min=self.topk, max=self.max_pos)
+            )
             chosen = of_size[near.indices[:count]]
             positive[chosen] = True
             gt_inds[chosen] = j

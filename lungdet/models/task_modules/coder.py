@@ -33,8 +33,11 @@ class DeltaBoxCoder3D:
     def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Deltas (N, 6) that turn ``anchors`` (N, 6) into ``boxes``."""
         size = anchors[:, 3:] - anchors[:, :3]
-        shift = (boxes[:, 3:] + boxes[:, :3] - anchors[:, 3:]
-                 - anchors[:, :3]) / 2 / size
+        shift = (
+            (boxes[:, 3:] + boxes[:, :3] - anchors[:, 3:] - anchors[:, :3])
+            / 2
+            / size
+        )
         ratio = ((boxes[:, 3:] - boxes[:, :3]) / size).log()
         deltas = torch.cat([shift, ratio], dim=1)
         return deltas * deltas.new_tensor(self.weights)
