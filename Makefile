@@ -33,10 +33,10 @@ demo: install  ## phantoms (or DATA=/path/to/LUNA16): prepare, train, test
 	  $(if $(DATA),--data $(DATA))
 
 test: install  ## the suite a contributor runs
-	$(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
 
 test-all: install  ## the slow tests too
-	$(BIN)/python -m pytest -q -n 2 -m 'not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not gpu'
 
 lint: install  ## ruff: style and errors
 	$(BIN)/ruff check .

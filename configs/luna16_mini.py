@@ -3,7 +3,7 @@
 Same network and losses; crops of 96^3, batches of 2, 30 epochs, heads from
 epochs 5 and 10. Choose the test scan with
 --cfg-options train_dataloader.dataset.test_series="['UID']" and the same for
-test_dataloader. Three scans cannot measure a detector; see docs/real_scans.md.
+test_dataloader. Three scans cannot measure a detector; not trained yet.
 """
 _base_ = ['./nodulenet_base.py']
 train_dataloader = dict(

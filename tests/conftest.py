@@ -32,7 +32,8 @@ def test_data() -> Path:
     default = ROOT.parent / 'shared' / 'data'
     folder = Path(os.environ.get('LUNGDET_TEST_DATA', default))
     if not (folder / 'luna16-mini').is_dir():
-        pytest.skip(
-            f'no real data at {folder}; set LUNGDET_TEST_DATA to run this'
-        )
+        reason = f'no real data at {folder}; set LUNGDET_TEST_DATA'
+        if os.environ.get('LUNGDET_REQUIRE_DATA'):
+            pytest.fail(reason)
+        pytest.skip(reason)
     return folder

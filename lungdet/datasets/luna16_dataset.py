@@ -10,7 +10,7 @@ import numpy as np
 from mmcv.transforms import Compose
 from mmengine.logging import print_log
 
-from lungdet.errors import ConfigError
+from lungdet.errors import ConfigError, LungdetError
 from lungdet.io.case_store import CaseRecord, CaseStore
 from lungdet.registry import DATASETS, TRANSFORMS
 
@@ -81,11 +81,30 @@ class LUNA16Dataset:
             'spacing_mm': _one_spacing(self.store.records),
         }
         self.samples = self._samples(background_ratio, skip_done)
-        print_log(
-            f'{split}: {len(self.samples)} samples from '
-            f'{len(self.series_uids)} of {len(self.store.records)} prepared '
-            'scans',
-            logger='current',
+        print_log(self._kept(parts), logger='current')
+
+    def _kept(self, parts: dict[str, list[str]]) -> str:
+        """What was kept, and why the rest was not."""
+        others = ', '.join(
+            f'{len(uids)} in {name}'
+            for name, uids in parts.items()
+            if name != self.split
+        )
+        text = (
+            f'{self.split}: kept {len(self.series_uids)} of '
+            f'{len(self.store.records)} prepared scans ({others})'
+        )
+        if self.split != 'train':
+            done = len(self.series_uids) - len(self.samples)
+            return f'{text}; {done} done already, {len(self.samples)} to do'
+        nodules = sum(uid is not None for uid, _ in self.samples)
+        empty = sum(
+            not self.store.records[uid].nodules for uid in self.series_uids
+        )
+        return (
+            f'{text}; {empty} without a nodule; {len(self.samples)} samples '
+            f'an epoch: {nodules} nodules, {len(self.samples) - nodules} '
+            'background'
         )
 
     def _samples(
@@ -116,7 +135,12 @@ class LUNA16Dataset:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict:
-        """One sample; ``index`` may carry ``epoch`` and ``pos``."""
+        """One sample; ``index`` may carry ``epoch`` and ``pos``.
+
+        Raises:
+            LungdetError: The case is broken; the message starts with series,
+                epoch and position. No other sample takes its place.
+        """
         epoch = getattr(index, 'epoch', 0)
         pos = getattr(index, 'pos', int(index))
         index = int(index)
@@ -136,7 +160,14 @@ class LUNA16Dataset:
             'rng': rng,
             'sample_key': f'{uid} epoch {epoch} position {pos} {kind}',
         }
-        return self.pipeline(results)
+        try:
+            return self.pipeline(results)
+        except LungdetError as error:
+            raise type(error)(f'{results["sample_key"]}: {error}') from error
+        except Exception as error:
+            raise RuntimeError(
+                f'{results["sample_key"]}: {type(error).__name__}: {error}'
+            ) from error
 
 
 def _one_spacing(records: dict[str, CaseRecord]) -> float | None:

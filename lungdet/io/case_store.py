@@ -7,6 +7,7 @@ does not exist. ``OUT/index.json`` is rebuilt from the per-case files.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ FORMAT = 'lungdet.case/1'
 INDEX_FORMAT = 'lungdet.index/1'
 CHUNK, BLOCK = 64, 32  # voxels per side; measured fastest for 128^3 crops
 MAX_OPEN = 32  # arrays kept open per process
+DTYPES = {'image': np.int16, 'lungs': np.uint8, 'mask': np.uint8}
+SAFE_UID = re.compile(r'[A-Za-z0-9_][A-Za-z0-9._-]*')  # it names files
 
 
 @dataclass(frozen=True)
@@ -129,14 +132,27 @@ def write_case(
 ) -> None:
     """Write a case's arrays, then its record.
 
+    An older record of the series goes first, so a run that is killed here
+    leaves no record beside arrays that are not its own.
+
     Args:
         root: Folder of the store.
         record: Its ``checksums`` are filled here.
         arrays: ``image`` int16, ``lungs`` uint8, maybe ``mask`` uint8.
+
+    Raises:
+        SeriesError: A uid that cannot name a file, or an array of another
+            name, type or shape than the record's.
     """
     import blosc2
 
+    _check_case(record, arrays)
     folder = Path(root) / 'cases'
+    (folder / f'{record.series_uid}.json').unlink(missing_ok=True)
+    for name in DTYPES.keys() - arrays.keys():
+        old = folder / f'{record.series_uid}.{name}.b2nd'
+        old.unlink(missing_ok=True)
+    record.checksums.clear()
     for name, array in arrays.items():
         array = np.ascontiguousarray(array)
         record.checksums[name] = zlib.crc32(array.data)
@@ -158,12 +174,47 @@ def write_case(
     write_text(folder / f'{record.series_uid}.json', text)
 
 
+def _check_case(record: CaseRecord, arrays: dict[str, np.ndarray]) -> None:
+    uid = record.series_uid
+    if not SAFE_UID.fullmatch(uid):
+        raise SeriesError(
+            f'series uid {uid!r}: it names files, so only letters, digits, '
+            '".", "_" and "-" are taken, and no "." in front. Rename the scan.'
+        )
+    for name, array in arrays.items():
+        shape = record.geometry.shape
+        if name not in DTYPES:
+            raise SeriesError(
+                f'case {uid}: no array is called {name!r}; a case holds '
+                f'{sorted(DTYPES)}.'
+            )
+        if array.dtype != DTYPES[name] or array.shape != shape:
+            raise SeriesError(
+                f'case {uid}: array {name!r} is {array.dtype} of shape '
+                f'{array.shape}; the record needs {DTYPES[name].__name__} of '
+                f'shape {shape}.'
+            )
+
+
 def rebuild_index(root: str | Path) -> dict:
-    """Collect the per-case files into ``index.json`` and return it."""
-    cases = [
-        json.loads(path.read_text(encoding='utf-8'))
-        for path in sorted((Path(root) / 'cases').glob('*.json'))
-    ]
+    """Collect the per-case files into ``index.json`` and return it.
+
+    Half-written files of a killed run are passed over.
+
+    Raises:
+        SeriesError: A case's file is not JSON; the message names it.
+    """
+    cases = []
+    for path in sorted((Path(root) / 'cases').glob('*.json')):
+        if path.name.startswith('.'):
+            continue
+        try:
+            cases.append(json.loads(path.read_text(encoding='utf-8')))
+        except ValueError as error:
+            raise SeriesError(
+                f'{path}: not JSON ({error}). Delete it and prepare the scan '
+                'again.'
+            ) from error
     index = {'format': INDEX_FORMAT, 'cases': cases}
     write_text(Path(root) / 'index.json', json.dumps(index))
     return index
@@ -183,6 +234,7 @@ class CaseStore:
 
     Raises:
         FileNotFoundError: No ``index.json``; the message names the command.
+        SeriesError: Written by another version of the format.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -194,6 +246,11 @@ class CaseStore:
                 'Run "lungdet prepare luna16 SCANS OUT" and give OUT.'
             )
         index = json.loads(path.read_text(encoding='utf-8'))
+        if index.get('format') != INDEX_FORMAT:
+            raise SeriesError(
+                f'{path}: format {index.get("format")!r}, this version reads '
+                f'{INDEX_FORMAT!r}; prepare the scans again.'
+            )
         self.records = {
             case['series_uid']: CaseRecord.from_dict(case)
             for case in index['cases']

@@ -1,4 +1,5 @@
 from lungdet.datasets.transforms.intensity import (
+    RandomGamma,
     RandomHUShiftScale,
     RandomNoiseBlur,
 )
@@ -21,6 +22,7 @@ __all__ = [
     'PlaceCrop',
     'RandomAffine3D',
     'RandomFlip3D',
+    'RandomGamma',
     'RandomHUShiftScale',
     'RandomNoiseBlur',
     'RandomTransposeXY',

@@ -46,6 +46,43 @@ class RandomHUShiftScale(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class RandomGamma(BaseTransform):
+    """Bend the grey scale inside a HU window; HU outside it stay.
+
+    Args:
+        gamma: Range of the exponent, drawn evenly on a log scale.
+        window: HU that the curve leaves in place.
+        prob: How often.
+    """
+
+    def __init__(
+        self,
+        gamma: Sequence[float] = (0.7, 1.5),
+        window: Sequence[float] = (-1200, 600),
+        *,
+        prob: float = 0.3,
+    ) -> None:
+        self.gamma, self.window, self.prob = tuple(gamma), tuple(window), prob
+
+    def draw(self, results: dict) -> float | None:
+        """Exponent, None to leave the crop alone."""
+        rng = results['rng']
+        if rng.random() >= self.prob:
+            return None
+        return float(np.exp(rng.uniform(*np.log(self.gamma))))
+
+    def transform(self, results: dict) -> dict:
+        gamma = self.draw(results)
+        if gamma is not None:
+            low, high = self.window
+            image = results['image'].astype(np.float32, copy=False)
+            share = np.clip((image - low) / (high - low), 0, 1)
+            bent = share ** np.float32(gamma) - share
+            results['image'] = image + bent * np.float32(high - low)
+        return results
+
+
+@TRANSFORMS.register_module()
 class RandomNoiseBlur(BaseTransform):
     """Another dose or kernel: white noise, or an in-plane blur.
 

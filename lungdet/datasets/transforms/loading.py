@@ -10,10 +10,13 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData
 
 from lungdet.data_sample import DetDataSample
+from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, box_of_mask
 from lungdet.registry import TRANSFORMS
 
 UNKNOWN_DIAMETER_MM = 10.0  # LUNA16's rule for a finding without diameter
+BOX_SOURCES = ('diameter', 'mask')
+HU_RANGE = np.iinfo(np.int16)
 
 
 @TRANSFORMS.register_module()
@@ -21,8 +24,9 @@ class LoadCrop(BaseTransform):
     """Read the planned crop: image, instance mask, boxes, ignored regions.
 
     Only the chunks the crop touches are read. Flips and transpositions are
-    views; any other plan is resampled once, linear for the image, nearest
-    for the instance mask, so ids survive and touching nodules stay two.
+    views; any other plan is resampled once, linear for the image (float32),
+    nearest for the instance mask, so ids survive and touching nodules stay
+    two.
 
     A nodule whose centre is nearer than ``min_inside`` voxels to a face is
     cut: it becomes an ignored region. So do excluded findings, except those
@@ -33,7 +37,11 @@ class LoadCrop(BaseTransform):
         min_inside: Voxels between a counted nodule's centre and the faces.
         box_source: ``'diameter'``, the cube of the LUNA16 diameter, or
             ``'mask'``, the box of the visible mask where there is one.
-        border: Voxels added to each box side (8 in the published system).
+        border: Voxels added to each edge length of a box, half at either
+            end (8 in the published system).
+
+    Raises:
+        ConfigError: Unknown ``box_source``.
     """
 
     def __init__(
@@ -44,6 +52,10 @@ class LoadCrop(BaseTransform):
         box_source: str = 'diameter',
         border: float = 0.0,
     ) -> None:
+        if box_source not in BOX_SOURCES:
+            raise ConfigError(
+                f'box_source: {box_source!r}; choose one of {BOX_SOURCES}.'
+            )
         self.pad_hu = pad_hu
         self.min_inside = min_inside
         self.box_source = box_source
@@ -158,18 +170,71 @@ def read_plan(
             for k, axis in enumerate(axes)
         )
         return np.ascontiguousarray(crop[steps])
+    if order == 0 and not region.any():
+        return np.zeros(size, dtype=region.dtype)
+    if not (matrix[0, 1:].any() or matrix[1:, 0].any()):
+        return warp_planes(
+            region, matrix, corner - low, size=size, order=order
+        )
     from scipy.ndimage import affine_transform
 
-    source = region.astype(np.float32) if order else region
-    crop = affine_transform(
-        source,
+    return affine_transform(
+        region.astype(np.float32) if order else region,
         matrix,
         corner - low,
         output_shape=tuple(size),
         order=order,
         mode='nearest',
     )
-    return crop
+
+
+def warp_planes(
+    region: np.ndarray,
+    matrix: np.ndarray,
+    offset: np.ndarray,
+    *,
+    size: np.ndarray,
+    order: int,
+) -> np.ndarray:
+    """Resample a region under a plan that keeps z apart from y and x.
+
+    In the plane first, for every source plane at once, then along z: four
+    and two taps instead of eight.
+
+    Args:
+        region: Source voxels (z, y, x).
+        matrix: Source step of one output voxel, (3, 3), z uncoupled.
+        offset: Source index of output voxel (0, 0, 0).
+        size: Output voxels (z, y, x).
+        order: 0, nearest, keeps the type; 1, linear, gives float32.
+    """
+    at_z = offset[0] + matrix[0, 0] * np.arange(size[0])
+    steps = np.stack(np.meshgrid(*map(np.arange, size[1:]), indexing='ij'))
+    at_yx = np.einsum('ab,bij->aij', matrix[1:, 1:], steps)
+    at_yx += offset[1:, None, None]
+    last = np.array(region.shape) - 1
+    if order == 0:
+        z = np.clip(np.floor(at_z + 0.5).astype(int), 0, last[0])
+        y, x = np.clip(
+            np.floor(at_yx + 0.5).astype(int), 0, last[1:, None, None]
+        )
+        crop = np.zeros(size, dtype=region.dtype)
+        full = region.any(axis=(1, 2))[z]  # most planes of a mask are empty
+        crop[full] = region[z[full]][:, y, x]
+        return crop
+    grid = at_yx[::-1] / (np.maximum(last[:0:-1], 1) / 2)[:, None, None] - 1
+    planes = torch.nn.functional.grid_sample(
+        torch.from_numpy(region.astype(np.float32))[None],
+        torch.from_numpy(grid.astype(np.float32)).permute(1, 2, 0)[None],
+        mode='bilinear',
+        padding_mode='border',
+        align_corners=True,
+    )[0]
+    z = np.clip(at_z, 0, last[0])
+    below = np.floor(z).astype(int)
+    share = torch.from_numpy((z - below).astype(np.float32))[:, None, None]
+    above = np.minimum(below + 1, last[0])
+    return torch.lerp(planes[below], planes[above], share).numpy()
 
 
 def _read_padded(
@@ -210,7 +275,11 @@ class LoadCase(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackDetInputs(BaseTransform):
-    """Tensors and a DetDataSample, as the model takes them."""
+    """Tensors and a DetDataSample, as the model takes them.
+
+    The image becomes int16 HU (1, D, H, W), rounded once, whatever the
+    transforms before made of it.
+    """
 
     def transform(self, results: dict) -> dict:
         record = results['record']
@@ -224,8 +293,13 @@ class PackDetInputs(BaseTransform):
         )
         if 'gt' in results:
             self._pack_targets(sample, results)
-        image = torch.from_numpy(results['image'])[None]
-        return {'inputs': image, 'data_samples': sample}
+        image = torch.from_numpy(results['image'])
+        if image.dtype != torch.int16:
+            image = image.round().clamp_(HU_RANGE.min, HU_RANGE.max)
+        return {
+            'inputs': image.to(torch.int16)[None],
+            'data_samples': sample,
+        }
 
     def _pack_targets(self, sample: DetDataSample, results: dict) -> None:
         kept = results['gt']

@@ -3,7 +3,8 @@
 The plan is ``center`` and ``matrix``: output voxel j of a crop of n voxels
 shows the case at index ``center + matrix @ (j - (n - 1) / 2)``. Image,
 instance mask and boxes follow from the same plan, and voxels are read and
-interpolated once.
+interpolated once. ``anchor`` is the case index that keeps its place in the
+crop when the plan is turned or scaled: the nodule of a nodule sample.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ from mmcv.transforms import BaseTransform
 from lungdet.registry import TRANSFORMS
 
 LUNG_TRIES = 20  # points tried before a crop is placed anywhere
+
+
+def turn_plan(results: dict, step: np.ndarray) -> None:
+    """Append ``step`` to the plan; the anchor stays where it is seen."""
+    matrix, anchor = results['matrix'], results['anchor']
+    seen = np.linalg.solve(matrix, anchor - results['center'])
+    results['matrix'] = matrix @ step
+    results['center'] = anchor - results['matrix'] @ seen
 
 
 @TRANSFORMS.register_module()
@@ -70,6 +79,11 @@ class PlaceCrop(BaseTransform):
         results['crop_size'] = self.size
         results['center'] = self.draw(results) + (np.array(self.size) - 1) / 2
         results['matrix'] = np.eye(3)
+        results['anchor'] = results['center']
+        if results['kind'] == 'nodule':
+            box = np.array(results['record'].nodules[results['nodule']].box)
+            # a whole voxel, so that a transposed plan stays on the grid
+            results['anchor'] = np.floor((box[:3] + box[3:]) / 2)
         return results
 
 
@@ -98,7 +112,7 @@ class RandomFlip3D(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomTransposeXY(BaseTransform):
-    """Swap the in-plane axes.
+    """Swap the in-plane axes about the nodule, or the crop's middle.
 
     Args:
         prob: How often.
@@ -113,13 +127,16 @@ class RandomTransposeXY(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         if self.draw(results):
-            results['matrix'] = results['matrix'][:, [0, 2, 1]]
+            turn_plan(results, np.eye(3)[:, [0, 2, 1]])
         return results
 
 
 @TRANSFORMS.register_module()
 class RandomAffine3D(BaseTransform):
     """Scale, and turn about the long axis of the body.
+
+    Both about the nodule of a nodule sample, which so keeps its place and
+    its margin but for its own growth; about the middle of any other crop.
 
     Args:
         scale: Range of the magnification; above 1 the nodule grows.
@@ -155,5 +172,5 @@ class RandomAffine3D(BaseTransform):
         factor, angle = self.draw(results)
         cos, sin = np.cos(angle), np.sin(angle)
         turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-        results['matrix'] = results['matrix'] @ turn / factor
+        turn_plan(results, turn / factor)
         return results
