@@ -10,6 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from lungdet.io.atomic import write_text
 from lungdet.registry import HOOKS
 
 
@@ -121,8 +122,6 @@ class LungCheckpointHook(Hook):
             runner.save_checkpoint(runner.work_dir, 'best.pth')
             runner.train_loop._epoch += 1
             if last is not None and runner.rank == 0:
-                from lungdet.io.atomic import write_text
-
                 write_text(newest, last)
 
     def _save(self, runner: Any, name: str, *, by_epoch: bool) -> None:

@@ -61,18 +61,16 @@ def roi_crop_pool(
     return torch.cat(pooled)
 
 
-def _bin_cells(low: Tensor, high: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Cell indices (n, k, w) of every bin and which of them are real."""
+def _bin_cells(low: Tensor, high: Tensor, k: int) -> Tensor:
+    """Cell indices (n, k, w) of every bin; short bins repeat their last cell,
+    which leaves a maximum unchanged."""
     length = (high - low).clamp(min=1)
     steps = torch.arange(k, device=low.device)
     start = steps * length[:, None] // k
     stop = -(-(steps + 1) * length[:, None] // k)
     width = int((stop - start).max())
-    offset = torch.arange(width, device=low.device)
-    cells = start[..., None] + offset
-    valid = cells < stop[..., None]
-    cells = torch.minimum(cells, stop[..., None] - 1)
-    return cells + low[:, None, None], valid
+    cells = start[..., None] + torch.arange(width, device=low.device)
+    return torch.minimum(cells, stop[..., None] - 1) + low[:, None, None]
 
 
 def _pool_chunk(
@@ -80,8 +78,7 @@ def _pool_chunk(
 ) -> Tensor:
     """Gather the chunk's bins and reduce one axis after the other."""
     num, channels = len(batch), feature.shape[1]
-    cells = [_bin_cells(low[:, a], high[:, a], k)[0] for a in range(3)]
-    # repeated last cells leave a maximum unchanged, so no masking is needed
+    cells = [_bin_cells(low[:, a], high[:, a], k) for a in range(3)]
     z, y, x = (c.reshape(num, -1) for c in cells)
     last = feature.movedim(1, -1)
     crop = last[

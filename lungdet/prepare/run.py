@@ -26,7 +26,13 @@ from lungdet.io.case_store import (
     rebuild_index,
     write_case,
 )
-from lungdet.io.image import SUFFIXES, load_volume, read_image, stem
+from lungdet.io.image import (
+    SUFFIXES,
+    canonical,
+    load_volume,
+    read_image,
+    stem,
+)
 from lungdet.io.lidc import consensus_masks, read_lidc_xml
 from lungdet.io.luna16 import read_annotations, read_excluded
 from lungdet.prepare.case import prepare_case
@@ -422,8 +428,6 @@ def _lungs(scan: Scan, volume: Volume) -> LungField:
     if scan.lungs is None:
         return find_lungs(volume)
     array, geometry = read_image(scan.lungs)
-    from lungdet.io.image import canonical
-
     turned = canonical(Volume(array, geometry))
     mask = np.isin(turned.array, LUNG_LABELS)
     if not mask.any():
@@ -473,8 +477,6 @@ def _from_masks(
     path: Path, volume: Volume
 ) -> tuple[np.ndarray, list[Annotation], list[int | None]]:
     """Nodules from a label image on the scan's grid."""
-    from lungdet.io.image import canonical
-
     array, geometry = read_image(path)
     turned = canonical(Volume(array, geometry))
     if not turned.geometry.is_close(volume.geometry, tol_mm=1e-2):

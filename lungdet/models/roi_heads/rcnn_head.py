@@ -25,13 +25,11 @@ class RoIBatch(NamedTuple):
         rois: (R, 7), batch index first.
         labels: (R,) long, 0 background.
         targets: (P, 6) deltas of the positive rows, in order.
-        gt_inds: (R,) long, the crop's nodule of each positive row.
     """
 
     rois: Tensor
     labels: Tensor
     targets: Tensor
-    gt_inds: Tensor
 
 
 @MODELS.register_module()
@@ -102,7 +100,7 @@ class RCNN3DHead(BaseModule):
         ignored_boxes: list[Tensor],
     ) -> RoIBatch:
         """Label and draw the proposals of each crop."""
-        rois, labels, targets, gt_inds = [], [], [], []
+        rois, labels, targets = [], [], []
         for index, (found, gt, ignored) in enumerate(
             zip(proposals, gt_boxes, ignored_boxes)
         ):
@@ -121,7 +119,6 @@ class RCNN3DHead(BaseModule):
                 )
             )
             labels.append(label)
-            gt_inds.append(matched)
             targets.append(
                 self.coder.encode(
                     chosen[:num_pos], gt[matched[:num_pos]].to(boxes.dtype)
@@ -131,7 +128,6 @@ class RCNN3DHead(BaseModule):
             torch.cat(rois),
             torch.cat(labels),
             torch.cat(targets),
-            torch.cat(gt_inds),
         )
 
     def loss(
