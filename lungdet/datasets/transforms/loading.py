@@ -219,9 +219,8 @@ def warp_planes(
             np.floor(at_yx + 0.5).astype(int), 0, last[1:, None, None]
         )
         crop = np.zeros(size, dtype=region.dtype)
-        full = np.asarray(region.any(axis=(1, 2)))[
-            z
-        ]  # most planes of a mask are empty
+        # most planes of a mask are empty
+        full = np.asarray(region.any(axis=(1, 2)))[z]
         crop[full] = region[z[full]][:, y, x]
         return crop
     grid = at_yx[::-1] / (np.maximum(last[:0:-1], 1) / 2)[:, None, None] - 1

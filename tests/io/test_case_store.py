@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungdet.errors import SeriesError
+from lungdet.geometry import Geometry
+from lungdet.io.case_store import (
+    MAX_OPEN,
+    CaseNodule,
+    CaseRecord,
+    CaseStore,
+    rebuild_index,
+    write_case,
+)
+from lungdet.structures import Annotation
+
+SHAPE = (67, 31, 130)  # 2 x 1 x 3 chunks, none of them full at the end
+TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+GRID = Geometry.from_parts(
+    SHAPE, spacing_zyx=(1.5, 1, 0.5), origin_xyz=(5, -7, 11), direction=TURN
+)
+
+
+def make_case(
+    uid: str = '1.2', grid: Geometry = GRID
+) -> tuple[CaseRecord, dict[str, np.ndarray]]:
+    noise = np.random.default_rng(len(uid))
+    mask = np.zeros(grid.shape, dtype=np.uint8)
+    mask[2:5, 3:7, 4:9] = 1
+    record = CaseRecord(
+        uid,
+        3,
+        grid,
+        GRID,
+        1.0,
+        [
+            CaseNodule(
+                1,
+                (1.5, -2.25, 0.125),
+                6.5,
+                (1.0, 2.5, 3.0, 7.5, 9.0, 9.5),
+                num_readers=3,
+                has_mask=True,
+                mask_box=(2.0, 3.0, 4.0, 5.0, 7.0, 9.0),
+            )
+        ],
+        [Annotation((4.0, 5.0, 6.0), None), Annotation((1.0, 2.0, 3.0), 4.5)],
+        'given',
+        warnings=['slice 3 was missing'],
+        settings={'spacing_mm': 1.0},
+        patient_id='P1',
+    )
+    image = noise.integers(-1024, 3071, grid.shape).astype(np.int16)
+    return record, {
+        'image': image,
+        'mask': mask,
+        'lungs': noise.integers(0, 2, grid.shape).astype(np.uint8),
+    }
+
+
+@pytest.fixture(scope='module')
+def stored() -> tuple[CaseStore, np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        record, arrays = make_case()
+        write_case(folder, record, arrays)
+        rebuild_index(folder)
+        yield CaseStore(folder), arrays['image']
+
+
+@given(st.data())
+def test_region_equals_slicing(
+    stored: tuple[CaseStore, np.ndarray], data: st.DataObject
+) -> None:
+    store, image = stored
+    ends = [
+        sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))) for n in SHAPE
+    ]
+    region = tuple(slice(*pair) for pair in ends)
+
+    np.testing.assert_array_equal(
+        store.read('1.2', 'image', region), image[region]
+    )
+
+
+def test_record_survives_json() -> None:
+    record, _ = make_case()
+    record.checksums = {'image': 7}
+
+    back = CaseRecord.from_dict(json.loads(json.dumps(record.to_dict())))
+
+    for name in ('geometry', 'source_geometry'):
+        wanted, found = getattr(record, name), getattr(back, name)
+        assert found.shape == wanted.shape
+        np.testing.assert_array_equal(found.affine, wanted.affine)
+    same = {'geometry': GRID, 'source_geometry': GRID}
+    assert replace(back, **same) == replace(record, **same)
+
+
+def test_other_formats_are_refused(tmp_path: Path) -> None:
+    values = make_case()[0].to_dict()
+    with pytest.raises(SeriesError, match='prepare the scan again'):
+        CaseRecord.from_dict({**values, 'format': 'lungdet.case/0'})
+    (tmp_path / 'index.json').write_text('{"format": "other", "cases": []}')
+    with pytest.raises(SeriesError, match=r"index\.json: format 'other'"):
+        CaseStore(tmp_path)
+
+
+def test_files_of_a_killed_writer_are_passed_over(tmp_path: Path) -> None:
+    write_case(tmp_path, *make_case())
+    cases = tmp_path / 'cases'
+    (cases / '.tmp-9-1.3.json').write_text('{"series_uid": "1.')
+    (cases / '.tmp-9-1.3.image.b2nd').write_bytes(b'half')
+
+    rebuild_index(tmp_path)
+
+    assert list(CaseStore(tmp_path).records) == ['1.2']
+    (cases / '1.4.json').write_text('{"series_uid": "1.')
+    with pytest.raises(SeriesError, match=r'1\.4\.json: not JSON'):
+        rebuild_index(tmp_path)
+
+
+def test_rewriting_that_fails_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import blosc2
+
+    write_case(tmp_path, *make_case())
+    real, calls = blosc2.asarray, []
+
+    def full_disk(*args: object, **kwargs: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            Path(str(kwargs['urlpath'])).write_bytes(b'half')
+            raise OSError('No space left on device')
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(blosc2, 'asarray', full_disk)
+    with pytest.raises(OSError, match='No space'):
+        write_case(tmp_path, *make_case())
+
+    names = [path.name for path in (tmp_path / 'cases').iterdir()]
+    assert '1.2.json' not in names
+    assert not [name for name in names if name.startswith('.tmp')]
+    assert rebuild_index(tmp_path)['cases'] == []
+
+
+def test_rewriting_without_a_mask_drops_the_old_one(tmp_path: Path) -> None:
+    record, arrays = make_case()
+    write_case(tmp_path, record, arrays)
+    del arrays['mask']
+    write_case(tmp_path, record, arrays)
+    rebuild_index(tmp_path)
+
+    store = CaseStore(tmp_path)
+
+    assert not store.has('1.2', 'mask')
+    assert not (tmp_path / 'cases' / '1.2.mask.b2nd').exists()
+    store.verify('1.2')
+
+
+@pytest.mark.parametrize('uid', ['../evil', 'a/b', '.hidden', '', 'a\n'])
+def test_uid_that_is_no_file_name_is_refused(tmp_path: Path, uid: str) -> None:
+    root = tmp_path / 'store'
+    record, arrays = make_case()
+    record.series_uid = uid
+
+    with pytest.raises(SeriesError, match='series uid'):
+        write_case(root, record, arrays)
+
+    assert not list(tmp_path.rglob('*'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'array', 'words'),
+    [
+        ('image', np.zeros(SHAPE, np.float32), 'is float32 of shape'),
+        ('lungs', np.zeros((3, 4, 5), np.uint8), r'shape \(67, 31, 130\)'),
+        ('label', np.zeros(SHAPE, np.uint8), "called 'label'"),
+    ],
+)
+def test_array_that_is_not_the_records_is_refused(
+    tmp_path: Path, name: str, array: np.ndarray, words: str
+) -> None:
+    record, arrays = make_case()
+
+    with pytest.raises(SeriesError, match=words):
+        write_case(tmp_path, record, {**arrays, name: array})
+
+
+def test_few_arrays_stay_open(tmp_path: Path) -> None:
+    grid = Geometry((3, 4, 5), np.eye(4))
+    uids = [f'1.{k}' for k in range(MAX_OPEN + 3)]
+    truth = {}
+    for uid in uids:
+        image = np.full(grid.shape, int(uid[2:]), dtype=np.int16)
+        record = CaseRecord(uid, 0, grid, grid, 1.0, [], [], 'failed')
+        write_case(tmp_path, record, {'image': image})
+        truth[uid] = image
+    rebuild_index(tmp_path)
+    store = CaseStore(tmp_path)
+
+    for uid in [*uids, *uids[::-1]]:
+        np.testing.assert_array_equal(store.read(uid, 'image'), truth[uid])
+        assert len(store._open) <= MAX_OPEN
