@@ -12,10 +12,20 @@ model = dict(
     channels_last=True,  # with bfloat16 about twice as fast on CPUs
     backbone=dict(stem_channels=12, channels=(16, 32, 32, 32, 32, 32)),
     rpn_head=dict(in_channels=32, feat_channels=32),
-    rcnn_head=dict(in_channels=32, fc_channels=(128, 64)),
+    rcnn_head=dict(
+        in_channels=32,
+        fc_channels=(128, 64),
+        sampler=dict(type='RoISampler3D', num=24)),
     mask_head=dict(in_channels=32, skip_channels=16, channels=16),
-    train_cfg=dict(stage_epochs=dict(rcnn=7, mask=11)),
-    test_cfg=dict(window=(128, 128, 128), overlap=32, bf16=True))
+    train_cfg=dict(
+        stage_epochs=dict(rcnn=9, mask=15),
+        proposals=dict(nms_pre=500, max_num=40),
+        max_mask_pos=2),
+    test_cfg=dict(
+        window=(128, 128, 128),
+        overlap=32,
+        proposals=dict(nms_pre=500, max_num=30),
+        bf16=True))
 train_pipeline = [
     dict(type='PlaceCrop', size=(64, 64, 64), margin=8),
     dict(type='RandomFlip3D', axes=(0, 1, 2)),
@@ -38,14 +48,14 @@ test_dataloader = dict(
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-train_cfg = dict(max_epochs=20)
+train_cfg = dict(max_epochs=24)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=20),
-    dict(type='CosineAnnealingLR', T_max=20, eta_min_ratio=0.01,
+    dict(type='CosineAnnealingLR', T_max=24, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]
 custom_hooks = [
