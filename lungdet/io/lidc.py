@@ -7,6 +7,7 @@ away for one with inclusion FALSE (a hole).
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -146,6 +147,10 @@ def _regions(nodule: ET.Element, path: Path) -> Iterator[Region]:
                 for edge in roi.findall('edgeMap')
             ]
             z_mm = float(roi.findtext('imageZposition', ''))
+            if not math.isfinite(z_mm):
+                raise ValueError(f'imageZposition is {z_mm}')
+            if not points:
+                raise ValueError('an outline without points')
         except ValueError as error:
             raise AnnotationError(
                 f'{path}: nodule {nodule.findtext("noduleID")}: {error}; '

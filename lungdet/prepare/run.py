@@ -447,7 +447,10 @@ def _nodules(
     reading = read_lidc_xml(scan.xml)
     if reading is None:
         return None, annotations, [None] * len(annotations)
-    labels, nodules = consensus_masks(reading, volume.geometry)
+    # outlines are pixels of the file's own grid; a turned scan's turn too
+    drawn = volume.source_geometry or volume.geometry
+    labels, nodules = consensus_masks(reading, drawn)
+    labels = canonical(Volume(labels, drawn)).array
     ids: list[int | None] = []
     readers = {n.id: n.num_readers for n in nodules}
     for number, found in enumerate(annotations):

@@ -18,6 +18,7 @@ from lungdet.models import (
     RCNN3DHead,
     RPN3DHead,
 )
+from lungdet.models.detectors import nodulenet
 from lungdet.models.losses import (
     balanced_cross_entropy,
     smooth_l1_per_coordinate,
@@ -442,7 +443,7 @@ def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
         )
     )
     loss.backward()
-    assert float(loss) == pytest.approx(stored['train_loss'], rel=1e-9)
+    assert loss.item() == pytest.approx(stored['train_loss'], rel=1e-9)
     grads = dict(golden_net.named_parameters())
     for name, wanted in stored['grads'].items():
         own = name.replace('feature_net.', 'backbone.')
@@ -608,3 +609,49 @@ def test_scan_without_proposals_gives_empty_results() -> None:
 
     assert found.bboxes.shape == (0, 6)
     assert found.masks == []
+
+
+def test_mark_at_a_seam_is_kept_once_and_none_lies_outside() -> None:
+    """Windows that place one mark on both sides of their seam lose nothing."""
+    net = narrow_net().eval()
+    calls: list[tuple] = []
+
+    def one_mark(
+        image: torch.Tensor, features: object, window: object
+    ) -> list:
+        calls.append(window.start)
+        # each window sees the nodule at x = 24, itself a voxel off
+        x = 24 + (1 if window.start[2] == 0 else -1) * 0.9
+        center = torch.tensor([16.0, 10.0, x])
+        low = torch.tensor(window.core_low) - nodulenet.SEAM
+        high = torch.tensor(window.core_high) + nodulenet.SEAM
+        marks = []
+        if ((center >= low) & (center < high)).all():
+            marks.append(
+                {
+                    'box': torch.cat([center - 4, center + 4]),
+                    'score': 0.9,
+                    'rpn': 0.9,
+                    'rcnn': 0.9,
+                    'mask': None,
+                }
+            )
+        far = torch.tensor([16.0, 31.0, 10.0])  # in the padding of the case
+        marks.append(
+            {
+                'box': torch.cat([far - 2, far + 2]),
+                'score': 0.8,
+                'rpn': 0.8,
+                'rcnn': 0.8,
+                'mask': None,
+            }
+        )
+        return marks
+
+    net._marks = one_mark
+
+    found = net.predict_case(torch.zeros(1, 32, 20, 48, dtype=torch.int16))
+
+    assert calls == [(0, 0, 0), (0, 0, 16)]
+    assert len(found.bboxes) == 1
+    assert float(found.scores[0]) == pytest.approx(0.9)

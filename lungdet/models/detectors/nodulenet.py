@@ -30,6 +30,9 @@ TRAIN_CFG: dict[str, Any] = {
     'detections': {'score_thr': 0.5, 'nms_thr': 0.1},
     'truncate_mask_boxes': False,
 }
+# two windows place one mark a little apart; cores overlap by this many
+# voxels, so that none is lost at a seam, and NMS takes the doubles
+SEAM = 2.0
 TEST_CFG: dict[str, Any] = {
     'window': (128, 128, 128),
     'overlap': 32,
@@ -304,9 +307,9 @@ class NoduleNet(BaseModel):
                 boxes = refined
         offset = boxes.new_tensor([*window.start])
         center = (boxes[:, :3] + boxes[:, 3:]) / 2 + offset
-        mine = (center >= center.new_tensor(window.core_low)).all(1) & (
-            center < center.new_tensor(window.core_high)
-        ).all(1)
+        low = center.new_tensor(window.core_low) - SEAM
+        high = center.new_tensor(window.core_high) + SEAM
+        mine = ((center >= low) & (center < high)).all(1)
         rows = torch.nonzero(mine).flatten()
         rows = rows[scores[rows].argsort(descending=True, stable=True)]
         masks = self._window_masks(image, out1, comb2, boxes, scores, rows)
@@ -348,8 +351,12 @@ class NoduleNet(BaseModel):
     def _merge(
         self, found: list[dict], shape: tuple[int, ...]
     ) -> InstanceData:
-        """All windows' marks, NMS across them, the best kept."""
+        """All windows' marks inside the case, NMS across them, the best."""
         cfg = self.test_cfg
+        end = torch.tensor(shape)
+        found = [
+            f for f in found if ((f['box'][:3] + f['box'][3:]) / 2 < end).all()
+        ]
         boxes = (
             torch.stack([f['box'] for f in found])
             if found
@@ -364,7 +371,6 @@ class NoduleNet(BaseModel):
             if mark['mask'] is not None:
                 mask_box[row], masks[row] = mark['mask']
                 # a padded window may reach past the case's end
-                end = torch.tensor(shape)
                 over = (mask_box[row, 3:] - end).clamp(min=0)
                 mask_box[row, 3:] -= over
                 d, h, w = (

@@ -146,12 +146,12 @@ class Mask3DHead(BaseModule):
             crop = _crops(gt_masks[row[0]][None, None], [[0, *row[1:]]], 1)
             crop = crop[0, 0]
             if self.target == 'component':
-                if not bool((crop == 1).any()):
-                    losses.append(logit.sum() * 0)
-                    continue
                 goal = crop.to(logit.dtype)
             else:
                 goal = (crop == number).to(logit.dtype)
+            if not bool((goal == 1).any()):
+                losses.append(logit.sum() * 0)  # nothing to segment here
+                continue
             losses.append(soft_dice_loss(logit, goal))
         if not losses:
             return {'loss_mask': sum(p.sum() for p in self.parameters()) * 0}
