@@ -12,9 +12,11 @@ finding inside it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from lungdet.errors import AnnotationError
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 MAX_MARKS = 100
@@ -60,6 +62,7 @@ class FROCResult:
         sensitivity: Ordinate.
         threshold: Score of each point; the first is infinite.
         matches: What became of each scan's marks, by series uid.
+        warnings: What a reader of the figures must know, in words.
     """
 
     rates: tuple[float, ...]
@@ -70,6 +73,7 @@ class FROCResult:
     sensitivity: np.ndarray
     threshold: np.ndarray
     matches: dict[str, ScanMatch]
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def cpm(self) -> float | None:
@@ -123,18 +127,23 @@ def evaluate_froc(
         sensitivities are 0; without any nodule they are None. Beyond the
         curve's end the last value holds.
 
+    Raises:
+        AnnotationError: Arrays of wrong shape, a number that is not finite,
+            or marks none of whose scans is listed.
+
     Source: LUNA16 evaluation script (Setio et al. 2017).
     """
-    none = np.zeros((0, 3)), np.zeros(0)
+    warnings = _check_ids(marks, set(seriesuids))
     matches = {
         uid: match_scan(
-            annotations.get(uid, none),
-            excluded.get(uid, none),
-            marks.get(uid, none),
+            _of_scan(annotations, uid, 'annotations'),
+            _of_scan(excluded, uid, 'excluded'),
+            _of_scan(marks, uid, 'marks'),
             max_marks=max_marks,
         )
         for uid in dict.fromkeys(seriesuids)
     }
+    warnings += _check_cap(marks, matches, max_marks)
     listed = [matches[uid] for uid in seriesuids]
     tp = _joined([m.tp_scores for m in listed])
     fp = _joined([m.fp_scores for m in listed])
@@ -160,7 +169,71 @@ def evaluate_froc(
         sensitivity=y,
         threshold=threshold,
         matches=matches,
+        warnings=warnings,
     )
+
+
+def _of_scan(
+    table: Findings, uid: str, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Checked float64 arrays of one scan; empty where it is not listed."""
+    if uid not in table:
+        return np.zeros((0, 3)), np.zeros(0)
+    centers, values = (np.asarray(a, dtype=np.float64) for a in table[uid])
+    if centers.shape != (*values.shape, 3) or values.ndim != 1:
+        raise AnnotationError(
+            f'{name}[{uid!r}]: shapes {centers.shape} and {values.shape}; '
+            'give centres (n, 3) and one value each (n,).'
+        )
+    # an unknown diameter may be NaN, a score may not
+    finite = np.isfinite(centers).all(1)
+    finite &= np.isfinite(values) if name == 'marks' else ~np.isinf(values)
+    if not finite.all():
+        raise AnnotationError(
+            f'{name}[{uid!r}]: row {int(np.argmin(finite))} holds a number '
+            'that is not finite and has no place on the curve; correct or '
+            'remove it.'
+        )
+    return centers, values
+
+
+def _check_ids(marks: Findings, listed: set[str]) -> list[str]:
+    """Warn of marks outside the scan list; refuse if all of them are."""
+    counts = {uid: len(values) for uid, (_, values) in marks.items()}
+    unlisted = {u: n for u, n in counts.items() if n and u not in listed}
+    if not unlisted:
+        return []
+    example = next(iter(unlisted))
+    if not any(n for uid, n in counts.items() if uid in listed):
+        raise AnnotationError(
+            f'marks: none of {len(unlisted)} scans is in the scan list '
+            f'(first: {example!r}); ids are compared as text. Check the ids '
+            'and the list.'
+        )
+    return [
+        f'{sum(unlisted.values())} marks of {len(unlisted)} scans that are '
+        f'not listed were left out (first: {example!r})'
+    ]
+
+
+def _check_cap(
+    marks: Findings, matches: Mapping[str, ScanMatch], max_marks: int | None
+) -> list[str]:
+    """Warn where ties with the first mark cut left fewer than allowed."""
+    short = {
+        uid: max_marks - match.candidates
+        for uid, match in matches.items()
+        if max_marks is not None
+        and len(marks.get(uid, ((), ()))[1]) > max_marks
+        and match.candidates < max_marks
+    }
+    if not short:
+        return []
+    return [
+        f'the cap of {max_marks} marks dropped {sum(short.values())} marks '
+        f'of {len(short)} scans that tie with the first one cut (first: '
+        f'{next(iter(short))!r}); write scores with more digits'
+    ]
 
 
 def cap_marks(scores: np.ndarray, max_marks: int | None) -> np.ndarray:
@@ -224,15 +297,9 @@ def froc_curve(
         low, behind a first point (0, 0) with infinite threshold.
     """
     threshold = np.unique(np.concatenate([tp_scores, fp_scores]))[::-1]
-    num_tp, num_fp = len(tp_scores), len(fp_scores)
-    tps = num_tp - np.searchsorted(np.sort(tp_scores), threshold)
-    fps = num_fp - np.searchsorted(np.sort(fp_scores), threshold)
-    x = np.zeros(len(threshold))
-    y = np.zeros(len(threshold))
-    if num_fp and scans:
-        x = (fps / num_fp) * num_fp / scans
-    if num_tp:
-        y = (tps / num_tp) * num_tp / nodules
+    tps = len(tp_scores) - np.searchsorted(np.sort(tp_scores), threshold)
+    fps = len(fp_scores) - np.searchsorted(np.sort(fp_scores), threshold)
+    x, y = curve_axis(fps, scans), curve_axis(tps, nodules)
     zero = np.zeros(1)
     return (
         np.concatenate([zero, x]),
@@ -242,6 +309,18 @@ def froc_curve(
     )
 
 
+def curve_axis(counts: np.ndarray, denominator: int) -> np.ndarray:
+    """Running counts over ``denominator``, rounded as the official script.
+
+    It goes through the share of the last count, so a value can lie one unit
+    in the last place beside ``counts / denominator``, and a vertical step of
+    the curve beside a rate. All zero where there is nothing to count.
+    """
+    if not len(counts) or not counts[-1] or not denominator:
+        return np.zeros(len(counts))
+    return (counts / counts[-1]) * counts[-1] / denominator
+
+
 def read_curve(
     x: np.ndarray, y: np.ndarray, rates: Sequence[float]
 ) -> list[float]:
@@ -249,59 +328,21 @@ def read_curve(
     return [float(v) for v in np.interp(rates, x, y)]
 
 
-def bootstrap_cpm(
-    result: FROCResult,
-    seriesuids: Sequence[str],
-    *,
-    samples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float] | None:
-    """95 % interval of the CPM, scans drawn with replacement.
+def thinned_curve(result: FROCResult) -> np.ndarray:
+    """Rows of the official FROC table: (n, 3) rate, sensitivity, threshold.
 
-    Args:
-        result: Of ``evaluate_froc``.
-        seriesuids: The scans as given there.
-        samples: How often to draw.
-        seed: Of the draws.
-
-    Returns:
-        2.5th and 97.5th percentile; None without nodules. Draws without a
-        nodule are left out.
+    The script drops a point where the step to it equals the step from it;
+    the first and the last score stay, and (0, 0) is put in front afterwards.
     """
-    if result.sensitivities is None or not seriesuids:
-        return None
-    matches = [result.matches[uid] for uid in seriesuids]
-    scan_tp, tp = _with_scan([m.tp_scores for m in matches])
-    scan_fp, fp = _with_scan([m.fp_scores for m in matches])
-    nodules = np.array([m.nodules for m in matches])
-    tp_order, fp_order = np.argsort(-tp), np.argsort(-fp)
-    scores = np.unique(np.concatenate([tp, fp]))[::-1]
-    tp_rank = np.searchsorted(-tp[tp_order], -scores, side='right')
-    fp_rank = np.searchsorted(-fp[fp_order], -scores, side='right')
-    scan_tp, scan_fp = scan_tp[tp_order], scan_fp[fp_order]
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(samples):
-        drawn = rng.integers(len(matches), size=len(matches))
-        times = np.bincount(drawn, minlength=len(matches))
-        total = int((times * nodules).sum())
-        if total == 0:
-            continue
-        tps = np.concatenate([[0], np.cumsum(times[scan_tp])])[tp_rank]
-        fps = np.concatenate([[0], np.cumsum(times[scan_fp])])[fp_rank]
-        x = np.concatenate([[0], fps / len(matches)])
-        y = np.concatenate([[0], tps / total])
-        values.append(np.interp(result.rates, x, y).mean())
-    if not values:
-        return None
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    fps = np.rint(result.fp_per_scan * result.counts['scans'])[1:]
+    tps = np.rint(result.sensitivity * result.counts['nodules'])[1:]
+    keep = np.ones(len(fps), dtype=bool)
+    keep[1:-1] = (np.diff(fps, 2) != 0) | (np.diff(tps, 2) != 0)
+    rows = np.stack(
+        [result.fp_per_scan, result.sensitivity, result.threshold], axis=1
+    )
+    return rows[np.concatenate([[True], keep])]
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def _with_scan(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    scan = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return scan, _joined(parts)

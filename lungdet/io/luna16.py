@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,30 +18,58 @@ from lungdet.structures import Annotation
 FINDING_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'diameter_mm')
 MARK_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'probability')
 MAX_DIAMETER_MM = 200.0
+FLOATED_UID = re.compile(r'\d+([.,]\d+)?[eE][+-]?\d+')
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f'{path}: not UTF-8 text ({error.reason} at byte {error.start}); '
+            'a packed or spreadsheet file is not read. Save it as plain csv.'
+        ) from error
+    if '\0' in text:
+        raise AnnotationError(
+            f'{path}: holds zero bytes; it is damaged or not a csv file. '
+            'Copy it again.'
+        )
+    return text
+
+
+def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """(place, cells) of every line, the header and blank ones included."""
+    reader = csv.reader(io.StringIO(_text(path), newline=''))
+    try:
+        for row in reader:
+            yield f'{path}:{reader.line_num}', row
+    except csv.Error as error:
+        raise AnnotationError(
+            f'{path}:{reader.line_num}: {error}; a quote was opened and not '
+            'closed, or this is not a csv file. Correct the line.'
+        ) from error
 
 
 def _rows(
     path: Path, columns: Sequence[str]
 ) -> Iterable[tuple[str, str, list[float]]]:
     """(place, uid, numbers) of every row; extra columns are ignored."""
-    text = path.read_text(encoding='utf-8-sig')
-    reader = csv.reader(io.StringIO(text, newline=''))
-    header = [name.strip() for name in next(reader, [])]
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise AnnotationError(
-            f'{path}: column {missing[0]!r} is missing from the header '
-            f'{header}; the columns are {", ".join(columns)}.'
-        )
-    places = [header.index(name) for name in columns]
-    for row in reader:
-        if not row or not any(cell.strip() for cell in row):
+    cells = _cells(path)
+    header = [name.strip() for name in next(cells, ('', []))[1]]
+    places = [_column(header, name, path) for name in columns]
+    for place, row in cells:
+        if not any(cell.strip() for cell in row):
             continue
-        place = f'{path}:{reader.line_num}'
         if len(row) <= max(places):
             raise AnnotationError(
                 f'{place}: {len(row)} cells, the header has {len(header)}; '
                 'the row is cut. Restore it from the source.'
+            )
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise AnnotationError(
+                f'{place}: {len(row)} cells, the header has {len(header)}; '
+                'a decimal comma or a stray separator shifts the values. '
+                'Write numbers with a point.'
             )
         uid = row[places[0]].strip()
         _check_uid(uid, place)
@@ -54,10 +83,24 @@ def _rows(
         )
 
 
+def _column(header: list[str], name: str, path: Path) -> int:
+    if header.count(name) == 1:
+        return header.index(name)
+    what = 'stands twice in' if name in header else 'is missing from'
+    hint = ''
+    if len(header) == 1 and ('\t' in header[0] or ';' in header[0]):
+        hint = ' The columns must be separated by commas.'
+    raise AnnotationError(
+        f'{path}: column {name!r} {what} the header {header}; needed are '
+        f'seriesuid, coordX, coordY, coordZ and diameter_mm (findings) or '
+        f'probability (marks).{hint}'
+    )
+
+
 def _check_uid(uid: str, place: str) -> None:
     if not uid:
         raise AnnotationError(f'{place}: seriesuid is empty; name the scan.')
-    if 'E+' in uid.upper():
+    if FLOATED_UID.fullmatch(uid):
         raise AnnotationError(
             f'{place}: seriesuid {uid!r} was turned into a number by a '
             'spreadsheet and lost its digits; use the original file.'
@@ -66,7 +109,7 @@ def _check_uid(uid: str, place: str) -> None:
 
 def _number(cell: str, place: str, name: str) -> float:
     try:
-        value = float(cell)
+        value = math.nan if '_' in cell else float(cell)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -83,11 +126,12 @@ def _findings(
     table: dict[str, list[Annotation]] = {}
     for place, uid, (x, y, z, diameter) in _rows(Path(path), FINDING_COLUMNS):
         known = diameter > 0
-        if (not known and not unknown_ok) or diameter > MAX_DIAMETER_MM:
+        unknown = diameter < 0 and unknown_ok  # the table writes -1
+        if not (known or unknown) or diameter > MAX_DIAMETER_MM:
             raise AnnotationError(
                 f'{place}: diameter_mm is {diameter:g} for series {uid}; a '
-                f'diameter lies in 0..{MAX_DIAMETER_MM:g} mm. Correct or '
-                'remove the row.'
+                f'diameter is above 0 and at most {MAX_DIAMETER_MM:g} mm. '
+                'Correct or remove the row.'
             )
         table.setdefault(uid, []).append(
             Annotation((x, y, z), diameter if known else None)
@@ -118,24 +162,31 @@ def read_seriesuids(path: str | Path) -> list[str]:
     """The scan list: one uid a line, no header, order kept.
 
     Raises:
-        AnnotationError: A header line, or a uid listed twice.
+        AnnotationError: A header line, a uid listed twice, or no uid.
     """
-    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    uids = [line.split(',')[0].strip() for line in lines if line.strip()]
-    if uids and uids[0].lower() == 'seriesuid':
-        raise AnnotationError(
-            f'{path}:1: {uids[0]!r} is a header line and would count as a '
-            'scan; remove it.'
-        )
-    for number, uid in enumerate(uids, start=1):
+    uids: dict[str, int] = {}
+    for number, line in enumerate(_text(Path(path)).splitlines(), start=1):
+        uid = line.split(',')[0].strip().strip('"')
+        if not line.strip():
+            continue
+        if uid.lower() == 'seriesuid':
+            raise AnnotationError(
+                f'{path}:{number}: {uid!r} is a header line and would count '
+                'as a scan; remove it.'
+            )
         _check_uid(uid, f'{path}:{number}')
-    twice = [uid for uid in dict.fromkeys(uids) if uids.count(uid) > 1]
-    if twice:
+        if uid in uids:
+            raise AnnotationError(
+                f'{path}:{number}: series {uid} is listed twice (first in '
+                f'line {uids[uid]}) and would count as two scans; remove one '
+                'line.'
+            )
+        uids[uid] = number
+    if not uids:
         raise AnnotationError(
-            f'{path}: series {twice[0]} is listed twice and would count as '
-            'two scans; remove one line.'
+            f'{path}: names no scan; write one series uid a line.'
         )
-    return uids
+    return list(uids)
 
 
 def read_marks(

@@ -7,11 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from lungdet.evaluation import FROCResult
+from lungdet.evaluation import Bootstrap, FROCResult
 
 
-def froc_figure(results: Mapping[str, FROCResult]) -> Figure:
-    """Curves over false positives per scan, log2 axis from 1/8 to 8."""
+def froc_figure(
+    results: Mapping[str, FROCResult],
+    bootstraps: Mapping[str, Bootstrap | None] | None = None,
+) -> Figure:
+    """Curves over false positives per scan, log2 axis from 1/8 to 8.
+
+    Args:
+        results: Label of the curve -> result.
+        bootstraps: Label -> intervals, drawn as a band behind the curve.
+    """
     figure = Figure(figsize=(5.5, 4.2), layout='constrained')
     axes = figure.add_subplot()
     grid = np.geomspace(0.125, 8, 400)
@@ -19,6 +27,16 @@ def froc_figure(results: Mapping[str, FROCResult]) -> Figure:
         label = name if result.cpm is None else f'{name}, CPM {result.cpm:.3f}'
         curve = np.interp(grid, result.fp_per_scan, result.sensitivity)
         axes.plot(grid, curve, label=label)
+        band = (bootstraps or {}).get(name)
+        if band is not None:
+            axes.fill_between(
+                band.band_rates,
+                band.band_lower,
+                band.band_upper,
+                color=axes.lines[-1].get_color(),
+                alpha=0.18,
+                linewidth=0,
+            )
         if result.sensitivities is not None:
             axes.plot(
                 result.rates,

@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungdet.evaluation import bootstrap_cpm, evaluate_froc, froc_table
+from lungdet.errors import AnnotationError
+from lungdet.evaluation import (
+    RATES,
+    evaluate_froc,
+    froc_table,
+    thinned_curve,
+)
 from lungdet.io.luna16 import (
     as_arrays,
     read_annotations,
@@ -17,7 +24,7 @@ from lungdet.io.luna16 import (
     read_marks,
     read_seriesuids,
 )
-from tests.oracles.froc_literal import literal_froc
+from tests.oracles.froc_literal import literal_froc, literal_read
 
 NAMES = {
     'tp': 'true_positives',
@@ -72,10 +79,36 @@ def test_public_submissions_give_the_official_counts_and_digits(
             expected['readouts'][theirs]['sensitivity_at_rates'],
             atol=1e-12,
         )
-    curve = np.loadtxt(oracles / f'{name}_froc.txt', delimiter=',')
-    own = np.stack([result.fp_per_scan, result.sensitivity], 1)
-    for x, y in curve[:, :2]:
-        assert np.abs(own - (x, y)).max(1).min() < 1.1e-9
+    written = (oracles / f'{name}_froc.txt').read_text().split()
+    rows = thinned_curve(result)
+    assert [','.join(f'{v:.9f}' for v in row) for row in rows] == written
+
+
+def test_published_table_of_ten_lost_scans(
+    oracles: Path, official: tuple
+) -> None:
+    expected = json.loads((oracles / 'expected.json').read_text())
+    expected = expected['deepseed_fold9_as_published']
+    lost = set(expected['lost_scans'])
+    uids = read_seriesuids(oracles / 'deepseed_fold9_seriesuids.csv')
+    marks = read_marks(oracles / 'deepseed_fold9.csv')
+
+    result = evaluate_froc(
+        *(
+            {u: rows for u, rows in table.items() if u not in lost}
+            for table in (*official, marks)
+        ),
+        uids,
+    )
+
+    for own, theirs in NAMES.items():
+        assert result.counts[own] == expected['counts'][theirs], own
+    # their scikit-learn put no (0, 0) in front
+    name = 'deepseed_fold9_as_published_froc.txt'
+    written = np.loadtxt(oracles / name, delimiter=',')
+    np.testing.assert_allclose(
+        thinned_curve(result)[1:], written, rtol=0, atol=6e-10
+    )
 
 
 def test_ten_published_scores_by_subset(
@@ -142,38 +175,110 @@ mark = st.tuples(
 table = st.dictionaries(st.sampled_from('abcd'), st.lists(finding, max_size=4))
 
 
+listed_scans = ['a', 'b', 'c']  # d is in the tables, not in the list
+submission = st.dictionaries(
+    st.sampled_from('abcd'), st.lists(mark, max_size=9)
+).filter(lambda t: not t.get('d') or any(t.get(u) for u in 'abc'))
+
+
+def split(rows: dict) -> dict:
+    return {
+        uid: (
+            np.array([r[:3] for r in found]).reshape(-1, 3),
+            np.array([r[3] for r in found], dtype=float),
+        )
+        for uid, found in rows.items()
+    }
+
+
+@settings(max_examples=300)
 @given(
     annotations=table,
     excluded=table,
-    marks=st.dictionaries(st.sampled_from('abcd'), st.lists(mark, max_size=9)),
+    marks=submission,
     max_marks=st.sampled_from([3, 100]),
 )
 def test_agrees_with_the_literal_rule(
     annotations: dict, excluded: dict, marks: dict, max_marks: int
 ) -> None:
-    uids = ['a', 'b', 'c']
-    wanted = literal_froc(annotations, excluded, marks, uids, max_marks)
-
-    def split(rows: dict) -> dict:
-        return {
-            uid: (
-                np.array([r[:3] for r in found]).reshape(-1, 3),
-                np.array([r[3] for r in found], dtype=float),
-            )
-            for uid, found in rows.items()
-        }
+    wanted = literal_froc(
+        annotations, excluded, marks, listed_scans, max_marks
+    )
 
     result = evaluate_froc(
         split(annotations),
         split(excluded),
         split(marks),
-        uids,
+        listed_scans,
         max_marks=max_marks,
     )
 
     assert result.counts == wanted['counts']
     points = np.stack([result.fp_per_scan, result.sensitivity], 1)
     assert points.tolist() == [list(p) for p in wanted['points']]
+    if not wanted['counts']['nodules']:
+        assert result.sensitivities is None
+        return
+    for found, curve in (
+        (result.sensitivities, wanted['points']),
+        (result.sensitivities_step, wanted['whole']),
+    ):
+        np.testing.assert_allclose(
+            found, [literal_read(curve, r) for r in RATES], atol=1e-12
+        )
+
+
+@given(annotations=table, excluded=table, marks=submission, seed=st.integers())
+def test_order_and_scale_of_scores_are_irrelevant(
+    annotations: dict, excluded: dict, marks: dict, seed: int
+) -> None:
+    shuffle = random.Random(seed).sample
+    plain = evaluate_froc(
+        split(annotations), split(excluded), split(marks), listed_scans
+    )
+
+    def turned(rows: dict) -> dict:
+        return split(
+            {
+                uid: shuffle(rows[uid], len(rows[uid]))
+                for uid in shuffle(sorted(rows), len(rows))
+            }
+        )
+
+    marks = {  # a strictly rising map of the scores
+        uid: [(*m[:3], 3 * m[3] ** 3 - 7) for m in found]
+        for uid, found in marks.items()
+    }
+    other = evaluate_froc(
+        turned(annotations),
+        turned(excluded),
+        turned(marks),
+        shuffle(listed_scans, 3),
+    )
+
+    assert other.counts == plain.counts
+    assert other.sensitivities == plain.sensitivities
+
+
+@given(annotations=table, marks=submission, score=st.floats(-2, 2))
+def test_a_mark_on_an_excluded_finding_changes_no_curve(
+    annotations: dict, marks: dict, score: float
+) -> None:
+    excluded = {'b': [(60.0, 0.0, 0.0, -1.0)]}
+    plain = evaluate_froc(
+        split(annotations), split(excluded), split(marks), listed_scans
+    )
+
+    marks = marks | {'b': [*marks.get('b', []), (63.0, 0.0, 0.0, score)]}
+    other = evaluate_froc(
+        split(annotations), split(excluded), split(marks), listed_scans
+    )
+
+    assert other.counts['ignored_excluded'] == (
+        plain.counts['ignored_excluded'] + 1
+    )
+    assert other.fp_per_scan.tolist() == plain.fp_per_scan.tolist()
+    assert other.sensitivity.tolist() == plain.sensitivity.tolist()
 
 
 def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
@@ -199,6 +304,63 @@ def test_hand_worked_curve() -> None:
     assert result.cpm == pytest.approx(6 / 7)
 
 
+def test_curve_that_ends_before_a_rate_keeps_its_last_value() -> None:
+    # 4 scans, 2 nodules, one hit at .9, one false positive at .8: the curve
+    # ends at 1/4 false positives with sensitivity 1/2
+    result = evaluate_froc(
+        {'a': at((0, 0, 0, 8)), 'b': at((0, 0, 0, 8))},
+        {},
+        {'a': at((0, 0, 0, 0.9)), 'c': at((0, 0, 0, 0.8))},
+        ['a', 'b', 'c', 'd'],
+    )
+
+    assert result.fp_per_scan.max() == 0.25
+    assert result.sensitivities == [0.5] * 7
+    assert result.to_dict()['cpm'] == 0.5
+
+
+def test_a_tie_of_hit_and_false_positive_slopes() -> None:
+    # 1 scan, 1 nodule, both marks at .5: one segment from (0, 0) to (1, 1)
+    result = evaluate_froc(
+        {'a': at((0, 0, 0, 8))},
+        {},
+        {'a': at((0, 0, 0, 0.5), (30, 0, 0, 0.5))},
+        ['a'],
+    )
+
+    assert result.sensitivities == [0.125, 0.25, 0.5, 1, 1, 1, 1]
+
+
+def test_marks_outside_the_list_and_tied_cuts_are_told() -> None:
+    tied = at(*[(k, 0, 0, 0.9 if k < 3 else 0.5) for k in range(6)])
+    nodule = {'a': at((0, 0, 0, 2))}
+
+    result = evaluate_froc(
+        nodule, {}, {'a': tied, 'x': at((1, 2, 3, 1))}, ['a'], max_marks=4
+    )
+
+    assert result.counts['candidates'] == 3
+    unlisted, cap = result.warnings
+    assert '1 marks of 1 scans that are not listed' in unlisted
+    assert 'dropped 1 marks of 1 scans that tie' in cap
+
+
+@pytest.mark.parametrize(
+    ('marks', 'message'),
+    [
+        ({'7': at((0, 0, 0, 1))}, 'none of 1 scans is in the scan list'),
+        ({'a': at((0, 0, 0, np.nan))}, 'row 0 holds a number'),
+        ({'a': at((0, 0, 0, 1), (0, np.inf, 0, 1))}, 'row 1 holds a number'),
+        ({'a': (np.zeros((2, 3)), np.zeros(3))}, r'shapes \(2, 3\)'),
+    ],
+)
+def test_marks_that_cannot_be_scored_are_refused(
+    marks: dict, message: str
+) -> None:
+    with pytest.raises(AnnotationError, match=message):
+        evaluate_froc({}, {}, marks, ['a'])
+
+
 def test_nothing_found_and_nothing_to_find() -> None:
     nodule = {'a': at((0, 0, 0, 8))}
 
@@ -210,22 +372,3 @@ def test_nothing_found_and_nothing_to_find() -> None:
     assert '1 scans of 2 listed, 0 nodules' in froc_table(
         {'x': empty}, listed=2
     )
-
-
-def test_bootstrap_is_seeded_and_holds_the_estimate(
-    rng: np.random.Generator,
-) -> None:
-    uids = [str(k) for k in range(40)]
-    nodules = {u: at((0, 0, 0, 8)) for u in uids}
-    marks = {
-        u: at((rng.integers(0, 2) * 9, 0, 0, rng.random()), (30, 0, 0, 0.4))
-        for u in uids
-    }
-    result = evaluate_froc(nodules, {}, marks, uids)
-
-    low, high = bootstrap_cpm(result, uids, samples=300)
-
-    assert low < result.cpm < high
-    assert (low, high) == bootstrap_cpm(result, uids, samples=300)
-    # sensitivity of 40 independent nodules: the binomial width
-    assert 0.1 < high - low < 0.5

@@ -45,17 +45,46 @@ def literal_froc(
             counts['ignored_excluded'] += len(found)
             free = [i for i in free if i not in found]
         fps += [kept[i][3] for i in free]
-    points = [(0.0, 0.0)]
+    points, whole = [(0.0, 0.0)], [(0.0, 0.0)]
     for score in sorted(set(tps + fps), reverse=True):
         f = sum(s >= score for s in fps)
         t = sum(s >= score for s in tps)
         x = f / len(fps) * len(fps) / len(uids) if fps else 0.0
         y = t / len(tps) * len(tps) / counts['nodules'] if tps else 0.0
         points.append((x, y))
+        whole.append((f / len(uids), y))
     counts |= {
         'scans': len(uids),
         'tp': len(tps),
         'fp': len(fps),
         'fn': counts['nodules'] - len(tps),
     }
-    return {'counts': counts, 'points': points}
+    return {'counts': counts, 'points': points, 'whole': whole}
+
+
+def literal_read(points: list, rate: float) -> float:
+    """Walk to the last point at or left of the rate, then straight on."""
+    here = 0
+    while here + 1 < len(points) and points[here + 1][0] <= rate:
+        here += 1
+    if here + 1 == len(points):
+        return points[here][1]
+    (x0, y0), (x1, y1) = points[here : here + 2]
+    return y0 + (y1 - y0) * (rate - x0) / (x1 - x0)
+
+
+def literal_bootstrap_sample(
+    tp: dict, fp: dict, nodules: dict, drawn: list, rates: list
+) -> list:
+    """Copy the scores of drawn scans, as often as drawn, and read."""
+    tps = [s for uid in drawn for s in tp[uid]]
+    fps = [s for uid in drawn for s in fp[uid]]
+    total = sum(nodules[uid] for uid in drawn)
+    points = [(0.0, 0.0)]
+    for score in sorted(set(tps + fps), reverse=True):
+        f = sum(s >= score for s in fps)
+        t = sum(s >= score for s in tps)
+        x = f / len(fps) * len(fps) / len(drawn) if fps else 0.0
+        y = t / len(tps) * len(tps) / total if tps else 0.0
+        points.append((x, y))
+    return [literal_read(points, rate) for rate in rates]
