@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lungdet.errors import GeometryError
 from lungdet.geometry.affine import Geometry
 
 
@@ -13,7 +14,15 @@ def isotropic_geometry(geometry: Geometry, spacing_mm: float) -> Geometry:
     Output voxel j sits at input index (j + 0.5) / s - 0.5 with s = input
     spacing / output spacing, so the first voxels' outer edges coincide; the
     last output voxel may reach past the input by less than its size.
+
+    Raises:
+        GeometryError: A spacing that is not a positive number.
     """
+    if not (np.isfinite(spacing_mm) and spacing_mm > 0):
+        raise GeometryError(
+            f'spacing: {spacing_mm} mm; a grid needs a positive number. '
+            'Give the spacing in mm, such as 1.0.'
+        )
     scale = geometry.spacing / spacing_mm
     size = np.ceil(np.array(geometry.shape) * scale - 1e-6).astype(int)
     affine = geometry.affine.copy()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
+from lungdet.errors import AnnotationError, GeometryError
 from lungdet.geometry import (
     Geometry,
     axis_positions,
@@ -18,6 +20,8 @@ from lungdet.structures import HU_MAX, HU_MIN, Annotation, Volume
 
 LUNG_MARGIN_MM = 12.0  # kept around the closed lungs
 NODULE_MARGIN_MM = 8.0  # kept around every reference nodule
+MAX_NODULES = 255  # numbers of a uint8 mask
+MAX_CASE_VOXELS = 600_000_000
 
 
 def prepare_case(
@@ -28,6 +32,7 @@ def prepare_case(
     lungs: LungField | None = None,
     labels: np.ndarray | None = None,
     label_ids: Sequence[int | None] = (),
+    boxes: Sequence[np.ndarray | None] = (),
     spacing_mm: float = 1.0,
     subset: int | None = None,
 ) -> tuple[CaseRecord, dict[str, np.ndarray]]:
@@ -40,16 +45,27 @@ def prepare_case(
         lungs: A lung field; None to segment it here.
         labels: Nodule numbers on the scan's grid, 0 background.
         label_ids: For each annotation its number in ``labels``, or None.
+        boxes: For each annotation its edge box (6,) in the scan's voxels,
+            or None for the cube of its diameter.
         spacing_mm: Isotropic spacing of the case.
         subset: LUNA16 subset.
 
     Returns:
         The record and the arrays ``image`` (int16 HU in [-1024, 3071]),
         ``lungs`` (uint8) and, where a nodule has one, ``mask`` (uint8).
+
+    Raises:
+        AnnotationError: A nodule outside the scan, or more than 255.
+        GeometryError: A spacing that cannot be used.
     """
+    _check_nodules(annotations, volume)
     lungs = lungs or find_lungs(volume)
     warnings = [*volume.warnings, *lungs.warnings]
-    grid, widened = case_grid(volume.geometry, lungs, annotations, spacing_mm)
+    placed = _nodule_boxes(annotations, boxes, volume.geometry)
+    drawn = _drawn_boxes(labels, label_ids, len(annotations))
+    grid, widened = case_grid(
+        volume.geometry, lungs, _union(placed, drawn), spacing_mm
+    )
     if widened:
         warnings.append(
             f'{widened} reference nodules lie outside the lungs and their '
@@ -62,22 +78,24 @@ def prepare_case(
         ),
     }
     mask = np.zeros(grid.shape, dtype=np.uint8)
+    places = _moved(placed, volume.geometry, grid)
     nodules = []
     for number, found in enumerate(annotations, start=1):
-        source_id = label_ids[number - 1] if label_ids else None
-        seen = None
-        if labels is not None and source_id is not None:
+        box, seen = drawn[number - 1], None
+        if labels is not None and box is not None:
             seen = paint_nodule(
-                mask, number, labels == source_id, volume.geometry, grid
+                mask,
+                number,
+                (labels, label_ids[number - 1], box),
+                volume.geometry,
+                grid,
             )
-        diameter = float(found.diameter_mm or 0)
-        (box,) = grid.sphere_box(np.array([found.center_mm]), diameter)
         nodules.append(
             CaseNodule(
                 id=number,
                 center_mm=found.center_mm,
-                diameter_mm=diameter,
-                box=tuple(box.tolist()),
+                diameter_mm=float(found.diameter_mm or 0),
+                box=tuple(places[number - 1].tolist()),
                 num_readers=found.num_readers,
                 has_mask=seen is not None,
                 mask_box=None if seen is None else tuple(seen.tolist()),
@@ -99,37 +117,115 @@ def prepare_case(
     return record, arrays
 
 
+def _check_nodules(annotations: Sequence[Annotation], volume: Volume) -> None:
+    where = f'scan {volume.series_uid}'
+    if len(annotations) > MAX_NODULES:
+        raise AnnotationError(
+            f'{where}: {len(annotations)} nodules; masks number at most '
+            f'{MAX_NODULES}. Are the labels those of nodules?'
+        )
+    for number, found in enumerate(annotations, start=1):
+        edge = volume.geometry.to_index(np.array([found.center_mm]))[0] + 0.5
+        if (edge < 0).any() or (edge > volume.geometry.shape).any():
+            raise AnnotationError(
+                f'{where}: nodule {number} at {found.center_mm} mm lies '
+                'outside the scan; centres are world mm (x, y, z) in LPS, '
+                'in RAS x and y have the other sign. Correct the table.'
+            )
+
+
+def _nodule_boxes(
+    annotations: Sequence[Annotation],
+    boxes: Sequence[np.ndarray | None],
+    geometry: Geometry,
+) -> np.ndarray:
+    """Edge boxes (N, 6) in the scan's voxels: as given, or of the sphere."""
+    placed = geometry.sphere_box(
+        np.array([a.center_mm for a in annotations]).reshape(-1, 3),
+        np.array([a.diameter_mm or 0.0 for a in annotations]),
+    )
+    for number, box in enumerate(boxes):
+        if box is not None:
+            placed[number] = box
+    return placed
+
+
+def _drawn_boxes(
+    labels: np.ndarray | None, ids: Sequence[int | None], count: int
+) -> list[np.ndarray | None]:
+    """Edge box in the scan's voxels of each annotation's label."""
+    if labels is None or not ids:
+        return [None] * count
+    found = dict(enumerate(ndimage.find_objects(labels), start=1))
+    drawn: list[np.ndarray | None] = []
+    for label in ids:
+        parts = None if label is None else found.get(label)
+        drawn.append(
+            None
+            if parts is None
+            else np.array(
+                [*(p.start for p in parts), *(p.stop for p in parts)]
+            )
+        )
+    return drawn
+
+
+def _union(
+    placed: np.ndarray, drawn: Sequence[np.ndarray | None]
+) -> np.ndarray:
+    both = placed.copy()
+    for number, box in enumerate(drawn):
+        if box is not None:
+            both[number, :3] = np.minimum(both[number, :3], box[:3])
+            both[number, 3:] = np.maximum(both[number, 3:], box[3:])
+    return both
+
+
+def _moved(
+    boxes: np.ndarray, source: Geometry, target: Geometry
+) -> np.ndarray:
+    """Edge boxes (N, 6) from one grid to a parallel one."""
+    ends = source.to_world(boxes.reshape(-1, 3) - 0.5)
+    return (target.to_index(ends) + 0.5).reshape(-1, 6)
+
+
 def case_grid(
     source: Geometry,
     lungs: LungField,
-    annotations: Sequence[Annotation],
+    boxes: np.ndarray,
     spacing_mm: float,
 ) -> tuple[Geometry, int]:
     """Grid of the case, and how many nodules had to widen it.
 
-    The box of the lungs with 12 mm around, and of every nodule with 8 mm,
-    inside the scan.
+    The box of the lungs with 12 mm around, and of every nodule (an edge box
+    in the scan's voxels) with 8 mm, inside the scan.
+
+    Raises:
+        GeometryError: A spacing that is not positive, or that would make
+            more voxels than the limit.
     """
     whole = isotropic_geometry(source, spacing_mm)
     field = box_of_mask(lungs.mask)
     if field is None:
         field = np.array([0, 0, 0, *lungs.mask.shape], dtype=np.float64)
-    ends = field.reshape(2, 3) - 0.5
-    ends = whole.to_index(lungs.geometry.to_world(ends)) + 0.5
+    ends = _moved(field[None], lungs.geometry, whole).reshape(2, 3)
     margin = LUNG_MARGIN_MM / spacing_mm
     low, high = ends.min(0) - margin, ends.max(0) + margin
+    apart = NODULE_MARGIN_MM / spacing_mm * np.repeat([-1, 1], 3)
     widened = 0
-    for found in annotations:
-        (box,) = whole.sphere_box(
-            np.array([found.center_mm]),
-            float(found.diameter_mm or 0) + 2 * NODULE_MARGIN_MM,
-        )
+    for box in _moved(boxes, source, whole) + apart:
         inside = np.clip(box, 0, np.tile(whole.shape, 2))
         if (inside[:3] < low).any() or (inside[3:] > high).any():
             widened += 1
             low, high = np.minimum(low, box[:3]), np.maximum(high, box[3:])
     low = np.clip(np.floor(low), 0, np.array(whole.shape) - 1).astype(int)
     high = np.clip(np.ceil(high), low + 1, whole.shape).astype(int)
+    if np.prod((high - low).astype(float)) > MAX_CASE_VOXELS:
+        raise GeometryError(
+            f'spacing: {spacing_mm} mm makes a case of '
+            f'{"x".join(map(str, high - low))} voxels (limit '
+            f'{MAX_CASE_VOXELS:.2g}); give a larger spacing.'
+        )
     return whole.crop(low, high - low), widened
 
 
@@ -190,7 +286,7 @@ def resample_nearest(
 def paint_nodule(
     mask: np.ndarray,
     number: int,
-    nodule: np.ndarray,
+    drawn: tuple[np.ndarray, int | None, np.ndarray],
     source: Geometry,
     target: Geometry,
 ) -> np.ndarray | None:
@@ -198,20 +294,35 @@ def paint_nodule(
 
     Linear interpolation of the binary mask, at least one half; voxels that
     another nodule has stay with it.
+
+    Args:
+        mask: On ``target``, changed here.
+        number: The nodule's value in ``mask``.
+        drawn: Labels on ``source``, the nodule's label, and its box there.
+        source: Grid of the labels.
+        target: Grid of ``mask``.
     """
-    box = box_of_mask(nodule)
-    if box is None:
-        return None
-    ends = target.to_index(source.to_world(box.reshape(2, 3) - 0.5)) + 0.5
-    low = np.clip(np.floor(ends.min(0)) - 2, 0, target.shape).astype(int)
-    high = np.clip(np.ceil(ends.max(0)) + 2, low, target.shape).astype(int)
+    labels, label, box = drawn
+    # one empty voxel around, where the scan has one, to interpolate into
+    start = np.maximum(box[:3] - 1, 0)
+    stop = np.minimum(box[3:] + 1, labels.shape)
+    near = labels[tuple(slice(a, b) for a, b in zip(start, stop))] == label
+    (ends,) = _moved(box[None], source, target)
+    low = np.clip(np.floor(ends[:3]) - 2, 0, target.shape).astype(int)
+    high = np.clip(np.ceil(ends[3:]) + 2, low, target.shape).astype(int)
     if (high <= low).any():
         return None
-    window = target.crop(low, high - low)
-    scaled = nodule.astype(np.int16) * 1000  # fits the HU resampler's range
-    inside = resample_linear(scaled, source, window) >= 500
-    region = tuple(slice(a, b) for a, b in zip(low, high))
-    part = mask[region]
+    scaled = near.astype(np.int16) * 1000  # fits the HU resampler's range
+    inside = (
+        resample_linear(
+            scaled,
+            source.crop(start, near.shape),
+            target.crop(low, high - low),
+        )
+        >= 500
+    )
+    part = mask[tuple(slice(a, b) for a, b in zip(low, high))]
     inside &= part == 0
     part[inside] = number
-    return box_of_mask(mask == number)
+    seen = box_of_mask(inside)
+    return None if seen is None else seen + np.tile(low, 2)

@@ -19,6 +19,9 @@ LUNG_LITRES = (0.8, 12.0)
 LUNG_HU = (-970.0, -500.0)
 MIN_HEIGHT_MM = 80.0
 MIN_BODY_ML = 2000.0
+MAX_BODY_SHARE = 0.6  # of the body, in the slices that hold lung
+CENTRAL = (0.25, 0.75)  # of the body's width and depth: the lungs' centroid
+SMALL_SIDE = 0.1  # one lung this small beside the other is worth a warning
 
 
 @dataclass
@@ -68,6 +71,8 @@ def find_lungs(volume: Volume) -> LungField:
         volume: HU, first array axis along the body.
     """
     hu, geometry = coarse_means(volume)
+    if hu.size == 0:
+        return failed(volume, 'the scan is thinner than one coarse voxel')
     voxel_ml = float(np.prod(geometry.spacing)) / 1000
     body = _body(hu)
     if body.sum() * voxel_ml < MIN_BODY_ML:
@@ -86,10 +91,11 @@ def find_lungs(volume: Volume) -> LungField:
     ]
     lungs = np.isin(parts, large)
     reason = _implausible(lungs, hu, geometry, voxel_ml)
+    reason = reason or _misplaced(lungs, body)
     if reason:
         return failed(volume, reason)
     closed = _close(lungs, geometry.spacing) & body
-    return LungField(closed, geometry, 'computed')
+    return LungField(closed, geometry, 'computed', _one_sided(lungs, body))
 
 
 def failed(volume: Volume, reason: str) -> LungField:
@@ -133,6 +139,33 @@ def _implausible(
     if height < MIN_HEIGHT_MM:
         return f'{height:.0f} mm high'
     return None
+
+
+def _misplaced(lungs: np.ndarray, body: np.ndarray) -> str | None:
+    """Why air of the right size and darkness cannot be the lungs."""
+    covered = lungs.any((1, 2))
+    share = float(lungs[covered].sum() / body[covered].sum())
+    if share > MAX_BODY_SHARE:
+        return f'{share:.0%} of the body is air'
+    for axis, name in ((1, 'y'), (2, 'x')):
+        across = tuple(a for a in range(3) if a != axis)
+        ends = np.flatnonzero(body.any(across))
+        amount = lungs.sum(across)
+        centre = (amount * np.arange(len(amount))).sum() / amount.sum()
+        place = (centre - ends[0]) / max(ends[-1] - ends[0], 1)
+        if not CENTRAL[0] <= place <= CENTRAL[1]:
+            return f'air at {place:.0%} of the body along {name}'
+    return None
+
+
+def _one_sided(lungs: np.ndarray, body: np.ndarray) -> list[str]:
+    """A warning if nearly all of the lung lies on one side."""
+    columns = np.flatnonzero(body.any((0, 1)))
+    middle = (columns[0] + columns[-1] + 1) // 2
+    sides = sorted([lungs[..., :middle].sum(), lungs[..., middle:].sum()])
+    if sides[0] >= SMALL_SIDE * sides[1]:
+        return []
+    return ['one lung only was found; the other may be solid or absent']
 
 
 def _close(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:

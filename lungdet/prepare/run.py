@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from importlib import resources
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,7 +16,11 @@ import numpy as np
 from terminaltables import AsciiTable
 from tqdm import tqdm
 
-from lungdet.errors import AnnotationError, LungdetError, SeriesError
+from lungdet.errors import (
+    AnnotationError,
+    GeometryError,
+    LungdetError,
+)
 from lungdet.io.case_store import (
     FORMAT,
     CaseRecord,
@@ -33,15 +34,34 @@ from lungdet.io.image import (
     read_image,
     stem,
 )
-from lungdet.io.lidc import consensus_masks, read_lidc_xml
 from lungdet.io.luna16 import read_annotations, read_excluded
-from lungdet.prepare.case import prepare_case
+from lungdet.prepare.case import (
+    LUNG_MARGIN_MM,
+    NODULE_MARGIN_MM,
+    prepare_case,
+)
+from lungdet.prepare.find import find_scans, index_xml
 from lungdet.prepare.lung_mask import LungField, find_lungs
+from lungdet.prepare.official import (
+    check_official,
+    official_counts,
+    official_subsets,
+)
+from lungdet.prepare.references import (
+    References,
+    WorldBox,
+    has_boxes,
+    of_boxes,
+    of_label_image,
+    of_outlines,
+    read_boxes,
+)
 from lungdet.structures import Annotation, Volume
 
 LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the windpipe
-SUBSET = re.compile(r'subset(\d)(?!\d)')
-OFFICIAL = {'scans': 888, 'nodules': 1186, 'excluded': 35192}
+UID = re.compile(r'\d+(\.\d+){5,}')
+PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
+HEAD_BYTES = 1 << 20  # of a file, for its fingerprint
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,7 @@ class Scan:
         lungs: Lung mask file.
         xml: Reader XML.
         masks: Label image of the nodules.
+        boxes: World boxes (x1, y1, z1, x2, y2, z2) of the nodules.
     """
 
     uid: str
@@ -67,6 +88,7 @@ class Scan:
     lungs: Path | None = None
     xml: Path | None = None
     masks: Path | None = None
+    boxes: tuple[WorldBox, ...] = ()
 
 
 @dataclass
@@ -77,13 +99,20 @@ class Summary:
         records: All cases now in the folder.
         failed: Series uid -> reason, of scans that could not be prepared.
         skipped: Scans that were done already.
-        official: Official series among the cases.
+        official_uids: LUNA16's series among the scans.
+        notes: What a reader of the summary must know.
     """
 
     records: list[CaseRecord]
     failed: dict[str, str] = field(default_factory=dict)
     skipped: int = 0
-    official: int = 0
+    official_uids: Collection[str] = ()
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def official(self) -> int:
+        """How many of the scans are LUNA16's."""
+        return len(self.official_uids)
 
     def table(self) -> str:
         """Counts, and every failure with its reason."""
@@ -91,7 +120,6 @@ class Summary:
         rows = [
             ['', 'found'],
             ['scans', str(len(self.records))],
-            ['of LUNA16', f'{self.official} of {OFFICIAL["scans"]}'],
             ['already done', str(self.skipped)],
             ['with nodules', str(sum(bool(r.nodules) for r in self.records))],
             ['nodules', str(len(nodules))],
@@ -107,6 +135,11 @@ class Summary:
             ['failed', str(len(self.failed))],
         ]
         lines = [AsciiTable(rows, 'prepared').table]
+        if self.official_uids:
+            counts = official_counts(self.records, self.official_uids)
+            rows = [['', 'found'], *_of(counts)]
+            lines.append(AsciiTable(rows, 'LUNA16').table)
+        lines += [f'note: {text}' for text in self.notes]
         lines += [f'failed: {u}: {why}' for u, why in self.failed.items()]
         lines += [
             f'note: {r.series_uid}: {text}'
@@ -114,6 +147,13 @@ class Summary:
             for text in r.warnings
         ]
         return '\n'.join(lines)
+
+
+def _of(counts: dict[str, tuple[int, int]]) -> list[list[str]]:
+    return [
+        [what, f'{found:,} of {official:,} found']
+        for what, (found, official) in counts.items()
+    ]
 
 
 def prepare_luna16(
@@ -128,8 +168,8 @@ def prepare_luna16(
     """Prepare a LUNA16 download, or any part of one.
 
     Args:
-        root: Folder with subset0..9 (scans or DICOM folders), the tables and
-            where present seg-lungs-LUNA16.
+        root: Folder with the scans (subset0..9, or DICOM folders of any
+            name), the tables and where present seg-lungs-LUNA16.
         out: Folder for the cases.
         lidc_xml: Folder with reader XML, under any names.
         jobs: Processes.
@@ -145,19 +185,28 @@ def prepare_luna16(
     annotations = read_annotations(root / 'annotations.csv')
     excluded_file = root / 'annotations_excluded.csv'
     excluded = read_excluded(excluded_file) if excluded_file.is_file() else {}
-    found = find_scans(root)
+    known = {*annotations, *excluded, *official_subsets()}
+    found = find_scans(root, known=known)
     official = check_official(
-        [uid for uid, _, _ in found], annotations, excluded, root
+        [uid for uid, _, _ in found],
+        {
+            'annotations.csv': annotations,
+            excluded_file.name: excluded if excluded_file.is_file() else None,
+        },
+        root,
     )
-    xml = _index_xml(Path(lidc_xml)) if lidc_xml is not None else {}
-    scans = []
+    xml = index_xml(Path(lidc_xml)) if lidc_xml is not None else {}
+    scans, notes = [], []
     for uid, path, subset in found:
         lungs = root / 'seg-lungs-LUNA16' / f'{uid}.mhd'
+        true = official_subsets().get(uid)
+        if None not in (true, subset) and true != subset:
+            notes.append(f'{uid} is of subset {true}, found in {subset}')
         scans.append(
             Scan(
                 uid,
                 path,
-                subset,
+                true if subset is None else subset,
                 tuple(annotations.get(uid, ())),
                 tuple(excluded.get(uid, ())),
                 lungs=lungs if lungs.is_file() else None,
@@ -167,7 +216,8 @@ def prepare_luna16(
     summary = prepare_scans(
         scans, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
-    summary.official = official
+    summary.official_uids = official
+    summary.notes = notes
     return summary
 
 
@@ -185,7 +235,8 @@ def prepare_folder(
     Args:
         scans: Folder with image files or DICOM folders.
         out: Folder for the cases.
-        annotations: A csv with LUNA16's columns, a folder with one label
+        annotations: A csv with LUNA16's columns or with world boxes
+            (seriesuid, x1, y1, z1, x2, y2, z2), a folder with one label
             image ``<stem>.*`` a scan, or None.
         jobs: Processes.
         spacing_mm: Isotropic spacing.
@@ -196,143 +247,44 @@ def prepare_folder(
         AnnotationError: A table row that cannot be right, or of a scan that
             is not there.
     """
-    found = find_scans(Path(scans))
     table: dict[str, list[Annotation]] = {}
+    boxes: dict[str, list[WorldBox]] = {}
     masks: dict[str, Path] = {}
+    if annotations is not None and not Path(annotations).exists():
+        raise FileNotFoundError(f'{annotations}: not there; check the path.')
+    found = find_scans(
+        Path(scans), skip=None if annotations is None else Path(annotations)
+    )
     if annotations is not None and Path(annotations).is_dir():
         masks = {
             stem(file): file
             for file in sorted(Path(annotations).iterdir())
             if file.name.lower().endswith(SUFFIXES)
         }
+    elif annotations is not None and has_boxes(Path(annotations)):
+        boxes = read_boxes(Path(annotations))
     elif annotations is not None:
         table = read_annotations(annotations)
-    stray = sorted((set(table) | set(masks)) - {uid for uid, _, _ in found})
+    stray = sorted({*table, *boxes, *masks} - {uid for uid, _, _ in found})
     if stray:
         raise AnnotationError(
             f'{annotations}: names {len(stray)} scans that are not in '
             f'{scans}, such as {stray[0]!r}; check the names.'
         )
     work = [
-        Scan(uid, path, None, tuple(table.get(uid, ())), masks=masks.get(uid))
+        Scan(
+            uid,
+            path,
+            None,
+            tuple(table.get(uid, ())),
+            masks=masks.get(uid),
+            boxes=tuple(boxes.get(uid, ())),
+        )
         for uid, path, _ in found
     ]
     return prepare_scans(
         work, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
-
-
-def find_scans(root: Path) -> list[tuple[str, Path, int | None]]:
-    """(uid, path, subset) of every scan, by uid.
-
-    Image files count anywhere but in mask folders; a folder with ``.dcm``
-    files is one series, named by the folder.
-
-    Raises:
-        SeriesError: None found, or one uid twice.
-    """
-    found: dict[str, tuple[Path, int | None]] = {}
-    for path in sorted(root.rglob('*')):
-        inner = path.relative_to(root).parts
-        if any(part.startswith(('seg-lungs', 'masks', '.')) for part in inner):
-            continue
-        is_image = path.is_file() and path.name.lower().endswith(SUFFIXES)
-        is_series = path.is_dir() and any(path.glob('*.dcm'))
-        if not (is_image or is_series):
-            continue
-        uid = stem(path) if is_image else path.name
-        match = next((m for p in inner if (m := SUBSET.match(p))), None)
-        if uid in found:
-            raise SeriesError(
-                f'{path}: series {uid} is also at {found[uid][0]}; keep one.'
-            )
-        found[uid] = (path, int(match.group(1)) if match else None)
-    if not found:
-        raise SeriesError(
-            f'{root}: no scan found ({", ".join(SUFFIXES)} or DICOM folders);'
-            ' give the folder that holds them.'
-        )
-    return [(uid, path, sub) for uid, (path, sub) in sorted(found.items())]
-
-
-def _index_xml(folder: Path) -> dict[str, Path]:
-    """Reader XML files by the series uid inside."""
-    found = {}
-    for path in sorted(folder.rglob('*.xml')):
-        head = path.read_bytes()[:4000].decode('utf-8', errors='replace')
-        match = re.search(r'<SeriesInstanceU[iI][dD]>\s*([0-9.]+)\s*<', head)
-        if match:
-            found[match.group(1)] = path
-    return found
-
-
-def check_official(
-    uids: Sequence[str],
-    annotations: dict[str, list[Annotation]],
-    excluded: dict[str, list[Annotation]],
-    root: Path,
-) -> int:
-    """Compare the rows of official series with the official tables.
-
-    Returns:
-        How many series are official.
-
-    Raises:
-        AnnotationError: A row is missing, added or changed.
-    """
-    scans = set(_official_column('subsets.csv.gz', 'seriesuid'))
-    mine = [uid for uid in uids if uid in scans]
-    if not mine:
-        return 0
-    for name, given in (
-        ('annotations.csv', annotations),
-        ('annotations_excluded.csv', excluded),
-    ):
-        if name.endswith('excluded.csv') and not given:
-            continue
-        official = _official_rows(f'{name}.gz')
-        for uid in mine:
-            rows = sorted(
-                (
-                    *a.center_mm,
-                    -1.0 if a.diameter_mm is None else a.diameter_mm,
-                )
-                for a in given.get(uid, [])
-            )
-            wanted = sorted(official.get(uid, []))
-            if rows != wanted:
-                raise AnnotationError(
-                    f'{root / name}: series {uid} has {len(rows)} rows, the '
-                    f'official table {len(wanted)}'
-                    + (
-                        ''
-                        if len(rows) != len(wanted)
-                        else ', and values differ'
-                    )
-                    + '; restore the official file.'
-                )
-    return len(mine)
-
-
-def _official_text(name: str) -> list[dict[str, str]]:
-    packed = resources.files('lungdet.io').joinpath('official', name)
-    text = gzip.decompress(packed.read_bytes()).decode('utf-8')
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def _official_column(name: str, column: str) -> list[str]:
-    return [row[column] for row in _official_text(name)]
-
-
-def _official_rows(name: str) -> dict[str, list[tuple[float, ...]]]:
-    rows: dict[str, list[tuple[float, ...]]] = {}
-    for row in _official_text(name):
-        diameter = float(row['diameter_mm'])
-        values = [float(row[f'coord{axis}']) for axis in 'XYZ']
-        rows.setdefault(row['seriesuid'], []).append(
-            (*values, diameter if diameter > 0 else -1.0)
-        )
-    return rows
 
 
 def prepare_scans(
@@ -343,8 +295,14 @@ def prepare_scans(
     spacing_mm: float = 1.0,
     progress: bool = True,
 ) -> Summary:
-    """Prepare scans that are not done yet, then rebuild the index."""
+    """Prepare scans that are not done yet, then rebuild the index.
+
+    Raises:
+        GeometryError: A spacing that is not positive, or not that of other
+            scans' cases in the folder.
+    """
     out = Path(out)
+    _check_spacing(out, spacing_mm, {scan.uid for scan in scans})
     todo = [s for s in scans if not _is_done(s, out, spacing_mm)]
     failed: dict[str, str] = {}
     bar = tqdm(total=len(todo), desc='prepare', disable=not progress)
@@ -361,7 +319,14 @@ def prepare_scans(
                 pool.submit(prepare_one, s, out, spacing_mm): s for s in todo
             }
             for done in as_completed(waiting):
-                note(waiting[done].uid, done.result())
+                try:
+                    note(waiting[done].uid, done.result())
+                except BrokenProcessPool:
+                    note(
+                        waiting[done].uid,
+                        'a process was killed, perhaps for want of memory; '
+                        'run again, with fewer jobs',
+                    )
     else:
         for scan in todo:
             note(scan.uid, prepare_one(scan, out, spacing_mm))
@@ -374,54 +339,130 @@ def prepare_scans(
     )
 
 
+def _check_spacing(
+    out: Path, spacing_mm: float, uids: Collection[str]
+) -> None:
+    if not spacing_mm > 0:
+        raise GeometryError(
+            f'spacing: {spacing_mm} mm; give a number above 0.'
+        )
+    for path in (out / 'cases').glob('[!.]*.json'):
+        if path.stem in uids:
+            continue
+        case = json.loads(path.read_text(encoding='utf-8'))
+        if case.get('spacing_mm') != spacing_mm:
+            raise GeometryError(
+                f'{path}: a case of {case.get("spacing_mm")} mm that is not '
+                f'of these scans; one folder holds one spacing, and this run '
+                f'makes {spacing_mm} mm. Give another folder.'
+            )
+
+
 def _settings(scan: Scan, spacing_mm: float) -> dict:
     """What a case depends on; equal settings need no second run."""
+    excluded = json.dumps([vars(a) for a in scan.excluded])
     return json.loads(
         json.dumps(
             {
                 'spacing_mm': spacing_mm,
+                'margins_mm': [LUNG_MARGIN_MM, NODULE_MARGIN_MM],
+                'scan': _fingerprint(scan.path),
                 'annotations': [vars(a) for a in scan.annotations],
-                'excluded': len(scan.excluded),
-                'lungs': scan.lungs is not None,
-                'xml': scan.xml is not None,
-                'masks': scan.masks is not None,
+                'boxes': scan.boxes,
+                'excluded': zlib.crc32(excluded.encode()),
+                'lungs': _fingerprint(scan.lungs),
+                'xml': _fingerprint(scan.xml),
+                'masks': _fingerprint(scan.masks),
                 'subset': scan.subset,
             }
         )
     )
 
 
+def _fingerprint(path: Path | None) -> list[int] | None:
+    """Size and checksum of a file's head; a folder's number of entries."""
+    if path is None:
+        return None
+    if path.is_dir():
+        return [sum(1 for _ in path.iterdir())]
+    with open(path, 'rb') as file:
+        return [path.stat().st_size, zlib.crc32(file.read(HEAD_BYTES))]
+
+
 def _is_done(scan: Scan, out: Path, spacing_mm: float) -> bool:
-    path = out / 'cases' / f'{scan.uid}.json'
+    path = _case_file(out, scan)
     if not path.is_file():
         return False
-    case = json.loads(path.read_text(encoding='utf-8'))
-    return case.get('format') == FORMAT and case['settings'] == _settings(
-        scan, spacing_mm
+    try:
+        case = json.loads(path.read_text(encoding='utf-8'))
+        settings = _settings(scan, spacing_mm)
+    except (ValueError, OSError):
+        return False
+    return (
+        case.get('format') == FORMAT
+        and case.get('settings') == settings
+        and all(
+            path.with_name(f'{scan.uid}.{name}.b2nd').is_file()
+            for name in case['checksums']
+        )
     )
 
 
+def _case_file(out: Path, scan: Scan) -> Path:
+    return out / 'cases' / f'{scan.uid}.json'
+
+
 def prepare_one(scan: Scan, out: Path, spacing_mm: float) -> str | None:
-    """Prepare one scan; the reason as text if it cannot be."""
+    """Prepare one scan; the reason as text if it cannot be.
+
+    A scan that fails leaves no case of earlier settings behind.
+    """
     try:
-        volume = load_volume(scan.path)
-        volume.series_uid = scan.uid
-        labels, annotations, ids = _nodules(scan, volume)
-        record, arrays = prepare_case(
-            volume,
-            annotations=annotations,
-            excluded=scan.excluded,
-            lungs=_lungs(scan, volume),
-            labels=labels,
-            label_ids=ids,
-            spacing_mm=spacing_mm,
-            subset=scan.subset,
-        )
-        record.settings = _settings(scan, spacing_mm)
-        write_case(out, record, arrays)
-    except (LungdetError, OSError, ET.ParseError) as error:
-        return str(error)
+        _prepare(scan, out, spacing_mm)
+    except Exception as error:  # the other scans must go on
+        _case_file(out, scan).unlink(missing_ok=True)
+        if isinstance(error, (LungdetError, OSError)):
+            return str(error)
+        return f'{scan.path}: {type(error).__name__}: {error}'
     return None
+
+
+def _prepare(scan: Scan, out: Path, spacing_mm: float) -> None:
+    volume = _load(scan)
+    found = _references(scan, volume)
+    record, arrays = prepare_case(
+        volume,
+        annotations=found.annotations,
+        excluded=scan.excluded,
+        lungs=_lungs(scan, volume),
+        labels=found.labels,
+        label_ids=found.ids,
+        boxes=found.boxes,
+        spacing_mm=spacing_mm,
+        subset=scan.subset,
+    )
+    record.settings = _settings(scan, spacing_mm)
+    write_case(out, record, arrays)
+
+
+def _load(scan: Scan) -> Volume:
+    """The series of that uid, if the name is a uid and a folder is given."""
+    wanted = None
+    if scan.path.is_dir() and UID.fullmatch(scan.uid):
+        wanted = scan.uid
+    volume = load_volume(scan.path, series_uid=wanted)
+    volume.series_uid = scan.uid
+    return volume
+
+
+def _references(scan: Scan, volume: Volume) -> References:
+    if scan.masks is not None:
+        return of_label_image(scan.masks, volume)
+    if scan.boxes:
+        return of_boxes(scan.boxes, volume.geometry)
+    if scan.xml is not None:
+        return of_outlines(scan.xml, scan.annotations, volume)
+    return References(list(scan.annotations))
 
 
 def _lungs(scan: Scan, volume: Volume) -> LungField:
@@ -429,75 +470,13 @@ def _lungs(scan: Scan, volume: Volume) -> LungField:
         return find_lungs(volume)
     array, geometry = read_image(scan.lungs)
     turned = canonical(Volume(array, geometry))
+    tilt = turned.geometry.direction - volume.geometry.direction
+    if np.abs(tilt).max() > PARALLEL_TOL:
+        raise AnnotationError(
+            f'{scan.lungs}: its axes are not parallel to those of the scan; '
+            'resample the lung mask to the scan, or take it away.'
+        )
     mask = np.isin(turned.array, LUNG_LABELS)
     if not mask.any():
         return find_lungs(volume)
     return LungField(mask, turned.geometry, 'given')
-
-
-def _nodules(
-    scan: Scan, volume: Volume
-) -> tuple[np.ndarray | None, list[Annotation], list[int | None]]:
-    """Labels on the scan's grid, the nodules, and their label numbers."""
-    annotations = list(scan.annotations)
-    if scan.masks is not None:
-        return _from_masks(scan.masks, volume)
-    if scan.xml is None:
-        return None, annotations, [None] * len(annotations)
-    reading = read_lidc_xml(scan.xml)
-    if reading is None:
-        return None, annotations, [None] * len(annotations)
-    # outlines are pixels of the file's own grid; a turned scan's turn too
-    drawn = volume.source_geometry or volume.geometry
-    labels, nodules = consensus_masks(reading, drawn)
-    labels = canonical(Volume(labels, drawn)).array
-    ids: list[int | None] = []
-    readers = {n.id: n.num_readers for n in nodules}
-    for number, found in enumerate(annotations):
-        index = volume.geometry.to_index(np.array([found.center_mm]))[0]
-        index = np.clip(np.rint(index), 0, np.array(labels.shape) - 1)
-        label = int(labels[tuple(index.astype(int))])
-        ids.append(label or None)
-        if not label:
-            volume.warnings.append(
-                f'nodule {number + 1} at {found.center_mm} has no outline of '
-                '3 readers and stays without mask'
-            )
-        else:
-            annotations[number] = Annotation(
-                found.center_mm, found.diameter_mm, readers[label]
-            )
-    unused = sorted(set(readers) - set(ids))
-    if unused:
-        volume.warnings.append(
-            f'{len(unused)} outlined nodules of 3 readers are not in the '
-            'table and were left out'
-        )
-    return labels, annotations, ids
-
-
-def _from_masks(
-    path: Path, volume: Volume
-) -> tuple[np.ndarray, list[Annotation], list[int | None]]:
-    """Nodules from a label image on the scan's grid."""
-    array, geometry = read_image(path)
-    turned = canonical(Volume(array, geometry))
-    if not turned.geometry.is_close(volume.geometry, tol_mm=1e-2):
-        raise AnnotationError(
-            f'{path}: its grid is not that of the scan; resample the mask to '
-            'the scan.'
-        )
-    annotations: list[Annotation] = []
-    ids: list[int | None] = []
-    voxel = float(np.prod(volume.geometry.spacing))
-    for label in np.unique(turned.array):
-        if label <= 0:
-            continue
-        points = np.argwhere(turned.array == label)
-        x, y, z = volume.geometry.to_world(points.mean(0)[None])[0]
-        diameter = (6 * len(points) * voxel / np.pi) ** (1 / 3)
-        annotations.append(
-            Annotation((float(x), float(y), float(z)), float(diameter))
-        )
-        ids.append(int(label))
-    return turned.array.astype(np.uint8), annotations, ids

@@ -1,0 +1,231 @@
+"""Reference nodules of a scan: tables, boxes, outlines, label images."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry
+from lungdet.io.image import canonical, read_image
+from lungdet.io.lidc import LidcNodule, consensus_masks, read_lidc_xml
+from lungdet.structures import Annotation, Volume
+
+BOX_COLUMNS = ('x1', 'y1', 'z1', 'x2', 'y2', 'z2')
+WorldBox = tuple[float, float, float, float, float, float]
+
+
+@dataclass
+class References:
+    """What ``prepare_case`` has to know about a scan's nodules.
+
+    Attributes:
+        annotations: Centres and diameters.
+        labels: Nodule numbers on the scan's grid, None without masks.
+        ids: For each annotation its number in ``labels``, or None.
+        boxes: For each annotation its edge box in the scan's voxels, or
+            None for the cube of its diameter.
+    """
+
+    annotations: list[Annotation]
+    labels: np.ndarray | None = None
+    ids: list[int | None] = field(default_factory=list)
+    boxes: list[np.ndarray | None] = field(default_factory=list)
+
+
+def has_boxes(path: Path) -> bool:
+    """Whether a table's header names corners and not diameters."""
+    with open(path, encoding='utf-8-sig', newline='') as file:
+        header = [name.strip() for name in next(csv.reader(file), [])]
+    return set(BOX_COLUMNS) <= set(header)
+
+
+def read_boxes(path: Path) -> dict[str, list[WorldBox]]:
+    """World boxes (x1, y1, z1, x2, y2, z2) mm, LPS, by series uid.
+
+    Raises:
+        AnnotationError: A row that cannot be right; says file and line.
+    """
+    table: dict[str, list[WorldBox]] = {}
+    with open(path, encoding='utf-8-sig', newline='') as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        for row in reader:
+            place = f'{path}:{reader.line_num}'
+            uid = (row.get('seriesuid') or '').strip()
+            if not uid or None in row:
+                raise AnnotationError(
+                    f'{place}: no seriesuid, or more cells than the header; '
+                    f'needed are seriesuid, {", ".join(BOX_COLUMNS)}.'
+                )
+            x1, y1, z1, x2, y2, z2 = (
+                _number(row[name], f'{place}: {name}') for name in BOX_COLUMNS
+            )
+            if not (x1 < x2 and y1 < y2 and z1 < z2):
+                raise AnnotationError(
+                    f'{place}: the box {x1:g}..{x2:g}, {y1:g}..{y2:g}, '
+                    f'{z1:g}..{z2:g} mm has no volume; corner 1 is the lower '
+                    'one along every axis. Correct the row.'
+                )
+            table.setdefault(uid, []).append((x1, y1, z1, x2, y2, z2))
+    return table
+
+
+def _number(cell: str | None, where: str) -> float:
+    try:
+        value = float(cell or '')
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise AnnotationError(
+            f'{where} is {cell!r}, which is not a finite number; correct or '
+            'remove the row.'
+        )
+    return value
+
+
+def of_boxes(boxes: Sequence[WorldBox], geometry: Geometry) -> References:
+    """Nodules from world boxes; the diameter has the box's volume."""
+    found = References([])
+    for x1, y1, z1, x2, y2, z2 in boxes:
+        sides = (x2 - x1) * (y2 - y1) * (z2 - z1)
+        found.annotations.append(
+            Annotation(
+                ((x1 + x2) / 2, (y1 + y2) / 2, (z1 + z2) / 2),
+                sides ** (1 / 3),
+            )
+        )
+        corners = np.array(
+            [(x, y, z) for x in (x1, x2) for y in (y1, y2) for z in (z1, z2)]
+        )
+        edges = geometry.to_index(corners) + 0.5
+        found.boxes.append(np.concatenate([edges.min(0), edges.max(0)]))
+    return found
+
+
+def of_label_image(path: Path, volume: Volume) -> References:
+    """Nodules from a label image on the scan's grid, numbered anew.
+
+    Raises:
+        AnnotationError: Another grid, or values that number nothing.
+    """
+    array, geometry = read_image(path)
+    turned = canonical(Volume(array, geometry))
+    if not turned.geometry.is_close(volume.geometry, tol_mm=1e-2):
+        raise AnnotationError(
+            f'{path}: its grid is not that of the scan; resample the mask to '
+            'the scan.'
+        )
+    labels = turned.array
+    top = np.nan_to_num(labels, nan=-1).max(initial=0)
+    if labels.min(initial=0) < 0 or top > np.iinfo(np.int32).max:
+        raise AnnotationError(
+            f'{path}: values {labels.min():g}..{labels.max():g} number no '
+            'nodules; use 0 for the background and 1, 2, ... for nodules.'
+        )
+    whole = labels.astype(np.int32, copy=False)
+    if (whole != labels).any():
+        raise AnnotationError(
+            f'{path}: values between whole numbers; give labels, not '
+            'probabilities.'
+        )
+    return _of_labels(whole, volume.geometry, str(path))
+
+
+def _of_labels(labels: np.ndarray, grid: Geometry, where: str) -> References:
+    values = np.flatnonzero(np.bincount(labels[labels > 0].ravel()))
+    if len(values) > 255:
+        raise AnnotationError(
+            f'{where}: {len(values)} labels; a case holds at most 255 '
+            'nodules. Are the labels those of nodules?'
+        )
+    order = np.zeros(values.max(initial=0) + 1, dtype=np.uint8)
+    order[values] = np.arange(1, len(values) + 1)
+    found = References([], order[labels])
+    voxel_mm3 = float(np.prod(grid.spacing))
+    assert found.labels is not None
+    for label, region in enumerate(ndimage.find_objects(found.labels), 1):
+        start = np.array([part.start for part in region])
+        stop = np.array([part.stop for part in region])
+        points = np.argwhere(found.labels[region] == label) + start
+        x, y, z = grid.to_world(points.mean(0)[None])[0]
+        diameter = (6 * len(points) * voxel_mm3 / np.pi) ** (1 / 3)
+        found.annotations.append(
+            Annotation((float(x), float(y), float(z)), float(diameter))
+        )
+        found.ids.append(label)
+        found.boxes.append(np.concatenate([start, stop]).astype(float))
+    return found
+
+
+def of_outlines(
+    path: Path, annotations: Sequence[Annotation], volume: Volume
+) -> References:
+    """A table's nodules with the masks that the readers drew for them.
+
+    Rows without a mask and masks without a row become warnings.
+    """
+    found = References(list(annotations), None, [None] * len(annotations))
+    reading = read_lidc_xml(path)
+    if reading is None:
+        volume.warnings.append(f'{path.name}: of an X-ray, no outlines')
+        return found
+    # outlines are pixels of the file's own grid; a turned scan's turn too
+    drawn = volume.source_geometry or volume.geometry
+    labels, nodules = consensus_masks(reading, drawn)
+    found.labels = canonical(Volume(labels, drawn)).array
+    found.ids = match_nodules(
+        annotations, nodules, found.labels, volume.geometry
+    )
+    readers = {nodule.id: nodule.num_readers for nodule in nodules}
+    for number, (row, label) in enumerate(zip(annotations, found.ids)):
+        if label is None:
+            volume.warnings.append(
+                f'nodule {number + 1} at {row.center_mm} has no outline of '
+                '3 readers and stays without mask'
+            )
+        else:
+            found.annotations[number] = Annotation(
+                row.center_mm, row.diameter_mm, readers[label]
+            )
+    unused = sorted(set(readers) - set(found.ids))
+    if unused:
+        volume.warnings.append(
+            f'{len(unused)} outlined nodules of 3 readers are not in the '
+            'table and were left out'
+        )
+    return found
+
+
+def match_nodules(
+    annotations: Sequence[Annotation],
+    nodules: Sequence[LidcNodule],
+    labels: np.ndarray,
+    geometry: Geometry,
+) -> list[int | None]:
+    """For each annotation the outlined nodule that it is, or None.
+
+    First the mask that holds the annotation's centre, then the nearest
+    centre within the radius; no mask serves two annotations.
+    """
+    pairs = []
+    last = np.array(labels.shape) - 1
+    for row, found in enumerate(annotations):
+        index = geometry.to_index(np.array([found.center_mm]))[0]
+        at = np.clip(np.rint(index), 0, last).astype(int)
+        under = int(labels[tuple(at)])
+        for nodule in nodules:
+            apart = math.dist(found.center_mm, nodule.center_mm)
+            inside = nodule.id == under
+            if inside or apart <= (found.diameter_mm or 0) / 2:
+                pairs.append((not inside, apart, row, nodule.id))
+    ids: list[int | None] = [None] * len(annotations)
+    for _, _, row, label in sorted(pairs):
+        if ids[row] is None and label not in ids:
+            ids[row] = label
+    return ids

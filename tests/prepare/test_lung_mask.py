@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lungdet.geometry import Geometry
+from lungdet.prepare import find_lungs
+from lungdet.prepare.case import prepare_case
+from lungdet.prepare.lung_mask import _close, coarse_means
+from lungdet.structures import Annotation, Volume
+
+SPACING = (3.0, 3.0, 3.0)
+
+
+def chest(shape: tuple[int, int, int] = (70, 90, 110)) -> np.ndarray:
+    """A body of soft tissue with two lungs, on a 3 mm grid."""
+    z, y, x = np.indices(shape)
+    hu = np.full(shape, -1000, dtype=np.int16)
+    hu[((y - 45) / 36) ** 2 + ((x - 55) / 48) ** 2 < 1] = 40
+    for side in (33, 77):
+        inside = ((y - 44) / 24) ** 2 + ((x - side) / 16) ** 2
+        hu[inside + ((z - 35) / 28) ** 2 < 1] = -850
+    return hu
+
+
+def volume_of(hu: np.ndarray) -> Volume:
+    geometry = Geometry.from_parts(
+        hu.shape, spacing_zyx=SPACING, origin_xyz=(0, 0, 0)
+    )
+    return Volume(hu, geometry, 'x')
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def test_coarse_means_are_the_literal_block_means(
+    rng: np.random.Generator,
+) -> None:
+    array = rng.integers(-3024, 3000, (7, 13, 11)).astype(np.int16)
+    geometry = Geometry.from_parts(
+        array.shape, spacing_zyx=(1.4, 0.8, 0.7), origin_xyz=(3, 4, 5)
+    )
+
+    blocks, grid = coarse_means(Volume(array, geometry))
+
+    held = np.clip(array, -1000, 400).astype(float)
+    assert blocks.shape == grid.shape == (3, 3, 2)
+    for index in np.ndindex(*blocks.shape):
+        low = np.array(index) * (2, 4, 4)
+        part = tuple(slice(a, a + n) for a, n in zip(low, (2, 4, 4)))
+        assert blocks[index] == pytest.approx(held[part].mean(), abs=1e-3)
+        middle = geometry.to_world(low[None] + [[0.5, 1.5, 1.5]])
+        np.testing.assert_allclose(
+            grid.to_world(np.array([index])), middle, atol=1e-9
+        )
+
+
+def test_closing_is_the_literal_one(rng: np.random.Generator) -> None:
+    mask = np.zeros((9, 15, 17), dtype=bool)
+    mask[tuple(rng.integers(4, (5, 11, 13), (12, 3)).T)] = True
+    spacing = np.array([3.0, 3.5, 2.8])
+    reach = 6
+    wide = np.pad(mask, [(reach, reach)] * 3)
+    wide[:reach], wide[-reach:] = wide[reach], wide[-reach - 1]
+    points = np.argwhere(wide) * spacing
+    every = np.argwhere(np.ones(wide.shape)) * spacing
+    near = np.array(
+        [((points - p) ** 2).sum(1).min() <= 144.0 for p in every]
+    ).reshape(wide.shape)
+    gaps = np.argwhere(~near) * spacing
+    wanted = np.array(
+        [((gaps - p) ** 2).sum(1).min() > 144.0 for p in every]
+    ).reshape(wide.shape)
+    inner = (slice(reach, -reach),) * 3
+
+    found = _close(mask, spacing)
+
+    np.testing.assert_array_equal(found, wanted[inner] | mask)
+
+
+def test_margin_holds_nodules_on_the_pleura_and_closing_alone_does_not() -> (
+    None
+):
+    hu = chest()
+    z, y, x = np.indices(hu.shape)
+    nodule = (z - 35) ** 2 + (y - 44) ** 2 + (x - 18) ** 2 < 3.0**2
+    hu[nodule] = 30  # 18 mm wide, the pleura runs through its middle
+    volume = volume_of(hu)
+
+    field = find_lungs(volume)
+
+    assert field.source == 'computed'
+    assert not field.mask[35, 44, 18]
+    away = ndimage.distance_transform_edt(~field.mask, SPACING)
+    assert away[35, 44, 18] <= 9.0
+    center = volume.geometry.to_world(np.array([[35, 44, 18]]))[0]
+    record, _ = prepare_case(
+        volume,
+        annotations=[Annotation(tuple(center.tolist()), 18.0)],
+        excluded=[],
+        lungs=field,
+    )
+    box = np.array(record.nodules[0].box)
+    assert (box[:3] >= 8).all()
+    assert (box[3:] <= np.array(record.geometry.shape) - 8).all()
+
+
+def variants() -> dict[str, np.ndarray]:
+    table, emphysema, tight = chest(), chest(), chest()
+    table[:, 83:86, 20:90] = 200
+    emphysema[emphysema == -850] = -950
+    padded = chest()
+    padded[:, :6], padded[:, -3:] = -3024, -2000
+    return {
+        'supine': chest(),
+        'table': table,
+        'emphysema': emphysema,
+        'padding': padded,
+        'lungs cut by the range': chest()[15:60],
+        'tight field of view': tight[:, 12:78, 10:100],
+    }
+
+
+@pytest.mark.parametrize('name', variants())
+def test_lungs_are_found_in(name: str) -> None:
+    hu = variants()[name]
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'computed' and not field.warnings
+    drawn = (hu > -1000) & (hu < -800)
+    assert agreement(field.mask, drawn) > 0.95
+    assert (field.mask & drawn).sum() == drawn.sum()
+
+
+@pytest.mark.parametrize('axis', [0, 1, 2])
+def test_lungs_turn_with_the_scan_exactly(axis: int) -> None:
+    straight = find_lungs(volume_of(chest()))
+
+    turned = find_lungs(volume_of(np.flip(chest(), axis)))
+
+    np.testing.assert_array_equal(np.flip(turned.mask, axis), straight.mask)
+
+
+def test_one_lung_is_kept_and_said() -> None:
+    hu = chest()
+    hu[..., 57:][hu[..., 57:] == -850] = 40
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'computed'
+    assert field.warnings == [
+        'one lung only was found; the other may be solid or absent'
+    ]
+
+
+def failures() -> dict[str, tuple[np.ndarray, str]]:
+    abdomen = chest()
+    abdomen[abdomen == -850] = 40
+    gas = abdomen.copy()
+    gas[30:38, 25:60, 45:65] = -900
+    flat = chest()[30:52]
+    solid = chest()
+    solid[solid == -850] = -450
+    airy = np.full((60, 60, 70), -1000, dtype=np.int16)
+    airy[:, 8:52, 8:62] = 40
+    airy[:, 12:48, 12:58] = -850
+    aside = abdomen.copy()
+    aside[8:62, 32:58, 16:38] = -850
+    return {
+        'abdomen': (abdomen, '0.0 l of lung'),
+        'bowel gas': (gas, 'l of lung'),
+        'few slices': (flat, 'mm high'),
+        'solid lungs': (solid, 'l of lung'),
+        'hollow body': (airy, 'of the body is air'),
+        'air at one side': (aside, 'of the body along x'),
+        'air only': (np.full((40, 50, 60), -1000, np.int16), 'no body'),
+        'thinner than a block': (chest()[:0], 'thinner'),
+    }
+
+
+@pytest.mark.parametrize('name', failures())
+def test_what_are_no_lungs_keeps_the_whole_scan(name: str) -> None:
+    hu, reason = failures()[name]
+    volume = volume_of(hu)
+
+    field = find_lungs(volume)
+
+    assert field.source == 'failed'
+    assert reason in field.warnings[0]
+    assert field.mask.all()
+    corners = np.array([[-0.5] * 3, [0.5] * 3])
+    wanted = np.array([[-0.5] * 3, np.array(hu.shape) - 0.5])
+    if hu.size:
+        np.testing.assert_allclose(
+            volume.geometry.to_index(field.geometry.to_world(corners)),
+            wanted,
+            atol=1e-9,
+        )
