@@ -15,15 +15,15 @@ def box_volume(boxes: Tensor) -> Tensor:
 
 def box_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     """IoU matrix (N, M) of edge boxes; 0 where both are empty."""
-    inter = boxes_a.new_ones((boxes_a.shape[0], boxes_b.shape[0]))
+    inter: Tensor | None = None
     for axis in range(3):  # axis by axis: a third of the peak memory
-        low = torch.maximum(boxes_a[:, None, axis], boxes_b[None, :, axis])
-        high = torch.minimum(
-            boxes_a[:, None, axis + 3], boxes_b[None, :, axis + 3]
-        )
-        inter *= (high - low).clamp(min=0)
+        low = torch.maximum(boxes_a[:, None, axis], boxes_b[:, axis])
+        high = torch.minimum(boxes_a[:, None, axis + 3], boxes_b[:, axis + 3])
+        side = (high - low).clamp(min=0)
+        inter = side if inter is None else inter * side
+    assert inter is not None
     union = box_volume(boxes_a)[:, None] + box_volume(boxes_b) - inter
-    return torch.where(union > 0, inter / union.clamp(min=1e-12), 0 * inter)
+    return (inter / union).masked_fill(inter <= 0, 0)
 
 
 def clip_box_centers(boxes: Tensor, shape: Sequence[int]) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lungdet.ops.boxes import box_iou
 
-BLOCK = 2048  # boxes compared at once; 16 MiB of IoU per block pair
+BLOCK = 1024  # boxes compared at once; 4 MiB of IoU per block pair
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
@@ -25,17 +25,14 @@ def nms(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
         Indices (K,) of the kept boxes, best first.
     """
     order = torch.sort(scores, descending=True, stable=True).indices
-    boxes = boxes[order]
-    keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
-    for start in range(0, len(boxes), BLOCK):
-        block = slice(start, start + BLOCK)
-        overlap = box_iou(boxes[block], boxes[block]) > iou_thr
-        keep[block] &= _greedy(overlap.triu(1), keep[block])
-        rest = slice(start + BLOCK, None)
-        winners = boxes[block][keep[block]]
-        if len(winners) and len(boxes[rest]):
-            keep[rest] &= ~_overlaps_any(boxes[rest], winners, iou_thr)
-    return order[keep]
+    boxes, kept = boxes[order], []
+    while len(order):  # each turn settles the best BLOCK of those left
+        head, rest = boxes[:BLOCK], boxes[BLOCK:]
+        stays = _greedy((box_iou(head, head) > iou_thr).triu(1))
+        kept.append(order[:BLOCK][stays])
+        left = ~_overlaps_any(rest, head[stays], iou_thr)
+        boxes, order = rest[left], order[BLOCK:][left]
+    return torch.cat(kept) if kept else order
 
 
 def _overlaps_any(boxes: Tensor, winners: Tensor, iou_thr: float) -> Tensor:
@@ -47,7 +44,7 @@ def _overlaps_any(boxes: Tensor, winners: Tensor, iou_thr: float) -> Tensor:
     )
 
 
-def _greedy(beats: Tensor, alive: Tensor) -> Tensor:
+def _greedy(beats: Tensor) -> Tensor:
     """Resolve ``beats[i, j]`` (i better than j) as a greedy walk would.
 
     Repeats "j stays unless a staying i beats it" until nothing changes. The
@@ -55,10 +52,9 @@ def _greedy(beats: Tensor, alive: Tensor) -> Tensor:
     as many rounds as the longest chain of suppressions.
     """
     weight = beats.float()
-    stays = alive
+    stays = torch.ones(len(beats), dtype=torch.bool, device=beats.device)
     while True:
-        beaten = (stays.float() @ weight) > 0
-        update = alive & ~beaten
+        update = (stays.float() @ weight) == 0
         if torch.equal(update, stays):
             return stays
         stays = update

@@ -5,9 +5,14 @@ RoIs are (N, 7): batch index, then an edge box in input voxels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+SMALL_SIDE = 8  # cells; RoIs up to this long are pooled together
+CHUNK_VALUES = 1 << 23  # feature values gathered at once
 
 
 def roi_cells(
@@ -30,8 +35,8 @@ def roi_crop_pool(
     """Crop the touched cells and max-pool them adaptively.
 
     Bin i of an axis with m cells covers [floor(i m / k), ceil((i + 1) m / k)).
-    All RoIs are pooled at once, axis by axis: a maximum over a box is the
-    maximum over z of the maximum over y of the maximum over x.
+    A maximum over a box is taken axis by axis, for all RoIs of like size at
+    once; only the places of the maxima are kept for the backward pass.
 
     Args:
         feature: (B, C, D, H, W).
@@ -44,52 +49,94 @@ def roi_crop_pool(
 
     Source: NoduleNet, section "decoupled false positive reduction".
     """
+    k, channels = output_size, feature.shape[1]
     depth, height, width = feature.shape[2:]
     low, high = roi_cells(rois, (depth, height, width), stride)
-    if len(rois) == 0:
-        k = output_size
-        return feature.new_zeros((0, feature.shape[1], k, k, k))
-    pooled = []
     batch = rois[:, 0].long()
-    # in chunks: (n, C, cells) of the widest RoI must fit in memory
-    for chunk in torch.arange(len(rois), device=rois.device).split(64):
-        pooled.append(
-            _pool_chunk(
-                feature, batch[chunk], low[chunk], high[chunk], output_size
-            )
+    last = feature.detach().movedim(1, -1)
+    places = torch.zeros(
+        (len(rois), k, k, k, channels), dtype=torch.long, device=rois.device
+    )
+    for mine, side in _like_sized(low, high, channels):
+        rows = torch.tensor(mine, device=rois.device)
+        places[rows] = _find_maxima(
+            last, batch[rows], low[rows], high[rows], k=k, side=side
         )
-    return torch.cat(pooled)
+    channel = torch.arange(channels, device=rois.device)
+    cells = depth * height * width
+    index = (batch[:, None] * channels + channel)[:, :, None] * cells
+    index = index + places.flatten(1, 3).movedim(-1, 1)
+    pooled = feature.flatten().gather(0, index.flatten())
+    return pooled.view(len(rois), channels, k, k, k)
 
 
-def _bin_cells(low: Tensor, high: Tensor, k: int) -> Tensor:
-    """Cell indices (n, k, w) of every bin; short bins repeat their last cell,
-    which leaves a maximum unchanged."""
-    length = (high - low).clamp(min=1)
-    steps = torch.arange(k, device=low.device)
+def _like_sized(
+    low: Tensor, high: Tensor, channels: int
+) -> Iterator[tuple[list[int], int]]:
+    """Row numbers of RoIs no longer than ``side`` cells, in groups that fit
+    in memory (the one host synchronisation of the pooling)."""
+    groups: dict[int, list[int]] = {}
+    for row, length in enumerate((high - low).clamp(min=1).amax(1).tolist()):
+        side = max(SMALL_SIDE, 1 << (length - 1).bit_length())
+        groups.setdefault(side, []).append(row)
+    for side, rows in groups.items():
+        step = max(1, CHUNK_VALUES // (side**3 * channels))
+        for start in range(0, len(rows), step):
+            yield rows[start : start + step], side
+
+
+def _bin_cells(length: Tensor, k: int, side: int) -> Tensor:
+    """Cells (n, k, w) of every bin, from the RoI's first one; short bins
+    repeat their last cell, which leaves a maximum unchanged."""
+    steps = torch.arange(k, device=length.device)
     start = steps * length[:, None] // k
     stop = -(-(steps + 1) * length[:, None] // k)
-    width = int((stop - start).max())
-    cells = start[..., None] + torch.arange(width, device=low.device)
-    return torch.minimum(cells, stop[..., None] - 1) + low[:, None, None]
+    # the widest bin of m cells has (m - 2) // k + 2 at most
+    cells = torch.arange(max(side - 2, 0) // k + 2, device=length.device)
+    return torch.minimum(start[..., None] + cells, stop[..., None] - 1)
 
 
-def _pool_chunk(
-    feature: Tensor, batch: Tensor, low: Tensor, high: Tensor, k: int
+def _find_maxima(
+    last: Tensor,
+    batch: Tensor,
+    low: Tensor,
+    high: Tensor,
+    *,
+    k: int,
+    side: int,
 ) -> Tensor:
-    """Gather the chunk's bins and reduce one axis after the other."""
-    num, channels = len(batch), feature.shape[1]
-    cells = [_bin_cells(low[:, a], high[:, a], k) for a in range(3)]
-    z, y, x = (c.reshape(num, -1) for c in cells)
-    last = feature.movedim(1, -1)
-    crop = last[
-        batch[:, None, None, None],
-        z[:, :, None, None],
-        y[:, None, :, None],
-        x[:, None, None, :],
-    ]
-    wz, wy, wx = (c.shape[2] for c in cells)
-    crop = crop.view(num, k, wz, k, wy, k, wx, channels)
-    return crop.amax((2, 4, 6)).movedim(-1, 1)
+    """Flat cell numbers (n, k, k, k, C) of the maxima.
+
+    Args:
+        last: (B, D, H, W, C).
+        batch: (n,) image of each RoI.
+        low: (n, 3) first cell.
+        high: (n, 3) last cell + 1.
+        k: Bins per axis.
+        side: No RoI is longer, in cells.
+    """
+    _, _, height, width, channels = last.shape
+    steps = torch.arange(side, device=last.device)
+    size = low.new_tensor(last.shape[1:4])
+    # cells beyond a RoI's end are cut off at the border and never read
+    z, y, x = torch.minimum(low[..., None] + steps, size[:, None] - 1).unbind(
+        1
+    )
+    z, y, x = z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]
+    values = last[batch[:, None, None, None], z, y, x]
+    places = ((z * height + y) * width + x)[..., None]
+    row = torch.arange(len(low), device=last.device)[:, None, None]
+    length = (high - low).clamp(min=1)
+    for axis in (2, 1, 0):  # (n, a, b, c, C) -> (n, bins of c, a, b, C)
+        bins = _bin_cells(length[:, axis], k, side)
+        values, best = values[row, :, :, bins].max(dim=2)
+        places = places[row, :, :, bins].expand(
+            *bins.shape, *best.shape[2:4], places.shape[-1]
+        )
+        if places.shape[-1] != channels:
+            places = places.expand(*places.shape[:-1], channels)
+        places = places.gather(2, best[:, :, None]).squeeze(2)
+    return places
 
 
 def roi_align(
@@ -107,15 +154,15 @@ def roi_align(
     Returns:
         (N, C, k, k, k); positions outside the feature take the border value.
     """
-    k = output_size
-    if len(rois) == 0:
-        return feature.new_zeros((0, feature.shape[1], k, k, k))
-    fraction = (torch.arange(k, device=rois.device) + 0.5) / k
+    k, channels = output_size, feature.shape[1]
+    # positions in bf16 would be off by whole cells
+    exact = torch.promote_types(feature.dtype, torch.float32)
+    rois = rois.to(exact)
+    fraction = (torch.arange(k, device=rois.device, dtype=exact) + 0.5) / k
     low, high = rois[:, 1:4], rois[:, 4:7]
     points = low[:, :, None] + (high - low)[:, :, None] * fraction
     size = rois.new_tensor(list(feature.shape[2:]))[:, None]
-    grid = (points / stride / size * 2 - 1).to(feature.dtype)
-    z, y, x = grid[:, 0], grid[:, 1], grid[:, 2]
+    z, y, x = (points / stride / size * 2 - 1).unbind(1)
     shape = (len(rois), k, k, k)
     sample = torch.stack(
         [
@@ -125,15 +172,18 @@ def roi_align(
         ],
         dim=-1,
     )
-    out = feature.new_zeros((len(rois), feature.shape[1], k, k, k))
+    out = feature.new_zeros((len(rois), channels, k, k, k), dtype=exact)
     for image in range(feature.shape[0]):
         mine = torch.nonzero(rois[:, 0].long() == image).flatten()
-        if len(mine):
-            out[mine] = F.grid_sample(
-                feature[image : image + 1].expand(len(mine), -1, -1, -1, -1),
-                sample[mine],
-                mode='bilinear',
-                padding_mode='border',
-                align_corners=False,
-            )
-    return out
+        if len(mine) == 0:
+            continue
+        # the RoIs of an image lie one after the other along z: no copies
+        values = F.grid_sample(
+            feature[image : image + 1].to(exact),
+            sample[mine].flatten(0, 1)[None],
+            mode='bilinear',
+            padding_mode='border',
+            align_corners=False,
+        )
+        out[mine] = values.view(channels, len(mine), k, k, k).transpose(0, 1)
+    return out.to(feature.dtype)

@@ -32,6 +32,15 @@ class Halve(nn.Module):
         return x[..., ::2]
 
 
+@MODELS.register_module(force=True)
+class CBAMGate3D(nn.Module):
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)  # keeps its output for backward
+
+
 def plugin(position: str = 'after_conv2', **cfg: object) -> dict:
     return {'cfg': {'type': 'AddOne', **cfg}, 'position': position}
 
@@ -49,6 +58,68 @@ def test_plugins_run_in_order_at_their_place() -> None:
 
     # -100 before the sum lets the ReLU close; + 2 comes after it
     assert torch.equal(block(x), torch.full_like(x, 2.0))
+
+
+def test_plugins_at_one_position_are_chained() -> None:
+    gate = {'cfg': {'type': 'CBAMGate3D'}, 'position': 'after_add'}
+    x = torch.rand(1, 2, 3, 4, 5)
+    plain = ResBlock3D(2, 2).eval()
+    # strict=False: only the toy's own weight is new
+    found = {}
+    for name, plugins in {
+        'gate last': [plugin('after_add', amount=3.0), gate],
+        'gate first': [gate, plugin('after_add', amount=3.0)],
+    }.items():
+        block = ResBlock3D(2, 2, plugins=plugins).eval()
+        block.load_state_dict(plain.state_dict(), strict=False)
+        found[name] = block(x)
+
+    assert torch.allclose(found['gate last'], torch.sigmoid(plain(x) + 3))
+    assert torch.allclose(found['gate first'], torch.sigmoid(plain(x)) + 3)
+
+
+def test_every_position_lies_where_it_says() -> None:
+    x = torch.rand(1, 2, 3, 4, 5)
+    plain = ResBlock3D(2, 2).eval()
+    hidden = torch.relu(plain.bn1(plain.conv1(x)))
+    wanted = {
+        'after_conv1': torch.relu(plain.bn2(plain.conv2(hidden + 5)) + x),
+        'after_conv2': torch.relu(plain.bn2(plain.conv2(hidden)) + 5 + x),
+        'after_add': torch.relu(plain.bn2(plain.conv2(hidden)) + x) + 5,
+    }
+
+    for position, value in wanted.items():
+        block = ResBlock3D(2, 2, plugins=[plugin(position, amount=5.0)])
+        block.load_state_dict(plain.state_dict(), strict=False)
+        assert torch.allclose(block.eval()(x), value), position
+
+
+@pytest.mark.parametrize(
+    'position', ['after_conv1', 'after_conv2', 'after_add']
+)
+def test_plugin_that_keeps_its_output_can_be_trained(position: str) -> None:
+    block = ResBlock3D(
+        2, 3, plugins=[{'cfg': {'type': 'CBAMGate3D'}, 'position': position}]
+    )
+
+    block(torch.rand(2, 2, 3, 4, 5)).sum().backward()
+
+    assert float(block.conv1.weight.grad.abs().sum()) > 0
+
+
+def test_name_without_abbreviation_is_snake_case_by_mmcv() -> None:
+    block = ResBlock3D(
+        2,
+        2,
+        plugins=[
+            {
+                'cfg': {'type': 'CBAMGate3D', 'postfix': 2},
+                'position': 'after_add',
+            }
+        ],
+    )
+
+    assert isinstance(block.cbam_gate3_d2, CBAMGate3D)
 
 
 def test_names_in_the_state_dict() -> None:
@@ -81,7 +152,8 @@ def test_user_config_is_left_alone() -> None:
         ({'cfg': {}}, 'not a list'),
         ([{'cfg': {'type': 'AddOne'}}], "lacks 'cfg' or 'position'"),
         ([plugin('after_relu')], 'after_relu'),
-        ([{**plugin(), 'stages': (True,)}], '1 values, the backbone has 6'),
+        ([{**plugin(), 'stages': (True,)}], 'backbone has 6 stages'),
+        ([{**plugin(), 'stages': True}], 'True, but the backbone has 6'),
         ([{**plugin(), 'where': 1}], 'unknown key'),
         ([{'cfg': {}, 'position': 'after_add'}], "lacks 'type'"),
         ([plugin(in_channels=3)], 'supplies its own channel count'),

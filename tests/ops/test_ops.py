@@ -21,6 +21,50 @@ def literal_nms(
     return keep
 
 
+def literal_iou(a: list[float], b: list[float]) -> float:
+    inter, volume_a, volume_b = 1.0, 1.0, 1.0
+    for k in range(3):
+        inter *= max(min(a[k + 3], b[k + 3]) - max(a[k], b[k]), 0)
+        volume_a *= a[k + 3] - a[k]
+        volume_b *= b[k + 3] - b[k]
+    return inter / (volume_a + volume_b - inter) if inter > 0 else 0.0
+
+
+def test_iou_agrees_with_a_literal_one(rng: np.random.Generator) -> None:
+    # small integers: touching, nested, equal and empty ones come by chance
+    boxes = np.concatenate(
+        [
+            random_boxes(rng, 40),
+            rng.uniform(0, 1e-5, (5, 1))
+            + np.tile([0.0, 0, 0, 1, 2, 3], (5, 1)),
+            [[3.0, 3, 3, 3, 3, 3], [1, 1, 1, 9, 8, 7], [2, 2, 2, 3, 4, 5]],
+            [[0.0, 0, 0, 1e-6, 1e-6, 1e-6], [0, 0, 0, 2e-6, 1e-6, 1e-6]],
+        ]
+    )
+
+    found = ops.box_iou(torch.from_numpy(boxes), torch.from_numpy(boxes[::2]))
+
+    wanted = [[literal_iou(a, b) for b in boxes[::2]] for a in boxes]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=0)
+
+
+def test_nms_of_a_long_chain_over_many_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import sys
+
+    monkeypatch.setattr(sys.modules['lungdet.ops.nms'], 'BLOCK', 7)
+    low = torch.arange(101)[:, None] * torch.tensor([0.0, 0, 2])
+    boxes = torch.cat([low, low + 4], dim=1)  # each overlaps the next by 1/3
+
+    falling = ops.nms(boxes, torch.linspace(1, 0, 101), 0.1)
+    equal = ops.nms(boxes, torch.ones(101), 0.1)
+    copies = ops.nms(boxes[:1].repeat(50, 1), torch.zeros(50), 0.1)
+
+    assert falling.tolist() == equal.tolist() == list(range(0, 101, 2))
+    assert copies.tolist() == [0]
+
+
 def random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
     low = rng.integers(0, 20, (num, 3)).astype(float)
     return np.concatenate([low, low + rng.integers(0, 9, (num, 3))], axis=1)
@@ -92,6 +136,94 @@ def test_roi_pool_against_a_loop(rng: np.random.Generator) -> None:
         crop = feature[int(roi[0]), :, a[0] : b[0], a[1] : b[1], a[2] : b[2]]
         wanted = torch.nn.functional.adaptive_max_pool3d(crop, 3)
         assert torch.equal(pooled, wanted)
+
+
+def test_roi_pool_gradient_goes_to_the_maxima(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    # one RoI a chunk: the grouping must not change the order of the rows
+    monkeypatch.setattr(sys.modules['lungdet.ops.roi_pool'], 'CHUNK_VALUES', 1)
+    feature = torch.from_numpy(rng.normal(size=(2, 3, 18, 10, 12)))
+    feature.requires_grad_()
+    other = feature.detach().clone().requires_grad_()
+    boxes = [[0, 1, 1, 1, 70, 30, 40], [1, 9, 5, 13, 17, 17, 33]]
+    boxes += [[0, 5, 5, 5, 9, 9, 9], [1, 1, 1, 1, 33, 37, 45]]
+    weight = torch.from_numpy(rng.normal(size=(4, 3, 7, 7, 7)))
+
+    (
+        ops.roi_crop_pool(feature, torch.tensor(boxes) + 0.5) * weight
+    ).sum().backward()
+    for (b, *box), w in zip(boxes, weight):
+        z1, y1, x1 = (v // 4 for v in box[:3])
+        z2, y2, x2 = (-(-v // 4) for v in box[3:])
+        crop = other[b, :, z1:z2, y1:y2, x1:x2]
+        pooled = torch.nn.functional.adaptive_max_pool3d(crop, 7)
+        (pooled * w).sum().backward()
+
+    torch.testing.assert_close(feature.grad, other.grad)
+
+
+def test_roi_pool_without_rois_keeps_the_graph() -> None:
+    feature = torch.rand(1, 2, 3, 4, 5, requires_grad=True)
+
+    pooled = ops.roi_crop_pool(feature, torch.zeros(0, 7))
+    pooled.sum().backward()
+
+    assert pooled.shape == (0, 2, 7, 7, 7)
+    assert float(feature.grad.abs().sum()) == 0
+
+
+def literal_trilinear(
+    volume: np.ndarray, point: tuple[float, float, float]
+) -> np.ndarray:
+    """Value (C,) of (C, D, H, W) at a continuous cell index, border kept."""
+    at = [min(max(p, 0), n - 1) for p, n in zip(point, volume.shape[1:])]
+    low = [min(int(np.floor(p)), n - 1) for p, n in zip(at, volume.shape[1:])]
+    total = np.zeros(len(volume))
+    for corner in np.ndindex(2, 2, 2):
+        weight, where = 1.0, []
+        for axis in range(3):
+            part = at[axis] - low[axis]
+            weight *= part if corner[axis] else 1 - part
+            end = volume.shape[axis + 1] - 1
+            where.append(min(low[axis] + corner[axis], end))
+        total += weight * volume[:, where[0], where[1], where[2]]
+    return total
+
+
+def test_roi_align_against_a_literal_trilinear(
+    rng: np.random.Generator,
+) -> None:
+    feature = rng.normal(size=(2, 3, 6, 7, 8))
+    low = rng.uniform(-6, 20, (9, 3))
+    boxes = np.concatenate([low, low + rng.uniform(1, 20, (9, 3))], axis=1)
+    image = rng.integers(0, 2, (9, 1))
+    rois = torch.from_numpy(np.concatenate([image, boxes], axis=1))
+
+    found = ops.roi_align(torch.from_numpy(feature), rois, output_size=3)
+
+    for row, (b, box) in enumerate(zip(image[:, 0], boxes)):
+        for bins in np.ndindex(3, 3, 3):
+            side = box[3:] - box[:3]
+            point = (box[:3] + side * (np.array(bins) + 0.5) / 3) / 4 - 0.5
+            np.testing.assert_allclose(
+                found[(row, slice(None), *bins)],
+                literal_trilinear(feature[b], point),
+                atol=1e-12,
+            )
+
+
+def test_roi_align_of_bf16_features_keeps_exact_positions() -> None:
+    feature = torch.arange(64.0).expand(1, 1, 2, 2, 64)
+    roi = torch.tensor([[0.0, 0, 0, 200.6, 8, 8, 205.4]])
+
+    found = ops.roi_align(feature.bfloat16(), roi, output_size=1)
+
+    # the sample lies at x = 203, cell 50.25; bf16 keeps values of 1/4 here
+    assert found.dtype == torch.bfloat16
+    assert found.item() == pytest.approx(50.25)
 
 
 def test_roi_align_reads_a_linear_field_exactly() -> None:

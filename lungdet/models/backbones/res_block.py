@@ -65,10 +65,12 @@ def _check_plugin(plugin: dict, where: str, num_stages: int) -> None:
             f'choose one of {POSITIONS}.'
         )
     stages = plugin.get('stages')
-    if stages is not None and len(stages) != num_stages:
+    if stages is not None and (
+        not isinstance(stages, list | tuple) or len(stages) != num_stages
+    ):
         raise ValueError(
-            f'{where}.stages: {len(stages)} values, the backbone has '
-            f'{num_stages} stages; give one boolean a stage.'
+            f'{where}.stages: {stages!r}, but the backbone has {num_stages} '
+            f'stages; give a list of {num_stages} booleans.'
         )
     cfg = plugin['cfg']
     if not isinstance(cfg, dict) or 'type' not in cfg:
@@ -81,13 +83,15 @@ def _check_plugin(plugin: dict, where: str, num_stages: int) -> None:
 
 
 def plugin_name(cfg: dict, plugin_class: type) -> str:
-    """Attribute name: ``_abbr_`` or snake case of the class, + postfix."""
-    abbr = (
-        getattr(plugin_class, '_abbr_', None)
-        or re.sub(
-            r'(?<=[a-z0-9])(?=[A-Z])', '_', plugin_class.__name__
-        ).lower()
-    )
+    """Attribute name: ``_abbr_`` or snake case of the class, + postfix.
+
+    The case rule is mmcv's: ``CBAMBlock`` -> ``cbam_block``, ``SE3D`` ->
+    ``se3_d``.
+    """
+    abbr = getattr(plugin_class, '_abbr_', None)
+    if abbr is None:
+        abbr = re.sub(r'([A-Z]+)([A-Z][a-z])', r'\1_\2', plugin_class.__name__)
+        abbr = re.sub(r'([a-z\d])([A-Z])', r'\1_\2', abbr).lower()
     return f'{abbr}{cfg.get("postfix", "")}'
 
 
