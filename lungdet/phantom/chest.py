@@ -16,7 +16,9 @@ from lungdet.geometry import Geometry
 
 EDGE_MM = 1.2  # width of a blurred edge, in plane
 MURRAY = 2.9  # exponent of branching radii, pulmonary arteries
-LEAF_MM = 0.62  # radius of the thinnest drawn vessel
+LEAF_MM = 0.70  # radius of the thinnest drawn vessel
+WALL_MM = (1.4, 1.2)  # airway walls, at the trunk's and at the tip's end
+SLICE_CORRELATION = 0.115 * 2.5  # filter weight of noise along z, times mm
 SUBSLICES = (-0.33, 0.0, 0.33)  # where a slice's profile is sampled
 
 
@@ -29,8 +31,9 @@ class Body:
         scale: Size relative to a grown man.
         height: Length of the lungs, mm.
         hu: HU of tissue by name.
-        noise: Standard deviation in soft tissue, HU.
-        smooth: Passes of a three-tap filter: the noise's correlation.
+        noise: Standard deviation in soft tissue once resampled to 1 mm, HU.
+        smooth: Outer weight, in plane, of the three-tap filter that
+            correlates the noise; 0 leaves it white.
     """
 
     geometry: Geometry
@@ -38,7 +41,7 @@ class Body:
     height: float
     hu: dict[str, float]
     noise: float
-    smooth: int
+    smooth: float
 
 
 @dataclass
@@ -50,9 +53,8 @@ class Chest:
         hu: float32 (z, y, x), noise-free.
         lungs: (z, y, x) float32, share of lung in a voxel.
         labels: uint8, 3 right, 4 left lung, 5 windpipe, as LUNA16's masks.
-        nodes: (N, 3) points of the vessel trees, x, y, z mm.
-        radii: (N,) their radii.
-        vessel_mm: Length of all branches.
+        vessels: (N, 7) branches of the trees: start, end (x, y, z mm) and
+            radius.
         axes: Coordinates of the voxels along z, y, x in mm.
     """
 
@@ -60,10 +62,8 @@ class Chest:
     hu: np.ndarray
     lungs: np.ndarray
     labels: np.ndarray
-    nodes: np.ndarray
-    radii: np.ndarray
+    vessels: np.ndarray
     axes: tuple[np.ndarray, np.ndarray, np.ndarray] = field(repr=False)
-    vessel_mm: float = 0.0
 
     def to_world(self, points: np.ndarray) -> np.ndarray:
         """Points x, y, z in the chest's frame to world mm."""
@@ -80,18 +80,19 @@ def draw_body(rng: np.random.Generator, size: str) -> Body:
     uncorrelated, smooth ones quiet and correlated.
     """
     if size == 'small':
-        in_plane, thickness = rng.uniform(0.80, 0.9), rng.uniform(2.0, 2.5)
+        in_plane, thickness = rng.uniform(0.74, 0.9), rng.uniform(1.5, 2.5)
         scale, height = rng.uniform(0.78, 0.88), rng.uniform(108, 124)
     else:
-        in_plane, thickness = rng.uniform(0.72, 0.9), rng.uniform(2.0, 2.5)
+        in_plane, thickness = rng.uniform(0.68, 0.9), rng.uniform(1.0, 2.5)
         scale, height = rng.uniform(0.92, 1.02), rng.uniform(200, 225)
     side = int(np.ceil(2 * 168 * scale / in_plane / 16)) * 16
     slices = int(np.ceil((height + 8) / thickness))
     origin = rng.uniform((-20, -20, -400), (20, 20, -200)) - np.array(
         [side * in_plane / 2, side * in_plane / 2, 0]
     )
-    noise = float(np.exp(rng.uniform(np.log(8), np.log(60))))
-    smooth = 0 if noise > 38 else (1 if noise > 22 else 2)
+    noise = float(np.exp(rng.uniform(np.log(9), np.log(57))))
+    kernel = (0.17, 0.23) if noise < 20 else (0.0, 0.2)
+    smooth = 0.0 if noise > 38 else float(rng.uniform(*kernel))
     return Body(
         geometry=Geometry.from_parts(
             (slices, side, side),
@@ -129,7 +130,7 @@ def make_chest(rng: np.random.Generator, size: str) -> Chest:
     shape = _draw_shape(rng, body)
     for k, z in enumerate(axes[0]):
         _render_slice(hu[k], lungs[k], labels[k], z, axes, body, shape)
-    chest = Chest(body, hu, lungs, labels, np.zeros((0, 3)), np.zeros(0), axes)
+    chest = Chest(body, hu, lungs, labels, np.zeros((0, 7)), axes)
     _texture(rng, chest)
     _ribs(chest, shape)
     _vessels(rng, chest, shape)
@@ -139,11 +140,16 @@ def make_chest(rng: np.random.Generator, size: str) -> Chest:
 
 def add_noise(rng: np.random.Generator, chest: Chest) -> np.ndarray:
     """int16 HU with correlated noise, stronger in the lungs."""
+    body = chest.body
     noise = rng.standard_normal(chest.hu.shape, dtype=np.float32)
-    for _ in range(chest.body.smooth):
-        for axis in (1, 2):
-            noise = _three_tap(noise, axis)
-    gain = np.float32(chest.body.noise / noise[::3].std())
+    along_z = min(SLICE_CORRELATION / body.geometry.spacing[0], 0.25)
+    kept = 1.0  # share of the variance that survives resampling to 1 mm
+    for axis, weight in enumerate((along_z, body.smooth, body.smooth)):
+        noise = _three_tap(noise, axis, weight)
+        neighbour = 2 * weight * (1 - 2 * weight)
+        neighbour /= 2 * weight**2 + (1 - 2 * weight) ** 2
+        kept *= (2 + neighbour) / 3
+    gain = np.float32(body.noise / np.sqrt(kept) / noise[::3].std())
     noise *= gain * (1 + np.float32(0.35) * chest.lungs)
     noise += chest.hu
     outside = chest.axes[1][:, None] ** 2 + chest.axes[2][None, :] ** 2
@@ -151,13 +157,16 @@ def add_noise(rng: np.random.Generator, chest: Chest) -> np.ndarray:
     return np.clip(np.rint(noise, out=noise), -2048, 3071).astype(np.int16)
 
 
-def _three_tap(x: np.ndarray, axis: int) -> np.ndarray:
-    out = 0.5 * x
+def _three_tap(x: np.ndarray, axis: int, weight: float) -> np.ndarray:
+    """Filter with (weight, 1 - 2 weight, weight) along one axis."""
+    if weight == 0:
+        return x
+    out = np.float32(1 - 2 * weight) * x
     low = [slice(None)] * 3
     high = [slice(None)] * 3
     low[axis], high[axis] = slice(None, -1), slice(1, None)
-    out[tuple(low)] += np.float32(0.25) * x[tuple(high)]
-    out[tuple(high)] += np.float32(0.25) * x[tuple(low)]
+    out[tuple(low)] += np.float32(weight) * x[tuple(high)]
+    out[tuple(high)] += np.float32(weight) * x[tuple(low)]
     return out
 
 
@@ -308,7 +317,7 @@ def _texture(rng: np.random.Generator, chest: Chest) -> None:
             + np.take(field, low + 1, axis) * share
         )
     slope = (25 * y / abs(y[-1])).astype(np.float32)[None, :, None]
-    field *= np.float32(rng.uniform(32, 52))
+    field *= np.float32(rng.uniform(50, 74))
     field += slope
     field *= chest.lungs
     chest.hu += field
@@ -444,7 +453,7 @@ def _vessels(
 ) -> None:
     """A tree for each lung that fills it; radii by Murray's law."""
     body = chest.body
-    nodes, radii = [], []
+    branches = [chest.vessels]
     per_litre = rng.uniform(460, 650)
     voxel_l = float(np.prod(body.geometry.spacing)) / 1e6
     for label, side in ((3, -1), (4, 1)):
@@ -454,22 +463,11 @@ def _vessels(
         if not len(points):
             continue
         tree, parent = grow_tree(root, points)
-        thick = murray_radii(parent)
-        for child in range(1, len(tree)):
-            _vessel(
-                rng,
-                chest,
-                tree[parent[child]],
-                tree[child],
-                (thick[child], thick[child]),
-            )
-        chest.vessel_mm += float(
-            np.linalg.norm(tree[1:] - tree[parent[1:]], axis=1).sum()
-        )
-        nodes.append(tree)
-        radii.append(thick)
-    chest.nodes = np.concatenate(nodes) if nodes else np.zeros((0, 3))
-    chest.radii = np.concatenate(radii) if radii else np.zeros(0)
+        thick = murray_radii(parent)[1:, None]
+        branches.append(np.hstack([tree[parent[1:]], tree[1:], thick]))
+    chest.vessels = np.concatenate(branches)
+    for branch in chest.vessels:
+        _vessel(rng, chest, branch[:3], branch[3:6], branch[6])
 
 
 def _vessel(
@@ -477,7 +475,7 @@ def _vessel(
     chest: Chest,
     start: np.ndarray,
     stop: np.ndarray,
-    radii: tuple[float, float],
+    radius: float,
 ) -> None:
     """One branch, slightly bent."""
     length = float(np.linalg.norm(stop - start))
@@ -487,7 +485,7 @@ def _vessel(
             chest,
             p,
             q,
-            radii=radii,
+            radii=(radius, radius),
             value=chest.body.hu['blood'],
             only_lung=True,
         )
@@ -545,7 +543,7 @@ def _airways(chest: Chest, shape: dict[str, float]) -> None:
             chest,
             start,
             stop,
-            radii=(radius + 1.4, 0.7 * radius + 1.2),
+            radii=(radius + WALL_MM[0], 0.7 * radius + WALL_MM[1]),
             value=wall,
         )
     for start, stop, radius in tubes:

@@ -109,13 +109,13 @@ def _find_site(
         if not len(points):
             continue
         point = points[0]
-        if site == 'vessel' and len(chest.nodes):
-            at = int(rng.integers(len(chest.nodes)))
-            if chest.radii[at] > 2:
+        if site == 'vessel' and len(chest.vessels):
+            branch = chest.vessels[rng.integers(len(chest.vessels))]
+            if branch[6] > 2:
                 continue
             offset = rng.normal(size=3)
             offset *= rng.uniform(0, 2) / np.linalg.norm(offset)
-            point = chest.nodes[at] + offset
+            point = branch[3:6] + offset
         if site == 'pleura':
             point = _to_wall(rng, chest, point, radius)
         if point is None or not _is_free(chest, point, radius, site, others):
