@@ -12,7 +12,7 @@ from torch import Tensor
 from lungdet.data_sample import DetDataSample
 from lungdet.models.detectors.sliding_window import Window, cut, windows
 from lungdet.models.roi_heads import mask_boxes
-from lungdet.ops import box_iou, nms
+from lungdet.ops import bfloat16_autocast, box_iou, nms
 from lungdet.registry import MODELS
 
 TRAIN_CFG: dict[str, Any] = {
@@ -266,7 +266,7 @@ class NoduleNet(BaseModel):
         device = next(self.parameters()).device
         tile = cut(case, window.start, cfg['window'], prep.pad_hu)
         image = prep.apply_window(tile[None].to(device))
-        with torch.autocast(device.type, torch.bfloat16, enabled=cfg['bf16']):
+        with bfloat16_autocast(device.type, cfg['bf16']):
             features = self.extract(image)
         with torch.autocast(device.type, enabled=False):
             return self._marks(image, features, window)
