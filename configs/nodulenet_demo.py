@@ -10,7 +10,10 @@ _base_ = [
 ]
 model = dict(
     channels_last=True,  # with bfloat16 about twice as fast on CPUs
-    backbone=dict(stem_channels=12, channels=(16, 32, 32, 32, 32, 32)),
+    backbone=dict(
+        stem_channels=12,
+        channels=(16, 32, 32, 32, 32, 32),
+        blocks=(1, 1, 2, 2, 2, 2)),
     rpn_head=dict(in_channels=32, feat_channels=32),
     rcnn_head=dict(
         in_channels=32,

@@ -67,3 +67,10 @@ HOOKS = _child('hook', 'HOOKS', 'lungdet.engine')
 LOOPS = _child('loop', 'LOOPS', 'lungdet.engine')
 RUNNERS = _child('runner', 'RUNNERS', 'lungdet.engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', 'OPTIM_WRAPPERS', 'lungdet.engine')
+# nothing of ours is in these; without them mmengine warns at each build
+OPTIMIZERS = _child('optimizer', 'OPTIMIZERS')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS'
+)
+PARAM_SCHEDULERS = _child('parameter scheduler', 'PARAM_SCHEDULERS')
+VISBACKENDS = _child('vis_backend', 'VISBACKENDS')

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import all_reduce_params, is_distributed, master_only
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -93,6 +94,16 @@ class LungRunner(Runner):
             broadcast_buffers=False,
             find_unused_parameters=True,
         )
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """A logger without the line mmengine writes for every parameter."""
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(
+            lambda record: (
+                not record.getMessage().startswith('paramwise_options -- ')
+            )
+        )
+        return logger
 
     def _log_env(self, env_cfg: dict) -> None:
         """Versions that matter; mmengine's own needs distutils and gcc."""
