@@ -24,6 +24,7 @@ class DetDataSample(BaseDataElement):
             ``rpn_scores``, ``rcnn_scores`` (K,), and where segmented
             ``mask_boxes`` (K, 6) int64 and ``masks`` (list of bool arrays
             of those boxes, or None).
+        losses: Dict of floats, of a validation case with targets.
 
     Metainfo: ``series_uid``, ``affine`` (4 x 4, of this sample's array),
         ``img_shape`` (D, H, W), ``case_shape``, ``sample_key`` for errors.

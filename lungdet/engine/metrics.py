@@ -75,6 +75,7 @@ class FROCMetric(BaseMetric):
             )
             row = result_to_dict(result)
             row['masks'] = self._mask_rows(record, result)
+            row['losses'] = dict(sample.get('losses') or {})
             if self.out_dir is not None:
                 write_text(
                     self.out_dir / 'scans' / f'{uid}.json', json.dumps(row)
@@ -179,7 +180,8 @@ class FROCMetric(BaseMetric):
             results['score'].rates, results['score'].sensitivities or []
         ):
             metrics[f'froc/sens@{rate:g}'] = value
-        return metrics | {f'mask/{k}': v for k, (v, _) in masks.items()}
+        metrics |= {f'mask/{k}': v for k, (v, _) in masks.items()}
+        return metrics | _mean_losses([rows[uid]['losses'] for uid in uids])
 
     def _froc(
         self, rows: dict[str, dict], uids: list[str], score: str
@@ -234,11 +236,27 @@ class FROCMetric(BaseMetric):
         write_text(out / 'froc.json', json.dumps(content, indent=1))
         write_text(out / 'table.txt', text + '\n')
         detections = [
-            {k: v for k, v in rows[uid].items() if k != 'masks'}
+            {
+                k: v
+                for k, v in rows[uid].items()
+                if k not in ('masks', 'losses')
+            }
             for uid in uids
         ]
         write_text(out / 'detections.json', json.dumps(detections))
         froc_figure({'fused': result}).savefig(out / 'froc.png', dpi=150)
+
+
+def _mean_losses(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each loss over the scans that have it, and their sum."""
+    rows = [row for row in rows if row]
+    if not rows:
+        return {}
+    means = {
+        f'val/{name}': float(np.mean([row[name] for row in rows]))
+        for name in rows[0]
+    }
+    return means | {'val/loss': sum(means.values())}
 
 
 def _overlap(truth: np.ndarray, finding: Any) -> tuple[float, float]:

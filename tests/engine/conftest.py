@@ -114,7 +114,7 @@ val_dataloader = dict(
     collate_fn=dict(type='pseudo_collate'),
     dataset=dict(type='LUNA16Dataset', data_root='{data}', split='val',
                  test_subsets=(), val_subsets=(9, ),
-                 pipeline=[dict(type='LoadCase'),
+                 pipeline=[dict(type='LoadCase', targets=True),
                            dict(type='PackDetInputs')]))
 val_cfg = dict(_delete_=True, type='ValLoop')
 val_evaluator = dict(_delete_=True, type='FROCMetric', bootstrap=0)

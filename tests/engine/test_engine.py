@@ -288,6 +288,33 @@ def test_missing_scan_is_an_error(tiny_store: Path) -> None:
         metric.evaluate(2)
 
 
+def test_validation_reports_the_trainings_losses(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    runner = train(
+        tiny_config,
+        work_dir=tmp_path / 'work',
+        cfg_options={'train_cfg.max_epochs': 3, 'train_cfg.val_interval': 3},
+    )
+
+    scalars = runner.message_hub.log_scalars
+    found = {
+        name.removeprefix('val/val/'): scalars[name].current()
+        for name in scalars
+        if name.startswith('val/val/')
+    }
+    total = found.pop('loss')
+    assert set(found) == {
+        'loss_rpn_cls',
+        'loss_rpn_bbox',
+        'loss_rcnn_cls',
+        'loss_rcnn_bbox',
+        'loss_mask',
+    }
+    assert total == pytest.approx(sum(found.values()))
+    assert found['loss_rpn_cls'] > 0
+
+
 def test_misspelt_options_and_types_get_the_closest_name(
     tiny_config: Path,
 ) -> None:

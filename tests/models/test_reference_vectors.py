@@ -652,3 +652,39 @@ def test_mark_at_a_seam_is_kept_once_and_none_lies_outside() -> None:
     assert calls == [(0, 0, 0), (0, 0, 16)]
     assert len(found.bboxes) == 1
     assert float(found.scores[0]) == pytest.approx(0.9)
+
+
+def test_validation_losses_are_those_of_the_windows_with_nodules() -> None:
+    net = narrow_net().eval()
+    case = torch.randint(-1000, 200, (1, 32, 32, 48), dtype=torch.int16)
+    # at 40..46 the nodule is whole in the window from x = 16 alone; the one
+    # at 10 is in the other, and 3 voxels from the face of neither
+    sample = sample_of(
+        [[10, 10, 10, 18, 18, 18], [12, 12, 40, 18, 18, 46]],
+        ignored=[[1, 1, 1, 5, 5, 5]],
+    )
+
+    torch.manual_seed(3)
+    net.predict_case(case, sample)
+
+    torch.manual_seed(3)
+    wanted = []
+    crops = (
+        (0, sample_of([[10, 10, 10, 18, 18, 18]], [[1, 1, 1, 5, 5, 5]])),
+        # the first one's centre is 2 voxels outside: an ignored region
+        (16, sample_of([[12, 12, 24, 18, 18, 30]], [[10, 10, -6, 18, 18, 2]])),
+    )
+    for start, target in crops:
+        target.gt_masks = sample.gt_masks[:, :, start : start + 32]
+        if start:
+            target.gt_instances.ids = torch.tensor([2])
+        window = case[..., start : start + 32]
+        image = net.data_preprocessor.apply_window(window[None])
+        features = net.extract(image)
+        # the marks draw nothing, so the same draws follow
+        wanted.append(net._head_losses(image, features, [target]))
+    assert set(sample.losses) == set(wanted[0]) == set(wanted[1])
+    for name, value in sample.losses.items():
+        mean = sum(float(loss[name].detach()) for loss in wanted) / 2
+        assert value == pytest.approx(mean, rel=1e-5), name
+    assert sample.losses['loss_rpn_cls'] > 0

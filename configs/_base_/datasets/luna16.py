@@ -12,6 +12,7 @@ train_pipeline = [
     dict(type='LoadCrop'),
     dict(type='PackDetInputs'),
 ]
+val_pipeline = [dict(type='LoadCase', targets=True), dict(type='PackDetInputs')]
 test_pipeline = [dict(type='LoadCase'), dict(type='PackDetInputs')]
 train_dataloader = dict(
     batch_size=16,
@@ -43,7 +44,7 @@ val_dataloader = dict(
         val_subsets=(8, ),
         test_series=None,
         val_series=None,
-        pipeline=test_pipeline))
+        pipeline=val_pipeline))
 test_dataloader = dict(
     batch_size=1,
     num_workers=1,

@@ -108,24 +108,32 @@ class LoadCrop(BaseTransform):
             elif (box[3:] > 0).all() and (box[:3] < size).all():
                 cut.append(box)
         results['gt'] = kept
-        results['ignored'] = cut + self._excluded(record, geometry, size)
+        results['ignored'] = cut + ignored_boxes(record, geometry, size)
 
-    def _excluded(
-        self, record: Any, geometry: Geometry, size: np.ndarray
-    ) -> list[np.ndarray]:
-        if not record.excluded:
-            return []
-        centers = np.array([f.center_mm for f in record.excluded])
-        diameters = np.array(
-            [f.diameter_mm or UNKNOWN_DIAMETER_MM for f in record.excluded]
-        )
-        at_nodule = np.zeros(len(centers), dtype=bool)
-        for nodule in record.nodules:
-            gap = np.linalg.norm(centers - nodule.center_mm, axis=1)
-            at_nodule |= gap < nodule.diameter_mm / 2
-        boxes = geometry.sphere_box(centers, diameters)
-        touch = (boxes[:, 3:] > 0).all(1) & (boxes[:, :3] < size).all(1)
-        return list(boxes[touch & ~at_nodule])
+
+def ignored_boxes(
+    record: Any, geometry: Geometry, size: np.ndarray
+) -> list[np.ndarray]:
+    """Edge boxes of excluded findings in an array, but for those at a nodule.
+
+    Args:
+        record: The case.
+        geometry: Grid of the array.
+        size: Its voxels (z, y, x).
+    """
+    if not record.excluded:
+        return []
+    centers = np.array([f.center_mm for f in record.excluded])
+    diameters = np.array(
+        [f.diameter_mm or UNKNOWN_DIAMETER_MM for f in record.excluded]
+    )
+    at_nodule = np.zeros(len(centers), dtype=bool)
+    for nodule in record.nodules:
+        gap = np.linalg.norm(centers - nodule.center_mm, axis=1)
+        at_nodule |= gap < nodule.diameter_mm / 2
+    boxes = geometry.sphere_box(centers, diameters)
+    touch = (boxes[:, 3:] > 0).all(1) & (boxes[:, :3] < size).all(1)
+    return list(boxes[touch & ~at_nodule])
 
 
 def plan_geometry(
@@ -265,12 +273,30 @@ def _read_padded(
 
 @TRANSFORMS.register_module()
 class LoadCase(BaseTransform):
-    """Read a whole case, for validation and test."""
+    """Read a whole case, for validation and test.
+
+    Args:
+        targets: Also its boxes, masks and excluded findings, from which the
+            model reports the training's losses.
+    """
+
+    def __init__(self, targets: bool = False) -> None:
+        self.targets = targets
 
     def transform(self, results: dict) -> dict:
-        record = results['record']
-        results['image'] = results['store'].read(record.series_uid, 'image')
+        record, store = results['record'], results['store']
+        results['image'] = store.read(record.series_uid, 'image')
         results['geometry'] = record.geometry
+        if self.targets:
+            results['gt'] = [(n, np.array(n.box)) for n in record.nodules]
+            results['ignored'] = ignored_boxes(
+                record, record.geometry, np.array(record.geometry.shape)
+            )
+            results['mask'] = (
+                store.read(record.series_uid, 'mask')
+                if store.has(record.series_uid, 'mask')
+                else np.zeros(record.geometry.shape, dtype=np.uint8)
+            )
         return results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ TEST_CFG: dict[str, Any] = {
     },
     'nms_thr': 0.1,
     'max_per_scan': 100,
+    'min_inside': 4.0,  # of validation losses, as LoadCrop
     'box_source': 'rcnn',
     'mask': {'score_thr': 0.3, 'max_per_window': 4},
     'bf16': False,
@@ -121,14 +123,15 @@ class NoduleNet(BaseModel):
                 ``'predict'``: cases (1, D, H, W) in HU.
             data_samples: One for each input.
             mode: ``'loss'`` returns named losses, ``'predict'`` the samples
-                with ``pred_instances``, ``'tensor'`` (out1, out2, comb2).
+                with ``pred_instances``, and ``losses`` where a sample has
+                targets; ``'tensor'`` (out1, out2, comb2).
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples or [])
         if mode == 'predict':
             samples = data_samples or [DetDataSample() for _ in inputs]
             for case, sample in zip(inputs, samples):
-                sample.pred_instances = self.predict_case(case)
+                sample.pred_instances = self.predict_case(case, sample)
             return samples
         return self.extract(inputs)
 
@@ -240,7 +243,9 @@ class NoduleNet(BaseModel):
         return self.mask_head.loss(logits, boxes, masks, numbers)
 
     @torch.no_grad()
-    def predict_case(self, case: Tensor) -> InstanceData:
+    def predict_case(
+        self, case: Tensor, sample: DetDataSample | None = None
+    ) -> InstanceData:
         """Marks of a whole case, walked in windows.
 
         Memory does not grow with the case beyond the case itself: one window
@@ -248,6 +253,9 @@ class NoduleNet(BaseModel):
 
         Args:
             case: (1, D, H, W) HU, any device.
+            sample: If it has targets, it gets ``losses``: each loss as the
+                mean over the windows that hold a nodule, as training crops
+                do; none where no window does.
 
         Returns:
             ``bboxes`` (K, 6), ``scores``, ``rpn_scores``, ``rcnn_scores``
@@ -257,19 +265,36 @@ class NoduleNet(BaseModel):
         """
         cfg = self.test_cfg
         found: list[dict] = []
+        losses: list[dict[str, Tensor]] = []
         for window in windows(case.shape[1:], cfg['window'], cfg['overlap']):
-            found += self._predict_window(case, window)
+            image, features = self._window_features(case, window)
+            with torch.autocast(image.device.type, enabled=False):
+                found += self._marks(image, features, window)
+                if sample is not None and 'gt_instances' in sample:
+                    target = window_targets(sample, window.start, cfg)
+                    if len(target.gt_instances):
+                        losses.append(
+                            self._head_losses(image, features, [target])
+                        )
+        if sample is not None and losses:
+            sample.losses = {
+                name: float(
+                    torch.stack([loss[name] for loss in losses]).mean()
+                )
+                for name in losses[0]
+            }
         return self._merge(found, tuple(case.shape[1:]))
 
-    def _predict_window(self, case: Tensor, window: Window) -> list[dict]:
+    def _window_features(
+        self, case: Tensor, window: Window
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """A window as the network sees it, and its feature maps."""
         cfg, prep = self.test_cfg, self.data_preprocessor
         device = next(self.parameters()).device
         tile = cut(case, window.start, cfg['window'], prep.pad_hu)
         image = prep.apply_window(tile[None].to(device))
         with bfloat16_autocast(device.type, cfg['bf16']):
-            features = self.extract(image)
-        with torch.autocast(device.type, enabled=False):
-            return self._marks(image, features, window)
+            return image, self.extract(image)
 
     def _marks(
         self,
@@ -387,6 +412,36 @@ class NoduleNet(BaseModel):
             mask_boxes=mask_box,
             masks=masks,
         )
+
+
+def window_targets(
+    sample: DetDataSample, start: Sequence[int], cfg: dict
+) -> DetDataSample:
+    """Targets of a window of a case, by the rule of training crops.
+
+    A nodule whose centre is nearer than ``min_inside`` voxels to a face is
+    an ignored region, as excluded findings are.
+    """
+    size = torch.tensor(cfg['window'])
+    offset = torch.tensor(start)
+    gt = sample.gt_instances.cpu()
+    boxes = gt.bboxes - offset.repeat(2)
+    center = (boxes[:, :3] + boxes[:, 3:]) / 2
+    margin = cfg['min_inside']
+    kept = ((center >= margin) & (center <= size - margin)).all(1)
+    touching = torch.cat(
+        [
+            boxes[~kept],
+            sample.ignored_instances.cpu().bboxes - offset.repeat(2),
+        ]
+    )
+    inside = (touching[:, 3:] > 0).all(1) & (touching[:, :3] < size).all(1)
+    target = DetDataSample()
+    target.gt_instances = gt[kept]
+    target.gt_instances.bboxes = boxes[kept]
+    target.ignored_instances = InstanceData(bboxes=touching[inside])
+    target.gt_masks = cut(sample.gt_masks[None], start, cfg['window'], 0)[0]
+    return target.to(sample.gt_instances.bboxes.device)
 
 
 def merged(default: dict, given: dict | None, where: str) -> dict:

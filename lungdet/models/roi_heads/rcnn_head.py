@@ -135,7 +135,7 @@ class RCNN3DHead(BaseModule):
     ) -> dict[str, Tensor]:
         """``loss_rcnn_cls`` and ``loss_rcnn_bbox``; zero without rows."""
         positive = batch.labels > 0
-        own = deltas.view(len(deltas), -1, 6)[positive]
+        own = deltas.unflatten(1, (self.num_classes + 1, 6))[positive]
         own = own[
             torch.arange(len(own), device=own.device), batch.labels[positive]
         ]
@@ -154,7 +154,9 @@ class RCNN3DHead(BaseModule):
     ) -> tuple[Tensor, Tensor]:
         """Refined boxes (R, 6) and nodule probabilities (R,)."""
         scores = logits.softmax(1)[:, 1]
-        boxes = self.coder.decode(boxes, deltas.view(len(deltas), -1, 6)[:, 1])
+        boxes = self.coder.decode(
+            boxes, deltas.unflatten(1, (self.num_classes + 1, 6))[:, 1]
+        )
         return clip_box_centers(boxes, img_shape), scores
 
     @torch.no_grad()
