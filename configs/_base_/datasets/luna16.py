@@ -12,7 +12,10 @@ train_pipeline = [
     dict(type='LoadCrop'),
     dict(type='PackDetInputs'),
 ]
-val_pipeline = [dict(type='LoadCase', targets=True), dict(type='PackDetInputs')]
+val_pipeline = [
+    dict(type='LoadCase', targets=True),
+    dict(type='PackDetInputs'),
+]
 test_pipeline = [dict(type='LoadCase'), dict(type='PackDetInputs')]
 train_dataloader = dict(
     batch_size=16,
