@@ -8,6 +8,7 @@ as small nodules are.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,6 +94,7 @@ def draw_body(rng: np.random.Generator, size: str) -> Body:
     noise = float(np.exp(rng.uniform(np.log(9), np.log(57))))
     kernel = (0.17, 0.23) if noise < 20 else (0.0, 0.2)
     smooth = 0.0 if noise > 38 else float(rng.uniform(*kernel))
+    contrast = float(rng.choice((0.0, 1.0))) * rng.uniform(60, 180)
     return Body(
         geometry=Geometry.from_parts(
             (slices, side, side),
@@ -106,7 +108,7 @@ def draw_body(rng: np.random.Generator, size: str) -> Body:
             'lung': rng.uniform(-900, -835),
             'fat': rng.uniform(-112, -98),
             'soft': rng.uniform(38, 62),
-            'blood': 45.0 + rng.choice((0.0, 1.0)) * rng.uniform(60, 180),
+            'blood': 45.0 + contrast,
             'marrow': rng.uniform(180, 320),
             'cortex': rng.uniform(600, 1000),
             'lumen': rng.uniform(-990, -950),
@@ -124,12 +126,14 @@ def make_chest(rng: np.random.Generator, size: str) -> Chest:
         (np.arange(n) - (n - 1) / 2) * step
         for n, step in zip(geometry.shape, geometry.spacing)
     )
-    hu = np.full(geometry.shape, body.hu['air'], dtype=np.float32)
+    hu = np.empty(geometry.shape, dtype=np.float32)
     lungs = np.zeros(geometry.shape, dtype=np.float32)
     labels = np.zeros(geometry.shape, dtype=np.uint8)
     shape = _draw_shape(rng, body)
-    for k, z in enumerate(axes[0]):
-        _render_slice(hu[k], lungs[k], labels[k], z, axes, body, shape)
+    single = tuple(axis.astype(np.float32) for axis in axes)
+    hu[:] = _body_wall(single, body, shape)
+    for k, z in enumerate(axes[0].tolist()):
+        _render_slice(hu[k], lungs[k], labels[k], z, single, body, shape)
     chest = Chest(body, hu, lungs, labels, np.zeros((0, 7)), axes)
     _texture(rng, chest)
     _ribs(chest, shape)
@@ -198,6 +202,13 @@ def _ellipse(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
     return (np.sqrt((x / a) ** 2 + (y / b) ** 2) - 1) * min(a, b)
 
 
+def _heart_cap(z: float, body: Body) -> float:
+    """Radius of the heart at a height, of its largest; 0 beyond its ends."""
+    rise = (z + 0.18 * body.height) / (0.40 * body.height)
+    cap = math.sqrt(max(1 - rise**2, 0.0))
+    return cap if cap > 0.05 else 0.0
+
+
 def _lung_distance(
     x: np.ndarray,
     y: np.ndarray,
@@ -208,7 +219,7 @@ def _lung_distance(
 ) -> np.ndarray:
     """Signed distance to the right (-1) or left (+1) lung's surface."""
     rise = (z + body.height / 2) / body.height  # 0 at the base, 1 at the apex
-    width = np.sqrt(np.clip(1 - max(rise, 0.0) ** 3.2, 1e-3, 1))
+    width = math.sqrt(min(max(1 - max(rise, 0.0) ** 3.2, 1e-3), 1.0))
     a = shape['lung_a'] * (0.35 + 0.65 * width)
     b = shape['lung_b'] * (0.30 + 0.70 * width)
     center = side * (shape['lung_x'] - 14 * (1 - width))
@@ -220,15 +231,65 @@ def _lung_distance(
         1,
     )
     distance = np.maximum(distance, floor - z)
-    heart_z = -0.18 * body.height
-    tall = 0.40 * body.height
-    cap = np.sqrt(max(1 - ((z - heart_z) / tall) ** 2, 0.0))
-    if cap > 0.05:
+    cap = _heart_cap(z, body)
+    if cap > 0:
         radius = shape['heart_r'] * cap
         heart = _ellipse(x - shape['heart_x'], y + 22, radius, 0.85 * radius)
         distance = np.maximum(distance, -heart)
     middle = 17 * body.scale + 3 * np.cos(y / 14)
     return np.maximum(distance, middle - side * x)
+
+
+def _blend_ellipse(
+    plane: np.ndarray,
+    axes: tuple[np.ndarray, ...],
+    ellipse: tuple[float, float, float, float],
+    value: float,
+    *,
+    width: float = EDGE_MM,
+    inset: float = 0.0,
+    wall: float | None = None,
+) -> None:
+    """Blend a filled ellipse into a slice.
+
+    Args:
+        plane: HU (y, x), changed in place.
+        axes: Coordinates along z, y, x in mm.
+        ellipse: Centre x and y, half axes along x and y, mm.
+        value: Its HU.
+        width: Of the soft edge, mm.
+        inset: How far inside the edge it ends, mm.
+        wall: Thickness of a ring, mm; None fills it.
+    """
+    x0, y0, a, b = ellipse
+    reach = 1 + width / min(a, b)
+    rows, columns = (
+        slice(*np.searchsorted(axis, (c - reach * r, c + reach * r)))
+        for axis, c, r in ((axes[1], y0, b), (axes[2], x0, a))
+    )
+    distance = inset + _ellipse(
+        axes[2][None, columns] - x0, axes[1][rows, None] - y0, a, b
+    )
+    if wall is not None:
+        distance = np.maximum(distance, -(distance + wall))
+    part = plane[rows, columns]
+    part += _soft(distance, width) * (value - part)
+
+
+def _body_wall(
+    axes: tuple[np.ndarray, ...], body: Body, shape: dict[str, float]
+) -> np.ndarray:
+    """Fat, muscle and mediastinal fat: the same in every slice."""
+    y, x = axes[1][:, None], axes[2][None, :]
+    skin = _ellipse(x, y, shape['a'], shape['b'])
+    lobes = 5 * np.cos(6 * np.arctan2(y, x)) * body.scale
+    plane = np.full(skin.shape, body.hu['air'], dtype=np.float32)
+    plane += _soft(skin) * (body.hu['fat'] - plane)
+    muscle = _soft(skin + shape['fat'] + lobes, 3.0)
+    plane += muscle * (body.hu['soft'] - plane)
+    middle = (0.0, -5.0, 26 * body.scale, 60 * body.scale)
+    _blend_ellipse(plane, axes, middle, body.hu['fat'], width=8.0)
+    return plane
 
 
 def _render_slice(
@@ -240,57 +301,41 @@ def _render_slice(
     body: Body,
     shape: dict[str, float],
 ) -> None:
-    """One slice of body wall, mediastinum, spine and lungs."""
-    y, x = axes[1][:, None], axes[2][None, :]
-    tissue = body.hu
-    skin = _ellipse(x, y, shape['a'], shape['b'])
+    """Mediastinum, spine and lungs of one slice, into its body wall."""
+    s, tissue = body.scale, body.hu
 
     def put(
-        distance: np.ndarray, value: float, width: float = EDGE_MM
+        x: float, y: float, a: float, b: float, value: float, **options: float
     ) -> None:
-        alpha = _soft(distance, width)
-        np.add(hu, alpha * (value - hu), out=hu)
+        _blend_ellipse(hu, axes, (x, y, a, b), value, **options)
 
-    put(skin, tissue['fat'])
-    lobes = 5 * np.cos(6 * np.arctan2(y, x)) * body.scale
-    put(skin + shape['fat'] + lobes, tissue['soft'], 3.0)
-    put(
-        _ellipse(x, y + 5, 26 * body.scale, 60 * body.scale),
-        tissue['fat'],
-        8.0,
-    )
-    tall = 0.40 * body.height
-    cap = np.sqrt(max(1 - ((z + 0.18 * body.height) / tall) ** 2, 0.0))
-    if cap > 0.05:
+    cap = _heart_cap(z, body)
+    if cap > 0:
         radius = shape['heart_r'] * cap
         put(
-            _ellipse(
-                x - shape['heart_x'], y + 22, radius - 2, 0.85 * radius - 2
-            ),
+            shape['heart_x'],
+            -22,
+            radius - 2,
+            0.85 * radius - 2,
             tissue['blood'] - 8,
-            2.0,
+            width=2.0,
         )
-    put(
-        _ellipse(x - 16 * body.scale, y - 38 * body.scale, 11, 11),
-        tissue['blood'],
-    )
-    put(_ellipse(x + 14 * body.scale, y + 16, 9, 10), tissue['blood'])
-    put(_ellipse(x - 3, y - 24 * body.scale, 7, 5), tissue['soft'])
-    bone = _ellipse(x, y - shape['spine_y'], 17 * body.scale, 15 * body.scale)
+    put(16 * s, 38 * s, 11, 11, tissue['blood'])
+    put(-14 * s, -16, 9, 10, tissue['blood'])
+    put(3, 24 * s, 7, 5, tissue['soft'])
+    spine = (0.0, shape['spine_y'], 17 * s, 15 * s)
     disc = ((z / 26 + shape['phase']) % 1) < 0.22
-    put(bone, tissue['soft'] + 25 if disc else tissue['cortex'] * 0.8)
+    put(*spine, tissue['soft'] + 25 if disc else tissue['cortex'] * 0.8)
     if not disc:
-        put(bone + 1.8, tissue['marrow'])
-    arch = _ellipse(x, y - shape['spine_y'] - 22 * body.scale, 14, 9)
-    put(np.maximum(arch, -(arch + 5)), tissue['cortex'] * 0.7)
-    put(
-        _ellipse(x, y + shape['b'] - shape['fat'] - 15, 15, 5),
-        tissue['marrow'] * 0.8,
-    )
+        put(*spine, tissue['marrow'], inset=1.8)
+    put(0, shape['spine_y'] + 22 * s, 14, 9, tissue['cortex'] * 0.7, wall=5)
+    put(0, shape['fat'] + 15 - shape['b'], 15, 5, tissue['marrow'] * 0.8)
     for side in (-1, 1):
-        distance = _lung_distance(x, y, z, body, shape, side)
+        distance = _lung_distance(
+            axes[2][None, :], axes[1][:, None], z, body, shape, side
+        )
         alpha = _soft(distance)
-        np.add(hu, alpha * (tissue['lung'] - hu), out=hu)
+        hu += alpha * (tissue['lung'] - hu)
         np.maximum(lungs, alpha, out=lungs)
         labels[alpha > 0.5] = 3 if side < 0 else 4
 
