@@ -1,6 +1,6 @@
 """Costs, as CPU-seconds and ratios of one run; prints tables.
 
-python benchmarks/run.py [--store PREPARED] [--side 128]
+python benchmarks/run.py [--store PREPARED] [--side 128] [--long 700]
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,16 @@ from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.datasets import LUNA16Dataset
 from lungdet.engine import Key
 from lungdet.io.case_store import CaseStore
+from lungdet.ops import computes_bfloat16
 from lungdet.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
+
+
+def precisions() -> list[tuple[str, bool]]:
+    """Names, and whether it is bfloat16; that where the CPU computes in it."""
+    both = [('fp32', False), ('bf16', True)]
+    return both if computes_bfloat16('cpu') else both[:1]
 
 
 def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
@@ -105,7 +114,7 @@ def bench_step(side: int) -> list[list[str]]:
     sample.gt_masks = torch.zeros(side, side, side, dtype=torch.uint8)
     image = torch.randn(1, 1, side, side, side).clamp(-1, 1)
     rows = []
-    for name, bf16 in (('fp32', False), ('bf16', True)):
+    for name, bf16 in precisions():
 
         def step(bf16: bool = bf16) -> None:
             with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
@@ -129,43 +138,73 @@ def bench_step(side: int) -> list[list[str]]:
     return rows
 
 
-def bench_case(root: Path) -> list[list[str]]:
-    """Inference of BASE, untrained, on the first prepared case."""
-    store = CaseStore(root)
-    uid = next(iter(store.records))
-    case = torch.from_numpy(store.read(uid, 'image'))[None]
+def bench_case(case: torch.Tensor, name: str) -> list[list[str]]:
+    """Inference of BASE, untrained: one window after the other.
+
+    Args:
+        case: (1, D, H, W) int16 HU.
+        name: Of the row.
+    """
     with DefaultScope.overwrite_default_scope('lungdet'):
         model = MODELS.build(load_config(CONFIGS / 'nodulenet_base.py').model)
     model.eval().set_epoch(1)
-    rows = []
+    rows: list[list[str]] = []
     first = None
-    for name, bf16 in (('fp32', False), ('bf16', True)):
+    for precision, bf16 in precisions():
         model.test_cfg['bf16'] = bf16
         start = time.process_time()
         model.predict_case(case)
         cost = time.process_time() - start
         first = first or cost
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         rows.append(
             [
-                f'case of {case.numel() / 1e6:.0f} M voxels, {name}',
+                f'{name}, {case.numel() / 1e6:.0f} M voxels, {precision}',
                 f'{cost:.0f}',
-                f'{cost / first:.2f}',
+                f'{cost / first:.2f}; peak memory {peak:.1f} GB',
             ]
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return [*rows, ['peak memory of this run, GB', f'{peak:.1f}', '']]
+    return rows
+
+
+def bench_store(root: Path) -> list[list[str]]:
+    """Inference on the first prepared case."""
+    store = CaseStore(root)
+    uid = next(iter(store.records))
+    image = torch.from_numpy(store.read(uid, 'image'))[None]
+    return bench_case(image, 'whole scan')
+
+
+def bench_long(slices: int) -> list[list[str]]:
+    """Inference on noise as large as a 360 x 360 mm scan of many slices."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(-850, 60, (1, slices, 360, 360)).astype(np.int16)
+    return bench_case(torch.from_numpy(image), f'{slices} slices of noise')
+
+
+def alone(work: Callable[..., list], *args: object) -> list:
+    """Run in a process of its own, so that its peak memory is its own."""
+    with ProcessPoolExecutor(1, get_context('spawn')) as pool:
+        return pool.submit(work, *args).result()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--store', type=Path, default='work_dirs/demo/cases')
     parser.add_argument('--side', type=int, default=128)
+    parser.add_argument(
+        '--long', type=int, default=0, help='slices of a further, long case'
+    )
     args = parser.parse_args()
     rows = [['what', 'CPU-s', 'ratio']]
-    rows += bench_loader(args.store, args.side)
-    rows += bench_step(args.side)
-    rows += bench_case(args.store)
+    rows += alone(bench_loader, args.store, args.side)
+    rows += alone(bench_step, args.side)
+    rows += alone(bench_store, args.store)
+    if args.long:
+        rows += alone(bench_long, args.long)
     print(AsciiTable(rows, 'costs').table)
+    if len(precisions()) == 1:
+        print('this CPU has no bfloat16 arithmetic; float32 alone was timed')
 
 
 if __name__ == '__main__':
