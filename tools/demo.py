@@ -60,8 +60,7 @@ def main() -> None:
         'luna16',
         scans,
         out / 'cases',
-        '--lidc-xml',
-        scans / 'xml',
+        *(['--lidc-xml', scans / 'xml'] if (scans / 'xml').is_dir() else []),
         '--jobs',
         args.jobs,
     )

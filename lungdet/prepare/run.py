@@ -177,11 +177,17 @@ def prepare_luna16(
         progress: Show a bar.
 
     Raises:
+        FileNotFoundError: No folder ``lidc_xml``, or no annotations.csv.
         SeriesError: No scan below ``root``.
         AnnotationError: A table whose rows of an official series are not the
             official ones.
     """
     root = Path(root)
+    if lidc_xml is not None and not Path(lidc_xml).is_dir():
+        raise FileNotFoundError(
+            f'{lidc_xml}: no folder of reader XML there; check the path, or '
+            'leave it out for nodules without masks.'
+        )
     annotations = read_annotations(root / 'annotations.csv')
     excluded_file = root / 'annotations_excluded.csv'
     excluded = read_excluded(excluded_file) if excluded_file.is_file() else {}

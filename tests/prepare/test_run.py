@@ -303,6 +303,13 @@ def test_lung_mask_of_other_axes_is_refused(tmp_path: Path) -> None:
     assert 'not parallel' in summary.failed['a']
 
 
+def test_absent_folder_of_xml_is_no_folder_without_outlines(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(FileNotFoundError, match='no folder of reader XML'):
+        prepare_luna16(tmp_path, tmp_path / 'out', lidc_xml=tmp_path / 'xml')
+
+
 def test_official_numbers_are_those_of_the_challenge() -> None:
     counts = official_counts([], official_subsets())
 
