@@ -106,7 +106,8 @@ def train(
     cfg.launcher = launcher
     if amp:
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
-        cfg.model.setdefault('test_cfg', {})['bf16'] = True
+        # assigned whole: a new ConfigDict copies what it is given
+        cfg.model.test_cfg = {**cfg.model.get('test_cfg', {}), 'bf16': True}
     if resume is not None:
         cfg.resume = True
         cfg.load_from = (
