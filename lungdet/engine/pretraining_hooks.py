@@ -92,10 +92,10 @@ class CollapseAlarmHook(Hook):
 
     Args:
         min_spread: See ``collapse_alarms``.
-        begin: First epoch, from 1, that may raise an alarm.
+        begin: Iterations before which a young network is left in peace.
     """
 
-    def __init__(self, min_spread: float = 0.1, *, begin: int = 2) -> None:
+    def __init__(self, min_spread: float = 0.1, *, begin: int = 200) -> None:
         self.min_spread = min_spread
         self.begin = begin
         self.spread: float | None = None
@@ -112,22 +112,22 @@ class CollapseAlarmHook(Hook):
 
     def after_train_epoch(self, runner: Any) -> None:
         if self.spread is not None:
-            self._check(runner, {'spread': self.spread}, runner.epoch + 1)
+            self._check(runner, {'spread': self.spread})
 
     def after_val_epoch(
         self, runner: Any, metrics: dict[str, float] | None = None
     ) -> None:
         found = {k.split('/')[-1]: v for k, v in (metrics or {}).items()}
-        self._check(runner, found, runner.epoch)
+        self._check(runner, found)
 
-    def _check(self, runner: Any, metrics: dict, epoch: int) -> None:
-        if epoch < self.begin:
+    def _check(self, runner: Any, metrics: dict) -> None:
+        if runner.iter < self.begin:
             return
         alarms = collapse_alarms(metrics, self.min_spread)
         runner.message_hub.update_info('alarms', alarms)
         for alarm in alarms:
             runner.logger.warning(
-                f'COLLAPSE ALARM: epoch {epoch}: {alarm}. Lower the '
+                f'COLLAPSE ALARM: iteration {runner.iter}: {alarm}. Lower the '
                 "learning rate, warm up longer, or start with loss='mse'."
             )
 

@@ -453,12 +453,15 @@ def test_collapsed_run_raises_the_alarm_and_carries_it(
 ) -> None:
     config = load_config(genesis_config)
     config.model.head = {'type': 'ConstantHead'}
+    for hook in config.custom_hooks:
+        if hook.type == 'CollapseAlarmHook':
+            hook.begin = 5
 
     train(config, work_dir=tmp_path / 'run')
 
     log = ''.join(p.read_text() for p in (tmp_path / 'run').rglob('*.log'))
-    assert 'COLLAPSE ALARM: epoch 2: the output is nearly one constant' in log
-    assert 'COLLAPSE ALARM: epoch 1:' not in log  # too early to say
+    assert 'COLLAPSE ALARM: iteration 8: the output is nearly one' in log
+    assert 'COLLAPSE ALARM: iteration 4:' not in log  # too early to say
     weights = tmp_path / 'run' / 'backbone.safetensors'
     alarms = read_backbone(weights)[1]['alarms']
     assert any('spread is 0.000' in alarm for alarm in alarms)
@@ -471,7 +474,7 @@ def test_alarm_of_training_steps_needs_no_validation() -> None:
     hub = MessageHub.get_instance('alarm')
     lines: list[str] = []
     runner = SimpleNamespace(
-        epoch=4,
+        iter=400,
         message_hub=hub,
         logger=SimpleNamespace(warning=lines.append),
     )
