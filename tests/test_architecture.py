@@ -24,7 +24,7 @@ ALLOWED = {
     'report': BASE | {'evaluation'},
     'ops': {'errors'},
     'models': {'errors', 'registry', 'data_sample', 'ops'},
-    'datasets': BASE | {'registry', 'data_sample', 'io'},
+    'datasets': BASE | {'registry', 'data_sample', 'io', 'ops'},
     'engine': BASE
     | {'registry', 'data_sample', 'io', 'evaluation', 'report', 'ops'},
     'apis': None,

@@ -20,7 +20,8 @@ def load_config(
 ) -> Config:
     """Read a config and change values of it.
 
-    ``data_root`` at the top level is handed to every dataset.
+    ``data_root`` at the top level is handed to every dataset; so is the
+    model's window, to those that scale crops themselves.
 
     Raises:
         FileNotFoundError: No such file.
@@ -36,10 +37,12 @@ def load_config(
             _check_key(config, key)
         options[key.lstrip('+')] = value
     config.merge_from_dict(options)
-    if 'data_root' in config:
-        for name in LOADERS:
-            if config.get(name) is not None:
-                config[name].dataset.data_root = config.data_root
+    datasets = [config[k].dataset for k in LOADERS if config.get(k)]
+    for dataset in datasets:
+        if 'data_root' in config:
+            dataset.data_root = config.data_root
+        if 'window' in dataset:
+            dataset.window = config.model.data_preprocessor.window
     return config
 
 
@@ -103,7 +106,8 @@ def train(
     cfg.launcher = launcher
     if amp:
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
-        cfg.model.setdefault('test_cfg', {})['bf16'] = True
+        # assigned whole: a new ConfigDict copies what it is given
+        cfg.model.test_cfg = {**cfg.model.get('test_cfg', {}), 'bf16': True}
     if resume is not None:
         cfg.resume = True
         cfg.load_from = (

@@ -1,8 +1,16 @@
 from lungdet.datasets.luna16_dataset import LUNA16Dataset
+from lungdet.datasets.ssl_dataset import LungCropDataset
 from lungdet.datasets.transforms import (
+    InPainting,
     LoadCase,
     LoadCrop,
+    LoadLungCrop,
+    LocalPixelShuffle,
+    NonLinearIntensity,
+    OutPainting,
     PackDetInputs,
+    PackPair,
+    Painting,
     PlaceCrop,
     RandomAffine3D,
     RandomFlip3D,
@@ -10,13 +18,22 @@ from lungdet.datasets.transforms import (
     RandomHUShiftScale,
     RandomNoiseBlur,
     RandomTransposeXY,
+    RepeatedFlip3D,
 )
 
 __all__ = [
+    'InPainting',
     'LUNA16Dataset',
     'LoadCase',
     'LoadCrop',
+    'LoadLungCrop',
+    'LocalPixelShuffle',
+    'LungCropDataset',
+    'NonLinearIntensity',
+    'OutPainting',
     'PackDetInputs',
+    'PackPair',
+    'Painting',
     'PlaceCrop',
     'RandomAffine3D',
     'RandomFlip3D',
@@ -24,4 +41,5 @@ __all__ = [
     'RandomHUShiftScale',
     'RandomNoiseBlur',
     'RandomTransposeXY',
+    'RepeatedFlip3D',
 ]

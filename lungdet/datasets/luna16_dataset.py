@@ -78,7 +78,8 @@ class LUNA16Dataset:
             'data_root': str(data_root),
             'split': split,
             'series_uids': self.series_uids,
-            'spacing_mm': _one_spacing(self.store.records),
+            'test_series': parts['test'],
+            'spacing_mm': one_spacing(self.store.records),
         }
         self.samples = self._samples(background_ratio, skip_done)
         print_log(self._kept(parts), logger='current')
@@ -160,17 +161,27 @@ class LUNA16Dataset:
             'rng': rng,
             'sample_key': f'{uid} epoch {epoch} position {pos} {kind}',
         }
-        try:
-            return self.pipeline(results)
-        except LungdetError as error:
-            raise type(error)(f'{results["sample_key"]}: {error}') from error
-        except Exception as error:
-            raise RuntimeError(
-                f'{results["sample_key"]}: {type(error).__name__}: {error}'
-            ) from error
+        return run_pipeline(self.pipeline, results)
 
 
-def _one_spacing(records: dict[str, CaseRecord]) -> float | None:
+def run_pipeline(pipeline: Compose, results: dict[str, Any]) -> dict:
+    """A sample, or an error that starts with its ``sample_key``."""
+    try:
+        return pipeline(results)
+    except LungdetError as error:
+        raise type(error)(f'{results["sample_key"]}: {error}') from error
+    except Exception as error:
+        raise RuntimeError(
+            f'{results["sample_key"]}: {type(error).__name__}: {error}'
+        ) from error
+
+
+def one_spacing(records: dict[str, CaseRecord]) -> float | None:
+    """The spacing of all cases in mm, None without cases.
+
+    Raises:
+        ConfigError: They differ.
+    """
     spacings = sorted({record.spacing_mm for record in records.values()})
     if len(spacings) > 1:
         raise ConfigError(

@@ -5,6 +5,14 @@ from lungdet.engine.hooks import (
 )
 from lungdet.engine.metrics import FROCMetric
 from lungdet.engine.optim import BF16OptimWrapper
+from lungdet.engine.pretraining import export_backbone, read_backbone
+from lungdet.engine.pretraining_hooks import (
+    CollapseAlarmHook,
+    DataMeanHook,
+    ExportBackboneHook,
+    RestorationPicturesHook,
+)
+from lungdet.engine.restoration_metric import RestorationMetric
 from lungdet.engine.resume import (
     ExactEpochLoop,
     ExactSampler,
@@ -16,14 +24,21 @@ from lungdet.engine.weights import load_detector
 
 __all__ = [
     'BF16OptimWrapper',
+    'CollapseAlarmHook',
+    'DataMeanHook',
     'ExactEpochLoop',
     'ExactSampler',
+    'ExportBackboneHook',
     'FROCMetric',
     'IterSeedHook',
     'Key',
     'LungCheckpointHook',
     'LungRunner',
+    'RestorationMetric',
+    'RestorationPicturesHook',
     'StageScheduleHook',
     'StopOnNaNHook',
+    'export_backbone',
     'load_detector',
+    'read_backbone',
 ]

@@ -57,6 +57,7 @@ class FROCMetric(BaseMetric):
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.bootstrap = bootstrap
         self.store: CaseStore | None = None
+        self.notes: list[str] = []  # what every table must say
 
     def _store(self) -> CaseStore:
         if self.store is None:
@@ -171,6 +172,7 @@ class FROCMetric(BaseMetric):
             intervals={'fused': interval},
         )
         masks = _mask_summary([m for uid in uids for m in rows[uid]['masks']])
+        text = '\n'.join([text, *self.notes])
         lines = [f'{k}: {v:.3f} ({n} nodules)' for k, (v, n) in masks.items()]
         MMLogger.get_current_instance().info('\n'.join(['', text, *lines]))
         if self.out_dir is not None:
@@ -230,6 +232,7 @@ class FROCMetric(BaseMetric):
         )
         content = result.to_dict()
         content['cpm_interval'] = interval
+        content['notes'] = self.notes
         content['masks'] = {
             k: {'mean': v, 'nodules': n} for k, (v, n) in masks.items()
         }

@@ -19,11 +19,19 @@ import torch
 from mmengine.dist import all_reduce_params, is_distributed, master_only
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch.utils.data import DataLoader
 
 import lungdet
+from lungdet.engine.pretraining import (
+    check_leakage,
+    check_stage,
+    describe_stage,
+    fill_backbone,
+    missing_weights,
+    read_backbone,
+)
 from lungdet.engine.weights import (
     FORMAT,
     load_plain,
@@ -58,6 +66,8 @@ class LungRunner(Runner):
     _has_loaded: bool
     _resume: bool
     optim_wrapper: Any
+    # provenance of the pre-trained weights that the model started from
+    pretraining: dict[str, Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # mmengine's singletons are keyed by name and second: two runners of
@@ -142,9 +152,7 @@ class LungRunner(Runner):
         the model's config, window and spacing. Batch-norm buffers are
         averaged over ranks first, so every rank continues from the same.
         """
-        model = (
-            self.model.module if is_model_wrapper(self.model) else self.model
-        )
+        model = self._bare_model
         if is_distributed():
             all_reduce_params(
                 [b for b in model.buffers() if b.is_floating_point()],
@@ -173,6 +181,7 @@ class LungRunner(Runner):
                 'model': plain(self.cfg.model.to_dict()),
                 'spacing_mm': dataset_meta.get('spacing_mm'),
                 'train_series': plain(dataset_meta.get('series_uids', [])),
+                'pretraining': self.pretraining,
                 'lungdet_version': lungdet.__version__,
             },
             'state_dict': {
@@ -188,7 +197,7 @@ class LungRunner(Runner):
                 {
                     key: value
                     for key, value in self.message_hub.runtime_info.items()
-                    if key in ('best_score', 'best_ckpt')
+                    if key in ('best_score', 'best_ckpt', 'alarms')
                 }
             ),
         }
@@ -198,23 +207,102 @@ class LungRunner(Runner):
         write_text(out_dir / 'last_checkpoint', filename)
 
     def load_or_resume(self) -> None:
-        """``--resume`` continues if there is something, else starts."""
-        if self._has_loaded:
-            return
+        """``--resume`` continues if there is something, else starts: from
+        ``load_from``, or from the config's ``pretrained`` backbone.
+
+        Raises:
+            CheckpointError: Weights that do not fit, or have seen the test.
+            FileNotFoundError: No pre-trained weights yet; the message has
+                the command that makes them.
+        """
+        if not self._has_loaded:
+            self._load_weights()
+        if self.pretraining is not None:
+            self._mark_tables(self.pretraining)
+
+    def _load_weights(self) -> None:
         path = self._load_from
         if self._resume and path is None:
             path = resolve_checkpoint(Path(self.work_dir), must_exist=False)
             if path is None:
                 self.logger.info('nothing to resume; starting')
                 self._resume = False
-                return
         if path is None:
+            if self.cfg.get('pretrained'):
+                self._transfer(self.cfg.pretrained)
             return
         if self._resume:
             self.resume(str(path))
         else:
             self.load_checkpoint(str(path))
         self._has_loaded = True
+
+    def _transfer(self, pretrained: dict) -> None:
+        """Start the backbone from ``pretrained['weights']``."""
+        path = pretrained['weights']
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                missing_weights(pretrained, self.cfg.get('data_root'))
+            )
+        tensors, provenance = read_backbone(path)
+        check_stage(self._stage(), provenance['stage'], path)
+        line = fill_backbone(self._bare_model.backbone, tensors, path)
+        self.logger.info(f'{line}; {provenance["method"]}')
+        for alarm in provenance['alarms']:
+            self.logger.warning(f'{path}: its training ended with: {alarm}')
+        self.pretraining = provenance
+
+    def _mark_tables(self, provenance: dict) -> None:
+        """Refuse weights that saw the test, or say in every table that they
+        did."""
+        loops = (self._train_loop, self._val_loop, self._test_loop)
+        built = [loop for loop in loops if isinstance(loop, BaseLoop)]
+        meta = built[0].dataloader.dataset.metainfo
+        note = check_leakage(provenance, meta.get('test_series', []))
+        if note is None:
+            return
+        self.logger.warning(note)
+        for loop in built:
+            evaluator = getattr(loop, 'evaluator', None)
+            for metric in evaluator.metrics if evaluator else []:
+                metric.notes = [note]
+
+    @property
+    def _bare_model(self) -> Any:
+        """The model without its wrapper."""
+        return (
+            self.model.module if is_model_wrapper(self.model) else self.model
+        )
+
+    def _stage(self) -> dict[str, Any]:
+        return describe_stage(
+            self._bare_model,
+            self.cfg.model.backbone,
+            self.train_dataloader.dataset.metainfo,
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """How the backbone of a pre-training run was made.
+
+        Scans and folds of weights that it started from itself count too.
+        """
+        meta = self.train_dataloader.dataset.metainfo
+        before = self.pretraining or {'train_series': [], 'folds': 'train'}
+        series = {*meta['series_uids'], *before['train_series']}
+        return {
+            'method': self.cfg.model.type,
+            'config': str(self.cfg.filename),
+            'stage': self._stage(),
+            'train_series': sorted(series),
+            'folds': 'all'
+            if 'all' in (meta['folds'], before['folds'])
+            else 'train',
+            'iterations': self.iter,
+            'epochs': self.epoch,
+            'seed': self.seed,
+            'alarms': self.message_hub.runtime_info.get('alarms', []),
+            'lungdet_version': lungdet.__version__,
+        }
 
     def load_checkpoint(
         self, filename: str, map_location: Any = 'cpu', **_: Any
@@ -226,15 +314,14 @@ class LungRunner(Runner):
         """
         checkpoint = load_plain(filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = (
-            self.model.module if is_model_wrapper(self.model) else self.model
-        )
+        model = self._bare_model
         self.logger.info(
             report_match(model, checkpoint['state_dict'], filename)
         )
         _load_checkpoint_to_model(model, checkpoint, strict=False)
         if hasattr(model, 'set_epoch'):
             model.set_epoch(checkpoint['meta']['epoch_in_progress'])
+        self.pretraining = checkpoint['meta'].get('pretraining')
         self._has_loaded = True
         return checkpoint
 

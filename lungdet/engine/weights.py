@@ -108,12 +108,17 @@ def load_detector(
         The model in evaluation mode, and ``window``, ``spacing_mm``.
 
     Raises:
-        CheckpointError: As ``load_plain``.
+        CheckpointError: As ``load_plain``; or not of a detector.
     """
     checkpoint = load_plain(path)
     meta = checkpoint['meta']
     with DefaultScope.overwrite_default_scope('lungdet'):
         model = MODELS.build(meta['model'])
+    if not hasattr(model, 'predict_case'):
+        raise CheckpointError(
+            f'{path}: holds a {meta["model"]["type"]}, which finds no '
+            'nodules; train a detector from its backbone and give that.'
+        )
     report_match(model, checkpoint['state_dict'], str(path))
     model.load_state_dict(checkpoint['state_dict'])
     model.set_epoch(meta['epoch_in_progress'])

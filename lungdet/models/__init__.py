@@ -1,5 +1,8 @@
 from lungdet.models.backbones import FeatureNet, ResBlock3D
-from lungdet.models.data_preprocessor import CTDataPreprocessor
+from lungdet.models.data_preprocessor import (
+    CTDataPreprocessor,
+    RestorationPreprocessor,
+)
 from lungdet.models.dense_heads import RPN3DHead
 from lungdet.models.detectors import NoduleNet
 from lungdet.models.losses import FocalLoss3D, HardNegativeBCE
@@ -8,6 +11,11 @@ from lungdet.models.roi_heads import (
     RCNN3DHead,
     RoIAlign3D,
     RoICrop3D,
+)
+from lungdet.models.ssl import (
+    GenesisPretrainer,
+    MaskedAutoencoder,
+    RestorationHead,
 )
 from lungdet.models.task_modules import (
     AnchorGenerator3D,
@@ -26,13 +34,17 @@ __all__ = [
     'DeltaBoxCoder3D',
     'FeatureNet',
     'FocalLoss3D',
+    'GenesisPretrainer',
     'HardNegativeBCE',
     'Mask3DHead',
+    'MaskedAutoencoder',
     'MaxIoUAssigner3D',
     'NoduleNet',
     'RCNN3DHead',
     'RPN3DHead',
     'ResBlock3D',
+    'RestorationHead',
+    'RestorationPreprocessor',
     'RoIAlign3D',
     'RoICrop3D',
     'RoISampler3D',

@@ -9,6 +9,8 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from lungdet.errors import ConfigError
+from lungdet.ops import window_share
 from lungdet.registry import MODELS
 
 
@@ -35,9 +37,12 @@ class CTDataPreprocessor(BaseDataPreprocessor):
 
     def apply_window(self, hu: Tensor) -> Tensor:
         """HU of any type to float32 in ``out_range``."""
-        (low, high), (first, last) = self.window, self.out_range
-        share = (hu.float() - low) / (high - low)
-        return share.clamp_(0, 1).mul_(last - first).add_(first)
+        return self.to_network(window_share(hu, self.window))
+
+    def to_network(self, share: Tensor) -> Tensor:
+        """Shares of the window, in [0, 1], to ``out_range``."""
+        first, last = self.out_range
+        return (share * (last - first)).add_(first)
 
     def forward(self, data: Any, training: bool = False) -> dict:
         """Collated lists to a batch.
@@ -61,3 +66,37 @@ class CTDataPreprocessor(BaseDataPreprocessor):
             )
         stacked = torch.stack([crop.to(self.device) for crop in inputs])
         return {'inputs': self.apply_window(stacked), 'data_samples': samples}
+
+
+@MODELS.register_module()
+class RestorationPreprocessor(CTDataPreprocessor):
+    """Stack pairs of pre-training; the window is the detector's.
+
+    Distortions are defined on [0, 1], so the crops arrive as shares of the
+    window; the model scales them for the network by ``to_network``.
+    """
+
+    def forward(self, data: Any, training: bool = False) -> dict:
+        """Collated lists to ``inputs``, ``targets`` and ``masked``.
+
+        Returns:
+            Three tensors (B, 1, D, H, W) on the device: the corrupted and
+            the untouched shares, float32, and which voxels are hidden,
+            boolean; and the ``data_samples``.
+
+        Raises:
+            ConfigError: The crops were scaled with another window.
+        """
+        samples = data['data_samples']
+        for sample in samples:
+            if tuple(sample.window) != self.window:
+                raise ConfigError(
+                    f'{sample.sample_key}: the crop was scaled with the '
+                    f'window {tuple(sample.window)} HU, the model has '
+                    f'{self.window}; give both the same.'
+                )
+        batch = {
+            name: torch.stack(list(data[name])).to(self.device)
+            for name in ('inputs', 'targets', 'masked')
+        }
+        return {**batch, 'data_samples': self.cast_data(samples)}

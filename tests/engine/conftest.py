@@ -33,7 +33,10 @@ def fresh_mmengine() -> Iterator[None]:
 
 @pytest.fixture
 def tiny_store(tmp_path: Path) -> Path:
-    root = tmp_path / 'cases'
+    return write_tiny_store(tmp_path / 'cases')
+
+
+def write_tiny_store(root: Path) -> Path:
     grid = Geometry.from_parts(
         (40, 44, 48), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
     )
@@ -135,3 +138,48 @@ def tiny_config(tiny_store: Path, tmp_path: Path) -> Path:
     path = tmp_path / 'tiny.py'
     path.write_text(TINY.format(configs=configs, data=tiny_store))
     return path
+
+
+TINY_GENESIS = """
+_base_ = ['{configs}/genesis_featurenet.py']
+data_root = '{data}'
+model = dict(
+    backbone=dict(stem_channels=4, channels=(4, 8, 8, 8, 8, 8),
+                  blocks=(1, 1, 1, 1, 1, 1)),
+    head=dict(in_channels=8, channels=(8, 4)))
+pipeline = [
+    dict(type='LoadLungCrop', size=(32, 32, 32)),
+    dict(type='RepeatedFlip3D'),
+    dict(type='LocalPixelShuffle'),
+    dict(type='NonLinearIntensity'),
+    dict(type='Painting'),
+    dict(type='PackPair'),
+]
+train_dataloader = dict(
+    batch_size=2, num_workers=0,
+    dataset=dict(crops_per_scan=4, val_subsets=(), val_series=['1.2'],
+                 pipeline=pipeline))
+val_dataloader = dict(
+    batch_size=2, num_workers=0,
+    dataset=dict(crops_per_scan=2, val_subsets=(), val_series=['1.2'],
+                 pipeline=pipeline))
+train_cfg = dict(max_epochs=3, val_interval=2)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=5),
+]
+default_hooks = dict(
+    checkpoint=dict(interval=1, iter_interval=3),
+    logger=dict(interval=1))
+"""
+
+
+def write_genesis_config(folder: Path, store: Path) -> Path:
+    configs = Path(__file__).parents[2] / 'configs'
+    path = folder / 'genesis.py'
+    path.write_text(TINY_GENESIS.format(configs=configs, data=store))
+    return path
+
+
+@pytest.fixture
+def genesis_config(tiny_store: Path, tmp_path: Path) -> Path:
+    return write_genesis_config(tmp_path, tiny_store)

@@ -1,3 +1,11 @@
+from lungdet.datasets.transforms.genesis import (
+    InPainting,
+    LocalPixelShuffle,
+    NonLinearIntensity,
+    OutPainting,
+    Painting,
+    RepeatedFlip3D,
+)
 from lungdet.datasets.transforms.intensity import (
     RandomGamma,
     RandomHUShiftScale,
@@ -8,6 +16,7 @@ from lungdet.datasets.transforms.loading import (
     LoadCrop,
     PackDetInputs,
 )
+from lungdet.datasets.transforms.pairs import LoadLungCrop, PackPair
 from lungdet.datasets.transforms.spatial import (
     PlaceCrop,
     RandomAffine3D,
@@ -16,9 +25,16 @@ from lungdet.datasets.transforms.spatial import (
 )
 
 __all__ = [
+    'InPainting',
     'LoadCase',
     'LoadCrop',
+    'LoadLungCrop',
+    'LocalPixelShuffle',
+    'NonLinearIntensity',
+    'OutPainting',
     'PackDetInputs',
+    'PackPair',
+    'Painting',
     'PlaceCrop',
     'RandomAffine3D',
     'RandomFlip3D',
@@ -26,4 +42,5 @@ __all__ = [
     'RandomHUShiftScale',
     'RandomNoiseBlur',
     'RandomTransposeXY',
+    'RepeatedFlip3D',
 ]

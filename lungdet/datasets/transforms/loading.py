@@ -167,7 +167,7 @@ def read_plan(
     middle = (corner + far) / 2
     low = np.floor(middle - reach + 1e-6).astype(int)
     high = np.ceil(middle + reach - 1e-6).astype(int) + 1
-    region = _read_padded(store, uid, name, low, high, fill, shape)
+    region = read_padded(store, uid, name, low, high, fill=fill, shape=shape)
     axes = np.abs(matrix).argmax(0)  # case axis shown by each crop axis
     exact = np.zeros((3, 3))
     exact[axes, range(3)] = np.sign(matrix[axes, range(3)])
@@ -246,12 +246,13 @@ def warp_planes(
     return torch.lerp(planes[below], planes[above], share).numpy()
 
 
-def _read_padded(
+def read_padded(
     store: Any,
     uid: str,
     name: str,
     low: np.ndarray,
     high: np.ndarray,
+    *,
     fill: int,
     shape: tuple[int, int, int],
 ) -> np.ndarray:

@@ -72,8 +72,8 @@ class FeatureNet(BaseModule):
                     stage_plugins(plugins, index, len(STAGES)),
                 ),
             )
-        self.path1 = _upsample(c4, c3)
-        self.path2 = _upsample(channels[4], c2)
+        self.path1 = upsample(c4, c3)
+        self.path2 = upsample(channels[4], c2)
         self.pool = nn.MaxPool3d(2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,7 +106,8 @@ def _stage(
     )
 
 
-def _upsample(in_channels: int, out_channels: int) -> nn.Sequential:
+def upsample(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Double every side by a transposed convolution, norm and ReLU."""
     return nn.Sequential(
         nn.ConvTranspose3d(in_channels, out_channels, 2, stride=2),
         nn.BatchNorm3d(out_channels),

@@ -1,0 +1,123 @@
+"""CPU cost of a Models Genesis pair, beside the rules read literally.
+
+python benchmarks/pretraining.py [--pairs 400] [--store PREPARED]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from terminaltables import AsciiTable
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from lungdet.apis import load_config  # noqa: E402
+from lungdet.datasets import LungCropDataset  # noqa: E402
+from lungdet.engine import Key  # noqa: E402
+from lungdet.geometry import Geometry  # noqa: E402
+from lungdet.registry import TRANSFORMS  # noqa: E402
+from tests.oracles import genesis_literal as literal  # noqa: E402
+
+CONFIG = ROOT / 'configs' / 'genesis_featurenet.py'
+SHAPE = (32, 64, 64)
+
+
+def cpu_ms(work: Callable[[int], object], runs: int) -> float:
+    """Mean CPU-ms of ``work(k)``, after a few runs not counted."""
+    for k in range(5):
+        work(k)
+    start = time.process_time()
+    for k in range(runs):
+        work(k)
+    return (time.process_time() - start) / runs * 1e3
+
+
+def distort(crop: np.ndarray, transforms: list, seed: int) -> np.ndarray:
+    """Input of a pair whose target is ``crop``."""
+    results = {
+        'image': crop,
+        'target': crop,
+        'geometry': Geometry(crop.shape, np.eye(4)),
+        'rng': np.random.default_rng(seed),
+    }
+    for transform in transforms:
+        results = transform(results)
+    return results['image']
+
+
+def part_rows(crop: np.ndarray, pairs: int) -> list[list[str]]:
+    """Whole pairs with the published probabilities, then each part alone."""
+    pipeline = load_config(CONFIG).pipeline
+    whole = [TRANSFORMS.build(cfg) for cfg in pipeline[1:-1]]
+    always = {'prob': 1.0}
+    parts = {
+        'pair': (whole, literal.literal_pair),
+        'shuffle, when drawn': (
+            [TRANSFORMS.build({'type': 'LocalPixelShuffle', **always})],
+            literal.literal_shuffle,
+        ),
+        'intensity, when drawn': (
+            [TRANSFORMS.build({'type': 'NonLinearIntensity', **always})],
+            literal.literal_intensity,
+        ),
+        'in-painting': (
+            [TRANSFORMS.build({'type': 'InPainting'})],
+            literal.literal_inpainting,
+        ),
+        'out-painting': (
+            [TRANSFORMS.build({'type': 'OutPainting'})],
+            literal.literal_outpainting,
+        ),
+    }
+    rows = []
+    for name, (transforms, slow) in parts.items():
+        ours = cpu_ms(
+            lambda k, t=transforms: distort(crop, t, k),  # type: ignore[misc]
+            pairs,
+        )
+        other = cpu_ms(
+            lambda k, f=slow: f(crop, np.random.default_rng(k)),  # type: ignore[misc]
+            max(pairs // 4, 10),
+        )
+        rows.append(
+            [name, f'{ours:.2f}', f'{other:.2f}', f'{other / ours:.1f}']
+        )
+    return rows
+
+
+def sample_row(store: Path, pairs: int) -> list[str]:
+    """A whole sample: place, filter, read, scale, distort, pack."""
+    config = load_config(CONFIG).train_dataloader.dataset
+    data = LungCropDataset(
+        store,
+        'train',
+        pipeline=config.pipeline,
+        window=config.window,
+        test_subsets=(),
+        val_subsets=(),
+    )
+    cost = cpu_ms(lambda k: data[Key(k % len(data), k, k)], pairs)
+    return ['sample from the store', f'{cost:.2f}', '-', '-']
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--pairs', type=int, default=400)
+    parser.add_argument('--store', type=Path, help='a prepared folder')
+    args = parser.parse_args()
+    crop = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+    rows = [['32x64x64', 'CPU-ms', 'literal CPU-ms', 'ratio']]
+    rows += part_rows(crop, args.pairs)
+    if args.store is not None:
+        rows.append(sample_row(args.store, args.pairs))
+    print(AsciiTable(rows, 'pre-training pairs').table)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,49 @@
+# Unlabelled lung crops of the detector's training folds, distorted as Models
+# Genesis does. The window is model.data_preprocessor.window, handed over when
+# the config is loaded.
+data_root = 'data/luna16'
+pipeline = [
+    dict(type='LoadLungCrop', size=(32, 64, 64), max_tissue=0.15,
+         min_lung=0.2),
+    dict(type='RepeatedFlip3D', prob=0.4),
+    dict(type='LocalPixelShuffle', prob=0.5),
+    dict(type='NonLinearIntensity', prob=0.9),
+    dict(type='Painting', prob=0.9, inside=0.2),
+    dict(type='PackPair'),
+]
+train_dataloader = dict(
+    batch_size=6,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='ExactSampler', shuffle=True),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(
+        type='LungCropDataset',
+        data_root=data_root,
+        split='train',
+        folds='train',  # 'all' as the method's authors did; it is marked
+        crops_per_scan=8,
+        test_subsets=(9, ),
+        val_subsets=(8, ),
+        test_series=None,
+        val_series=None,
+        window=None,
+        pipeline=pipeline))
+val_dataloader = dict(
+    batch_size=6,
+    num_workers=1,
+    sampler=dict(type='ExactSampler', shuffle=False, round_up=False),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(
+        type='LungCropDataset',
+        data_root=data_root,
+        split='val',
+        crops_per_scan=8,
+        test_subsets=(9, ),
+        val_subsets=(8, ),
+        test_series=None,
+        val_series=None,
+        window=None,
+        pipeline=pipeline))
+val_evaluator = dict(type='RestorationMetric')

@@ -1,0 +1,8 @@
+# Quartet attention in all 16 residual blocks. Both stages take it from here:
+# model = dict(backbone=dict(plugins=_base_.plugins))
+plugins = [
+    dict(
+        cfg=dict(type='QuartetAttention'),
+        position='after_conv2',
+        stages=(True, ) * 6)
+]

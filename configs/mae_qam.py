@@ -1,0 +1,21 @@
+"""Masked-autoencoder pre-training with quartet attention; not trained yet.
+
+Three quarters of the 16^3 blocks are hidden; crops of 64^3, since 32 x 64 x
+64 would leave eight blocks to see; flips alone.
+
+    python tools/train.py configs/mae_qam.py --amp
+
+writes work_dirs/mae_qam/backbone.safetensors, from which nodulenet_qam_mae.py
+starts.
+"""
+_base_ = ['./genesis_qam.py']
+pipeline = [
+    dict(type='LoadLungCrop', size=(64, 64, 64), max_tissue=0.15,
+         min_lung=0.2),
+    dict(type='RepeatedFlip3D', prob=0.4),
+    dict(type='PackPair'),
+]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+model = dict(
+    type='MaskedAutoencoder', block=16, ratio=0.75, fill='mean', loss='mse')

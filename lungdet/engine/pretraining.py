@@ -1,0 +1,202 @@
+"""Weights from pre-training: where they come from, and what they fit.
+
+An exported file is a safetensors file of the backbone alone. Its header says
+how it was made, its ``provenance``; a detector that starts from it carries
+that on in its checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lungdet.errors import CheckpointError
+from lungdet.io.atomic import atomic_path
+
+FORMAT = 'lungdet.backbone/1'
+MIN_FILLED = 0.95  # part of the backbone's tensors that a file must fill
+MAX_LISTED = 20  # names in a message
+
+# what both stages must share, and where the detector states it
+STAGE_KEYS = {
+    'window': 'model.data_preprocessor.window',
+    'out_range': 'model.data_preprocessor.out_range',
+    'spacing_mm': 'the spacing of the prepared cases',
+    'plugins': 'model.backbone.plugins',
+}
+
+
+def describe_stage(
+    model: torch.nn.Module, backbone: dict, dataset_meta: dict
+) -> dict[str, Any]:
+    """What pre-training and detection must share, as plain values.
+
+    Args:
+        model: Has the ``data_preprocessor``.
+        backbone: The backbone's config.
+        dataset_meta: Of the training data.
+    """
+    preprocessor: Any = model.data_preprocessor
+    return {
+        'window': list(preprocessor.window),
+        'out_range': list(preprocessor.out_range),
+        'spacing_mm': dataset_meta['spacing_mm'],
+        'plugins': [_plain_plugin(p) for p in backbone.get('plugins') or []],
+    }
+
+
+def _plain_plugin(plugin: dict) -> dict[str, Any]:
+    """One spelling: all stages are None, tuples are lists."""
+    stages = plugin.get('stages')
+    if stages is not None and all(stages):
+        stages = None
+    plain = {**plugin, 'stages': stages}
+    return json.loads(json.dumps(plain, default=str))
+
+
+def check_stage(own: dict[str, Any], stored: dict, where: str) -> None:
+    """Compare a detector's stage with that of its weights.
+
+    Raises:
+        CheckpointError: They differ; the message has both values.
+    """
+    for key, place in STAGE_KEYS.items():
+        if own[key] != stored.get(key):
+            raise CheckpointError(
+                f'{where}: pre-trained with {key} {stored.get(key)}, but '
+                f'here it is {own[key]} ({place}); the first layers would '
+                'have to be learnt again. Use one value in both stages.'
+            )
+
+
+def check_leakage(
+    provenance: dict[str, Any], test_series: Sequence[str]
+) -> str | None:
+    """Whether weights have seen test scans.
+
+    Returns:
+        What every table must say, None if there is nothing to say.
+
+    Raises:
+        CheckpointError: They have, and it was not asked for.
+    """
+    seen = sorted(set(provenance['train_series']) & set(test_series))
+    if provenance['folds'] == 'all':
+        return (
+            f'note: pre-trained without labels on all folds (folds='
+            f"'all'), {len(seen)} of the {len(test_series)} test scans "
+            'among them'
+        )
+    if seen:
+        raise CheckpointError(
+            f'pre-trained weights ({provenance["method"]}): '
+            f'{len(seen)} of the {len(test_series)} test scans were used to '
+            f'make them, first {seen[0]}; the test would be too good. '
+            'Pre-train again with the same test scans, or with '
+            "train_dataloader.dataset.folds='all', which every table says."
+        )
+    return None
+
+
+def export_backbone(
+    path: str | Path, backbone: torch.nn.Module, provenance: dict[str, Any]
+) -> None:
+    """Write a backbone's tensors and their provenance; no pickle.
+
+    Args:
+        path: Of the safetensors file; replaced only when it is whole.
+        backbone: Its state is written, names without a prefix.
+        provenance: JSON values, read back by ``read_backbone``.
+    """
+    tensors = {
+        name: value.detach().cpu().clone().contiguous()
+        for name, value in backbone.state_dict().items()
+    }
+    header = {'format': FORMAT, 'provenance': json.dumps(provenance)}
+    with atomic_path(path) as aside:
+        save_file(tensors, aside, metadata=header)
+
+
+def read_backbone(
+    path: str | Path,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and provenance of an exported file.
+
+    Raises:
+        FileNotFoundError: Not there.
+        CheckpointError: Not such a file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such weights; check the path.')
+    try:
+        with safe_open(path, 'pt') as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'{path}: not a safetensors file ({error}); give the '
+            'backbone.safetensors that pre-training wrote.'
+        ) from error
+    if header.get('format') != FORMAT:
+        raise CheckpointError(
+            f'{path}: format {header.get("format")!r}, not {FORMAT!r}; it '
+            'does not say what it was trained on. Give the '
+            'backbone.safetensors that pre-training wrote.'
+        )
+    return tensors, json.loads(header['provenance'])
+
+
+def fill_backbone(
+    backbone: torch.nn.Module, tensors: dict[str, torch.Tensor], where: str
+) -> str:
+    """Copy the tensors that fit by name and shape.
+
+    Returns:
+        One line of numbers.
+
+    Raises:
+        CheckpointError: Less than 95 % of the backbone's tensors are filled;
+            the message lists what is missing.
+    """
+    own = backbone.state_dict()
+    good = {
+        name: value
+        for name, value in tensors.items()
+        if name in own and own[name].shape == value.shape
+    }
+    lacking = [
+        name + (' (another shape)' if name in tensors else '')
+        for name in own
+        if name not in good
+    ]
+    line = (
+        f'{where}: fills {len(good)} of {len(own)} tensors of the backbone, '
+        f'{len(tensors) - len(good)} of the file are not used'
+    )
+    if len(good) < MIN_FILLED * len(own):
+        more = len(lacking) - MAX_LISTED
+        raise CheckpointError(
+            f'{line}; at least {MIN_FILLED:.0%} must be filled. Missing: '
+            f'{", ".join(lacking[:MAX_LISTED])}'
+            f'{f" and {more} more" if more > 0 else ""}. Pre-train the same '
+            'backbone, with the same plugins.'
+        )
+    backbone.load_state_dict(good, strict=False)
+    return line
+
+
+def missing_weights(pretrained: dict[str, str], data_root: str | None) -> str:
+    """What to say where the weights of a config are not there yet."""
+    weights = Path(pretrained['weights'])
+    options = f' --cfg-options data_root={data_root}' if data_root else ''
+    return (
+        f'{weights}: not there, and this config starts from pre-trained '
+        f'weights. Make them: python tools/train.py {pretrained["config"]} '
+        f'--work-dir {weights.parent}{options}'
+    )

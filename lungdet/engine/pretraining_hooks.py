@@ -1,0 +1,198 @@
+"""Hooks of pre-training: start, alarm, pictures, and the exported file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from lungdet.engine.pretraining import export_backbone
+from lungdet.registry import HOOKS
+
+
+def unwrapped(model: Any) -> Any:
+    """The model inside a wrapper for several processes."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def spread_indices(num: int, total: int) -> list[int]:
+    """At most ``num`` indices, evenly over ``total``."""
+    return np.linspace(0, total - 1, min(num, total)).astype(int).tolist()
+
+
+@HOOKS.register_module()
+class DataMeanHook(Hook):
+    """Tell a fresh model the mean of its crops; its output starts there.
+
+    Args:
+        num: Crops looked at.
+    """
+
+    def __init__(self, num: int = 64) -> None:
+        self.num = num
+
+    def before_train(self, runner: Any) -> None:
+        if runner.iter or runner._has_loaded:
+            return
+        dataset = runner.train_dataloader.dataset
+        means = [
+            float(dataset[k]['targets'].mean())
+            for k in spread_indices(self.num, len(dataset))
+        ]
+        unwrapped(runner.model).set_data_mean(float(np.mean(means)))
+        runner.logger.info(
+            f'mean of {len(means)} crops: {np.mean(means):.3f} of the window'
+        )
+
+
+def collapse_alarms(
+    metrics: dict[str, float], min_spread: float = 0.1
+) -> list[str]:
+    """What says that a model does not restore.
+
+    Args:
+        metrics: Some of ``spread``, ``vs_constant`` and ``vs_copy``.
+        min_spread: Least standard deviation of the output over the target's.
+
+    Returns:
+        Sentences; none where all is well.
+    """
+    alarms = []
+    spread = metrics.get('spread')
+    if spread is not None and not spread >= min_spread:
+        alarms.append(
+            f'the output is nearly one constant: its spread is {spread:.3f} '
+            f"of the target's (alarm below {min_spread})"
+        )
+    for key, other in (
+        ('vs_constant', 'the best constant'),
+        ('vs_copy', 'copying the input'),
+    ):
+        ratio = metrics.get(key)
+        if ratio is not None and not ratio < 1:
+            alarms.append(
+                f'the loss is {ratio:.2f} of that of {other} (alarm from 1)'
+            )
+    return alarms
+
+
+@HOOKS.register_module()
+class CollapseAlarmHook(Hook):
+    """Warn when the model gives a constant, or no more than its input.
+
+    After each epoch by the spread of the last training step, after each
+    validation by all numbers. The last alarms go into the checkpoint and
+    into the exported file.
+
+    Args:
+        min_spread: See ``collapse_alarms``.
+        begin: Iterations before which a young network is left in peace.
+    """
+
+    def __init__(self, min_spread: float = 0.1, *, begin: int = 200) -> None:
+        self.min_spread = min_spread
+        self.begin = begin
+        self.spread: float | None = None
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        spread = (outputs or {}).get('spread')
+        self.spread = None if spread is None else float(spread)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        if self.spread is not None:
+            self._check(runner, {'spread': self.spread})
+
+    def after_val_epoch(
+        self, runner: Any, metrics: dict[str, float] | None = None
+    ) -> None:
+        found = {k.split('/')[-1]: v for k, v in (metrics or {}).items()}
+        self._check(runner, found)
+
+    def _check(self, runner: Any, metrics: dict) -> None:
+        if runner.iter < self.begin:
+            return
+        alarms = collapse_alarms(metrics, self.min_spread)
+        runner.message_hub.update_info('alarms', alarms)
+        for alarm in alarms:
+            runner.logger.warning(
+                f'COLLAPSE ALARM: iteration {runner.iter}: {alarm}. Lower the '
+                "learning rate, warm up longer, or start with loss='mse'."
+            )
+
+
+@HOOKS.register_module()
+class RestorationPicturesHook(Hook):
+    """Draw input, corrupted, restored and target of the same few crops.
+
+    Args:
+        interval: Epochs between pictures; the last epoch is drawn too.
+        num: Crops, of the validation data if there is any.
+    """
+
+    def __init__(self, interval: int = 10, num: int = 4) -> None:
+        self.interval = interval
+        self.num = num
+
+    @master_only
+    def after_train_epoch(self, runner: Any) -> None:
+        done = runner.epoch + 1
+        if done % self.interval and done != runner.max_epochs:
+            return
+        from lungdet.report.restoration import restoration_sheet
+
+        has_val = runner.val_loop is not None
+        loader = runner.val_dataloader if has_val else runner.train_dataloader
+        pairs = [
+            loader.dataset[k]
+            for k in spread_indices(self.num, len(loader.dataset))
+        ]
+        model = unwrapped(runner.model)
+        model.eval()
+        with torch.no_grad():
+            samples = model.val_step(pseudo_collate(pairs))
+        model.train()
+        volumes = [
+            {
+                name: getattr(sample, name).cpu().numpy()
+                for name in ('corrupted', 'restored', 'target')
+            }
+            for sample in samples
+        ]
+        path = Path(runner.work_dir) / 'pictures' / f'epoch_{done:04}.png'
+        path.parent.mkdir(exist_ok=True)
+        restoration_sheet(volumes).savefig(path, dpi=110)
+        runner.logger.info(f'restored crops: {path}')
+
+
+@HOOKS.register_module()
+class ExportBackboneHook(Hook):
+    """Write the backbone when training ends, for detectors to start from.
+
+    Args:
+        filename: In the work folder.
+    """
+
+    def __init__(self, filename: str = 'backbone.safetensors') -> None:
+        self.filename = filename
+
+    @master_only
+    def after_train(self, runner: Any) -> None:
+        path = Path(runner.work_dir) / self.filename
+        backbone = unwrapped(runner.model).backbone
+        export_backbone(path, backbone, runner.provenance())
+        runner.logger.info(
+            f'pre-trained backbone: {path}; a detector starts from it by '
+            f'pretrained.weights={path}'
+        )

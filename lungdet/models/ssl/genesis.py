@@ -1,0 +1,160 @@
+"""Pre-training by restoring distorted crops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from lungdet.data_sample import DetDataSample
+from lungdet.models.losses import RESTORATION_LOSSES, restoration_loss
+from lungdet.registry import MODELS
+
+LOSS_ON = ('all', 'masked')
+
+
+@MODELS.register_module()
+class GenesisPretrainer(BaseModel):
+    """The detector's backbone and a head that restores the crop.
+
+    Crops are shares of the detector's window, in [0, 1], as the head's
+    sigmoid gives them; only what enters the backbone is scaled to the
+    detector's network range.
+
+    Args:
+        backbone: Dict of the detector's backbone, plugins included.
+        head: Dict of the restoration head.
+        data_preprocessor: Dict of the preprocessor; holds the window.
+        loss: ``'l1'``, the method's text, or ``'mse'``, the public code.
+        loss_on: ``'all'`` voxels or the ``'masked'`` ones: those that
+            painting replaced by noise.
+        test_cfg: ``bf16``: validate in bfloat16.
+        channels_last: Memory format of backbone and head; about twice as
+            fast with bfloat16 on CPUs that have it.
+        init_cfg: mmengine's.
+
+    Raises:
+        ValueError: Unknown ``loss`` or ``loss_on``.
+
+    Source: Models Genesis (Zhou et al. 2021).
+    """
+
+    data_mean: Tensor
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict | None = None,
+        *,
+        data_preprocessor: dict | None = None,
+        loss: str = 'l1',
+        loss_on: str = 'all',
+        test_cfg: dict | None = None,
+        channels_last: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            MODELS.build(
+                data_preprocessor or {'type': 'RestorationPreprocessor'}
+            ),
+            init_cfg,
+        )
+        for name, value, known in (
+            ('loss', loss, tuple(RESTORATION_LOSSES)),
+            ('loss_on', loss_on, LOSS_ON),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f'{type(self).__name__}: {name}={value!r}; choose one of '
+                    f'{known}.'
+                )
+        self.backbone = MODELS.build(backbone)
+        self.head = MODELS.build(head or {'type': 'RestorationHead'})
+        self.loss_kind = loss
+        self.loss_on = loss_on
+        self.test_cfg = {'bf16': False, **(test_cfg or {})}
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last_3d)
+        self.register_buffer('data_mean', torch.tensor(0.5))
+
+    def set_data_mean(self, mean: float) -> None:
+        """Tell the mean of the crops, in [0, 1]; the output starts there."""
+        self.data_mean.fill_(mean)
+        self.head.set_mean(self.data_mean)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        targets: Tensor | None = None,
+        masked: Tensor | None = None,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Loss, predictions or restored crops.
+
+        Args:
+            inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
+            targets: Untouched crops, the same shape.
+            masked: Boolean, the same shape: voxels replaced by painting.
+            data_samples: One a crop.
+            mode: ``'loss'`` returns named losses and ``spread``, see
+                ``loss``; ``'predict'`` the samples with ``corrupted``,
+                ``restored``, ``target`` and ``masked`` (D, H, W);
+                ``'tensor'`` the restored crops (B, 1, D, H, W).
+        """
+        if mode == 'tensor':
+            return self.restore(inputs)
+        assert targets is not None and masked is not None
+        if mode == 'loss':
+            return self.loss(inputs, targets, masked)
+        return self.predict(inputs, targets, masked, data_samples or [])
+
+    def restore(self, corrupted: Tensor) -> Tensor:
+        """Restored crops of corrupted ones, both in [0, 1]."""
+        image = self.data_preprocessor.to_network(corrupted)
+        if self.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last_3d)
+        return self.head(self.backbone(image)[-1])
+
+    def loss(
+        self, inputs: Tensor, targets: Tensor, masked: Tensor
+    ) -> dict[str, Tensor]:
+        """The restoration loss; beside it, not trained, the ``spread``.
+
+        The spread is the standard deviation of the output over that of the
+        target; near 0 the output is one constant whatever the input.
+        """
+        restored = self.restore(inputs)
+        region = masked if self.loss_on == 'masked' else None
+        loss = restoration_loss(
+            restored, targets, self.loss_kind, region=region
+        )
+        spread = restored.detach().std() / targets.std().clamp(min=1e-6)
+        return {'loss_restoration': loss, 'spread': spread}
+
+    @torch.no_grad()
+    def predict(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        masked: Tensor,
+        data_samples: list[DetDataSample],
+    ) -> list[DetDataSample]:
+        """Put the volumes of each pair into its sample."""
+        device = inputs.device.type
+        with torch.autocast(
+            device, torch.bfloat16, enabled=self.test_cfg['bf16']
+        ):
+            restored = self.restore(inputs)
+        for k, sample in enumerate(data_samples):
+            sample.corrupted = inputs[k, 0]
+            sample.restored = restored[k, 0]
+            sample.target = targets[k, 0]
+            sample.masked = masked[k, 0]
+            sample.set_metainfo(
+                {'loss': self.loss_kind, 'loss_on': self.loss_on}
+            )
+        return data_samples

@@ -1,0 +1,120 @@
+"""Pre-training by filling in hidden blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lungdet.data_sample import DetDataSample
+from lungdet.models.ssl.genesis import GenesisPretrainer
+from lungdet.registry import MODELS
+
+FILLS = ('mean', 'zero', 'noise')
+
+
+@MODELS.register_module()
+class MaskedAutoencoder(GenesisPretrainer):
+    """Hide blocks of a fixed grid and restore them; the rest counts not.
+
+    The blocks of a crop follow from its sample's ``mask_seed``, so they
+    depend on the data's key alone, and validation sees the same every time.
+
+    Args:
+        *args: As ``GenesisPretrainer``.
+        block: Side of a block in voxels; must divide the crop's sides.
+        ratio: Part of the blocks to hide, ``int(ratio * blocks)``.
+        fill: What the network sees there: ``'mean'`` of the data,
+            ``'zero'`` (the window's low end: air), ``'noise'`` uniform in
+            [0, 1], or a share of the window.
+        loss: ``'mse'`` or ``'l1'``.
+        **kwargs: As ``GenesisPretrainer``.
+
+    Raises:
+        ValueError: ``ratio`` or ``fill`` out of range; in use: sides that
+            are no multiples of ``block``, or no block left to hide or see.
+
+    Source: Wald et al. 2025 (arXiv 2410.23132), without sparse convolution.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        block: int = 16,
+        ratio: float = 0.75,
+        fill: str | float = 'mean',
+        loss: str = 'mse',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, loss=loss, loss_on='masked', **kwargs)
+        if not 0 < ratio < 1:
+            raise ValueError(f'MaskedAutoencoder: ratio={ratio}, not in (0,1)')
+        if fill not in FILLS and not (
+            isinstance(fill, float | int) and 0 <= fill <= 1
+        ):
+            raise ValueError(
+                f'MaskedAutoencoder: fill={fill!r}; choose one of {FILLS} or '
+                'a share of the window in [0, 1].'
+            )
+        self.block = block
+        self.ratio = ratio
+        self.fill = fill
+
+    def forward(
+        self,
+        inputs: Tensor,
+        targets: Tensor | None = None,
+        masked: Tensor | None = None,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """As ``GenesisPretrainer``; outside ``'tensor'`` mode ``inputs`` are
+        the targets with hidden blocks."""
+        if mode == 'tensor':
+            return super().forward(inputs)
+        assert targets is not None and data_samples is not None
+        inputs, masked = self.hide(targets, data_samples)
+        return super().forward(inputs, targets, masked, data_samples, mode)
+
+    def hide(
+        self, targets: Tensor, data_samples: list[DetDataSample]
+    ) -> tuple[Tensor, Tensor]:
+        """Crops (B, 1, D, H, W) with filled blocks, and where (boolean)."""
+        inputs, masked = targets.clone(), []
+        for crop, sample in zip(inputs, data_samples):
+            rng = np.random.default_rng(sample.mask_seed)
+            hidden = self.draw_mask(rng, crop.shape[1:]).to(crop.device)
+            crop[0, hidden] = self._filling(rng, int(hidden.sum())).to(crop)
+            masked.append(hidden)
+        return inputs, torch.stack(masked)[:, None]
+
+    def draw_mask(self, rng: np.random.Generator, shape: Any) -> Tensor:
+        """Hidden voxels, boolean (D, H, W)."""
+        if any(side % self.block for side in shape):
+            raise ValueError(
+                f'MaskedAutoencoder: sides {tuple(shape)} are not multiples '
+                f'of block={self.block}; change the crop or the block.'
+            )
+        grid = [side // self.block for side in shape]
+        num = int(np.prod(grid))
+        num_hidden = int(self.ratio * num)
+        if not num_hidden:
+            raise ValueError(
+                f'MaskedAutoencoder: ratio={self.ratio} of {num} blocks '
+                'hides none; use a larger crop or a smaller block.'
+            )
+        blocks = torch.zeros(num, dtype=torch.bool)
+        blocks[rng.permutation(num)[:num_hidden]] = True
+        mask = blocks.reshape(grid)
+        for axis in range(3):
+            mask = mask.repeat_interleave(self.block, axis)
+        return mask
+
+    def _filling(self, rng: np.random.Generator, num: int) -> Tensor:
+        if self.fill == 'mean':
+            return self.data_mean
+        if self.fill == 'noise':
+            return torch.from_numpy(rng.random(num, dtype=np.float32))
+        return torch.tensor(0.0 if self.fill == 'zero' else self.fill)

@@ -1,0 +1,579 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from torch import Tensor, nn
+
+from lungdet.apis import load_config, train
+from lungdet.apis import test as run_test
+from lungdet.engine import (
+    CollapseAlarmHook,
+    export_backbone,
+    read_backbone,
+)
+from lungdet.engine.pretraining import (
+    check_leakage,
+    check_stage,
+    fill_backbone,
+)
+from lungdet.engine.pretraining_hooks import collapse_alarms
+from lungdet.engine.weights import load_detector, load_plain
+from lungdet.errors import CheckpointError
+from lungdet.registry import MODELS
+from tests.engine.conftest import write_genesis_config, write_tiny_store
+from tests.engine.test_engine import assert_same, run_train
+
+NO_VALIDATION = {
+    'val_dataloader': None,
+    'val_cfg': None,
+    'val_evaluator': None,
+    'default_hooks.checkpoint.save_best': None,
+}
+
+
+@MODELS.register_module(force=True)
+class ToyGate(nn.Module):
+    """A plugin with the kinds of state quartet attention has."""
+
+    _abbr_ = 'toy_gate'
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(2, 1, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm3d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = torch.cat([x.amax(1, True), x.mean(1, True)], 1)
+        return x * self.norm(self.conv(pooled)).sigmoid()
+
+
+TOY = [{'cfg': {'type': 'ToyGate'}, 'position': 'after_conv2'}]
+
+
+@pytest.fixture(scope='module')
+def genesis_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work folder of a pre-training run."""
+    folder = tmp_path_factory.mktemp('genesis')
+    config = write_genesis_config(folder, write_tiny_store(folder / 'cases'))
+    train(config, work_dir=folder / 'run')
+    return folder / 'run'
+
+
+@pytest.fixture
+def weights(genesis_run: Path) -> Path:
+    return genesis_run / 'backbone.safetensors'
+
+
+def detector(config: Path, weights: Path, **options: object) -> Config:
+    return load_config(
+        config,
+        {
+            **NO_VALIDATION,
+            'train_cfg.max_epochs': 1,
+            '+pretrained': {'weights': str(weights), 'config': 'genesis.py'},
+            **options,
+        },
+    )
+
+
+def rewrite(weights: Path, target: Path, **changes: object) -> Path:
+    """The same tensors with another provenance."""
+    tensors, provenance = read_backbone(weights)
+    holder = SimpleNamespace(state_dict=lambda: tensors)
+    export_backbone(target, holder, {**provenance, **changes})
+    return target
+
+
+def test_detector_starts_from_the_pretrained_backbone(
+    weights: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    config = detector(tiny_config, weights)
+    config.optim_wrapper.optimizer.lr = 0.0  # keeps what was loaded
+
+    runner = train(config, work_dir=tmp_path / 'detector')
+
+    assert runner.iter >= 2
+    tensors, provenance = read_backbone(weights)
+    saved = load_plain(tmp_path / 'detector')
+    for name, value in runner.model.backbone.named_parameters():
+        assert torch.equal(value, tensors[name]), name
+    assert saved['meta']['pretraining'] == provenance
+    # a run that continues keeps it, without the file
+    config = detector(tiny_config, tmp_path / 'gone.safetensors')
+    config.train_cfg.max_epochs = 2
+    train(config, work_dir=tmp_path / 'detector', resume='auto')
+    saved = load_plain(tmp_path / 'detector')
+    assert saved['meta']['epoch'] == 2
+    assert saved['meta']['pretraining'] == provenance
+
+
+def test_export_needs_safetensors_alone(weights: Path) -> None:
+    """A reader of the file needs no torch, no pickle and no lungdet."""
+    code = (
+        'import json, sys\n'
+        'from safetensors import safe_open\n'
+        f'file = safe_open({str(weights)!r}, "np")\n'
+        'assert not {"torch", "pickle5", "lungdet"} & set(sys.modules)\n'
+        'tensor = file.get_tensor("forw1.0.conv1.weight")\n'
+        'print(json.dumps([file.metadata(), len(list(file.keys())), '
+        'tensor.shape]))\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    header, num, shape = json.loads(done.stdout)
+    assert header['format'] == 'lungdet.backbone/1'
+    assert shape == [4, 4, 3, 3, 3] and num > 100
+    provenance = json.loads(header['provenance'])
+    assert provenance['stage'] == {
+        'window': [-1200, 600],
+        'out_range': [-1, 1],
+        'spacing_mm': 1.0,
+        'plugins': [],
+    }
+    # 1.2 validates, 1.3 and 1.4 are the test's
+    assert provenance['train_series'] == ['1.0', '1.1']
+    assert provenance['folds'] == 'train'
+    assert provenance['method'] == 'GenesisPretrainer'
+    # 8 crops in batches of 2, 3 epochs
+    assert (provenance['iterations'], provenance['epochs']) == (12, 3)
+
+
+def test_run_leaves_numbers_and_pictures(genesis_run: Path) -> None:
+    assert (genesis_run / 'pictures' / 'epoch_0003.png').stat().st_size > 5000
+    (scalars,) = genesis_run.rglob('scalars.json')
+    rows = [json.loads(line) for line in scalars.read_text().splitlines()]
+    steps = [row for row in rows if 'loss_restoration' in row]
+    checks = [row for row in rows if 'restore/l1' in row]
+    assert len(steps) == 12 and len(checks) == 2
+    assert all(0 <= row['spread'] for row in steps)
+    for key in ('l1', 'mse', 'vs_constant', 'vs_copy', 'spread', 'saturated'):
+        assert f'restore/{key}' in checks[-1]
+
+
+def test_missing_weights_name_the_command(
+    tiny_config: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    config = detector(tiny_config, Path('runs/genesis/backbone.safetensors'))
+
+    with pytest.raises(FileNotFoundError) as caught:
+        train(config, work_dir=tmp_path / 'w')
+
+    assert (
+        'python tools/train.py genesis.py --work-dir runs/genesis '
+        f'--cfg-options data_root={tiny_store}' in str(caught.value)
+    )
+
+
+@pytest.mark.parametrize('name', ['nodulenet_mg', 'nodulenet_qam_mg'])
+def test_shipped_configs_name_a_config_that_makes_their_weights(
+    name: str,
+) -> None:
+    folder = Path(__file__).parents[2] / 'configs'
+    config = load_config(folder / f'{name}.py')
+    source = load_config(folder.parent / config.pretrained.config)
+
+    work_dir = Path('work_dirs') / Path(config.pretrained.config).stem
+    assert Path(config.pretrained.weights).parent == work_dir
+    assert source.model.backbone == config.model.backbone
+    assert (
+        source.model.data_preprocessor.window
+        == config.model.data_preprocessor.window
+    )
+    base = load_config(folder / 'nodulenet_base.py')
+    for key in ('optim_wrapper', 'param_scheduler', 'train_dataloader'):
+        assert config[key] == base[key]
+
+
+def test_another_window_is_an_error_with_both_values(
+    weights: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    config = detector(
+        tiny_config,
+        weights,
+        **{'model.data_preprocessor.window': [-1000, 400]},
+    )
+
+    with pytest.raises(
+        CheckpointError, match=r'window \[-1200.*\], but.*\[-1000.*400'
+    ):
+        train(config, work_dir=tmp_path / 'w')
+
+
+@pytest.mark.parametrize(
+    ('key', 'stored', 'own', 'message'),
+    [
+        ('spacing_mm', 0.8, 1.0, r'spacing_mm 0\.8, but here it is 1\.0'),
+        ('out_range', [0.0, 1.0], [-1.0, 1.0], r'\[0\.0, 1\.0\].*\[-1\.0'),
+        ('plugins', [], TOY, r'plugins \[\], but here it is .*ToyGate'),
+    ],
+)
+def test_stages_that_differ_are_refused(
+    key: str, stored: object, own: object, message: str
+) -> None:
+    stage = {
+        'window': [-1200.0, 600.0],
+        'out_range': [-1.0, 1.0],
+        'spacing_mm': 1.0,
+        'plugins': [],
+    }
+
+    check_stage(stage, stage, 'file')
+    with pytest.raises(CheckpointError, match=f'^file: .*{message}'):
+        check_stage({**stage, key: own}, {**stage, key: stored}, 'file')
+
+
+def test_plugins_are_pretrained_and_transferred(
+    genesis_config: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    """Plugins written in another spelling are the same plugins."""
+    plugins = {'+model.backbone.plugins': TOY}
+    train(
+        load_config(
+            genesis_config,
+            {**plugins, 'train_cfg.max_epochs': 1, **NO_VALIDATION},
+        ),
+        work_dir=tmp_path / 'run',
+    )
+    weights = tmp_path / 'run' / 'backbone.safetensors'
+    spelt = [{**TOY[0], 'stages': [True] * 6}]
+    config = detector(
+        tiny_config, weights, **{'+model.backbone.plugins': spelt}
+    )
+    config.optim_wrapper.optimizer.lr = 0.0
+
+    runner = train(config, work_dir=tmp_path / 'detector')
+
+    tensors, _ = read_backbone(weights)
+    gates = {n: v for n, v in tensors.items() if 'toy_gate' in n}
+    own = dict(runner.model.backbone.named_parameters())
+    # a convolution and a norm's weight and bias in each of six blocks
+    assert sum(name in own for name in gates) == 18
+    for name, value in gates.items():
+        if name in own:
+            assert torch.equal(own[name], value), name
+    with pytest.raises(CheckpointError, match='plugins .*ToyGate.*here it is'):
+        train(detector(tiny_config, weights), work_dir=tmp_path / 'plain')
+
+
+def small() -> nn.Sequential:
+    """20 convolutions: 40 tensors."""
+    return nn.Sequential(*(nn.Conv3d(1, 1, 1) for _ in range(20)))
+
+
+def test_transfer_needs_95_percent_of_the_tensors() -> None:
+    model = small()
+    tensors = {
+        k: torch.full_like(v, 7) for k, v in small().state_dict().items()
+    }
+
+    enough = dict(list(tensors.items())[2:])  # 38 of 40
+    assert 'fills 38 of 40' in fill_backbone(model, enough, 'file')
+    assert model[1].bias.item() == 7 and model[0].bias.item() != 7
+    model = small()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    few = dict(list(tensors.items())[2:])
+    few['3.weight'] = torch.zeros(1, 2, 1, 1, 1)
+    with pytest.raises(
+        CheckpointError,
+        match=r'fills 37 of 40.*0\.weight, 0\.bias, 3\.weight \(another shape',
+    ):
+        fill_backbone(model, few, 'file')
+    assert_same(dict(model.state_dict()), before)
+    wrong = {f'backbone.{k}': v for k, v in tensors.items()}
+    with pytest.raises(CheckpointError, match='fills 0 of 40.*and 20 more'):
+        fill_backbone(model, wrong, 'file')
+
+
+def test_files_that_are_no_backbone_are_refused(
+    weights: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    with pytest.raises(FileNotFoundError, match='no such weights'):
+        read_backbone(tmp_path / 'x')
+    (tmp_path / 'cut').write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match='not a safetensors file'):
+        read_backbone(tmp_path / 'cut')
+    save_file({'a': torch.zeros(1)}, tmp_path / 'other')
+    with pytest.raises(CheckpointError, match='format None'):
+        read_backbone(tmp_path / 'other')
+
+
+def test_weights_that_saw_the_test_are_refused(
+    weights: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    config = detector(tiny_config, weights)
+    for name in ('train_dataloader', 'test_dataloader'):
+        config[name].dataset['test_series'] = ['1.0', '1.3']
+
+    with pytest.raises(CheckpointError, match='1 of the 2 test scans.*1.0'):
+        train(config, work_dir=tmp_path / 'w')
+
+
+def test_checkpoint_is_refused_for_a_test_its_weights_saw(
+    weights: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    train(detector(tiny_config, weights), work_dir=tmp_path / 'w')
+
+    with pytest.raises(CheckpointError, match='2 of the 2 test scans'):
+        run_test(
+            tiny_config,
+            tmp_path / 'w',
+            out=tmp_path / 'out',
+            cfg_options={
+                '+test_dataloader.dataset.test_series': ['1.0', '1.1']
+            },
+        )
+
+
+def test_all_folds_are_written_down_and_shown_in_every_table(
+    genesis_config: Path,
+    tiny_config: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = {
+        **NO_VALIDATION,
+        'train_cfg.max_epochs': 1,
+        '+train_dataloader.dataset.val_series': [],
+        'train_dataloader.dataset.folds': 'all',
+    }
+    with pytest.warns(UserWarning, match="folds='all'"):
+        train(load_config(genesis_config, options), work_dir=tmp_path / 'run')
+    weights = tmp_path / 'run' / 'backbone.safetensors'
+    note = "folds='all'), 2 of the 2 test scans among them"
+    config = detector(tiny_config, weights)
+    validating = load_config(tiny_config)
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        config[key] = validating[key]
+    config.train_cfg.val_interval = 1
+
+    train(config, work_dir=tmp_path / 'w')
+    run_test(tiny_config, tmp_path / 'w', out=tmp_path / 'out')
+
+    assert read_backbone(weights)[1]['folds'] == 'all'
+    assert load_plain(tmp_path / 'w')['meta']['pretraining']['folds'] == 'all'
+    log = ''.join(p.read_text() for p in (tmp_path / 'w').rglob('*.log'))
+    validation = log[log.index('+sensitivity') :]
+    assert note in validation.replace('\n', ' ')
+    assert note in (tmp_path / 'out' / 'table.txt').read_text()
+    froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
+    assert note in froc['notes'][0]
+
+
+def test_clean_weights_leave_tables_alone(
+    weights: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    train(detector(tiny_config, weights), work_dir=tmp_path / 'w')
+    run_test(tiny_config, tmp_path / 'w', out=tmp_path / 'out')
+
+    assert 'note' not in (tmp_path / 'out' / 'table.txt').read_text()
+    froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
+    assert froc['notes'] == []
+
+
+def test_scans_and_flag_of_earlier_pretraining_are_carried_on(
+    weights: Path, genesis_config: Path, tmp_path: Path
+) -> None:
+    """Pre-trained twice: what the first run saw still counts."""
+    seen = rewrite(
+        weights,
+        tmp_path / 'seen.safetensors',
+        train_series=['1.9'],
+        folds='all',
+    )
+    train(
+        detector(genesis_config, seen, **{'+model.test_cfg': {}}),
+        work_dir=tmp_path / 'second',
+    )
+
+    _, provenance = read_backbone(tmp_path / 'second/backbone.safetensors')
+
+    assert provenance['train_series'] == ['1.0', '1.1', '1.9']
+    assert provenance['folds'] == 'all'
+
+
+def test_leakage_counts_by_hand() -> None:
+    provenance = {
+        'method': 'GenesisPretrainer',
+        'folds': 'train',
+        'train_series': ['a', 'b'],
+    }
+
+    assert check_leakage(provenance, ['c']) is None
+    with pytest.raises(CheckpointError, match='1 of the 2 test scans'):
+        check_leakage(provenance, ['c', 'b'])
+    provenance['folds'] = 'all'
+    assert '1 of the 2 test scans' in check_leakage(provenance, ['c', 'b'])
+    assert '0 of the 1 test scans' in check_leakage(provenance, ['c'])
+
+
+def test_alarms_by_hand() -> None:
+    good = {'spread': 0.8, 'vs_constant': 0.4, 'vs_copy': 0.3}
+
+    assert collapse_alarms(good) == []
+    assert collapse_alarms({}) == []
+    (alarm,) = collapse_alarms({**good, 'spread': 0.05})
+    assert 'spread is 0.050' in alarm
+    (alarm,) = collapse_alarms({**good, 'vs_constant': 1.0})
+    assert 'best constant' in alarm
+    (alarm,) = collapse_alarms({**good, 'vs_copy': float('nan')})
+    assert 'copying the input' in alarm
+
+
+@MODELS.register_module(force=True)
+class ConstantHead(nn.Module):
+    """Collapsed from the start: restores one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(0.5))
+
+    def set_mean(self, mean: Tensor) -> None:
+        self.value.data.copy_(mean)
+
+    def forward(self, comb2: Tensor) -> Tensor:
+        shape = [comb2.shape[0], 1, *(4 * side for side in comb2.shape[2:])]
+        return self.value.expand(shape) + 0 * comb2.mean()
+
+
+def test_collapsed_run_raises_the_alarm_and_carries_it(
+    genesis_config: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    config = load_config(genesis_config)
+    config.model.head = {'type': 'ConstantHead'}
+    for hook in config.custom_hooks:
+        if hook.type == 'CollapseAlarmHook':
+            hook.begin = 5
+
+    train(config, work_dir=tmp_path / 'run')
+
+    log = ''.join(p.read_text() for p in (tmp_path / 'run').rglob('*.log'))
+    assert 'COLLAPSE ALARM: iteration 8: the output is nearly one' in log
+    assert 'COLLAPSE ALARM: iteration 4:' not in log  # too early to say
+    weights = tmp_path / 'run' / 'backbone.safetensors'
+    alarms = read_backbone(weights)[1]['alarms']
+    assert any('spread is 0.000' in alarm for alarm in alarms)
+    train(detector(tiny_config, weights), work_dir=tmp_path / 'w')
+    log = ''.join(p.read_text() for p in (tmp_path / 'w').rglob('*.log'))
+    assert 'its training ended with: the output is nearly one constant' in log
+
+
+def test_alarm_of_training_steps_needs_no_validation() -> None:
+    hub = MessageHub.get_instance('alarm')
+    lines: list[str] = []
+    runner = SimpleNamespace(
+        iter=400,
+        message_hub=hub,
+        logger=SimpleNamespace(warning=lines.append),
+    )
+    hook = CollapseAlarmHook()
+
+    hook.after_train_iter(runner, 0, outputs={'spread': torch.tensor(0.02)})
+    hook.after_train_epoch(runner)
+    assert 'spread is 0.020' in lines[0] and len(lines) == 1
+    hook.after_train_iter(runner, 0, outputs={'spread': torch.tensor(0.9)})
+    hook.after_train_epoch(runner)
+    assert len(lines) == 1 and hub.get_info('alarms') == []
+
+
+def test_output_starts_at_the_mean_of_the_crops(
+    genesis_config: Path, tmp_path: Path
+) -> None:
+    config = load_config(genesis_config, {**NO_VALIDATION})
+    config.optim_wrapper.optimizer.lr = 0.0
+    config.optim_wrapper.optimizer.weight_decay = 0.0
+    config.train_cfg.max_epochs = 1
+
+    runner = train(config, work_dir=tmp_path / 'run')
+
+    data = runner.train_dataloader.dataset
+    mean = torch.stack([data[k]['targets'].mean() for k in range(8)]).mean()
+    model = runner.model
+    assert model.data_mean.item() == pytest.approx(mean.item(), rel=1e-5)
+    assert model.head.out.bias.item() == pytest.approx(
+        mean.logit().item(), rel=1e-5
+    )
+
+
+def test_pretraining_checkpoint_is_no_detector(genesis_run: Path) -> None:
+    with pytest.raises(CheckpointError, match='GenesisPretrainer'):
+        load_detector(genesis_run)
+
+
+def test_masked_autoencoder_goes_the_same_way(
+    genesis_config: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    config = load_config(genesis_config, {'train_cfg.max_epochs': 1})
+    config.model.type = 'MaskedAutoencoder'
+    config.model.loss = 'mse'
+    config.model.block = 8
+    for name in ('train_dataloader', 'val_dataloader'):
+        dataset = config[name].dataset
+        dataset.pipeline = [
+            t
+            for t in dataset.pipeline
+            if t.type in ('LoadLungCrop', 'RepeatedFlip3D', 'PackPair')
+        ]
+
+    train(config, work_dir=tmp_path / 'run')
+
+    weights = tmp_path / 'run' / 'backbone.safetensors'
+    assert read_backbone(weights)[1]['method'] == 'MaskedAutoencoder'
+    train(detector(tiny_config, weights), work_dir=tmp_path / 'w')
+
+
+def test_bfloat16_reaches_training_and_validation(
+    genesis_config: Path, tmp_path: Path
+) -> None:
+    runner = train(
+        load_config(genesis_config, {'train_cfg.max_epochs': 1}),
+        work_dir=tmp_path / 'run',
+        amp=True,
+    )
+
+    assert runner.model.test_cfg['bf16']
+    assert all(p.dtype == torch.float32 for p in runner.model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['GenesisPretrainer', 'MaskedAutoencoder'])
+def test_killed_and_resumed_pretraining_ends_the_same(
+    genesis_config: Path, tmp_path: Path, method: str
+) -> None:
+    text = genesis_config.read_text()
+    if method == 'MaskedAutoencoder':
+        text += "model['type'] = 'MaskedAutoencoder'\n"
+    genesis_config.write_text(text)
+    run_train(genesis_config, tmp_path / 'whole')
+    for kill in (5, 9):
+        assert run_train(genesis_config, tmp_path / 'cut', kill_at=kill) != 0
+    run_train(genesis_config, tmp_path / 'cut')
+
+    whole, cut = (load_plain(tmp_path / n) for n in ('whole', 'cut'))
+    assert whole['meta']['iter'] == 12
+    for key in (
+        'meta',
+        'state_dict',
+        'optimizer',
+        'param_schedulers',
+        'runtime',
+    ):
+        assert_same(whole[key], cut[key], key)
+    files = [
+        read_backbone(tmp_path / n / 'backbone.safetensors')
+        for n in ('whole', 'cut')
+    ]
+    assert_same(*(dict(tensors) for tensors, _ in files))
+    assert files[0][1] == files[1][1]
