@@ -90,6 +90,29 @@ def infer(args: argparse.Namespace) -> int:
     return 0
 
 
+def froc(args: argparse.Namespace) -> int:
+    """Score a submission by LUNA16's rule."""
+    from lungdet.apis import evaluate
+
+    reference = evaluate.load_reference(
+        args.annotations, args.excluded, args.seriesuids
+    )
+    evaluations = [
+        evaluate.evaluate_submission(
+            evaluate.load_submission(path, reference),
+            reference,
+            read_out=args.read_out,
+            max_marks=args.max_marks or None,
+            bootstrap=args.bootstrap,
+            seed=args.seed,
+        )
+        for path in [args.submission, *args.compare]
+    ]
+    for evaluation in evaluations:
+        print(evaluation.text(), end='\n\n')
+    return 0
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All sub-commands with their options."""
     parser = argparse.ArgumentParser(
@@ -149,7 +172,43 @@ def build_parser() -> argparse.ArgumentParser:
         '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
     )
     sub.set_defaults(run=infer)
+
+    add_froc(commands.add_parser('froc', help=froc.__doc__))
     return parser
+
+
+def add_froc(sub: argparse.ArgumentParser) -> None:
+    """Options of ``lungdet froc``."""
+    sub.add_argument('submission', type=Path, help='csv of marks, or csv.gz')
+    group = sub.add_argument_group('reference, by default the official one')
+    group.add_argument('--annotations', type=Path, help='csv of nodules')
+    group.add_argument('--excluded', type=Path, help='csv of exclusions')
+    group.add_argument(
+        '--seriesuids', type=Path, help='the scans: one uid a line, no header'
+    )
+    group = sub.add_argument_group('rule')
+    group.add_argument(
+        '--read-out',
+        choices=('interp', 'step', 'nearest', 'next'),
+        default='interp',
+        help='how the curve is read; interp is the official one',
+    )
+    group.add_argument(
+        '--max-marks', type=int, default=100, help='cap a scan, 0 for none'
+    )
+    group = sub.add_argument_group('statistics')
+    group.add_argument(
+        '--bootstrap', type=int, default=1000, help='draws, 0 for none'
+    )
+    group.add_argument('--seed', type=int, default=0)
+    group.add_argument(
+        '--compare',
+        type=Path,
+        nargs='+',
+        default=[],
+        help='other submissions, compared pair by pair with the first',
+    )
+    sub.set_defaults(run=froc)
 
 
 def main(argv: list[str] | None = None) -> int:

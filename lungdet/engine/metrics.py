@@ -18,8 +18,10 @@ from mmengine.logging import MMLogger
 
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
+    MAX_MARKS,
+    Bootstrap,
     FROCResult,
-    bootstrap_cpm,
+    bootstrap_froc,
     dice_iou,
     evaluate_froc,
     froc_table,
@@ -45,17 +47,29 @@ class FROCMetric(BaseMetric):
 
     Args:
         out_dir: Folder for results, None for none.
-        bootstrap: Draws of the 95 % interval, 0 for none.
+        bootstrap: Draws of the 95 % intervals, 0 for none.
+        seed: Of the draws.
+        read_out: How the curve is read, a name of ``READ_OUTS``.
+        max_marks: Cap a scan, None for none.
     """
 
     default_prefix = 'froc'
 
     def __init__(
-        self, out_dir: str | Path | None = None, *, bootstrap: int = 1000
+        self,
+        out_dir: str | Path | None = None,
+        *,
+        bootstrap: int = 1000,
+        seed: int = 0,
+        read_out: str = 'interp',
+        max_marks: int | None = MAX_MARKS,
     ) -> None:
         super().__init__()
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.bootstrap = bootstrap
+        self.seed = seed
+        self.read_out = read_out
+        self.max_marks = max_marks
         self.store: CaseStore | None = None
 
     def _store(self) -> CaseStore:
@@ -157,8 +171,8 @@ class FROCMetric(BaseMetric):
                 'continues where it stopped.'
             )
         results = {name: self._froc(rows, uids, name) for name in SCORES}
-        interval = bootstrap_cpm(
-            results['score'], uids, samples=self.bootstrap
+        bounds = bootstrap_froc(
+            results['score'], samples=self.bootstrap, seed=self.seed
         )
         text = froc_table(
             {
@@ -167,13 +181,13 @@ class FROCMetric(BaseMetric):
                 'rcnn': results['rcnn_score'],
             },
             listed=len(uids),
-            intervals={'fused': interval},
+            bootstraps={'fused': bounds},
         )
         masks = _mask_summary([m for uid in uids for m in rows[uid]['masks']])
         lines = [f'{k}: {v:.3f} ({n} nodules)' for k, (v, n) in masks.items()]
         MMLogger.get_current_instance().info('\n'.join(['', text, *lines]))
         if self.out_dir is not None:
-            self._write(rows, uids, results['score'], interval, masks, text)
+            self._write(rows, uids, results['score'], bounds, masks, text)
         metrics = {'froc/cpm': results['score'].cpm or 0.0}
         for rate, value in zip(
             results['score'].rates, results['score'].sensitivities or []
@@ -203,14 +217,21 @@ class FROCMetric(BaseMetric):
             for uid in uids
         }
         excluded = {uid: as_arrays(records[uid].excluded) for uid in uids}
-        return evaluate_froc(nodules, excluded, marks, uids)
+        return evaluate_froc(
+            nodules,
+            excluded,
+            marks,
+            uids,
+            max_marks=self.max_marks,
+            read_out=self.read_out,
+        )
 
     def _write(
         self,
         rows: dict[str, dict],
         uids: list[str],
         result: FROCResult,
-        interval: tuple[float, float] | None,
+        bounds: Bootstrap | None,
         masks: dict[str, tuple[float, int]],
         text: str,
     ) -> None:
@@ -227,7 +248,8 @@ class FROCMetric(BaseMetric):
             ],
         )
         content = result.to_dict()
-        content['cpm_interval'] = interval
+        content['cpm_interval'] = bounds and list(bounds.cpm)
+        content['bootstrap'] = bounds and bounds.to_dict()
         content['masks'] = {
             k: {'mean': v, 'nodules': n} for k, (v, n) in masks.items()
         }
@@ -238,7 +260,9 @@ class FROCMetric(BaseMetric):
             for uid in uids
         ]
         write_text(out / 'detections.json', json.dumps(detections))
-        froc_figure({'fused': result}).savefig(out / 'froc.png', dpi=150)
+        froc_figure({'fused': result}, {'fused': bounds}).savefig(
+            out / 'froc.png', dpi=150
+        )
 
 
 def _overlap(truth: np.ndarray, finding: Any) -> tuple[float, float]:

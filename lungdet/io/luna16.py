@@ -1,11 +1,15 @@
-"""LUNA16's tables and submissions, read strictly."""
+"""LUNA16's tables and submissions, read strictly; plain or gzipped."""
 
 from __future__ import annotations
 
 import csv
+import difflib
+import gzip
+import hashlib
 import io
 import math
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,13 +21,36 @@ from lungdet.structures import Annotation
 
 FINDING_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'diameter_mm')
 MARK_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'probability')
+CANDIDATE_COLUMNS = MARK_COLUMNS[:4]
 MAX_DIAMETER_MM = 200.0
+MAX_TABLE_BYTES = 1_000_000_000  # unpacked; 888 scans x 10,000 marks fit
+GZIP = b'\x1f\x8b'
 FLOATED_UID = re.compile(r'\d+([.,]\d+)?[eE][+-]?\d+')
+
+
+def _bytes(path: Path) -> bytes:
+    """Content of a table, unpacked if it is gzipped."""
+    with open(path, 'rb') as file:
+        packed = file.read(len(GZIP)) == GZIP
+    try:
+        with gzip.open(path) if packed else open(path, 'rb') as file:
+            content = file.read(MAX_TABLE_BYTES + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise AnnotationError(
+            f'{path}: cannot be unpacked ({error}); the file is cut or '
+            'damaged. Copy it again.'
+        ) from error
+    if len(content) > MAX_TABLE_BYTES:
+        raise AnnotationError(
+            f'{path}: unpacks to more than {MAX_TABLE_BYTES:.0e} bytes, which '
+            'no table of marks needs. Write fewer marks a scan.'
+        )
+    return content
 
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding='utf-8-sig')
+        text = _bytes(path).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise AnnotationError(
             f'{path}: not UTF-8 text ({error.reason} at byte {error.start}); '
@@ -50,13 +77,13 @@ def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
         ) from error
 
 
-def _rows(
+def _records(
     path: Path, columns: Sequence[str]
-) -> Iterable[tuple[str, str, list[float]]]:
-    """(place, uid, numbers) of every row; extra columns are ignored."""
+) -> Iterator[tuple[str, str, list[str]]]:
+    """(place, uid, other cells) of every row; extra columns are ignored."""
     cells = _cells(path)
     header = [name.strip() for name in next(cells, ('', []))[1]]
-    places = [_column(header, name, path) for name in columns]
+    places = [_column(header, name, path, columns) for name in columns]
     for place, row in cells:
         if not any(cell.strip() for cell in row):
             continue
@@ -73,27 +100,38 @@ def _rows(
             )
         uid = row[places[0]].strip()
         _check_uid(uid, place)
+        yield place, uid, [row[k] for k in places[1:]]
+
+
+def _rows(
+    path: Path, columns: Sequence[str]
+) -> Iterator[tuple[str, str, list[float]]]:
+    """(place, uid, numbers) of every row."""
+    for place, uid, cells in _records(path, columns):
         yield (
             place,
             uid,
-            [
-                _number(row[k], place, name)
-                for k, name in zip(places[1:], columns[1:])
-            ],
+            [_number(c, place, n) for c, n in zip(cells, columns[1:])],
         )
 
 
-def _column(header: list[str], name: str, path: Path) -> int:
+def _column(
+    header: list[str], name: str, path: Path, columns: Sequence[str]
+) -> int:
     if header.count(name) == 1:
         return header.index(name)
     what = 'stands twice in' if name in header else 'is missing from'
     hint = ''
+    close = difflib.get_close_matches(name, header, n=1)
     if len(header) == 1 and ('\t' in header[0] or ';' in header[0]):
         hint = ' The columns must be separated by commas.'
+    elif name == 'probability' and 'class' in header:
+        hint = ' A list of candidates must be given a score each first.'
+    elif name not in header and close:
+        hint = f' Is {close[0]!r} meant?'
     raise AnnotationError(
         f'{path}: column {name!r} {what} the header {header}; needed are '
-        f'seriesuid, coordX, coordY, coordZ and diameter_mm (findings) or '
-        f'probability (marks).{hint}'
+        f'{", ".join(columns)}.{hint}'
     )
 
 
@@ -204,6 +242,41 @@ def read_marks(
         uid: (np.array(values)[:, :3], np.array(values)[:, 3])
         for uid, values in rows.items()
     }
+
+
+def read_candidates(path: str | Path) -> dict[str, np.ndarray]:
+    """A list of candidates: series uid -> centres (n, 3) mm.
+
+    Raises:
+        AnnotationError: As ``read_annotations``.
+    """
+    rows: dict[str, list[list[float]]] = {}
+    for _, uid, numbers in _rows(Path(path), CANDIDATE_COLUMNS):
+        rows.setdefault(uid, []).append(numbers)
+    return {uid: np.array(values) for uid, values in rows.items()}
+
+
+def read_column(path: str | Path, name: str) -> dict[str, list[str]]:
+    """Any column as text: series uid -> its rows' values, in order.
+
+    Raises:
+        AnnotationError: No such column, or a row that is cut.
+    """
+    values: dict[str, list[str]] = {}
+    for _, uid, (cell,) in _records(Path(path), ('seriesuid', name)):
+        values.setdefault(uid, []).append(cell.strip())
+    return values
+
+
+def has_column(path: str | Path, name: str) -> bool:
+    """Whether a table's header names a column."""
+    header = next(_cells(Path(path)), ('', []))[1]
+    return name in [cell.strip() for cell in header]
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file as it lies there."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def write_submission(

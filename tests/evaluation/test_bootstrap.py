@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from lungdet.evaluation import (
     RATES,
     FROCResult,
-    bootstrap_cpm,
     bootstrap_froc,
     evaluate_froc,
     official_bootstrap,
 )
 from lungdet.evaluation.bootstrap import RankedScores
+from lungdet.evaluation.curve import read_interp
 from lungdet.io.luna16 import (
     as_arrays,
     read_annotations,
@@ -45,7 +46,7 @@ def test_a_draw_is_the_curve_of_copied_scans(
     rng: np.random.Generator,
 ) -> None:
     result = toy(rng)
-    ranked = RankedScores.of([result.matches[u] for u in UIDS])
+    ranked = RankedScores.of(result)
     tp = {u: m.tp_scores.tolist() for u, m in result.matches.items()}
     fp = {u: m.fp_scores.tolist() for u, m in result.matches.items()}
     nodules = {u: m.nodules for u, m in result.matches.items()}
@@ -54,7 +55,7 @@ def test_a_draw_is_the_curve_of_copied_scans(
     for _ in range(20):
         drawn = rng.integers(len(UIDS), size=len(UIDS))
         times = np.bincount(drawn, minlength=len(UIDS))
-        found = np.interp(RATES, *ranked.curve(times))
+        found = read_interp(ranked.curve(times), RATES)
         wanted = literal_bootstrap_sample(
             tp, fp, nodules, [UIDS[k] for k in drawn], list(RATES)
         )
@@ -65,12 +66,13 @@ def test_every_scan_once_is_the_result_itself(
     rng: np.random.Generator,
 ) -> None:
     result = toy(rng)
-    ranked = RankedScores.of([result.matches[u] for u in UIDS])
+    ranked = RankedScores.of(result)
 
-    x, y = ranked.curve(np.ones(len(UIDS), dtype=int))
+    curve = ranked.curve(np.ones(len(UIDS), dtype=int))
 
-    assert x.tolist() == result.fp_per_scan.tolist()
-    assert y.tolist() == result.sensitivity.tolist()
+    for name in ('threshold', 'tps', 'fps'):
+        assert_array_equal(getattr(curve, name), getattr(result.curve, name))
+    assert (curve.nodules, curve.scans) == (22, 23)
 
 
 def test_intervals_are_seeded_and_hold_the_estimates(
@@ -78,16 +80,15 @@ def test_intervals_are_seeded_and_hold_the_estimates(
 ) -> None:
     result = toy(rng)
 
-    found = bootstrap_froc(result, UIDS, samples=300, seed=5)
+    found = bootstrap_froc(result, samples=300, seed=5)
 
     assert found.samples == 300
     assert found.cpm[0] < result.cpm < found.cpm[1]
     for (low, high), value in zip(found.sensitivities, result.sensitivities):
         assert low <= value <= high
-    again = bootstrap_froc(result, UIDS, samples=300, seed=5)
+    again = bootstrap_froc(result, samples=300, seed=5)
     assert again.to_dict() == found.to_dict()
-    assert bootstrap_cpm(result, UIDS, samples=300, seed=5) == found.cpm
-    assert bootstrap_cpm(result, UIDS, samples=300, seed=6) != found.cpm
+    assert bootstrap_froc(result, samples=300, seed=6).cpm != found.cpm
     # the band at 1/8 and 8, its ends, is the interval at these rates
     assert found.band_lower[0] == pytest.approx(found.sensitivities[0][0])
     assert found.band_upper[-1] == pytest.approx(found.sensitivities[-1][1])
@@ -102,7 +103,7 @@ def test_binomial_width_of_independent_nodules() -> None:
     marks = {u: (np.zeros((1, 3)), np.array([0.7])) for u in uids[::2]}
     result = evaluate_froc(nodules, {}, marks, uids)
 
-    low, high = bootstrap_cpm(result, uids, samples=2000)
+    low, high = bootstrap_froc(result, samples=2000).cpm
 
     assert low == pytest.approx(0.431, abs=0.012)
     assert high == pytest.approx(0.569, abs=0.012)
@@ -111,8 +112,7 @@ def test_binomial_width_of_independent_nodules() -> None:
 def test_nothing_to_draw_has_no_interval() -> None:
     empty = evaluate_froc({}, {}, {}, ['a'])
 
-    assert bootstrap_froc(empty, ['a']) is None
-    assert bootstrap_cpm(empty, ['a']) is None
+    assert bootstrap_froc(empty) is None
 
 
 def test_the_official_bootstrap_file_is_reproduced(test_data: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_official_bootstrap_file_is_reproduced(test_data: Path) -> None:
     marks = read_marks(folder / 'deepseed_fold9.csv')
     result = evaluate_froc(*tables, marks, uids)
 
-    own = official_bootstrap(result, uids, rng=np.random.RandomState(0))
+    own = official_bootstrap(result, rng=np.random.RandomState(0))
 
     for row in rows:
         wanted = [row[k] for k in ('fp_rate', 'mean', 'lower', 'upper')]

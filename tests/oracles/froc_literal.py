@@ -45,7 +45,7 @@ def literal_froc(
             counts['ignored_excluded'] += len(found)
             free = [i for i in free if i not in found]
         fps += [kept[i][3] for i in free]
-    points, whole = [(0.0, 0.0)], [(0.0, 0.0)]
+    points, whole, steps = [(0.0, 0.0)], [(0.0, 0.0)], []
     for score in sorted(set(tps + fps), reverse=True):
         f = sum(s >= score for s in fps)
         t = sum(s >= score for s in tps)
@@ -53,13 +53,46 @@ def literal_froc(
         y = t / len(tps) * len(tps) / counts['nodules'] if tps else 0.0
         points.append((x, y))
         whole.append((f / len(uids), y))
+        steps.append((f, t, f'{x:.9f},{y:.9f},{score:.9f}'))
     counts |= {
         'scans': len(uids),
         'tp': len(tps),
         'fp': len(fps),
         'fn': counts['nodules'] - len(tps),
     }
-    return {'counts': counts, 'points': points, 'whole': whole}
+    return {
+        'counts': counts,
+        'points': points,
+        'whole': whole,
+        'table': literal_table(steps),
+    }
+
+
+def literal_table(steps: list) -> list:
+    """Lines of the script's FROC file: straight runs keep their ends only."""
+    lines = ['0.000000000,0.000000000,inf']
+    for k, (f, t, line) in enumerate(steps):
+        if 0 < k < len(steps) - 1:
+            (f0, t0, _), (f2, t2, _) = steps[k - 1], steps[k + 1]
+            if f - f0 == f2 - f and t - t0 == t2 - t:
+                continue
+        lines.append(line)
+    return lines
+
+
+def literal_nearest(points: list, rate: float) -> float:
+    """Read at the nearest of 10,001 equally spaced rates from 1/8 to 8."""
+    grid = [0.125 + k * (7.875 / 10000) for k in range(10000)] + [8.0]
+    return literal_read(points, min(grid, key=lambda g: abs(g - rate)))
+
+
+def literal_next(lines: list, rate: float) -> float:
+    """First line at or right of the rate, of equals the last; else the end."""
+    rows = [[float(v) for v in line.split(',')[:2]] for line in lines]
+    for x, _ in rows:
+        if x >= rate:
+            return [b for a, b in rows if a == x][-1]
+    return rows[-1][1]
 
 
 def literal_read(points: list, rate: float) -> float:
