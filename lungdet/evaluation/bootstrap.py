@@ -87,8 +87,8 @@ class RankedScores:
     Attributes:
         tp_scan: Place in the scan list of each true positive, best first.
         fp_scan: The same of each false positive.
-        threshold: The distinct scores, falling.
-        tp_end: Number of true positives at or above each distinct score.
+        threshold: Infinity, then the distinct scores, falling.
+        tp_end: Number of true positives at or above each threshold.
         fp_end: Number of false positives there.
         nodules: Nodules of each listed scan.
     """
@@ -106,7 +106,7 @@ class RankedScores:
         matches = [result.matches[uid] for uid in result.seriesuids]
         tp_scan, tp = _ranked([m.tp_scores for m in matches])
         fp_scan, fp = _ranked([m.fp_scores for m in matches])
-        falling = np.unique(np.concatenate([tp, fp]))[::-1]
+        falling = np.unique(np.concatenate([tp, fp, [np.inf]]))[::-1]
         return cls(
             tp_scan,
             fp_scan,
@@ -117,18 +117,14 @@ class RankedScores:
         )
 
     def curve(self, times: np.ndarray) -> Curve:
-        """Curve of a draw in which scan k came ``times[k]`` times."""
+        """Curve of a draw in which scan k came ``times[k]`` times.
+
+        A score of scans that were not drawn repeats the point before it.
+        """
         tps = _running(times[self.tp_scan])[self.tp_end]
         fps = _running(times[self.fp_scan])[self.fp_end]
-        # scores of scans that were not drawn make no point
-        new = np.diff(tps + fps, prepend=0) > 0
-        return Curve(
-            np.concatenate([[np.inf], self.threshold[new]]),
-            np.concatenate([[0], tps[new]]),
-            np.concatenate([[0], fps[new]]),
-            int(times @ self.nodules),
-            len(times),
-        )
+        nodules = int(times @ self.nodules)
+        return Curve(self.threshold, tps, fps, nodules, len(times))
 
 
 def bootstrap_froc(

@@ -14,6 +14,7 @@ from lungdet.evaluation.curve import Curve, read_interp, read_step
 from lungdet.evaluation.matching import Fate, Findings, ScanMatch
 
 SUSPECT = 10  # scans or marks from which on a pattern is no chance
+FAR_MM = 200.0  # beyond all findings of a scan, no lung reaches that far
 PREFIX = 8  # characters from which on a cut id is recognised
 
 
@@ -70,6 +71,7 @@ def check_marks(
     scores = np.concatenate([scores for _, scores in listed.values()])
     notices += _repeated(listed)
     notices += _voxel_coordinates(centers, findings)
+    notices += _displaced(listed, findings)
     outside = int(((scores < 0) | (scores > 1)).sum())
     if outside:
         notices.append(
@@ -158,6 +160,30 @@ def _voxel_coordinates(
             f'no coordinate of {len(centers)} marks is negative, but '
             f'{negative.mean():.0%} of the reference findings have a negative '
             'one: these look like voxels, not world millimetres',
+        )
+    ]
+
+
+def _displaced(listed: Findings, findings: Sequence[Findings]) -> list[Notice]:
+    """Scans whose marks lie outside the body, such as mirrored ones."""
+    displaced = []
+    for uid, (centers, _) in listed.items():
+        known = np.concatenate([table[uid][0] for table in findings])
+        if len(centers) < SUSPECT or not len(known):
+            continue
+        beyond = np.maximum(known.min(0) - centers, centers - known.max(0))
+        if np.median(beyond.max(1)) > FAR_MM:
+            displaced.append(uid)
+    if not displaced:
+        return []
+    nodules = sum(len(findings[0][uid][1]) for uid in displaced)
+    return [
+        Notice(
+            'displaced-scans',
+            len(displaced),
+            f'on {len(displaced)} scans with {nodules} nodules most marks '
+            f'lie over {FAR_MM:g} mm from every reference finding (first: '
+            f'{displaced[0]!r}); was the direction of a flipped scan lost',
         )
     ]
 

@@ -89,11 +89,12 @@ def thinned(curve: Curve) -> np.ndarray:
     The script drops a point where the step to it equals the step from it;
     the first and the last score stay, and (0, 0) is put in front afterwards.
     """
-    fps, tps = curve.fps[1:], curve.tps[1:]
-    keep = np.ones(len(curve.fps), dtype=bool)
+    new = np.flatnonzero(np.diff(curve.tps + curve.fps, prepend=-1))
+    fps, tps = curve.fps[new[1:]], curve.tps[new[1:]]
+    keep = np.ones(len(new), dtype=bool)
     keep[2:-1] = (np.diff(fps, 2) != 0) | (np.diff(tps, 2) != 0)
     rows = (curve.fp_per_scan, curve.sensitivity, curve.threshold)
-    return np.stack(rows, axis=1)[keep]
+    return np.stack(rows, axis=1)[new[keep]]
 
 
 def read_interp(curve: Curve, rates: Rates) -> np.ndarray:

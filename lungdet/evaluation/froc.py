@@ -74,14 +74,18 @@ class FROCResult:
 
     @property
     def thresholds(self) -> list[float | None]:
-        """Lowest score to keep for at most each rate of false positives.
+        """``threshold_at`` each rate."""
+        return [self.threshold_at(rate) for rate in self.rates]
+
+    def threshold_at(self, rate: float) -> float | None:
+        """Lowest score to keep for at most ``rate`` false positives a scan.
 
         None where no score is high enough.
         """
-        allowed = np.array(self.rates) * self.curve.scans
-        last = np.searchsorted(self.curve.fps, allowed, side='right') - 1
-        scores = self.curve.threshold[last]
-        return [None if np.isinf(s) else float(s) for s in scores]
+        fps, allowed = self.curve.fps, rate * self.curve.scans
+        last = np.searchsorted(fps, allowed, side='right') - 1
+        score = float(self.curve.threshold[last])
+        return None if np.isinf(score) else score
 
     @property
     def counts(self) -> dict[str, int]:

@@ -33,6 +33,8 @@ def froc_table(
     rows = [header + ['scans', 'nodules'] * (len(sizes) > 1)]
     for name, result in results.items():
         block = _block(name, result, (bootstraps or {}).get(name))
+        if result is first or result.thresholds != first.thresholds:
+            block.append(_scores(result))
         if len(sizes) > 1:
             block[0] += [str(result.curve.scans), str(result.curve.nodules)]
             block[1:] = [row + ['', ''] for row in block[1:]]
@@ -59,8 +61,12 @@ def _block(
             for other in ('interp', 'step')
             if other != result.read_out
         ]
+    return rows
+
+
+def _scores(result: FROCResult) -> list[str]:
     scores = ['-' if t is None else f'{t:.4g}' for t in result.thresholds]
-    return [*rows, ['  score', *scores, '']]
+    return ['  score', *scores, '']
 
 
 def counts_line(result: FROCResult, listed: int) -> str:

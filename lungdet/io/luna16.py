@@ -10,7 +10,7 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +64,12 @@ def _text(path: Path) -> str:
     return text
 
 
-def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """(place, cells) of every line, the header and blank ones included."""
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of every row, the header and blank ones included."""
     reader = csv.reader(io.StringIO(_text(path), newline=''))
     try:
         for row in reader:
-            yield f'{path}:{reader.line_num}', row
+            yield reader.line_num, row
     except csv.Error as error:
         raise AnnotationError(
             f'{path}:{reader.line_num}: {error}; a quote was opened and not '
@@ -79,39 +79,54 @@ def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def _records(
     path: Path, columns: Sequence[str]
-) -> Iterator[tuple[str, str, list[str]]]:
-    """(place, uid, other cells) of every row; extra columns are ignored."""
+) -> Iterator[tuple[int, str, list[str]]]:
+    """(line, uid, other cells) of every row; extra columns are ignored."""
     cells = _cells(path)
-    header = [name.strip() for name in next(cells, ('', []))[1]]
+    header = [name.strip() for name in next(cells, (0, []))[1]]
     places = [_column(header, name, path, columns) for name in columns]
-    for place, row in cells:
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) <= max(places):
-            raise AnnotationError(
-                f'{place}: {len(row)} cells, the header has {len(header)}; '
-                'the row is cut. Restore it from the source.'
-            )
-        if any(cell.strip() for cell in row[len(header) :]):
-            raise AnnotationError(
-                f'{place}: {len(row)} cells, the header has {len(header)}; '
-                'a decimal comma or a stray separator shifts the values. '
-                'Write numbers with a point.'
-            )
+    checked = set()
+    for line, row in cells:
+        if len(row) != len(header):
+            if not any(cell.strip() for cell in row):
+                continue
+            _check_width(row, header, places, f'{path}:{line}')
         uid = row[places[0]].strip()
-        _check_uid(uid, place)
-        yield place, uid, [row[k] for k in places[1:]]
+        if uid not in checked:
+            if not any(cell.strip() for cell in row):
+                continue
+            _check_uid(uid, f'{path}:{line}')
+            checked.add(uid)
+        yield line, uid, [row[k] for k in places[1:]]
 
 
 def _rows(
     path: Path, columns: Sequence[str]
-) -> Iterator[tuple[str, str, list[float]]]:
-    """(place, uid, numbers) of every row."""
-    for place, uid, cells in _records(path, columns):
-        yield (
-            place,
-            uid,
-            [_number(c, place, n) for c, n in zip(cells, columns[1:])],
+) -> Iterator[tuple[int, str, list[float]]]:
+    """(line, uid, numbers) of every row."""
+    for line, uid, cells in _records(path, columns):
+        try:
+            numbers = [float(cell) for cell in cells]
+        except ValueError:
+            numbers = [math.nan]
+        # float() takes "nan", "inf" and "1_0"; a table may not hold them
+        if not all(map(math.isfinite, numbers)) or '_' in ''.join(cells):
+            _refuse_numbers(cells, columns[1:], f'{path}:{line}')
+        yield line, uid, numbers
+
+
+def _check_width(
+    row: list[str], header: list[str], places: list[int], where: str
+) -> None:
+    if len(row) <= max(places):
+        raise AnnotationError(
+            f'{where}: {len(row)} cells, the header has {len(header)}; '
+            'the row is cut. Restore it from the source.'
+        )
+    if any(cell.strip() for cell in row[len(header) :]):
+        raise AnnotationError(
+            f'{where}: {len(row)} cells, the header has {len(header)}; '
+            'a decimal comma or a stray separator shifts the values. '
+            'Write numbers with a point.'
         )
 
 
@@ -135,41 +150,44 @@ def _column(
     )
 
 
-def _check_uid(uid: str, place: str) -> None:
+def _check_uid(uid: str, where: str) -> None:
     if not uid:
-        raise AnnotationError(f'{place}: seriesuid is empty; name the scan.')
+        raise AnnotationError(f'{where}: seriesuid is empty; name the scan.')
     if FLOATED_UID.fullmatch(uid):
         raise AnnotationError(
-            f'{place}: seriesuid {uid!r} was turned into a number by a '
+            f'{where}: seriesuid {uid!r} was turned into a number by a '
             'spreadsheet and lost its digits; use the original file.'
         )
 
 
-def _number(cell: str, place: str, name: str) -> float:
-    try:
-        value = math.nan if '_' in cell else float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise AnnotationError(
-            f'{place}: {name} is {cell.strip()!r}, which is not a finite '
-            'number; correct or remove the row.'
-        )
-    return value
+def _refuse_numbers(
+    cells: list[str], names: Sequence[str], where: str
+) -> None:
+    """Name the cell of a row that is not a finite number."""
+    for name, cell in zip(names, cells):
+        try:
+            bad = '_' in cell or not math.isfinite(float(cell))
+        except ValueError:
+            bad = True
+        if bad:
+            raise AnnotationError(
+                f'{where}: {name} is {cell.strip()!r}, which is not a finite '
+                'number; correct or remove the row.'
+            )
 
 
 def _findings(
     path: str | Path, *, unknown_ok: bool
 ) -> dict[str, list[Annotation]]:
     table: dict[str, list[Annotation]] = {}
-    for place, uid, (x, y, z, diameter) in _rows(Path(path), FINDING_COLUMNS):
+    for line, uid, (x, y, z, diameter) in _rows(Path(path), FINDING_COLUMNS):
         known = diameter > 0
         unknown = diameter < 0 and unknown_ok  # the table writes -1
         if not (known or unknown) or diameter > MAX_DIAMETER_MM:
             raise AnnotationError(
-                f'{place}: diameter_mm is {diameter:g} for series {uid}; a '
-                f'diameter is above 0 and at most {MAX_DIAMETER_MM:g} mm. '
-                'Correct or remove the row.'
+                f'{path}:{line}: diameter_mm is {diameter:g} for series '
+                f'{uid}; a diameter is above 0 and at most '
+                f'{MAX_DIAMETER_MM:g} mm. Correct or remove the row.'
             )
         table.setdefault(uid, []).append(
             Annotation((x, y, z), diameter if known else None)
@@ -244,6 +262,18 @@ def read_marks(
     }
 
 
+def write_table(
+    path: str | Path, rows: Sequence[Mapping[str, str | int | float]]
+) -> None:
+    """Write rows of equal keys as csv; without rows the file is empty."""
+    text = io.StringIO(newline='')
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def read_candidates(path: str | Path) -> dict[str, np.ndarray]:
     """A list of candidates: series uid -> centres (n, 3) mm.
 
@@ -270,7 +300,7 @@ def read_column(path: str | Path, name: str) -> dict[str, list[str]]:
 
 def has_column(path: str | Path, name: str) -> bool:
     """Whether a table's header names a column."""
-    header = next(_cells(Path(path)), ('', []))[1]
+    header = next(_cells(Path(path)), (0, []))[1]
     return name in [cell.strip() for cell in header]
 
 

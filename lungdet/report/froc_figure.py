@@ -45,6 +45,8 @@ def froc_figure(
                 'o',
                 ms=4,
                 color=axes.lines[-1].get_color(),
+                clip_on=False,
+                zorder=3,
             )
     axes.set_xscale('log', base=2)
     axes.set_xticks([2.0**k for k in range(-3, 4)])

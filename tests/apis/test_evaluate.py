@@ -9,6 +9,7 @@ import pytest
 
 from lungdet.apis.evaluate import (
     evaluate_submission,
+    load_groups,
     load_reference,
     load_submission,
 )
@@ -49,8 +50,9 @@ def test_tables_of_ones_own(
 
     assert code == 0
     text = capsys.readouterr().out
-    assert 'reference: annotations annotations.csv, excluded ex' in text
+    assert 'reference: annotations of annotations.csv, excluded of' in text
     assert '1 true positives, 1 false positives, 1 false neg' in text
+    assert '2 of 2 nodules, 1 of 1 excluded findings' in text
     assert '1 ignored on excluded' in text
     assert '2 scans of 2 listed, 2 nodules' in text
     # the hit comes first, the false positive at 1/2 per scan
@@ -88,7 +90,7 @@ def test_one_deeplung_line_of_the_published_table(
     cells = [cell.strip() for cell in row.split('|')[2:-1]]
     assert cells == [f'0{d}' for d in digits.split()]
     assert '888 scans of 888 listed, 1186 nodules' in text
-    assert '2969 marks cut by the cap' in text
+    assert '2969 cut by the cap' in text
 
 
 @pytest.mark.parametrize(
@@ -174,3 +176,127 @@ def test_scoring_needs_no_torch(tables: dict[str, Path]) -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_two_submissions_strata_json_and_plot(
+    tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = tmp_path / 'other.csv'
+    other.write_text(MARKS + '01,-5,1,0,.9\n02,9,0,-8,.8\n')
+    out = tmp_path / 'out'
+
+    code = main(
+        [
+            'froc',
+            str(tables['marks']),
+            *options(tables),
+            *('--compare', str(other)),
+            *('--strata', 'diameter'),
+            *('--bootstrap', '40'),
+            *('--json', str(out / 'froc.json')),
+            *('--plot', str(out / 'froc.svg')),
+        ]
+    )
+
+    assert code == 0
+    text = capsys.readouterr().out
+    assert 'marks.csv less other.csv, 40 draws of the same scans' in text
+    found = json.loads((out / 'froc.json').read_text())
+    (compared,) = found['compared']
+    assert compared['cpm'] == 1.0
+    assert compared['difference']['cpm'] == -0.5
+    assert found['strata']['6-10 mm']['counts']['nodules'] == 2
+    assert 'other.csv, CPM 1.000' in (out / 'froc.svg').read_text()
+
+
+def test_columns_of_nodules_and_of_scans(
+    tables: dict[str, Path], tmp_path: Path
+) -> None:
+    tables['annotations'].write_text(
+        NODULES.replace('\n', ',texture\n')
+        + '01,-5,0,0,8,solid\n02,9,0,-9,8,ground glass\n'
+    )
+    scans = tmp_path / 'table.csv'
+    scans.write_text('seriesuid,slice_mm\n02,2.5\n01,0.625\n')
+    reference = load_reference(
+        *(tables[n] for n in ('annotations', 'excluded', 'seriesuids'))
+    )
+    submission = load_submission(tables['marks'], reference)
+
+    def strata(column: str) -> dict[str, tuple]:
+        groups = load_groups(
+            column,
+            reference,
+            annotations=tables['annotations'],
+            scan_table=scans,
+        )
+        found = evaluate_submission(
+            submission, reference, bootstrap=0, groups=groups
+        )
+        return {
+            name: (r.counts['scans'], r.counts['tp'], r.counts['fn'])
+            for name, (r, _) in found.strata.items()
+        }
+
+    assert strata('texture') == {'ground glass': (2, 0, 1), 'solid': (2, 1, 0)}
+    assert strata('slice_mm') == {'0.625': (1, 1, 0), '2.5': (1, 0, 1)}
+    with pytest.raises(AnnotationError, match="a column 'colour'"):
+        strata('colour')
+    scans.write_text('seriesuid,slice_mm\n02,2.5\n02,5\n')
+    with pytest.raises(AnnotationError, match='02 has several values'):
+        strata('slice_mm')
+
+
+def test_official_subsets_are_strata(test_data: Path) -> None:
+    folder = test_data / 'froc-oracles'
+    expected = json.loads((folder / 'expected.json').read_text())
+    reference = load_reference()
+
+    found = evaluate_submission(
+        load_submission(folder / 'deeplung_dpn26.csv.gz', reference),
+        reference,
+        bootstrap=0,
+        groups=load_groups('subset', reference),
+    )
+
+    assert [result.cpm for result, _ in found.strata.values()] == (
+        pytest.approx(
+            [s['cpm_interp'] for s in expected['deeplung_dpn26']['per_subset']]
+        )
+    )
+
+
+def test_given_candidates_have_a_ceiling(
+    tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    given = tmp_path / 'candidates.csv'
+    given.write_text(
+        MARKS.replace('probability', 'class')
+        + '01,-5,1,0,1\n01,40,0,0,0\n02,60,1,0,0\n02,7,7,7,0\n'
+    )
+
+    code = main(
+        [
+            'froc',
+            str(tables['marks']),
+            *options(tables),
+            *('--candidates', str(given)),
+        ]
+    )
+
+    assert code == 0
+    text = capsys.readouterr().out
+    assert 'candidates: 3 before the cap, 1 on nodules, 1 on exc' in text
+    assert '1 of 2 nodules have one, so no scores' in text
+    assert 'notice: candidates-without-score: 1 of 4 given' in text
+
+
+def test_unknown_suffix_of_a_plot(
+    tables: dict[str, Path], capsys: pytest.CaptureFixture
+) -> None:
+    code = main(
+        ['froc', str(tables['marks']), *options(tables), '--plot', 'a.bmp']
+    )
+
+    assert code == 2
+    assert 'written as .png, .svg, .pdf' in capsys.readouterr().err

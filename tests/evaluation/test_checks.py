@@ -95,6 +95,21 @@ def test_mirrored_coordinates_meet_no_finding() -> None:
     assert 'voxel-coordinates' not in found
 
 
+def test_scans_whose_marks_lie_beside_the_body() -> None:
+    # s00: findings at x -40 and 50; ten marks at x 251 are 201 mm beyond,
+    # on s13 199 mm
+    far = {
+        uid: at(*[(x, -60, -70, k / 10) for k in range(10)])
+        for uid, x in (('s00', 251), ('s13', 249))
+    }
+
+    found = notices(GOOD | far)
+
+    assert found['displaced-scans'].count == 1
+    assert '1 scans with 1 nodules' in found['displaced-scans'].text
+    assert "'s00'" in found['displaced-scans'].text
+
+
 def test_scores_that_are_no_probabilities() -> None:
     logits = {u: (c, s * 8 - 3) for u, (c, s) in GOOD.items()}
 
