@@ -13,6 +13,10 @@ from lungdet.evaluation.candidates import (
 )
 from lungdet.evaluation.checks import Notice, mangled_ids
 from lungdet.evaluation.curve import READ_OUTS, Curve, thinned
+from lungdet.evaluation.detection_ap import (
+    AveragePrecision,
+    average_precision,
+)
 from lungdet.evaluation.froc import (
     RATES,
     FROCResult,
@@ -25,7 +29,13 @@ from lungdet.evaluation.listing import (
     nodule_rows,
     scan_rows,
 )
-from lungdet.evaluation.mask_metrics import dice_iou
+from lungdet.evaluation.mask_metrics import (
+    MaskScore,
+    detection_scores,
+    dice_iou,
+    reference_box_scores,
+    scan_score,
+)
 from lungdet.evaluation.matching import MAX_MARKS, Fate, ScanMatch, match_scan
 from lungdet.evaluation.strata import (
     diameter_labels,
@@ -38,6 +48,7 @@ __all__ = [
     'MAX_MARKS',
     'RATES',
     'READ_OUTS',
+    'AveragePrecision',
     'Bootstrap',
     'Calibration',
     'CandidateSummary',
@@ -45,11 +56,14 @@ __all__ = [
     'Difference',
     'FROCResult',
     'Fate',
+    'MaskScore',
     'Notice',
     'ScanMatch',
+    'average_precision',
     'bootstrap_froc',
     'calibrate',
     'check_candidates',
+    'detection_scores',
     'diameter_labels',
     'dice_iou',
     'difference_table',
@@ -62,7 +76,9 @@ __all__ = [
     'nodule_rows',
     'official_bootstrap',
     'paired_bootstrap',
+    'reference_box_scores',
     'scan_rows',
+    'scan_score',
     'strata_by_nodule',
     'strata_by_scan',
     'summarise',

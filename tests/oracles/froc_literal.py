@@ -84,8 +84,9 @@ def literal_table(steps: list) -> list:
 
 def literal_nearest(points: list, rate: float) -> float:
     """Read at the nearest of 10,001 equally spaced rates from 1/8 to 8."""
-    grid = [0.125 + k * (7.875 / 10000) for k in range(10000)] + [8.0]
-    return literal_read(points, min(grid, key=lambda g: abs(g - rate)))
+    step = round((rate - 0.125) / 7.875 * 10000)
+    grid = 8.0 if step == 10000 else 0.125 + step * (7.875 / 10000)
+    return literal_read(points, grid)
 
 
 def literal_next(lines: list, rate: float) -> float:
