@@ -1,5 +1,6 @@
 from lungdet.datasets.luna16_dataset import LUNA16Dataset
 from lungdet.datasets.transforms import (
+    LoadCandidates,
     LoadCase,
     LoadCrop,
     PackDetInputs,
@@ -14,6 +15,7 @@ from lungdet.datasets.transforms import (
 
 __all__ = [
     'LUNA16Dataset',
+    'LoadCandidates',
     'LoadCase',
     'LoadCrop',
     'PackDetInputs',

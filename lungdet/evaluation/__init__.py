@@ -42,7 +42,11 @@ from lungdet.evaluation.strata import (
     strata_by_nodule,
     strata_by_scan,
 )
-from lungdet.evaluation.table import difference_table, froc_table
+from lungdet.evaluation.table import (
+    difference_table,
+    froc_table,
+    mask_table,
+)
 
 __all__ = [
     'MAX_MARKS',
@@ -72,6 +76,7 @@ __all__ = [
     'froc_table',
     'mangled_ids',
     'match_scan',
+    'mask_table',
     'mean_sensitivity',
     'nodule_rows',
     'official_bootstrap',

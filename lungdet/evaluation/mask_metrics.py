@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.errors import AnnotationError
-from lungdet.geometry import box_slices
+from lungdet.geometry import box_of_mask, box_slices
 
 # a boolean crop and its integer edge box (6,) in the scan
 BoxedMask = tuple[np.ndarray, np.ndarray]
@@ -69,8 +69,10 @@ def score_mask(
     from scipy.spatial import cKDTree
 
     dice, iou = dice_iou(pred, truth)
-    if not pred.any() or not truth.any():
+    both = box_of_mask(pred | truth)
+    if both is None or not pred.any() or not truth.any():
         return MaskScore(dice, iou, None, None)
+    pred, truth = pred[box_slices(both)], truth[box_slices(both)]
     one, two = (_surface(m) * spacing_zyx for m in (pred, truth))
     there, back = cKDTree(two).query(one)[0], cKDTree(one).query(two)[0]
     return MaskScore(

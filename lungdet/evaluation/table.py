@@ -94,6 +94,25 @@ def difference_table(difference: Difference, rates: Sequence[float]) -> str:
     return AsciiTable(rows, 'paired difference').table
 
 
+def mask_table(
+    masks: Mapping[str, Mapping[str, tuple[float, int]]],
+) -> str:
+    """One row a sense: means of the measures, and of how many.
+
+    Args:
+        masks: Sense -> measure -> mean and number of values.
+    """
+    measures = list(dict.fromkeys(m for row in masks.values() for m in row))
+    rows = [['masks', *measures, 'of']]
+    for sense, found in masks.items():
+        cells = [found.get(m, (None, 0)) for m in measures]
+        number = max(n for _, n in cells)
+        rows.append(
+            [sense, *(_digits(mean) for mean, _ in cells), str(number)]
+        )
+    return AsciiTable(rows).table
+
+
 def rate_name(rate: float) -> str:
     """``1/8`` for 0.125."""
     return f'1/{round(1 / rate)}' if rate < 1 else f'{rate:g}'

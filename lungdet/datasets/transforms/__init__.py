@@ -4,6 +4,7 @@ from lungdet.datasets.transforms.intensity import (
     RandomNoiseBlur,
 )
 from lungdet.datasets.transforms.loading import (
+    LoadCandidates,
     LoadCase,
     LoadCrop,
     PackDetInputs,
@@ -16,6 +17,7 @@ from lungdet.datasets.transforms.spatial import (
 )
 
 __all__ = [
+    'LoadCandidates',
     'LoadCase',
     'LoadCrop',
     'PackDetInputs',
