@@ -12,6 +12,7 @@ from lungdet.engine.resume import (
     Key,
 )
 from lungdet.engine.runner import LungRunner
+from lungdet.engine.start_record import StartRecordHook
 from lungdet.engine.weights import load_detector
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     'LungCheckpointHook',
     'LungRunner',
     'StageScheduleHook',
+    'StartRecordHook',
     'StopOnNaNHook',
     'load_detector',
 ]

@@ -120,7 +120,7 @@ class FROCMetric(BaseMetric):
         scores = score_rows(rows, self._store().records, self.options)
         MMLogger.get_current_instance().info('\n' + scores.text(len(rows)))
         if self.out_dir is not None:
-            write_scores(self.out_dir, rows, scores)
+            write_scores(self.out_dir, rows, scores, listed=len(rows))
         return scores.metrics()
 
     def _listed(self, found: dict[str, Row]) -> dict[str, Row]:

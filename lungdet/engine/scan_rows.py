@@ -238,8 +238,17 @@ def score_rows(
     )
 
 
-def write_scores(out: str | Path, rows: Rows, scores: RowScores) -> None:
-    """Write submission.csv, detections.json, froc.json, table and figure."""
+def write_scores(
+    out: str | Path, rows: Rows, scores: RowScores, *, listed: int
+) -> None:
+    """Write submission.csv, detections.json, froc.json, table and figure.
+
+    Args:
+        out: Folder.
+        rows: What was scored.
+        scores: Its figures.
+        listed: Scans that were listed for evaluation.
+    """
     from lungdet.report.froc_figure import froc_figure
 
     out = Path(out)
@@ -257,7 +266,7 @@ def write_scores(out: str | Path, rows: Rows, scores: RowScores) -> None:
     ]
     write_text(out / 'detections.json', json.dumps(shown))
     write_text(out / 'froc.json', json.dumps(scores.to_dict(), indent=1))
-    write_text(out / 'table.txt', scores.text(len(rows)) + '\n')
+    write_text(out / 'table.txt', scores.text(listed) + '\n')
     figure = froc_figure(
         {'fused': scores.results['fused']}, {'fused': scores.bounds}
     )
