@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import lungdet
 from lungdet.errors import LungdetError
@@ -90,6 +91,64 @@ def infer(args: argparse.Namespace) -> int:
     return 0
 
 
+def froc(args: argparse.Namespace) -> int:
+    """Score a submission by LUNA16's rule."""
+    from lungdet.apis import evaluate
+    from lungdet.io.luna16 import read_candidates
+
+    reference = evaluate.load_reference(
+        args.annotations, args.excluded, args.seriesuids
+    )
+    groups = args.strata and evaluate.load_groups(
+        args.strata,
+        reference,
+        annotations=args.annotations,
+        scan_table=args.scan_table,
+    )
+    evaluations = []
+    for path in [args.submission, *args.compare]:
+        submission = evaluate.load_submission(path, reference)
+        given = None
+        if args.candidates is not None:
+            given = read_candidates(args.candidates or path)
+        evaluations.append(
+            evaluate.evaluate_submission(
+                submission,
+                reference,
+                read_out=args.read_out,
+                max_marks=args.max_marks or None,
+                bootstrap=args.bootstrap,
+                seed=args.seed,
+                groups=groups,
+                candidates=given,
+            )
+        )
+        print(evaluations[-1].text(), end='\n\n')
+    first, *others = evaluations
+    differences = evaluate.compare(
+        first, others, samples=args.bootstrap, seed=args.seed
+    )
+    for other, found in zip(others, differences):
+        print(evaluate.difference_text(first, other, found), end='\n\n')
+    if args.json:
+        evaluate.write_json(args.json, evaluations, differences)
+    if args.plot:
+        evaluate.write_plot(args.plot, evaluations)
+    if args.details:
+        write_details(first, args.details, args.cases)
+    return 0
+
+
+def write_details(evaluation: Any, folder: Path, cases: Path | None) -> None:
+    """Tables and pictures; drawing is loaded for them alone."""
+    from lungdet.apis import details
+    from lungdet.io.case_store import CaseStore
+
+    store = CaseStore(cases) if cases else None
+    for path in details.write_details(evaluation, folder, store=store):
+        print(f'written: {path}')
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All sub-commands with their options."""
     parser = argparse.ArgumentParser(
@@ -149,7 +208,70 @@ def build_parser() -> argparse.ArgumentParser:
         '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
     )
     sub.set_defaults(run=infer)
+
+    add_froc(commands.add_parser('froc', help=froc.__doc__))
     return parser
+
+
+def add_froc(sub: argparse.ArgumentParser) -> None:
+    """Options of ``lungdet froc``."""
+    sub.add_argument('submission', type=Path, help='csv of marks, or csv.gz')
+    group = sub.add_argument_group('reference, by default the official one')
+    group.add_argument('--annotations', type=Path, help='csv of nodules')
+    group.add_argument('--excluded', type=Path, help='csv of exclusions')
+    group.add_argument(
+        '--seriesuids', type=Path, help='the scans: one uid a line, no header'
+    )
+    group = sub.add_argument_group('rule')
+    group.add_argument(
+        '--read-out',
+        choices=('interp', 'step', 'nearest', 'next'),
+        default='interp',
+        help='how the curve is read; interp is the official one',
+    )
+    group.add_argument(
+        '--max-marks', type=int, default=100, help='cap a scan, 0 for none'
+    )
+    group.add_argument(
+        '--candidates',
+        nargs='?',
+        const='',
+        metavar='LIST',
+        help='second track: the marks are given candidates, of LIST if named',
+    )
+    group = sub.add_argument_group('statistics')
+    group.add_argument(
+        '--bootstrap', type=int, default=1000, help='draws, 0 for none'
+    )
+    group.add_argument('--seed', type=int, default=0)
+    group.add_argument(
+        '--compare',
+        type=Path,
+        nargs='+',
+        default=[],
+        help='other submissions, compared pair by pair with the first',
+    )
+    group.add_argument(
+        '--strata',
+        metavar='COLUMN',
+        help='diameter, subset, or a column of --annotations or --scan-table',
+    )
+    group.add_argument(
+        '--scan-table', type=Path, help='csv with seriesuid and more columns'
+    )
+    group = sub.add_argument_group('files to write')
+    group.add_argument('--json', type=Path, help='all figures')
+    group.add_argument('--plot', type=Path, help='curves: png, svg or pdf')
+    group.add_argument(
+        '--details',
+        type=Path,
+        metavar='DIR',
+        help='tables by scan, nodule and false positive; calibration curve',
+    )
+    group.add_argument(
+        '--cases', type=Path, help='prepared cases, for pictures in --details'
+    )
+    sub.set_defaults(run=froc)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,6 +20,8 @@ class DetDataSample(BaseDataElement):
         ignored_instances: InstanceData with ``bboxes`` (M, 6): excluded
             findings and nodules cut by the crop.
         gt_masks: (D, H, W) uint8 instance ids, 0 background.
+        candidates: InstanceData with ``bboxes`` (K, 6) float64 of places to
+            be scored instead of searched for.
         pred_instances: InstanceData with ``bboxes`` (K, 6), ``scores``,
             ``rpn_scores``, ``rcnn_scores`` (K,), and where segmented
             ``mask_boxes`` (K, 6) int64 and ``masks`` (list of bool arrays
@@ -45,6 +47,14 @@ class DetDataSample(BaseDataElement):
     @ignored_instances.setter
     def ignored_instances(self, value: InstanceData) -> None:
         self.set_field(value, '_ignored_instances', dtype=InstanceData)
+
+    @property
+    def candidates(self) -> InstanceData:
+        return self._candidates
+
+    @candidates.setter
+    def candidates(self, value: InstanceData) -> None:
+        self.set_field(value, '_candidates', dtype=InstanceData)
 
     @property
     def pred_instances(self) -> InstanceData:

@@ -101,6 +101,7 @@ def test_imports_run_downwards(package: str, path: Path) -> None:
         'lungdet.io.case_store',
         'lungdet.prepare',
         'lungdet.phantom',
+        'lungdet.apis.evaluate',
         'lungdet.cli',
     ],
 )

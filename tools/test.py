@@ -17,6 +17,15 @@ def main() -> None:
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='file or work dir')
     parser.add_argument('--out', help='folder for the results')
+    parser.add_argument(
+        '--candidates', help='csv of places: score these, search for none'
+    )
+    parser.add_argument(
+        '--diameter',
+        type=float,
+        default=10.0,
+        help='side of the box around a candidate, mm',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     parser.add_argument(
         '--launcher',
@@ -32,6 +41,8 @@ def main() -> None:
             args.checkpoint,
             out=args.out,
             cfg_options=args.cfg_options,
+            candidates=args.candidates,
+            diameter_mm=args.diameter,
             launcher=args.launcher,
         )
     except (LungdetError, FileNotFoundError) as error:

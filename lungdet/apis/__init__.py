@@ -1,4 +1,29 @@
-from lungdet.apis.inferencer import NoduleInferencer
-from lungdet.apis.run import load_config, test, train
+"""The one door for tools, the command line and scripts.
 
-__all__ = ['NoduleInferencer', 'load_config', 'test', 'train']
+Names are loaded at first use: scoring a submission needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lungdet.apis.experiments import cross_validate
+    from lungdet.apis.inferencer import NoduleInferencer
+    from lungdet.apis.run import load_config, test, train
+
+__all__ = [
+    'NoduleInferencer',
+    'cross_validate',
+    'load_config',
+    'test',
+    'train',
+]
+
+_HOMES = {'NoduleInferencer': 'inferencer', 'cross_validate': 'experiments'}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    home = import_module(f'{__name__}.{_HOMES.get(name, "run")}')
+    return getattr(home, name)

@@ -11,7 +11,9 @@ from mmengine.config import Config
 from lungdet.engine import LungRunner
 from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import ConfigError
+from lungdet.io.luna16 import read_candidates
 
+CANDIDATE_MM = 10.0  # LUNA16's rule for a finding without diameter
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -124,15 +126,22 @@ def test(
     *,
     out: str | Path | None = None,
     cfg_options: dict[str, Any] | None = None,
+    candidates: str | Path | None = None,
+    diameter_mm: float = CANDIDATE_MM,
     launcher: str = 'none',
 ) -> dict[str, float]:
     """Test a checkpoint on the config's test scans.
+
+    Given candidates are scored by the second stage instead of searched for
+    (LUNA16's second track).
 
     Args:
         config: Path of a config, or a loaded one.
         checkpoint: File, work folder, or ``last_checkpoint``.
         out: Folder for the results; scans that are done there are skipped.
         cfg_options: Values by dotted key.
+        candidates: A csv of places to score.
+        diameter_mm: Side of the box around each of them.
         launcher: As in ``train``.
 
     Returns:
@@ -143,9 +152,17 @@ def test(
         if isinstance(config, Config)
         else load_config(config, cfg_options)
     )
-    out = Path(
-        out or Path('work_dirs') / Path(str(cfg.filename)).stem / 'test'
-    )
+    kind = 'test' if candidates is None else 'candidates'
+    out = Path(out or Path('work_dirs') / Path(str(cfg.filename)).stem / kind)
+    if candidates is not None:
+        read_candidates(candidates)  # a broken list stops here, not later
+        load = {
+            'type': 'LoadCandidates',
+            'path': str(candidates),
+            'diameter_mm': diameter_mm,
+        }
+        cfg.test_dataloader.dataset.pipeline.insert(-1, load)
+        cfg.test_evaluator.candidates = Path(candidates).name
     cfg.work_dir = str(out / 'log')
     cfg.launcher = launcher
     cfg.load_from = str(resolve_checkpoint(checkpoint))

@@ -2,6 +2,7 @@ from lungdet.datasets.luna16_dataset import LUNA16Dataset
 from lungdet.datasets.ssl_dataset import LungCropDataset
 from lungdet.datasets.transforms import (
     InPainting,
+    LoadCandidates,
     LoadCase,
     LoadCrop,
     LoadLungCrop,
@@ -24,6 +25,7 @@ from lungdet.datasets.transforms import (
 __all__ = [
     'InPainting',
     'LUNA16Dataset',
+    'LoadCandidates',
     'LoadCase',
     'LoadCrop',
     'LoadLungCrop',

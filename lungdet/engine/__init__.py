@@ -20,6 +20,7 @@ from lungdet.engine.resume import (
     Key,
 )
 from lungdet.engine.runner import LungRunner
+from lungdet.engine.start_record import StartRecordHook
 from lungdet.engine.weights import load_detector
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     'RestorationMetric',
     'RestorationPicturesHook',
     'StageScheduleHook',
+    'StartRecordHook',
     'StopOnNaNHook',
     'export_backbone',
     'load_detector',

@@ -1,4 +1,4 @@
-"""FROC and mask overlap of whole scans; adapter to ``lungdet.evaluation``."""
+"""FROC and mask overlap of whole scans; mmengine's side of it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,24 @@ from mmengine.dist import (
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from lungdet.errors import ConfigError
-from lungdet.evaluation import (
-    FROCResult,
-    bootstrap_cpm,
-    dice_iou,
-    evaluate_froc,
-    froc_table,
+from lungdet.engine.scan_rows import (
+    Row,
+    ScoreOptions,
+    scan_row,
+    score_rows,
+    write_scores,
 )
+from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import write_text
-from lungdet.io.case_store import CaseRecord, CaseStore
-from lungdet.io.luna16 import as_arrays, write_submission
-from lungdet.io.results import result_from_instances, result_to_dict
+from lungdet.io.case_store import CaseStore
+from lungdet.io.results import result_from_instances
 from lungdet.registry import METRICS
-from lungdet.structures import Annotation, SeriesResult
-
-SCORES = ('score', 'rpn_score', 'rcnn_score')
 
 
 @METRICS.register_module()
 class FROCMetric(BaseMetric):
-    """LUNA16's rule on the final score, and Dice and IoU of the masks.
+    """LUNA16's rule on the final score, box precision, and mask agreement.
 
     One record a scan. With ``out_dir`` each record is written at once, so a
     test that was killed continues, and the end writes submission.csv,
@@ -45,17 +41,27 @@ class FROCMetric(BaseMetric):
 
     Args:
         out_dir: Folder for results, None for none.
-        bootstrap: Draws of the 95 % interval, 0 for none.
+        candidates: Name of the candidate list that was scored, None if the
+            detector looked for itself.
+        options: Of ``ScoreOptions``: ``bootstrap``, ``seed``, ``read_out``,
+            ``max_marks``, ``strata``.
     """
 
     default_prefix = 'froc'
 
     def __init__(
-        self, out_dir: str | Path | None = None, *, bootstrap: int = 1000
+        self,
+        out_dir: str | Path | None = None,
+        *,
+        candidates: str | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.out_dir = None if out_dir is None else Path(out_dir)
-        self.bootstrap = bootstrap
+        self.candidates = candidates
+        self.options = ScoreOptions(
+            **options, candidates=candidates is not None
+        )
         self.store: CaseStore | None = None
         self.notes: list[str] = []  # what every table must say
 
@@ -74,50 +80,17 @@ class FROCMetric(BaseMetric):
                 uid,
                 Geometry(record.geometry.shape, np.asarray(sample['affine'])),
             )
-            row = result_to_dict(result)
-            row['masks'] = self._mask_rows(record, result)
+            labels = None
+            if self._store().has(uid, 'mask'):
+                labels = self._store().read(uid, 'mask')
+            row = scan_row(record, result, labels)
+            row['candidate_list'] = self.candidates
             row['losses'] = dict(sample.get('losses') or {})
             if self.out_dir is not None:
                 write_text(
                     self.out_dir / 'scans' / f'{uid}.json', json.dumps(row)
                 )
             self.results.append(row)
-
-    def _mask_rows(
-        self, record: CaseRecord, result: SeriesResult
-    ) -> list[dict]:
-        """Dice and IoU of each reference nodule that has a mask.
-
-        A nodule is compared with the best mark that hits it; a nodule
-        without such a mark, or whose mark has no mask, counts 0.
-        """
-        rows: list[dict] = []
-        store = self._store()
-        if not store.has(record.series_uid, 'mask'):
-            return rows
-        truth = store.read(record.series_uid, 'mask')
-        for nodule in record.nodules:
-            if not nodule.has_mask:
-                continue
-            hits = [
-                f
-                for f in result.findings
-                if np.linalg.norm(np.subtract(f.center_mm, nodule.center_mm))
-                < nodule.diameter_mm / 2
-            ]
-            dice, iou = 0.0, 0.0
-            if hits and hits[0].mask is not None:
-                dice, iou = _overlap(truth == nodule.id, hits[0])
-            rows.append(
-                {
-                    'nodule': nodule.id,
-                    'num_readers': nodule.num_readers,
-                    'detected': bool(hits),
-                    'dice': dice,
-                    'iou': iou,
-                }
-            )
-        return rows
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather every scan once, score on rank 0, tell all ranks.
@@ -144,146 +117,41 @@ class FROCMetric(BaseMetric):
         """Required by the base class; ``evaluate`` does the work."""
         return self._score({row['series_uid']: row for row in results})
 
-    def _score(self, rows: dict[str, dict]) -> dict[str, float]:
+    def _score(self, found: dict[str, Row]) -> dict[str, float]:
+        rows = self._listed(found)
+        scores = score_rows(
+            rows, self._store().records, self.options, notes=self.notes
+        )
+        MMLogger.get_current_instance().info('\n' + scores.text(len(rows)))
+        if self.out_dir is not None:
+            write_scores(self.out_dir, rows, scores, listed=len(rows))
+        return scores.metrics()
+
+    def _listed(self, found: dict[str, Row]) -> dict[str, Row]:
+        """Rows of all listed scans, those of an earlier run read back.
+
+        Raises:
+            ConfigError: A scan is missing, or was tested in another way.
+        """
         uids = list(self.dataset_meta['series_uids'])
         if self.out_dir is not None:
-            for uid in set(uids) - set(rows):
+            for uid in set(uids) - set(found):
                 path = self.out_dir / 'scans' / f'{uid}.json'
                 if path.is_file():
-                    rows[uid] = json.loads(path.read_text())
-        missing = sorted(set(uids) - set(rows))
-        if missing or set(rows) - set(uids):
+                    found[uid] = json.loads(path.read_text())
+        missing = sorted(set(uids) - set(found))
+        if missing or set(found) - set(uids):
             raise ConfigError(
-                f'evaluation: {len(rows)} scans were tested, {len(uids)} are '
+                f'evaluation: {len(found)} scans were tested, {len(uids)} are '
                 f'listed; missing: {missing[:3]}. Run the test again, it '
                 'continues where it stopped.'
             )
-        results = {name: self._froc(rows, uids, name) for name in SCORES}
-        interval = bootstrap_cpm(
-            results['score'], uids, samples=self.bootstrap
-        )
-        text = froc_table(
-            {
-                'fused': results['score'],
-                'rpn': results['rpn_score'],
-                'rcnn': results['rcnn_score'],
-            },
-            listed=len(uids),
-            intervals={'fused': interval},
-        )
-        masks = _mask_summary([m for uid in uids for m in rows[uid]['masks']])
-        text = '\n'.join([text, *self.notes])
-        lines = [f'{k}: {v:.3f} ({n} nodules)' for k, (v, n) in masks.items()]
-        MMLogger.get_current_instance().info('\n'.join(['', text, *lines]))
-        if self.out_dir is not None:
-            self._write(rows, uids, results['score'], interval, masks, text)
-        metrics = {'froc/cpm': results['score'].cpm or 0.0}
-        for rate, value in zip(
-            results['score'].rates, results['score'].sensitivities or []
-        ):
-            metrics[f'froc/sens@{rate:g}'] = value
-        metrics |= {f'mask/{k}': v for k, (v, _) in masks.items()}
-        return metrics | _mean_losses([rows[uid]['losses'] for uid in uids])
-
-    def _froc(
-        self, rows: dict[str, dict], uids: list[str], score: str
-    ) -> FROCResult:
-        records = self._store().records
-        marks = {}
         for uid in uids:
-            found = [f for f in rows[uid]['findings'] if f[score] is not None]
-            centers = np.array([f['center_world_xyz'] for f in found])
-            marks[uid] = (
-                centers.reshape(-1, 3),
-                np.array([f[score] for f in found]),
-            )
-        nodules = {
-            uid: as_arrays(
-                [
-                    Annotation(n.center_mm, n.diameter_mm)
-                    for n in records[uid].nodules
-                ]
-            )
-            for uid in uids
-        }
-        excluded = {uid: as_arrays(records[uid].excluded) for uid in uids}
-        return evaluate_froc(nodules, excluded, marks, uids)
-
-    def _write(
-        self,
-        rows: dict[str, dict],
-        uids: list[str],
-        result: FROCResult,
-        interval: tuple[float, float] | None,
-        masks: dict[str, tuple[float, int]],
-        text: str,
-    ) -> None:
-        from lungdet.report.froc_figure import froc_figure
-
-        out = self.out_dir
-        assert out is not None
-        write_submission(
-            out / 'submission.csv',
-            [
-                (uid, *f['center_world_xyz'], f['score'])
-                for uid in uids
-                for f in rows[uid]['findings']
-            ],
-        )
-        content = result.to_dict()
-        content['cpm_interval'] = interval
-        content['notes'] = self.notes
-        content['masks'] = {
-            k: {'mean': v, 'nodules': n} for k, (v, n) in masks.items()
-        }
-        write_text(out / 'froc.json', json.dumps(content, indent=1))
-        write_text(out / 'table.txt', text + '\n')
-        detections = [
-            {
-                k: v
-                for k, v in rows[uid].items()
-                if k not in ('masks', 'losses')
-            }
-            for uid in uids
-        ]
-        write_text(out / 'detections.json', json.dumps(detections))
-        froc_figure({'fused': result}).savefig(out / 'froc.png', dpi=150)
-
-
-def _mean_losses(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of each loss over the scans that have it, and their sum."""
-    rows = [row for row in rows if row]
-    if not rows:
-        return {}
-    means = {
-        f'val/{name}': float(np.mean([row[name] for row in rows]))
-        for name in rows[0]
-    }
-    return means | {'val/loss': sum(means.values())}
-
-
-def _overlap(truth: np.ndarray, finding: Any) -> tuple[float, float]:
-    predicted = np.zeros(truth.shape, dtype=bool)
-    z1, y1, x1, z2, y2, x2 = finding.mask_box
-    predicted[z1:z2, y1:y2, x1:x2] = finding.mask
-    return dice_iou(predicted, truth)
-
-
-def _mask_summary(rows: list[dict]) -> dict[str, tuple[float, int]]:
-    """Mean Dice and IoU and the number of nodules behind each."""
-    groups = {
-        'detected': [r for r in rows if r['detected']],
-        'all': rows,
-        'four_readers': [
-            r for r in rows if r['detected'] and r['num_readers'] == 4
-        ],
-    }
-    return {
-        f'{measure}_{name}': (
-            float(np.mean([r[measure] for r in group])),
-            len(group),
-        )
-        for name, group in groups.items()
-        if group
-        for measure in ('dice', 'iou')
-    }
+            earlier = found[uid].get('candidate_list')
+            if earlier != self.candidates:
+                raise ConfigError(
+                    f'{self.out_dir}: scan {uid} was tested with the '
+                    f'candidates {earlier!r}, now they are '
+                    f'{self.candidates!r}; choose another folder.'
+                )
+        return {uid: found[uid] for uid in uids}

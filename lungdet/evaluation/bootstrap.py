@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungdet.evaluation.froc import FROCResult, ScanMatch, curve_axis
+from lungdet.errors import ConfigError
+from lungdet.evaluation.curve import Curve, read_interp
+from lungdet.evaluation.froc import FROCResult, known_read_out
 
 LEVEL = 0.95
+TAILS = (50 * (1 - LEVEL), 50 * (1 + LEVEL))  # percent
 OFFICIAL_GRID = 10_000  # rates from 1/8 to 8 in the official file
 BAND_GRID = np.geomspace(0.125, 8, 97)
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Bootstrap:
     """
 
     samples: int
-    cpm: tuple[float, float]
-    sensitivities: list[tuple[float, float]]
+    cpm: Interval
+    sensitivities: list[Interval]
     band_rates: np.ndarray
     band_lower: np.ndarray
     band_upper: np.ndarray
@@ -49,64 +54,86 @@ class Bootstrap:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A first system less a second one, on the same drawn scans.
+
+    Attributes:
+        samples: Draws used.
+        cpm: Difference of the two CPMs on all scans.
+        cpm_interval: Its 95 % interval.
+        cpm_p: Two-sided: how rarely the draws lie on the other side of 0.
+        sensitivities: Differences at each rate.
+        intervals: Their intervals.
+        p: Their p.
+    """
+
+    samples: int
+    cpm: float
+    cpm_interval: Interval
+    cpm_p: float
+    sensitivities: list[float]
+    intervals: list[Interval]
+    p: list[float]
+
+    def to_dict(self) -> dict:
+        """Plain JSON values."""
+        return {'level': LEVEL, **vars(self)}
+
+
+@dataclass(frozen=True)
 class RankedScores:
     """The scores of listed scans, sorted once.
 
     Attributes:
         tp_scan: Place in the scan list of each true positive, best first.
         fp_scan: The same of each false positive.
-        tp_end: Number of true positives at or above each distinct score.
+        threshold: Infinity, then the distinct scores, falling.
+        tp_end: Number of true positives at or above each threshold.
         fp_end: Number of false positives there.
         nodules: Nodules of each listed scan.
     """
 
     tp_scan: np.ndarray
     fp_scan: np.ndarray
+    threshold: np.ndarray
     tp_end: np.ndarray
     fp_end: np.ndarray
     nodules: np.ndarray
 
     @classmethod
-    def of(cls, matches: Sequence[ScanMatch]) -> RankedScores:
-        """Rank the marks of scans in the order of the scan list."""
-        tp_scan, tp = _with_scan([m.tp_scores for m in matches])
-        fp_scan, fp = _with_scan([m.fp_scores for m in matches])
-        order = np.argsort(-tp, kind='stable')
-        tp_scan, tp = tp_scan[order], tp[order]
-        order = np.argsort(-fp, kind='stable')
-        fp_scan, fp = fp_scan[order], fp[order]
-        falling = -np.unique(np.concatenate([tp, fp]))[::-1]
+    def of(cls, result: FROCResult) -> RankedScores:
+        """Rank the marks of the listed scans."""
+        matches = [result.matches[uid] for uid in result.seriesuids]
+        tp_scan, tp = _ranked([m.tp_scores for m in matches])
+        fp_scan, fp = _ranked([m.fp_scores for m in matches])
+        falling = np.unique(np.concatenate([tp, fp, [np.inf]]))[::-1]
         return cls(
             tp_scan,
             fp_scan,
-            np.searchsorted(-tp, falling, side='right'),
-            np.searchsorted(-fp, falling, side='right'),
+            falling,
+            np.searchsorted(-tp, -falling, side='right'),
+            np.searchsorted(-fp, -falling, side='right'),
             np.array([m.nodules for m in matches], dtype=np.int64),
         )
 
-    def curve(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Curve of a draw in which scan k came ``times[k]`` times."""
+    def curve(self, times: np.ndarray) -> Curve:
+        """Curve of a draw in which scan k came ``times[k]`` times.
+
+        A score of scans that were not drawn repeats the point before it.
+        """
         tps = _running(times[self.tp_scan])[self.tp_end]
         fps = _running(times[self.fp_scan])[self.fp_end]
-        zero = np.zeros(1)
-        return (
-            np.concatenate([zero, curve_axis(fps, len(times))]),
-            np.concatenate([zero, curve_axis(tps, int(times @ self.nodules))]),
-        )
+        nodules = int(times @ self.nodules)
+        return Curve(self.threshold, tps, fps, nodules, len(times))
 
 
 def bootstrap_froc(
-    result: FROCResult,
-    seriesuids: Sequence[str],
-    *,
-    samples: int = 1000,
-    seed: int = 0,
+    result: FROCResult, *, samples: int = 1000, seed: int = 0
 ) -> Bootstrap | None:
     """95 % intervals of sensitivities and CPM, scans drawn with replacement.
 
     Args:
-        result: Of ``evaluate_froc``.
-        seriesuids: The scans as given there.
+        result: Of ``evaluate_froc``; its read-out is used.
         samples: How often to draw.
         seed: Of the draws; equal seeds draw equal scans for every result.
 
@@ -114,62 +141,81 @@ def bootstrap_froc(
         Percentile intervals; None where nothing can be drawn: no nodule, no
         scan, or ``samples`` below 1.
     """
-    if result.sensitivities is None or not seriesuids or samples < 1:
-        return None
-    ranked = RankedScores.of([result.matches[uid] for uid in seriesuids])
-    num = len(seriesuids)
-    rng = np.random.default_rng(seed)
+    read = known_read_out(result.read_out)
     at_rates, on_band = [], []
-    for _ in range(samples):
-        times = np.bincount(rng.integers(num, size=num), minlength=num)
-        if not (times @ ranked.nodules):
-            continue
-        x, y = ranked.curve(times)
-        at_rates.append(np.interp(result.rates, x, y))
-        on_band.append(np.interp(BAND_GRID, x, y))
+    for (curve,) in _draws([result], samples, seed):
+        at_rates.append(read(curve, result.rates))
+        on_band.append(read_interp(curve, BAND_GRID))
     if not at_rates:
         return None
-    tails = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
     values = np.array(at_rates)
-    low, high = np.percentile(values.mean(1), tails)
-    band = np.percentile(np.array(on_band), tails, axis=0)
+    band = np.percentile(np.array(on_band), TAILS, axis=0)
     return Bootstrap(
         samples=len(values),
-        cpm=(float(low), float(high)),
-        sensitivities=[
-            (float(a), float(b))
-            for a, b in np.percentile(values, tails, axis=0).T
-        ],
+        cpm=_interval(values.mean(1)),
+        sensitivities=[_interval(column) for column in values.T],
         band_rates=BAND_GRID,
         band_lower=band[0],
         band_upper=band[1],
     )
 
 
-def bootstrap_cpm(
-    result: FROCResult,
-    seriesuids: Sequence[str],
+def paired_bootstrap(
+    first: FROCResult,
+    second: FROCResult,
     *,
     samples: int = 1000,
     seed: int = 0,
-) -> tuple[float, float] | None:
-    """The CPM's interval of ``bootstrap_froc`` alone."""
-    found = bootstrap_froc(result, seriesuids, samples=samples, seed=seed)
-    return None if found is None else found.cpm
+) -> Difference | None:
+    """Difference of two systems, the same scans drawn for both.
+
+    p is two-sided: twice the share of draws at or beyond 0, with the
+    observed value counted as one draw, so it is never 0.
+
+    Args:
+        first: Of ``evaluate_froc``.
+        second: The same scans, nodules, rates and read-out.
+        samples: How often to draw.
+        seed: Of the draws.
+
+    Returns:
+        ``first`` less ``second``; None where nothing can be drawn.
+
+    Raises:
+        ConfigError: The two were not scored alike.
+
+    Source: Efron and Tibshirani 1993, chapters 13 and 15 (percentiles,
+        achieved significance).
+    """
+    _check_pair(first, second)
+    read = known_read_out(first.read_out)
+    drawn = [
+        read(a, first.rates) - read(b, first.rates)
+        for a, b in _draws([first, second], samples, seed)
+    ]
+    if not drawn:
+        return None
+    values = np.array(drawn)
+    one, other = (read(r.curve, first.rates) for r in (first, second))
+    found = one - other
+    return Difference(
+        samples=len(values),
+        cpm=float(found.mean()),
+        cpm_interval=_interval(values.mean(1)),
+        cpm_p=_two_sided(values.mean(1)),
+        sensitivities=found.tolist(),
+        intervals=[_interval(column) for column in values.T],
+        p=[_two_sided(column) for column in values.T],
+    )
 
 
 def official_bootstrap(
-    result: FROCResult,
-    seriesuids: Sequence[str],
-    *,
-    rng: np.random.RandomState,
-    samples: int = 1000,
+    result: FROCResult, *, rng: np.random.RandomState, samples: int = 1000
 ) -> np.ndarray:
     """Rows of the official bootstrap file.
 
     Args:
-        result: Of ``evaluate_froc``.
-        seriesuids: The scans as given there, in the official order.
+        result: Of ``evaluate_froc``, the scans in the official order.
         rng: Legacy generator, as the official script draws from it.
         samples: How often to draw.
 
@@ -181,10 +227,11 @@ def official_bootstrap(
     Source: LUNA16 evaluation script (Setio et al. 2017).
     """
     rates = np.linspace(0.125, 8, OFFICIAL_GRID)
-    ranked = RankedScores.of([result.matches[uid] for uid in seriesuids])
+    ranked, num = RankedScores.of(result), len(result.seriesuids)
     values = np.zeros((samples, OFFICIAL_GRID), dtype=np.float32)
-    for row, times in zip(values, _legacy_draws(rng, len(seriesuids))):
-        row[:] = np.interp(rates, *ranked.curve(times))
+    for row in values:
+        times = np.bincount(rng.randint(num, size=num), minlength=num)
+        row[:] = read_interp(ranked.curve(times), rates)
     values.sort(axis=0)
     tail = (1 - LEVEL) / 2
     return np.stack(
@@ -198,19 +245,53 @@ def official_bootstrap(
     )
 
 
-def _legacy_draws(
-    rng: np.random.RandomState, num: int
-) -> Iterator[np.ndarray]:
-    while True:
-        drawn = rng.randint(num, size=num)
-        yield np.bincount(drawn, minlength=num)
+def _draws(
+    results: Sequence[FROCResult], samples: int, seed: int
+) -> Iterator[list[Curve]]:
+    """Curves of every result on the same drawn scans; none without nodules."""
+    num = len(results[0].seriesuids)
+    if not num:
+        return
+    ranked = [RankedScores.of(result) for result in results]
+    rng = np.random.default_rng(seed)
+    for _ in range(samples):
+        times = np.bincount(rng.integers(num, size=num), minlength=num)
+        if times @ ranked[0].nodules:
+            yield [each.curve(times) for each in ranked]
+
+
+def _check_pair(first: FROCResult, second: FROCResult) -> None:
+    for what, one, two in (
+        ('scans', first.seriesuids, second.seriesuids),
+        ('rates', first.rates, second.rates),
+        ('read-outs', first.read_out, second.read_out),
+        ('nodules', first.curve.nodules, second.curve.nodules),
+    ):
+        if one != two:
+            raise ConfigError(
+                f'paired bootstrap: the two results have different {what}; '
+                'score both against the same tables, list and options.'
+            )
+
+
+def _interval(values: np.ndarray) -> Interval:
+    low, high = np.percentile(values, TAILS)
+    return float(low), float(high)
+
+
+def _two_sided(differences: np.ndarray) -> float:
+    low = (1 + (differences <= 0).sum()) / (1 + len(differences))
+    high = (1 + (differences >= 0).sum()) / (1 + len(differences))
+    return float(min(1.0, 2 * min(low, high)))
 
 
 def _running(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
 
 
-def _with_scan(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Place in the list and value of every element."""
+def _ranked(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Place in the list and value of every element, best value first."""
     scan = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return scan, np.concatenate(parts) if parts else np.zeros(0)
+    values = np.concatenate(parts) if parts else np.zeros(0)
+    order = np.argsort(-values, kind='stable')
+    return scan[order], values[order]

@@ -2,57 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from terminaltables import AsciiTable
 
-from lungdet.evaluation.froc import FROCResult
+from lungdet.evaluation.bootstrap import Bootstrap, Difference
+from lungdet.evaluation.froc import FROCResult, mean_sensitivity
 
 
 def froc_table(
     results: Mapping[str, FROCResult],
     *,
     listed: int,
-    intervals: Mapping[str, tuple[float, float] | None] | None = None,
+    bootstraps: Mapping[str, Bootstrap | None] | None = None,
 ) -> str:
-    """One row a result: sensitivities at the rates, CPM, counts below.
+    """Sensitivities at the rates and CPM of each result.
+
+    Below each its 95 % bounds, both readings where a vertical step lies
+    exactly at a rate, and the lowest score to keep for at most that many
+    false positives. Rows of different scans or nodules say how many.
 
     Args:
-        results: Name of the row -> result; all of the same scans.
+        results: Name of the row -> result; the first names the whole.
         listed: Scans that were listed for evaluation.
-        intervals: Name -> 95 % interval of the CPM.
+        bootstraps: Name -> 95 % intervals.
     """
     first = next(iter(results.values()))
-    header = ['FP/scan', *(_rate(r) for r in first.rates), 'CPM', '95 %']
-    rows = [header]
-    missing: list[float | None] = [None] * len(first.rates)
+    sizes = {(r.curve.scans, r.curve.nodules) for r in results.values()}
+    header = ['FP/scan', *map(rate_name, first.rates), 'CPM']
+    rows = [header + ['scans', 'nodules'] * (len(sizes) > 1)]
     for name, result in results.items():
-        interval = (intervals or {}).get(name)
-        rows.append(
-            [
-                name,
-                *(_digits(s) for s in result.sensitivities or missing),
-                _digits(result.cpm),
-                f'{interval[0]:.3f}-{interval[1]:.3f}' if interval else '-',
-            ]
-        )
-    counts = first.counts
-    lines = [
-        AsciiTable(rows, 'sensitivity').table,
-        f'{counts["scans"]} scans of {listed} listed, '
-        f'{counts["nodules"]} nodules',
+        block = _block(name, result, (bootstraps or {}).get(name))
+        if result is first or result.thresholds != first.thresholds:
+            block.append(_scores(result))
+        if len(sizes) > 1:
+            block[0] += [str(result.curve.scans), str(result.curve.nodules)]
+            block[1:] = [row + ['', ''] for row in block[1:]]
+        rows += block
+    return '\n'.join(
+        [AsciiTable(rows, 'sensitivity').table, counts_line(first, listed)]
+    )
+
+
+def _block(
+    name: str, result: FROCResult, bounds: Bootstrap | None
+) -> list[list[str]]:
+    """Rows of one result."""
+    rows = [_reading(name, result.sensitivities, result)]
+    if bounds is not None:
+        pairs = [*bounds.sensitivities, bounds.cpm]
+        rows += [
+            ['  lower bound', *(_digits(low) for low, _ in pairs)],
+            ['  upper bound', *(_digits(high) for _, high in pairs)],
+        ]
+    if result.step_at_rate:
+        rows += [
+            _reading(f'  by {other}', result.read(other), result)
+            for other in ('interp', 'step')
+            if other != result.read_out
+        ]
+    return rows
+
+
+def _scores(result: FROCResult) -> list[str]:
+    scores = ['-' if t is None else f'{t:.4g}' for t in result.thresholds]
+    return ['  score', *scores, '']
+
+
+def counts_line(result: FROCResult, listed: int) -> str:
+    """What a table rests on."""
+    return (
+        f'{result.curve.scans} scans of {listed} listed, '
+        f'{result.curve.nodules} nodules'
+    )
+
+
+def difference_table(difference: Difference, rates: Sequence[float]) -> str:
+    """Paired difference at each rate and of the CPM, interval and p."""
+    pairs = [*difference.intervals, difference.cpm_interval]
+    rows = [
+        ['FP/scan', *map(rate_name, rates), 'CPM'],
+        [
+            'difference',
+            *(f'{d:+.3f}' for d in difference.sensitivities),
+            f'{difference.cpm:+.3f}',
+        ],
+        ['  lower bound', *(f'{low:+.3f}' for low, _ in pairs)],
+        ['  upper bound', *(f'{high:+.3f}' for _, high in pairs)],
+        ['  p', *(f'{p:.3f}' for p in [*difference.p, difference.cpm_p])],
     ]
-    for name, result in results.items():
-        if result.cpm != result.cpm_step and result.cpm_step is not None:
-            lines.append(
-                f'{name}: a vertical step lies exactly at a rate; read at '
-                f'its top the CPM is {result.cpm_step:.3f}'
-            )
-    return '\n'.join(lines)
+    return AsciiTable(rows, 'paired difference').table
 
 
-def _rate(rate: float) -> str:
+def mask_table(
+    masks: Mapping[str, Mapping[str, tuple[float, int]]],
+) -> str:
+    """One row a sense: means of the measures, and of how many.
+
+    Args:
+        masks: Sense -> measure -> mean and number of values.
+    """
+    measures = list(dict.fromkeys(m for row in masks.values() for m in row))
+    rows = [['masks', *measures, 'of']]
+    for sense, found in masks.items():
+        cells = [found.get(m, (None, 0)) for m in measures]
+        number = max(n for _, n in cells)
+        rows.append(
+            [sense, *(_digits(mean) for mean, _ in cells), str(number)]
+        )
+    return AsciiTable(rows).table
+
+
+def rate_name(rate: float) -> str:
+    """``1/8`` for 0.125."""
     return f'1/{round(1 / rate)}' if rate < 1 else f'{rate:g}'
+
+
+def _reading(
+    name: str, sensitivities: list[float] | None, result: FROCResult
+) -> list[str]:
+    missing: list[float | None] = [None] * len(result.rates)
+    return [
+        name,
+        *(_digits(s) for s in sensitivities or missing),
+        _digits(mean_sensitivity(sensitivities)),
+    ]
 
 
 def _digits(value: float | None) -> str:

@@ -1,12 +1,16 @@
-"""LUNA16's tables and submissions, read strictly."""
+"""LUNA16's tables and submissions, read strictly; plain or gzipped."""
 
 from __future__ import annotations
 
 import csv
+import difflib
+import gzip
+import hashlib
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +21,36 @@ from lungdet.structures import Annotation
 
 FINDING_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'diameter_mm')
 MARK_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'probability')
+CANDIDATE_COLUMNS = MARK_COLUMNS[:4]
 MAX_DIAMETER_MM = 200.0
+MAX_TABLE_BYTES = 1_000_000_000  # unpacked; 888 scans x 10,000 marks fit
+GZIP = b'\x1f\x8b'
 FLOATED_UID = re.compile(r'\d+([.,]\d+)?[eE][+-]?\d+')
+
+
+def _bytes(path: Path) -> bytes:
+    """Content of a table, unpacked if it is gzipped."""
+    with open(path, 'rb') as file:
+        packed = file.read(len(GZIP)) == GZIP
+    try:
+        with gzip.open(path) if packed else open(path, 'rb') as file:
+            content = file.read(MAX_TABLE_BYTES + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise AnnotationError(
+            f'{path}: cannot be unpacked ({error}); the file is cut or '
+            'damaged. Copy it again.'
+        ) from error
+    if len(content) > MAX_TABLE_BYTES:
+        raise AnnotationError(
+            f'{path}: unpacks to more than {MAX_TABLE_BYTES:.0e} bytes, which '
+            'no table of marks needs. Write fewer marks a scan.'
+        )
+    return content
 
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding='utf-8-sig')
+        text = _bytes(path).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise AnnotationError(
             f'{path}: not UTF-8 text ({error.reason} at byte {error.start}); '
@@ -37,12 +64,12 @@ def _text(path: Path) -> str:
     return text
 
 
-def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """(place, cells) of every line, the header and blank ones included."""
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of every row, the header and blank ones included."""
     reader = csv.reader(io.StringIO(_text(path), newline=''))
     try:
         for row in reader:
-            yield f'{path}:{reader.line_num}', row
+            yield reader.line_num, row
     except csv.Error as error:
         raise AnnotationError(
             f'{path}:{reader.line_num}: {error}; a quote was opened and not '
@@ -50,88 +77,117 @@ def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
         ) from error
 
 
+def _records(
+    path: Path, columns: Sequence[str]
+) -> Iterator[tuple[int, str, list[str]]]:
+    """(line, uid, other cells) of every row; extra columns are ignored."""
+    cells = _cells(path)
+    header = [name.strip() for name in next(cells, (0, []))[1]]
+    places = [_column(header, name, path, columns) for name in columns]
+    checked = set()
+    for line, row in cells:
+        if len(row) != len(header):
+            if not any(cell.strip() for cell in row):
+                continue
+            _check_width(row, header, places, f'{path}:{line}')
+        uid = row[places[0]].strip()
+        if uid not in checked:
+            if not any(cell.strip() for cell in row):
+                continue
+            _check_uid(uid, f'{path}:{line}')
+            checked.add(uid)
+        yield line, uid, [row[k] for k in places[1:]]
+
+
 def _rows(
     path: Path, columns: Sequence[str]
-) -> Iterable[tuple[str, str, list[float]]]:
-    """(place, uid, numbers) of every row; extra columns are ignored."""
-    cells = _cells(path)
-    header = [name.strip() for name in next(cells, ('', []))[1]]
-    places = [_column(header, name, path) for name in columns]
-    for place, row in cells:
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) <= max(places):
-            raise AnnotationError(
-                f'{place}: {len(row)} cells, the header has {len(header)}; '
-                'the row is cut. Restore it from the source.'
-            )
-        if any(cell.strip() for cell in row[len(header) :]):
-            raise AnnotationError(
-                f'{place}: {len(row)} cells, the header has {len(header)}; '
-                'a decimal comma or a stray separator shifts the values. '
-                'Write numbers with a point.'
-            )
-        uid = row[places[0]].strip()
-        _check_uid(uid, place)
-        yield (
-            place,
-            uid,
-            [
-                _number(row[k], place, name)
-                for k, name in zip(places[1:], columns[1:])
-            ],
+) -> Iterator[tuple[int, str, list[float]]]:
+    """(line, uid, numbers) of every row."""
+    for line, uid, cells in _records(path, columns):
+        try:
+            numbers = [float(cell) for cell in cells]
+        except ValueError:
+            numbers = [math.nan]
+        # float() takes "nan", "inf" and "1_0"; a table may not hold them
+        if not all(map(math.isfinite, numbers)) or '_' in ''.join(cells):
+            _refuse_numbers(cells, columns[1:], f'{path}:{line}')
+        yield line, uid, numbers
+
+
+def _check_width(
+    row: list[str], header: list[str], places: list[int], where: str
+) -> None:
+    if len(row) <= max(places):
+        raise AnnotationError(
+            f'{where}: {len(row)} cells, the header has {len(header)}; '
+            'the row is cut. Restore it from the source.'
+        )
+    if any(cell.strip() for cell in row[len(header) :]):
+        raise AnnotationError(
+            f'{where}: {len(row)} cells, the header has {len(header)}; '
+            'a decimal comma or a stray separator shifts the values. '
+            'Write numbers with a point.'
         )
 
 
-def _column(header: list[str], name: str, path: Path) -> int:
+def _column(
+    header: list[str], name: str, path: Path, columns: Sequence[str]
+) -> int:
     if header.count(name) == 1:
         return header.index(name)
     what = 'stands twice in' if name in header else 'is missing from'
     hint = ''
+    close = difflib.get_close_matches(name, header, n=1)
     if len(header) == 1 and ('\t' in header[0] or ';' in header[0]):
         hint = ' The columns must be separated by commas.'
+    elif name == 'probability' and 'class' in header:
+        hint = ' A list of candidates must be given a score each first.'
+    elif name not in header and close:
+        hint = f' Is {close[0]!r} meant?'
     raise AnnotationError(
         f'{path}: column {name!r} {what} the header {header}; needed are '
-        f'seriesuid, coordX, coordY, coordZ and diameter_mm (findings) or '
-        f'probability (marks).{hint}'
+        f'{", ".join(columns)}.{hint}'
     )
 
 
-def _check_uid(uid: str, place: str) -> None:
+def _check_uid(uid: str, where: str) -> None:
     if not uid:
-        raise AnnotationError(f'{place}: seriesuid is empty; name the scan.')
+        raise AnnotationError(f'{where}: seriesuid is empty; name the scan.')
     if FLOATED_UID.fullmatch(uid):
         raise AnnotationError(
-            f'{place}: seriesuid {uid!r} was turned into a number by a '
+            f'{where}: seriesuid {uid!r} was turned into a number by a '
             'spreadsheet and lost its digits; use the original file.'
         )
 
 
-def _number(cell: str, place: str, name: str) -> float:
-    try:
-        value = math.nan if '_' in cell else float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise AnnotationError(
-            f'{place}: {name} is {cell.strip()!r}, which is not a finite '
-            'number; correct or remove the row.'
-        )
-    return value
+def _refuse_numbers(
+    cells: list[str], names: Sequence[str], where: str
+) -> None:
+    """Name the cell of a row that is not a finite number."""
+    for name, cell in zip(names, cells):
+        try:
+            bad = '_' in cell or not math.isfinite(float(cell))
+        except ValueError:
+            bad = True
+        if bad:
+            raise AnnotationError(
+                f'{where}: {name} is {cell.strip()!r}, which is not a finite '
+                'number; correct or remove the row.'
+            )
 
 
 def _findings(
     path: str | Path, *, unknown_ok: bool
 ) -> dict[str, list[Annotation]]:
     table: dict[str, list[Annotation]] = {}
-    for place, uid, (x, y, z, diameter) in _rows(Path(path), FINDING_COLUMNS):
+    for line, uid, (x, y, z, diameter) in _rows(Path(path), FINDING_COLUMNS):
         known = diameter > 0
         unknown = diameter < 0 and unknown_ok  # the table writes -1
         if not (known or unknown) or diameter > MAX_DIAMETER_MM:
             raise AnnotationError(
-                f'{place}: diameter_mm is {diameter:g} for series {uid}; a '
-                f'diameter is above 0 and at most {MAX_DIAMETER_MM:g} mm. '
-                'Correct or remove the row.'
+                f'{path}:{line}: diameter_mm is {diameter:g} for series '
+                f'{uid}; a diameter is above 0 and at most '
+                f'{MAX_DIAMETER_MM:g} mm. Correct or remove the row.'
             )
         table.setdefault(uid, []).append(
             Annotation((x, y, z), diameter if known else None)
@@ -204,6 +260,53 @@ def read_marks(
         uid: (np.array(values)[:, :3], np.array(values)[:, 3])
         for uid, values in rows.items()
     }
+
+
+def write_table(
+    path: str | Path, rows: Sequence[Mapping[str, str | int | float]]
+) -> None:
+    """Write rows of equal keys as csv; without rows the file is empty."""
+    text = io.StringIO(newline='')
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_candidates(path: str | Path) -> dict[str, np.ndarray]:
+    """A list of candidates: series uid -> centres (n, 3) mm.
+
+    Raises:
+        AnnotationError: As ``read_annotations``.
+    """
+    rows: dict[str, list[list[float]]] = {}
+    for _, uid, numbers in _rows(Path(path), CANDIDATE_COLUMNS):
+        rows.setdefault(uid, []).append(numbers)
+    return {uid: np.array(values) for uid, values in rows.items()}
+
+
+def read_column(path: str | Path, name: str) -> dict[str, list[str]]:
+    """Any column as text: series uid -> its rows' values, in order.
+
+    Raises:
+        AnnotationError: No such column, or a row that is cut.
+    """
+    values: dict[str, list[str]] = {}
+    for _, uid, (cell,) in _records(Path(path), ('seriesuid', name)):
+        values.setdefault(uid, []).append(cell.strip())
+    return values
+
+
+def has_column(path: str | Path, name: str) -> bool:
+    """Whether a table's header names a column."""
+    header = next(_cells(Path(path)), (0, []))[1]
+    return name in [cell.strip() for cell in header]
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file as it lies there."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def write_submission(

@@ -1,47 +1,29 @@
-"""LUNA16's own tables, to compare a download with."""
+"""Comparing a download with LUNA16's own tables."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 from lungdet.errors import AnnotationError
 from lungdet.io.case_store import CaseRecord
+from lungdet.io.reference_set import official_reference, official_subsets
 from lungdet.structures import Annotation
 
 Rows = dict[str, list[tuple[float, ...]]]
 
 
-def _text(name: str) -> list[dict[str, str]]:
-    packed = resources.files('lungdet.io').joinpath('official', name)
-    text = gzip.decompress(packed.read_bytes()).decode('utf-8')
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-@cache
-def official_subsets() -> dict[str, int]:
-    """Subset of each of the 888 series."""
-    return {
-        row['seriesuid']: int(row['subset']) for row in _text('subsets.csv.gz')
-    }
-
-
 @cache
 def _rows(name: str) -> Rows:
-    rows: Rows = {}
-    for row in _text(f'{name}.gz'):
-        diameter = float(row['diameter_mm'])
-        values = [float(row[f'coord{axis}']) for axis in 'XYZ']
-        rows.setdefault(row['seriesuid'], []).append(
-            (*values, diameter if diameter > 0 else -1.0)
-        )
-    return rows
+    """Rows (x, y, z, diameter) of an official table, by series."""
+    official = official_reference()
+    table = {
+        'annotations.csv': official.annotations,
+        'annotations_excluded.csv': official.excluded,
+    }[name]
+    return {uid: [_row(f) for f in found] for uid, found in table.items()}
 
 
 def check_official(

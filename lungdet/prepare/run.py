@@ -35,6 +35,7 @@ from lungdet.io.image import (
     stem,
 )
 from lungdet.io.luna16 import read_annotations, read_excluded
+from lungdet.io.reference_set import official_subsets
 from lungdet.prepare.case import (
     LUNG_MARGIN_MM,
     NODULE_MARGIN_MM,
@@ -42,11 +43,7 @@ from lungdet.prepare.case import (
 )
 from lungdet.prepare.find import find_scans, index_xml
 from lungdet.prepare.lung_mask import LungField, find_lungs
-from lungdet.prepare.official import (
-    check_official,
-    official_counts,
-    official_subsets,
-)
+from lungdet.prepare.official import check_official, official_counts
 from lungdet.prepare.references import (
     References,
     WorldBox,

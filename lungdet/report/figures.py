@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,39 @@ from lungdet.geometry import Geometry
 WINDOW_HU = (-1200, 600)
 HALF_MM = 32.0  # half side of a picture
 PLANES = (('axial', 0), ('coronal', 1), ('sagittal', 2))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a scan, with voxels around it.
+
+    Attributes:
+        array: HU (z, y, x) on ``geometry``, axes along LPS.
+        geometry: Its grid.
+        center_mm: World point (x, y, z) that the planes go through.
+        diameter_mm: Side of the box drawn, None for none.
+        caption: Stands beside the row.
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+    center_mm: tuple[float, float, float]
+    diameter_mm: float | None
+    caption: str
+
+
+def place_sheet(places: Sequence[Place], title: str) -> Figure:
+    """One row a place, of any scans; planes as in ``nodule_sheet``."""
+    figure, axes = _grid(len(places))
+    for row, place in zip(axes, places):
+        (center,) = place.geometry.to_index(np.array([place.center_mm]))
+        half = None
+        if place.diameter_mm is not None:
+            half = place.diameter_mm / place.geometry.spacing / 2
+        _draw_row(row, place.array, place.geometry, center, half)
+        row[0].set_ylabel(place.caption, fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    return figure
 
 
 def nodule_sheet(
@@ -35,23 +69,41 @@ def nodule_sheet(
         masks: Nodule numbers (z, y, x); the outline of number ``id`` is
             drawn.
     """
-    figure = Figure(
-        figsize=(7.5, 2.6 * max(len(nodules), 1)), layout='constrained'
-    )
-    axes = figure.subplots(max(len(nodules), 1), 3, squeeze=False)
+    figure, axes = _grid(len(nodules))
     for row, nodule in zip(axes, nodules):
         center = geometry.to_index(np.array([nodule.center_mm]))[0]
         size = getattr(nodule, 'size_mm', None) or (nodule.diameter_mm,) * 3
         half = np.array(size) / geometry.spacing / 2
         outline = _outline(nodule, array.shape, masks)
-        for place, (name, axis) in zip(row, PLANES):
-            _draw_plane(place, array, geometry, center, axis)
-            _draw_box(place, center, half, axis)
-            if outline is not None:
-                _draw_outline(place, outline, center, axis)
-            place.set_title(name, fontsize=8)
+        _draw_row(row, array, geometry, center, half, outline)
         row[0].set_ylabel(_caption(nodule), fontsize=8)
     return figure
+
+
+def _grid(rows: int) -> tuple[Figure, np.ndarray]:
+    """A figure of three planes a row, and its axes (rows, 3)."""
+    rows = max(rows, 1)
+    figure = Figure(figsize=(7.5, 2.6 * rows), layout='constrained')
+    return figure, figure.subplots(rows, 3, squeeze=False)
+
+
+def _draw_row(
+    row: np.ndarray,
+    array: np.ndarray,
+    geometry: Geometry,
+    center: np.ndarray,
+    half: np.ndarray | None,
+    outline: np.ndarray | None = None,
+) -> None:
+    for place, (name, axis) in zip(row, PLANES):
+        _draw_plane(place, array, geometry, center, axis)
+        if half is None:
+            _draw_cross(place, center, axis)
+        else:
+            _draw_box(place, center, half, axis)
+        if outline is not None:
+            _draw_outline(place, outline, center, axis)
+        place.set_title(name, fontsize=8)
 
 
 def _caption(nodule: Any) -> str:
@@ -121,6 +173,11 @@ def _draw_box(
         color='yellow',
         lw=0.8,
     )
+
+
+def _draw_cross(place: Any, center: np.ndarray, axis: int) -> None:
+    y, x = (center[a] for a in range(3) if a != axis)
+    place.plot([x], [y], '+', color='yellow', ms=7, mew=0.8)
 
 
 def _draw_outline(

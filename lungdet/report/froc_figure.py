@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lungdet.evaluation import Bootstrap, FROCResult
+from lungdet.evaluation.curve import read_interp
 
 
 def froc_figure(
@@ -25,7 +26,7 @@ def froc_figure(
     grid = np.geomspace(0.125, 8, 400)
     for name, result in results.items():
         label = name if result.cpm is None else f'{name}, CPM {result.cpm:.3f}'
-        curve = np.interp(grid, result.fp_per_scan, result.sensitivity)
+        curve = read_interp(result.curve, grid)
         axes.plot(grid, curve, label=label)
         band = (bootstraps or {}).get(name)
         if band is not None:
@@ -44,6 +45,8 @@ def froc_figure(
                 'o',
                 ms=4,
                 color=axes.lines[-1].get_color(),
+                clip_on=False,
+                zorder=3,
             )
     axes.set_xscale('log', base=2)
     axes.set_xticks([2.0**k for k in range(-3, 4)])

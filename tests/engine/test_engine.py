@@ -18,6 +18,7 @@ from lungdet.engine.weights import load_plain, resolve_checkpoint
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import write_image
+from lungdet.io.luna16 import read_marks
 
 ROOT = Path(__file__).parents[2]
 
@@ -431,3 +432,53 @@ def test_two_runners_of_one_second_do_not_share_their_hub(
 
     assert runners[0].message_hub is not runners[1].message_hub
     assert runners[0].logger is not runners[1].logger
+
+
+def test_given_candidates_are_scored_by_the_second_stage(
+    tiny_config: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    config = {
+        'train_cfg.max_epochs': 1,
+        'model.train_cfg.stage_epochs.rcnn': 1,
+        'val_dataloader': None,
+        'val_cfg': None,
+        'val_evaluator': None,
+        'default_hooks.checkpoint.save_best': None,
+    }
+    train(tiny_config, work_dir=tmp_path / 'work', cfg_options=config)
+    records = CaseStore(tiny_store).records
+    given = {
+        uid: [*(n.center_mm for n in records[uid].nodules), (20.5, 11.5, 30.5)]
+        for uid in ('1.3', '1.4')
+    }
+    table = tmp_path / 'candidates.csv'
+    table.write_text(
+        'seriesuid,coordX,coordY,coordZ,class\n'
+        + ''.join(
+            f'{uid},{x},{y},{z},0\n'
+            for uid, points in given.items()
+            for x, y, z in points
+        )
+    )
+
+    run_test(
+        tiny_config,
+        tmp_path / 'work',
+        out=tmp_path / 'out',
+        candidates=table,
+        cfg_options={'model.train_cfg.stage_epochs.rcnn': 1},
+    )
+
+    marks = read_marks(tmp_path / 'out' / 'submission.csv')
+    for uid, points in given.items():
+        centers, scores = marks[uid]
+        assert sorted(centers.round(4).tolist()) == sorted(
+            np.round(points, 4).tolist()
+        )
+        assert ((scores > 0) & (scores < 1)).all()
+    froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
+    assert froc['candidates']['candidates'] == 6
+    assert froc['candidates']['reached'] == froc['counts']['nodules'] == 4
+    # the folder is not mixed with results of another kind
+    with pytest.raises(ConfigError, match='choose another folder'):
+        run_test(tiny_config, tmp_path / 'work', out=tmp_path / 'out')

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
+from lungdet.errors import ConfigError
 from lungdet.evaluation import (
     RATES,
     FROCResult,
-    bootstrap_cpm,
     bootstrap_froc,
     evaluate_froc,
     official_bootstrap,
+    paired_bootstrap,
+    summarise,
+    thinned,
 )
 from lungdet.evaluation.bootstrap import RankedScores
+from lungdet.evaluation.curve import read_interp
 from lungdet.io.luna16 import (
     as_arrays,
     read_annotations,
@@ -22,7 +28,10 @@ from lungdet.io.luna16 import (
     read_marks,
     read_seriesuids,
 )
-from tests.oracles.froc_literal import literal_bootstrap_sample
+from tests.oracles.froc_literal import (
+    literal_bootstrap,
+    literal_bootstrap_sample,
+)
 
 UIDS = [f's{k}' for k in range(23)]
 
@@ -45,7 +54,7 @@ def test_a_draw_is_the_curve_of_copied_scans(
     rng: np.random.Generator,
 ) -> None:
     result = toy(rng)
-    ranked = RankedScores.of([result.matches[u] for u in UIDS])
+    ranked = RankedScores.of(result)
     tp = {u: m.tp_scores.tolist() for u, m in result.matches.items()}
     fp = {u: m.fp_scores.tolist() for u, m in result.matches.items()}
     nodules = {u: m.nodules for u, m in result.matches.items()}
@@ -54,23 +63,28 @@ def test_a_draw_is_the_curve_of_copied_scans(
     for _ in range(20):
         drawn = rng.integers(len(UIDS), size=len(UIDS))
         times = np.bincount(drawn, minlength=len(UIDS))
-        found = np.interp(RATES, *ranked.curve(times))
-        wanted = literal_bootstrap_sample(
+        curve = ranked.curve(times)
+        wanted, table = literal_bootstrap_sample(
             tp, fp, nodules, [UIDS[k] for k in drawn], list(RATES)
         )
-        np.testing.assert_allclose(found, wanted, atol=1e-12)
+        np.testing.assert_allclose(
+            read_interp(curve, RATES), wanted, atol=1e-12
+        )
+        rows = [','.join(f'{v:.9f}' for v in row) for row in thinned(curve)]
+        assert rows == table
 
 
 def test_every_scan_once_is_the_result_itself(
     rng: np.random.Generator,
 ) -> None:
     result = toy(rng)
-    ranked = RankedScores.of([result.matches[u] for u in UIDS])
+    ranked = RankedScores.of(result)
 
-    x, y = ranked.curve(np.ones(len(UIDS), dtype=int))
+    curve = ranked.curve(np.ones(len(UIDS), dtype=int))
 
-    assert x.tolist() == result.fp_per_scan.tolist()
-    assert y.tolist() == result.sensitivity.tolist()
+    for name in ('threshold', 'tps', 'fps'):
+        assert_array_equal(getattr(curve, name), getattr(result.curve, name))
+    assert (curve.nodules, curve.scans) == (22, 23)
 
 
 def test_intervals_are_seeded_and_hold_the_estimates(
@@ -78,16 +92,15 @@ def test_intervals_are_seeded_and_hold_the_estimates(
 ) -> None:
     result = toy(rng)
 
-    found = bootstrap_froc(result, UIDS, samples=300, seed=5)
+    found = bootstrap_froc(result, samples=300, seed=5)
 
     assert found.samples == 300
     assert found.cpm[0] < result.cpm < found.cpm[1]
     for (low, high), value in zip(found.sensitivities, result.sensitivities):
         assert low <= value <= high
-    again = bootstrap_froc(result, UIDS, samples=300, seed=5)
+    again = bootstrap_froc(result, samples=300, seed=5)
     assert again.to_dict() == found.to_dict()
-    assert bootstrap_cpm(result, UIDS, samples=300, seed=5) == found.cpm
-    assert bootstrap_cpm(result, UIDS, samples=300, seed=6) != found.cpm
+    assert bootstrap_froc(result, samples=300, seed=6).cpm != found.cpm
     # the band at 1/8 and 8, its ends, is the interval at these rates
     assert found.band_lower[0] == pytest.approx(found.sensitivities[0][0])
     assert found.band_upper[-1] == pytest.approx(found.sensitivities[-1][1])
@@ -102,7 +115,7 @@ def test_binomial_width_of_independent_nodules() -> None:
     marks = {u: (np.zeros((1, 3)), np.array([0.7])) for u in uids[::2]}
     result = evaluate_froc(nodules, {}, marks, uids)
 
-    low, high = bootstrap_cpm(result, uids, samples=2000)
+    low, high = bootstrap_froc(result, samples=2000).cpm
 
     assert low == pytest.approx(0.431, abs=0.012)
     assert high == pytest.approx(0.569, abs=0.012)
@@ -111,8 +124,7 @@ def test_binomial_width_of_independent_nodules() -> None:
 def test_nothing_to_draw_has_no_interval() -> None:
     empty = evaluate_froc({}, {}, {}, ['a'])
 
-    assert bootstrap_froc(empty, ['a']) is None
-    assert bootstrap_cpm(empty, ['a']) is None
+    assert bootstrap_froc(empty) is None
 
 
 def test_the_official_bootstrap_file_is_reproduced(test_data: Path) -> None:
@@ -130,8 +142,113 @@ def test_the_official_bootstrap_file_is_reproduced(test_data: Path) -> None:
     marks = read_marks(folder / 'deepseed_fold9.csv')
     result = evaluate_froc(*tables, marks, uids)
 
-    own = official_bootstrap(result, uids, rng=np.random.RandomState(0))
+    own = official_bootstrap(result, rng=np.random.RandomState(0))
 
     for row in rows:
         wanted = [row[k] for k in ('fp_rate', 'mean', 'lower', 'upper')]
         np.testing.assert_allclose(own[row['index']], wanted, atol=1e-6)
+
+
+def test_draws_equal_those_that_copy_entries(
+    rng: np.random.Generator,
+) -> None:
+    result = toy(rng)
+    matches = result.matches
+
+    wanted = literal_bootstrap(
+        {u: m.tp_scores for u, m in matches.items()},
+        {u: m.fp_scores for u, m in matches.items()},
+        {u: m.nodules - len(m.tp_scores) for u, m in matches.items()},
+        UIDS,
+        np.random.RandomState(3),
+        40,
+    )
+
+    own = official_bootstrap(result, rng=np.random.RandomState(3), samples=40)
+    wanted.sort(axis=0)
+    np.testing.assert_allclose(own[:, 1], wanted.mean(0), atol=1e-6)
+    assert_array_equal(own[:, 2:], wanted[[1, 39]].T)
+
+
+def test_equal_systems_do_not_differ(rng: np.random.Generator) -> None:
+    result = toy(rng)
+
+    found = paired_bootstrap(result, result, samples=50)
+
+    assert found.cpm == 0 and found.cpm_interval == (0, 0)
+    assert found.cpm_p == 1 and found.p == [1] * 7
+
+
+def test_paired_draws_take_the_same_scans(rng: np.random.Generator) -> None:
+    # the second system misses what the first one finds on s2, s5, ...; draw
+    # by draw the difference is that of the curves of the same copied scans
+    first = toy(rng)
+    lost = {
+        u: replace(m, hits=np.zeros_like(m.hits)) if k % 6 == 5 else m
+        for k, (u, m) in enumerate(first.matches.items())
+    }
+    second = summarise(lost, UIDS)
+    draws = np.random.default_rng(4)
+    wanted = []
+    for _ in range(60):
+        drawn = [UIDS[k] for k in draws.integers(len(UIDS), size=len(UIDS))]
+        readings = [
+            literal_bootstrap_sample(
+                {u: r.matches[u].tp_scores.tolist() for u in UIDS},
+                {u: r.matches[u].fp_scores.tolist() for u in UIDS},
+                {u: r.matches[u].nodules for u in UIDS},
+                drawn,
+                list(RATES),
+            )[0]
+            for r in (first, second)
+        ]
+        wanted.append(np.mean(readings[0]) - np.mean(readings[1]))
+
+    found = paired_bootstrap(first, second, samples=60, seed=4)
+
+    assert found.cpm == pytest.approx(first.cpm - second.cpm)
+    np.testing.assert_allclose(
+        found.cpm_interval, np.percentile(wanted, [2.5, 97.5])
+    )
+    below = (np.array(wanted) <= 0).sum()
+    assert found.cpm_p == pytest.approx(min(1, 2 * (1 + below) / 61))
+
+
+def test_chance_differences_are_rarely_significant() -> None:
+    # two systems that find each nodule with the same probability: p below
+    # .1 in about a tenth of 30 trials; 10 or more have a chance of 5e-4
+    rng = np.random.default_rng(8)
+    uids = [str(k) for k in range(60)]
+    nodules = {u: (np.zeros((1, 3)), np.array([8.0])) for u in uids}
+    small = 0
+    for _ in range(30):
+        one, two = (
+            evaluate_froc(
+                nodules,
+                {},
+                {
+                    u: (np.zeros((1, 3)), np.array([0.7]))
+                    for u in uids
+                    if rng.random() < 0.6
+                },
+                uids,
+            )
+            for _ in range(2)
+        )
+        small += paired_bootstrap(one, two, samples=100).cpm_p < 0.1
+    assert 1 <= small < 10
+
+
+def test_systems_scored_differently_are_not_compared(
+    rng: np.random.Generator,
+) -> None:
+    result = toy(rng)
+
+    for other in (
+        replace(result, seriesuids=result.seriesuids[::-1]),
+        replace(result, rates=(1.0,)),
+        replace(result, read_out='step'),
+        summarise(result.matches, UIDS[1:]),
+    ):
+        with pytest.raises(ConfigError, match='score both against the same'):
+            paired_bootstrap(result, other)

@@ -17,9 +17,10 @@ from lungdet.errors import AnnotationError, GeometryError
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseRecord, CaseStore
 from lungdet.io.image import write_image
+from lungdet.io.reference_set import official_subsets
 from lungdet.prepare import prepare_folder, prepare_luna16
 from lungdet.prepare.find import find_scans
-from lungdet.prepare.official import official_counts, official_subsets
+from lungdet.prepare.official import official_counts
 from lungdet.structures import Annotation
 
 SCANS = ('a', 'b', 'c')

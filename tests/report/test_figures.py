@@ -6,7 +6,7 @@ import numpy as np
 
 from lungdet.evaluation import evaluate_froc
 from lungdet.geometry import Geometry
-from lungdet.report.figures import nodule_sheet
+from lungdet.report.figures import Place, nodule_sheet, place_sheet
 from lungdet.report.froc_figure import froc_figure
 
 
@@ -36,6 +36,20 @@ def test_box_is_drawn_around_the_nodule_in_every_plane() -> None:
     # axial planes have the back below, the others the head above
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]
     assert figure.axes[1].get_ylim()[0] < figure.axes[1].get_ylim()[1]
+
+
+def test_a_place_without_a_size_has_a_cross_at_its_voxel() -> None:
+    grid = Geometry.from_parts(
+        (30, 40, 50), spacing_zyx=(2, 1, 0.5), origin_xyz=(5, 6, 7)
+    )
+    (center,) = grid.to_world(np.array([[10.0, 20, 30]]))
+    place = Place(np.zeros(grid.shape), grid, tuple(center), None, 'here')
+
+    figure = place_sheet([place], 'one place')
+
+    at = [axes.lines[0].get_xydata().tolist() for axes in figure.axes]
+    assert at == [[[30, 20]], [[30, 10]], [[20, 10]]]
+    assert figure.axes[0].get_ylabel() == 'here'
 
 
 def test_froc_figure_says_how_much_it_rests_on() -> None:

@@ -12,6 +12,7 @@ from lungdet.datasets.transforms.intensity import (
     RandomNoiseBlur,
 )
 from lungdet.datasets.transforms.loading import (
+    LoadCandidates,
     LoadCase,
     LoadCrop,
     PackDetInputs,
@@ -26,6 +27,7 @@ from lungdet.datasets.transforms.spatial import (
 
 __all__ = [
     'InPainting',
+    'LoadCandidates',
     'LoadCase',
     'LoadCrop',
     'LoadLungCrop',

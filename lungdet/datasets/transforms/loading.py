@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, box_of_mask
+from lungdet.io.luna16 import read_candidates
 from lungdet.registry import TRANSFORMS
 
 UNKNOWN_DIAMETER_MM = 10.0  # LUNA16's rule for a finding without diameter
@@ -302,6 +303,30 @@ class LoadCase(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class LoadCandidates(BaseTransform):
+    """Add given places of a whole case, to be scored by the model.
+
+    Args:
+        path: A csv with seriesuid, coordX, coordY and coordZ in world mm.
+        diameter_mm: Side of the box around each place.
+    """
+
+    def __init__(
+        self, path: str, diameter_mm: float = UNKNOWN_DIAMETER_MM
+    ) -> None:
+        self.candidates = read_candidates(path)
+        self.diameter_mm = diameter_mm
+
+    def transform(self, results: dict) -> dict:
+        uid = results['record'].series_uid
+        centers = self.candidates.get(uid, np.zeros((0, 3)))
+        results['candidates'] = results['geometry'].sphere_box(
+            centers, self.diameter_mm
+        )
+        return results
+
+
+@TRANSFORMS.register_module()
 class PackDetInputs(BaseTransform):
     """Tensors and a DetDataSample, as the model takes them.
 
@@ -321,6 +346,9 @@ class PackDetInputs(BaseTransform):
         )
         if 'gt' in results:
             self._pack_targets(sample, results)
+        if 'candidates' in results:
+            boxes = torch.from_numpy(results['candidates'])
+            sample.candidates = InstanceData(bboxes=boxes)
         image = torch.from_numpy(results['image'])
         if image.dtype != torch.int16:
             image = image.round().clamp_(HU_RANGE.min, HU_RANGE.max)

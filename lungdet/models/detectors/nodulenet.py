@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
+from lungdet.errors import ConfigError
 from lungdet.models.detectors.sliding_window import Window, cut, windows
 from lungdet.models.roi_heads import mask_boxes
 from lungdet.ops import bfloat16_autocast, box_iou, nms
@@ -131,7 +132,12 @@ class NoduleNet(BaseModel):
         if mode == 'predict':
             samples = data_samples or [DetDataSample() for _ in inputs]
             for case, sample in zip(inputs, samples):
-                sample.pred_instances = self.predict_case(case, sample)
+                if 'candidates' in sample:
+                    boxes = sample.candidates.bboxes
+                    found = self.score_candidates(case, boxes)
+                else:
+                    found = self.predict_case(case, sample)
+                sample.pred_instances = found
             return samples
         return self.extract(inputs)
 
@@ -267,7 +273,7 @@ class NoduleNet(BaseModel):
         found: list[dict] = []
         losses: list[dict[str, Tensor]] = []
         for window in windows(case.shape[1:], cfg['window'], cfg['overlap']):
-            image, features = self._window_features(case, window)
+            image, features = self._look(case, window)
             with torch.autocast(image.device.type, enabled=False):
                 found += self._marks(image, features, window)
                 if sample is not None and 'gt_instances' in sample:
@@ -285,10 +291,59 @@ class NoduleNet(BaseModel):
             }
         return self._merge(found, tuple(case.shape[1:]))
 
-    def _window_features(
+    @torch.no_grad()
+    def score_candidates(self, case: Tensor, boxes: Tensor) -> InstanceData:
+        """Probabilities of given boxes by the second stage alone.
+
+        The case is walked as in ``predict_case``, but only windows that own
+        a box are computed.
+
+        Args:
+            case: (1, D, H, W) HU, any device.
+            boxes: (K, 6) edge boxes in its voxels.
+
+        Returns:
+            ``bboxes`` as given, ``scores`` and ``rcnn_scores`` (K,), 0 where
+            a box's centre lies outside the case.
+
+        Raises:
+            ConfigError: The second stage is absent or has not started.
+        """
+        if not self.is_active('rcnn'):
+            raise ConfigError(
+                'score_candidates: this model has no second stage, or it has '
+                'not started at its epoch; only the RCNN head can score '
+                'given candidates. Test a checkpoint of a later epoch.'
+            )
+        scores = torch.zeros(len(boxes))
+        center = (boxes[:, :3] + boxes[:, 3:]) / 2
+        end = center.new_tensor(case.shape[1:])
+        inside = ((center >= 0) & (center < end)).all(1)
+        cfg = self.test_cfg
+        for window in windows(case.shape[1:], cfg['window'], cfg['overlap']):
+            low = center.new_tensor(window.core_low)
+            high = center.new_tensor(window.core_high)
+            mine = inside & ((center >= low) & (center < high)).all(1)
+            if mine.any():
+                offset = boxes.new_tensor(window.start).repeat(2)
+                scores[mine] = self._rescore(
+                    case, window, boxes[mine] - offset
+                )
+        return InstanceData(bboxes=boxes, scores=scores, rcnn_scores=scores)
+
+    def _rescore(self, case: Tensor, window: Window, boxes: Tensor) -> Tensor:
+        """Nodule probabilities (n,) of boxes (n, 6) in a window's voxels."""
+        image, (_, out2, _) = self._look(case, window)
+        rois = boxes.to(image)
+        rois = torch.cat([rois.new_zeros(len(rois), 1), rois], dim=1)
+        with torch.autocast(image.device.type, enabled=False):
+            logits, _ = self.rcnn_head(self.rcnn_head.extractor(out2, rois))
+        return logits.softmax(1)[:, 1].cpu()
+
+    def _look(
         self, case: Tensor, window: Window
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """A window as the network sees it, and its feature maps."""
+        """A window's image on the device, and its features."""
         cfg, prep = self.test_cfg, self.data_preprocessor
         device = next(self.parameters()).device
         tile = cut(case, window.start, cfg['window'], prep.pad_hu)

@@ -1,0 +1,195 @@
+"""Cost of an evaluation with 1,000 resamples, beside a literal bootstrap.
+
+python -m benchmarks.froc [--repeats 3] [--literal-draws 20]
+
+888 scans of 100 marks each. Every part runs in a process of its own, in
+turns; figures are medians. The literal bootstrap copies every drawn scan's
+entries, as the official script does; few draws are timed and scaled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from terminaltables import AsciiTable
+
+from lungdet.evaluation import FROCResult, bootstrap_froc, evaluate_froc
+from tests.oracles.froc_literal import literal_bootstrap
+
+SCANS, MARKS, NODULES, DRAWS = 888, 100, 1186, 1000
+
+
+def submission() -> tuple[dict, dict, list[str]]:
+    """Nodules, marks and scans; 95 % of the nodules get a good mark."""
+    rng = np.random.default_rng(0)
+    uids = [f'1.2.{k}' for k in range(SCANS)]
+    owners = rng.integers(SCANS, size=NODULES)
+    nodules, marks = {}, {}
+    for k, uid in enumerate(uids):
+        centers = rng.uniform(-150, 150, (int((owners == k).sum()), 3))
+        nodules[uid] = centers, rng.uniform(4, 20, len(centers))
+        points = rng.uniform(-150, 150, (MARKS, 3))
+        scores = rng.beta(1, 8, MARKS)
+        for row, center in enumerate(centers[rng.random(len(centers)) < 0.95]):
+            points[row], scores[row] = center + 0.5, rng.beta(5, 2)
+        marks[uid] = points, scores
+    return nodules, marks, uids
+
+
+def ours(result: FROCResult, uids: list[str], draws: int) -> None:
+    """Intervals of all rates and of the CPM, and the band."""
+    bootstrap_froc(result, samples=draws)
+
+
+def literal(result: FROCResult, uids: list[str], draws: int) -> None:
+    """The same draws, copied."""
+    matches = result.matches
+    literal_bootstrap(
+        {u: m.tp_scores for u, m in matches.items()},
+        {u: m.fp_scores for u, m in matches.items()},
+        {u: m.nodules - len(m.tp_scores) for u, m in matches.items()},
+        uids,
+        np.random.RandomState(0),
+        draws,
+    )
+
+
+PARTS = {'ours': ours, 'literal': literal}
+
+
+def run_part(name: str, draws: int) -> None:
+    """Print CPU-seconds of scoring and of the draws, and peak memory."""
+    nodules, marks, uids = submission()
+    start = time.process_time()
+    result = evaluate_froc(nodules, {}, marks, uids)
+    scored = time.process_time()
+    PARTS[name](result, uids, draws)
+    print(
+        json.dumps(
+            {
+                'scoring': scored - start,
+                'draws': time.process_time() - scored,
+                'memory': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            }
+        )
+    )
+
+
+def measure(name: str, draws: int) -> dict[str, float]:
+    """One run of a part in a process of its own."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            *('-m', 'benchmarks.froc', '--part', name),
+            *('--draws', str(draws)),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def write_files(folder: Path) -> list[str]:
+    """The submission and its tables as files; arguments of the command."""
+    nodules, marks, uids = submission()
+    for name, last, table in (
+        ('marks', 'probability', marks),
+        ('annotations', 'diameter_mm', nodules),
+        ('excluded', 'diameter_mm', {}),
+    ):
+        lines = [f'seriesuid,coordX,coordY,coordZ,{last}']
+        for uid, (points, values) in table.items():
+            lines += [
+                f'{uid},{x},{y},{z},{value}'
+                for (x, y, z), value in zip(points, values)
+            ]
+        (folder / f'{name}.csv').write_text('\n'.join(lines) + '\n')
+    (folder / 'seriesuids.csv').write_text('\n'.join(uids) + '\n')
+    return [
+        str(folder / 'marks.csv'),
+        *('--annotations', str(folder / 'annotations.csv')),
+        *('--excluded', str(folder / 'excluded.csv')),
+        *('--seriesuids', str(folder / 'seriesuids.csv')),
+    ]
+
+
+def measure_command(repeats: int) -> tuple[float, float]:
+    """Median CPU-seconds and peak MB of the whole command."""
+    used = []
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = write_files(Path(folder))
+        for _ in range(repeats):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(
+                [sys.executable, '-m', 'lungdet.cli', 'froc', *arguments],
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            used.append(
+                after.ru_utime
+                + after.ru_stime
+                - before.ru_utime
+                - before.ru_stime
+            )
+    return float(np.median(used)), after.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--literal-draws', type=int, default=20)
+    parser.add_argument('--part', choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument('--draws', type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.part:
+        run_part(args.part, args.draws)
+        return
+    command, command_peak = measure_command(args.repeats)
+    draws = {'ours': DRAWS, 'literal': args.literal_draws}
+    runs: dict[str, list[dict]] = {name: [] for name in PARTS}
+    for _ in range(args.repeats):
+        for name in PARTS:
+            runs[name].append(measure(name, draws[name]))
+    cost = {
+        name: float(np.median([r['draws'] for r in runs[name]]))
+        * (DRAWS / draws[name])
+        for name in PARTS
+    }
+    scoring = float(np.median([r['scoring'] for r in runs['ours']]))
+    rows = [['what', 'CPU-s', 'ratio', 'peak MB']]
+    for name in PARTS:
+        peak = max(r['memory'] for r in runs[name]) / 1024
+        timed = '' if draws[name] == DRAWS else f', {draws[name]} timed'
+        rows.append(
+            [
+                f'{name}: {DRAWS} draws{timed}',
+                f'{cost[name]:.2f}',
+                f'{cost[name] / cost["literal"]:.4f}',
+                f'{peak:.0f}',
+            ]
+        )
+    whole = scoring + cost['ours']
+    rows += [
+        ['ours: scoring and draws', f'{whole:.2f}', '', ''],
+        [
+            'lungdet froc, with start and reading',
+            f'{command:.2f}',
+            '',
+            f'{command_peak:.0f}',
+        ],
+    ]
+    print(AsciiTable(rows, f'{SCANS} scans of {MARKS} marks').table)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,68 @@
+"""Whether a score says how often a mark is a nodule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lungdet.evaluation.froc import FROCResult
+from lungdet.evaluation.matching import Fate
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Marks in bins of their score; empty bins are left out.
+
+    Attributes:
+        mean_scores: Mean score of each bin.
+        hit_shares: Share of its marks that lie on a nodule.
+        numbers: Its marks.
+        error: Mean distance of the two, weighted by marks (expected
+            calibration error).
+        brier: Mean squared distance of score and outcome.
+    """
+
+    mean_scores: list[float]
+    hit_shares: list[float]
+    numbers: list[int]
+    error: float
+    brier: float
+
+
+def calibrate(result: FROCResult, *, bins: int = BINS) -> Calibration | None:
+    """Compare scores with outcomes, in bins of equal width over [0, 1].
+
+    Marks on a nodule are hits, further ones on it too; false positives are
+    not; marks on excluded findings and marks cut by the cap are left out.
+
+    Returns:
+        None without such marks, or if a score lies outside [0, 1].
+
+    Source: Guo et al. 2017, section 2 (expected calibration error).
+    """
+    matches = [result.matches[uid] for uid in result.seriesuids]
+    fates = np.concatenate([m.fates for m in matches] or [np.zeros(0)])
+    scores = np.concatenate([m.scores for m in matches] or [np.zeros(0)])
+    counted = (fates == Fate.HIT) | (fates == Fate.FALSE)
+    scores, hit = scores[counted], fates[counted] == Fate.HIT
+    if not len(scores) or scores.min() < 0 or scores.max() > 1:
+        return None
+    place = np.minimum((scores * bins).astype(int), bins - 1)
+    numbers = np.bincount(place, minlength=bins)
+    filled = numbers > 0
+    means, shares = (
+        np.bincount(place, weights=values, minlength=bins)[filled]
+        / numbers[filled]
+        for values in (scores, hit)
+    )
+    gaps = np.abs(means - shares)
+    return Calibration(
+        mean_scores=means.tolist(),
+        hit_shares=shares.tolist(),
+        numbers=numbers[filled].tolist(),
+        error=float((gaps * numbers[filled]).sum() / len(scores)),
+        brier=float(((scores - hit) ** 2).mean()),
+    )

@@ -1,0 +1,118 @@
+"""LUNA16's second track: given candidates, scored by a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lungdet.evaluation.checks import Notice
+from lungdet.evaluation.froc import FROCResult
+from lungdet.evaluation.matching import Fate, Findings
+
+SAME_PLACE_MM = 0.01
+
+
+@dataclass(frozen=True)
+class CandidateSummary:
+    """What a list of scored candidates can reach, whatever its scores.
+
+    Attributes:
+        candidates: On the listed scans, before the cap.
+        on_nodules: Of them, on a nodule.
+        on_excluded: On an excluded finding only; left out of ``auc``.
+        nodules: Included findings.
+        reached: Nodules with a candidate.
+        auc: How often a candidate on a nodule is scored above a false one,
+            ties half; None where either is missing.
+    """
+
+    candidates: int
+    on_nodules: int
+    on_excluded: int
+    nodules: int
+    reached: int
+    auc: float | None
+
+    @property
+    def ceiling(self) -> float | None:
+        """Sensitivity that no scores can exceed; None without nodules."""
+        return self.reached / self.nodules if self.nodules else None
+
+
+def summarise_candidates(result: FROCResult) -> CandidateSummary:
+    """Summarise candidates scored without a cap."""
+    matches = [result.matches[uid] for uid in result.seriesuids]
+    fates = np.concatenate([m.fates for m in matches] or [np.zeros(0)])
+    scores = np.concatenate([m.scores for m in matches] or [np.zeros(0)])
+    hit, false = scores[fates == Fate.HIT], scores[fates == Fate.FALSE]
+    return CandidateSummary(
+        candidates=len(scores),
+        on_nodules=len(hit),
+        on_excluded=int((fates == Fate.IGNORED).sum()),
+        nodules=result.curve.nodules,
+        reached=int(result.curve.tps[-1]),
+        auc=_auc(hit, false),
+    )
+
+
+def check_candidates(
+    marks: Findings, given: Mapping[str, np.ndarray]
+) -> list[Notice]:
+    """Tell of given candidates without a score and of marks beside them.
+
+    Args:
+        marks: Series uid -> centres (n, 3) mm and scores (n,).
+        given: Series uid -> centres (n, 3) mm.
+    """
+    unscored = sum(
+        int((_gap(points, marks.get(u)) > SAME_PLACE_MM).sum())
+        for u, points in given.items()
+    )
+    foreign = sum(
+        int(
+            (
+                _gap(m[0], (given[u],) if u in given else None) > SAME_PLACE_MM
+            ).sum()
+        )
+        for u, m in marks.items()
+    )
+    notices = []
+    if unscored:
+        notices.append(
+            Notice(
+                'candidates-without-score',
+                unscored,
+                f'{unscored} of {sum(map(len, given.values()))} given '
+                'candidates have no mark; they count as rejected',
+            )
+        )
+    if foreign:
+        notices.append(
+            Notice(
+                'marks-beside-candidates',
+                foreign,
+                f'{foreign} marks lie on no given candidate; the second '
+                'track scores the given ones only',
+            )
+        )
+    return notices
+
+
+def _gap(points: np.ndarray, others: tuple | None) -> np.ndarray:
+    """Distance (n,) of each point to the nearest other, mm."""
+    from scipy.spatial import cKDTree
+
+    if others is None or not len(others[0]):
+        return np.full(len(points), np.inf)
+    return cKDTree(others[0]).query(points)[0]
+
+
+def _auc(hit: np.ndarray, false: np.ndarray) -> float | None:
+    if not len(hit) or not len(false):
+        return None
+    ordered = np.sort(false)
+    below = np.searchsorted(ordered, hit, side='left')
+    upto = np.searchsorted(ordered, hit, side='right')
+    return float((below + upto).mean() / 2 / len(false))

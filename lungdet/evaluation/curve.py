@@ -1,0 +1,133 @@
+"""The FROC curve of the official script, and four ways to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+NEAREST_GRID = np.linspace(0.125, 8, 10_001)
+STORED_DIGITS = 9  # of the official FROC table
+
+Rates = Sequence[float] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Running counts at each distinct score, from high to low.
+
+    The first point has no mark and an infinite threshold.
+
+    Attributes:
+        threshold: Score of each point.
+        tps: Detected nodules at or above it, whole numbers.
+        fps: False positives at or above it, whole numbers.
+        nodules: Denominator of the sensitivity.
+        scans: Denominator of the false positives.
+    """
+
+    threshold: np.ndarray
+    tps: np.ndarray
+    fps: np.ndarray
+    nodules: int
+    scans: int
+
+    @classmethod
+    def of(
+        cls,
+        tp_scores: np.ndarray,
+        fp_scores: np.ndarray,
+        nodules: int,
+        scans: int,
+    ) -> Curve:
+        """The curve of the scores of all scans."""
+        threshold = np.unique(np.concatenate([tp_scores, fp_scores]))[::-1]
+        tps = len(tp_scores) - np.searchsorted(np.sort(tp_scores), threshold)
+        fps = len(fp_scores) - np.searchsorted(np.sort(fp_scores), threshold)
+        return cls(
+            np.concatenate([[np.inf], threshold]),
+            np.concatenate([[0], tps]),
+            np.concatenate([[0], fps]),
+            nodules,
+            scans,
+        )
+
+    @cached_property
+    def fp_per_scan(self) -> np.ndarray:
+        """Abscissa in the official arithmetic."""
+        return _axis(self.fps, self.scans)
+
+    @cached_property
+    def sensitivity(self) -> np.ndarray:
+        """Ordinate in the official arithmetic."""
+        return _axis(self.tps, self.nodules)
+
+    @cached_property
+    def whole_fp_per_scan(self) -> np.ndarray:
+        """Abscissa from whole false positives, rounded once."""
+        return self.fps / max(self.scans, 1)
+
+
+def _axis(counts: np.ndarray, denominator: int) -> np.ndarray:
+    """Running counts over ``denominator``, rounded as the official script.
+
+    It goes through the share of the last count, so a value can lie one unit
+    in the last place beside ``counts / denominator``, and a vertical step of
+    the curve beside a rate. All zero where there is nothing to count.
+    """
+    last = counts[-1]
+    if not last or not denominator:
+        return np.zeros(len(counts))
+    return (counts / last) * last / denominator
+
+
+def thinned(curve: Curve) -> np.ndarray:
+    """Rows of the official FROC table: (n, 3) rate, sensitivity, threshold.
+
+    The script drops a point where the step to it equals the step from it;
+    the first and the last score stay, and (0, 0) is put in front afterwards.
+    """
+    new = np.flatnonzero(np.diff(curve.tps + curve.fps, prepend=-1))
+    fps, tps = curve.fps[new[1:]], curve.tps[new[1:]]
+    keep = np.ones(len(new), dtype=bool)
+    keep[2:-1] = (np.diff(fps, 2) != 0) | (np.diff(tps, 2) != 0)
+    rows = (curve.fp_per_scan, curve.sensitivity, curve.threshold)
+    return np.stack(rows, axis=1)[new[keep]]
+
+
+def read_interp(curve: Curve, rates: Rates) -> np.ndarray:
+    """Straight between points, the last value beyond the end (official)."""
+    return np.interp(rates, curve.fp_per_scan, curve.sensitivity)
+
+
+def read_step(curve: Curve, rates: Rates) -> np.ndarray:
+    """The same over whole false positives: the top of a step at a rate."""
+    return np.interp(rates, curve.whole_fp_per_scan, curve.sensitivity)
+
+
+def read_nearest(curve: Curve, rates: Rates) -> np.ndarray:
+    """At the nearest of 10,001 rates from 1/8 to 8 (DeepLung's print)."""
+    gap = np.abs(NEAREST_GRID[None] - np.asarray(rates)[:, None])
+    return read_interp(curve, NEAREST_GRID[gap.argmin(1)])
+
+
+def read_next(curve: Curve, rates: Rates) -> np.ndarray:
+    """First row of the official table at or right of the rate.
+
+    Of rows at one rate the last, beyond the end the last of all. Can jump
+    several false positives (NoduleNet's print).
+    """
+    x, y, _ = np.round(thinned(curve), STORED_DIGITS).T
+    row = np.minimum(np.searchsorted(x, rates), len(x) - 1)
+    return y[np.searchsorted(x, x[row], side='right') - 1]
+
+
+ReadOut = Callable[[Curve, Rates], np.ndarray]
+READ_OUTS: dict[str, ReadOut] = {
+    'interp': read_interp,
+    'step': read_step,
+    'nearest': read_nearest,
+    'next': read_next,
+}

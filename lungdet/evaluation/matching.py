@@ -1,0 +1,141 @@
+"""LUNA16's rule for the marks of one scan.
+
+At most 100 marks a scan (ties with the 101st all go); a mark hits when its
+distance to the centre is strictly below the radius; a nodule takes the best
+score among its hits, and further hits are neither true nor false; marks on
+excluded findings that hit no nodule are ignored; a finding without diameter
+counts 10 mm. Included findings are matched first, because nearly every
+nodule has an excluded finding inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+
+MAX_MARKS = 100
+UNKNOWN_DIAMETER_MM = 10.0
+
+# centres (n, 3) mm and one value each (n,): diameter or score
+Points = tuple[np.ndarray, np.ndarray]
+Findings = Mapping[str, Points]
+
+
+class Fate(IntEnum):
+    """What became of a mark."""
+
+    CUT = 0  # by the cap
+    HIT = 1  # on a nodule, the best one or a double
+    IGNORED = 2  # on an excluded finding only
+    FALSE = 3  # false positive
+
+
+@dataclass(frozen=True)
+class ScanMatch:
+    """What became of one scan's marks.
+
+    Attributes:
+        scores: Of every mark (m,), in the order given.
+        fates: ``Fate`` of every mark (m,).
+        hits: Marks on each nodule (n,), in the order given.
+        nodule_scores: Best score on each nodule (n,), NaN where no mark is.
+    """
+
+    scores: np.ndarray
+    fates: np.ndarray
+    hits: np.ndarray
+    nodule_scores: np.ndarray
+
+    @property
+    def tp_scores(self) -> np.ndarray:
+        """Best score of each detected nodule."""
+        return self.nodule_scores[self.hits > 0]
+
+    @property
+    def fp_scores(self) -> np.ndarray:
+        """Scores of the false positives."""
+        return self.scores[self.fates == Fate.FALSE]
+
+    @property
+    def nodules(self) -> int:
+        """Included findings of the scan."""
+        return len(self.hits)
+
+    @property
+    def candidates(self) -> int:
+        """Marks kept by the cap."""
+        return int((self.fates != Fate.CUT).sum())
+
+    @property
+    def ignored_excluded(self) -> int:
+        """Marks on excluded findings."""
+        return int((self.fates == Fate.IGNORED).sum())
+
+    @property
+    def ignored_double(self) -> int:
+        """Further hits on detected nodules."""
+        return int(np.clip(self.hits - 1, 0, None).sum())
+
+    def only(self, keep: np.ndarray) -> ScanMatch:
+        """The same scan with some of its nodules (n,) bool.
+
+        Marks on the others stay neither true nor false.
+        """
+        return replace(
+            self, hits=self.hits[keep], nodule_scores=self.nodule_scores[keep]
+        )
+
+
+def cap_marks(scores: np.ndarray, max_marks: int | None) -> np.ndarray:
+    """Which marks (n,) survive the cap; ties with the first cut all go."""
+    if max_marks is None or len(scores) <= max_marks:
+        return np.ones(len(scores), dtype=bool)
+    first_cut = -np.sort(-scores, kind='stable')[max_marks]
+    return scores > first_cut
+
+
+def match_scan(
+    annotations: Points,
+    excluded: Points,
+    marks: Points,
+    *,
+    max_marks: int | None = MAX_MARKS,
+) -> ScanMatch:
+    """Apply the rule to one scan.
+
+    Args:
+        annotations: Centres (n, 3) mm and diameters (n,) of the nodules.
+        excluded: The same of excluded findings.
+        marks: Centres (m, 3) mm and scores (m,).
+        max_marks: The cap, None for none.
+    """
+    points, scores = marks
+    keep = cap_marks(scores, max_marks)
+    on_nodule = hits(annotations, points) & keep
+    fates = np.full(len(scores), Fate.FALSE, dtype=np.int8)
+    fates[hits(excluded, points).any(0)] = Fate.IGNORED
+    fates[on_nodule.any(0)] = Fate.HIT
+    fates[~keep] = Fate.CUT
+    return ScanMatch(
+        scores=scores,
+        fates=fates,
+        hits=on_nodule.sum(1),
+        nodule_scores=np.array(
+            [scores[row].max() if row.any() else np.nan for row in on_nodule],
+            dtype=np.float64,
+        ),
+    )
+
+
+def hits(findings: Points, points: np.ndarray) -> np.ndarray:
+    """(findings, marks) bool: is the mark strictly inside the radius."""
+    centers, diameters = findings
+    unknown = ~(diameters >= 0)
+    radius = np.where(unknown, UNKNOWN_DIAMETER_MM, diameters) / 2.0
+    gap = centers[:, None, :] - points[None, :, :]
+    # summed in the official order x, y, z; np.sum could pair differently
+    square = gap[..., 0] ** 2 + gap[..., 1] ** 2 + gap[..., 2] ** 2
+    return square < (radius**2)[:, None]

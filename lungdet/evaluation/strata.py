@@ -1,0 +1,125 @@
+"""The same submission, by groups of nodules or of scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lungdet.errors import AnnotationError
+from lungdet.evaluation.froc import FROCResult, summarise
+
+SMALL_MM, LARGE_MM = 6, 10
+DIAMETER_STRATA = ('< 6 mm', '6-10 mm', '> 10 mm')
+MAX_STRATA = 20
+UNKNOWN = 'unknown'
+
+
+def strata_by_nodule(
+    result: FROCResult, labels: Mapping[str, Sequence[str]]
+) -> dict[str, FROCResult]:
+    """One result for the nodules of each label, over all false positives.
+
+    Marks on the other nodules are neither true nor false.
+
+    Args:
+        result: Of all nodules.
+        labels: Series uid -> label of each nodule, in the table's order.
+
+    Raises:
+        AnnotationError: A scan with more or fewer labels than nodules, or
+            more than 20 labels.
+    """
+    for uid in result.seriesuids:
+        given, needed = len(labels.get(uid, ())), result.matches[uid].nodules
+        if given != needed:
+            raise AnnotationError(
+                f'strata: series {uid} has {needed} nodules and {given} '
+                'labels; give one a nodule.'
+            )
+    listed = {u: np.array(labels.get(u, ())) for u in result.seriesuids}
+    return {
+        label: _of_matches(
+            result,
+            {
+                uid: match.only(listed[uid] == label)
+                for uid, match in result.matches.items()
+            },
+            result.seriesuids,
+        )
+        for label in _ordered(t for own in listed.values() for t in own)
+    }
+
+
+def strata_by_scan(
+    result: FROCResult, labels: Mapping[str, str]
+) -> dict[str, FROCResult]:
+    """One result for the scans of each label, with their own denominators.
+
+    Args:
+        result: Of all scans.
+        labels: Series uid -> label; others are called ``'unknown'``.
+
+    Raises:
+        AnnotationError: More than 20 labels.
+    """
+    own = {uid: labels.get(uid) or UNKNOWN for uid in result.seriesuids}
+    return {
+        label: _of_matches(
+            result,
+            result.matches,
+            [uid for uid in result.seriesuids if own[uid] == label],
+        )
+        for label in _ordered(own.values())
+    }
+
+
+def diameter_labels(
+    diameters_mm: Mapping[str, np.ndarray],
+) -> dict[str, list[str]]:
+    """One of ``DIAMETER_STRATA`` for each nodule, or ``'unknown'``.
+
+    Args:
+        diameters_mm: Series uid -> diameters (n,); NaN or negative where
+            unknown.
+    """
+
+    def label(diameter: float) -> str:
+        if not diameter >= 0:
+            return UNKNOWN
+        if diameter < SMALL_MM:
+            return DIAMETER_STRATA[0]
+        return DIAMETER_STRATA[2 if diameter > LARGE_MM else 1]
+
+    return {u: [label(d) for d in v] for u, v in diameters_mm.items()}
+
+
+def _of_matches(
+    result: FROCResult, matches: Mapping, seriesuids: Sequence[str]
+) -> FROCResult:
+    return replace(
+        summarise(matches, seriesuids, rates=result.rates),
+        read_out=result.read_out,
+    )
+
+
+def _ordered(labels: Iterable[str]) -> list[str]:
+    """Distinct labels: diameters, numbers, text, each in its order."""
+    distinct = sorted(set(labels), key=_rank)
+    if len(distinct) > MAX_STRATA:
+        raise AnnotationError(
+            f'strata: {len(distinct)} different values, such as '
+            f'{distinct[0]!r} and {distinct[1]!r}; group them into at most '
+            f'{MAX_STRATA} first.'
+        )
+    return distinct
+
+
+def _rank(label: str) -> tuple[bool, float, str]:
+    if label in DIAMETER_STRATA:
+        return False, DIAMETER_STRATA.index(label), ''
+    try:
+        return False, float(label), ''
+    except ValueError:
+        return True, 0.0, label

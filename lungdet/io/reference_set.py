@@ -1,0 +1,62 @@
+"""What submissions are scored against: nodules, exclusions, scan list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from lungdet.io.luna16 import read_annotations, read_column, read_excluded
+from lungdet.structures import Annotation
+
+Table = dict[str, list[Annotation]]
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Reference findings and the scans they are counted on.
+
+    Attributes:
+        name: Printed with every figure.
+        annotations: Nodules by series uid.
+        excluded: Findings that are neither hit nor false positive.
+        seriesuids: The scans, in order; their number is the denominator.
+    """
+
+    name: str
+    annotations: Table
+    excluded: Table
+    seriesuids: tuple[str, ...]
+
+
+@contextmanager
+def _packed(name: str) -> Iterator[Path]:
+    table = resources.files('lungdet.io').joinpath('official', f'{name}.gz')
+    with resources.as_file(table) as path:
+        yield path
+
+
+@cache
+def official_subsets() -> dict[str, int]:
+    """Subset of each of LUNA16's 888 series, in the official order."""
+    with _packed('subsets.csv') as path:
+        table = read_column(path, 'subset')
+    return {uid: int(subset) for uid, (subset,) in table.items()}
+
+
+@cache
+def official_reference() -> ReferenceSet:
+    """LUNA16's own tables, which ship with the package.
+
+    Source: Setio et al. 2017; see ``official/README.md`` for the licence.
+    """
+    with _packed('annotations.csv') as path:
+        annotations = read_annotations(path)
+    with _packed('annotations_excluded.csv') as path:
+        excluded = read_excluded(path)
+    return ReferenceSet(
+        'official', annotations, excluded, tuple(official_subsets())
+    )

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from lungdet.apis.details import write_details
+from lungdet.apis.evaluate import (
+    evaluate_submission,
+    load_reference,
+    load_submission,
+)
+from lungdet.geometry import Geometry
+from lungdet.io.case_store import (
+    CaseRecord,
+    CaseStore,
+    rebuild_index,
+    write_case,
+)
+
+HEAD = 'seriesuid,coordX,coordY,coordZ,'
+
+
+def test_tables_and_pictures_of_prepared_scans(tmp_path: Path) -> None:
+    # scan a is prepared, b is not; the second false positive of a lies
+    # outside the prepared region
+    (tmp_path / 'n.csv').write_text(
+        f'{HEAD}diameter_mm\na,10,12,14,8\nb,1,2,3,9\n'
+    )
+    (tmp_path / 'x.csv').write_text(f'{HEAD}diameter_mm\n')
+    (tmp_path / 's.csv').write_text('a\nb\n')
+    (tmp_path / 'm.csv').write_text(
+        f'{HEAD}probability\n'
+        'a,30,30,30,.7\na,900,0,0,.8\nb,9,9,9,.9\na,10,13,14,.6\n'
+    )
+    grid = Geometry.from_parts(
+        (50, 60, 70), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    record = CaseRecord('a', None, grid, grid, 1.0, [], [], 'computed')
+    arrays = {
+        'image': np.full(grid.shape, -800, np.int16),
+        'lungs': np.ones(grid.shape, np.uint8),
+    }
+    write_case(tmp_path / 'cases', record, arrays)
+    rebuild_index(tmp_path / 'cases')
+    reference = load_reference(*(tmp_path / f'{n}.csv' for n in 'nxs'))
+    evaluation = evaluate_submission(
+        load_submission(tmp_path / 'm.csv', reference), reference
+    )
+
+    written = write_details(
+        evaluation, tmp_path / 'out', store=CaseStore(tmp_path / 'cases')
+    )
+
+    assert {path.name for path in written} == {
+        'scans.csv',
+        'nodules.csv',
+        'false_positives.csv',
+        'calibration.png',
+        'nodules.png',
+        'false_positives.png',
+    }
+    with open(tmp_path / 'out' / 'nodules.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [(r['seriesuid'], r['probability']) for r in rows] == [
+        ('b', ''),
+        ('a', '0.6'),
+    ]
+    with open(tmp_path / 'out' / 'false_positives.csv', newline='') as file:
+        assert [r['probability'] for r in csv.DictReader(file)] == [
+            '0.9',
+            '0.8',
+            '0.7',
+        ]
+    for path in written:
+        assert path.stat().st_size > 50

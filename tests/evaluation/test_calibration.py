@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lungdet.evaluation import calibrate, evaluate_froc
+
+
+def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
+    values = np.array(rows, dtype=float).reshape(-1, 4)
+    return values[:, :3], values[:, 3]
+
+
+def test_hand_worked_bins() -> None:
+    # bins of 1/4: .2 (false), .3 (hit, a double) and .4 (false), 1 (hit);
+    # the mark on the excluded finding and the one cut are left out
+    result = evaluate_froc(
+        {'a': at((0, 0, 0, 8))},
+        {'a': at((60, 0, 0, -1))},
+        {
+            'a': at(
+                (0, 1, 0, 1),
+                (0, 0, 1, 0.3),
+                (30, 0, 0, 0.4),
+                (30, 5, 0, 0.2),
+                (61, 0, 0, 0.9),
+                (90, 0, 0, 0.1),
+            )
+        },
+        ['a'],
+        max_marks=5,
+    )
+
+    found = calibrate(result, bins=4)
+
+    assert found.numbers == [1, 2, 1]
+    np.testing.assert_allclose(found.mean_scores, [0.2, 0.35, 1.0])
+    assert found.hit_shares == [0.0, 0.5, 1.0]
+    # (.2 + 2 * .15 + 0) / 4, and (.04 + .49 + .16 + 0) / 4
+    assert found.error == pytest.approx(0.125)
+    assert found.brier == pytest.approx(0.1725)
+
+
+def test_scores_drawn_as_their_own_probability_are_calibrated(
+    rng: np.random.Generator,
+) -> None:
+    # a mark of score s lies on a nodule with probability s; with 4,000 marks
+    # in 10 bins the share of a bin scatters by at most .5 / sqrt(400) = .025
+    scores = rng.random(4000)
+    hit = rng.random(4000) < scores
+    uids = [str(k) for k in range(4000)]
+    nodules = {u: at((0, 0, 0, 8)) for u in uids}
+    marks = {
+        u: at((0 if h else 50, 0, 0, s)) for u, s, h in zip(uids, scores, hit)
+    }
+
+    found = calibrate(evaluate_froc(nodules, {}, marks, uids))
+
+    assert sum(found.numbers) == 4000
+    assert found.error < 0.025
+    # the mean of s (1 - s) over [0, 1] is 1/6
+    assert found.brier == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_logits_and_silence_have_no_calibration() -> None:
+    nodule = {'a': at((0, 0, 0, 8))}
+    logits = evaluate_froc(nodule, {}, {'a': at((0, 0, 0, 2.5))}, ['a'])
+    silent = evaluate_froc(nodule, {}, {}, ['a'])
+
+    assert calibrate(logits) is None
+    assert calibrate(silent) is None

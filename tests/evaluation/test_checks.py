@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lungdet.evaluation import Notice, evaluate_froc, mangled_ids
+
+UIDS = [f's{k:02d}' for k in range(24)]
+POSITIVE = UIDS[:12]  # these have a nodule, the others an excluded finding
+
+
+def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
+    values = np.array(rows, dtype=float).reshape(-1, 4)
+    return values[:, :3], values[:, 3]
+
+
+NODULES = {u: at((-40, 10, -90, 8)) for u in POSITIVE}
+EXCLUDED = {u: at((50, -60, -70, -1)) for u in UIDS}
+GOOD = {u: at((-40, 11, -90, 0.75), (9, 9, -9, 0.25)) for u in UIDS}
+
+
+def notices(
+    marks: dict, uids: list = UIDS, max_marks: int | None = 100
+) -> dict[str, Notice]:
+    result = evaluate_froc(NODULES, EXCLUDED, marks, uids, max_marks=max_marks)
+    return {notice.name: notice for notice in result.notices}
+
+
+def test_a_sound_submission_has_only_the_end_of_its_curve_told() -> None:
+    # 36 false positives on 24 scans: the curve ends at 1.5
+    found = notices(GOOD)
+
+    assert set(found) == {'short-curve'}
+    assert found['short-curve'].count == 3  # of the rates 2, 4 and 8
+    assert 'ends at 1.5 false' in found['short-curve'].text
+
+
+def test_marks_of_scans_that_are_not_listed() -> None:
+    found = notices(GOOD | {'x': GOOD['s00'], 'y': GOOD['s00']})
+
+    assert found['unlisted-marks'].count == 4
+    assert '4 marks of 2 scans' in found['unlisted-marks'].text
+    assert "first: 'x'" in found['unlisted-marks'].text
+
+
+def test_listed_scans_without_marks() -> None:
+    found = notices({u: m for u, m in GOOD.items() if u != 's05'})
+
+    assert found['scans-without-marks'].count == 1
+    assert '1 of 24 listed scans' in found['scans-without-marks'].text
+    assert "'s05'" in found['scans-without-marks'].text
+
+
+def test_marks_of_the_positive_scans_over_all_scans() -> None:
+    found = notices({u: GOOD[u] for u in POSITIVE})
+
+    assert found['negative-scans-unmarked'].count == 12
+    one_more = notices({u: GOOD[u] for u in UIDS[:13]})
+    assert 'negative-scans-unmarked' not in one_more
+
+
+def test_a_list_of_the_positive_scans_only() -> None:
+    found = notices(GOOD, uids=POSITIVE)
+
+    assert found['negative-scans-unlisted'].count == 12
+    assert 'Over 24 scans' in found['negative-scans-unlisted'].text
+    assert 'negative-scans-unlisted' not in notices(GOOD, uids=UIDS[:13])
+
+
+def test_rows_that_repeat_another() -> None:
+    row = (9, 9, -9, 0.25)
+    doubled = at(row, row, (-40, 11, -90, 0.75), row)
+
+    found = notices(GOOD | {'s03': doubled})
+
+    assert found['repeated-marks'].count == 2
+
+
+def test_coordinates_that_look_like_voxels() -> None:
+    voxels = {u: at((210, 180, 90, 0.5)) for u in UIDS}
+
+    found = notices(voxels)
+
+    assert found['voxel-coordinates'].count == 24
+    assert '100% of the reference' in found['voxel-coordinates'].text
+    assert found['no-mark-on-a-finding'].count == 24
+
+
+def test_mirrored_coordinates_meet_no_finding() -> None:
+    mirrored = {u: (-c, s) for u, (c, s) in GOOD.items()}
+
+    found = notices(mirrored)
+
+    assert found['no-mark-on-a-finding'].count == 48
+    assert 'voxel-coordinates' not in found
+
+
+def test_scans_whose_marks_lie_beside_the_body() -> None:
+    # s00: findings at x -40 and 50; ten marks at x 251 are 201 mm beyond,
+    # on s13 199 mm
+    far = {
+        uid: at(*[(x, -60, -70, k / 10) for k in range(10)])
+        for uid, x in (('s00', 251), ('s13', 249))
+    }
+
+    found = notices(GOOD | far)
+
+    assert found['displaced-scans'].count == 1
+    assert '1 scans with 1 nodules' in found['displaced-scans'].text
+    assert "'s00'" in found['displaced-scans'].text
+
+
+def test_scores_that_are_no_probabilities() -> None:
+    logits = {u: (c, s * 8 - 3) for u, (c, s) in GOOD.items()}
+
+    found = notices(logits)
+
+    assert found['scores-outside-0-1'].count == 48
+    assert '(-1 to 3)' in found['scores-outside-0-1'].text
+
+
+def test_ties_at_the_cap() -> None:
+    # six marks, cap 4: the fifth score is .5, and all three of it go
+    tied = at(*[(k, 0, 0, 0.9 if k < 3 else 0.5) for k in range(6)])
+
+    found = notices(GOOD | {'s00': tied}, max_marks=4)
+
+    assert found['cap-ties'].count == 1
+    assert 'dropped 1 marks of 1 scans that tie' in found['cap-ties'].text
+    assert 'cap-ties' not in notices(GOOD | {'s00': tied}, max_marks=3)
+
+
+def test_no_marks_and_no_nodules() -> None:
+    assert notices({})['no-marks'].count == 24
+    assert 'no-nodules' in notices(GOOD, uids=UIDS[12:])
+
+
+def test_a_step_exactly_at_a_rate() -> None:
+    # 88 scans: 1/8 per scan is 11 false positives. The only nodule comes
+    # between the 11th and the 12th of 1358; (11 / 1358) * 1358 / 88 lies one
+    # unit in the last place above 1/8
+    rows = [(9, 9, -9, 1 - k / 2000) for k in range(1358)]
+    hit = (-40, 11, -90, 1 - 10.5 / 2000)
+    uids = ['s00', *(f'x{k}' for k in range(87))]
+
+    found = notices({'s00': at(hit, *rows)}, uids=uids, max_marks=None)
+
+    assert (11 / 1358) * 1358 / 88 > 1 / 8
+    assert found['step-at-rate'].count == 1
+
+
+@pytest.mark.parametrize(
+    ('found', 'listed'),
+    [
+        ('56', '056'),
+        ('56.0', '056'),
+        ('1.2.3', '1.02.3'),
+        ('1.3.6.1.4.1.14519.5.2', '1.3.6.1.4.1.14519.5.2.1.6279.6001.1005'),
+    ],
+)
+def test_ids_that_lost_digits_are_recognised(found: str, listed: str) -> None:
+    assert mangled_ids([found, listed], ['7', listed]) == {found: listed}
+
+
+def test_other_ids_are_not_taken_for_mangled_ones() -> None:
+    listed = ['056', '1.2.840.113654.1', 'scan-1']
+
+    assert mangled_ids(['57', '1.2.840.113654.2', 'scan-2'], listed) == {}
+    assert mangled_ids(['scan'], listed) == {}  # too short to be a cut id

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from lungdet.apis import load_config
+from lungdet.errors import ConfigError
+from lungdet.registry import MODELS
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+@pytest.fixture
+def model() -> torch.nn.Module:
+    """A narrow net with random weights whose proposals all pass."""
+    config = load_config(
+        CONFIGS / 'nodulenet_demo.py',
+        {
+            'model.backbone.stem_channels': 4,
+            'model.backbone.channels': [4, 8, 8, 8, 8, 8],
+            'model.rpn_head.in_channels': 8,
+            'model.rpn_head.feat_channels': 8,
+            'model.rcnn_head.in_channels': 8,
+            'model.mask_head.in_channels': 8,
+            'model.channels_last': False,
+            'model.test_cfg.window': [32, 32, 32],
+            'model.test_cfg.overlap': 16,
+            'model.test_cfg.bf16': False,
+            '+model.test_cfg.proposals.score_thr': 0.0,
+            '+model.test_cfg.box_source': 'rpn',
+        },
+    )
+    torch.manual_seed(3)
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        net = MODELS.build(config.model)
+    return net.eval()
+
+
+def test_scores_are_those_the_detector_gives_its_own_marks(
+    model: torch.nn.Module,
+) -> None:
+    # 44 voxels along z: two windows from 0 and 12, cores meet at 22
+    generator = torch.Generator().manual_seed(5)
+    case = torch.randn(1, 44, 28, 32, generator=generator) * 300 - 500
+    found = model.predict_case(case)
+    middle = (found.bboxes[:, 0] + found.bboxes[:, 3]) / 2
+    # at the seam both windows keep marks, and either may have survived
+    clear = (middle - 22).abs() > 2
+    assert clear.sum() > 10
+
+    again = model.score_candidates(case, found.bboxes[clear])
+
+    torch.testing.assert_close(
+        again.scores, found.rcnn_scores[clear], rtol=0, atol=1e-6
+    )
+    assert again.scores.std() > 1e-4
+
+
+def test_places_outside_the_case_score_nothing(
+    model: torch.nn.Module,
+) -> None:
+    case = torch.full((1, 20, 24, 28), -700.0)
+    boxes = torch.tensor(
+        [
+            [8.0, 8, 8, 14, 14, 14],
+            [-9, 8, 8, -3, 14, 14],
+            [8, 8, 26, 14, 14, 32],
+        ]
+    ).double()
+
+    scores = model.score_candidates(case, boxes).scores
+
+    assert scores[0] > 0 and scores[1:].tolist() == [0, 0]
+    assert len(model.score_candidates(case, boxes[:0]).scores) == 0
+
+
+def test_a_second_stage_that_has_not_started_scores_nothing(
+    model: torch.nn.Module,
+) -> None:
+    model.set_epoch(1)
+
+    with pytest.raises(ConfigError, match='has not started'):
+        model.score_candidates(torch.zeros(1, 8, 8, 8), torch.zeros(0, 6))

@@ -1,0 +1,47 @@
+"""Cross-validate a config: train and test folds, pool the marks, score once.
+
+Run it again after an interruption: finished folds are read back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from lungdet.apis import cross_validate
+from lungdet.errors import LungdetError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config')
+    parser.add_argument(
+        '--folds',
+        default='0-9',
+        help='subsets as 0-9 or 3,5; "series"; or a csv of seriesuid, fold',
+    )
+    parser.add_argument('--out', help='folder for all folds')
+    parser.add_argument('--amp', action='store_true', help='bfloat16')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    args = parser.parse_args()
+    name = Path(args.config).stem
+    out = Path(args.out or Path('work_dirs') / f'{name}_cross_val')
+    try:
+        found = cross_validate(
+            args.config,
+            args.folds,
+            out,
+            amp=args.amp,
+            cfg_options=args.cfg_options,
+        )
+    except (LungdetError, FileNotFoundError) as error:
+        sys.exit(f'cross_val.py: {error}')
+    print(found.text())
+    print(f'pooled results: {out / "pooled"}')
+
+
+if __name__ == '__main__':
+    main()
