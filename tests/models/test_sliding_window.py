@@ -5,7 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungdet.models.detectors.sliding_window import axis_windows, cut, windows
+from lungdet.models.detectors.sliding_window import (
+    axis_windows,
+    cut,
+    even_parts,
+    windows,
+)
 
 
 @given(
@@ -44,3 +49,13 @@ def test_windows_of_a_case_and_their_padding() -> None:
     assert torch.equal(tiles[0][:, :, :20], case[:, :32, :, :32])
     assert (tiles[0][:, :, 20:] == -7).all()
     assert torch.equal(tiles[3][:, :, :20], case[:, 8:, :, 4:])
+
+
+def test_parts_hold_every_window_once_and_differ_by_one() -> None:
+    every = list(windows((100, 130, 40), (32, 32, 32), 8))
+    for most in (1, 2, 4, 7, 1000):
+        parts = list(even_parts(every, most))
+        assert [w for part in parts for w in part] == every
+        sizes = {len(part) for part in parts}
+        assert max(sizes) <= most and max(sizes) - min(sizes) <= 1
+    assert list(even_parts([], 4)) == []
