@@ -20,7 +20,8 @@ def load_config(
 ) -> Config:
     """Read a config and change values of it.
 
-    ``data_root`` at the top level is handed to every dataset.
+    ``data_root`` at the top level is handed to every dataset, and the size of
+    the training crops to the model, which warns of windows that differ.
 
     Raises:
         FileNotFoundError: No such file.
@@ -40,7 +41,16 @@ def load_config(
         for name in LOADERS:
             if config.get(name) is not None:
                 config[name].dataset.data_root = config.data_root
+    _tell_crop_size(config)
     return config
+
+
+def _tell_crop_size(config: Config) -> None:
+    if not config.get('train_dataloader') or 'train_cfg' not in config.model:
+        return
+    for transform in config.train_dataloader.dataset.pipeline:
+        if transform['type'] == 'PlaceCrop':
+            config.model.train_cfg.setdefault('crop_size', transform['size'])
 
 
 def _check_key(config: Config, key: str) -> None:
