@@ -25,7 +25,7 @@ class LungdetRegistry(Registry):
         self.check_type(cfg)
         return super().build(cfg, *args, **kwargs)
 
-    def check_type(self, cfg: dict) -> None:
+    def check_type(self, cfg: dict, where: str = 'type') -> None:
         """Raise a KeyError with suggestions if ``cfg['type']`` is unknown."""
         name = cfg.get('type') if isinstance(cfg, dict) else None
         if not isinstance(name, str) or self.get(name) is not None:
@@ -39,7 +39,7 @@ class LungdetRegistry(Registry):
         )
         own = ', '.join(sorted(self.module_dict)) or 'none'
         raise KeyError(
-            f'type={name!r} is not registered in lungdet.{self.name}{hint} '
+            f'{where}={name!r} is not registered in lungdet.{self.name}{hint} '
             f'Registered: {own}. A class of your own must be imported '
             'through custom_imports.'
         )

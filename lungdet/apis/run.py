@@ -22,8 +22,9 @@ def load_config(
 ) -> Config:
     """Read a config and change values of it.
 
-    ``data_root`` at the top level is handed to every dataset; so is the
-    model's window, to those that scale crops themselves.
+    ``data_root`` at the top level is handed to every dataset; the model's
+    window to those that scale crops themselves; and the size of the training
+    crops to the model, which warns of windows that differ.
 
     Raises:
         FileNotFoundError: No such file.
@@ -45,7 +46,16 @@ def load_config(
             dataset.data_root = config.data_root
         if 'window' in dataset:
             dataset.window = config.model.data_preprocessor.window
+    _tell_crop_size(config)
     return config
+
+
+def _tell_crop_size(config: Config) -> None:
+    if not config.get('train_dataloader') or 'train_cfg' not in config.model:
+        return
+    for transform in config.train_dataloader.dataset.pipeline:
+        if transform['type'] == 'PlaceCrop':
+            config.model.train_cfg.setdefault('crop_size', transform['size'])
 
 
 def _check_key(config: Config, key: str) -> None:

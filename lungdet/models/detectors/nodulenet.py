@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from lungdet.ops import bfloat16_autocast, box_iou, nms
 from lungdet.registry import MODELS
 
 TRAIN_CFG: dict[str, Any] = {
+    # (z, y, x) of the training crops; load_config takes it from PlaceCrop
+    'crop_size': None,
     # epochs, counted from 1, from which on a head is trained
     'stage_epochs': {'rcnn': 65, 'mask': 80},
     'proposals': {
@@ -274,7 +277,12 @@ class NoduleNet(BaseModel):
             (K,; NaN while the second stage has not started), ``mask_boxes``
             (K, 6) and ``masks`` (list of bool arrays or None), on the CPU,
             best first, K at most ``max_per_scan``.
+
+        Warns:
+            UserWarning: A plugin pools over space and the windows are not of
+                the training crops' size.
         """
+        self._check_window()
         cfg = self.test_cfg
         found: list[dict] = []
         losses: list[dict[str, Tensor]] = []
@@ -296,6 +304,24 @@ class NoduleNet(BaseModel):
                 for name in losses[0]
             }
         return self._merge(found, tuple(case.shape[1:]))
+
+    def _check_window(self) -> None:
+        window, crop = self.test_cfg['window'], self.train_cfg['crop_size']
+        pooling = {
+            type(module).__name__
+            for module in self.backbone.modules()
+            if getattr(module, 'pools_over_space', False)
+        }
+        if pooling and (crop is None or tuple(window) != tuple(crop)):
+            size = 'of unknown size' if crop is None else tuple(crop)
+            warnings.warn(
+                f'test_cfg.window: {tuple(window)}, but the training crops '
+                f'were {size}; {", ".join(sorted(pooling))} pools over the '
+                'whole window, so its gates differ from those trained. Set '
+                'model.test_cfg.window to the size of the training crops '
+                '(and model.train_cfg.crop_size, if that is unknown).',
+                stacklevel=2,
+            )
 
     @torch.no_grad()
     def score_candidates(self, case: Tensor, boxes: Tensor) -> InstanceData:
