@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -291,6 +291,7 @@ def fold_config(
     cfg.custom_hooks = [
         *cfg.get('custom_hooks', []),
         {'type': 'StartRecordHook'},
+        {'type': 'TrainingCostHook'},
     ]
     return cfg
 
@@ -355,13 +356,13 @@ def cross_validate(
     )
     rows: dict[str, Row] = {}
     parts, starts = {}, {}
-    options = _options(cfg)
+    options = score_options(cfg)
     for fold in plan:
         folder = out / f'fold_{fold.name}'
         done = run_fold(config, fold, folder, amp=amp, cfg_options=cfg_options)
         starts[fold.name] = done['start']['weights']
         _check_fresh(starts)
-        mine = dict(_tested(fold, folder))
+        mine = tested_rows(fold, folder)
         parts[fold.name] = score_rows(mine, records, options)
         rows |= mine
     found = CrossValidation(
@@ -372,7 +373,8 @@ def cross_validate(
     return found
 
 
-def _options(cfg: Config) -> ScoreOptions:
+def score_options(cfg: Config) -> ScoreOptions:
+    """How a config's tests are scored."""
     values = dict(cfg.test_evaluator)
     for key in ('type', 'out_dir', 'candidates'):
         values.pop(key, None)
@@ -390,7 +392,11 @@ def _check_fresh(starts: Mapping[str, str]) -> None:
             )
 
 
-def _tested(fold: Fold, folder: Path) -> Iterator[tuple[str, Row]]:
-    for uid in fold.test_series:
-        path = folder / 'test' / 'scans' / f'{uid}.json'
-        yield uid, json.loads(path.read_text())
+def tested_rows(fold: Fold, folder: Path) -> dict[str, Row]:
+    """Rows of a fold's scans that ``run_fold`` tested, in the fold's order."""
+    return {
+        uid: json.loads(
+            (folder / 'test' / 'scans' / f'{uid}.json').read_text()
+        )
+        for uid in fold.test_series
+    }

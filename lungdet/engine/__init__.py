@@ -1,3 +1,4 @@
+from lungdet.engine.cost import TrainingCostHook
 from lungdet.engine.hooks import (
     LungCheckpointHook,
     StageScheduleHook,
@@ -40,6 +41,7 @@ __all__ = [
     'StageScheduleHook',
     'StartRecordHook',
     'StopOnNaNHook',
+    'TrainingCostHook',
     'export_backbone',
     'load_detector',
     'read_backbone',
