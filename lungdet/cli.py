@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lungdet
-from lungdet.errors import LungdetError
+from lungdet.errors import ConfigError, LungdetError
 
 
 def prepare_luna16(args: argparse.Namespace) -> int:
@@ -136,6 +136,11 @@ def froc(args: argparse.Namespace) -> int:
         evaluate.write_plot(args.plot, evaluations)
     if args.details:
         write_details(first, args.details, args.cases)
+    elif args.cases:
+        raise ConfigError(
+            f'--cases {args.cases}: pictures are written into --details DIR, '
+            'which is not given; name it too.'
+        )
     return 0
 
 
@@ -213,6 +218,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def count(text: str) -> int:
+    """A whole number from 0."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(f'{number} is below 0')
+    return number
+
+
 def add_froc(sub: argparse.ArgumentParser) -> None:
     """Options of ``lungdet froc``."""
     sub.add_argument('submission', type=Path, help='csv of marks, or csv.gz')
@@ -230,7 +243,7 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
         help='how the curve is read; interp is the official one',
     )
     group.add_argument(
-        '--max-marks', type=int, default=100, help='cap a scan, 0 for none'
+        '--max-marks', type=count, default=100, help='cap a scan, 0 for none'
     )
     group.add_argument(
         '--candidates',
@@ -241,7 +254,7 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
     )
     group = sub.add_argument_group('statistics')
     group.add_argument(
-        '--bootstrap', type=int, default=1000, help='draws, 0 for none'
+        '--bootstrap', type=count, default=1000, help='draws, 0 for none'
     )
     group.add_argument('--seed', type=int, default=0)
     group.add_argument(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from lungdet.apis.run import load_config, test, train
 from lungdet.engine.scan_rows import (
@@ -356,8 +357,9 @@ def cross_validate(
     rows: dict[str, Row] = {}
     parts, starts = {}, {}
     options = _options(cfg)
-    for fold in plan:
+    for number, fold in enumerate(plan, start=1):
         folder = out / f'fold_{fold.name}'
+        print_log(f'fold {fold.name}: {number} of {len(plan)}', 'current')
         done = run_fold(config, fold, folder, amp=amp, cfg_options=cfg_options)
         starts[fold.name] = done['start']['weights']
         _check_fresh(starts)

@@ -291,6 +291,17 @@ def test_given_candidates_have_a_ceiling(
     assert 'notice: candidates-without-score: 1 of 4 given' in text
 
 
+def test_pictures_need_a_folder(
+    tables: dict[str, Path], capsys: pytest.CaptureFixture
+) -> None:
+    code = main(
+        ['froc', str(tables['marks']), *options(tables), '--cases', 'made']
+    )
+
+    assert code == 2
+    assert 'into --details DIR' in capsys.readouterr().err
+
+
 def test_unknown_suffix_of_a_plot(
     tables: dict[str, Path], capsys: pytest.CaptureFixture
 ) -> None:
