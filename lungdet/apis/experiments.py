@@ -257,12 +257,7 @@ def run_fold(
     if started.is_file():
         _check_identity(folder, json.loads(started.read_text()), identity)
     write_text(started, json.dumps(identity, indent=1))
-    train(
-        copy.deepcopy(cfg), work_dir=folder / 'train', amp=amp, resume='auto'
-    )
-    chosen = folder / 'train' / 'best.pth'
-    checkpoint = chosen if chosen.is_file() else folder / 'train'
-    start = json.loads((folder / 'train' / START_FILE).read_text())
+    checkpoint, start = _train(cfg, folder / 'train', amp)
     records = CaseStore(cfg.test_dataloader.dataset.data_root).records
     seen = {
         *start['train_series'],
@@ -273,6 +268,14 @@ def run_fold(
     done = {**identity, 'start': start, 'metrics': metrics}
     write_text(folder / RUN_FILE, json.dumps(done, indent=1))
     return done
+
+
+def _train(cfg: Config, folder: Path, amp: bool) -> tuple[Path, dict]:
+    """Train, or continue: the checkpoint to test, and what it started from."""
+    train(copy.deepcopy(cfg), work_dir=folder, amp=amp, resume='auto')
+    best = folder / 'best.pth'  # only if the config validates
+    start = json.loads((folder / START_FILE).read_text())
+    return best if best.is_file() else folder, start
 
 
 def fold_config(
@@ -297,7 +300,10 @@ def fold_config(
 
 
 def _digest(cfg: Config, amp: bool) -> str:
-    text = json.dumps([cfg.to_dict(), amp], sort_keys=True, default=str)
+    """Of everything but how the marks are scored, which can be done again."""
+    content = cfg.to_dict()
+    content.pop('test_evaluator')
+    text = json.dumps([content, amp], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
