@@ -71,9 +71,12 @@ class CrossValidation:
     def text(self) -> str:
         """The pooled figures, and each fold beside them."""
         results = {'pooled': self.pooled.results['fused']}
+        labels = [f'...{n[-8:]}' if len(n) > 16 else n for n in self.folds]
+        if len(set(labels)) < len(labels):
+            labels = list(self.folds)
         results |= {
-            f'fold {name}': scores.results['fused']
-            for name, scores in self.folds.items()
+            f'fold {label}': scores.results['fused']
+            for label, scores in zip(labels, self.folds.values())
         }
         lines = [
             self.pooled.text(self.listed),

@@ -115,5 +115,5 @@ def test_masks_one_sense_a_row() -> None:
     assert rows == [
         ['masks', 'dice', 'surface_mm', 'of'],
         ['all', '0.500', '-', '4'],
-        ['scan', '0.250', '1.500', '2'],
+        ['scan', '0.250', '1.500 (1)', '2'],
     ]
