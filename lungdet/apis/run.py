@@ -165,14 +165,7 @@ def test(
     kind = 'test' if candidates is None else 'candidates'
     out = Path(out or Path('work_dirs') / Path(str(cfg.filename)).stem / kind)
     if candidates is not None:
-        read_candidates(candidates)  # a broken list stops here, not later
-        load = {
-            'type': 'LoadCandidates',
-            'path': str(candidates),
-            'diameter_mm': diameter_mm,
-        }
-        cfg.test_dataloader.dataset.pipeline.insert(-1, load)
-        cfg.test_evaluator.candidates = Path(candidates).name
+        _give_candidates(cfg, Path(candidates), diameter_mm)
     cfg.work_dir = str(out / 'log')
     cfg.launcher = launcher
     cfg.load_from = str(resolve_checkpoint(checkpoint))
@@ -195,3 +188,17 @@ def test(
     ):
         cfg.pop(key, None)
     return LungRunner.from_cfg(cfg).test()
+
+
+def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
+    """Let the test score the places of a list."""
+    read_candidates(path)  # a broken list stops here, before any scan
+    cfg.test_dataloader.dataset.pipeline.insert(
+        -1,
+        {
+            'type': 'LoadCandidates',
+            'path': str(path),
+            'diameter_mm': diameter_mm,
+        },
+    )
+    cfg.test_evaluator.candidates = path.name
