@@ -11,6 +11,7 @@ from lungdet.engine.pretraining_hooks import (
     DataMeanHook,
     ExportBackboneHook,
     RestorationPicturesHook,
+    StartWithMSEHook,
 )
 from lungdet.engine.restoration_metric import RestorationMetric
 from lungdet.engine.resume import (
@@ -37,6 +38,7 @@ __all__ = [
     'RestorationMetric',
     'RestorationPicturesHook',
     'StageScheduleHook',
+    'StartWithMSEHook',
     'StopOnNaNHook',
     'export_backbone',
     'load_detector',
