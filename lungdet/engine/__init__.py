@@ -12,6 +12,7 @@ from lungdet.engine.pretraining_hooks import (
     DataMeanHook,
     ExportBackboneHook,
     RestorationPicturesHook,
+    StartWithMSEHook,
 )
 from lungdet.engine.restoration_metric import RestorationMetric
 from lungdet.engine.resume import (
@@ -40,6 +41,7 @@ __all__ = [
     'RestorationPicturesHook',
     'StageScheduleHook',
     'StartRecordHook',
+    'StartWithMSEHook',
     'StopOnNaNHook',
     'TrainingCostHook',
     'export_backbone',

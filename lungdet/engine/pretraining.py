@@ -8,7 +8,6 @@ that on in its checkpoints.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +75,22 @@ def check_stage(own: dict[str, Any], stored: dict, where: str) -> None:
 
 
 def check_leakage(
-    provenance: dict[str, Any], test_series: Sequence[str]
+    provenance: dict[str, Any], dataset_meta: dict[str, Any]
 ) -> str | None:
     """Whether weights have seen test scans.
+
+    Args:
+        provenance: Of the weights.
+        dataset_meta: Has ``test_series``, and maybe ``test_patients``.
 
     Returns:
         What every table must say, None if there is nothing to say.
 
     Raises:
-        CheckpointError: They have, and it was not asked for.
+        CheckpointError: They have, or other scans of their patients, and it
+            was not asked for.
     """
+    test_series = dataset_meta['test_series']
     seen = sorted(set(provenance['train_series']) & set(test_series))
     if provenance['folds'] == 'all':
         return (
@@ -93,11 +98,14 @@ def check_leakage(
             f"'all'), {len(seen)} of the {len(test_series)} test scans "
             'among them'
         )
-    if seen:
+    patients = dataset_meta.get('test_patients', [])
+    known = sorted(set(provenance['train_patients']) & set(patients))
+    if seen or known:
         raise CheckpointError(
             f'pre-trained weights ({provenance["method"]}): '
-            f'{len(seen)} of the {len(test_series)} test scans were used to '
-            f'make them, first {seen[0]}; the test would be too good. '
+            f'{len(seen)} of the {len(test_series)} test scans, and '
+            f'{len(known)} of their known patients, were used to make them, '
+            f'first {(seen + known)[0]}; the test would be too good. '
             'Pre-train again with the same test scans, or with '
             "train_dataloader.dataset.folds='all', which every table says."
         )

@@ -258,7 +258,7 @@ class LungRunner(Runner):
         loops = (self._train_loop, self._val_loop, self._test_loop)
         built = [loop for loop in loops if isinstance(loop, BaseLoop)]
         meta = built[0].dataloader.dataset.metainfo
-        note = check_leakage(provenance, meta.get('test_series', []))
+        note = check_leakage(provenance, {'test_series': [], **meta})
         if note is None:
             return
         self.logger.warning(note)
@@ -287,15 +287,17 @@ class LungRunner(Runner):
         Scans and folds of weights that it started from itself count too.
         """
         meta = self.train_dataloader.dataset.metainfo
-        before = self.pretraining or {'train_series': [], 'folds': 'train'}
-        series = {*meta['series_uids'], *before['train_series']}
+        before = self.pretraining or {}
+        series = {*meta['series_uids'], *before.get('train_series', [])}
+        patients = {*meta['patients'], *before.get('train_patients', [])}
         return {
             'method': self.cfg.model.type,
             'config': str(self.cfg.filename),
             'stage': self._stage(),
             'train_series': sorted(series),
+            'train_patients': sorted(patients),
             'folds': 'all'
-            if 'all' in (meta['folds'], before['folds'])
+            if 'all' in (meta['folds'], before.get('folds'))
             else 'train',
             'iterations': self.iter,
             'epochs': self.epoch,
