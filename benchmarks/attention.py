@@ -28,7 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
 from lungdet.models import FeatureNet
-from lungdet.ops.map_conv import FORMS, map_conv
+from lungdet.ops.conv import FORMS, map_conv
 from lungdet.registry import MODELS
 
 # the permuting form is the tests' oracle and lives there

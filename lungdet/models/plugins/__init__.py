@@ -7,6 +7,7 @@ from lungdet.models.plugins.gates import (
     CoordAttention3D,
     SimAM3D,
 )
+from lungdet.models.plugins.gating import in_float32
 from lungdet.models.plugins.quartet import QuartetAttention
 from lungdet.models.plugins.residual import (
     GRN3D,
@@ -26,4 +27,5 @@ __all__ = [
     'SCSE3D',
     'SE3D',
     'SimAM3D',
+    'in_float32',
 ]

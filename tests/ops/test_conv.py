@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lungdet.errors import ConfigError
 from lungdet.ops import map_conv
-from lungdet.ops.map_conv import fast_length
+from lungdet.ops.conv import fast_length
 
 # shorter than the kernel, around one block of 16, no two sides alike
 SHAPES = [(2, 2, 17, 3, 6), (1, 2, 16, 9, 1), (1, 3, 5, 40, 7)]
