@@ -24,6 +24,7 @@ from lungdet.engine.scan_rows import (
     write_scores,
 )
 from lungdet.errors import ConfigError
+from lungdet.evaluation import MAX_MARKS
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import write_text
 from lungdet.io.case_store import CaseStore
@@ -43,8 +44,11 @@ class FROCMetric(BaseMetric):
         out_dir: Folder for results, None for none.
         candidates: Name of the candidate list that was scored, None if the
             detector looked for itself.
-        options: Of ``ScoreOptions``: ``bootstrap``, ``seed``, ``read_out``,
-            ``max_marks``, ``strata``.
+        bootstrap: As in ``ScoreOptions``, and so the rest.
+        seed: Of the draws.
+        read_out: How the curve is read.
+        max_marks: Cap a scan.
+        strata: A field to split the figures by.
     """
 
     default_prefix = 'froc'
@@ -54,13 +58,22 @@ class FROCMetric(BaseMetric):
         out_dir: str | Path | None = None,
         *,
         candidates: str | None = None,
-        **options: Any,
+        bootstrap: int = 1000,
+        seed: int = 0,
+        read_out: str = 'interp',
+        max_marks: int | None = MAX_MARKS,
+        strata: str | None = None,
     ) -> None:
         super().__init__()
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.candidates = candidates
         self.options = ScoreOptions(
-            **options, candidates=candidates is not None
+            bootstrap=bootstrap,
+            seed=seed,
+            read_out=read_out,
+            max_marks=max_marks,
+            strata=strata,
+            candidates=candidates is not None,
         )
         self.store: CaseStore | None = None
         self.notes: list[str] = []  # what every table must say

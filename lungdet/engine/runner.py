@@ -35,10 +35,10 @@ from lungdet.engine.pretraining import (
 from lungdet.engine.weights import (
     FORMAT,
     load_plain,
+    newest_checkpoint,
     report_match,
-    resolve_checkpoint,
 )
-from lungdet.io.atomic import atomic_path, write_text
+from lungdet.io.atomic import atomic_path
 from lungdet.registry import RUNNERS
 
 
@@ -144,13 +144,19 @@ class LungRunner(Runner):
         out_dir: str | Path,
         filename: str,
         *,
-        by_epoch: bool = True,
+        epoch: int | None = None,
     ) -> None:
         """Write a whole checkpoint or none, in plain types.
 
         Weights, optimiser, schedulers, counters, and what inference needs:
         the model's config, window and spacing. Batch-norm buffers are
         averaged over ranks first, so every rank continues from the same.
+
+        Args:
+            out_dir: Folder.
+            filename: Name in it.
+            epoch: Epochs done, where one has just ended; None within one,
+                after a step that the loop has not counted yet.
         """
         model = self._bare_model
         if is_distributed():
@@ -158,27 +164,31 @@ class LungRunner(Runner):
                 [b for b in model.buffers() if b.is_floating_point()],
                 op='mean',
             )
-        self._write_checkpoint(model, Path(out_dir), filename, by_epoch)
+        self._write_checkpoint(model, Path(out_dir) / filename, epoch)
 
     @master_only
     def _write_checkpoint(
         self,
         model: torch.nn.Module,
-        out_dir: Path,
-        filename: str,
-        by_epoch: bool,
+        path: Path,
+        epoch: int | None,
     ) -> None:
         loop = self.train_loop
+        within = epoch is None
+        done = loop.epoch if epoch is None else epoch
         dataset_meta = self.train_dataloader.dataset.metainfo
         checkpoint: dict[str, Any] = {
             'meta': {
                 'format': FORMAT,
-                'epoch': loop.epoch + by_epoch,
-                'iter': loop.iter + (not by_epoch),
-                'epoch_in_progress': loop.epoch + 1,
+                'epoch': done,
+                'iter': loop.iter + within,
+                'epoch_in_progress': done + within,
                 'seed': self.seed,
-                'val_owed': getattr(loop, 'val_owed', False) and by_epoch,
+                'val_owed': getattr(loop, 'val_owed', False) and not within,
                 'model': plain(self.cfg.model.to_dict()),
+                'imports': plain(
+                    self.cfg.get('custom_imports', {}).get('imports', [])
+                ),
                 'spacing_mm': dataset_meta.get('spacing_mm'),
                 'train_series': plain(dataset_meta.get('series_uids', [])),
                 'pretraining': self.pretraining,
@@ -197,14 +207,13 @@ class LungRunner(Runner):
                 {
                     key: value
                     for key, value in self.message_hub.runtime_info.items()
-                    if key in ('best_score', 'best_ckpt', 'alarms')
+                    if key in ('best_score', 'alarms')
                 }
             ),
         }
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        with atomic_path(out_dir / filename) as aside:
+        with atomic_path(path) as aside:
             torch.save(checkpoint, aside)
-        write_text(out_dir / 'last_checkpoint', filename)
 
     def load_or_resume(self) -> None:
         """``--resume`` continues if there is something, else starts: from
@@ -223,7 +232,7 @@ class LungRunner(Runner):
     def _load_weights(self) -> None:
         path = self._load_from
         if self._resume and path is None:
-            path = resolve_checkpoint(Path(self.work_dir), must_exist=False)
+            path = newest_checkpoint(Path(self.work_dir))
             if path is None:
                 self.logger.info('nothing to resume; starting')
                 self._resume = False

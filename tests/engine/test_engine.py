@@ -144,22 +144,6 @@ def test_key_survives_pickling() -> None:
     assert (int(key), key.epoch, key.pos) == (5, 2, 9)
 
 
-@pytest.fixture
-def trained(tiny_config: Path, tmp_path: Path) -> Path:
-    train(
-        tiny_config,
-        work_dir=tmp_path / 'work',
-        cfg_options={
-            'train_cfg.max_epochs': 1,
-            'val_dataloader': None,
-            'val_cfg': None,
-            'val_evaluator': None,
-            'default_hooks.checkpoint.save_best': None,
-        },
-    )
-    return tmp_path / 'work'
-
-
 def test_checkpoint_is_plain_and_carries_what_inference_needs(
     trained: Path,
 ) -> None:
@@ -172,20 +156,6 @@ def test_checkpoint_is_plain_and_carries_what_inference_needs(
     # a moved work dir still resolves
     moved = trained.rename(trained.with_name('moved'))
     assert resolve_checkpoint(moved / 'last_checkpoint').parent == moved
-
-
-def test_foreign_and_cut_checkpoints_are_refused(
-    trained: Path, tmp_path: Path
-) -> None:
-    torch.save({'state_dict': {}}, tmp_path / 'other.pth')
-    with pytest.raises(CheckpointError, match='was not written by this'):
-        load_plain(tmp_path / 'other.pth')
-    whole = resolve_checkpoint(trained).read_bytes()
-    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match='cannot be read'):
-        load_plain(tmp_path / 'cut.pth')
-    with pytest.raises(FileNotFoundError, match='train first'):
-        resolve_checkpoint(tmp_path / 'nothing' / 'x.pth')
 
 
 def test_weights_of_another_model_are_refused(
@@ -323,10 +293,6 @@ def test_misspelt_options_and_types_get_the_closest_name(
         load_config(tiny_config, {'train_cfg.max_epoch': 3})
     added = load_config(tiny_config, {'+note': 'x', 'train_cfg.max_epochs': 3})
     assert added.note == 'x' and added.train_cfg.max_epochs == 3
-    from lungdet.registry import MODELS
-
-    with pytest.raises(KeyError, match="did you mean 'FeatureNet'"):
-        MODELS.build({'type': 'FeatureNett'})
 
 
 def test_non_finite_loss_stops_with_the_samples(

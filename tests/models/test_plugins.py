@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lungdet.errors import ConfigError
 from lungdet.models import FeatureNet
 from lungdet.models.backbones.res_block import ResBlock3D
 from lungdet.registry import MODELS
@@ -166,7 +167,7 @@ def test_wrong_plugins_are_named(plugins: object, message: str) -> None:
 
 
 def test_misspelt_type_gets_the_closest_name() -> None:
-    with pytest.raises(KeyError, match="did you mean 'AddOne'"):
+    with pytest.raises(ConfigError, match="did you mean 'AddOne'"):
         FeatureNet(
             plugins=[{'cfg': {'type': 'AdOne'}, 'position': 'after_add'}]
         )

@@ -111,7 +111,7 @@ class ResBlock3D(nn.Module):
 
     Raises:
         ValueError: Two plugins of the block have the same name.
-        KeyError: A plugin type is not registered.
+        ConfigError: A plugin type is not registered.
 
     Source: NoduleNet's ResBlock; plugins as MMDetection places them.
     """
