@@ -97,7 +97,6 @@ class FROCMetric(BaseMetric):
             if self._store().has(uid, 'mask'):
                 labels = self._store().read(uid, 'mask')
             row = scan_row(record, result, labels)
-            row['candidate_list'] = self.candidates
             row['losses'] = dict(sample.get('losses') or {})
             if self.out_dir is not None:
                 write_text(
@@ -132,19 +131,20 @@ class FROCMetric(BaseMetric):
 
     def _score(self, found: dict[str, Row]) -> dict[str, float]:
         rows = self._listed(found)
+        listed = self.dataset_meta.get('num_listed', len(rows))
         scores = score_rows(
             rows, self._store().records, self.options, notes=self.notes
         )
-        MMLogger.get_current_instance().info('\n' + scores.text(len(rows)))
+        MMLogger.get_current_instance().info('\n' + scores.text(listed))
         if self.out_dir is not None:
-            write_scores(self.out_dir, rows, scores, listed=len(rows))
+            write_scores(self.out_dir, rows, scores, listed=listed)
         return scores.metrics()
 
     def _listed(self, found: dict[str, Row]) -> dict[str, Row]:
         """Rows of all listed scans, those of an earlier run read back.
 
         Raises:
-            ConfigError: A scan is missing, or was tested in another way.
+            ConfigError: A scan is missing.
         """
         uids = list(self.dataset_meta['series_uids'])
         if self.out_dir is not None:
@@ -159,12 +159,4 @@ class FROCMetric(BaseMetric):
                 f'listed; missing: {missing[:3]}. Run the test again, it '
                 'continues where it stopped.'
             )
-        for uid in uids:
-            earlier = found[uid].get('candidate_list')
-            if earlier != self.candidates:
-                raise ConfigError(
-                    f'{self.out_dir}: scan {uid} was tested with the '
-                    f'candidates {earlier!r}, now they are '
-                    f'{self.candidates!r}; choose another folder.'
-                )
         return {uid: found[uid] for uid in uids}

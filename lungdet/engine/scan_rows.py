@@ -44,7 +44,7 @@ from lungdet.io.results import result_to_dict
 from lungdet.structures import Annotation, Finding, SeriesResult
 
 SCORES = {'fused': 'score', 'rpn': 'rpn_score', 'rcnn': 'rcnn_score'}
-NOT_SHOWN = ('masks', 'scan_mask', 'candidate_list', 'losses')
+NOT_SHOWN = ('masks', 'scan_mask', 'losses')
 MEASURES = ('dice', 'iou', 'surface_mm', 'surface95_mm')
 
 Row = dict[str, Any]

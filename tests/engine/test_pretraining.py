@@ -20,7 +20,6 @@ from lungdet.engine import (
     read_backbone,
 )
 from lungdet.engine.pretraining import (
-    check_leakage,
     check_stage,
     fill_backbone,
 )
@@ -402,21 +401,6 @@ def test_scans_and_flag_of_earlier_pretraining_are_carried_on(
 
     assert provenance['train_series'] == ['1.0', '1.1', '1.9']
     assert provenance['folds'] == 'all'
-
-
-def test_leakage_counts_by_hand() -> None:
-    provenance = {
-        'method': 'GenesisPretrainer',
-        'folds': 'train',
-        'train_series': ['a', 'b'],
-    }
-
-    assert check_leakage(provenance, ['c']) is None
-    with pytest.raises(CheckpointError, match='1 of the 2 test scans'):
-        check_leakage(provenance, ['c', 'b'])
-    provenance['folds'] = 'all'
-    assert '1 of the 2 test scans' in check_leakage(provenance, ['c', 'b'])
-    assert '0 of the 1 test scans' in check_leakage(provenance, ['c'])
 
 
 def test_alarms_by_hand() -> None:
