@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from lungdet.apis import NoduleInferencer, load_config, train
+from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import ExactSampler, FROCMetric, Key
 from lungdet.engine.weights import load_plain, resolve_checkpoint
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.case_store import CaseStore
-from lungdet.io.image import write_image
 from lungdet.io.luna16 import read_marks
 
 ROOT = Path(__file__).parents[2]
@@ -352,25 +351,6 @@ def test_two_processes_test_every_scan_once(
     )
     assert one == two
     assert one['cpm'] == single['froc/cpm']
-
-
-def test_inference_needs_the_checkpoint_alone(
-    trained: Path, tiny_store: Path, tmp_path: Path
-) -> None:
-    record = CaseStore(tiny_store).records['1.3']
-    image = CaseStore(tiny_store).read('1.3', 'image')
-    write_image(tmp_path / 'scan.mha', image, record.geometry)
-
-    found = NoduleInferencer(trained, device='cpu')(
-        tmp_path / 'scan.mha', out_dir=tmp_path / 'out'
-    )
-
-    result = json.loads((tmp_path / 'out' / 'result.json').read_text())
-    assert result['schema'] == 'lungdet.result/1'
-    assert len(result['findings']) == len(found.findings)
-    assert (tmp_path / 'out' / 'marks.csv').is_file()
-    scores = [f.score for f in found.findings]
-    assert scores == sorted(scores, reverse=True)
 
 
 def test_two_runners_of_one_second_do_not_share_their_hub(
