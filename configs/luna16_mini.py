@@ -1,16 +1,16 @@
 """BASE reduced for three real scans on a CPU: two train, one tests.
 
 Same network and losses; crops of 96^3, batches of 2, 30 epochs, heads from
-epochs 5 and 10. Choose the test scan with
---cfg-options train_dataloader.dataset.test_series="['UID']" and the same for
-test_dataloader. Three scans cannot measure a detector; not trained yet.
+epochs 5 and 10. Choose the test scan, in training and test alike, with
+--cfg-options test_series="['UID']". Three scans cannot measure a detector;
+not trained yet.
 """
 _base_ = ['./nodulenet_base.py']
+val_series = []
 train_dataloader = dict(
     batch_size=2,
     num_workers=0,
     dataset=dict(
-        val_series=[],
         background_ratio=0.5,
         pipeline=[
             dict(type='PlaceCrop', size=(96, 96, 96), margin=12),
@@ -18,7 +18,7 @@ train_dataloader = dict(
             dict(type='LoadCrop'),
             dict(type='PackDetInputs'),
         ]))
-test_dataloader = dict(num_workers=0, dataset=dict(val_series=[]))
+test_dataloader = dict(num_workers=0)
 val_dataloader = None
 val_cfg = None
 val_evaluator = None

@@ -7,12 +7,15 @@ failed, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lungdet
-from lungdet.errors import LungdetError
+from lungdet.errors import ConfigError, LungdetError, explain
 
 
 def prepare_luna16(args: argparse.Namespace) -> int:
@@ -75,6 +78,8 @@ def infer(args: argparse.Namespace) -> int:
     """Find nodules in one scan."""
     from lungdet.apis import NoduleInferencer
 
+    for name in args.imports:
+        import_module_of_user(name)
     inferencer = NoduleInferencer(args.weights, device=args.device)
     result = inferencer(
         args.scan,
@@ -89,6 +94,20 @@ def infer(args: argparse.Namespace) -> int:
         f'{args.out} (research use only)'
     )
     return 0
+
+
+def import_module_of_user(name: str) -> None:
+    """Import a module that registers classes of the user's own.
+
+    Raises:
+        ConfigError: It cannot be imported.
+    """
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f'--import {name}: {error}; check the name and PYTHONPATH.'
+        ) from error
 
 
 def froc(args: argparse.Namespace) -> int:
@@ -205,14 +224,26 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = commands.add_parser('infer', help=infer.__doc__)
     sub.add_argument('scan', type=Path, help='image file or DICOM folder')
-    sub.add_argument('--weights', type=Path, required=True)
-    sub.add_argument('--out', type=Path, required=True)
+    sub.add_argument(
+        '--weights', type=Path, required=True, help='checkpoint, or work dir'
+    )
+    sub.add_argument(
+        '--out', type=Path, required=True, help='folder for the results'
+    )
     sub.add_argument('--device', default='auto', help='auto, cpu or cuda[:N]')
     sub.add_argument(
         '--series', help='SeriesInstanceUID, if there are several'
     )
     sub.add_argument(
         '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
+    )
+    sub.add_argument(
+        '--import',
+        dest='imports',
+        action='append',
+        default=[],
+        metavar='MODULE',
+        help='a module of your own that the checkpoint needs',
     )
     sub.set_defaults(run=infer)
 
@@ -289,21 +320,39 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(run=froc)
 
 
+@contextmanager
+def clean_errors(program: str, *, debug: bool = False) -> Iterator[None]:
+    """Turn expected errors into one line and an exit code.
+
+    Args:
+        program: Named in front.
+        debug: Show the traceback instead.
+
+    Raises:
+        SystemExit: 2 for bad usage or input, 130 where interrupted.
+    """
+    try:
+        yield
+    except (LungdetError, OSError) as error:
+        if debug:
+            raise
+        print(f'{program}: {explain(error)}', file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        raise SystemExit(130) from error
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run one sub-command; errors on purpose become one line."""
+    """Run one sub-command and return its exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.command == 'froc' and args.cases and not args.details:
         parser.error('--cases: pictures go into --details DIR; name it too')
     try:
-        return args.run(args)
-    except (LungdetError, FileNotFoundError) as error:
-        if args.debug:
-            raise
-        print(f'lungdet: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+        with clean_errors('lungdet', debug=args.debug):
+            return args.run(args)
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
 
 
 if __name__ == '__main__':

@@ -34,3 +34,16 @@ class CheckpointError(LungdetError, ValueError):
 
 class ConfigError(LungdetError, ValueError):
     """A config key, type or value that is wrong."""
+
+
+def explain(error: LungdetError | OSError) -> str:
+    """An error for people, in one line.
+
+    The system's own errors name a number first; here the file comes first.
+    """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return (
+            f'{error.filename}: {error.strerror.lower()}; check the path and '
+            'its permissions.'
+        )
+    return ' '.join(str(error).split())

@@ -15,7 +15,7 @@ ALLOWED = {
     'errors': set(),
     'geometry': {'errors'},
     'structures': {'errors', 'geometry'},
-    'registry': set(),
+    'registry': {'errors'},
     'data_sample': set(),
     'io': BASE,
     'phantom': BASE | {'io'},

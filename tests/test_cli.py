@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from lungdet.cli import main
+from lungdet.cli import clean_errors, main
 from lungdet.evaluation import READ_OUTS
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -60,3 +66,76 @@ def test_phantom_to_verified_cases(
     (path,) = scans.glob('subset0/*.mhd')
     assert path.stem == uid
     assert load_volume(path).array.size <= 15_000_000
+
+
+def failing(capsys: pytest.CaptureFixture, *words: object) -> str:
+    assert main([str(word) for word in words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith('lungdet: ') and '\n' not in error
+    return error
+
+
+def test_errors_of_the_system_name_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'file').write_text('')
+
+    with pytest.raises(SystemExit), clean_errors('lungdet'):
+        (tmp_path / 'file' / 'out').mkdir()
+
+    error = capsys.readouterr().err.strip()
+    assert error == (
+        f'lungdet: {tmp_path}/file/out: not a directory; check the path and '
+        'its permissions.'
+    )
+    with pytest.raises(SystemExit) as stopped, clean_errors('lungdet'):
+        raise KeyboardInterrupt
+    assert stopped.value.code == 130
+    with pytest.raises(OSError), clean_errors('lungdet', debug=True):
+        (tmp_path / 'file' / 'out').mkdir()
+
+
+def test_inference_stops_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    torch.save(torch.zeros(2), tmp_path / 'w.pth')
+    common = ('infer', tmp_path, '--out', tmp_path / 'out', '--weights')
+
+    assert 'not written by' in failing(capsys, *common, tmp_path / 'w.pth')
+    assert 'no checkpoint there' in failing(capsys, *common, tmp_path / 'x')
+    error = failing(
+        capsys, *common, tmp_path / 'w.pth', '--import', 'not_there_at_all'
+    )
+    assert "No module named 'not_there_at_all'" in error
+    error = failing(capsys, *common, tmp_path / 'w.pth', '--device', 'foo')
+    assert 'choose auto, cpu or cuda' in error
+
+
+@pytest.mark.parametrize(
+    ('tool', 'words', 'message'),
+    [
+        ('train.py', ['nothing.py'], 'train.py: nothing.py: no such config'),
+        ('test.py', ['{wrong}', 'x'], "nothing reads the key 'trian_cfg'"),
+        ('misc/print_config.py', ['{wrong}'], "did you mean 'train_cfg'"),
+        ('analysis_tools/get_flops.py', ['{wrong}'], "'trian_cfg'"),
+        ('analysis_tools/browse_dataset.py', ['no', 'out'], 'index.json'),
+    ],
+)
+def test_tools_stop_in_one_line(
+    tmp_path: Path, tool: str, words: list[str], message: str
+) -> None:
+    wrong = tmp_path / 'wrong.py'
+    wrong.write_text('trian_cfg = dict()\n')
+    command = [sys.executable, str(ROOT / 'tools' / tool)]
+
+    done = subprocess.run(
+        [*command, *(word.format(wrong=wrong) for word in words)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+
+    assert done.returncode == 2
+    assert message in done.stderr and 'Traceback' not in done.stderr
+    assert not (tmp_path / 'out').exists()

@@ -6,13 +6,12 @@ Run it again after an interruption: finished folds are read back.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
 
 from lungdet.apis import cross_validate
-from lungdet.errors import LungdetError
+from lungdet.cli import clean_errors
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     name = Path(args.config).stem
     out = Path(args.out or Path('work_dirs') / f'{name}_cross_val')
-    try:
+    with clean_errors('cross_val.py'):
         found = cross_validate(
             args.config,
             args.folds,
@@ -37,8 +36,6 @@ def main() -> None:
             amp=args.amp,
             cfg_options=args.cfg_options,
         )
-    except (LungdetError, FileNotFoundError) as error:
-        sys.exit(f'cross_val.py: {error}')
     print(found.text())
     print(f'pooled results: {out / "pooled"}')
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from mmengine.config import DictAction
 
 from lungdet.apis import test
-from lungdet.errors import LungdetError
+from lungdet.cli import clean_errors
 
 
 def main() -> None:
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    try:
+    with clean_errors('test.py'):
         test(
             args.config,
             args.checkpoint,
@@ -45,8 +44,6 @@ def main() -> None:
             diameter_mm=args.diameter,
             launcher=args.launcher,
         )
-    except (LungdetError, FileNotFoundError) as error:
-        sys.exit(f'test.py: {error}')
 
 
 if __name__ == '__main__':

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from mmengine.config import DictAction
 
 from lungdet.apis import train
-from lungdet.errors import LungdetError
+from lungdet.cli import clean_errors
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    try:
+    with clean_errors('train.py'):
         train(
             args.config,
             work_dir=args.work_dir,
@@ -42,8 +41,6 @@ def main() -> None:
             cfg_options=args.cfg_options,
             launcher=args.launcher,
         )
-    except (LungdetError, FileNotFoundError) as error:
-        sys.exit(f'train.py: {error}')
 
 
 if __name__ == '__main__':

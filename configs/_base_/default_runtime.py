@@ -15,6 +15,7 @@ custom_hooks = [
     dict(type='StageScheduleHook'),
     dict(type='StopOnNaNHook'),
 ]
+allow_seen_test = False  # True: test scans may be those trained on
 load_from = None
 resume = False
 auto_scale_lr = dict(enable=False, base_batch_size=16)

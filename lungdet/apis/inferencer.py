@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.weights import load_detector
+from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
-from lungdet.io.atomic import write_text
+from lungdet.io.atomic import atomic_path, write_text
+from lungdet.io.case_store import CaseRecord
 from lungdet.io.image import load_volume, write_image
 from lungdet.io.luna16 import write_submission
 from lungdet.io.results import result_from_instances, result_to_dict
@@ -21,6 +24,9 @@ from lungdet.report.figures import nodule_sheet
 from lungdet.structures import SeriesResult, Volume
 
 NUM_PICTURES = 8  # marks on the picture sheet
+DEVICE = re.compile(r'cpu|cuda(:\d+)?')
+MASKS, PICTURE = 'masks.nii.gz', 'marks.png'
+FILES = ('result.json', 'marks.csv', MASKS, PICTURE)
 
 
 class NoduleInferencer:
@@ -34,11 +40,13 @@ class NoduleInferencer:
 
     Raises:
         CheckpointError: The file holds no lungdet detector.
+        ConfigError: No such device.
     """
 
     def __init__(self, weights: str | Path, *, device: str = 'auto') -> None:
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        _check_device(device)
         model, self.meta = load_detector(weights, device=device)
         self.model: Any = model
         self.weights_name = Path(weights).name
@@ -61,7 +69,10 @@ class NoduleInferencer:
 
         Raises:
             SeriesError: The scan cannot be read as a CT volume.
+            NotADirectoryError: ``out_dir`` is a file.
         """
+        if out_dir is not None:
+            _make_folder(Path(out_dir))
         volume = (
             scan
             if isinstance(scan, Volume)
@@ -88,25 +99,27 @@ class NoduleInferencer:
         result = result_from_instances(
             sample.pred_instances, volume.series_uid, record.geometry
         )
-        result.warnings = [*volume.warnings, *record.warnings]
+        result.warnings = record.warnings
         if out_dir is not None:
-            self._write(Path(out_dir), volume, result, arrays['image'])
+            self._write(Path(out_dir), record, result, arrays['image'])
         return result
 
     def _write(
         self,
         out: Path,
-        volume: Volume,
+        record: CaseRecord,
         result: SeriesResult,
         case_image: np.ndarray,
     ) -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        masks = paint_masks(result, volume.geometry)
-        mask_file = None
-        if masks.any():
-            mask_file = 'masks.nii.gz'
-            write_image(out / mask_file, masks, volume.geometry)
-        content = result_to_dict(result, mask_file=mask_file)
+        for name in FILES:  # what is not written again was another run's
+            (out / name).unlink(missing_ok=True)
+        masks = paint_masks(result, record.source_geometry)
+        mask_file = MASKS if masks.any() else None
+        if mask_file:
+            write_image(out / mask_file, masks, record.source_geometry)
+        content = result_to_dict(
+            result, record.source_geometry, mask_file=mask_file
+        )
         content['model'] = {
             'weights': self.weights_name,
             'window': list(self.meta['window']),
@@ -123,9 +136,28 @@ class NoduleInferencer:
         )
         top = result.findings[:NUM_PICTURES]
         if top:
-            nodule_sheet(case_image, result.geometry, top).savefig(
-                out / 'marks.png', dpi=110
-            )
+            sheet = nodule_sheet(case_image, result.geometry, top)
+            with atomic_path(out / PICTURE) as aside:
+                sheet.savefig(aside, dpi=110)
+
+
+def _check_device(name: str) -> None:
+    if not DEVICE.fullmatch(name):
+        raise ConfigError(f'device: {name!r}; choose auto, cpu or cuda[:N].')
+    number = int(name.partition(':')[2] or 0)
+    if name != 'cpu' and number >= torch.cuda.device_count():
+        raise ConfigError(
+            f'device: {name!r}, but torch sees '
+            f'{torch.cuda.device_count()} GPUs here; choose auto or cpu.'
+        )
+
+
+def _make_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(
+            f'{out}: is a file, results need a folder; choose another name.'
+        )
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def paint_masks(result: SeriesResult, grid: Geometry) -> np.ndarray:

@@ -2,51 +2,102 @@
 
 from __future__ import annotations
 
-import difflib
+import copy
+import hashlib
+import inspect
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from lungdet.engine import LungRunner
 from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import ConfigError
+from lungdet.io.atomic import write_text
 from lungdet.io.luna16 import read_candidates
+from lungdet.registry import did_you_mean
 
 CANDIDATE_MM = 10.0  # LUNA16's rule for a finding without diameter
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+HANDED_OVER = ('data_root', 'test_series', 'val_series')
+PIPELINES = ('pipeline', 'train_pipeline', 'val_pipeline', 'test_pipeline')
+# top-level keys of a config besides the Runner's arguments
+OWN_KEYS = (
+    *HANDED_OVER,
+    *PIPELINES,
+    'allow_seen_test',
+    'auto_scale_lr',
+    'custom_imports',
+    'plugins',
+    'pretrained',
+)
+STAMP_FILE = 'stamp.json'
 
 
 def load_config(
-    path: str | Path, cfg_options: dict[str, Any] | None = None
+    config: str | Path | Config, cfg_options: dict[str, Any] | None = None
 ) -> Config:
     """Read a config and change values of it.
 
-    ``data_root`` at the top level is handed to every dataset; the model's
-    window to those that scale crops themselves; and the size of the training
-    crops to the model, which warns of windows that differ.
+    ``data_root``, ``test_series`` and ``val_series`` at the top level are
+    handed to every dataset; the model's window to those that scale crops
+    themselves; and the size of the training crops to the model, which warns
+    of windows that differ.
+
+    Args:
+        config: Path of a config, or a loaded one: it is left as it is, and
+            what its data sets were given since stays.
+        cfg_options: Values by dotted key.
 
     Raises:
         FileNotFoundError: No such file.
-        ConfigError: An option whose key the config does not have; a leading
-            ``+`` adds a new key.
+        ConfigError: A file that cannot be read as a config; a top-level key
+            that nothing reads, unless it starts with ``_``; or an option
+            whose key the config does not have, unless it starts with ``+``,
+            which adds it.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such config; check the path.')
-    config = Config.fromfile(str(path))
+    if isinstance(config, Config):
+        cfg = copy.deepcopy(config)
+    else:
+        cfg = _read_config(Path(config))
     options = {}
     for key, value in (cfg_options or {}).items():
         if not key.startswith('+'):
-            _check_key(config, key)
+            _check_key(cfg, key)
         options[key.lstrip('+')] = value
-    config.merge_from_dict(options)
-    datasets = [config[k].dataset for k in LOADERS if config.get(k)]
-    for dataset in datasets:
-        if 'data_root' in config:
-            dataset.data_root = config.data_root
+    cfg.merge_from_dict(options)
+    fresh = not isinstance(config, Config)
+    for dataset in [cfg[k].dataset for k in LOADERS if cfg.get(k)]:
+        for key in HANDED_OVER:
+            if cfg.get(key) is not None and (fresh or key in options):
+                dataset[key] = cfg[key]
         if 'window' in dataset:
-            dataset.window = config.model.data_preprocessor.window
-    _tell_crop_size(config)
+            dataset.window = cfg.model.data_preprocessor.window
+    _tell_crop_size(cfg)
+    return cfg
+
+
+def _read_config(path: Path) -> Config:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such config; check the path.')
+    try:
+        config = Config.fromfile(str(path))
+    except Exception as error:
+        raise ConfigError(
+            f'{path}: cannot be read as a config '
+            f'({type(error).__name__}: {error}).'
+        ) from error
+    known = {*inspect.signature(Runner.__init__).parameters, *OWN_KEYS}
+    for key in config.keys() - known:
+        if not key.startswith('_'):
+            raise ConfigError(
+                f'{path}: nothing reads the key {key!r}'
+                f'{did_you_mean(key, known)}. Begin the name of a value that '
+                'the config alone uses with "_".'
+            )
     return config
 
 
@@ -73,12 +124,10 @@ def _check_key(config: Config, key: str) -> None:
             known = [str(k) for k in place.keys()]
         else:
             known = []
-        close = difflib.get_close_matches(word, known, n=3)
-        hint = f' Did you mean {", ".join(close)}?' if close else ''
         where = '.'.join(key.split('.')[:depth]) or 'the config'
         raise ConfigError(
-            f'--cfg-options {key}: {where} has no key {word!r}.{hint} Put a '
-            '"+" in front to add a new key.'
+            f'--cfg-options {key}: {where} has no key {word!r}'
+            f'{did_you_mean(word, known)}. Put a "+" in front to add it.'
         )
 
 
@@ -105,11 +154,7 @@ def train(
     Returns:
         The runner after training.
     """
-    cfg = (
-        config
-        if isinstance(config, Config)
-        else load_config(config, cfg_options)
-    )
+    cfg = load_config(config, cfg_options)
     cfg.work_dir = str(
         work_dir
         or cfg.get('work_dir')
@@ -156,12 +201,14 @@ def test(
 
     Returns:
         Metrics by name.
+
+    Raises:
+        CheckpointError: Weights of another model, window or spacing, or that
+            were trained on test scans.
+        ConfigError: ``out`` holds results of other weights, settings or
+            cases.
     """
-    cfg = (
-        config
-        if isinstance(config, Config)
-        else load_config(config, cfg_options)
-    )
+    cfg = load_config(config, cfg_options)
     kind = 'test' if candidates is None else 'candidates'
     out = Path(out or Path('work_dirs') / Path(str(cfg.filename)).stem / kind)
     if candidates is not None:
@@ -169,6 +216,7 @@ def test(
     cfg.work_dir = str(out / 'log')
     cfg.launcher = launcher
     cfg.load_from = str(resolve_checkpoint(checkpoint))
+    _stamp_folder(out, cfg, candidates)
     cfg.test_evaluator.out_dir = str(out)
     cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
     # averaged weights are already in the file's state_dict
@@ -202,3 +250,43 @@ def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
         },
     )
     cfg.test_evaluator.candidates = path.name
+
+
+def _stamp_folder(
+    out: Path, cfg: Config, candidates: str | Path | None
+) -> None:
+    """Say in a folder of results what they are of, or compare.
+
+    Raises:
+        ConfigError: It holds results of something else.
+    """
+    dataset = cfg.test_dataloader.dataset
+    index = Path(dataset.data_root) / 'index.json'
+    stamp = {
+        'checkpoint': _digest(Path(cfg.load_from)),
+        'model': zlib.crc32(repr(cfg.model.to_dict()).encode()),
+        'pipeline': zlib.crc32(repr(dataset.pipeline).encode()),
+        'cases': zlib.crc32(index.read_bytes()) if index.is_file() else None,
+        'candidates': candidates and zlib.crc32(Path(candidates).read_bytes()),
+    }
+    path = out / STAMP_FILE
+    if path.is_file():
+        found = json.loads(path.read_text())
+        others = [k for k in stamp if found.get(k) != stamp[k]]
+    else:
+        others = ['checkpoint'] if any(out.glob('scans/*.json')) else []
+    if others:
+        raise ConfigError(
+            f'{out}: holds scans that were tested with another '
+            f'{", ".join(others)}; their marks would be mixed. Choose '
+            'another folder by --out, or remove this one.'
+        )
+    write_text(path, json.dumps(stamp, indent=1))
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

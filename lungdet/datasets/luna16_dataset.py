@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from lungdet.errors import ConfigError, LungdetError
 from lungdet.io.case_store import CaseRecord, CaseStore
+from lungdet.io.reference_set import official_subsets
 from lungdet.registry import DATASETS, TRANSFORMS
 
 STREAM = 11  # keeps a sample's draws apart from the model's
@@ -36,7 +37,8 @@ class LUNA16Dataset:
         val_series: Series uids that replace ``val_subsets``.
         background_ratio: Background samples per nodule sample.
         lung_share: Part of the background samples centred in the lungs.
-        seed: Every draw follows from (seed, epoch, position).
+        seed: Every draw follows from (seed, epoch, position); the Runner
+            hands over its own.
         skip_done: Folder of per-scan results; scans found there are left out.
 
     Raises:
@@ -80,10 +82,25 @@ class LUNA16Dataset:
             'series_uids': self.series_uids,
             'test_series': parts['test'],
             'test_patients': patients_of(self.store.records, parts['test']),
+            'num_listed': self._num_listed(
+                test_subsets if split == 'test' else val_subsets,
+                test_series if split == 'test' else val_series,
+            ),
             'spacing_mm': one_spacing(self.store.records),
         }
         self.samples = self._samples(background_ratio, skip_done)
         print_log(self._kept(parts), logger='current')
+
+    def _num_listed(
+        self, subsets: Sequence[int], series: Sequence[str] | None
+    ) -> int:
+        """Scans that a full evaluation has: LUNA16's subset lists them all,
+        prepared or not."""
+        official = official_subsets()
+        if series is not None or not official.keys() & set(self.series_uids):
+            return len(self.series_uids)
+        listed = {u for u, s in official.items() if s in set(subsets)}
+        return len(listed | set(self.series_uids))
 
     def _kept(self, parts: dict[str, list[str]]) -> str:
         """What was kept, and why the rest was not."""

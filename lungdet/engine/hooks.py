@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from mmengine.model import is_model_wrapper
 
 from lungdet.io.atomic import write_text
 from lungdet.registry import HOOKS
+
+OWN_NAME = re.compile(r'(epoch|iter)_\d+\.pth')
 
 
 @HOOKS.register_module()
@@ -86,6 +88,12 @@ class LungCheckpointHook(Hook):
         self.max_keep = max_keep
         self.save_best = save_best
 
+    def before_train(self, runner: Any) -> None:
+        """Remove what a run that was killed in a save left half-written."""
+        if runner.rank == 0:
+            for left in Path(runner.work_dir).glob('.tmp-*.pth'):
+                left.unlink()
+
     def after_train_iter(
         self,
         runner: Any,
@@ -94,12 +102,12 @@ class LungCheckpointHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         if self.iter_interval and (runner.iter + 1) % self.iter_interval == 0:
-            self._save(runner, f'iter_{runner.iter + 1}.pth', by_epoch=False)
+            self._save(runner, f'iter_{runner.iter + 1}.pth', epoch=None)
 
     def after_train_epoch(self, runner: Any) -> None:
         done = runner.epoch + 1
         if done % self.interval == 0 or done == runner.max_epochs:
-            self._save(runner, f'epoch_{done}.pth', by_epoch=True)
+            self._save(runner, f'epoch_{done}.pth', epoch=done)
 
     def after_val_epoch(
         self, runner: Any, metrics: dict[str, float] | None = None
@@ -116,22 +124,25 @@ class LungCheckpointHook(Hook):
         best = runner.message_hub.runtime_info.get('best_score')
         if best is None or score > best:
             runner.message_hub.update_info('best_score', float(score))
-            newest = Path(runner.work_dir) / 'last_checkpoint'
-            last = newest.read_text() if newest.is_file() else None
-            runner.train_loop._epoch -= 1  # the epoch just finished
-            runner.save_checkpoint(runner.work_dir, 'best.pth')
-            runner.train_loop._epoch += 1
-            if last is not None and runner.rank == 0:
-                write_text(newest, last)
-
-    def _save(self, runner: Any, name: str, *, by_epoch: bool) -> None:
-        runner.save_checkpoint(runner.work_dir, name, by_epoch=by_epoch)
-        if runner.rank == 0:
-            files: Sequence[Path] = sorted(
-                Path(runner.work_dir).glob('*_*.pth'),
-                key=lambda file: file.stat().st_mtime_ns,
+            runner.save_checkpoint(
+                runner.work_dir, 'best.pth', epoch=runner.epoch
             )
+
+    def _save(self, runner: Any, name: str, *, epoch: int | None) -> None:
+        runner.save_checkpoint(runner.work_dir, name, epoch=epoch)
+        if runner.rank == 0:
+            write_text(Path(runner.work_dir) / 'last_checkpoint', name)
+            files = own_checkpoints(Path(runner.work_dir))
             for old in files[: -self.max_keep]:
                 old.unlink()
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
+
+
+def own_checkpoints(folder: Path) -> list[Path]:
+    """Files that training numbers itself, oldest first; no other is ever
+    deleted."""
+    files = [
+        path for path in folder.glob('*.pth') if OWN_NAME.fullmatch(path.name)
+    ]
+    return sorted(files, key=lambda file: file.stat().st_mtime_ns)

@@ -24,6 +24,7 @@ from lungdet.engine.scan_rows import (
     write_scores,
 )
 from lungdet.errors import ConfigError
+from lungdet.evaluation import MAX_MARKS
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import write_text
 from lungdet.io.case_store import CaseStore
@@ -43,8 +44,11 @@ class FROCMetric(BaseMetric):
         out_dir: Folder for results, None for none.
         candidates: Name of the candidate list that was scored, None if the
             detector looked for itself.
-        options: Of ``ScoreOptions``: ``bootstrap``, ``seed``, ``read_out``,
-            ``max_marks``, ``strata``.
+        bootstrap: As in ``ScoreOptions``, and so the rest.
+        seed: Of the draws.
+        read_out: How the curve is read.
+        max_marks: Cap a scan.
+        strata: A field to split the figures by.
     """
 
     default_prefix = 'froc'
@@ -54,13 +58,22 @@ class FROCMetric(BaseMetric):
         out_dir: str | Path | None = None,
         *,
         candidates: str | None = None,
-        **options: Any,
+        bootstrap: int = 1000,
+        seed: int = 0,
+        read_out: str = 'interp',
+        max_marks: int | None = MAX_MARKS,
+        strata: str | None = None,
     ) -> None:
         super().__init__()
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.candidates = candidates
         self.options = ScoreOptions(
-            **options, candidates=candidates is not None
+            bootstrap=bootstrap,
+            seed=seed,
+            read_out=read_out,
+            max_marks=max_marks,
+            strata=strata,
+            candidates=candidates is not None,
         )
         self.store: CaseStore | None = None
         self.notes: list[str] = []  # what every table must say
@@ -84,7 +97,6 @@ class FROCMetric(BaseMetric):
             if self._store().has(uid, 'mask'):
                 labels = self._store().read(uid, 'mask')
             row = scan_row(record, result, labels)
-            row['candidate_list'] = self.candidates
             row['losses'] = dict(sample.get('losses') or {})
             if self.out_dir is not None:
                 write_text(
@@ -119,19 +131,20 @@ class FROCMetric(BaseMetric):
 
     def _score(self, found: dict[str, Row]) -> dict[str, float]:
         rows = self._listed(found)
+        listed = self.dataset_meta.get('num_listed', len(rows))
         scores = score_rows(
             rows, self._store().records, self.options, notes=self.notes
         )
-        MMLogger.get_current_instance().info('\n' + scores.text(len(rows)))
+        MMLogger.get_current_instance().info('\n' + scores.text(listed))
         if self.out_dir is not None:
-            write_scores(self.out_dir, rows, scores, listed=len(rows))
+            write_scores(self.out_dir, rows, scores, listed=listed)
         return scores.metrics()
 
     def _listed(self, found: dict[str, Row]) -> dict[str, Row]:
         """Rows of all listed scans, those of an earlier run read back.
 
         Raises:
-            ConfigError: A scan is missing, or was tested in another way.
+            ConfigError: A scan is missing.
         """
         uids = list(self.dataset_meta['series_uids'])
         if self.out_dir is not None:
@@ -146,12 +159,4 @@ class FROCMetric(BaseMetric):
                 f'listed; missing: {missing[:3]}. Run the test again, it '
                 'continues where it stopped.'
             )
-        for uid in uids:
-            earlier = found[uid].get('candidate_list')
-            if earlier != self.candidates:
-                raise ConfigError(
-                    f'{self.out_dir}: scan {uid} was tested with the '
-                    f'candidates {earlier!r}, now they are '
-                    f'{self.candidates!r}; choose another folder.'
-                )
         return {uid: found[uid] for uid in uids}

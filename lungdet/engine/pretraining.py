@@ -22,7 +22,7 @@ FORMAT = 'lungdet.backbone/1'
 MIN_FILLED = 0.95  # part of the backbone's tensors that a file must fill
 MAX_LISTED = 20  # names in a message
 
-# what both stages must share, and where the detector states it
+# what weights and their next use must share, and where a config states it
 STAGE_KEYS = {
     'window': 'model.data_preprocessor.window',
     'out_range': 'model.data_preprocessor.out_range',
@@ -34,12 +34,12 @@ STAGE_KEYS = {
 def describe_stage(
     model: torch.nn.Module, backbone: dict, dataset_meta: dict
 ) -> dict[str, Any]:
-    """What pre-training and detection must share, as plain values.
+    """What pre-training, training and test must share, as plain values.
 
     Args:
         model: Has the ``data_preprocessor``.
         backbone: The backbone's config.
-        dataset_meta: Of the training data.
+        dataset_meta: Of the data.
     """
     preprocessor: Any = model.data_preprocessor
     return {
@@ -60,7 +60,7 @@ def _plain_plugin(plugin: dict) -> dict[str, Any]:
 
 
 def check_stage(own: dict[str, Any], stored: dict, where: str) -> None:
-    """Compare a detector's stage with that of its weights.
+    """Compare a model's stage with that of weights.
 
     Raises:
         CheckpointError: They differ; the message has both values.
@@ -68,48 +68,10 @@ def check_stage(own: dict[str, Any], stored: dict, where: str) -> None:
     for key, place in STAGE_KEYS.items():
         if own[key] != stored.get(key):
             raise CheckpointError(
-                f'{where}: pre-trained with {key} {stored.get(key)}, but '
-                f'here it is {own[key]} ({place}); the first layers would '
-                'have to be learnt again. Use one value in both stages.'
+                f'{where}: trained with {key} {stored.get(key)}, but here '
+                f'it is {own[key]} ({place}); the network would see other '
+                'images than those it knows. Use one value for both.'
             )
-
-
-def check_leakage(
-    provenance: dict[str, Any], dataset_meta: dict[str, Any]
-) -> str | None:
-    """Whether weights have seen test scans.
-
-    Args:
-        provenance: Of the weights.
-        dataset_meta: Has ``test_series``, and maybe ``test_patients``.
-
-    Returns:
-        What every table must say, None if there is nothing to say.
-
-    Raises:
-        CheckpointError: They have, or other scans of their patients, and it
-            was not asked for.
-    """
-    test_series = dataset_meta['test_series']
-    seen = sorted(set(provenance['train_series']) & set(test_series))
-    if provenance['folds'] == 'all':
-        return (
-            f'note: pre-trained without labels on all folds (folds='
-            f"'all'), {len(seen)} of the {len(test_series)} test scans "
-            'among them'
-        )
-    patients = dataset_meta.get('test_patients', [])
-    known = sorted(set(provenance['train_patients']) & set(patients))
-    if seen or known:
-        raise CheckpointError(
-            f'pre-trained weights ({provenance["method"]}): '
-            f'{len(seen)} of the {len(test_series)} test scans, and '
-            f'{len(known)} of their known patients, were used to make them, '
-            f'first {(seen + known)[0]}; the test would be too good. '
-            'Pre-train again with the same test scans, or with '
-            "train_dataloader.dataset.folds='all', which every table says."
-        )
-    return None
 
 
 def export_backbone(

@@ -16,7 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce_params, is_distributed, master_only
+from mmengine.dist import (
+    all_reduce_params,
+    get_world_size,
+    is_distributed,
+    master_only,
+)
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
@@ -24,8 +29,12 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch.utils.data import DataLoader
 
 import lungdet
-from lungdet.engine.pretraining import (
+from lungdet.engine.leakage import (
     check_leakage,
+    seen_in_pretraining,
+    seen_in_training,
+)
+from lungdet.engine.pretraining import (
     check_stage,
     describe_stage,
     fill_backbone,
@@ -35,11 +44,12 @@ from lungdet.engine.pretraining import (
 from lungdet.engine.weights import (
     FORMAT,
     load_plain,
+    newest_checkpoint,
     report_match,
-    resolve_checkpoint,
 )
-from lungdet.io.atomic import atomic_path, write_text
-from lungdet.registry import RUNNERS
+from lungdet.errors import ConfigError
+from lungdet.io.atomic import atomic_path
+from lungdet.registry import DATASETS, RUNNERS, argument_names
 
 
 def plain(value: Any) -> Any:
@@ -58,6 +68,16 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def _hand_seed(dataset: Any, seed: int | None) -> None:
+    """Give a data set's config the run's seed, where it takes one."""
+    if seed is None or not isinstance(dataset, dict):
+        return
+    kind = dataset['type']
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if kind is not None and 'seed' in (argument_names(kind) or ()):
+        dataset.setdefault('seed', seed)
+
+
 @RUNNERS.register_module()
 class LungRunner(Runner):
     """Runner for CPUs, current torch and exact resume."""
@@ -68,6 +88,8 @@ class LungRunner(Runner):
     optim_wrapper: Any
     # provenance of the pre-trained weights that the model started from
     pretraining: dict[str, Any] | None = None
+    # of the checkpoint that the model's weights are from
+    _loaded: dict[str, Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # mmengine's singletons are keyed by name and second: two runners of
@@ -131,26 +153,47 @@ class LungRunner(Runner):
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader:
-        """Options for workers are dropped where there are none."""
-        if isinstance(dataloader, dict):
-            dataloader = copy.deepcopy(dataloader)
-            if dataloader.get('num_workers', 0) == 0:
-                dataloader.pop('persistent_workers', None)
-                dataloader.pop('prefetch_factor', None)
-        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        """The run's seed reaches the data set; options for workers are
+        dropped where there are none.
+
+        Raises:
+            ConfigError: Less samples than a batch, and the rest is dropped.
+        """
+        if not isinstance(dataloader, dict):
+            return dataloader
+        dataloader = copy.deepcopy(dataloader)
+        if dataloader.get('num_workers', 0) == 0:
+            dataloader.pop('persistent_workers', None)
+            dataloader.pop('prefetch_factor', None)
+        _hand_seed(dataloader['dataset'], seed)
+        built = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if dataloader.get('drop_last') and not len(built):
+            raise ConfigError(
+                f'batch_size: {built.batch_size}, but there are only '
+                f'{len(built.dataset)} samples for {get_world_size()} '
+                'processes, so no batch would be trained on. Lower '
+                'train_dataloader.batch_size, or prepare more scans.'
+            )
+        return built
 
     def save_checkpoint(
         self,
         out_dir: str | Path,
         filename: str,
         *,
-        by_epoch: bool = True,
+        epoch: int | None = None,
     ) -> None:
         """Write a whole checkpoint or none, in plain types.
 
         Weights, optimiser, schedulers, counters, and what inference needs:
         the model's config, window and spacing. Batch-norm buffers are
         averaged over ranks first, so every rank continues from the same.
+
+        Args:
+            out_dir: Folder.
+            filename: Name in it.
+            epoch: Epochs done, where one has just ended; None within one,
+                after a step that the loop has not counted yet.
         """
         model = self._bare_model
         if is_distributed():
@@ -158,29 +201,36 @@ class LungRunner(Runner):
                 [b for b in model.buffers() if b.is_floating_point()],
                 op='mean',
             )
-        self._write_checkpoint(model, Path(out_dir), filename, by_epoch)
+        self._write_checkpoint(model, Path(out_dir) / filename, epoch)
 
     @master_only
     def _write_checkpoint(
         self,
         model: torch.nn.Module,
-        out_dir: Path,
-        filename: str,
-        by_epoch: bool,
+        path: Path,
+        epoch: int | None,
     ) -> None:
         loop = self.train_loop
+        within = epoch is None
+        done = loop.epoch if epoch is None else epoch
         dataset_meta = self.train_dataloader.dataset.metainfo
         checkpoint: dict[str, Any] = {
             'meta': {
                 'format': FORMAT,
-                'epoch': loop.epoch + by_epoch,
-                'iter': loop.iter + (not by_epoch),
-                'epoch_in_progress': loop.epoch + 1,
+                'epoch': done,
+                'iter': loop.iter + within,
+                'epoch_in_progress': done + within,
                 'seed': self.seed,
-                'val_owed': getattr(loop, 'val_owed', False) and by_epoch,
+                'val_owed': getattr(loop, 'val_owed', False) and not within,
                 'model': plain(self.cfg.model.to_dict()),
+                'imports': plain(
+                    self.cfg.get('custom_imports', {}).get('imports', [])
+                ),
                 'spacing_mm': dataset_meta.get('spacing_mm'),
-                'train_series': plain(dataset_meta.get('series_uids', [])),
+                'stage': self._stage(),
+                'train_series': sorted(
+                    {*dataset_meta['series_uids'], *self._trained_on}
+                ),
                 'pretraining': self.pretraining,
                 'lungdet_version': lungdet.__version__,
             },
@@ -197,14 +247,13 @@ class LungRunner(Runner):
                 {
                     key: value
                     for key, value in self.message_hub.runtime_info.items()
-                    if key in ('best_score', 'best_ckpt', 'alarms')
+                    if key in ('best_score', 'alarms')
                 }
             ),
         }
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        with atomic_path(out_dir / filename) as aside:
+        with atomic_path(path) as aside:
             torch.save(checkpoint, aside)
-        write_text(out_dir / 'last_checkpoint', filename)
 
     def load_or_resume(self) -> None:
         """``--resume`` continues if there is something, else starts: from
@@ -217,13 +266,17 @@ class LungRunner(Runner):
         """
         if not self._has_loaded:
             self._load_weights()
-        if self.pretraining is not None:
-            self._mark_tables(self.pretraining)
+        if self._loaded is not None:
+            own = self._stage()
+            # checkpoints of before this was stored do not say
+            stored = self._loaded.get('stage', own)
+            check_stage(own, stored, 'the checkpoint')
+        self._mark_tables()
 
     def _load_weights(self) -> None:
         path = self._load_from
         if self._resume and path is None:
-            path = resolve_checkpoint(Path(self.work_dir), must_exist=False)
+            path = newest_checkpoint(Path(self.work_dir))
             if path is None:
                 self.logger.info('nothing to resume; starting')
                 self._resume = False
@@ -252,20 +305,45 @@ class LungRunner(Runner):
             self.logger.warning(f'{path}: its training ended with: {alarm}')
         self.pretraining = provenance
 
-    def _mark_tables(self, provenance: dict) -> None:
+    def _mark_tables(self) -> None:
         """Refuse weights that saw the test, or say in every table that they
         did."""
-        loops = (self._train_loop, self._val_loop, self._test_loop)
-        built = [loop for loop in loops if isinstance(loop, BaseLoop)]
-        meta = built[0].dataloader.dataset.metainfo
-        note = check_leakage(provenance, {'test_series': [], **meta})
-        if note is None:
-            return
-        self.logger.warning(note)
-        for loop in built:
+        meta = self._dataset_meta
+        sources = []
+        if meta.get('folds') != 'all':
+            allowed = bool(self.cfg.get('allow_seen_test'))
+            sources.append(seen_in_training(self._trained_on, allowed=allowed))
+        if self.pretraining is not None:
+            sources.append(seen_in_pretraining(self.pretraining))
+        found = [
+            check_leakage(
+                source,
+                meta.get('test_series', []),
+                meta.get('test_patients', []),
+            )
+            for source in sources
+        ]
+        notes = [note for note in found if note is not None]
+        for note in notes:
+            self.logger.warning(note)
+        for loop in self._built_loops:
             evaluator = getattr(loop, 'evaluator', None)
             for metric in evaluator.metrics if evaluator else []:
-                metric.notes = [note]
+                metric.notes = notes
+
+    @property
+    def _built_loops(self) -> list[Any]:
+        loops = (self._train_loop, self._val_loop, self._test_loop)
+        return [loop for loop in loops if isinstance(loop, BaseLoop)]
+
+    @property
+    def _dataset_meta(self) -> dict[str, Any]:
+        return self._built_loops[0].dataloader.dataset.metainfo
+
+    @property
+    def _trained_on(self) -> list[str]:
+        """Series that the loaded weights were trained on before."""
+        return (self._loaded or {}).get('train_series', [])
 
     @property
     def _bare_model(self) -> Any:
@@ -278,7 +356,7 @@ class LungRunner(Runner):
         return describe_stage(
             self._bare_model,
             self.cfg.model.backbone,
-            self.train_dataloader.dataset.metainfo,
+            self._dataset_meta,
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -323,6 +401,7 @@ class LungRunner(Runner):
         _load_checkpoint_to_model(model, checkpoint, strict=False)
         if hasattr(model, 'set_epoch'):
             model.set_epoch(checkpoint['meta']['epoch_in_progress'])
+        self._loaded = checkpoint['meta']
         self.pretraining = checkpoint['meta'].get('pretraining')
         self._has_loaded = True
         return checkpoint

@@ -37,7 +37,7 @@ from lungdet.evaluation import (
 )
 from lungdet.evaluation.matching import Points
 from lungdet.geometry import Geometry
-from lungdet.io.atomic import write_text
+from lungdet.io.atomic import atomic_path, write_text
 from lungdet.io.case_store import CaseRecord
 from lungdet.io.luna16 import as_arrays, write_submission
 from lungdet.io.reference_set import official_reference
@@ -45,7 +45,7 @@ from lungdet.io.results import result_to_dict
 from lungdet.structures import Annotation, Finding, SeriesResult
 
 SCORES = {'fused': 'score', 'rpn': 'rpn_score', 'rcnn': 'rcnn_score'}
-NOT_SHOWN = ('masks', 'scan_mask', 'candidate_list', 'losses')
+NOT_SHOWN = ('masks', 'scan_mask', 'losses')
 MEASURES = ('dice', 'iou', 'surface_mm', 'surface95_mm')
 
 Row = dict[str, Any]
@@ -175,7 +175,7 @@ def scan_row(
         result: What was found.
         labels: Nodule ids (z, y, x), None without masks.
     """
-    row = result_to_dict(result)
+    row = result_to_dict(result, record.source_geometry)
     row['masks'], row['scan_mask'] = [], None
     masked = [n for n in record.nodules if n.has_mask]
     if labels is None or not masked:
@@ -290,7 +290,8 @@ def write_scores(
     figure = froc_figure(
         {'fused': scores.results['fused']}, {'fused': scores.bounds}
     )
-    figure.savefig(out / 'froc.png', dpi=150)
+    with atomic_path(out / 'froc.png') as aside:
+        figure.savefig(aside, dpi=150)
 
 
 def _reference(records: Iterable[CaseRecord]) -> str:
@@ -383,7 +384,7 @@ def _precision(
     for uid, row in rows.items():
         truth[uid] = np.array([n.box for n in records[uid].nodules])
         truth[uid] = truth[uid].reshape(-1, 6)
-        grid = Geometry.from_dict(row['geometry'])
+        grid = Geometry.from_dict(row['case_geometry'])
         boxes = [_box_of(f, grid) for f in row['findings']]
         scores = [f['score'] for f in row['findings']]
         found[uid] = np.array(boxes).reshape(-1, 6), np.array(scores)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,39 +11,61 @@ import torch
 from mmengine.registry import DefaultScope
 
 from lungdet.errors import CheckpointError
-from lungdet.registry import MODELS
+from lungdet.registry import MODELS, TASK_UTILS
 
 FORMAT = 'lungdet.checkpoint/1'
 MIN_MATCH = 0.9  # share of the model's parameters that a file must fill
 
 
-def resolve_checkpoint(
-    path: str | Path, *, must_exist: bool = True
-) -> Path | None:
+def resolve_checkpoint(path: str | Path) -> Path:
     """A checkpoint file from a file, a work folder or ``last_checkpoint``.
 
-    Names are stored without folders, so a work folder can be moved. If the
-    named file is missing the newest one is taken.
+    Names are stored without folders, so a work folder can be moved.
 
     Raises:
-        FileNotFoundError: Nothing there, if ``must_exist``.
+        FileNotFoundError: Nothing there. A file that was named is never
+            replaced by another.
     """
     path = Path(path)
     if path.is_file() and path.name != 'last_checkpoint':
         return path
-    folder = path if path.is_dir() else path.parent
+    found = None
+    if path.is_dir() or path.name == 'last_checkpoint':
+        found = newest_checkpoint(path if path.is_dir() else path.parent)
+    if found is None:
+        there = sorted(f.name for f in path.parent.glob('[!.]*.pth'))
+        near = f' In its folder are {", ".join(there)}.' if there else ''
+        raise FileNotFoundError(
+            f'{path}: no checkpoint there; train first, or give the file.'
+            f'{near}'
+        )
+    return found
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The file that ``last_checkpoint`` names, else the newest readable one.
+
+    A run that was killed in a save leaves a half-written, hidden file; it
+    does not count.
+    """
     pointer = folder / 'last_checkpoint'
     if pointer.is_file():
         named = folder / Path(pointer.read_text().strip()).name
         if named.is_file():
             return named
-    files = sorted(folder.glob('*.pth'), key=lambda f: f.stat().st_mtime)
-    if files:
-        return files[-1]
-    if must_exist:
-        raise FileNotFoundError(
-            f'{path}: no checkpoint there; train first, or give the file.'
+    files = sorted(folder.glob('[!.]*.pth'), key=lambda f: f.stat().st_mtime)
+    for file in reversed(files):
+        try:
+            load_plain(file)
+        except CheckpointError as error:
+            warnings.warn(f'{error} It is passed over.', stacklevel=2)
+            continue
+        warnings.warn(
+            f'{pointer}: names no file that is there; taking {file.name}, '
+            'the newest.',
+            stacklevel=2,
         )
+        return file
     return None
 
 
@@ -50,8 +74,9 @@ def load_plain(path: str | Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: Not readable, or not written by lungdet.
+        FileNotFoundError: Nothing there.
     """
-    file = resolve_checkpoint(path) or Path(path)
+    file = resolve_checkpoint(path)
     try:
         checkpoint = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:
@@ -59,7 +84,8 @@ def load_plain(path: str | Path) -> dict[str, Any]:
             f'{file}: cannot be read as plain weights ({type(error).__name__}'
             '); the file is cut, or was not written by lungdet.'
         ) from error
-    if checkpoint.get('meta', {}).get('format') != FORMAT:
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if not isinstance(meta, dict) or meta.get('format') != FORMAT:
         raise CheckpointError(
             f'{file}: format is not {FORMAT!r}; it was not written by this '
             'version of lungdet.'
@@ -108,10 +134,17 @@ def load_detector(
         The model in evaluation mode, and ``window``, ``spacing_mm``.
 
     Raises:
-        CheckpointError: As ``load_plain``; or not of a detector.
+        CheckpointError: As ``load_plain``; not of a detector; or of classes
+            that are not registered. Nothing is imported to find them.
     """
     checkpoint = load_plain(path)
     meta = checkpoint['meta']
+    if 'model' not in meta:
+        raise CheckpointError(
+            f'{path}: does not describe its model; give a checkpoint of '
+            'tools/train.py.'
+        )
+    _check_types(meta, str(path))
     with DefaultScope.overwrite_default_scope('lungdet'):
         model = MODELS.build(meta['model'])
     if not hasattr(model, 'predict_case'):
@@ -127,3 +160,38 @@ def load_detector(
         'window': model.data_preprocessor.window,
         'spacing_mm': meta['spacing_mm'] or 1.0,
     }
+
+
+def _check_types(meta: dict, where: str) -> None:
+    """Refuse a model with a class that is not registered.
+
+    A checkpoint is data: nothing is imported because it says so.
+    """
+    for name in _types(meta['model']):
+        if not (
+            isinstance(name, str)
+            and (MODELS.get(name) or TASK_UTILS.get(name))
+        ):
+            imports = meta.get('imports')
+            remedy = (
+                f'It was trained with custom_imports {imports}: import them '
+                'first, on the command line by --import.'
+                if imports
+                else 'It was not written by this version of lungdet.'
+            )
+            raise CheckpointError(
+                f'{where}: its model holds a {name!r}, which is not '
+                f'registered. {remedy}'
+            )
+
+
+def _types(value: Any) -> Iterator[Any]:
+    """Every ``type`` of a nested config, and scopes that would be entered."""
+    if isinstance(value, dict):
+        yield from (value[key] for key in ('type', '_scope_') if key in value)
+        # initial weights are not built for a model that gets its own
+        inner = [v for key, v in value.items() if key != 'init_cfg']
+    else:
+        inner = value if isinstance(value, list) else []
+    for item in inner:
+        yield from _types(item)

@@ -63,12 +63,13 @@ def result_from_instances(
 
 
 def result_to_dict(
-    result: SeriesResult, *, mask_file: str | None = None
+    result: SeriesResult, scan: Geometry, *, mask_file: str | None = None
 ) -> dict:
     """Plain JSON values of a result; see docs/conventions.md.
 
     Args:
         result: What was found.
+        scan: Grid of the scan as its file states it.
         mask_file: Name of the label image in which finding k has value k.
     """
     findings = []
@@ -88,7 +89,8 @@ def result_to_dict(
     return {
         'schema': SCHEMA,
         'series_uid': result.series_uid,
-        'geometry': result.geometry.to_dict(),
+        'geometry': scan.to_dict(),
+        'case_geometry': result.geometry.to_dict(),
         'findings': findings,
         'warnings': list(result.warnings),
     }

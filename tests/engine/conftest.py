@@ -11,6 +11,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
+from lungdet.apis import train
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import (
     CaseNodule,
@@ -138,6 +139,22 @@ def tiny_config(tiny_store: Path, tmp_path: Path) -> Path:
     path = tmp_path / 'tiny.py'
     path.write_text(TINY.format(configs=configs, data=tiny_store))
     return path
+
+
+@pytest.fixture
+def trained(tiny_config: Path, tmp_path: Path) -> Path:
+    train(
+        tiny_config,
+        work_dir=tmp_path / 'work',
+        cfg_options={
+            'train_cfg.max_epochs': 1,
+            'val_dataloader': None,
+            'val_cfg': None,
+            'val_evaluator': None,
+            'default_hooks.checkpoint.save_best': None,
+        },
+    )
+    return tmp_path / 'work'
 
 
 TINY_GENESIS = """

@@ -21,7 +21,6 @@ from lungdet.engine import (
     read_backbone,
 )
 from lungdet.engine.pretraining import (
-    check_leakage,
     check_stage,
     fill_backbone,
 )
@@ -403,29 +402,6 @@ def test_scans_and_flag_of_earlier_pretraining_are_carried_on(
 
     assert provenance['train_series'] == ['1.0', '1.1', '1.9']
     assert provenance['folds'] == 'all'
-
-
-def test_leakage_counts_by_hand() -> None:
-    provenance = {
-        'method': 'GenesisPretrainer',
-        'folds': 'train',
-        'train_series': ['a', 'b'],
-        'train_patients': ['P', 'Q'],
-    }
-    clean = {'test_series': ['c'], 'test_patients': ['R']}
-    twice = {'test_series': ['c', 'b']}
-    other_scan = {'test_series': ['c'], 'test_patients': ['Q']}
-
-    assert check_leakage(provenance, clean) is None
-    with pytest.raises(
-        CheckpointError, match='1 of the 2 test.*first b'
-    ):
-        check_leakage(provenance, twice)
-    with pytest.raises(CheckpointError, match='1 of their known patients'):
-        check_leakage(provenance, other_scan)
-    provenance['folds'] = 'all'
-    assert '1 of the 2 test scans' in check_leakage(provenance, twice)
-    assert '0 of the 1 test scans' in check_leakage(provenance, clean)
 
 
 def test_alarms_by_hand() -> None:

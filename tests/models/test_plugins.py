@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lungdet.errors import ConfigError
 from lungdet.models import FeatureNet, NoduleNet
 from lungdet.models.backbones.res_block import ResBlock3D
 from lungdet.registry import MODELS
@@ -180,7 +181,7 @@ def test_misspelt_type_gets_place_and_closest_name(stages: object) -> None:
         'stages': stages,
     }
 
-    with pytest.raises(KeyError) as error:
+    with pytest.raises(ConfigError) as error:
         FeatureNet(plugins=[plugin(), wrong])
 
     message = str(error.value)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lungdet.cli import clean_errors
 from lungdet.io.case_store import CaseStore
 from lungdet.report.figures import nodule_sheet
 
@@ -17,19 +18,23 @@ def main() -> None:
     parser.add_argument('out', type=Path)
     parser.add_argument('--max', type=int, help='pictures at most')
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    store = CaseStore(args.store)
+    with clean_errors('browse_dataset.py'):
+        browse(args.store, args.out, args.max)
+
+
+def browse(root: Path, out: Path, most: int | None) -> None:
+    """Write the pictures, and say how many there could be."""
+    store = CaseStore(root)
+    out.mkdir(parents=True, exist_ok=True)
     nodules = [(r, n) for r in store.records.values() for n in r.nodules]
-    for record, nodule in tqdm(nodules[: args.max]):
+    for record, nodule in tqdm(nodules[:most]):
         uid = record.series_uid
         masks = store.read(uid, 'mask') if store.has(uid, 'mask') else None
         figure = nodule_sheet(
             store.read(uid, 'image'), record.geometry, [nodule], masks=masks
         )
-        figure.savefig(args.out / f'{uid}_{nodule.id}.png', dpi=110)
-    print(
-        f'{len(nodules[: args.max])} of {len(nodules)} nodules in {args.out}'
-    )
+        figure.savefig(out / f'{uid}_{nodule.id}.png', dpi=110)
+    print(f'{len(nodules[:most])} of {len(nodules)} nodules in {out}')
 
 
 if __name__ == '__main__':

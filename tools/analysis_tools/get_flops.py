@@ -10,6 +10,7 @@ from terminaltables import AsciiTable
 from torch.utils.flop_counter import FlopCounterMode
 
 from lungdet.apis import load_config
+from lungdet.cli import clean_errors
 from lungdet.registry import MODELS
 
 
@@ -18,7 +19,10 @@ def main() -> None:
     parser.add_argument('config')
     parser.add_argument('--side', type=int, default=128, help='crop, voxels')
     args = parser.parse_args()
-    with DefaultScope.overwrite_default_scope('lungdet'):
+    with (
+        clean_errors('get_flops.py'),
+        DefaultScope.overwrite_default_scope('lungdet'),
+    ):
         model = MODELS.build(load_config(args.config).model).eval()
     rows = [['part', 'parameters']]
     for name, child in model.named_children():

@@ -7,6 +7,7 @@ import argparse
 from mmengine.config import DictAction
 
 from lungdet.apis import load_config
+from lungdet.cli import clean_errors
 
 
 def main() -> None:
@@ -14,7 +15,8 @@ def main() -> None:
     parser.add_argument('config')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     args = parser.parse_args()
-    print(load_config(args.config, args.cfg_options).pretty_text)
+    with clean_errors('print_config.py'):
+        print(load_config(args.config, args.cfg_options).pretty_text)
 
 
 if __name__ == '__main__':

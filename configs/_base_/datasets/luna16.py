@@ -1,5 +1,8 @@
 # Folds are LUNA16's subsets: 9 for the test, 8 for choosing a checkpoint.
 data_root = 'data/luna16'
+# series uids in place of subsets, for every data set
+test_series = None
+val_series = None
 train_pipeline = [
     dict(type='PlaceCrop', size=(128, 128, 128), margin=12),
     dict(type='RandomFlip3D', axes=(1, 2)),

@@ -2,6 +2,9 @@
 # Genesis does. The window is model.data_preprocessor.window, handed over when
 # the config is loaded.
 data_root = 'data/luna16'
+# series uids in place of subsets, for every data set
+test_series = None
+val_series = None
 pipeline = [
     dict(type='LoadLungCrop', size=(32, 64, 64), max_tissue=0.15,
          min_lung=0.2),

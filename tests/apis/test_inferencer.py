@@ -1,0 +1,275 @@
+"""One scan in, its nodules out, on its own grid."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from scipy import ndimage
+
+from lungdet.apis import NoduleInferencer, inferencer
+from lungdet.apis.inferencer import paint_masks
+from lungdet.errors import ConfigError
+from lungdet.geometry import Geometry
+from lungdet.io.image import canonical
+from lungdet.structures import Finding, SeriesResult, Volume
+
+FLIPPED = np.diag([-1.0, -1.0, 1.0])
+TURNED = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+
+
+class Threshold:
+    """A detector that marks what is above the middle of lung and block."""
+
+    def test_step(self, batch: dict) -> list[Any]:
+        image = batch['inputs'][0][0].numpy()
+        labels, number = ndimage.label(image > -395)
+        boxes = np.array(
+            [
+                [s.start for s in place] + [s.stop for s in place]
+                for place in ndimage.find_objects(labels)
+            ]
+        ).reshape(-1, 6)
+        scores = 0.9 - 0.2 * np.arange(number)
+        found = SimpleNamespace(
+            bboxes=boxes,
+            scores=scores,
+            rpn_scores=scores + 0.05,
+            rcnn_scores=np.full(number, np.nan),
+            mask_boxes=boxes,
+            masks=[
+                labels[place] == k
+                for k, place in enumerate(ndimage.find_objects(labels), 1)
+            ],
+        )
+        return [SimpleNamespace(pred_instances=found)]
+
+
+@pytest.fixture
+def threshold(monkeypatch: pytest.MonkeyPatch) -> NoduleInferencer:
+    meta = {'window': (-1200, 600), 'spacing_mm': 1.0}
+    monkeypatch.setattr(
+        inferencer, 'load_detector', lambda *_, **__: (Threshold(), meta)
+    )
+    return NoduleInferencer('w/epoch_1.pth', device='cpu')
+
+
+def chest(direction: Any, *, marks: int = 2) -> tuple[Volume, np.ndarray]:
+    """A scan of 2 mm slices, and numbered bright blocks in it."""
+    grid = Geometry.from_parts(
+        (30, 60, 70),
+        spacing_zyx=(2.0, 0.8, 0.8),
+        origin_xyz=(-30.0, 12.0, 100.0),
+        direction=direction,
+    )
+    truth = np.zeros(grid.shape, np.uint8)
+    for k in range(1, marks + 1):
+        z, y, x = 3 + 9 * k, 10 * k, 15 * k
+        truth[z : z + 5, y : y + 12, x : x + 14] = k
+    array = np.where(truth > 0, 60, -850).astype(np.int16)
+    return canonical(Volume(array, grid, '1.2', ['a doubt'])), truth
+
+
+@pytest.mark.parametrize(
+    'direction', [np.eye(3), FLIPPED], ids=['straight', 'flipped']
+)
+def test_files_are_on_the_grid_of_the_scan(
+    threshold: NoduleInferencer, tmp_path: Path, direction: Any
+) -> None:
+    volume, truth = chest(direction)
+    grid = volume.source_geometry or volume.geometry
+
+    found = threshold(volume, out_dir=tmp_path)
+
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert Geometry.from_dict(result['geometry']).is_close(grid)
+    assert Geometry.from_dict(result['case_geometry']).is_close(found.geometry)
+    image = sitk.ReadImage(str(tmp_path / 'masks.nii.gz'))
+    assert image.GetSize() == (70, 60, 30)
+    np.testing.assert_allclose(image.GetOrigin(), grid.origin, atol=1e-4)
+    np.testing.assert_allclose(
+        image.GetDirection(), grid.direction.ravel(), atol=1e-6
+    )
+    masks = sitk.GetArrayFromImage(image)
+    order = {
+        mark['id']: truth[
+            tuple(
+                np.rint(
+                    grid.to_index(np.array([mark['center_world_xyz']]))[0]
+                ).astype(int)
+            )
+        ]
+        for mark in result['findings']
+    }
+    assert sorted(order.values()) == [1, 2]
+    for number, block in order.items():
+        a, b = masks == number, truth == block
+        # resampling moves a face by half a voxel at most
+        assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.85
+    assert sorted(np.unique(masks)) == [0, 1, 2]
+
+
+def test_marks_and_scores_are_the_detectors(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    volume, truth = chest(FLIPPED)
+    grid = volume.source_geometry
+    centers = [
+        grid.to_world(np.array(ndimage.center_of_mass(truth == k))[None])[0]
+        for k in (1, 2)
+    ]
+
+    threshold(volume, out_dir=tmp_path)
+
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert [f['score'] for f in result['findings']] == [0.9, 0.7]
+    assert [f['rpn_score'] for f in result['findings']] == pytest.approx(
+        [0.95, 0.75]
+    )
+    assert [f['rcnn_score'] for f in result['findings']] == [None, None]
+    assert [f['id'] for f in result['findings']] == [1, 2]
+    assert {f['mask_file'] for f in result['findings']} == {'masks.nii.gz'}
+    for mark in result['findings']:
+        gaps = np.linalg.norm(
+            np.subtract(centers, mark['center_world_xyz']), axis=1
+        )
+        assert gaps.min() < 1.0  # a voxel of the case
+    assert result['warnings'].count('a doubt') == 1
+    assert result['model'] == {
+        'weights': 'epoch_1.pth',
+        'window': [-1200, 600],
+        'spacing_mm': 1.0,
+    }
+    with open(tmp_path / 'marks.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['seriesuid'] for row in rows] == ['1.2', '1.2']
+    for row, mark in zip(rows, result['findings']):
+        np.testing.assert_allclose(
+            [float(row[f'coord{axis}']) for axis in 'XYZ'],
+            mark['center_world_xyz'],
+            atol=1e-5,
+        )
+        assert float(row['probability']) == pytest.approx(mark['score'])
+
+
+def test_nothing_of_an_earlier_run_is_left(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    (tmp_path / 'notes.txt').write_text('mine')
+    threshold(chest(FLIPPED)[0], out_dir=tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        'notes.txt',
+        'result.json',
+        'marks.csv',
+        'masks.nii.gz',
+        'marks.png',
+    }
+
+    threshold(chest(FLIPPED, marks=0)[0], out_dir=tmp_path)
+
+    assert {p.name for p in tmp_path.iterdir()} == {
+        'notes.txt',
+        'result.json',
+        'marks.csv',
+    }
+
+
+def test_a_file_in_the_place_of_the_folder_stops_before_the_work(
+    threshold: NoduleInferencer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / 'out').write_text('mine')
+    monkeypatch.setattr(Threshold, 'test_step', lambda *_: 1 / 0)
+
+    with pytest.raises(NotADirectoryError, match='out: is a file'):
+        threshold(chest(FLIPPED)[0], out_dir=tmp_path / 'out')
+
+
+@pytest.mark.parametrize('name', ['foo', 'meta', 'cuda:99', 'cuda:x'])
+def test_devices_that_are_not_there(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f'device: {name!r}'):
+        NoduleInferencer(tmp_path / 'none.pth', device=name)
+
+
+def finding(box: tuple[int, ...], mask: np.ndarray | None) -> Finding:
+    return Finding((0, 0, 0), 0.5, mask_box=box, mask=mask)
+
+
+def test_masks_are_painted_by_hand() -> None:
+    """A grid of twice the spacing, z running down: voxel k of it lies at
+    voxel 9 - 2 k of the case along z, at 2 k along y and x."""
+    case = Geometry.from_parts(
+        (10, 10, 10), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    affine = np.array(
+        [[0, 0, 2, 0], [0, 2, 0, 0], [-2, 0, 0, 9], [0, 0, 0, 1]], float
+    )
+    scan = Geometry((5, 5, 5), affine)
+    best = np.ones((3, 2, 2), bool)
+    best[0] = False
+    result = SeriesResult(
+        '1',
+        [
+            finding((5, 2, 2, 8, 4, 4), best),  # z 6..7, y and x 2..3
+            finding((4, 2, 2, 8, 4, 6), np.ones((4, 2, 4), bool)),
+            finding((0, 0, 0, 1, 1, 1), None),
+            finding((9, 8, 8, 12, 12, 12), np.ones((3, 4, 4), bool)),
+        ],
+        case,
+    )
+    wanted = np.zeros((5, 5, 5), np.uint8)
+    wanted[1, 1, 1] = 1  # case voxel (7, 2, 2)
+    wanted[2, 1, 1] = wanted[2, 1, 2] = wanted[1, 1, 2] = 2
+    wanted[0, 4, 4] = 4  # the part inside the scan
+
+    np.testing.assert_array_equal(paint_masks(result, scan), wanted)
+
+
+def test_masks_on_an_oblique_grid_agree_with_every_voxel_asked() -> None:
+    case = Geometry.from_parts(
+        (12, 14, 16), spacing_zyx=(1, 1, 1), origin_xyz=(3, -2, 5)
+    )
+    scan = Geometry.from_parts(
+        (9, 20, 22),
+        spacing_zyx=(1.7, 0.7, 0.9),
+        origin_xyz=(6, -6, 4),
+        direction=TURNED,
+    )
+    mask = np.random.default_rng(0).random((5, 6, 7)) > 0.4
+    result = SeriesResult('1', [finding((3, 4, 5, 8, 10, 12), mask)], case)
+    full = np.zeros(case.shape, bool)
+    full[3:8, 4:10, 5:12] = mask
+
+    painted = paint_masks(result, scan)
+
+    assert painted.any()
+    for index in np.ndindex(scan.shape):
+        world = scan.to_world(np.array([index], float))
+        place = np.rint(case.to_index(world)[0]).astype(int)
+        inside = ((place >= 0) & (place < case.shape)).all()
+        assert painted[index] == (inside and full[tuple(place)])
+
+
+def test_checkpoint_alone_finds_and_writes(
+    trained: Path, tmp_path: Path
+) -> None:
+    volume, _ = chest(FLIPPED)
+
+    found = NoduleInferencer(trained, device='cpu')(
+        volume, out_dir=tmp_path / 'out'
+    )
+
+    assert torch.is_inference_mode_enabled() is False
+    result = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    assert result['schema'] == 'lungdet.result/1'
+    assert len(result['findings']) == len(found.findings)
+    scores = [f.score for f in found.findings]
+    assert scores == sorted(scores, reverse=True)

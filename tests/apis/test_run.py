@@ -1,0 +1,89 @@
+"""Configs and their options; folders of results."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lungdet.apis import load_config, train
+from lungdet.apis import test as run_test
+from lungdet.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+def test_misspelt_option_gets_the_closest_name(tiny_config: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'max_epochs'"):
+        load_config(tiny_config, {'train_cfg.max_epoch': 3})
+
+    added = load_config(tiny_config, {'+note': 'x', 'train_cfg.max_epochs': 3})
+
+    assert added.note == 'x' and added.train_cfg.max_epochs == 3
+
+
+def test_top_level_key_that_nothing_reads_is_refused(
+    tiny_config: Path,
+) -> None:
+    text = tiny_config.read_text()
+    tiny_config.write_text(text + '\ntrian_cfg = dict(max_epochs=1)\n')
+    with pytest.raises(ConfigError, match="'trian_cfg'.*mean 'train_cfg'"):
+        load_config(tiny_config)
+    tiny_config.write_text(text + '\n_epochs = 1\n')
+    assert load_config(tiny_config)._epochs == 1
+    tiny_config.write_text(text + '\nmodel = dict(\n')
+    with pytest.raises(ConfigError, match=r'tiny\.py: cannot be read'):
+        load_config(tiny_config)
+
+
+def test_a_loaded_config_takes_options_and_is_left_as_it_is(
+    tiny_config: Path,
+) -> None:
+    config = load_config(tiny_config)
+    config.test_dataloader.dataset.data_root = '/elsewhere'
+
+    changed = load_config(config, {'train_cfg.max_epochs': 7})
+
+    assert changed.train_cfg.max_epochs == 7
+    assert config.train_cfg.max_epochs == 4
+    assert changed.test_dataloader.dataset.data_root == '/elsewhere'
+    with pytest.raises(ConfigError, match="did you mean 'max_epochs'"):
+        train(config, cfg_options={'train_cfg.max_epoch': 7})
+
+
+def test_held_out_series_are_set_once() -> None:
+    config = load_config(CONFIGS / 'luna16_mini.py', {'test_series': ['1.2']})
+
+    for name in ('train_dataloader', 'test_dataloader'):
+        assert config[name].dataset.test_series == ['1.2']
+        assert config[name].dataset.val_series == []
+    free = load_config(CONFIGS / 'nodulenet_base.py')
+    assert free.train_dataloader.dataset.test_series is None
+
+
+def test_results_of_other_weights_are_not_mixed(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    first = run_test(tiny_config, trained, out=out)
+    shutil.copy(trained / 'epoch_1.pth', tmp_path / 'same.pth')
+    assert run_test(tiny_config, tmp_path / 'same.pth', out=out) == first
+
+    other = tmp_path / 'other.pth'
+    other.write_bytes((trained / 'iter_3.pth').read_bytes())
+    with pytest.raises(ConfigError, match='with another checkpoint;'):
+        run_test(tiny_config, other, out=out)
+    for key, value, name in (
+        ('model.test_cfg.window', (40, 40, 40), 'model'),
+        ('data_root', str(tmp_path / 'more'), 'cases'),
+    ):
+        if name == 'cases':
+            shutil.copytree(tmp_path / 'cases', value)
+            with open(f'{value}/index.json', 'a') as file:
+                file.write(' ')
+        with pytest.raises(ConfigError, match=f'with another {name};'):
+            run_test(tiny_config, trained, out=out, cfg_options={key: value})
+    (out / 'stamp.json').unlink()  # rows of nobody knows what
+    with pytest.raises(ConfigError, match='with another checkpoint;'):
+        run_test(tiny_config, trained, out=out)

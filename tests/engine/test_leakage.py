@@ -1,0 +1,128 @@
+"""Weights, and the tests they may stand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lungdet.apis import test as run_test
+from lungdet.apis import train
+from lungdet.engine.leakage import (
+    check_leakage,
+    seen_in_pretraining,
+    seen_in_training,
+)
+from lungdet.engine.weights import load_plain
+from lungdet.errors import CheckpointError
+from lungdet.io.case_store import CaseStore, rebuild_index, write_case
+
+
+def test_pretraining_counts_by_hand() -> None:
+    provenance = {
+        'method': 'GenesisPretrainer',
+        'folds': 'train',
+        'train_series': ['a', 'b'],
+        'train_patients': ['P', 'Q'],
+    }
+
+    seen = seen_in_pretraining(provenance)
+    assert check_leakage(seen, ['c'], ['R']) is None
+    with pytest.raises(CheckpointError, match='1 of their known patients'):
+        check_leakage(seen, ['c'], ['Q'])
+    with pytest.raises(CheckpointError, match='1 of the 2 test scans'):
+        check_leakage(seen, ['c', 'b'])
+    seen = seen_in_pretraining({**provenance, 'folds': 'all'})
+    assert '1 of the 2 test scans' in check_leakage(seen, ['c', 'b'])
+    assert '0 of the 1 test scans' in check_leakage(seen, ['c'])
+
+
+def test_training_counts_by_hand() -> None:
+    seen = seen_in_training(['a', 'b'], allowed=False)
+
+    assert check_leakage(seen, ['c']) is None
+    with pytest.raises(CheckpointError, match=r'2 of the 3 .* first a;'):
+        check_leakage(seen, ['b', 'c', 'a'])
+    note = check_leakage(replace(seen, allowed=True), ['b', 'c', 'a'])
+    assert note == (
+        'note: trained with labels, 2 of the 3 test scans among them'
+    )
+
+
+def test_scans_that_were_trained_on_are_no_test(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    """As with luna16_mini, where the test scan is chosen twice by hand."""
+    options = {'test_series': ['1.0', '1.3'], 'val_series': []}
+
+    with pytest.raises(CheckpointError, match='1 of the 2 test scans.*1.0'):
+        run_test(tiny_config, trained, out=tmp_path / 'a', cfg_options=options)
+    run_test(
+        tiny_config,
+        trained,
+        out=tmp_path / 'b',
+        cfg_options={**options, 'allow_seen_test': True},
+    )
+
+    note = 'trained with labels, 1 of the 2 test scans among them'
+    assert note in (tmp_path / 'b' / 'table.txt').read_text()
+    froc = json.loads((tmp_path / 'b' / 'froc.json').read_text())
+    assert note in froc['notes'][0]
+
+
+def test_scans_of_an_earlier_training_are_carried_on(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    options = {
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.batch_size': 3,
+        'train_dataloader.dataset.test_subsets': [],
+        'train_dataloader.dataset.test_series': ['1.1', '1.2', '1.4'],
+        'load_from': str(trained / 'epoch_1.pth'),
+        'val_dataloader': None,
+        'val_cfg': None,
+        'val_evaluator': None,
+        'default_hooks.checkpoint.save_best': None,
+    }
+
+    with pytest.raises(CheckpointError, match='2 of the 3 test scans'):
+        train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
+    options['allow_seen_test'] = True
+    train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
+
+    meta = load_plain(tmp_path / 'w')['meta']
+    assert meta['train_series'] == ['1.0', '1.1', '1.2', '1.3']
+
+
+def test_other_window_or_spacing_is_refused(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        CheckpointError,
+        match=r'window \[-1200.0, 600.0\], but .* \[-1000.0, 400.0\]',
+    ):
+        run_test(
+            tiny_config,
+            trained,
+            out=tmp_path / 'a',
+            cfg_options={
+                'model.data_preprocessor.window': (-1000, 400),
+            },
+        )
+    store = CaseStore(tmp_path / 'cases')
+    for uid, record in store.records.items():
+        arrays = {n: store.read(uid, n) for n in ('image', 'lungs', 'mask')}
+        write_case(
+            tmp_path / 'coarse', replace(record, spacing_mm=2.0), arrays
+        )
+    rebuild_index(tmp_path / 'coarse')
+
+    with pytest.raises(CheckpointError, match='spacing_mm 1.0, but here it'):
+        run_test(
+            tiny_config,
+            trained,
+            out=tmp_path / 'b',
+            cfg_options={'data_root': str(tmp_path / 'coarse')},
+        )

@@ -1,0 +1,106 @@
+"""Names in configs: only registered ones, and errors with the closest."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import HOOKS as ROOT_HOOKS
+from mmengine.registry import PARAM_SCHEDULERS as ROOT_SCHEDULERS
+from mmengine.registry import DefaultScope
+
+from lungdet.errors import ConfigError
+from lungdet.registry import (
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    MODELS,
+    OPTIMIZERS,
+    argument_names,
+)
+
+
+def test_no_name_imports_a_module() -> None:
+    for registry in (MODELS, HOOKS, LOOPS):
+        assert registry.get('subprocess.getoutput') is None
+        assert registry.get('torch.nn.Linear') is None
+    assert MODELS.get('lungdet.FeatureNet') is MODELS.get('FeatureNet')
+    assert OPTIMIZERS.get('mmengine.SGD') is torch.optim.SGD
+    # a class that a config of one's own holds is not looked up
+    built = MODELS.build({'type': torch.nn.ReLU, 'inplace': True})
+    assert isinstance(built, torch.nn.ReLU)
+
+
+@pytest.mark.parametrize(
+    ('registry', 'cfg', 'message'),
+    [
+        (MODELS, {'type': 'FeatureNett'}, "did you mean 'FeatureNet'"),
+        (
+            MODELS,
+            {'type': 'FeatureNet', 'chanels': 3},
+            "FeatureNet: has no argument 'chanels' .*'channels'",
+        ),
+        (
+            DATASETS,
+            {'type': 'LUNA16Dataset', 'background_rato': 1},
+            "no argument 'background_rato' .*'background_ratio'",
+        ),
+        (HOOKS, {'type': 'StopOnNanHook'}, "did you mean 'StopOnNaNHook'"),
+        (LOOPS, {'type': 'ExactEpochLoop', 'max_epoch': 3}, "'max_epochs'"),
+        (MODELS, {'type': 'MaskedAutoencoder', 'wndow': 3}, 'no argument'),
+        (MODELS, {'type': torch.nn.ReLU, 'inplac': 3}, "'inplace'"),
+    ],
+)
+def test_wrong_name_gets_the_closest_one(
+    registry: object, cfg: dict, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        registry.build(cfg)
+
+
+def test_so_does_what_the_runner_builds_through_mmengines_registries() -> None:
+    model = torch.nn.Linear(1, 1)
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        with pytest.raises(ConfigError, match="'max_keep'"):
+            ROOT_HOOKS.build({'type': 'LungCheckpointHook', 'max_kep': 1})
+        with pytest.raises(ConfigError, match="'momentum'"):
+            build_optim_wrapper(
+                model,
+                {
+                    'type': 'OptimWrapper',
+                    'optimizer': {'type': 'SGD', 'lr': 1, 'momentm': 0.9},
+                },
+            )
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(ConfigError, match="'milestones'"):
+            ROOT_SCHEDULERS.build(
+                {'type': 'MultiStepLR', 'milestone': [2]},
+                default_args={'optimizer': optimizer},
+            )
+
+
+def test_other_scopes_keep_mmengines_own_errors() -> None:
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        with pytest.raises(TypeError, match='unexpected keyword'):
+            ROOT_HOOKS.build({'type': 'SyncBuffersHook', 'x': 1})
+
+
+class Base:
+    def __init__(self, a: int, *, b: int = 0) -> None:
+        pass
+
+
+class Passing(Base):
+    def __init__(self, c: int, **kwargs: int) -> None:
+        super().__init__(**kwargs)
+
+
+def anything(a: int, **options: int) -> None:
+    pass
+
+
+def test_arguments_by_hand() -> None:
+    assert argument_names(Base) == ['a', 'b']
+    assert argument_names(Passing) == ['c', 'a', 'b']
+    assert argument_names(anything) is None
+    assert argument_names(type('Bare', (), {})) == []
