@@ -41,27 +41,32 @@ def index_form(boxes: torch.Tensor) -> np.ndarray:
     return np.concatenate([center, boxes[:, 3:] - boxes[:, :3]], axis=1)
 
 
+def published_entry(k: int, name: str, shape: list[int]) -> np.ndarray:
+    """Values of the golden check's state dict entry ``k``."""
+    j = np.arange(int(np.prod(shape)))
+    if name.endswith('num_batches_tracked'):
+        value = np.zeros(j.shape, dtype=np.int64)
+    elif len(shape) >= 2:
+        value = v(k, j) * np.sqrt(3 / np.prod(shape[1:]))
+    elif name.endswith('running_var'):
+        value = 1 + 0.5 * u(k, j)
+    elif name.endswith(('running_mean', 'bias')):
+        value = 0.1 * v(k, j)
+    else:
+        value = 1 + 0.1 * v(k, j)
+    return value.reshape(shape)
+
+
 def filled_state() -> dict[str, torch.Tensor]:
     """The fill of the golden check, under lungdet's names, without the dead
     layers."""
-    state = {}
-    for k, name, shape in vectors()['state_dict']:
-        if any(dead in name for dead in ('.up1.', 'back1.', 'logits2')):
-            continue
-        j = np.arange(int(np.prod(shape)))
-        if name.endswith('num_batches_tracked'):
-            value = np.zeros(j.shape, dtype=np.int64)
-        elif len(shape) >= 2:
-            value = v(k, j) * np.sqrt(3 / np.prod(shape[1:]))
-        elif name.endswith('running_var'):
-            value = 1 + 0.5 * u(k, j)
-        elif name.endswith(('running_mean', 'bias')):
-            value = 0.1 * v(k, j)
-        else:
-            value = 1 + 0.1 * v(k, j)
-        key = name.replace('feature_net.', 'backbone.')
-        state[key] = torch.from_numpy(value.reshape(shape))
-    return state
+    return {
+        name.replace('feature_net.', 'backbone.'): torch.from_numpy(
+            published_entry(k, name, shape)
+        )
+        for k, name, shape in vectors()['state_dict']
+        if not any(dead in name for dead in ('.up1.', 'back1.', 'logits2'))
+    }
 
 
 def golden_input() -> torch.Tensor:
