@@ -223,6 +223,34 @@ def test_whole_case_is_one_window_padded_at_the_end() -> None:
             assert mask.shape == tuple((box[3:] - box[:3]).tolist())
 
 
+def test_masks_lie_where_their_boxes_say() -> None:
+    """Published: a whole volume for each; here the box's voxels alone."""
+    net = narrow_net(
+        test_cfg={
+            'window': (32, 32, 32),
+            'overlap': 16,
+            'proposals': {'score_thr': 0.3},
+            'mask': {'score_thr': 0.0, 'max_per_window': None},
+        }
+    ).eval()
+
+    def bright(image: torch.Tensor, *rest: torch.Tensor) -> list:
+        volume, boxes = image[0, 0], rest[-1][:, 1:].tolist()
+        return [volume[a:d, b:e, c:f] for a, b, c, d, e, f in boxes]
+
+    net.mask_head.forward = bright
+    case = torch.randint(-1000, 400, (1, 30, 40, 70), dtype=torch.int16)
+
+    found = net.predict_case(case)
+
+    # three windows lie side by side along x; -300 HU is the window's middle
+    assert (found.mask_boxes[:, 2] >= 40).any()
+    for mask, box in zip(found.masks, found.mask_boxes.tolist()):
+        z1, y1, x1, z2, y2, x2 = box
+        assert (mask == (case[0, z1:z2, y1:y2, x1:x2] > -300).numpy()).all()
+        assert mask.any()
+
+
 def test_voxels_beyond_the_case_look_like_those_beyond_a_crop() -> None:
     """Published: byte 0, -1 to the network, at test; in crops 170, 0 HU."""
     case = torch.full((1, 20, 32, 32), -800, dtype=torch.int16)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from lungdet.models import HardNegativeBCE
 from lungdet.models.losses import (
@@ -27,13 +28,16 @@ def test_rpn_loss_without_positives_is_finite_and_learns() -> None:
 
 
 def test_loss_gradient_survives_a_large_logit() -> None:
-    """Published: the sigmoid first, whose gradient is 0 at 40."""
-    logits = torch.tensor([40.0], requires_grad=True)
+    """Published: the sigmoid first, in float32, whose gradient is 0 at 40."""
+    repaired = torch.tensor([40.0], requires_grad=True)
+    published = torch.tensor([40.0], requires_grad=True)
     one = torch.ones(1, dtype=torch.bool)
 
-    (HardNegativeBCE()(logits, ~one, one) * 2).backward()
+    (HardNegativeBCE()(repaired, ~one, one) * 2).backward()
+    F.binary_cross_entropy(published.sigmoid(), torch.zeros(1)).backward()
 
-    assert float(logits.grad) == pytest.approx(1.0)
+    assert float(repaired.grad) == pytest.approx(1.0)
+    assert float(published.grad) == 0
 
 
 def test_background_alone_gives_the_second_stage_no_box_loss() -> None:
