@@ -37,6 +37,10 @@ from tests.oracles.reference import (
     filled_state,
     golden_input,
     index_form,
+    live_entries,
+    mask_labels,
+    mask_logits,
+    own_name,
     published_entry,
     u,
     v,
@@ -72,7 +76,7 @@ def test_parameter_counts() -> None:
 def test_state_dict_names_and_shapes_are_the_published_ones() -> None:
     own = {k: list(t.shape) for k, t in make_net().state_dict().items()}
 
-    assert own == {k: list(t.shape) for k, t in filled_state().items()}
+    assert own == {own_name(name): size for _, name, size in live_entries()}
 
 
 def test_anchors() -> None:
@@ -464,23 +468,12 @@ MASK_TARGETS = {
 
 def mask_loss(labels: list[torch.Tensor]) -> float:
     """Published loss of the vector's logits, one box for each label map."""
-    stored = vectors()['mask_loss']
-    shape = tuple(stored['shape'])
-    logits = torch.from_numpy(4 * v(0, np.arange(np.prod(shape)))).view(shape)
-    boxes = torch.tensor([[k, 0, 0, 0, *shape] for k in range(len(labels))])
-    numbers = torch.ones(len(labels), dtype=torch.long)
+    logits, num = mask_logits(), len(labels)
+    boxes = torch.tensor([[k, 0, 0, 0, *logits.shape] for k in range(num)])
     losses = Mask3DHead(target='component').loss(
-        [logits] * len(labels), boxes, labels, numbers
+        [logits] * num, boxes, labels, torch.ones(num, dtype=torch.long)
     )
     return float(losses['loss_mask'])
-
-
-def mask_labels(number: int) -> torch.Tensor:
-    stored = vectors()['mask_loss']
-    labels = torch.zeros(tuple(stored['shape']), dtype=torch.uint8)
-    z1, z2, y1, y2, x1, x2 = stored['target_box']
-    labels[z1:z2, y1:y2, x1:x2] = number
-    return labels
 
 
 @pytest.mark.parametrize(('key', 'number'), MASK_TARGETS.items())
@@ -521,23 +514,24 @@ def test_whole_volumes_are_padded_at_the_end(side: list[int]) -> None:
 
 def test_input_and_parameter_fill() -> None:
     golden = vectors()['golden']
-    check(golden_input(), golden['input']['checksum'])
-    stored = golden['params']
-    state = filled_state()
-    floating = [
-        published_entry(k, name, shape)
+    entries = {
+        name: published_entry(k, name, shape)
         for k, name, shape in vectors()['state_dict']
         if not name.endswith('num_batches_tracked')
-    ]
+    }
+    sums = [(entry.sum(), np.abs(entry).sum()) for entry in entries.values()]
 
+    check(golden_input(), golden['input']['checksum'])
+    stored = dict(golden['params'])
+    total = stored.pop('all_float_entries')
+    np.testing.assert_allclose(
+        np.sum(sums, axis=0),
+        [total['sum'], total['abs_sum']],
+        rtol=0,
+        atol=1e-9 * total['abs_sum'],
+    )
     for name, wanted in stored.items():
-        if name != 'all_float_entries':
-            check(state[name.replace('feature_net.', 'backbone.')], wanted)
-    total = stored['all_float_entries']
-    scale = total['abs_sum']
-    assert abs(sum(e.sum() for e in floating) - total['sum']) < 1e-9 * scale
-    sums = sum(np.abs(e).sum() for e in floating)
-    assert sums == pytest.approx(scale, rel=1e-9)
+        check(torch.from_numpy(entries[name]), wanted)
 
 
 @pytest.fixture(scope='module')
@@ -586,8 +580,7 @@ def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
     for name, found in out.items():
         check(found, stored['train'][name] | {'shape': list(found.shape)})
     for name, wanted in stored['running_after_train'].items():
-        own = name.replace('feature_net.', 'backbone.')
-        check(golden_net.state_dict()[own], wanted)
+        check(golden_net.state_dict()[own_name(name)], wanted)
 
     loss = sum(
         (out[name] ** 2).mean()
@@ -605,6 +598,5 @@ def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
     assert loss.item() == pytest.approx(stored['train_loss'], rel=1e-9)
     grads = dict(golden_net.named_parameters())
     for name, wanted in stored['grads'].items():
-        own = name.replace('feature_net.', 'backbone.')
-        check(grads[own].grad, wanted, tol=1e-7)
+        check(grads[own_name(name)].grad, wanted, tol=1e-7)
     assert not [name for name, p in grads.items() if p.grad is None]

@@ -57,15 +57,23 @@ def published_entry(k: int, name: str, shape: list[int]) -> np.ndarray:
     return value.reshape(shape)
 
 
+def live_entries() -> list[tuple[int, str, list[int]]]:
+    """Rows of the published state dict but for the layers never called."""
+    dead = ('.up1.', 'back1.', 'logits2')
+    rows = vectors()['state_dict']
+    return [row for row in rows if not any(part in row[1] for part in dead)]
+
+
+def own_name(name: str) -> str:
+    """lungdet's name of a published parameter."""
+    return name.replace('feature_net.', 'backbone.')
+
+
 def filled_state() -> dict[str, torch.Tensor]:
-    """The fill of the golden check, under lungdet's names, without the dead
-    layers."""
+    """The fill of the golden check, under lungdet's names."""
     return {
-        name.replace('feature_net.', 'backbone.'): torch.from_numpy(
-            published_entry(k, name, shape)
-        )
-        for k, name, shape in vectors()['state_dict']
-        if not any(dead in name for dead in ('.up1.', 'back1.', 'logits2'))
+        own_name(name): torch.from_numpy(published_entry(k, name, shape))
+        for k, name, shape in live_entries()
     }
 
 
@@ -73,6 +81,21 @@ def golden_input() -> torch.Tensor:
     b, _, z, y, x = np.indices((2, 1, 32, 48, 64))
     value = 3 * z**2 + 5 * y**2 + 7 * x**2 + z * y + 2 * y * x + 11 * b + 1
     return torch.from_numpy((value % 251 - 125) / 128)
+
+
+def mask_logits() -> torch.Tensor:
+    """Logits of the vectors ``mask_loss``."""
+    shape = tuple(vectors()['mask_loss']['shape'])
+    return torch.from_numpy(4 * v(0, np.arange(np.prod(shape)))).view(shape)
+
+
+def mask_labels(number: int) -> torch.Tensor:
+    """Their label map, with a number in the target box."""
+    stored = vectors()['mask_loss']
+    labels = torch.zeros(tuple(stored['shape']), dtype=torch.uint8)
+    z1, z2, y1, y2, x1, x2 = stored['target_box']
+    labels[z1:z2, y1:y2, x1:x2] = number
+    return labels
 
 
 def check(found: torch.Tensor, wanted: dict, tol: float = 1e-9) -> None:

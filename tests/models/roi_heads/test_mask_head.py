@@ -1,37 +1,27 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from lungdet.errors import ConfigError
 from lungdet.models import Mask3DHead
 from tests.models.questions import Questions
-from tests.oracles.reference import v, vectors
+from tests.oracles.reference import mask_labels, mask_logits, vectors
 
 
 def loss_of(target: str, labels: torch.Tensor, number: int) -> float:
     """Loss of the vector's logits in one box."""
-    shape = tuple(vectors()['mask_loss']['shape'])
-    logits = torch.from_numpy(4 * v(0, np.arange(np.prod(shape)))).view(shape)
-    boxes = torch.tensor([[0, 0, 0, 0, *shape]])
+    logits = mask_logits()
+    boxes = torch.tensor([[0, 0, 0, 0, *logits.shape]])
     losses = Mask3DHead(target=target).loss(
         [logits], boxes, [labels], torch.tensor([number])
     )
     return float(losses['loss_mask'])
 
 
-def stored_labels(number: int) -> torch.Tensor:
-    stored = vectors()['mask_loss']
-    labels = torch.zeros(tuple(stored['shape']), dtype=torch.uint8)
-    z1, z2, y1, y2, x1, x2 = stored['target_box']
-    labels[z1:z2, y1:y2, x1:x2] = number
-    return labels
-
-
 def test_second_nodule_of_a_crop_is_trained_too() -> None:
     """Published: only boxes that hold component number 1 count."""
-    stored, labels = vectors()['mask_loss'], stored_labels(2)
+    stored, labels = vectors()['mask_loss'], mask_labels(2)
 
     repaired = loss_of('instance', labels, 2)
     published = loss_of('component', labels, 2)
@@ -42,7 +32,7 @@ def test_second_nodule_of_a_crop_is_trained_too() -> None:
 
 def test_a_neighbour_in_the_box_leaves_the_loss_alone() -> None:
     """Published: its number 2 is taken for a probability."""
-    stored, labels = vectors()['mask_loss'], stored_labels(1)
+    stored, labels = vectors()['mask_loss'], mask_labels(1)
     labels[3, 3, 7] = 2
 
     repaired = loss_of('instance', labels, 1)
@@ -58,7 +48,7 @@ def test_a_box_without_its_nodule_teaches_nothing() -> None:
     boxes = torch.tensor([[0, 0, 0, 0, *shape]])
 
     losses = Mask3DHead().loss(
-        [logits], boxes, [stored_labels(1)], torch.tensor([2])
+        [logits], boxes, [mask_labels(1)], torch.tensor([2])
     )
     losses['loss_mask'].backward()
 
@@ -73,7 +63,7 @@ def test_loss_asks_the_device_as_often_for_two_boxes_as_for_twenty() -> None:
         logits = [torch.randn(4, 4, 8) for _ in range(num)]
         with Questions() as questions:
             Mask3DHead().loss(
-                logits, boxes, [stored_labels(1)], torch.ones(num).long()
+                logits, boxes, [mask_labels(1)], torch.ones(num).long()
             )
         asked.append(questions.count)
 
