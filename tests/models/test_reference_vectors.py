@@ -121,13 +121,23 @@ def test_clip_box_centers() -> None:
     np.testing.assert_allclose(index_form(clipped), stored['clipped'])
 
 
-def test_iou_including_touching_nested_and_empty() -> None:
+@pytest.mark.parametrize(
+    ('key', 'dtype', 'atol'),
+    [
+        ('float64', torch.float64, 1e-12),
+        ('float32_cpp', torch.float32, 1e-6),
+    ],
+)
+def test_iou_including_touching_nested_and_empty(
+    key: str, dtype: torch.dtype, atol: float
+) -> None:
     stored = vectors()['iou']
-    wanted = np.array(stored['float64'], dtype=np.float64)  # null -> nan
+    wanted = np.array(stored[key], dtype=np.float64)  # null -> nan
 
-    found = box_iou(edges(stored['A']), edges(stored['B'])).numpy()
+    found = box_iou(edges(stored['A']).to(dtype), edges(stored['B']).to(dtype))
 
-    np.testing.assert_allclose(found, np.nan_to_num(wanted), atol=1e-12)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, np.nan_to_num(wanted), atol=atol)
 
 
 NMS_THRESHOLDS = [key for key in vectors()['nms']['keep'] if key[0].isdigit()]
