@@ -338,10 +338,11 @@ class NoduleNet(BaseModel):
         known = crop is not None and window is not None
         if pooling and not (known and tuple(window) == tuple(crop)):
             size = 'of unknown size' if crop is None else tuple(crop)
+            names = ', '.join(sorted(pooling))
             warnings.warn(
                 f'test_cfg.window: {window and tuple(window)}, but the '
-                f'training crops were {size}; {", ".join(sorted(pooling))} pools over the '
-                'whole window, so its gates differ from those trained. Set '
+                f'training crops were {size}; {names} pools over the whole '
+                'window, so its gates differ from those trained. Set '
                 'model.test_cfg.window to the size of the training crops '
                 '(and model.train_cfg.crop_size, if that is unknown).',
                 stacklevel=2,

@@ -261,7 +261,7 @@ def test_voxels_beyond_the_case_look_like_those_beyond_a_crop() -> None:
         ).eval()
         (window,) = windows(case.shape[1:], (32, 32, 32), 16)
         with torch.no_grad():
-            image, _ = net._look(case, window)
+            ((_, image, _),) = net._look(case, [window])
         seen[pad_hu] = image[0, 0, 20:].unique().tolist()
 
     assert seen == {0: [pytest.approx(1 / 3)], -1200: [-1]}
@@ -286,7 +286,8 @@ def test_marks_ask_the_device_as_often_for_two_as_for_forty() -> None:
         net.rpn.proposals = lambda *args, found=found, **kwargs: [found]
         (window,) = windows(SHAPE, SHAPE, 0)
         with torch.no_grad():
-            image, features = net._look(torch.zeros(1, *SHAPE), window)
+            empty = torch.zeros(1, *SHAPE)
+            ((_, image, features),) = net._look(empty, [window])
             seen = net._screen(image, features)
             with Questions() as questions:
                 marks = net._marks(seen, window)
