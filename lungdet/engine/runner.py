@@ -47,7 +47,7 @@ from lungdet.engine.weights import (
     newest_checkpoint,
     report_match,
 )
-from lungdet.errors import ConfigError
+from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.atomic import atomic_path
 from lungdet.registry import DATASETS, RUNNERS, argument_names
 
@@ -411,7 +411,7 @@ class LungRunner(Runner):
         stored = checkpoint['param_schedulers']
         schedulers = self.param_schedulers or []
         if len(stored) != len(schedulers):
-            raise ValueError(
+            raise CheckpointError(
                 f'{filename}: {len(stored)} schedulers stored, the config '
                 f'has {len(schedulers)}; resume with the same config.'
             )
