@@ -51,6 +51,7 @@ format: install  ## let ruff rewrite the sources
 
 bench: install  ## costs, as ratios measured in one run
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.froc
 
 clean:  ## remove what the tasks made
 	rm -rf $(VENV) build work_dirs .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,6 @@
 """A narrow NoduleNet on the strong recipe: minutes on two CPU cores.
 
-Made for `make demo` on small phantoms: half the subsets train, half test.
+Made for `make demo` on small phantoms: six subsets train, four test.
 """
 _base_ = [
     './_base_/models/nodulenet_strong.py',
@@ -21,12 +21,12 @@ model = dict(
         sampler=dict(type='RoISampler3D', num=24)),
     mask_head=dict(in_channels=32, skip_channels=16, channels=16),
     train_cfg=dict(
-        stage_epochs=dict(rcnn=9, mask=15),
+        stage_epochs=dict(rcnn=4, mask=7),
         proposals=dict(nms_pre=500, max_num=40),
         max_mask_pos=2),
     test_cfg=dict(
-        window=(128, 128, 128),
-        overlap=32,
+        window=(64, 64, 64),
+        overlap=16,
         proposals=dict(nms_pre=500, max_num=30),
         bf16=True))
 train_pipeline = [
@@ -44,21 +44,21 @@ train_dataloader = dict(
     num_workers=0,
     dataset=dict(
         pipeline=train_pipeline, background_ratio=0.6,
-        test_subsets=(5, 6, 7, 8, 9), val_subsets=()))
+        test_subsets=(6, 7, 8, 9), val_subsets=()))
 test_dataloader = dict(
     num_workers=0,
-    dataset=dict(test_subsets=(5, 6, 7, 8, 9), val_subsets=()))
+    dataset=dict(test_subsets=(6, 7, 8, 9), val_subsets=()))
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-train_cfg = dict(max_epochs=24)
+train_cfg = dict(max_epochs=10)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=20),
-    dict(type='CosineAnnealingLR', T_max=24, eta_min_ratio=0.01,
+    dict(type='CosineAnnealingLR', T_max=10, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]
 custom_hooks = [

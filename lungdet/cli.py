@@ -113,8 +113,9 @@ def import_module_of_user(name: str) -> None:
 def froc(args: argparse.Namespace) -> int:
     """Score a submission by LUNA16's rule."""
     from lungdet.apis import evaluate
-    from lungdet.io.luna16 import read_candidates
 
+    if args.plot:
+        evaluate.check_figure(args.plot)
     reference = evaluate.load_reference(
         args.annotations, args.excluded, args.seriesuids
     )
@@ -124,29 +125,28 @@ def froc(args: argparse.Namespace) -> int:
         annotations=args.annotations,
         scan_table=args.scan_table,
     )
-    evaluations = []
-    for path in [args.submission, *args.compare]:
-        submission = evaluate.load_submission(path, reference)
-        given = None
-        if args.candidates is not None:
-            given = read_candidates(args.candidates or path)
-        evaluations.append(
-            evaluate.evaluate_submission(
-                submission,
-                reference,
-                read_out=args.read_out,
-                max_marks=args.max_marks or None,
-                bootstrap=args.bootstrap,
-                seed=args.seed,
-                groups=groups,
-                candidates=given,
-            )
+    paths = [args.submission, *args.compare]
+    evaluations = [
+        evaluate.evaluate_submission(
+            submission,
+            reference,
+            read_out=args.read_out,
+            max_marks=args.max_marks or None,
+            bootstrap=args.bootstrap,
+            seed=args.seed,
+            groups=groups,
+            candidates=given_candidates(args.candidates, path),
         )
-        print(evaluations[-1].text(), end='\n\n')
+        for path, submission in zip(
+            paths, evaluate.load_submissions(paths, reference)
+        )
+    ]
     first, *others = evaluations
     differences = evaluate.compare(
         first, others, samples=args.bootstrap, seed=args.seed
     )
+    for evaluation in evaluations:
+        print(evaluation.text(), end='\n\n')
     for other, found in zip(others, differences):
         print(evaluate.difference_text(first, other, found), end='\n\n')
     if args.json:
@@ -156,6 +156,13 @@ def froc(args: argparse.Namespace) -> int:
     if args.details:
         write_details(first, args.details, args.cases)
     return 0
+
+
+def given_candidates(option: str | None, submission: Path) -> Any:
+    """Centres of ``--candidates LIST``, or of the submission itself."""
+    from lungdet.io.luna16 import read_candidates
+
+    return None if option is None else read_candidates(option or submission)
 
 
 def write_details(evaluation: Any, folder: Path, cases: Path | None) -> None:
@@ -244,6 +251,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def count(text: str) -> int:
+    """A whole number from 0."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(f'{number} is below 0')
+    return number
+
+
 def add_froc(sub: argparse.ArgumentParser) -> None:
     """Options of ``lungdet froc``."""
     sub.add_argument('submission', type=Path, help='csv of marks, or csv.gz')
@@ -261,7 +276,7 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
         help='how the curve is read; interp is the official one',
     )
     group.add_argument(
-        '--max-marks', type=int, default=100, help='cap a scan, 0 for none'
+        '--max-marks', type=count, default=100, help='cap a scan, 0 for none'
     )
     group.add_argument(
         '--candidates',
@@ -272,9 +287,11 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
     )
     group = sub.add_argument_group('statistics')
     group.add_argument(
-        '--bootstrap', type=int, default=1000, help='draws, 0 for none'
+        '--bootstrap', type=count, default=1000, help='draws, 0 for none'
     )
-    group.add_argument('--seed', type=int, default=0)
+    group.add_argument(
+        '--seed', type=int, default=0, help='of the draws, default 0'
+    )
     group.add_argument(
         '--compare',
         type=Path,
@@ -329,7 +346,10 @@ def clean_errors(program: str, *, debug: bool = False) -> Iterator[None]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.command == 'froc' and args.cases and not args.details:
+        parser.error('--cases: pictures go into --details DIR; name it too')
     try:
         with clean_errors('lungdet', debug=args.debug):
             return args.run(args)

@@ -44,8 +44,12 @@ class LungdetRegistry(Registry):
             place = place.parent
         return None
 
-    def check_type(self, cfg: dict) -> None:
+    def check_type(self, cfg: dict, where: str = 'type') -> None:
         """Compare ``cfg['type']`` with what is registered.
+
+        Args:
+            cfg: Names its type.
+            where: Names the place in the message.
 
         Raises:
             ConfigError: Unknown; the message lists close matches, what is
@@ -57,7 +61,7 @@ class LungdetRegistry(Registry):
         parents = list(self.parent.module_dict) if self.parent else []
         own = ', '.join(sorted(self.module_dict)) or 'none'
         raise ConfigError(
-            f'type={name!r} is not registered in lungdet.{self.name}'
+            f'{where}={name!r} is not registered in lungdet.{self.name}'
             f'{did_you_mean(name, [*self.module_dict, *parents])}. '
             f'Registered: {own}. A class of your own must be imported '
             'through custom_imports.'

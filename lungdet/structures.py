@@ -22,6 +22,7 @@ class Volume:
         warnings: What the loader repaired or doubts, in words.
         source_geometry: Grid as the file states it, where the loader turned
             the array to identity direction; None if it did not.
+        patient_id: As the file states it, None if unknown.
     """
 
     array: np.ndarray
@@ -29,6 +30,7 @@ class Volume:
     series_uid: str = ''
     warnings: list[str] = field(default_factory=list)
     source_geometry: Geometry | None = None
+    patient_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lungdet.cli import clean_errors, main
+from lungdet.evaluation import READ_OUTS
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume
 
@@ -24,6 +25,17 @@ def test_bad_input_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err.strip()
     assert error.startswith('lungdet: ') and '\n' not in error
     assert 'no scan found' in error
+
+
+def test_froc_offers_every_read_out(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(['froc', '--help'])
+
+    assert '{' + ','.join(READ_OUTS) + '}' in capsys.readouterr().out
+    for wrong in (['--max-marks', '-1'], ['--bootstrap', '-5']):
+        with pytest.raises(SystemExit) as stop:
+            main(['froc', 'x.csv', *wrong])
+        assert stop.value.code == 2
 
 
 def test_phantom_to_verified_cases(

@@ -55,3 +55,42 @@ def test_data_root_reaches_every_dataset() -> None:
 
     assert config.train_dataloader.dataset.data_root == '/x'
     assert config.test_dataloader.dataset.data_root == '/x'
+
+
+@pytest.mark.parametrize(
+    ('name', 'side'),
+    [('nodulenet_qam', 128), ('luna16_mini', 96), ('nodulenet_demo', 64)],
+)
+def test_model_learns_the_crop_size_from_the_pipeline(
+    name: str, side: int
+) -> None:
+    config = load_config(CONFIGS / f'{name}.py')
+
+    assert tuple(config.model.train_cfg.crop_size) == (side,) * 3
+
+
+def test_crop_size_follows_the_options() -> None:
+    size = 'train_dataloader.dataset.pipeline.0.size'
+
+    config = load_config(CONFIGS / 'nodulenet_qam.py', {size: (96, 96, 96)})
+
+    assert tuple(config.model.train_cfg.crop_size) == (96, 96, 96)
+
+
+@pytest.mark.parametrize(
+    ('name', 'added'), [('nodulenet_qam', 44_032), ('nodulenet_cbam', 24_264)]
+)
+def test_attention_rows_are_base_with_a_plugin_in_every_block(
+    name: str, added: int
+) -> None:
+    base = load_config(CONFIGS / 'nodulenet_base.py').to_dict()
+    config = load_config(CONFIGS / f'{name}.py').to_dict()
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        model = MODELS.build(config['model'])
+    assert sum(p.numel() for p in model.parameters()) == 17_343_082 + added
+
+    plugins = config['model']['backbone'].pop('plugins')
+    # a shared base file leaves its name at the top level
+    assert config.pop('plugins', plugins) == plugins
+
+    assert config == base

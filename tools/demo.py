@@ -3,97 +3,110 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SCANS, SEED = 100, 1
+SCANS, SEED = 130, 1
+CONFIG = 'configs/nodulenet_demo_qam_mg.py'
+PRETRAINING = 'configs/genesis_demo.py'
+# the method's rows, for --table
+ROWS = 'configs/nodulenet_demo.py configs/nodulenet_demo_qam.py ' + CONFIG
 
 
-def run(*command: object) -> None:
-    """Print a command, run it in the project's root, say what it took."""
-    words = [str(word) for word in command]
-    print(f'\n$ {" ".join(words)}', flush=True)
+def run(*command: str | Path) -> None:
+    """Print a command, run it in the project's root, say what it took.
+
+    Texts are split into words as a shell would; paths stay whole.
+    """
+    words: list[str] = []
+    for part in command:
+        words += [str(part)] if isinstance(part, Path) else shlex.split(part)
+    print(f'\n$ {shlex.join(words)}', flush=True)
     start = time.monotonic()
-    python = [
-        sys.executable,
-        *(
-            words[1:]
-            if words[0] == 'python'
-            else ['-m', 'lungdet.cli', *words[1:]]
-        ),
-    ]
-    subprocess.run(python, cwd=ROOT, check=True)
+    module = ['-m', 'lungdet.cli'] if words[0] == 'lungdet' else []
+    subprocess.run([sys.executable, *module, *words[1:]], cwd=ROOT, check=True)
     print(f'[{time.monotonic() - start:.0f} s]', flush=True)
+
+
+def prepare(out: Path, data: Path | None, jobs: int) -> str:
+    """Cases from phantoms or real scans; the option that names them."""
+    scans = data or out / 'phantoms'
+    if data is None:
+        run(
+            'lungdet phantom',
+            scans,
+            f'--scans {SCANS} --seed {SEED} --size small --jobs {jobs}',
+        )
+    xml = scans / 'xml'
+    outlines = ['--lidc-xml', xml] if xml.is_dir() else []
+    run(
+        'lungdet prepare luna16',
+        scans,
+        out / 'cases',
+        f'--jobs {jobs}',
+        *outlines,
+    )
+    return shlex.quote(f'data_root={out / "cases"}')
+
+
+def train_and_test(out: Path, data: str) -> None:
+    """Pre-train, transfer, train, test, draw."""
+    weights = out / 'pretrain' / 'backbone.safetensors'
+    start = shlex.quote(f'pretrained.weights={weights}')
+    run(
+        f'python tools/train.py {PRETRAINING} --amp --resume --work-dir',
+        weights.parent,
+        f'--cfg-options {data}',
+    )
+    run(
+        f'python tools/train.py {CONFIG} --amp --resume --work-dir',
+        out / 'train',
+        f'--cfg-options {data} {start}',
+    )
+    run(
+        f'python tools/test.py {CONFIG}',
+        out / 'train' / 'last_checkpoint',
+        '--out',
+        out / 'test',
+        f'--cfg-options {data} {start}',
+    )
+    run(
+        'python tools/analysis_tools/browse_dataset.py',
+        out / 'cases',
+        out / 'pictures',
+        '--max 6',
+    )
+    print(f'\nrestored crops: {weights.parent / "pictures"}')
+    print(f'FROC table and curve: {out / "test"}')
+    print(f'pictures of the nodules: {out / "pictures"}')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, default='work_dirs/demo')
     parser.add_argument('--data', type=Path, help='a LUNA16 folder')
-    parser.add_argument('--config', default='configs/nodulenet_demo.py')
-    parser.add_argument('--jobs', type=int, default=2)
+    parser.add_argument('--jobs', type=int, default=2, help='processes')
+    parser.add_argument(
+        '--table', action='store_true', help="the method's rows instead"
+    )
+    parser.add_argument('--seeds', type=int, default=1, help='of the table')
     args = parser.parse_args()
     out = args.out.resolve()
 
-    scans = args.data
-    if scans is None:
-        scans = out / 'phantoms'
+    data = prepare(out, args.data and args.data.resolve(), args.jobs)
+    if args.table:
         run(
-            'lungdet',
-            'phantom',
-            scans,
-            '--scans',
-            SCANS,
-            '--seed',
-            SEED,
-            '--size',
-            'small',
-            '--jobs',
-            args.jobs,
+            f'python tools/ablate.py {ROWS} --amp',
+            f'--seeds {args.seeds} --out',
+            out / 'table',
+            f'--cfg-options {data}',
         )
-    run(
-        'lungdet',
-        'prepare',
-        'luna16',
-        scans,
-        out / 'cases',
-        *(['--lidc-xml', scans / 'xml'] if (scans / 'xml').is_dir() else []),
-        '--jobs',
-        args.jobs,
-    )
-    options = ['--cfg-options', f'data_root={out / "cases"}']
-    run(
-        'python',
-        'tools/train.py',
-        args.config,
-        '--amp',
-        '--resume',
-        '--work-dir',
-        out / 'train',
-        *options,
-    )
-    run(
-        'python',
-        'tools/test.py',
-        args.config,
-        out / 'train' / 'last_checkpoint',
-        '--out',
-        out / 'test',
-        *options,
-    )
-    run(
-        'python',
-        'tools/analysis_tools/browse_dataset.py',
-        out / 'cases',
-        out / 'pictures',
-        '--max',
-        6,
-    )
-    print(f'\nFROC table and curve: {out / "test"}')
-    print(f'pictures of the nodules: {out / "pictures"}')
+    else:
+        train_and_test(out, data)
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ custom_hooks = [
     dict(type='IterSeedHook'),
     dict(type='StopOnNaNHook'),
     dict(type='DataMeanHook'),
+    dict(type='StartWithMSEHook', iters=500),
     dict(type='CollapseAlarmHook'),
     dict(type='RestorationPicturesHook', interval=10),
     dict(type='ExportBackboneHook'),

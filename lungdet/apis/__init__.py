@@ -7,19 +7,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lungdet.apis.ablation import ablate
     from lungdet.apis.experiments import cross_validate
     from lungdet.apis.inferencer import NoduleInferencer
     from lungdet.apis.run import load_config, test, train
 
 __all__ = [
     'NoduleInferencer',
+    'ablate',
     'cross_validate',
     'load_config',
     'test',
     'train',
 ]
 
-_HOMES = {'NoduleInferencer': 'inferencer', 'cross_validate': 'experiments'}
+_HOMES = {
+    'NoduleInferencer': 'inferencer',
+    'ablate': 'ablation',
+    'cross_validate': 'experiments',
+}
 
 
 def __getattr__(name: str) -> Any:

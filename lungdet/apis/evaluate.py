@@ -232,8 +232,15 @@ def load_reference(
     return reference
 
 
-def load_submission(path: str | Path, reference: ReferenceSet) -> Submission:
+def load_submission(
+    path: str | Path, reference: ReferenceSet, *, name: str | None = None
+) -> Submission:
     """Read marks, plain or gzipped.
+
+    Args:
+        path: Of the file.
+        reference: What it will be scored against.
+        name: For tables and figures; by default the file's.
 
     Raises:
         AnnotationError: A row that cannot be right, or ids that are listed
@@ -241,7 +248,24 @@ def load_submission(path: str | Path, reference: ReferenceSet) -> Submission:
     """
     marks = read_marks(path)
     _refuse_mangled(path, marks, reference.seriesuids)
-    return Submission(Path(path).name, sha256_of(path), marks)
+    return Submission(name or Path(path).name, sha256_of(path), marks)
+
+
+def load_submissions(
+    paths: Sequence[str | Path], reference: ReferenceSet
+) -> list[Submission]:
+    """Read several; files of one name are called by their whole paths.
+
+    Raises:
+        AnnotationError: As ``load_submission``.
+    """
+    names = [Path(path).name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    return [
+        load_submission(path, reference, name=name)
+        for path, name in zip(paths, names)
+    ]
 
 
 def load_groups(
@@ -272,16 +296,9 @@ def load_groups(
         labels = diameter_labels(diameters)
         return Groups(column, partial(strata_by_nodule, labels=labels))
     if scan_table and has_column(scan_table, column):
-        one = {}
-        for uid, values in read_column(scan_table, column).items():
-            if len(set(values)) > 1:
-                raise AnnotationError(
-                    f'{scan_table}: series {uid} has several values of '
-                    f'{column!r} ({", ".join(values[:3])}); a scan has one.'
-                )
-            one[uid] = values[0]
         return Groups(
-            f'{column} of scans', partial(strata_by_scan, labels=one)
+            f'{column} of scans',
+            partial(strata_by_scan, labels=_one_each(scan_table, column)),
         )
     if annotations and has_column(annotations, column):
         of_nodules = read_column(annotations, column)
@@ -296,6 +313,18 @@ def load_groups(
         f'strata: no table given has a column {column!r}; name diameter, '
         'subset, or a column of --annotations or --scan-table.'
     )
+
+
+def _one_each(scan_table: str | Path, column: str) -> dict[str, str]:
+    """The value of each scan."""
+    found = read_column(scan_table, column)
+    for uid, values in found.items():
+        if len(set(values)) > 1:
+            raise AnnotationError(
+                f'{scan_table}: series {uid} has several values of '
+                f'{column!r} ({", ".join(values[:3])}); a scan has one.'
+            )
+    return {uid: values[0] for uid, values in found.items()}
 
 
 def evaluate_submission(
@@ -401,17 +430,26 @@ def write_plot(path: str | Path, evaluations: Sequence[Evaluation]) -> None:
     """
     from lungdet.report.froc_figure import froc_figure
 
-    if Path(path).suffix not in FIGURES:
-        raise ConfigError(
-            f'{path}: figures are written as {", ".join(FIGURES)}; choose '
-            'one of these suffixes.'
-        )
+    check_figure(path)
     figure = froc_figure(
         {e.submission.name: e.result for e in evaluations},
         {e.submission.name: e.bootstrap for e in evaluations},
     )
     with atomic_path(path) as aside:
         figure.savefig(aside, dpi=200)
+
+
+def check_figure(path: str | Path) -> None:
+    """Refuse a figure that cannot be written, before anything is scored.
+
+    Raises:
+        ConfigError: Its suffix is none of png, svg and pdf.
+    """
+    if Path(path).suffix not in FIGURES:
+        raise ConfigError(
+            f'{path}: figures are written as {", ".join(FIGURES)}; choose '
+            'one of these suffixes.'
+        )
 
 
 def arrays_of(table: Table) -> Arrays:

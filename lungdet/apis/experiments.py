@@ -6,13 +6,14 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from lungdet.apis.run import load_config, test, train
 from lungdet.engine.scan_rows import (
@@ -70,9 +71,12 @@ class CrossValidation:
     def text(self) -> str:
         """The pooled figures, and each fold beside them."""
         results = {'pooled': self.pooled.results['fused']}
+        labels = [f'...{n[-8:]}' if len(n) > 16 else n for n in self.folds]
+        if len(set(labels)) < len(labels):
+            labels = list(self.folds)
         results |= {
-            f'fold {name}': scores.results['fused']
-            for name, scores in self.folds.items()
+            f'fold {label}': scores.results['fused']
+            for label, scores in zip(labels, self.folds.values())
         }
         lines = [
             self.pooled.text(self.listed),
@@ -256,12 +260,7 @@ def run_fold(
     if started.is_file():
         _check_identity(folder, json.loads(started.read_text()), identity)
     write_text(started, json.dumps(identity, indent=1))
-    train(
-        copy.deepcopy(cfg), work_dir=folder / 'train', amp=amp, resume='auto'
-    )
-    chosen = folder / 'train' / 'best.pth'
-    checkpoint = chosen if chosen.is_file() else folder / 'train'
-    start = json.loads((folder / 'train' / START_FILE).read_text())
+    checkpoint, start = _train(cfg, folder / 'train', amp)
     records = CaseStore(cfg.test_dataloader.dataset.data_root).records
     seen = {
         *start['train_series'],
@@ -272,6 +271,14 @@ def run_fold(
     done = {**identity, 'start': start, 'metrics': metrics}
     write_text(folder / RUN_FILE, json.dumps(done, indent=1))
     return done
+
+
+def _train(cfg: Config, folder: Path, amp: bool) -> tuple[Path, dict]:
+    """Train, or continue: the checkpoint to test, and what it started from."""
+    train(copy.deepcopy(cfg), work_dir=folder, amp=amp, resume='auto')
+    best = folder / 'best.pth'  # only if the config validates
+    start = json.loads((folder / START_FILE).read_text())
+    return best if best.is_file() else folder, start
 
 
 def fold_config(
@@ -291,12 +298,16 @@ def fold_config(
     cfg.custom_hooks = [
         *cfg.get('custom_hooks', []),
         {'type': 'StartRecordHook'},
+        {'type': 'TrainingCostHook'},
     ]
     return cfg
 
 
 def _digest(cfg: Config, amp: bool) -> str:
-    text = json.dumps([cfg.to_dict(), amp], sort_keys=True, default=str)
+    """Of everything but how the marks are scored, which can be done again."""
+    content = cfg.to_dict()
+    content.pop('test_evaluator')
+    text = json.dumps([content, amp], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -355,13 +366,14 @@ def cross_validate(
     )
     rows: dict[str, Row] = {}
     parts, starts = {}, {}
-    options = _options(cfg)
-    for fold in plan:
+    options = score_options(cfg)
+    for number, fold in enumerate(plan, start=1):
         folder = out / f'fold_{fold.name}'
+        print_log(f'fold {fold.name}: {number} of {len(plan)}', 'current')
         done = run_fold(config, fold, folder, amp=amp, cfg_options=cfg_options)
         starts[fold.name] = done['start']['weights']
         _check_fresh(starts)
-        mine = dict(_tested(fold, folder))
+        mine = tested_rows(fold, folder)
         parts[fold.name] = score_rows(mine, records, options)
         rows |= mine
     found = CrossValidation(
@@ -372,7 +384,8 @@ def cross_validate(
     return found
 
 
-def _options(cfg: Config) -> ScoreOptions:
+def score_options(cfg: Config) -> ScoreOptions:
+    """How a config's tests are scored."""
     values = dict(cfg.test_evaluator)
     for key in ('type', 'out_dir', 'candidates'):
         values.pop(key, None)
@@ -390,7 +403,11 @@ def _check_fresh(starts: Mapping[str, str]) -> None:
             )
 
 
-def _tested(fold: Fold, folder: Path) -> Iterator[tuple[str, Row]]:
-    for uid in fold.test_series:
-        path = folder / 'test' / 'scans' / f'{uid}.json'
-        yield uid, json.loads(path.read_text())
+def tested_rows(fold: Fold, folder: Path) -> dict[str, Row]:
+    """Rows of a fold's scans that ``run_fold`` tested, in the fold's order."""
+    return {
+        uid: json.loads(
+            (folder / 'test' / 'scans' / f'{uid}.json').read_text()
+        )
+        for uid in fold.test_series
+    }

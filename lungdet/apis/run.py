@@ -43,8 +43,9 @@ def load_config(
     """Read a config and change values of it.
 
     ``data_root``, ``test_series`` and ``val_series`` at the top level are
-    handed to every dataset; so is the model's window, to those that scale
-    crops themselves.
+    handed to every dataset; the model's window to those that scale crops
+    themselves; and the size of the training crops to the model, which warns
+    of windows that differ.
 
     Args:
         config: Path of a config, or a loaded one: it is left as it is, and
@@ -75,6 +76,7 @@ def load_config(
                 dataset[key] = cfg[key]
         if 'window' in dataset:
             dataset.window = cfg.model.data_preprocessor.window
+    _tell_crop_size(cfg)
     return cfg
 
 
@@ -97,6 +99,14 @@ def _read_config(path: Path) -> Config:
                 'the config alone uses with "_".'
             )
     return config
+
+
+def _tell_crop_size(config: Config) -> None:
+    if not config.get('train_dataloader') or 'train_cfg' not in config.model:
+        return
+    for transform in config.train_dataloader.dataset.pipeline:
+        if transform['type'] == 'PlaceCrop':
+            config.model.train_cfg.setdefault('crop_size', transform['size'])
 
 
 def _check_key(config: Config, key: str) -> None:
@@ -202,14 +212,7 @@ def test(
     kind = 'test' if candidates is None else 'candidates'
     out = Path(out or Path('work_dirs') / Path(str(cfg.filename)).stem / kind)
     if candidates is not None:
-        read_candidates(candidates)  # a broken list stops here, not later
-        load = {
-            'type': 'LoadCandidates',
-            'path': str(candidates),
-            'diameter_mm': diameter_mm,
-        }
-        cfg.test_dataloader.dataset.pipeline.insert(-1, load)
-        cfg.test_evaluator.candidates = Path(candidates).name
+        _give_candidates(cfg, Path(candidates), diameter_mm)
     cfg.work_dir = str(out / 'log')
     cfg.launcher = launcher
     cfg.load_from = str(resolve_checkpoint(checkpoint))
@@ -273,3 +276,17 @@ def _digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
+    """Let the test score the places of a list."""
+    read_candidates(path)  # a broken list stops here, before any scan
+    cfg.test_dataloader.dataset.pipeline.insert(
+        -1,
+        {
+            'type': 'LoadCandidates',
+            'path': str(path),
+            'diameter_mm': diameter_mm,
+        },
+    )
+    cfg.test_evaluator.candidates = path.name

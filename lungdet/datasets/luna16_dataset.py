@@ -80,11 +80,13 @@ class LUNA16Dataset:
             'data_root': str(data_root),
             'split': split,
             'series_uids': self.series_uids,
+            'patients': patients_of(self.store.records, self.series_uids),
             'test_series': parts['test'],
             'num_listed': self._num_listed(
                 test_subsets if split == 'test' else val_subsets,
                 test_series if split == 'test' else val_series,
             ),
+            'test_patients': patients_of(self.store.records, parts['test']),
             'spacing_mm': one_spacing(self.store.records),
         }
         self.samples = self._samples(background_ratio, skip_done)
@@ -191,6 +193,13 @@ def run_pipeline(pipeline: Compose, results: dict[str, Any]) -> dict:
         raise RuntimeError(
             f'{results["sample_key"]}: {type(error).__name__}: {error}'
         ) from error
+
+
+def patients_of(
+    records: dict[str, CaseRecord], uids: Sequence[str]
+) -> list[str]:
+    """The patients of some scans, where they are known."""
+    return sorted({records[u].patient_id or '' for u in uids} - {''})
 
 
 def one_spacing(records: dict[str, CaseRecord]) -> float | None:

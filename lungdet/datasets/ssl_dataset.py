@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from lungdet.datasets.luna16_dataset import (
     one_spacing,
+    patients_of,
     run_pipeline,
     split_series,
 )
@@ -112,7 +113,9 @@ class LungCropDataset:
             'data_root': str(data_root),
             'split': split,
             'series_uids': self.series_uids,
+            'patients': patients_of(self.store.records, self.series_uids),
             'test_series': parts['test'],
+            'test_patients': patients_of(self.store.records, parts['test']),
             'folds': folds,
             'spacing_mm': one_spacing(self.store.records),
         }

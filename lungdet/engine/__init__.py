@@ -1,3 +1,4 @@
+from lungdet.engine.cost import TrainingCostHook
 from lungdet.engine.hooks import (
     LungCheckpointHook,
     StageScheduleHook,
@@ -11,6 +12,7 @@ from lungdet.engine.pretraining_hooks import (
     DataMeanHook,
     ExportBackboneHook,
     RestorationPicturesHook,
+    StartWithMSEHook,
 )
 from lungdet.engine.restoration_metric import RestorationMetric
 from lungdet.engine.resume import (
@@ -39,7 +41,9 @@ __all__ = [
     'RestorationPicturesHook',
     'StageScheduleHook',
     'StartRecordHook',
+    'StartWithMSEHook',
     'StopOnNaNHook',
+    'TrainingCostHook',
     'export_backbone',
     'load_detector',
     'read_backbone',

@@ -51,6 +51,31 @@ class DataMeanHook(Hook):
         )
 
 
+@HOOKS.register_module()
+class StartWithMSEHook(Hook):
+    """Train with the squared error first, then with the model's own loss.
+
+    Most voxels of a lung crop are one grey, so the absolute error of the best
+    constant is low and its gradient as strong there as anywhere: a fresh
+    network falls into it. The squared error is led by what differs most.
+
+    Args:
+        iters: Iterations of the squared error.
+    """
+
+    def __init__(self, iters: int = 500) -> None:
+        self.iters = iters
+
+    def before_train(self, runner: Any) -> None:
+        self.own_kind = unwrapped(runner.model).loss_kind
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        first = runner.iter < self.iters
+        unwrapped(runner.model).loss_kind = 'mse' if first else self.own_kind
+
+
 def collapse_alarms(
     metrics: dict[str, float], min_spread: float = 0.1
 ) -> list[str]:

@@ -213,7 +213,6 @@ class LungRunner(Runner):
         loop = self.train_loop
         within = epoch is None
         done = loop.epoch if epoch is None else epoch
-        dataset_meta = self.train_dataloader.dataset.metainfo
         checkpoint: dict[str, Any] = {
             'meta': {
                 'format': FORMAT,
@@ -226,11 +225,10 @@ class LungRunner(Runner):
                 'imports': plain(
                     self.cfg.get('custom_imports', {}).get('imports', [])
                 ),
-                'spacing_mm': dataset_meta.get('spacing_mm'),
+                'spacing_mm': self._dataset_meta.get('spacing_mm'),
                 'stage': self._stage(),
-                'train_series': sorted(
-                    {*dataset_meta['series_uids'], *self._trained_on}
-                ),
+                'train_series': self._seen('series_uids', 'train_series'),
+                'train_patients': self._seen('patients', 'train_patients'),
                 'pretraining': self.pretraining,
                 'lungdet_version': lungdet.__version__,
             },
@@ -312,12 +310,12 @@ class LungRunner(Runner):
         sources = []
         if meta.get('folds') != 'all':
             allowed = bool(self.cfg.get('allow_seen_test'))
-            sources.append(seen_in_training(self._trained_on, allowed=allowed))
+            sources.append(
+                seen_in_training(self._loaded or {}, allowed=allowed)
+            )
         if self.pretraining is not None:
             sources.append(seen_in_pretraining(self.pretraining))
-        found = [
-            check_leakage(s, meta.get('test_series', [])) for s in sources
-        ]
+        found = [check_leakage(source, meta) for source in sources]
         notes = [note for note in found if note is not None]
         for note in notes:
             self.logger.warning(note)
@@ -335,10 +333,11 @@ class LungRunner(Runner):
     def _dataset_meta(self) -> dict[str, Any]:
         return self._built_loops[0].dataloader.dataset.metainfo
 
-    @property
-    def _trained_on(self) -> list[str]:
-        """Series that the loaded weights were trained on before."""
-        return (self._loaded or {}).get('train_series', [])
+    def _seen(self, mine: str, before: str) -> list[str]:
+        """Scans or patients of this training and of the weights it is
+        from."""
+        earlier = (self._loaded or {}).get(before, [])
+        return sorted({*self._dataset_meta.get(mine, []), *earlier})
 
     @property
     def _bare_model(self) -> Any:
@@ -360,15 +359,17 @@ class LungRunner(Runner):
         Scans and folds of weights that it started from itself count too.
         """
         meta = self.train_dataloader.dataset.metainfo
-        before = self.pretraining or {'train_series': [], 'folds': 'train'}
-        series = {*meta['series_uids'], *before['train_series']}
+        before = self.pretraining or {}
+        series = {*meta['series_uids'], *before.get('train_series', [])}
+        patients = {*meta['patients'], *before.get('train_patients', [])}
         return {
             'method': self.cfg.model.type,
             'config': str(self.cfg.filename),
             'stage': self._stage(),
             'train_series': sorted(series),
+            'train_patients': sorted(patients),
             'folds': 'all'
-            if 'all' in (meta['folds'], before['folds'])
+            if 'all' in (meta['folds'], before.get('folds'))
             else 'train',
             'iterations': self.iter,
             'epochs': self.epoch,

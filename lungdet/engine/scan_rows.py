@@ -40,6 +40,7 @@ from lungdet.geometry import Geometry
 from lungdet.io.atomic import atomic_path, write_text
 from lungdet.io.case_store import CaseRecord
 from lungdet.io.luna16 import as_arrays, write_submission
+from lungdet.io.reference_set import official_reference
 from lungdet.io.results import result_to_dict
 from lungdet.structures import Annotation, Finding, SeriesResult
 
@@ -87,6 +88,8 @@ class RowScores:
         candidates: Of given candidates.
         losses: The training's losses on these scans, and their sum.
         notes: What every table must say, such as what weights have seen.
+        reference: ``'official'`` where the prepared findings are LUNA16's,
+            else ``'prepared'``.
     """
 
     results: dict[str, FROCResult]
@@ -97,14 +100,16 @@ class RowScores:
     candidates: CandidateSummary | None = None
     losses: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    reference: str = 'prepared'
 
     def text(self, listed: int) -> str:
         """Tables for people."""
         fused = self.results['fused']
         lines = [
+            f'reference: {self.reference}',
             froc_table(
                 self.results, listed=listed, bootstraps={'fused': self.bounds}
-            )
+            ),
         ]
         if self.strata:
             lines.append(
@@ -144,6 +149,7 @@ class RowScores:
     def to_dict(self) -> dict:
         """The content of froc.json."""
         return {
+            'reference': self.reference,
             **self.results['fused'].to_dict(),
             'cpm_interval': self.bounds and list(self.bounds.cpm),
             'bootstrap': self.bounds and self.bounds.to_dict(),
@@ -248,6 +254,7 @@ def score_rows(
         candidates=summary,
         losses=_mean_losses([row.get('losses') for row in rows.values()]),
         notes=tuple(notes),
+        reference=_reference([records[uid] for uid in rows]),
     )
 
 
@@ -285,6 +292,27 @@ def write_scores(
     )
     with atomic_path(out / 'froc.png') as aside:
         figure.savefig(aside, dpi=150)
+
+
+def _reference(records: Iterable[CaseRecord]) -> str:
+    """Whether the findings of these cases are LUNA16's, row for row."""
+    official = official_reference()
+    listed = set(official.seriesuids)
+    for record in records:
+        uid = record.series_uid
+        nodules = [(n.center_mm, n.diameter_mm) for n in record.nodules]
+        if (
+            uid not in listed
+            or nodules != _rows_of(official.annotations.get(uid, ()))
+            or _rows_of(record.excluded)
+            != _rows_of(official.excluded.get(uid, ()))
+        ):
+            return 'prepared'
+    return 'official'
+
+
+def _rows_of(findings: Iterable[Annotation]) -> list[tuple]:
+    return [(f.center_mm, f.diameter_mm) for f in findings]
 
 
 def _whole_box(box: Sequence[float] | None, shape: tuple) -> np.ndarray:

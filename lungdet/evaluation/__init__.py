@@ -46,6 +46,7 @@ from lungdet.evaluation.table import (
     difference_table,
     froc_table,
     mask_table,
+    rate_name,
 )
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     'nodule_rows',
     'official_bootstrap',
     'paired_bootstrap',
+    'rate_name',
     'reference_box_scores',
     'scan_rows',
     'scan_score',

@@ -22,6 +22,8 @@ BAND_GRID = np.geomspace(0.125, 8, 97)
 
 Interval = tuple[float, float]
 
+Runs = FROCResult | Sequence[FROCResult]
+
 
 @dataclass(frozen=True)
 class Bootstrap:
@@ -128,12 +130,13 @@ class RankedScores:
 
 
 def bootstrap_froc(
-    result: FROCResult, *, samples: int = 1000, seed: int = 0
+    result: Runs, *, samples: int = 1000, seed: int = 0
 ) -> Bootstrap | None:
     """95 % intervals of sensitivities and CPM, scans drawn with replacement.
 
     Args:
-        result: Of ``evaluate_froc``; its read-out is used.
+        result: Of ``evaluate_froc``; its read-out is used. Several runs of
+            one system, such as of several seeds, are averaged in each draw.
         samples: How often to draw.
         seed: Of the draws; equal seeds draw equal scans for every result.
 
@@ -141,11 +144,14 @@ def bootstrap_froc(
         Percentile intervals; None where nothing can be drawn: no nodule, no
         scan, or ``samples`` below 1.
     """
-    read = known_read_out(result.read_out)
+    runs = _as_runs(result)
+    read, rates = known_read_out(runs[0].read_out), runs[0].rates
     at_rates, on_band = [], []
-    for (curve,) in _draws([result], samples, seed):
-        at_rates.append(read(curve, result.rates))
-        on_band.append(read_interp(curve, BAND_GRID))
+    for curves in _draws(runs, samples, seed):
+        at_rates.append(np.mean([read(c, rates) for c in curves], axis=0))
+        on_band.append(
+            np.mean([read_interp(c, BAND_GRID) for c in curves], axis=0)
+        )
     if not at_rates:
         return None
     values = np.array(at_rates)
@@ -161,8 +167,8 @@ def bootstrap_froc(
 
 
 def paired_bootstrap(
-    first: FROCResult,
-    second: FROCResult,
+    first: Runs,
+    second: Runs,
     *,
     samples: int = 1000,
     seed: int = 0,
@@ -173,7 +179,8 @@ def paired_bootstrap(
     observed value counted as one draw, so it is never 0.
 
     Args:
-        first: Of ``evaluate_froc``.
+        first: Of ``evaluate_froc``; several runs of one system are averaged
+            in each draw.
         second: The same scans, nodules, rates and read-out.
         samples: How often to draw.
         seed: Of the draws.
@@ -187,17 +194,21 @@ def paired_bootstrap(
     Source: Efron and Tibshirani 1993, chapters 13 and 15 (percentiles,
         achieved significance).
     """
-    _check_pair(first, second)
-    read = known_read_out(first.read_out)
-    drawn = [
-        read(a, first.rates) - read(b, first.rates)
-        for a, b in _draws([first, second], samples, seed)
-    ]
+    ones, others = _as_runs(first), _as_runs(second)
+    runs = [*ones, *others]
+    for other in runs[1:]:
+        _check_pair(runs[0], other)
+    read, rates = known_read_out(runs[0].read_out), runs[0].rates
+
+    def difference(curves: Sequence[Curve]) -> np.ndarray:
+        reads = np.array([read(curve, rates) for curve in curves])
+        return reads[: len(ones)].mean(0) - reads[len(ones) :].mean(0)
+
+    drawn = [difference(curves) for curves in _draws(runs, samples, seed)]
     if not drawn:
         return None
     values = np.array(drawn)
-    one, other = (read(r.curve, first.rates) for r in (first, second))
-    found = one - other
+    found = difference([run.curve for run in runs])
     return Difference(
         samples=len(values),
         cpm=float(found.mean()),
@@ -258,6 +269,10 @@ def _draws(
         times = np.bincount(rng.integers(num, size=num), minlength=num)
         if times @ ranked[0].nodules:
             yield [each.curve(times) for each in ranked]
+
+
+def _as_runs(result: Runs) -> list[FROCResult]:
+    return [result] if isinstance(result, FROCResult) else list(result)
 
 
 def _check_pair(first: FROCResult, second: FROCResult) -> None:

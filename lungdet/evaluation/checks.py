@@ -50,6 +50,11 @@ def check_marks(
         AnnotationError: Marks, but none on a listed scan.
     """
     notices = _unlisted(marks, listed)
+    notices += _repeated(
+        findings[0],
+        'repeated-nodules',
+        'each counts once more among the nodules',
+    )
     silent = [uid for uid, (_, scores) in listed.items() if not len(scores)]
     if len(silent) == len(listed):
         notices.append(
@@ -69,7 +74,11 @@ def check_marks(
     notices += _only_positive_scans_marked(silent, findings[0])
     centers = np.concatenate([points for points, _ in listed.values()])
     scores = np.concatenate([scores for _, scores in listed.values()])
-    notices += _repeated(listed)
+    notices += _repeated(
+        listed,
+        'repeated-marks',
+        'beside a nodule each counts as a false positive',
+    )
     notices += _voxel_coordinates(centers, findings)
     notices += _displaced(listed, findings)
     outside = int(((scores < 0) | (scores > 1)).sum())
@@ -127,21 +136,16 @@ def _only_positive_scans_marked(
     ]
 
 
-def _repeated(listed: Findings) -> list[Notice]:
+def _repeated(listed: Findings, name: str, consequence: str) -> list[Notice]:
+    """Rows of equal place and value."""
     repeated = 0
-    for centers, scores in listed.values():
-        rows = np.column_stack([centers, scores])
+    for centers, values in listed.values():
+        rows = np.column_stack([centers, values])
         repeated += len(rows) - len(set(map(tuple, rows.tolist())))
     if not repeated:
         return []
-    return [
-        Notice(
-            'repeated-marks',
-            repeated,
-            f'{repeated} rows repeat another one; beside a nodule each counts '
-            'as a false positive',
-        )
-    ]
+    text = f'{repeated} rows repeat another one; {consequence}'
+    return [Notice(name, repeated, text)]
 
 
 def _voxel_coordinates(

@@ -99,17 +99,19 @@ def mask_table(
 ) -> str:
     """One row a sense: means of the measures, and of how many.
 
+    A mean of fewer (a distance needs both masks) says of how many itself.
+
     Args:
         masks: Sense -> measure -> mean and number of values.
     """
     measures = list(dict.fromkeys(m for row in masks.values() for m in row))
     rows = [['masks', *measures, 'of']]
     for sense, found in masks.items():
-        cells = [found.get(m, (None, 0)) for m in measures]
-        number = max(n for _, n in cells)
-        rows.append(
-            [sense, *(_digits(mean) for mean, _ in cells), str(number)]
-        )
+        number = max(n for _, n in found.values())
+        cells = []
+        for mean, n in (found.get(m, (None, number)) for m in measures):
+            cells.append(_digits(mean) + f' ({n})' * (n < number))
+        rows.append([sense, *cells, str(number)])
     return AsciiTable(rows).table
 
 

@@ -6,6 +6,7 @@ from lungdet.geometry.boxes import (
     box_volume,
     clip_boxes,
     corners_to_zyxdhw,
+    move_boxes,
     zyxdhw_to_corners,
 )
 from lungdet.geometry.resample import axis_positions, isotropic_geometry
@@ -21,6 +22,7 @@ __all__ = [
     'corners_to_zyxdhw',
     'index_to_world',
     'isotropic_geometry',
+    'move_boxes',
     'world_to_index',
     'zyxdhw_to_corners',
 ]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lungdet.geometry.affine import Geometry
+
 
 def corners_to_zyxdhw(boxes: np.ndarray) -> np.ndarray:
     """(N, 6) edge boxes to centres and sizes (z, y, x, d, h, w)."""
@@ -61,3 +63,21 @@ def box_slices(box: np.ndarray) -> tuple[slice, slice, slice]:
     """Slices of an integer box, so that ``array[box_slices(box)]`` crops."""
     z1, y1, x1, z2, y2, x2 = (int(v) for v in box)
     return slice(z1, z2), slice(y1, y2), slice(x1, x2)
+
+
+def move_boxes(
+    boxes: np.ndarray, source: Geometry, target: Geometry
+) -> np.ndarray:
+    """Edge boxes (N, 6) of one grid as edge boxes of another.
+
+    Between parallel grids, mirrored or not, a box stays the same box. A
+    turned box becomes the box of the ellipsoid it held: a nodule is round,
+    and a box around turned corners would grow by up to the root of 3. A
+    sphere's box so stays a cube under any turn.
+    """
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 6)
+    step = np.linalg.solve(target.affine[:3, :3], source.affine[:3, :3])
+    center = target.to_index(source.box_center_world(boxes)) + 0.5
+    half = (boxes[:, 3:] - boxes[:, :3]) / 2
+    half = np.sqrt(half**2 @ (step**2).T)
+    return np.concatenate([center - half, center + half], axis=1)

@@ -37,7 +37,8 @@ class CaseNodule:
         id: Its value in the mask array, from 1.
         center_mm: World centre (x, y, z).
         diameter_mm: As the table states it, or of the mask's volume.
-        box: Edge box (6,) of the sphere, in the case's voxels.
+        box: Edge box (6,) in the case's voxels: of the sphere, or as it was
+            annotated.
         num_readers: Readers who marked it, None if unknown.
         has_mask: Whether the mask array holds it.
         mask_box: Edge box (6,) of its mask, None without one.

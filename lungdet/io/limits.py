@@ -1,4 +1,4 @@
-"""What a chest CT can be; checked from headers before memory is taken."""
+"""What an image and a chest CT can be; checked before memory is taken."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from lungdet.errors import SeriesError
+from lungdet.geometry import Geometry
 
 MAX_VOXELS = 1_500_000_000
 MAX_BYTES = 3_000_000_000
 MAX_HEADER = 64 * 1024
-SPACING_MM = (0.05, 20.0)
-MAX_EXTENT_MM = 2500.0
+SPACING_MM = (0.05, 20.0)  # of any image
+SLICES, SIDE = (8, 3000), (16, 2048)  # of a chest CT, axial
+SLICE_STEP_MM, PIXEL_MM = (0.1, 20.0), (0.05, 10.0)
+EXTENT_MM = (50.0, 2500.0)
 MAX_FILES = 20_000
 MAX_DEPTH = 8
 
@@ -20,7 +23,7 @@ MAX_DEPTH = 8
 def check_grid(
     where: str, shape: Sequence[int], spacing: Sequence[float], itemsize: int
 ) -> None:
-    """Judge a header's sizes and spacings.
+    """Judge a header's sizes and spacings, of any image.
 
     Args:
         where: File, for the message.
@@ -49,13 +52,41 @@ def check_grid(
             f'(limit {MAX_VOXELS:.2g}); crop it, or correct the header.'
         )
     for step, size in zip(spacing, shape):
-        if not SPACING_MM[0] <= step <= SPACING_MM[1]:
-            raise SeriesError(
-                f'{where}: spacing {step:g} mm is outside {SPACING_MM[0]:g}..'
-                f'{SPACING_MM[1]:g}; correct the header.'
-            )
-        if step * size > MAX_EXTENT_MM:
+        _check_range(where, 'spacing', step, SPACING_MM)
+        if step * size > EXTENT_MM[1]:
             raise SeriesError(
                 f'{where}: an extent of {step * size:g} mm exceeds '
-                f'{MAX_EXTENT_MM:g}; correct size or spacing in the header.'
+                f'{EXTENT_MM[1]:g}; correct size or spacing in the header.'
             )
+
+
+def check_chest(where: str, geometry: Geometry) -> None:
+    """Judge whether a grid (z, y, x) can be that of a chest CT.
+
+    Raises:
+        SeriesError: Too few or too many slices or pixels, spacings that no
+            CT has, or an extent no chest fits in.
+    """
+    for name, axis, size, step in (
+        ('z', 0, SLICES, SLICE_STEP_MM),
+        ('y', 1, SIDE, PIXEL_MM),
+        ('x', 2, SIDE, PIXEL_MM),
+    ):
+        voxels, spacing = geometry.shape[axis], geometry.spacing[axis]
+        if not size[0] <= voxels <= size[1]:
+            raise SeriesError(
+                f'{where}: {voxels} voxels along {name}; a chest CT has '
+                f'{size[0]}..{size[1]}. Check that this is the CT.'
+            )
+        _check_range(where, f'spacing {name}', spacing, step)
+        _check_range(where, f'extent {name}', voxels * spacing, EXTENT_MM)
+
+
+def _check_range(
+    where: str, what: str, value: float, limits: tuple[float, float]
+) -> None:
+    if not limits[0] <= value <= limits[1]:
+        raise SeriesError(
+            f'{where}: {what} {value:g} mm is outside {limits[0]:g}..'
+            f'{limits[1]:g}; correct the header.'
+        )

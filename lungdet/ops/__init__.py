@@ -1,4 +1,5 @@
 from lungdet.ops.boxes import box_iou, box_volume, clip_box_centers
+from lungdet.ops.conv import check_form, map_conv
 from lungdet.ops.nms import batched_nms, nms
 from lungdet.ops.precision import bfloat16_autocast, computes_bfloat16
 from lungdet.ops.roi_pool import roi_align, roi_crop_pool
@@ -9,8 +10,10 @@ __all__ = [
     'bfloat16_autocast',
     'box_iou',
     'box_volume',
+    'check_form',
     'clip_box_centers',
     'computes_bfloat16',
+    'map_conv',
     'nms',
     'roi_align',
     'roi_crop_pool',

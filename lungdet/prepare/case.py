@@ -13,6 +13,7 @@ from lungdet.geometry import (
     axis_positions,
     box_of_mask,
     isotropic_geometry,
+    move_boxes,
 )
 from lungdet.io.case_store import CaseNodule, CaseRecord
 from lungdet.prepare.lung_mask import LungField, find_lungs
@@ -78,7 +79,7 @@ def prepare_case(
         ),
     }
     mask = np.zeros(grid.shape, dtype=np.uint8)
-    places = _moved(placed, volume.geometry, grid)
+    places = move_boxes(placed, volume.geometry, grid)
     nodules = []
     for number, found in enumerate(annotations, start=1):
         box, seen = drawn[number - 1], None
@@ -181,14 +182,6 @@ def _union(
     return both
 
 
-def _moved(
-    boxes: np.ndarray, source: Geometry, target: Geometry
-) -> np.ndarray:
-    """Edge boxes (N, 6) from one grid to a parallel one."""
-    ends = source.to_world(boxes.reshape(-1, 3) - 0.5)
-    return (target.to_index(ends) + 0.5).reshape(-1, 6)
-
-
 def case_grid(
     source: Geometry,
     lungs: LungField,
@@ -208,12 +201,12 @@ def case_grid(
     field = box_of_mask(lungs.mask)
     if field is None:
         field = np.array([0, 0, 0, *lungs.mask.shape], dtype=np.float64)
-    ends = _moved(field[None], lungs.geometry, whole).reshape(2, 3)
+    ends = move_boxes(field[None], lungs.geometry, whole).reshape(2, 3)
     margin = LUNG_MARGIN_MM / spacing_mm
     low, high = ends.min(0) - margin, ends.max(0) + margin
     apart = NODULE_MARGIN_MM / spacing_mm * np.repeat([-1, 1], 3)
     widened = 0
-    for box in _moved(boxes, source, whole) + apart:
+    for box in move_boxes(boxes, source, whole) + apart:
         inside = np.clip(box, 0, np.tile(whole.shape, 2))
         if (inside[:3] < low).any() or (inside[3:] > high).any():
             widened += 1
@@ -307,7 +300,7 @@ def paint_nodule(
     start = np.maximum(box[:3] - 1, 0)
     stop = np.minimum(box[3:] + 1, labels.shape)
     near = labels[tuple(slice(a, b) for a, b in zip(start, stop))] == label
-    (ends,) = _moved(box[None], source, target)
+    (ends,) = move_boxes(box[None], source, target)
     low = np.clip(np.floor(ends[:3]) - 2, 0, target.shape).astype(int)
     high = np.clip(np.ceil(ends[3:]) + 2, low, target.shape).astype(int)
     if (high <= low).any():

@@ -40,10 +40,12 @@ def place_sheet(places: Sequence[Place], title: str) -> Figure:
     figure, axes = _grid(len(places))
     for row, place in zip(axes, places):
         (center,) = place.geometry.to_index(np.array([place.center_mm]))
-        half = None
+        box = None
         if place.diameter_mm is not None:
-            half = place.diameter_mm / place.geometry.spacing / 2
-        _draw_row(row, place.array, place.geometry, center, half)
+            (box,) = place.geometry.sphere_box(
+                np.array([place.center_mm]), place.diameter_mm
+            )
+        _draw_row(row, place.array, place.geometry, center, box)
         row[0].set_ylabel(place.caption, fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
@@ -65,19 +67,29 @@ def nodule_sheet(
         array: HU (z, y, x) on ``geometry``, axes along LPS.
         geometry: Its grid.
         nodules: Each has ``center_mm`` and ``diameter_mm``, and may have
-            ``size_mm`` (z, y, x), ``score``, ``id``, ``mask_box``, ``mask``.
+            ``box`` (an edge box on ``geometry``) or ``size_mm`` (z, y, x),
+            ``score``, ``id``, ``mask_box``, ``mask``.
         masks: Nodule numbers (z, y, x); the outline of number ``id`` is
             drawn.
     """
     figure, axes = _grid(len(nodules))
     for row, nodule in zip(axes, nodules):
         center = geometry.to_index(np.array([nodule.center_mm]))[0]
-        size = getattr(nodule, 'size_mm', None) or (nodule.diameter_mm,) * 3
-        half = np.array(size) / geometry.spacing / 2
+        box = _box(nodule, geometry, center)
         outline = _outline(nodule, array.shape, masks)
-        _draw_row(row, array, geometry, center, half, outline)
+        _draw_row(row, array, geometry, center, box, outline)
         row[0].set_ylabel(_caption(nodule), fontsize=8)
     return figure
+
+
+def _box(nodule: Any, geometry: Geometry, center: np.ndarray) -> np.ndarray:
+    """Edge box to draw: the nodule's own, or of its sides or diameter."""
+    own = getattr(nodule, 'box', None)
+    if own is not None:
+        return np.array(own)
+    size = getattr(nodule, 'size_mm', None) or (nodule.diameter_mm,) * 3
+    half = np.array(size) / geometry.spacing / 2
+    return np.concatenate([center - half, center + half]) + 0.5
 
 
 def _grid(rows: int) -> tuple[Figure, np.ndarray]:
@@ -92,15 +104,15 @@ def _draw_row(
     array: np.ndarray,
     geometry: Geometry,
     center: np.ndarray,
-    half: np.ndarray | None,
+    box: np.ndarray | None,
     outline: np.ndarray | None = None,
 ) -> None:
     for place, (name, axis) in zip(row, PLANES):
         _draw_plane(place, array, geometry, center, axis)
-        if half is None:
+        if box is None:
             _draw_cross(place, center, axis)
         else:
-            _draw_box(place, center, half, axis)
+            _draw_box(place, box, axis)
         if outline is not None:
             _draw_outline(place, outline, center, axis)
         place.set_title(name, fontsize=8)
@@ -161,17 +173,12 @@ def _draw_plane(
     place.set_yticks([])
 
 
-def _draw_box(
-    place: Any, center: np.ndarray, half: np.ndarray, axis: int
-) -> None:
+def _draw_box(place: Any, box: np.ndarray, axis: int) -> None:
     rows, columns = (a for a in range(3) if a != axis)
-    y, x = center[rows], center[columns]
-    dy, dx = half[rows], half[columns]
+    y1, y2 = box[[rows, rows + 3]] - 0.5
+    x1, x2 = box[[columns, columns + 3]] - 0.5
     place.plot(
-        [x - dx, x + dx, x + dx, x - dx, x - dx],
-        [y - dy, y - dy, y + dy, y + dy, y - dy],
-        color='yellow',
-        lw=0.8,
+        [x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color='yellow', lw=0.8
     )
 
 

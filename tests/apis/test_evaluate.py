@@ -291,6 +291,36 @@ def test_given_candidates_have_a_ceiling(
     assert 'notice: candidates-without-score: 1 of 4 given' in text
 
 
+def test_pictures_need_a_folder(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(['froc', 'marks.csv', '--cases', 'made'])
+
+    assert stop.value.code == 2
+    assert 'into --details DIR' in capsys.readouterr().err
+
+
+def test_files_of_one_name_keep_apart(
+    tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'new').mkdir()
+    other = tmp_path / 'new' / 'marks.csv'
+    other.write_text(MARKS + '01,-5,1,0,.9\n02,9,0,-8,.8\n')
+    plot = tmp_path / 'froc.svg'
+
+    main(
+        [
+            'froc',
+            str(tables['marks']),
+            *options(tables),
+            *('--compare', str(other), '--plot', str(plot)),
+        ]
+    )
+
+    assert f'{tables["marks"]} less {other}' in capsys.readouterr().out
+    assert 'CPM 0.500' in plot.read_text()
+    assert 'CPM 1.000' in plot.read_text()
+
+
 def test_unknown_suffix_of_a_plot(
     tables: dict[str, Path], capsys: pytest.CaptureFixture
 ) -> None:

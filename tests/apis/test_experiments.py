@@ -159,6 +159,13 @@ def test_folds_are_trained_once_pooled_and_compared(
     monkeypatch.setattr(module, 'train', None)
     again = cross_validate(tiny_config, '0,9', out, cfg_options=QUICK)
     assert again.pooled.to_dict() == found.pooled.to_dict()
+    rescored = cross_validate(
+        tiny_config,
+        '0,9',
+        out,
+        cfg_options={**QUICK, '+test_evaluator.read_out': 'step'},
+    )
+    assert rescored.pooled.results['fused'].read_out == 'step'
     with pytest.raises(ConfigError, match='another config'):
         cross_validate(
             tiny_config,

@@ -24,7 +24,7 @@ from lungdet.datasets.transforms.loading import read_plan, warp_planes
 from lungdet.datasets.transforms.spatial import PlaceCrop, RandomTransposeXY
 from lungdet.engine import ExactSampler, Key
 from lungdet.errors import ConfigError, SeriesError
-from lungdet.geometry import Geometry, box_of_mask
+from lungdet.geometry import Geometry, box_of_mask, move_boxes
 from lungdet.io.case_store import (
     CaseNodule,
     CaseRecord,
@@ -321,6 +321,42 @@ def test_flips_and_swaps_twice_are_the_plain_slice(root: Path) -> None:
     np.testing.assert_array_equal(
         crop[seen][tuple(slice(n) for n in whole.shape)], whole
     )
+
+
+@pytest.mark.parametrize('name', MIDDLES)
+def test_annotated_boxes_keep_their_sides(tmp_path: Path, name: str) -> None:
+    """Sides of 4, 8 and 30 are no cube of their mean, in training or test."""
+    box = np.array([30.0, 36, 40, 34, 44, 70])
+    (middle,) = GRID.box_center_world(box)
+    for uid, subset in (('1.1', 0), ('1.9', 9)):
+        nodule = CaseNodule(1, tuple(middle.tolist()), 9.9, tuple(box))
+        record = CaseRecord(
+            uid, subset, GRID, GRID, 1.0, [nodule], [], 'computed'
+        )
+        lungs = np.zeros(SHAPE, np.uint8)
+        image = np.zeros(SHAPE, np.int16)
+        write_case(tmp_path, record, {'image': image, 'lungs': lungs})
+    rebuild_index(tmp_path)
+    data = build(tmp_path, *MIDDLES[name], size=(48, 64, 64))
+
+    for epoch in range(4):
+        sample = data[Key(0, epoch, 0)]['data_samples']
+        grid = Geometry((48, 64, 64), np.asarray(sample.affine))
+        (found,) = sample.gt_instances.bboxes.numpy()
+        (wanted,) = move_boxes(box, GRID, grid)
+        np.testing.assert_allclose(found, wanted, atol=1e-3)
+        if name == 'signed':
+            assert sorted(found[3:] - found[:3]) == pytest.approx([4, 8, 30])
+
+    whole = LUNA16Dataset(
+        tmp_path,
+        'test',
+        pipeline=[
+            {'type': 'LoadCase', 'targets': True},
+            {'type': 'PackDetInputs'},
+        ],
+    )[0]['data_samples']
+    np.testing.assert_allclose(whole.gt_instances.bboxes.numpy(), [box])
 
 
 def test_finding_without_diameter_is_a_ball_of_10_mm(root: Path) -> None:

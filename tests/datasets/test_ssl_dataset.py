@@ -40,7 +40,15 @@ def write(
         image = rng.normal(-870, 20, SHAPE).astype(np.int16)
         image[:, :, 40:] = 60
     record = CaseRecord(
-        uid, subset, GRID, GRID, spacing, [], [], lung_mask='computed'
+        uid,
+        subset,
+        GRID,
+        GRID,
+        spacing,
+        [],
+        [],
+        lung_mask='computed',
+        patient_id=f'P{uid}',
     )
     write_case(root, record, {'image': image, 'lungs': lungs})
 
@@ -184,6 +192,8 @@ def test_training_sees_training_folds_only(root: Path) -> None:
     assert data.series_uids == ['1.1', '1.2']
     assert data.metainfo['folds'] == 'train'
     assert data.metainfo['test_series'] == ['1.4']
+    assert data.metainfo['test_patients'] == ['P1.4']
+    assert data.metainfo['patients'] == ['P1.1', 'P1.2']
     assert build(root, 'val').series_uids == ['1.3']
     named = build(root, test_series=['1.1'], val_series=['1.2'])
     assert named.series_uids == ['1.3', '1.4']

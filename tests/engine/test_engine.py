@@ -371,6 +371,7 @@ def test_two_runners_of_one_second_do_not_share_their_hub(
     assert runners[0].logger is not runners[1].logger
 
 
+@pytest.mark.slow
 def test_given_candidates_are_scored_by_the_second_stage(
     tiny_config: Path, tiny_store: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from lungdet.engine.scan_rows import ScoreOptions, scan_row, score_rows
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseNodule, CaseRecord
+from lungdet.io.reference_set import official_reference
 from lungdet.structures import Annotation, Finding, SeriesResult
 
 GRID = Geometry.from_parts(
@@ -106,6 +108,26 @@ def test_figures_of_a_scene_worked_by_hand() -> None:
     )
     assert scores.metrics()['mask/dice_all'] == pytest.approx(1 / 3)
     assert '2 scans of 2 listed, 3 nodules' in scores.text(2)
+
+
+def test_official_findings_are_called_so() -> None:
+    official = official_reference()
+    uid = official.seriesuids[0]
+    nodules = [
+        CaseNodule(k, f.center_mm, f.diameter_mm, (0.0,) * 6)
+        for k, f in enumerate(official.annotations[uid], start=1)
+    ]
+    record = CaseRecord(
+        uid, 8, GRID, GRID, 1.0, nodules, official.excluded[uid], 'given'
+    )
+    row = scan_row(record, SeriesResult(uid, [], GRID), None)
+
+    def name(record: CaseRecord) -> str:
+        return score_rows({uid: row}, {uid: record}, ScoreOptions()).reference
+
+    assert name(record) == 'official'
+    assert name(replace(record, excluded=record.excluded[1:])) == 'prepared'
+    assert name(replace(record, nodules=nodules[1:])) == 'prepared'
 
 
 @pytest.mark.parametrize(

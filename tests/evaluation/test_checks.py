@@ -76,6 +76,15 @@ def test_rows_that_repeat_another() -> None:
     assert found['repeated-marks'].count == 2
 
 
+def test_nodules_that_stand_twice_in_the_table() -> None:
+    nodules = NODULES | {'s02': at(*[(-40, 10, -90, 8)] * 3)}
+
+    result = evaluate_froc(nodules, EXCLUDED, GOOD, UIDS)
+
+    (notice,) = [n for n in result.notices if n.name == 'repeated-nodules']
+    assert notice.count == 2 and result.counts['nodules'] == 14
+
+
 def test_coordinates_that_look_like_voxels() -> None:
     voxels = {u: at((210, 180, 90, 0.5)) for u in UIDS}
 

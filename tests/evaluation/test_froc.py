@@ -124,6 +124,33 @@ def test_published_table_of_ten_lost_scans(
     )
 
 
+def test_marks_lost_by_their_ids_cost_what_was_measured(
+    oracles: Path, official: tuple
+) -> None:
+    expected = json.loads((oracles / 'expected.json').read_text())
+    demo = expected['id_mismatch_demo']
+    lost = expected['deepseed_fold9_as_published']['lost_scans']
+    uids = read_seriesuids(oracles / 'deepseed_fold9_seriesuids.csv')
+    marks = read_marks(oracles / 'deepseed_fold9.csv')
+    kept = {u: rows for u, rows in marks.items() if u not in lost}
+    tables = [
+        {u: rows for u, rows in table.items() if u not in lost}
+        for table in official
+    ]
+
+    whole, less, none = (
+        evaluate_froc(*found, uids, read_out='nearest')
+        for found in ((*official, marks), (*official, kept), (*tables, kept))
+    )
+
+    assert whole.cpm == pytest.approx(demo['correct_cpm_grid10001'])
+    assert less.cpm == pytest.approx(demo['cpm_grid10001'])
+    assert less.counts['fn'] == demo['false_negatives']
+    # nodules lost too: better than the truth
+    assert none.counts['nodules'] == 86
+    assert none.cpm == pytest.approx(0.8538, abs=5e-5)
+
+
 def test_ten_published_scores_by_subset(
     oracles: Path, official: tuple
 ) -> None:

@@ -10,11 +10,13 @@ from hypothesis.extra.numpy import arrays
 
 from lungdet import ops
 from lungdet.geometry import (
+    Geometry,
     box_iou,
     box_of_mask,
     box_slices,
     clip_boxes,
     corners_to_zyxdhw,
+    move_boxes,
     zyxdhw_to_corners,
 )
 
@@ -69,3 +71,58 @@ def test_center_form_and_clip_hand_worked() -> None:
     assert corners_to_zyxdhw(box).tolist() == [[1, 3, 1.5, 6, 4, 3]]
     assert zyxdhw_to_corners(corners_to_zyxdhw(box)).tolist() == box.tolist()
     assert clip_boxes(box, (3, 9, 2)).tolist() == [[0, 1, 0, 3, 5, 2]]
+
+
+def surface(box: np.ndarray) -> np.ndarray:
+    """Many points (z, y, x) of the ellipsoid that an edge box holds."""
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 41)] * 3), -1)
+    ball = grid.reshape(-1, 3)
+    ball = ball[(np.abs(ball) == 1).any(1)]
+    ball = ball / np.linalg.norm(ball, axis=1, keepdims=True)
+    return (box[:3] + box[3:]) / 2 + ball * (box[3:] - box[:3]) / 2
+
+
+@given(
+    turn=st.floats(-3.2, 3.2),
+    flip=st.tuples(*[st.sampled_from([-1, 1])] * 3),
+    axes=st.permutations(range(3)),
+)
+def test_moved_boxes_hold_the_ellipsoid(
+    turn: float, flip: tuple, axes: list
+) -> None:
+    cos, sin = np.cos(turn), np.sin(turn)
+    source = Geometry.from_parts(
+        (20, 30, 40),
+        spacing_zyx=(2, 1, 0.5),
+        origin_xyz=(1, 2, 3),
+        direction=[[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]],
+    )
+    plain = Geometry.from_parts(
+        (20, 30, 40),
+        spacing_zyx=(1.5, 1, 0.7),
+        origin_xyz=(4, 5, 6),
+        direction=np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) * flip,
+    )
+    target = plain.transpose(axes)
+    box = np.array([3.0, 4, 5, 7, 12, 35])  # sides 4, 8, 30
+
+    (moved,) = move_boxes(box, source, target)
+
+    inside = target.to_index(source.to_world(surface(box) - 0.5)) + 0.5
+    np.testing.assert_allclose(moved[:3], inside.min(0), atol=0.05)
+    np.testing.assert_allclose(moved[3:], inside.max(0), atol=0.05)
+
+
+def test_moved_boxes_between_parallel_grids_are_exact() -> None:
+    source = Geometry.from_parts(
+        (20, 30, 40), spacing_zyx=(2, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    boxes = np.array([[3.0, 4, 5, 7, 12, 35], [0, 0, 0, 1, 1, 1]])
+
+    back = move_boxes(boxes, source, source.flip(2).crop((1, 2, 3), (9, 9, 9)))
+
+    # x runs the other way: 40 - x, then the crop's first voxel goes away
+    np.testing.assert_allclose(
+        back, [[2, 2, 2, 6, 10, 32], [-1, -2, 36, 0, -1, 37]], atol=1e-12
+    )
+    assert move_boxes(np.zeros((0, 6)), source, source).shape == (0, 6)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import os
+import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
 from lungdet.io.image import load_volume, read_image, write_image
 
-SHAPE = (4, 5, 6)
+SHAPE = (16, 17, 18)
 FIELDS = {
     'ObjectType': 'Image',
     'NDims': '3',
@@ -21,8 +24,8 @@ FIELDS = {
     'CompressedData': 'False',
     'TransformMatrix': '1 0 0 0 1 0 0 0 1',
     'Offset': '-10 20 -30',
-    'ElementSpacing': '0.7 0.8 2.5',
-    'DimSize': '6 5 4',
+    'ElementSpacing': '3.5 4 5',
+    'DimSize': '18 17 16',
     'ElementType': 'MET_SHORT',
     'ElementDataFile': 'x.raw',
 }
@@ -52,12 +55,12 @@ def write_meta(folder: Path, payload: bytes, **changes: str | None) -> Path:
         ({'ElementDataFile': 'LIST'}, 'not supported'),
         ({'ElementDataFile': 'x%03d.raw'}, 'not supported'),
         ({'ElementDataFile': 'missing.raw'}, 'not a regular file'),
-        ({'DimSize': '6 5 5'}, '240 bytes of voxels, the header promises 300'),
-        ({'DimSize': '6 5 3'}, 'promises 180'),
+        ({'DimSize': '18 17 17'}, '9792 bytes of voxels, .* promises 10404'),
+        ({'DimSize': '18 17 15'}, 'promises 9180'),
         ({'DimSize': '100000 100000 100000'}, 'image claims'),
         ({'DimSize': '6 5 -4'}, 'axis without voxels'),
         ({'DimSize': '6 5 0'}, 'axis without voxels'),
-        ({'DimSize': '6 5'}, 'not 3 numbers'),
+        ({'DimSize': '6 5'}, 'not 3 whole numbers'),
         ({'ElementSpacing': '0 1 1'}, 'spacing 0 mm is outside'),
         ({'ElementSpacing': '0,5 1 1'}, 'not 3 numbers'),
         ({'ElementSpacing': 'nan 1 1'}, 'not 3 numbers'),
@@ -67,11 +70,24 @@ def write_meta(folder: Path, payload: bytes, **changes: str | None) -> Path:
         ({'Offset': 'nan 0 0'}, 'not 3 numbers'),
         ({'TransformMatrix': '0 0 0 0 0 0 0 0 0'}, 'not orthonormal'),
         ({'TransformMatrix': '1 0.2 0 0 1 0 0 0 1'}, 'not orthonormal'),
-        ({'NDims': '4', 'DimSize': '6 5 4 2'}, '6 5 4 2'),
-        ({'ElementNumberOfChannels': '3'}, '3 channels'),
-        ({'ElementToIntensityFunctionSlope': '2'}, 'would be ignored'),
+        ({'NDims': '4', 'DimSize': '6 5 4 2'}, 'NDims is 4 .*6 5 4 2'),
+        ({'ElementNumberOfChannels': '3'}, 'Channels is 3'),
+        ({'ElementToIntensityFunctionSlope': '2'}, 'Slope is 2'),
         ({'ElementType': 'MET_LONG_LONG'}, 'is not one of'),
         ({'CompressedData': 'True'}, 'damaged'),
+        ({'DimSize': '18.9 17 16'}, 'not 3 whole numbers'),
+        ({'NDims': '3', 'DimSize': '18 17 16 1'}, 'not 3 whole numbers'),
+        ({'HeaderSize': 'abc'}, 'HeaderSize = .abc. is not a whole number'),
+        ({'HeaderSize': '-2'}, 'HeaderSize is -2'),
+        ({'HeaderSize': '8'}, '9784 bytes of voxels'),
+        (
+            {'ElementToIntensityFunctionSlope': 'abc'},
+            'Slope = .abc. is not a number',
+        ),
+        ({'ElementToIntensityFunctionOffset': '-1024'}, 'Offset is -1024'),
+        ({'BinaryDataByteOrderMSB': '1'}, 'is not True or False'),
+        ({'BinaryDataByteOrderMSB': 'T'}, 'is not True or False'),
+        ({'BinaryData': 'False'}, 'BinaryData is False'),
     ],
 )
 def test_defective_meta_headers_are_refused(
@@ -120,7 +136,9 @@ def test_a_link_out_of_the_folder_is_refused(
         read_image(path)
 
 
-@pytest.mark.parametrize('kind', ['i1', 'u1', 'i2', 'u2', 'i4', 'f4', 'f8'])
+@pytest.mark.parametrize(
+    'kind', ['i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'f4', 'f8']
+)
 @pytest.mark.parametrize('msb', [False, True])
 def test_meta_values_agree_with_simpleitk(
     tmp_path: Path, rng: np.random.Generator, kind: str, msb: bool
@@ -131,6 +149,7 @@ def test_meta_values_agree_with_simpleitk(
         'i2': 'MET_SHORT',
         'u2': 'MET_USHORT',
         'i4': 'MET_INT',
+        'u4': 'MET_UINT',
         'f4': 'MET_FLOAT',
         'f8': 'MET_DOUBLE',
     }
@@ -169,7 +188,7 @@ def test_every_voxel_keeps_its_world_place_and_value(
 ) -> None:
     geometry = Geometry.from_parts(
         SHAPE,
-        spacing_zyx=(2.5, 0.8, 0.7),
+        spacing_zyx=(5, 4, 3.5),
         origin_xyz=(-10, 20, -30),
         direction=TURNS[turn],
     )
@@ -179,7 +198,7 @@ def test_every_voxel_keeps_its_world_place_and_value(
     volume = load_volume(path)
 
     image = sitk.ReadImage(str(path))
-    for index in np.argwhere(np.ones(volume.array.shape)):
+    for index in np.argwhere(np.ones(volume.array.shape))[::7]:
         world = volume.geometry.to_world(index[None])[0]
         there = image.TransformPhysicalPointToIndex(world.tolist())
         assert image[there] == volume.array[tuple(index)]
@@ -238,3 +257,386 @@ def test_real_scans_agree_with_simpleitk(test_data: Path) -> None:
             volume.array, sitk.GetArrayViewFromImage(image)
         )
         np.testing.assert_allclose(volume.geometry.origin, image.GetOrigin())
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        ({'ElementSpacing': None, 'ElementSize': '3.5 4 5'}, ''),
+        ({'ElementSize': '9 9 9'}, ''),
+        ({'Offset': None, 'Position': '-10 20 -30'}, ''),
+        ({'Offset': None, 'Origin': '-10 20 -30'}, ''),
+        ({'TransformMatrix': None, 'Orientation': '-1 0 0 0 -1 0 0 0 1'}, ''),
+        ({'TransformMatrix': None, 'Rotation': '-1 0 0 0 -1 0 0 0 1'}, ''),
+        ({'TransformMatrix': None}, ''),
+        ({'AnatomicalOrientation': 'RAI', 'CenterOfRotation': '9 9 9'}, ''),
+        ({'Offset': None}, 'no Offset in the header'),
+    ],
+)
+def test_fields_under_other_names_agree_with_simpleitk(
+    tmp_path: Path, rng: np.random.Generator, changes: dict, text: str
+) -> None:
+    path = write_meta(tmp_path, hu(rng).tobytes(), **changes)
+    warnings: list[str] = []
+
+    array, geometry = read_image(path, warnings=warnings)
+
+    image = sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(array, sitk.GetArrayFromImage(image))
+    np.testing.assert_allclose(geometry.spacing[::-1], image.GetSpacing())
+    np.testing.assert_allclose(geometry.origin, image.GetOrigin())
+    np.testing.assert_allclose(
+        geometry.direction.ravel(), image.GetDirection(), atol=1e-12
+    )
+    assert text in ' '.join(warnings)
+    assert bool(warnings) == bool(text)
+
+
+@pytest.mark.parametrize(
+    ('extra', 'skip'), [(b'', '-1'), (b'head', '4'), (b'head', '-1')]
+)
+def test_bytes_before_the_voxels_are_skipped(
+    tmp_path: Path, rng: np.random.Generator, extra: bytes, skip: str
+) -> None:
+    array = hu(rng)
+    path = write_meta(tmp_path, extra + array.tobytes(), HeaderSize=skip)
+
+    found, _ = read_image(path)
+
+    np.testing.assert_array_equal(found, array)
+    np.testing.assert_array_equal(
+        found, sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    )
+
+
+def test_order_of_bytes_under_its_other_name(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    array = hu(rng)
+    path = write_meta(
+        tmp_path,
+        array.astype('>i2').tobytes(),
+        BinaryDataByteOrderMSB=None,
+        ElementByteOrderMSB='True',
+    )
+
+    np.testing.assert_array_equal(read_image(path)[0], array)
+
+
+@pytest.mark.parametrize('wrap', [zlib.compress, gzip.compress])
+@pytest.mark.parametrize('claimed', ['10', '100000000000', None])
+def test_claimed_compressed_size_is_not_believed(
+    tmp_path: Path, rng: np.random.Generator, wrap: object, claimed: str
+) -> None:
+    array = hu(rng)
+    path = write_meta(
+        tmp_path,
+        wrap(array.tobytes()),
+        CompressedData='True',
+        CompressedDataSize=claimed,
+    )
+
+    np.testing.assert_array_equal(read_image(path)[0], array)
+
+
+@pytest.mark.parametrize('key', ['DimSize', 'ElementSpacing'])
+def test_field_that_stands_twice_is_refused(
+    tmp_path: Path, rng: np.random.Generator, key: str
+) -> None:
+    path = write_meta(tmp_path, hu(rng).tobytes())
+    path.write_text(f'{key} = 1 1 1\n' + path.read_text())
+
+    with pytest.raises(SeriesError, match=f'{key} stands twice'):
+        read_image(path)
+
+
+def test_windows_line_ends_names_and_later_fields(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    array = hu(rng)
+    path = write_meta(tmp_path, array.tobytes(), ElementDataFile='Größe 1.raw')
+    (tmp_path / 'x.raw').rename(tmp_path / 'Größe 1.raw')
+    lines = path.read_text() + 'ElementSpacing = 9 9 9\n'
+    path.write_bytes(lines.replace('\n', '\r\n').encode())
+
+    found, geometry = read_image(path)
+
+    np.testing.assert_array_equal(found, array)
+    np.testing.assert_allclose(geometry.spacing, (5, 4, 3.5))
+
+
+def test_other_bytes_under_a_type_do_not_pass_for_hu(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    shorts = (hu(rng) + 1024).tobytes()
+    path = write_meta(tmp_path, shorts, ElementType='MET_USHORT')
+    with pytest.raises(SeriesError, match='hu-offset'):
+        load_volume(path)
+    wide = np.ones(SHAPE, np.int32).tobytes()
+    path = write_meta(tmp_path, wide, ElementType='MET_FLOAT')
+    assert any('like a chest' in w for w in load_volume(path).warnings)
+
+
+@pytest.mark.parametrize(
+    ('bad', 'share', 'reason'),
+    [
+        (np.nan, 0.01, 'were not numbers'),
+        (np.inf, 0.01, 'were not numbers'),
+        (9e5, 0.01, 'exceed 16 bits'),
+        (np.nan, 0.0005, 'were not numbers and became -1024'),
+        (-9e5, 0.0005, 'exceed 16 bits and became'),
+    ],
+)
+def test_values_that_are_no_hu(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    bad: float,
+    share: float,
+    reason: str,
+) -> None:
+    array = hu(rng).astype(np.float64) + 0.4
+    count = round(share * array.size)
+    array.ravel()[-count:] = bad
+    path = write_meta(tmp_path, array.tobytes(), ElementType='MET_DOUBLE')
+
+    if share > 0.001:
+        with pytest.raises(SeriesError, match=reason):
+            load_volume(path)
+        return
+    volume = load_volume(path)
+
+    assert any(f'{count} voxels {reason}' in w for w in volume.warnings)
+    np.testing.assert_array_equal(volume.array, literal_hu(array))
+
+
+def literal_hu(array: np.ndarray) -> np.ndarray:
+    """The literal rule: nearest whole number, -1024 for no number."""
+    literal = [
+        -1024 if np.isnan(v) else max(-32768, min(32767, round(v)))
+        for v in array.ravel().tolist()
+    ]
+    return np.array(literal, dtype=np.int16).reshape(array.shape)
+
+
+def test_offset_is_added_only_where_it_is_lacking(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    array = hu(rng)
+    array[0, 0] = -2000  # padding says nothing about the rest
+    path = write_meta(tmp_path, array.tobytes())
+
+    volume = load_volume(path, hu_offset=-1024)
+
+    np.testing.assert_array_equal(volume.array, array)
+    assert any('are HU already' in text for text in volume.warnings)
+    stored = np.where(array == -2000, -2000, array + 1024).astype(np.int16)
+    path = write_meta(tmp_path, stored.tobytes())
+    with pytest.raises(SeriesError, match='hu-offset'):
+        load_volume(path)
+    shifted = load_volume(path, hu_offset=-1024).array
+    np.testing.assert_array_equal(shifted[1:], array[1:])
+
+
+def test_wide_floats_take_little_memory(tmp_path: Path) -> None:
+    shape = (64, 256, 256)
+    array = np.full(shape, -900.0)
+    path = write_meta(
+        tmp_path,
+        array.tobytes(),
+        ElementType='MET_DOUBLE',
+        DimSize='256 256 64',
+        ElementSpacing='1 1 1',
+    )
+    del array
+
+    tracemalloc.start()
+    load_volume(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # 8 bytes as stored, 2 as HU, and a few planes
+    assert peak / np.prod(shape) < 11
+
+
+@pytest.mark.parametrize(
+    ('shape', 'spacing', 'reason'),
+    [
+        ((1, 1, 1), (10, 10, 10), '1 voxels along z'),
+        ((7, 16, 16), (10, 4, 4), '7 voxels along z'),
+        ((8, 15, 16), (10, 4, 4), '15 voxels along y'),
+        ((8, 16, 2049), (10, 4, 0.5), '2049 voxels along x'),
+        ((8, 16, 16), (10, 4, 15), 'spacing x 15 mm'),
+        ((1000, 16, 16), (0.06, 4, 4), 'spacing z 0.06 mm'),
+        ((8, 16, 16), (6, 4, 4), 'extent z 48 mm'),
+    ],
+)
+def test_grids_that_hold_no_chest_are_refused(
+    tmp_path: Path, shape: tuple, spacing: tuple, reason: str
+) -> None:
+    geometry = Geometry.from_parts(
+        shape, spacing_zyx=spacing, origin_xyz=(0, 0, 0)
+    )
+    write_image(tmp_path / 'a.mhd', np.full(shape, -900, np.int16), geometry)
+
+    with pytest.raises(SeriesError, match=reason):
+        load_volume(tmp_path / 'a.mhd')
+
+
+KINDS = ['i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'f4', 'f8']
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('suffix', ['.nii', '.nii.gz', '.nrrd', '.mha'])
+def test_values_of_every_kind_agree_with_simpleitk(
+    tmp_path: Path, rng: np.random.Generator, kind: str, suffix: str
+) -> None:
+    array = rng.integers(0, 100, SHAPE).astype(kind)
+    path = tmp_path / f'a{suffix}'
+    geometry = Geometry.from_parts(
+        SHAPE, spacing_zyx=(5, 4, 3.5), origin_xyz=(1, 2, 3)
+    )
+    write_image(path, array, geometry)
+
+    found, grid = read_image(path)
+
+    assert found.dtype == array.dtype
+    np.testing.assert_array_equal(found, array)
+    assert grid.is_close(geometry)
+
+
+NRRD = {
+    'type': 'short',
+    'dimension': '3',
+    'space': 'left-posterior-superior',
+    'sizes': '18 17 16',
+    'space directions': '(3.5,0,0) (0,4,0) (0,0,5)',
+    'space origin': '(-10,20,-30)',
+    'endian': 'little',
+    'encoding': 'raw',
+}
+
+
+def write_nrrd(folder: Path, payload: bytes, **changes: str | None) -> Path:
+    named = {k.replace('_', ' '): v for k, v in changes.items()}
+    lines = ['NRRD0004', '# a comment', 'name:=a: value']
+    lines += [f'{k}: {v}' for k, v in {**NRRD, **named}.items() if v]
+    path = folder / 'x.nrrd'
+    path.write_bytes('\n'.join(lines).encode() + b'\n\n' + payload)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'data_file': '../secret.raw'}, 'voxels are in another file'),
+        ({'datafile': '/etc/passwd'}, 'voxels are in another file'),
+        ({'data_file': 'LIST'}, 'voxels are in another file'),
+        ({'space_directions': None}, 'spacings is'),
+        (
+            {'space_directions': None, 'spacings': 'nan 4 5'},
+            "spacings is 'nan 4 5'",
+        ),
+        ({'space_directions': '(nan,0,0) (0,4,0) (0,0,5)'}, 'directions is'),
+        ({'space_directions': '(0,0,0) (0,4,0) (0,0,5)'}, 'spacing 0 mm'),
+        ({'space_directions': 'none (3,0,0) (0,4,0) (0,0,5)'}, 'directions'),
+        ({'space_directions': '(3,2,0) (0,4,0) (0,0,5)'}, 'not orthonormal'),
+        ({'sizes': '100000 100000 100000'}, 'image claims'),
+        ({'sizes': '18 17 17'}, '9792 bytes of voxels, .* promises 10404'),
+        ({'sizes': 'a b c'}, "sizes is 'a b c'"),
+        ({'type': 'block'}, "NRRD type 'block'"),
+        ({'Sizes': '18 17 16'}, 'sizes stands twice'),
+    ],
+)
+def test_defective_nrrd_headers_are_refused(
+    tmp_path: Path, rng: np.random.Generator, changes: dict, reason: str
+) -> None:
+    folder = tmp_path / 'scan'
+    folder.mkdir()
+    array = hu(rng)
+    (tmp_path / 'secret.raw').write_bytes(array.tobytes())
+    path = write_nrrd(folder, array.tobytes(), **changes)
+
+    with pytest.raises(SeriesError, match=reason) as caught:
+        load_volume(path)
+
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        ({}, None),
+        (
+            {
+                'space': None,
+                'space_directions': None,
+                'space_origin': None,
+                'spacings': '3.5 4 5',
+            },
+            'no patient space',
+        ),
+        ({'space': 'scanner-xyz'}, "space is 'scanner-xyz'"),
+        ({'space_origin': None}, 'no space origin'),
+    ],
+)
+def test_nrrd_without_a_place_says_so(
+    tmp_path: Path, rng: np.random.Generator, changes: dict, text: str | None
+) -> None:
+    array = hu(rng)
+
+    volume = load_volume(write_nrrd(tmp_path, array.tobytes(), **changes))
+
+    np.testing.assert_array_equal(volume.array, array)
+    np.testing.assert_allclose(volume.geometry.spacing, (5, 4, 3.5))
+    assert (text or '') in ' '.join(volume.warnings)
+    assert bool(volume.warnings) == (text is not None)
+
+
+@pytest.mark.parametrize(
+    ('place', 'form', 'value', 'reason'),
+    [
+        (108, '<f', np.nan, 'vox_offset is nan'),
+        (108, '<f', np.inf, 'vox_offset is inf'),
+        (108, '<f', -1.0, 'vox_offset is -1'),
+        (70, '<h', 32, 'datatype 32'),
+        (80, '<f', np.nan, 'spacing nan mm'),
+    ],
+)
+def test_defective_nifti_headers_are_refused(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    place: int,
+    form: str,
+    value: float,
+    reason: str,
+) -> None:
+    path = tmp_path / 'x.nii'
+    grid = Geometry.from_parts(
+        SHAPE, spacing_zyx=(5, 4, 3.5), origin_xyz=(0, 0, 0)
+    )
+    write_image(path, hu(rng), grid)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(form, content, place, value)
+    path.write_bytes(content)
+
+    with pytest.raises(SeriesError, match=reason):
+        load_volume(path)
+
+
+def test_nifti_without_orientation_says_so(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = tmp_path / 'x.nii'
+    grid = Geometry.from_parts(
+        SHAPE, spacing_zyx=(5, 4, 3.5), origin_xyz=(7, 8, 9)
+    )
+    write_image(path, hu(rng), grid)
+    assert load_volume(path).warnings == []
+    content = bytearray(path.read_bytes())
+    struct.pack_into('<2h', content, 252, 0, 0)
+    path.write_bytes(content)
+
+    volume = load_volume(path)
+
+    assert any('no orientation' in text for text in volume.warnings)
+    np.testing.assert_allclose(volume.geometry.origin, 0)

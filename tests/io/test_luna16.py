@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import lungdet.io.luna16 as luna16
 from lungdet.errors import AnnotationError
 from lungdet.io.luna16 import (
+    has_column,
     read_annotations,
+    read_candidates,
+    read_column,
     read_excluded,
     read_marks,
     read_seriesuids,
     write_submission,
+    write_table,
 )
 
 HEAD = 'seriesuid,coordX,coordY,coordZ,diameter_mm\n'
@@ -71,3 +77,66 @@ def test_submission_survives_the_file(tmp_path: Path) -> None:
     centers, scores = read_marks(file)['1.10']
     np.testing.assert_allclose(centers, [[1.25, -2, 3]], atol=1e-6)
     assert scores[0] == 0.123456789
+
+
+MARKS = 'seriesuid,coordX,coordY,coordZ,probability\n'
+
+
+def test_gzipped_tables_are_read_and_damaged_ones_refused(
+    tmp_path: Path,
+) -> None:
+    whole = gzip.compress((MARKS + 'a,1,2,3,0.5\n' * 50).encode())
+    (tmp_path / 'm.csv.gz').write_bytes(whole)
+    (tmp_path / 'cut.csv').write_bytes(whole[:-9])
+    (tmp_path / 'odd.csv').write_bytes(whole[:20] + b'xxxx' + whole[24:])
+
+    assert read_marks(tmp_path / 'm.csv.gz')['a'][1].tolist() == [0.5] * 50
+    for name in ('cut', 'odd'):
+        with pytest.raises(AnnotationError, match='cannot be unpacked'):
+            read_marks(tmp_path / f'{name}.csv')
+
+
+def test_a_small_file_that_unpacks_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(luna16, 'MAX_TABLE_BYTES', 1000)
+    (tmp_path / 'm.csv.gz').write_bytes(gzip.compress(b'0' * 1001))
+
+    with pytest.raises(AnnotationError, match='unpacks to more than'):
+        read_marks(tmp_path / 'm.csv.gz')
+
+
+def test_columns_by_name_and_candidates_without_scores(tmp_path: Path) -> None:
+    file = tmp_path / 'c.csv'
+    file.write_text(
+        'class,coordZ,coordY,coordX,seriesuid,slice mm\n'
+        '0,3,2,1,b, 2.5\n1,6,5,4,a,1\n0,9,8,7,b,\n'
+    )
+
+    assert read_candidates(file)['b'].tolist() == [[1, 2, 3], [7, 8, 9]]
+    assert read_column(file, 'slice mm') == {'b': ['2.5', ''], 'a': ['1']}
+    assert has_column(file, 'class') and not has_column(file, 'probability')
+    with pytest.raises(AnnotationError, match="'slice' is missing.*'class'"):
+        read_column(file, 'slice')
+
+
+def test_written_rows_are_read_back(tmp_path: Path) -> None:
+    write_table(
+        tmp_path / 't.csv',
+        [{'seriesuid': 'a', 'x': 0.1}, {'seriesuid': 'b', 'x': ''}],
+    )
+    write_table(tmp_path / 'none.csv', [])
+
+    assert read_column(tmp_path / 't.csv', 'x') == {'a': ['0.1'], 'b': ['']}
+    assert (tmp_path / 'none.csv').read_text() == ''
+
+
+@pytest.mark.parametrize('cell', ['nan', 'inf', '-Infinity', '1_0', '', '1,5'])
+def test_what_float_takes_but_a_table_may_not_hold(
+    tmp_path: Path, cell: str
+) -> None:
+    file = tmp_path / 'm.csv'
+    file.write_text(MARKS + 'a,1,2,3,0.5\n' + f'a,1,2,3,{cell}\n')
+
+    with pytest.raises(AnnotationError, match='m.csv:3'):
+        read_marks(file)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
-from lungdet.models import FeatureNet
+from lungdet.models import FeatureNet, NoduleNet
 from lungdet.models.backbones.res_block import ResBlock3D
 from lungdet.registry import MODELS
 
@@ -158,7 +160,12 @@ def test_user_config_is_left_alone() -> None:
         ([{**plugin(), 'where': 1}], 'unknown key'),
         ([{'cfg': {}, 'position': 'after_add'}], "lacks 'type'"),
         ([plugin(in_channels=3)], 'supplies its own channel count'),
-        ([plugin(), plugin()], 'postfix'),
+        ([{**plugin(), 'stages': (0, 1, 2, 3, 4, 5)}], '6 booleans'),
+        ([{'cfg': {'type': 5}, 'position': 'after_add'}], "lacks 'type'"),
+        ([{'cfg': 'AddOne', 'position': 'after_add'}], "lacks 'type'"),
+        (['AddOne'], "lacks 'cfg' or 'position'"),
+        ([plugin(), plugin()], "'add_one' is taken already.*postfix"),
+        ([plugin(), plugin('after_add')], "'add_one' is taken already"),
     ],
 )
 def test_wrong_plugins_are_named(plugins: object, message: str) -> None:
@@ -166,11 +173,29 @@ def test_wrong_plugins_are_named(plugins: object, message: str) -> None:
         FeatureNet(plugins=plugins)
 
 
-def test_misspelt_type_gets_the_closest_name() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'AddOne'"):
-        FeatureNet(
-            plugins=[{'cfg': {'type': 'AdOne'}, 'position': 'after_add'}]
-        )
+@pytest.mark.parametrize('stages', [None, (False,) * 6])
+def test_misspelt_type_gets_place_and_closest_name(stages: object) -> None:
+    wrong = {
+        'cfg': {'type': 'QuartetAtention'},
+        'position': 'after_add',
+        'stages': stages,
+    }
+
+    with pytest.raises(ConfigError) as error:
+        FeatureNet(plugins=[plugin(), wrong])
+
+    message = str(error.value)
+    assert "plugins[1].cfg.type='QuartetAtention' is not" in message
+    assert "did you mean 'QuartetAttention'?" in message
+    assert 'CBAM3D' in message and 'custom_imports' in message
+
+
+def test_class_itself_is_a_type() -> None:
+    block = ResBlock3D(
+        2, 2, plugins=[{'cfg': {'type': AddOne}, 'position': 'after_add'}]
+    )
+
+    assert isinstance(block.add_one, AddOne)
 
 
 def test_plugin_that_changes_the_shape_is_refused() -> None:
@@ -180,3 +205,72 @@ def test_plugin_that_changes_the_shape_is_refused() -> None:
 
     with pytest.raises(ValueError, match='changed the shape'):
         block(torch.rand(2, 2, 4, 4, 4))
+
+
+@MODELS.register_module(force=True)
+class StartsAtSeven(nn.Module):
+    _abbr_ = 'seven'
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, in_channels, 1)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        nn.init.constant_(self.conv.weight, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+def small_net(**kwargs: object) -> FeatureNet:
+    return FeatureNet(
+        stem_channels=2,
+        channels=(2,) * 6,
+        blocks=(1,) * 6,
+        plugins=[{'cfg': {'type': 'StartsAtSeven'}, 'position': 'after_add'}],
+        **kwargs,
+    )
+
+
+CONSTANT = {'type': 'Constant', 'layer': 'Conv3d', 'val': 3}
+
+
+def test_plugin_is_initialised_after_the_backbone() -> None:
+    net = small_net(init_cfg=CONSTANT)
+
+    net.init_weights()
+
+    assert (net.back2[0].conv1.weight == 3).all()
+    assert (net.back2[0].seven.conv.weight == 7).all()
+
+
+def test_plugin_is_initialised_after_the_detector() -> None:
+    model = NoduleNet(
+        {
+            'type': 'FeatureNet',
+            'plugins': [
+                {'cfg': {'type': 'StartsAtSeven'}, 'position': 'after_conv2'}
+            ],
+        },
+        {'type': 'RPN3DHead'},
+        init_cfg=CONSTANT,
+    )
+
+    model.init_weights()
+
+    assert (model.backbone.forw1[1].conv2.weight == 3).all()
+    assert (model.backbone.forw1[1].seven.conv.weight == 7).all()
+
+
+def test_pretrained_weights_come_last(tmp_path: Path) -> None:
+    trained = small_net()
+    nn.init.constant_(trained.forw1[0].seven.conv.weight, 0.5)
+    torch.save(trained.state_dict(), tmp_path / 'net.pth')
+    file = {'type': 'Pretrained', 'checkpoint': str(tmp_path / 'net.pth')}
+    net = small_net(init_cfg=[CONSTANT, file])
+
+    net.init_weights()
+
+    for key, value in trained.state_dict().items():
+        assert torch.equal(net.state_dict()[key], value), key

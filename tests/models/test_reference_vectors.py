@@ -688,3 +688,18 @@ def test_validation_losses_are_those_of_the_windows_with_nodules() -> None:
         mean = sum(float(loss[name].detach()) for loss in wanted) / 2
         assert value == pytest.approx(mean, rel=1e-5), name
     assert sample.losses['loss_rpn_cls'] > 0
+
+
+def test_marks_do_not_depend_on_how_many_windows_run_together() -> None:
+    net = narrow_net().eval()
+    torch.manual_seed(5)
+    case = torch.randint(-1000, 200, (1, 40, 50, 60), dtype=torch.int16)
+
+    net.test_cfg['windows_at_once'] = 1
+    alone = net.predict_case(case)
+    net.test_cfg['windows_at_once'] = 5
+    together = net.predict_case(case)
+
+    assert len(alone.bboxes) > 0
+    torch.testing.assert_close(together.bboxes, alone.bboxes)
+    torch.testing.assert_close(together.scores, alone.scores)

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungdet.models.detectors.sliding_window import axis_windows, cut, windows
+from lungdet.models import NoduleNet
+from lungdet.models.detectors.sliding_window import (
+    axis_windows,
+    cut,
+    even_parts,
+    windows,
+)
 
 
 @given(
@@ -44,3 +53,69 @@ def test_windows_of_a_case_and_their_padding() -> None:
     assert torch.equal(tiles[0][:, :, :20], case[:, :32, :, :32])
     assert (tiles[0][:, :, 20:] == -7).all()
     assert torch.equal(tiles[3][:, :, :20], case[:, 8:, :, 4:])
+
+
+def test_parts_hold_every_window_once_and_differ_by_one() -> None:
+    every = list(windows((100, 130, 40), (32, 32, 32), 8))
+    for most in (1, 2, 4, 7, 1000):
+        parts = list(even_parts(every, most))
+        assert [w for part in parts for w in part] == every
+        sizes = {len(part) for part in parts}
+        assert max(sizes) <= most and max(sizes) - min(sizes) <= 1
+    assert list(even_parts([], 4)) == []
+
+
+def tiny(plugin: str | None, crop: object, window: int) -> NoduleNet:
+    plugins = [{'cfg': {'type': plugin}, 'position': 'after_conv2'}]
+    return NoduleNet(
+        {
+            'type': 'FeatureNet',
+            'stem_channels': 2,
+            'channels': (2, 2, 2, 2, 2, 4),
+            'blocks': (1,) * 6,
+            'plugins': plugins if plugin else None,
+        },
+        {'type': 'RPN3DHead', 'in_channels': 4, 'feat_channels': 4},
+        train_cfg={'crop_size': crop},
+        test_cfg={'window': (window,) * 3, 'overlap': 16},
+    ).eval()
+
+
+@pytest.mark.parametrize(
+    ('crop', 'window', 'found'),
+    [
+        ((32, 32, 32), 48, r'the training crops were \(32, 32, 32\)'),
+        (None, 32, 'the training crops were of unknown size'),
+    ],
+)
+def test_other_windows_than_the_training_crops_warn_of_pooling_plugins(
+    crop: object, window: int, found: str
+) -> None:
+    case = torch.zeros(1, 40, 36, 33, dtype=torch.int16)
+
+    with pytest.warns(UserWarning, match=found) as caught:
+        tiny('QuartetAttention', crop, window).predict_case(case)
+
+    assert 'QuartetAttention pools over the whole window' in str(
+        caught[0].message
+    )
+
+
+@pytest.mark.parametrize(
+    ('plugin', 'crop', 'window'),
+    [
+        ('QuartetAttention', (32, 32, 32), 32),
+        ('QuartetAttention', [32, 32, 32], 32),  # as a stored config has it
+        ('DropBlock3D', (32, 32, 32), 48),
+        (None, (32, 32, 32), 48),
+        (None, None, 48),
+    ],
+)
+def test_windows_of_the_training_crops_size_do_not_warn(
+    plugin: str | None, crop: object, window: int
+) -> None:
+    case = torch.zeros(1, 40, 36, 33, dtype=torch.int16)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        tiny(plugin, crop, window).predict_case(case)

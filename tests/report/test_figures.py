@@ -38,6 +38,28 @@ def test_box_is_drawn_around_the_nodule_in_every_plane() -> None:
     assert figure.axes[1].get_ylim()[0] < figure.axes[1].get_ylim()[1]
 
 
+def test_a_nodule_with_its_own_box_shows_that_one() -> None:
+    grid = Geometry.from_parts(
+        (30, 40, 50), spacing_zyx=(2, 1, 0.5), origin_xyz=(5, 6, 7)
+    )
+    (center,) = grid.to_world(np.array([[10.0, 20, 30]]))
+    nodule = SimpleNamespace(
+        center_mm=tuple(center),
+        diameter_mm=9.9,
+        box=(8, 12, 26, 12, 30, 32),
+        has_mask=False,
+    )
+
+    figure = nodule_sheet(np.zeros(grid.shape), grid, [nodule])
+
+    # voxel i is drawn from i - 0.5 to i + 0.5
+    sides = {'z': (7.5, 11.5), 'y': (11.5, 29.5), 'x': (25.5, 31.5)}
+    for axes, (rows, columns) in zip(figure.axes, ('yx', 'zx', 'zy')):
+        x, y = axes.lines[0].get_data()
+        assert (min(x), max(x)) == sides[columns]
+        assert (min(y), max(y)) == sides[rows]
+
+
 def test_a_place_without_a_size_has_a_cross_at_its_voxel() -> None:
     grid = Geometry.from_parts(
         (30, 40, 50), spacing_zyx=(2, 1, 0.5), origin_xyz=(5, 6, 7)

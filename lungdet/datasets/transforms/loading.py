@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
-from lungdet.geometry import Geometry, box_of_mask
+from lungdet.geometry import Geometry, box_of_mask, move_boxes
 from lungdet.io.luna16 import read_candidates
 from lungdet.registry import TRANSFORMS
 
@@ -36,8 +36,9 @@ class LoadCrop(BaseTransform):
     Args:
         pad_hu: HU beyond the case.
         min_inside: Voxels between a counted nodule's centre and the faces.
-        box_source: ``'diameter'``, the cube of the LUNA16 diameter, or
-            ``'mask'``, the box of the visible mask where there is one.
+        box_source: ``'diameter'``, the nodule's box (the cube of the LUNA16
+            diameter, or the box it was annotated with), or ``'mask'``, the
+            box of the visible mask where there is one.
         border: Voxels added to each edge length of a box, half at either
             end (8 in the published system).
 
@@ -93,9 +94,7 @@ class LoadCrop(BaseTransform):
         size = np.array(results['crop_size'])
         kept, cut = [], []
         for nodule in record.nodules:
-            (box,) = geometry.sphere_box(
-                np.array([nodule.center_mm]), nodule.diameter_mm
-            )
+            (box,) = move_boxes(nodule.box, record.geometry, geometry)
             middle = (box[:3] + box[3:]) / 2
             if self.box_source == 'mask' and nodule.has_mask:
                 seen = box_of_mask(results['mask'] == nodule.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from lungdet.models.backbones.res_block import ResBlock3D, stage_plugins
@@ -27,7 +27,8 @@ class FeatureNet(BaseModule):
         blocks: Residual blocks of the six stages.
         plugins: Plugin dicts, see ``res_block``; ``stages`` has six booleans
             in the order above.
-        init_cfg: mmengine's, such as pre-trained weights.
+        init_cfg: mmengine's, such as pre-trained weights. Other than those,
+            it leaves a plugin with ``init_weights`` as that method says.
 
     Shape:
         (N, in_channels, D, H, W), sides multiples of 16 ->
@@ -99,9 +100,9 @@ class FeatureNet(BaseModule):
 
 def _stage(
     in_channels: int, out_channels: int, num: int, plugins: Sequence[dict]
-) -> nn.Sequential:
+) -> Sequential:
     widths = [in_channels] + [out_channels] * (num - 1)
-    return nn.Sequential(
+    return Sequential(
         *(ResBlock3D(w, out_channels, plugins=plugins) for w in widths)
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from lungdet.registry import MODELS
@@ -31,6 +32,7 @@ def stage_plugins(
     Raises:
         ValueError: Not a list, an unknown key or position, a missing key, or
             ``stages`` of another length.
+        KeyError: A type that is not registered.
     """
     if plugins is None:
         return []
@@ -65,16 +67,24 @@ def _check_plugin(plugin: dict, where: str, num_stages: int) -> None:
             f'choose one of {POSITIONS}.'
         )
     stages = plugin.get('stages')
-    if stages is not None and (
-        not isinstance(stages, list | tuple) or len(stages) != num_stages
+    if stages is not None and not (
+        isinstance(stages, list | tuple)
+        and len(stages) == num_stages
+        and all(isinstance(stage, bool) for stage in stages)
     ):
         raise ValueError(
             f'{where}.stages: {stages!r}, but the backbone has {num_stages} '
             f'stages; give a list of {num_stages} booleans.'
         )
     cfg = plugin['cfg']
-    if not isinstance(cfg, dict) or 'type' not in cfg:
-        raise ValueError(f"{where}.cfg: {cfg!r} lacks 'type'.")
+    if not isinstance(cfg, dict) or not isinstance(
+        cfg.get('type'), str | type
+    ):
+        raise ValueError(
+            f"{where}.cfg: {cfg!r} lacks 'type'; give a registered class' "
+            'name.'
+        )
+    MODELS.check_type(cfg, f'{where}.cfg.type')
     if 'in_channels' in cfg:
         raise ValueError(
             f'{where}.cfg.in_channels: given as {cfg["in_channels"]}; the '
@@ -95,7 +105,7 @@ def plugin_name(cfg: dict, plugin_class: type) -> str:
     return f'{abbr}{cfg.get("postfix", "")}'
 
 
-class ResBlock3D(nn.Module):
+class ResBlock3D(BaseModule):
     """Two 3x3x3 convolutions with a shortcut.
 
     ``y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))``; the shortcut
@@ -110,8 +120,8 @@ class ResBlock3D(nn.Module):
         (N, in_channels, D, H, W) -> (N, out_channels, D, H, W).
 
     Raises:
-        ValueError: Two plugins of the block have the same name.
-        ConfigError: A plugin type is not registered.
+        ValueError: Two plugins of the block have the same name, or a plugin
+            changes the shape.
 
     Source: NoduleNet's ResBlock; plugins as MMDetection places them.
     """
@@ -141,15 +151,14 @@ class ResBlock3D(nn.Module):
 
     def _add_plugin(self, plugin: dict, channels: int) -> None:
         cfg = dict(plugin['cfg'])
-        MODELS.check_type(cfg)
         plugin_class = cfg['type']
         if isinstance(plugin_class, str):
             plugin_class = MODELS.get(plugin_class)
         name = plugin_name(cfg, plugin_class)
         if hasattr(self, name):
             raise ValueError(
-                f'plugins: two are called {name!r} in one block; give one of '
-                "them a 'postfix' in its cfg."
+                f'plugins: the name {name!r} is taken already in this block; '
+                "give the plugin another 'postfix' in its cfg."
             )
         cfg.pop('postfix', None)
         module = MODELS.build({**cfg, 'in_channels': channels})

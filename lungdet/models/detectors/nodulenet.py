@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,12 +13,19 @@ from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
-from lungdet.models.detectors.sliding_window import Window, cut, windows
+from lungdet.models.detectors.sliding_window import (
+    Window,
+    cut,
+    even_parts,
+    windows,
+)
 from lungdet.models.roi_heads import mask_boxes
 from lungdet.ops import bfloat16_autocast, box_iou, nms
 from lungdet.registry import MODELS
 
 TRAIN_CFG: dict[str, Any] = {
+    # (z, y, x) of the training crops; load_config takes it from PlaceCrop
+    'crop_size': None,
     # epochs, counted from 1, from which on a head is trained
     'stage_epochs': {'rcnn': 65, 'mask': 80},
     'proposals': {
@@ -38,6 +46,7 @@ SEAM = 2.0
 TEST_CFG: dict[str, Any] = {
     'window': (128, 128, 128),
     'overlap': 32,
+    'windows_at_once': 4,
     'proposals': {
         'score_thr': 0.02,
         'nms_thr': 0.1,
@@ -254,8 +263,8 @@ class NoduleNet(BaseModel):
     ) -> InstanceData:
         """Marks of a whole case, walked in windows.
 
-        Memory does not grow with the case beyond the case itself: one window
-        is on the device at a time.
+        Memory does not grow with the case beyond the case itself: a few
+        windows are on the device at a time.
 
         Args:
             case: (1, D, H, W) HU, any device.
@@ -268,12 +277,17 @@ class NoduleNet(BaseModel):
             (K,; NaN while the second stage has not started), ``mask_boxes``
             (K, 6) and ``masks`` (list of bool arrays or None), on the CPU,
             best first, K at most ``max_per_scan``.
+
+        Warns:
+            UserWarning: A plugin pools over space and the windows are not of
+                the training crops' size.
         """
+        self._check_window()
         cfg = self.test_cfg
         found: list[dict] = []
         losses: list[dict[str, Tensor]] = []
-        for window in windows(case.shape[1:], cfg['window'], cfg['overlap']):
-            image, features = self._look(case, window)
+        every = windows(case.shape[1:], cfg['window'], cfg['overlap'])
+        for window, image, features in self._look(case, list(every)):
             with torch.autocast(image.device.type, enabled=False):
                 found += self._marks(image, features, window)
                 if sample is not None and 'gt_instances' in sample:
@@ -290,6 +304,24 @@ class NoduleNet(BaseModel):
                 for name in losses[0]
             }
         return self._merge(found, tuple(case.shape[1:]))
+
+    def _check_window(self) -> None:
+        window, crop = self.test_cfg['window'], self.train_cfg['crop_size']
+        pooling = {
+            type(module).__name__
+            for module in self.backbone.modules()
+            if getattr(module, 'pools_over_space', False)
+        }
+        if pooling and (crop is None or tuple(window) != tuple(crop)):
+            size = 'of unknown size' if crop is None else tuple(crop)
+            warnings.warn(
+                f'test_cfg.window: {tuple(window)}, but the training crops '
+                f'were {size}; {", ".join(sorted(pooling))} pools over the '
+                'whole window, so its gates differ from those trained. Set '
+                'model.test_cfg.window to the size of the training crops '
+                '(and model.train_cfg.crop_size, if that is unknown).',
+                stacklevel=2,
+            )
 
     @torch.no_grad()
     def score_candidates(self, case: Tensor, boxes: Tensor) -> InstanceData:
@@ -320,36 +352,51 @@ class NoduleNet(BaseModel):
         end = center.new_tensor(case.shape[1:])
         inside = ((center >= 0) & (center < end)).all(1)
         cfg = self.test_cfg
+        owned = []
         for window in windows(case.shape[1:], cfg['window'], cfg['overlap']):
             low = center.new_tensor(window.core_low)
             high = center.new_tensor(window.core_high)
             mine = inside & ((center >= low) & (center < high)).all(1)
             if mine.any():
-                offset = boxes.new_tensor(window.start).repeat(2)
-                scores[mine] = self._rescore(
-                    case, window, boxes[mine] - offset
-                )
+                owned.append((window, mine))
+        looks = self._look(case, [window for window, _ in owned])
+        for (window, mine), (_, image, features) in zip(owned, looks):
+            offset = boxes.new_tensor(window.start).repeat(2)
+            scores[mine] = self._rescore(
+                boxes[mine].to(image) - offset.to(image), features
+            )
         return InstanceData(bboxes=boxes, scores=scores, rcnn_scores=scores)
 
-    def _rescore(self, case: Tensor, window: Window, boxes: Tensor) -> Tensor:
+    def _rescore(
+        self, boxes: Tensor, features: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
         """Nodule probabilities (n,) of boxes (n, 6) in a window's voxels."""
-        image, (_, out2, _) = self._look(case, window)
-        rois = boxes.to(image)
-        rois = torch.cat([rois.new_zeros(len(rois), 1), rois], dim=1)
-        with torch.autocast(image.device.type, enabled=False):
-            logits, _ = self.rcnn_head(self.rcnn_head.extractor(out2, rois))
+        rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
+        with torch.autocast(boxes.device.type, enabled=False):
+            pooled = self.rcnn_head.extractor(features[1], rois)
+            logits, _ = self.rcnn_head(pooled)
         return logits.softmax(1)[:, 1].cpu()
 
     def _look(
-        self, case: Tensor, window: Window
-    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """A window's image on the device, and its features."""
+        self, case: Tensor, chosen: list[Window]
+    ) -> Iterator[tuple[Window, Tensor, tuple[Tensor, Tensor, Tensor]]]:
+        """Each window, its image on the device, and its features.
+
+        Several windows run together: on a CPU, float32 convolutions of one
+        small image take a path that is up to seven times slower.
+        """
         cfg, prep = self.test_cfg, self.data_preprocessor
         device = next(self.parameters()).device
-        tile = cut(case, window.start, cfg['window'], prep.pad_hu)
-        image = prep.apply_window(tile[None].to(device))
-        with bfloat16_autocast(device.type, cfg['bf16']):
-            return image, self.extract(image)
+        for part in even_parts(chosen, cfg['windows_at_once']):
+            tiles = torch.stack(
+                [cut(case, w.start, cfg['window'], prep.pad_hu) for w in part]
+            )
+            images = prep.apply_window(tiles.to(device))
+            with bfloat16_autocast(device.type, cfg['bf16']):
+                out1, out2, comb2 = self.extract(images)
+            for k, window in enumerate(part):
+                one = slice(k, k + 1)
+                yield window, images[one], (out1[one], out2[one], comb2[one])
 
     def _marks(
         self,

@@ -54,6 +54,13 @@ def windows(
         )
 
 
+def even_parts(chosen: list[Window], most: int) -> Iterator[list[Window]]:
+    """Parts of at most ``most`` windows, as equally large as can be."""
+    num = -(-len(chosen) // most)
+    for k in range(num):
+        yield chosen[len(chosen) * k // num : len(chosen) * (k + 1) // num]
+
+
 def cut(
     case: Tensor, start: Sequence[int], window: Sequence[int], pad: int
 ) -> Tensor:

@@ -1,0 +1,16 @@
+"""CBAM in every residual block; no published number, not trained yet.
+
+The channel gate is the original's: one sigmoid after the sum of the MLP's two
+answers. The method prints a sigmoid on each: add sigmoid='before' to the cfg.
+About 35 % more time than BASE on a CPU (docs/attention.md).
+
+    python tools/train.py configs/nodulenet_cbam.py --amp
+"""
+_base_ = ['./nodulenet_base.py']
+model = dict(
+    backbone=dict(
+        plugins=[
+            dict(
+                cfg=dict(type='CBAM3D', sigmoid='after'),
+                position='after_conv2'),
+        ]))

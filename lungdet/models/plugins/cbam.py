@@ -1,0 +1,84 @@
+"""CBAM: a channel gate, then a spatial gate."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import constant_init
+from torch import Tensor, nn
+
+from lungdet.errors import ConfigError
+from lungdet.models.plugins.gating import MapGate, gate, in_float32
+from lungdet.registry import MODELS
+
+
+@MODELS.register_module()
+class CBAM3D(nn.Module):
+    """Scale channels by a shared MLP of mean and maximum, then voxels.
+
+    Args:
+        in_channels: Channels.
+        reduction: Factor between channels and the MLP's hidden width.
+        sigmoid: ``'after'`` the MLP's two answers are summed, the original;
+            ``'before'``, the form of some printed equations: a gate in
+            (0, 2), near 1 at the start.
+        norm: Batch norm in the spatial gate.
+        conv: Form of its convolution, see ``lungdet.ops.map_conv``.
+        identity_start: Start as the identity, for a net that is trained
+            already; else near 0.25 (``'before'``: 0.5).
+
+    Shape:
+        (N, C, D, H, W) -> the same.
+
+    Raises:
+        ConfigError: Unknown ``sigmoid`` or ``conv``.
+
+    Source: Woo et al. 2018, equations 1 to 3, in 3D.
+    """
+
+    _abbr_ = 'cbam'
+    pools_over_space = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 16,
+        *,
+        sigmoid: str = 'after',
+        norm: bool = True,
+        conv: str = 'auto',
+        identity_start: bool = False,
+    ) -> None:
+        super().__init__()
+        if sigmoid not in ('after', 'before'):
+            raise ConfigError(
+                f"CBAM3D: sigmoid={sigmoid!r} is unknown; choose 'after' "
+                "(the original) or 'before' (each answer gated by itself)."
+            )
+        hidden = max(in_channels // reduction, 1)
+        self.sigmoid = sigmoid
+        self.mlp = nn.Sequential(
+            nn.Linear(in_channels, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, in_channels),
+        )
+        self.spatial = MapGate(conv, norm=norm, identity_start=identity_start)
+        self.identity_start = identity_start
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        self.spatial.init_weights()
+        if self.identity_start:
+            constant_init(self.mlp[-1], 0)
+
+    def channel_gate(self, x: Tensor) -> Tensor:
+        """(N, C) from (N, C, D, H, W)."""
+        mean, top = self.mlp(x.mean((2, 3, 4))), self.mlp(x.amax((2, 3, 4)))
+        if self.sigmoid == 'before':
+            return torch.sigmoid(mean) + torch.sigmoid(top)
+        return gate(mean + top, identity_start=self.identity_start)
+
+    @in_float32
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * self.channel_gate(x)[:, :, None, None, None]
+        maps = torch.stack([x.amax(1), x.mean(1)], dim=1)
+        return x * self.spatial(maps)

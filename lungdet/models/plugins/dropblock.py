@@ -1,0 +1,63 @@
+"""DropBlock: dropout of whole cubes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lungdet.models.plugins.gating import in_float32
+from lungdet.registry import MODELS
+
+
+@MODELS.register_module()
+class DropBlock3D(nn.Module):
+    """Zero random cubes in training; the identity in evaluation.
+
+    Args:
+        in_channels: Not used; every plugin takes it.
+        drop_prob: Share of voxels to drop after the ramp.
+        block_size: Side of the cubes; cut to the map's shortest side.
+        ramp: Training steps over which the share grows from 0, linearly;
+            0 for all of it at once.
+
+    Shape:
+        (N, C, D, H, W) -> the same; no parameters, a counter of steps.
+
+    Source: Ghiasi et al. 2018, algorithm 1 and section 3.3, in 3D.
+    """
+
+    _abbr_ = 'drop_block'
+    pools_over_space = False
+    steps: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        drop_prob: float = 0.1,
+        *,
+        block_size: int = 3,
+        ramp: int = 5000,
+    ) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+        self.block_size = block_size
+        self.ramp = ramp
+        self.register_buffer('steps', torch.tensor(0))
+
+    @in_float32
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        grown = (self.steps / self.ramp).clamp(max=1) if self.ramp else 1.0
+        prob = self.drop_prob * grown
+        self.steps += 1
+        side = min(self.block_size, *x.shape[2:])
+        # corners of cubes that lie inside, at a rate that drops prob of all
+        inside = [length - side + 1 for length in x.shape[2:]]
+        corners = x.new_empty(*x.shape[:2], *inside)
+        rate = prob * x[0, 0].numel() / corners[0, 0].numel() / side**3
+        corners = (torch.rand_like(corners) < rate).to(x.dtype)
+        cubes = F.max_pool3d(F.pad(corners, (side - 1,) * 6), side, stride=1)
+        keep = 1 - cubes
+        return x * keep * (keep.numel() / keep.sum().clamp(min=1))

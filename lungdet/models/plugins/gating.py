@@ -1,0 +1,83 @@
+"""What plugins share: precision, gates, and the convolved gate of maps."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import constant_init
+from torch import Tensor, nn
+
+from lungdet.ops import check_form, map_conv
+
+SPACE = (2, 3, 4)  # D, H, W of (N, C, D, H, W)
+
+
+def wide_type(x: Tensor) -> torch.dtype:
+    """The type to compute in: float32 for halves, else the input's own."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def in_float32(forward: Callable[[Any, Tensor], Tensor]) -> Callable:
+    """Run a ``forward`` in float32 under autocast too, back in x's type.
+
+    Sums over millions of voxels overflow float16 and lose bfloat16's few
+    digits.
+    """
+
+    @functools.wraps(forward)
+    def wrapped(self: Any, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return forward(self, x.to(wide_type(x))).to(x.dtype)
+
+    return wrapped
+
+
+def gate(logits: Tensor, *, identity_start: bool) -> Tensor:
+    """Sigmoid; doubled it is 1 at a logit of 0, where it then starts."""
+    gates = torch.sigmoid(logits)
+    return 2 * gates if identity_start else gates
+
+
+class MapGate(nn.Module):
+    """Maximum and mean maps -> 7x7x7 convolution -> norm -> sigmoid.
+
+    Args:
+        conv: Form of the convolution, see ``lungdet.ops.map_conv``.
+        norm: Batch norm of the one channel.
+        identity_start: Start with a gate of 1.
+
+    Shape:
+        (N, 2, A, B, C), maximum first -> (N, 1, A, B, C).
+    """
+
+    def __init__(
+        self,
+        conv: str = 'auto',
+        *,
+        norm: bool = True,
+        identity_start: bool = False,
+    ) -> None:
+        super().__init__()
+        check_form(conv)
+        self.form = conv
+        self.conv = nn.Conv3d(2, 1, 7, padding=3, bias=False)
+        self.bn = nn.BatchNorm3d(1, momentum=0.01) if norm else None
+        self.identity_start = identity_start
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        if self.identity_start:
+            constant_init(self.bn or self.conv, 0)
+
+    def forward(
+        self, maps: Tensor, kernel_axes: Sequence[int] = (0, 1, 2)
+    ) -> Tensor:
+        """Gate of maps whose axes are the kernel's in another order."""
+        weight = self.conv.weight.permute(0, 1, *(a + 2 for a in kernel_axes))
+        logits = map_conv(maps, weight, self.form)
+        if self.bn is not None:
+            logits = self.bn(logits)
+        return gate(logits, identity_start=self.identity_start)

@@ -1,0 +1,151 @@
+"""Quartet attention: a gate along each of the axes C, D, H and W."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from lungdet.models.plugins.gating import MapGate, wide_type
+from lungdet.registry import MODELS
+
+AXES = 'CDHW'  # order of the branches
+# axes of a branch's stored kernel: C stands in the pooled axis' place, as in
+# the form that permutes the tensor, so that form's checkpoints load
+KERNEL_AXES = {'C': 'DHW', 'D': 'CHW', 'H': 'DCW', 'W': 'DHC'}
+DIMS = (1, 2, 3, 4)
+
+
+@MODELS.register_module()
+class QuartetAttention(nn.Module):
+    """Scale each value by the mean of four gates, one for each axis.
+
+    A branch takes maximum and mean along its axis, convolves the two maps,
+    norms, and gates: ``x * (g_C + g_D + g_H + g_W) / 4``. The tensor is never
+    permuted; axes are walked in the order in which they lie in memory.
+
+    Args:
+        in_channels: Channels; the 2,752 parameters do not depend on it.
+        conv: Form of the convolutions, see ``lungdet.ops.map_conv``.
+        identity_start: Start as the identity, for a net that is trained
+            already; else the gates start near 0.5.
+
+    Shape:
+        (N, C, D, H, W) -> the same.
+
+    Raises:
+        ConfigError: Unknown ``conv``.
+
+    Source: triplet attention (Misra et al. 2021), with a fourth axis.
+    """
+
+    pools_over_space = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        conv: str = 'auto',
+        *,
+        identity_start: bool = False,
+    ) -> None:
+        super().__init__()
+        self.branches: Any = nn.ModuleList(
+            MapGate(conv, identity_start=identity_start) for _ in AXES
+        )
+
+    def init_weights(self) -> None:
+        for branch in self.branches:
+            branch.init_weights()
+
+    def forward(self, x: Tensor) -> Tensor:
+        order = _memory_order(x)
+        dims = [AXES.index(axis) + 1 for axis in order]
+        with torch.autocast(x.device.type, enabled=False):
+            out = self._attend(x.permute(0, *dims), order)
+        back = [order.index(axis) + 1 for axis in AXES]
+        return out.to(x.dtype).permute(0, *back)
+
+    def _attend(self, x: Tensor, order: str) -> Tensor:
+        """Pool, gate and multiply a tensor with its axes in ``order``."""
+        own = x.device.type == 'cpu' and not torch.compiler.is_compiling()
+        if own:
+            x, *maps = _AxisPool.apply(x.to(wide_type(x)))
+        else:
+            maps = [_pooled(x, dim) for dim in DIMS]
+        gates = [
+            self._gate(pooled, axis, order).squeeze(1).unsqueeze(dim)
+            for dim, axis, pooled in zip(DIMS, order, maps)
+        ]
+        return _AxisGate.apply(x, *gates) if own else x * _mean_gate(gates)
+
+    def _gate(self, maps: Tensor, axis: str, order: str) -> Tensor:
+        stored = KERNEL_AXES[axis]
+        turn = [stored.index(rest) for rest in order if rest != axis]
+        return self.branches[AXES.index(axis)](maps, turn)
+
+
+def _memory_order(x: Tensor) -> str:
+    """Walking a channels-last tensor as if it were not costs four times."""
+    last = x.is_contiguous(memory_format=torch.channels_last_3d)
+    return 'DHWC' if last and not x.is_contiguous() else AXES
+
+
+def _pooled(x: Tensor, dim: int) -> Tensor:
+    """Maximum and mean along ``dim`` as two channels."""
+    mean = x.mean(dim, dtype=wide_type(x))
+    return torch.stack([x.amax(dim).to(mean.dtype), mean], dim=1)
+
+
+def _mean_gate(gates: Sequence[Tensor]) -> Tensor:
+    """Mean of four gates of which each lacks another axis."""
+    first, second, third, last = (gate / 4 for gate in gates)
+    return first.add(last).add_(second).add_(third)
+
+
+class _AxisPool(torch.autograd.Function):
+    """``x`` itself and its maps along every axis.
+
+    Keeps ``x`` and the small maps only; of tied maxima each gets its share
+    of the gradient, as amax has it (after a ReLU many are tied at 0).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, ...]:
+        maps = [_pooled(x, dim) for dim in DIMS]
+        ctx.save_for_backward(x, *maps)
+        return x, *maps
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *grad_maps: Tensor) -> Tensor:
+        x, *maps = ctx.saved_tensors
+        is_top = torch.empty_like(x)
+        # grad is _AxisGate's fresh tensor and nobody else's: added to in place
+        for dim, pooled, grad_map in zip(DIMS, maps, grad_maps):
+            torch.eq(x, pooled[:, 0].unsqueeze(dim), out=is_top)
+            ties = is_top.sum(dim, keepdim=True)
+            grad_top, grad_mean = grad_map.unsqueeze(dim + 1).unbind(1)
+            grad.addcmul_(is_top, grad_top / ties)
+            grad.add_(grad_mean, alpha=1 / x.shape[dim])
+        return grad
+
+
+class _AxisGate(torch.autograd.Function):
+    """``x`` times the mean gate, which is built anew for the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *gates: Tensor) -> Tensor:
+        ctx.save_for_backward(x, *gates)
+        return _mean_gate(gates).mul_(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        x, *gates = ctx.saved_tensors
+        product = x * grad
+        grad_gates = [product.sum(dim, keepdim=True) / 4 for dim in DIMS]
+        del product  # as large as x, and so is the next line's
+        return _mean_gate(gates).mul_(grad), *grad_gates

@@ -1,0 +1,164 @@
+"""Plugins that add to their input and start as the identity."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import constant_init
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lungdet.errors import ConfigError
+from lungdet.models.plugins.gating import SPACE, in_float32
+from lungdet.registry import MODELS
+
+
+@MODELS.register_module()
+class GRN3D(nn.Module):
+    """Let channels compete by their norm over space.
+
+    ``x + gamma * x * n + beta``, n the channel's L2 norm over the mean norm.
+
+    Args:
+        in_channels: C.
+        eps: Added to the mean norm.
+
+    Shape:
+        (N, C, D, H, W) -> the same; 2 C parameters, zero at the start.
+
+    Source: Woo et al. 2023 (ConvNeXt V2), section 3.2, in 3D.
+    """
+
+    _abbr_ = 'grn'
+    pools_over_space = True
+
+    def __init__(self, in_channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(in_channels))
+        self.beta = nn.Parameter(torch.zeros(in_channels))
+        self.eps = eps
+
+    def init_weights(self) -> None:
+        nn.init.zeros_(self.gamma)
+        nn.init.zeros_(self.beta)
+
+    @in_float32
+    def forward(self, x: Tensor) -> Tensor:
+        # the smallest number: a root has no slope at a channel of zeros
+        tiny = torch.finfo(x.dtype).tiny
+        norm = (x.square().sum(SPACE, keepdim=True) + tiny).sqrt()
+        share = norm / (norm.mean(1, keepdim=True) + self.eps)
+        gamma, beta = (p[:, None, None, None] for p in (self.gamma, self.beta))
+        return x + gamma * x * share + beta
+
+
+@MODELS.register_module()
+class GlobalContext3D(nn.Module):
+    """Add one vector to all voxels, from the voxels that matter.
+
+    Args:
+        in_channels: C.
+        ratio: Hidden width h as a share of C; 4 at least.
+
+    Shape:
+        (N, C, D, H, W) -> the same; 2 C h + 2 C + 3 h + 1 parameters, the
+        last layer zero at the start.
+
+    Source: Cao et al. 2019 (GCNet), figure 4d, in 3D.
+    """
+
+    _abbr_ = 'global_context'
+    pools_over_space = True
+
+    def __init__(self, in_channels: int, ratio: float = 1 / 4) -> None:
+        super().__init__()
+        # fewer values a layer norm makes nearly constant
+        hidden = max(int(in_channels * ratio), 4)
+        self.attend = nn.Conv3d(in_channels, 1, 1)
+        self.transform = nn.Sequential(
+            nn.Linear(in_channels, hidden),
+            nn.LayerNorm(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, in_channels),
+        )
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        constant_init(self.transform[-1], 0)
+
+    @in_float32
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.attend(x).flatten(2).softmax(-1)
+        context = torch.einsum('ncv,nov->nc', x.flatten(2), weights)
+        return x + self.transform(context)[:, :, None, None, None]
+
+
+@MODELS.register_module()
+class NonLocal3D(nn.Module):
+    """Add to each voxel what the voxels like it hold.
+
+    Meant for coarse maps: every voxel is compared with one in eight of all.
+
+    Args:
+        in_channels: C.
+        reduction: Factor between channels and those compared, h = C / 2.
+        max_voxels: Largest map allowed, as time grows with its square.
+
+    Shape:
+        (N, C, D, H, W) -> the same; 4 C h + 3 h + C parameters, the last
+        layer zero at the start.
+
+    Raises:
+        ConfigError: A map of more voxels than ``max_voxels``.
+
+    Source: Wang et al. 2018, embedded Gaussian without norm, keys and values
+    pooled by 2.
+    """
+
+    _abbr_ = 'non_local'
+    pools_over_space = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        reduction: int = 2,
+        *,
+        max_voxels: int = 32**3,
+    ) -> None:
+        super().__init__()
+        hidden = max(in_channels // reduction, 1)
+        self.query = nn.Conv3d(in_channels, hidden, 1)
+        self.key = nn.Conv3d(in_channels, hidden, 1)
+        self.value = nn.Conv3d(in_channels, hidden, 1)
+        self.out = nn.Conv3d(hidden, in_channels, 1)
+        self.max_voxels = max_voxels
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        constant_init(self.out, 0)
+
+    @in_float32
+    def forward(self, x: Tensor) -> Tensor:
+        voxels = x[0, 0].numel()
+        if voxels > self.max_voxels:
+            raise ConfigError(
+                f'NonLocal3D: a map of {tuple(x.shape[2:])} is {voxels:,} '
+                f'voxels, more than max_voxels={self.max_voxels:,}; each is '
+                'compared with an eighth of the others. Use stages=(...) to '
+                'place it at forw3, forw4 and back3 only.'
+            )
+        query = self.query(x)
+        # ceil_mode: a side of 1 stays
+        key = F.max_pool3d(self.key(x), 2, ceil_mode=True)
+        value = F.max_pool3d(self.value(x), 2, ceil_mode=True)
+        # one head (N, 1, voxels, h); torch need not hold the whole matrix of
+        # softmax(q k / sqrt(h))
+        found = F.scaled_dot_product_attention(
+            _rows(query), _rows(key), _rows(value)
+        )
+        found = found[:, 0].transpose(1, 2).reshape(query.shape)
+        return x + self.out(found)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(N, h, D, H, W) to (N, 1, voxels, h)."""
+    return x.flatten(2).transpose(1, 2)[:, None]

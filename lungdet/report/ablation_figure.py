@@ -1,0 +1,34 @@
+"""CPM of several systems, every seed and the interval of their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def ablation_figure(
+    cpms: Mapping[str, Sequence[float]],
+    intervals: Mapping[str, tuple[float, float] | None],
+) -> Figure:
+    """One line a system: its seeds as dots, mean and 95 % interval.
+
+    Args:
+        cpms: Name -> CPM of each seed.
+        intervals: Name -> bounds of the mean, or None.
+    """
+    figure = Figure(figsize=(6.4, 1.2 + 0.5 * len(cpms)), layout='constrained')
+    place = figure.subplots()
+    for height, (name, values) in enumerate(cpms.items()):
+        bounds = intervals.get(name)
+        if bounds is not None:
+            place.plot(bounds, [height, height], color='tab:blue', lw=2)
+        place.plot(values, [height] * len(values), 'o', color='0.6', ms=5)
+        place.plot(np.mean(values), height, 'D', color='tab:blue', ms=7)
+    place.set_yticks(range(len(cpms)), list(cpms))
+    place.invert_yaxis()
+    place.set_ylim(len(cpms) - 0.5, -0.5)
+    place.set_xlabel('CPM: seeds (dots), mean and 95 % interval over scans')
+    place.grid(axis='x', alpha=0.3)
+    return figure

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lungdet.apis.ablation as module
+from lungdet.apis import ablate
+from lungdet.engine.cost import TrainingCostHook
+from lungdet.errors import ConfigError
+from lungdet.evaluation import paired_bootstrap
+from tests.engine.conftest import write_genesis_config
+
+QUICK = {
+    'train_cfg.max_epochs': 1,
+    'val_dataloader': None,
+    'val_cfg': None,
+    'val_evaluator': None,
+    'default_hooks.checkpoint.save_best': None,
+    '+test_evaluator.bootstrap': 20,
+}
+RESTORED = """
+_base_ = ['{tiny}']
+pretrained = dict(weights='absent.safetensors', config='{genesis}')
+"""
+
+
+@pytest.mark.slow
+def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
+    tiny_config: Path, tiny_store: Path, tmp_path: Path, monkeypatch
+) -> None:
+    genesis = write_genesis_config(tmp_path, tiny_store)
+    restored = tmp_path / 'restored.py'
+    restored.write_text(RESTORED.format(tiny=tiny_config, genesis=genesis))
+    out = tmp_path / 'out'
+
+    table = ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
+
+    base, other = table.rows
+    assert (base.name, other.name) == ('tiny', 'restored')
+    assert base.difference is None and other.difference is not None
+    for row in table.rows:
+        assert len(row.runs) == 2 and row.parameters == base.parameters
+        curve = row.runs[0].results['fused'].curve
+        assert (curve.scans, curve.nodules) == (2, 4)
+    wanted = np.mean(other.cpms) - np.mean(base.cpms)
+    assert other.difference.cpm == pytest.approx(wanted, abs=1e-12)
+    # pre-training costs too, and sees the fold's training scans alone
+    assert other.hours > base.hours > 0 and base.unit in ('CPU', 'GPU')
+    fold = out / 'restored' / 'seed_1' / 'fold_config'
+    start = json.loads((fold / 'pretrain' / 'start.json').read_text())
+    assert start['train_series'] == ['1.0', '1.1', '1.2']
+    starts = {
+        (name, seed): json.loads(
+            (
+                out
+                / name
+                / f'seed_{seed}'
+                / 'fold_config'
+                / 'train/start.json'
+            ).read_text()
+        )['weights']
+        for name in ('tiny', 'restored')
+        for seed in (0, 1)
+    }
+    assert len(set(starts.values())) == 4  # seeds and pre-training differ
+
+    written = (out / 'ablation.csv').read_text().splitlines()
+    rows = list(csv.DictReader(written))
+    assert [row['row'] for row in rows] == ['tiny', 'restored']
+    assert float(rows[0]['CPM']) == pytest.approx(np.mean(base.cpms), abs=1e-4)
+    assert rows[0]['difference'] == '' and rows[1]['p']
+    text = (out / 'ablation.txt').read_text()
+    assert '2 scans of 5 listed, 4 nodules, 2 seeds' in text
+    assert '0.846' in text and 'misprint' in text
+    assert (out / 'ablation.png').stat().st_size > 5000
+
+    # what is done is read back
+    monkeypatch.setattr(module, 'train', None)
+    again = ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
+    assert again.text() == table.text()
+
+
+def test_configs_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='not all different'):
+        ablate([tmp_path / 'a.py', tmp_path / 'b' / 'a.py'], tmp_path)
+
+
+def test_published_rows_average_what_the_text_says() -> None:
+    means = {k: np.mean(v[:7]) for k, v in module.PUBLISHED.items()}
+
+    assert means['BASE'] == pytest.approx(0.782, abs=5e-4)
+    assert means['QAM'] == pytest.approx(0.832, abs=5e-4)
+    assert means['QAM+MG'] == pytest.approx(0.8506, abs=5e-5)
+    values = list(module.PUBLISHED['QAM+MG'][:7])
+    values[4] = 0.919
+    assert np.mean(values) == pytest.approx(0.846, abs=5e-4)
+
+
+def test_continued_training_adds_to_what_its_checkpoint_cost() -> None:
+    class Runner:
+        world_size = 2
+
+    hook, kept = TrainingCostHook(), {}
+    hook.before_train(Runner)
+    sum(range(3_000_000))
+    hook.before_save_checkpoint(Runner, kept)
+    first = kept['cost_seconds']
+    assert first > 0
+
+    continued = TrainingCostHook()
+    continued.after_load_checkpoint(Runner, kept)
+    continued.before_train(Runner)
+    continued.before_save_checkpoint(Runner, kept)
+    assert first <= kept['cost_seconds'] < 1.5 * first
+
+
+def test_runs_of_one_system_are_averaged_in_each_draw() -> None:
+    from lungdet.evaluation import evaluate_froc
+
+    rng = np.random.default_rng(2)
+    uids = [str(k) for k in range(12)]
+    truth = {u: (rng.uniform(0, 60, (2, 3)), np.full(2, 9.0)) for u in uids}
+
+    def run(share: float):
+        marks = {}
+        for uid, (centers, _) in truth.items():
+            kept = centers[rng.random(2) < share]
+            points = np.concatenate([kept, rng.uniform(90, 200, (3, 3))])
+            marks[uid] = points, rng.random(len(points))
+        return evaluate_froc(truth, {}, marks, uids)
+
+    a, b, c = run(0.9), run(0.7), run(0.3)
+
+    both = paired_bootstrap([a, b], [c], samples=50)
+    alone = [paired_bootstrap(x, c, samples=50) for x in (a, b)]
+
+    assert both.cpm == pytest.approx(np.mean([d.cpm for d in alone]))
+    same = paired_bootstrap([a], [c], samples=50)
+    assert same == alone[0]

@@ -1,0 +1,45 @@
+"""Print the method's table: pre-train, train and test each config.
+
+Run it again after an interruption: what is done is read back. Writes
+ablation.csv, ablation.txt, ablation.json and ablation.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import DictAction
+
+from lungdet.apis import ablate
+from lungdet.cli import clean_errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('configs', nargs='+', help='the first is compared to')
+    parser.add_argument('--out', default='work_dirs/ablation')
+    parser.add_argument(
+        '--folds',
+        default='config',
+        help='"config", each config\'s own split; subsets as 0-9 or 3,5; '
+        '"series"; or a csv of seriesuid, fold',
+    )
+    parser.add_argument('--seeds', type=int, default=1, help='runs a config')
+    parser.add_argument('--amp', action='store_true', help='bfloat16')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    args = parser.parse_args()
+    with clean_errors('ablate.py'):
+        table = ablate(
+            args.configs,
+            args.out,
+            folds=args.folds,
+            seeds=args.seeds,
+            amp=args.amp,
+            cfg_options=args.cfg_options,
+        )
+    print(table.text())
+    print(f'table and figure: {args.out}')
+
+
+if __name__ == '__main__':
+    main()
