@@ -238,6 +238,20 @@ def test(
     return LungRunner.from_cfg(cfg).test()
 
 
+def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
+    """Let the test score the places of a list."""
+    read_candidates(path)  # a broken list stops here, before any scan
+    cfg.test_dataloader.dataset.pipeline.insert(
+        -1,
+        {
+            'type': 'LoadCandidates',
+            'path': str(path),
+            'diameter_mm': diameter_mm,
+        },
+    )
+    cfg.test_evaluator.candidates = path.name
+
+
 def _stamp_folder(
     out: Path, cfg: Config, candidates: str | Path | None
 ) -> None:
@@ -276,17 +290,3 @@ def _digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
-    """Let the test score the places of a list."""
-    read_candidates(path)  # a broken list stops here, before any scan
-    cfg.test_dataloader.dataset.pipeline.insert(
-        -1,
-        {
-            'type': 'LoadCandidates',
-            'path': str(path),
-            'diameter_mm': diameter_mm,
-        },
-    )
-    cfg.test_evaluator.candidates = path.name

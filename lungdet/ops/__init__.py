@@ -1,12 +1,11 @@
 from lungdet.ops.boxes import box_iou, box_volume, clip_box_centers
 from lungdet.ops.conv import check_form, map_conv
-from lungdet.ops.nms import batched_nms, nms
+from lungdet.ops.nms import nms
 from lungdet.ops.precision import bfloat16_autocast, computes_bfloat16
 from lungdet.ops.roi_pool import roi_align, roi_crop_pool
 from lungdet.ops.window import window_share
 
 __all__ = [
-    'batched_nms',
     'bfloat16_autocast',
     'box_iou',
     'box_volume',

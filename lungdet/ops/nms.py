@@ -58,19 +58,3 @@ def _greedy(beats: Tensor) -> Tensor:
         if torch.equal(update, stays):
             return stays
         stays = update
-
-
-def batched_nms(
-    boxes: Tensor, scores: Tensor, idxs: Tensor, iou_thr: float
-) -> Tensor:
-    """NMS within each group of ``idxs`` (N,); kept indices, best first."""
-    keep = [
-        group[nms(boxes[group], scores[group], iou_thr)]
-        for group in (
-            torch.nonzero(idxs == value).flatten() for value in idxs.unique()
-        )
-    ]
-    if not keep:
-        return idxs.new_zeros(0, dtype=torch.long)
-    kept = torch.cat(keep).sort().values
-    return kept[torch.sort(scores[kept], descending=True, stable=True).indices]

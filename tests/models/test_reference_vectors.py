@@ -6,33 +6,42 @@ import numpy as np
 import pytest
 import torch
 
-from lungdet.data_sample import DetDataSample, InstanceData
+from lungdet.data_sample import InstanceData
 from lungdet.models import (
     AnchorGenerator3D,
-    AnchorSampler3D,
     DeltaBoxCoder3D,
-    FeatureNet,
     HardNegativeBCE,
+    Mask3DHead,
     MaxIoUAssigner3D,
     NoduleNet,
     RCNN3DHead,
     RPN3DHead,
 )
-from lungdet.models.detectors import nodulenet
+from lungdet.models.detectors.nodulenet import Screened
+from lungdet.models.detectors.sliding_window import cut, windows
 from lungdet.models.losses import (
     balanced_cross_entropy,
     smooth_l1_per_coordinate,
-    soft_dice_loss,
 )
-from lungdet.models.roi_heads import mask_boxes
+from lungdet.models.roi_heads import (
+    RoIBatch,
+    mask_boxes,
+    truncated_mask_boxes,
+)
 from lungdet.ops import box_iou, clip_box_centers, nms, roi_crop_pool
 from lungdet.ops.roi_pool import roi_cells
+from tests.models.nets import narrow_net
 from tests.oracles.reference import (
     check,
     edges,
     filled_state,
     golden_input,
     index_form,
+    live_entries,
+    mask_labels,
+    mask_logits,
+    own_name,
+    published_entry,
     u,
     v,
     vectors,
@@ -67,7 +76,7 @@ def test_parameter_counts() -> None:
 def test_state_dict_names_and_shapes_are_the_published_ones() -> None:
     own = {k: list(t.shape) for k, t in make_net().state_dict().items()}
 
-    assert own == {k: list(t.shape) for k, t in filled_state().items()}
+    assert own == {own_name(name): size for _, name, size in live_entries()}
 
 
 def test_anchors() -> None:
@@ -93,9 +102,15 @@ def test_coder(key: str, weights: tuple) -> None:
     coder = DeltaBoxCoder3D(weights)
 
     deltas = coder.encode(anchors, gt)
+    decoded = coder.decode(anchors, deltas)
+    single = coder.decode(anchors.float(), deltas.float())
 
     np.testing.assert_allclose(deltas, stored[key], atol=1e-12)
-    np.testing.assert_allclose(coder.decode(anchors, deltas), gt, atol=1e-12)
+    np.testing.assert_allclose(decoded, gt, atol=1e-12)
+    assert decoded.dtype == torch.float64  # published: always float32
+    np.testing.assert_allclose(
+        index_form(single), stored['decoded_float32'], atol=1e-5
+    )
 
 
 def test_clip_box_centers() -> None:
@@ -106,26 +121,60 @@ def test_clip_box_centers() -> None:
     np.testing.assert_allclose(index_form(clipped), stored['clipped'])
 
 
-def test_iou_including_touching_nested_and_empty() -> None:
+@pytest.mark.parametrize(
+    ('key', 'dtype', 'atol'),
+    [
+        ('float64', torch.float64, 1e-12),
+        ('float32_cpp', torch.float32, 1e-6),
+    ],
+)
+def test_iou_including_touching_nested_and_empty(
+    key: str, dtype: torch.dtype, atol: float
+) -> None:
     stored = vectors()['iou']
-    wanted = np.array(stored['float64'], dtype=np.float64)  # null -> nan
+    wanted = np.array(stored[key], dtype=np.float64)  # null -> nan
 
-    found = box_iou(edges(stored['A']), edges(stored['B'])).numpy()
+    found = box_iou(edges(stored['A']).to(dtype), edges(stored['B']).to(dtype))
 
-    np.testing.assert_allclose(found, np.nan_to_num(wanted), atol=1e-12)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, np.nan_to_num(wanted), atol=atol)
 
 
-def test_nms() -> None:
+NMS_THRESHOLDS = [key for key in vectors()['nms']['keep'] if key[0].isdigit()]
+
+
+@pytest.mark.parametrize('thr', NMS_THRESHOLDS)
+def test_nms(thr: str) -> None:
+    """Drop above the threshold (float64 code); equal scores in order."""
     stored = vectors()['nms']
     dets = np.array(stored['dets'])
-    for thr, keep in stored['keep'].items():
-        if not thr[0].isdigit():
-            continue
-        found = nms(
-            edges(dets[:, 1:]), torch.from_numpy(dets[:, 0]), float(thr)
-        )
-        assert sorted(found.tolist()) == sorted(keep['python_float64'])
-        assert np.all(np.diff(dets[found.numpy(), 0]) <= 0)
+
+    found = nms(edges(dets[:, 1:]), torch.from_numpy(dets[:, 0]), float(thr))
+
+    kept = stored['keep'][thr]['python_float64']
+    assert found.tolist() == sorted(kept, key=lambda k: (-dets[k, 0], k))
+
+
+@pytest.mark.parametrize(
+    ('key', 'rule'),
+    [
+        ('tie_1/3', 'python_float64'),
+        ('exact_half', 'python_float64'),
+        ('equal_scores', 'cpp_float32'),  # the one with a stable order
+    ],
+)
+def test_nms_of_ties(key: str, rule: str) -> None:
+    stored = vectors()['nms']['keep'][key]
+    dets = np.array(stored['dets'])
+    boxes = edges(dets[:, 1:])
+    thr = stored.get('thr', 1 / 3)
+
+    found = nms(boxes, torch.from_numpy(dets[:, 0]), thr)
+
+    assert found.tolist() == stored[rule]
+    if 'iou01' in stored:
+        iou = float(box_iou(boxes[:1], boxes[1:2]))
+        assert iou == pytest.approx(stored['iou01'], rel=1e-12)
 
 
 def test_roi_crop_cells_and_features() -> None:
@@ -143,54 +192,84 @@ def test_roi_crop_cells_and_features() -> None:
     check(pooled, stored['pooled'])
 
 
-@pytest.mark.parametrize('case', range(6))
-def test_rpn_candidates_and_negatives(case: int) -> None:
-    stored = vectors()['rpn_target']['cases'][case]
+@pytest.mark.parametrize('cells', vectors()['roi_crop']['bins_axis'])
+def test_roi_crop_bins(cells: str) -> None:
+    """Each bin's largest cell and, negated, its smallest: its two ends."""
+    num = int(cells)
+    ramp = torch.arange(num, dtype=torch.float64).view(1, 1, 1, 1, num)
+    roi = torch.tensor([[0.0, 0, 0, 0, 4, 4, 4 * num]]) + 0.5
+    roi[0, 0] = 0
+
+    last = roi_crop_pool(ramp, roi)[0, 0, 0, 0]
+    first = -roi_crop_pool(-ramp, roi)[0, 0, 0, 0]
+
+    bins = vectors()['roi_crop']['bins_axis'][cells]
+    assert torch.stack([first, last + 1], 1).tolist() == bins
+
+
+RPN_CASES = {case['name']: case for case in vectors()['rpn_target']['cases']}
+
+
+def rpn_input(name: str) -> tuple[dict, torch.Tensor, torch.Tensor]:
+    stored = RPN_CASES[name]
     anchors = AnchorGenerator3D().grid_anchors(
         [n // 4 for n in stored['input_shape']], dtype=torch.float64
     )
     gt = edges(stored['gt']) if stored['gt'] else torch.zeros(0, 6).double()
-    outside = stored['name'] == 'outside'
-    assigner = MaxIoUAssigner3D(force_without_overlap=outside)
-
-    assigned = assigner.assign(anchors, gt)
-
-    if 'positive_candidates_index_gt' in stored and not outside:
-        inds = torch.nonzero(assigned.positive).flatten()
-        found = [[int(i), int(assigned.gt_inds[i])] for i in inds]
-        assert found == stored['positive_candidates_index_gt']
-        negative = torch.nonzero(assigned.negative).flatten()
-        assert len(negative) == stored['valid']['n_bg']
-        assert int(negative.sum()) == stored['valid']['bg_index_sum']
+    return stored, anchors, gt
 
 
-def test_forced_match_needs_overlap() -> None:
-    anchors = AnchorGenerator3D().grid_anchors((4, 4, 6))
-    far = torch.tensor([[500.0, 500, 500, 510, 510, 510]])
+@pytest.mark.parametrize('name', RPN_CASES)
+def test_rpn_candidates(name: str) -> None:
+    stored, anchors, gt = rpn_input(name)
+    wanted = stored.get('positive_candidates_index_gt', [])
 
-    repaired = MaxIoUAssigner3D().assign(anchors, far)
-    published = MaxIoUAssigner3D(force_without_overlap=True).assign(
-        anchors, far
+    found = MaxIoUAssigner3D(force_without_overlap=True).assign(anchors, gt)
+
+    inds = torch.nonzero(found.positive).flatten().tolist()
+    pairs = [[i, int(found.gt_inds[i])] for i in inds]
+    assert pairs[: len(wanted)] == wanted  # of 'outside' 60 are stored
+    if len(gt):
+        best = box_iou(anchors, gt).max(0).values
+        np.testing.assert_allclose(best, stored['max_iou_per_gt'], rtol=1e-12)
+    assert len(inds) == stored.get('positives_before_sampling', 0)
+
+
+@pytest.mark.parametrize('mode', ['train', 'valid'])
+@pytest.mark.parametrize('name', RPN_CASES)
+def test_rpn_targets(
+    name: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The published draw replaced by "the first", as in the vectors."""
+    stored, anchors, gt = rpn_input(name)
+    monkeypatch.setattr(
+        torch, 'randperm', lambda n, **kwargs: torch.arange(n, **kwargs)
     )
+    head = RPN3DHead(
+        assigner={'type': 'MaxIoUAssigner3D', 'force_without_overlap': True},
+        sampler={'type': 'AnchorSampler3D', 'pos_per': 'crop'},
+    ).train(mode == 'train')
 
-    assert not repaired.positive.any()
-    assert repaired.negative.all()
-    assert published.positive.all()
+    roles = head.targets(anchors, gt)
 
-
-def test_one_positive_per_crop_or_per_nodule() -> None:
-    anchors = AnchorGenerator3D().grid_anchors((8, 8, 8))
-    gt = torch.tensor([[4.0, 4, 4, 16, 16, 16], [18, 18, 18, 30, 30, 30]])
-    assigned = MaxIoUAssigner3D().assign(anchors, gt)
-
-    counts = {
-        kind: int(AnchorSampler3D(kind).sample(assigned, True).positive.sum())
-        for kind in ('crop', 'gt', 'all')
-    }
-
-    assert counts['crop'] == 1
-    assert counts['gt'] == 2
-    assert counts['all'] == int(assigned.positive.sum()) > 2
+    wanted = stored[mode]
+    if 'raises' in wanted:  # a division by the number of negatives, none here
+        wanted = stored['valid']
+    positive = torch.nonzero(roles.positive).flatten()
+    negative = torch.nonzero(roles.negative).flatten()
+    assert positive.tolist() == wanted['positive']
+    assert len(negative) == wanted['n_bg']
+    assert int(negative.sum()) == wanted['bg_index_sum']
+    assert len(positive) + len(negative) == wanted['label_weight_nonzero']
+    owner = roles.gt_inds[positive]
+    assert owner.tolist() == wanted['assign_of_positive']
+    deltas = head.coder.encode(anchors[positive], gt[owner])
+    np.testing.assert_allclose(
+        deltas,
+        np.array(wanted['target']).reshape(-1, 7)[:, 1:],
+        rtol=1e-6,
+        atol=1e-6,  # stored as float32
+    )
 
 
 @pytest.mark.parametrize('mode', ['train', 'valid'])
@@ -215,90 +294,135 @@ def test_rpn_loss(mode: str) -> None:
     assert float(box) == pytest.approx(stored[mode]['reg'], rel=1e-9)
 
 
-def test_rpn_loss_without_positives_is_finite_and_learns() -> None:
-    logits = torch.zeros(20, dtype=torch.float64, requires_grad=True)
-    none = torch.zeros(20, dtype=torch.bool)
-
-    loss = HardNegativeBCE(min_hard=3)(logits, none, ~none)
-    loss.backward()
-
-    assert loss.item() == pytest.approx(0.5 * np.log(2))
-    assert int((logits.grad > 0).sum()) == 3
-
-
-def test_loss_gradient_survives_a_large_logit() -> None:
-    logits = torch.tensor([40.0], requires_grad=True)
-    one = torch.ones(1, dtype=torch.bool)
-
-    (HardNegativeBCE()(logits, ~one, one) * 2).backward()
-
-    assert float(logits.grad) == pytest.approx(1.0)
-
-
 def test_rcnn_loss() -> None:
     stored = vectors()['rcnn_loss']
     labels = torch.tensor(stored['labels'])
+    logits = torch.tensor(stored['logits'], dtype=torch.float64)
     deltas = torch.tensor(stored['deltas'], dtype=torch.float64)
-    own = deltas.view(-1, 2, 6)[labels > 0, 1]
     targets = torch.tensor(stored['targets'], dtype=torch.float64)
+    batch = RoIBatch(torch.zeros(len(labels), 7), labels, targets)
 
-    cls = balanced_cross_entropy(
-        torch.tensor(stored['logits'], dtype=torch.float64), labels
+    losses = RCNN3DHead().loss(logits, deltas, batch)
+    all_positive = balanced_cross_entropy(
+        logits[:2], torch.ones(2, dtype=torch.long)
     )
 
-    assert float(cls) == pytest.approx(stored['cls'], rel=1e-9)
-    assert float(smooth_l1_per_coordinate(own, targets)) == pytest.approx(
+    assert float(losses['loss_rcnn_cls']) == pytest.approx(
+        stored['cls'], rel=1e-9
+    )
+    assert float(losses['loss_rcnn_bbox']) == pytest.approx(
         stored['reg'], rel=1e-9
     )
+    assert sum(stored['reg6']) == pytest.approx(stored['reg'], rel=1e-9)
+    assert float(all_positive) == pytest.approx(
+        stored['all_positive_labels_cls'], rel=1e-9
+    )
 
 
-def test_rcnn_sampling_labels() -> None:
+def test_rcnn_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published draws replaced by "the first", as in the vectors."""
     stored = vectors()['rcnn_target']
+    monkeypatch.setattr(
+        torch, 'randperm', lambda n, **kwargs: torch.arange(n, **kwargs)
+    )
+    monkeypatch.setattr(
+        torch,
+        'randint',
+        lambda high, size, **kwargs: torch.arange(*size, **kwargs) % high,
+    )
     head = RCNN3DHead().train()
-    found = InstanceData(
-        bboxes=edges(np.array(stored['proposals'])[:, 2:]).float()
+    boxes = edges(np.array(stored['proposals'])[:, 2:])
+    gt = edges(stored['gt'])
+
+    batch = head.sample(
+        [InstanceData(bboxes=boxes)], [gt], [torch.zeros(0, 6)]
     )
-    gt = edges(stored['gt']).float()
 
-    batch = head.sample([found], [gt], [torch.zeros(0, 6)])
-
+    with_gt = torch.cat([boxes, gt])
+    assert len(with_gt) == stored['with_gt_rows']
+    np.testing.assert_allclose(box_iou(with_gt, gt), stored['iou'], rtol=1e-9)
     assert len(batch.rois) == stored['n_sampled']
-    assert sorted(batch.labels.tolist(), reverse=True) == stored['labels']
-
-
-def test_true_boxes_join_the_proposals_in_training_only() -> None:
-    gt = torch.tensor([[10.0, 10, 10, 20, 20, 20]])
-    none = InstanceData(bboxes=torch.zeros(0, 6))
-    empty = [torch.zeros(0, 6)]
-
-    trained = RCNN3DHead().train().sample([none], [gt], empty)
-    validated = RCNN3DHead().eval().sample([none], [gt], empty)
-
-    assert trained.rois[:, 1:].tolist() == gt.tolist()
-    assert len(validated.rois) == 0
-
-
-def test_rcnn_detections() -> None:
-    stored = vectors()['rcnn_nms']
-    proposals = np.array(stored['proposals'])
-    rois = torch.cat(
-        [torch.zeros(len(proposals), 1).double(), edges(proposals[:, 2:])], 1
+    assert batch.labels.tolist() == stored['labels']
+    first = np.array(stored['first_rows'])
+    np.testing.assert_array_equal(batch.rois[: len(first), 0], first[:, 0])
+    np.testing.assert_allclose(
+        index_form(batch.rois[: len(first), 1:]), first[:, 2:], atol=1e-9
     )
-    deltas = torch.zeros(len(proposals), 12).double()
+    np.testing.assert_allclose(
+        batch.targets, stored['targets'], rtol=1e-6, atol=1e-6
+    )
+    owner = head.assigner.assign(batch.rois[:, 1:], gt).gt_inds
+    owner[batch.labels == 0] = -1
+    assert owner.tolist() == stored['assign']
+
+
+def rcnn_output() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Boxes, logits and deltas of both classes."""
+    stored = vectors()['rcnn_nms']
+    boxes = edges(np.array(stored['proposals'])[:, 2:])
+    deltas = torch.zeros(len(boxes), 12).double()
     deltas[:, 6:] = torch.tensor(stored['deltas_class1'])
+    return boxes, torch.tensor(stored['logits']).double(), deltas
+
+
+@pytest.mark.parametrize(('mode', 'thr'), [('train', 0.5), ('eval', 0.0)])
+def test_rcnn_detections(mode: str, thr: float) -> None:
+    stored = vectors()['rcnn_nms']
+    boxes, logits, deltas = rcnn_output()
+    rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
     head = RCNN3DHead(bbox_coder={'type': 'DeltaBoxCoder3D'})
-    for mode, thr in (('train', 0.5), ('eval', 0.0)):
-        found = head.detections(
-            rois,
-            torch.tensor(stored['logits'], dtype=torch.float64),
-            deltas,
-            img_shape=tuple(stored['img']),
-            cfg={'score_thr': thr, 'nms_thr': 0.1},
-        )
-        wanted = np.array(stored[mode]['detections'])
-        np.testing.assert_allclose(
-            index_form(found[:, 1:]), wanted[:, 2:8], atol=1e-4
-        )
+    shape = tuple(stored['img'])
+
+    found = head.detections(
+        rois,
+        logits,
+        deltas,
+        img_shape=shape,
+        cfg={'score_thr': thr, 'nms_thr': 0.1},
+    )
+    refined, scores = head.refine(boxes, logits, deltas, shape)
+
+    wanted = np.array(stored[mode]['detections'])
+    keep = stored[mode]['keep']
+    np.testing.assert_allclose(
+        index_form(found[:, 1:]), wanted[:, 2:8], atol=1e-5
+    )
+    assert torch.equal(found[:, 1:], refined[keep])
+    np.testing.assert_allclose(scores[keep], wanted[:, 1], rtol=1e-6)
+
+
+def test_fused_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proposals keep box and order and get the mean of both scores."""
+    stored = vectors()['rcnn_nms']
+    boxes, logits, deltas = rcnn_output()
+    first = torch.tensor(stored['proposals']).double()[:, 1]
+    net = narrow_net(
+        test_cfg={'window': stored['img'], 'box_source': 'rpn'}
+    ).double()
+    net.rcnn_head.coder.max_dlog = None
+    image = torch.zeros(1, 1, *stored['img']).double()
+    seen = Screened(image, *[image] * 6)
+    monkeypatch.setattr(
+        net.rpn,
+        'proposals',
+        lambda *args, **kwargs: [InstanceData(bboxes=boxes, scores=first)],
+    )
+    net.rcnn_head.extractor.forward = lambda *args: None
+    net.rcnn_head.forward = lambda pooled: (logits, deltas)
+    net.mask_head = None
+    (window,) = windows(stored['img'], stored['img'], 0)
+
+    found = net._marks(seen, window)
+
+    order = np.argsort(-np.array(stored['ensemble_scores']))
+    np.testing.assert_allclose(
+        found.scores, np.array(stored['ensemble_scores'])[order], atol=1e-6
+    )
+    assert torch.equal(found.bboxes, boxes[order])
+    assert torch.equal(found.rpn_scores, first[order])
+    np.testing.assert_allclose(
+        found.rcnn_scores, logits.softmax(1)[order, 1], rtol=1e-12
+    )
 
 
 def test_rpn_proposals() -> None:
@@ -319,10 +443,13 @@ def test_rpn_proposals() -> None:
 
     assert len(found.bboxes) == stored['n_keep']
     wanted = np.array(stored['first'])
-    np.testing.assert_allclose(found.scores[:5], wanted[:, 1], atol=1e-6)
+    rows = np.column_stack([found.scores, index_form(found.bboxes)])
+    np.testing.assert_allclose(rows[:5], wanted[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(rows[-1], stored['last'][1:], atol=1e-5)
     np.testing.assert_allclose(
-        index_form(found.bboxes[:5]), wanted[:, 2:8], atol=1e-5
+        rows.sum(0), stored['column_sums'][1:], atol=1e-5 * len(rows)
     )
+    assert int((logits.sigmoid() > 0.5).sum()) == stored['above_threshold']
 
 
 def test_mask_boxes_published_and_repaired() -> None:
@@ -330,9 +457,10 @@ def test_mask_boxes_published_and_repaired() -> None:
     boxes = edges(stored['center'])
     rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
 
-    published = mask_boxes(rois, stored['img'], truncate=True)
+    published = truncated_mask_boxes(rois, stored['img'])
     repaired = mask_boxes(rois, stored['img'])
 
+    np.testing.assert_allclose(boxes - 0.5, stored['coord'], atol=1e-12)
     assert published[:, 1:].tolist() == stored['crop']
     low, high = repaired[:, 1:4], repaired[:, 4:]
     assert ((high - low) >= 4).all()
@@ -341,41 +469,79 @@ def test_mask_boxes_published_and_repaired() -> None:
     assert (low <= boxes[:, :3].clamp(min=0)).all()
 
 
-def test_mask_loss() -> None:
+MASK_TARGETS = {
+    'loss_binary': 1,
+    'loss_label2': 2,
+    'loss_empty': 0,
+}
+
+
+def mask_loss(labels: list[torch.Tensor]) -> float:
+    """Published loss of the vector's logits, one box for each label map."""
+    logits, num = mask_logits(), len(labels)
+    boxes = torch.tensor([[k, 0, 0, 0, *logits.shape] for k in range(num)])
+    losses = Mask3DHead(target='component').loss(
+        [logits] * num, boxes, labels, torch.ones(num, dtype=torch.long)
+    )
+    return float(losses['loss_mask'])
+
+
+@pytest.mark.parametrize(('key', 'number'), MASK_TARGETS.items())
+def test_mask_loss(key: str, number: int) -> None:
+    loss = mask_loss([mask_labels(number)])
+
+    assert loss == pytest.approx(vectors()['mask_loss'][key], rel=1e-9)
+
+
+def test_mask_loss_of_other_targets() -> None:
     stored = vectors()['mask_loss']
-    shape = tuple(stored['shape'])
-    logits = torch.from_numpy(4 * v(0, np.arange(np.prod(shape))))
-    z1, z2, y1, y2, x1, x2 = stored['target_box']
-    target = torch.zeros(shape).double()
-    target[z1:z2, y1:y2, x1:x2] = 1
+    both = mask_labels(1)
+    both[3, 3, 7] = 2
 
-    loss = soft_dice_loss(logits.view(shape), target)
+    assert mask_loss([both]) == pytest.approx(
+        stored['loss_label1_and_2'], rel=1e-9
+    )
+    assert mask_loss([torch.ones_like(both)]) == pytest.approx(
+        stored['full_target'], rel=1e-9
+    )
+    # a sum over boxes, not their mean
+    assert mask_loss([mask_labels(1), mask_labels(2)]) == pytest.approx(
+        stored['total_of_two'], rel=1e-9
+    )
 
-    assert float(loss) == pytest.approx(stored['loss_binary'], rel=1e-9)
+
+@pytest.mark.parametrize('side', vectors()['pad2factor'])
+def test_whole_volumes_are_padded_at_the_end(side: list[int]) -> None:
+    length, wanted = side
+    case = torch.ones(1, length, 16, 32)
+
+    (window,) = windows(case.shape[1:], None, 32)
+    image = cut(case, window.start, window.size, 7)
+
+    assert window.size == (wanted, 16, 32)
+    assert (image[:, :length] == 1).all() and (image[:, length:] == 7).all()
 
 
-def test_second_nodule_of_a_crop_is_trained_too() -> None:
-    """Published: only boxes that hold component number 1 count."""
-    from lungdet.models import Mask3DHead
-
-    stored = vectors()['mask_loss']
-    shape = tuple(stored['shape'])
-    logits = torch.from_numpy(4 * v(0, np.arange(np.prod(shape)))).view(shape)
-    z1, z2, y1, y2, x1, x2 = stored['target_box']
-    labels = torch.zeros(shape, dtype=torch.uint8)
-    labels[z1:z2, y1:y2, x1:x2] = 2
-    boxes = torch.tensor([[0, 0, 0, 0, *shape]])
-    losses = {
-        target: float(
-            Mask3DHead(target=target).loss(
-                [logits], boxes, [labels], torch.tensor([2])
-            )['loss_mask']
-        )
-        for target in ('instance', 'component')
+def test_input_and_parameter_fill() -> None:
+    golden = vectors()['golden']
+    entries = {
+        name: published_entry(k, name, shape)
+        for k, name, shape in vectors()['state_dict']
+        if not name.endswith('num_batches_tracked')
     }
+    sums = [(entry.sum(), np.abs(entry).sum()) for entry in entries.values()]
 
-    assert losses['instance'] == pytest.approx(stored['loss_binary'], rel=1e-9)
-    assert losses['component'] == stored['loss_label2'] == 0
+    check(golden_input(), golden['input']['checksum'])
+    stored = dict(golden['params'])
+    total = stored.pop('all_float_entries')
+    np.testing.assert_allclose(
+        np.sum(sums, axis=0),
+        [total['sum'], total['abs_sum']],
+        rtol=0,
+        atol=1e-9 * total['abs_sum'],
+    )
+    for name, wanted in stored.items():
+        check(torch.from_numpy(entries[name]), wanted)
 
 
 @pytest.fixture(scope='module')
@@ -424,8 +590,7 @@ def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
     for name, found in out.items():
         check(found, stored['train'][name] | {'shape': list(found.shape)})
     for name, wanted in stored['running_after_train'].items():
-        own = name.replace('feature_net.', 'backbone.')
-        check(golden_net.state_dict()[own], wanted)
+        check(golden_net.state_dict()[own_name(name)], wanted)
 
     loss = sum(
         (out[name] ** 2).mean()
@@ -443,263 +608,5 @@ def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
     assert loss.item() == pytest.approx(stored['train_loss'], rel=1e-9)
     grads = dict(golden_net.named_parameters())
     for name, wanted in stored['grads'].items():
-        own = name.replace('feature_net.', 'backbone.')
-        check(grads[own].grad, wanted, tol=1e-7)
-
-
-def test_input_sides_are_checked() -> None:
-    with pytest.raises(ValueError, match='multiples of 16'):
-        FeatureNet()(torch.zeros(1, 1, 40, 32, 32))
-    with pytest.raises(ValueError, match='32 or more'):
-        FeatureNet().train()(torch.zeros(1, 1, 16, 16, 16))
-
-
-def sample_of(
-    boxes: list, ignored: list = (), ids: bool = True
-) -> DetDataSample:
-    sample = DetDataSample()
-    num = len(boxes)
-    sample.gt_instances = InstanceData(
-        bboxes=torch.tensor(boxes, dtype=torch.float32).view(-1, 6),
-        labels=torch.ones(num, dtype=torch.long),
-        ids=torch.arange(1, num + 1),
-        has_mask=torch.full((num,), ids),
-    )
-    sample.ignored_instances = InstanceData(
-        bboxes=torch.tensor(list(ignored), dtype=torch.float32).view(-1, 6)
-    )
-    sample.gt_masks = torch.zeros(32, 32, 48, dtype=torch.uint8)
-    sample.gt_masks[10:18, 10:18, 10:18] = 1
-    return sample
-
-
-NARROW = {
-    'stem_channels': 4,
-    'channels': (4, 8, 8, 8, 8, 8),
-    'blocks': (1, 1, 1, 1, 1, 1),
-}
-
-
-def narrow_net() -> NoduleNet:
-    torch.manual_seed(0)
-    return NoduleNet(
-        {'type': 'FeatureNet', **NARROW},
-        {'type': 'RPN3DHead', 'in_channels': 8, 'feat_channels': 8},
-        rcnn_head={
-            'type': 'RCNN3DHead',
-            'in_channels': 8,
-            'fc_channels': (16, 8),
-        },
-        mask_head={
-            'type': 'Mask3DHead',
-            'in_channels': 8,
-            'skip_channels': 4,
-            'channels': 4,
-        },
-        test_cfg={
-            'window': (32, 32, 32),
-            'overlap': 16,
-            'mask': {'score_thr': 0.0},
-        },
-    )
-
-
-@pytest.mark.parametrize(
-    'crops',
-    [
-        [[[10, 10, 10, 18, 18, 18]], []],
-        [[], []],
-        [
-            [[10, 10, 10, 18, 18, 18], [2, 2, 30, 9, 9, 38]],
-            [[1, 1, 1, 8, 8, 8]],
-        ],
-    ],
-    ids=['one empty', 'all empty', 'several'],
-)
-def test_losses_and_gradients_are_finite(crops: list) -> None:
-    net = narrow_net().train()
-    image = torch.randn(2, 1, 32, 32, 48)
-
-    losses = net(image, [sample_of(c) for c in crops], mode='loss')
-    sum(losses.values()).backward()
-
-    assert set(losses) == {
-        'loss_rpn_cls',
-        'loss_rpn_bbox',
-        'loss_rcnn_cls',
-        'loss_rcnn_bbox',
-        'loss_mask',
-    }
-    assert all(torch.isfinite(value) for value in losses.values())
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-        assert torch.isfinite(parameter.grad).all(), name
-
-
-def test_heads_start_by_schedule() -> None:
-    net = narrow_net().train()
-    image, samples = (
-        torch.randn(1, 1, 32, 32, 48),
-        [sample_of([[10, 10, 10, 18, 18, 18]])],
-    )
-    names = {}
-    for epoch in (64, 65, 80):
-        net.set_epoch(epoch)
-        names[epoch] = set(net(image, samples, mode='loss'))
-
-    assert not any('rcnn' in n or 'mask' in n for n in names[64])
-    assert 'loss_rcnn_cls' in names[65] and 'loss_mask' not in names[65]
-    assert 'loss_mask' in names[80]
-
-
-def test_nodule_without_mask_gives_no_mask_loss() -> None:
-    net = narrow_net().train()
-    image = torch.randn(1, 1, 32, 32, 48)
-
-    losses = net(
-        image, [sample_of([[10, 10, 10, 18, 18, 18]], ids=False)], mode='loss'
-    )
-
-    assert float(losses['loss_mask'].detach()) == 0
-
-
-def test_ignored_region_is_no_negative_and_never_beats_a_positive() -> None:
-    anchors = AnchorGenerator3D().grid_anchors((8, 8, 8))
-    gt = torch.tensor([[8.0, 8, 8, 20, 20, 20]])
-    region = torch.tensor([[0.0, 0, 0, 16, 16, 16]])
-
-    plain = MaxIoUAssigner3D().assign(anchors, gt)
-    found = MaxIoUAssigner3D().assign(anchors, gt, region)
-
-    centers = (anchors[:, :3] + anchors[:, 3:]) / 2
-    inside = (centers < 16).all(1)
-    assert torch.equal(found.positive, plain.positive)
-    assert not (found.negative & inside).any()
-    assert torch.equal(found.negative[~inside], plain.negative[~inside])
-
-
-def test_bf16_losses_stay_near_float32() -> None:
-    net = narrow_net().train()
-    image, samples = (
-        torch.randn(2, 1, 32, 32, 48),
-        [sample_of([[10, 10, 10, 18, 18, 18]]), sample_of([])],
-    )
-    net.set_epoch(1)  # the second stage's draws differ by tiny score changes
-
-    exact = net(image, samples, mode='loss')
-    torch.manual_seed(1)
-    with torch.autocast('cpu', torch.bfloat16):
-        rough = net(image, samples, mode='loss')
-
-    assert rough['loss_rpn_bbox'].dtype == torch.float32
-    for name in exact:
-        assert float(rough[name].detach()) == pytest.approx(
-            float(exact[name].detach()), rel=0.1
-        )
-
-
-def test_scan_without_proposals_gives_empty_results() -> None:
-    net = narrow_net().eval()
-    torch.nn.init.constant_(net.rpn.logits.bias, -50)
-
-    found = net.predict_case(torch.zeros(1, 40, 30, 50, dtype=torch.int16))
-
-    assert found.bboxes.shape == (0, 6)
-    assert found.masks == []
-
-
-def test_mark_at_a_seam_is_kept_once_and_none_lies_outside() -> None:
-    """Windows that place one mark on both sides of their seam lose nothing."""
-    net = narrow_net().eval()
-    calls: list[tuple] = []
-
-    def one_mark(
-        image: torch.Tensor, features: object, window: object
-    ) -> list:
-        calls.append(window.start)
-        # each window sees the nodule at x = 24, itself a voxel off
-        x = 24 + (1 if window.start[2] == 0 else -1) * 0.9
-        center = torch.tensor([16.0, 10.0, x])
-        low = torch.tensor(window.core_low) - nodulenet.SEAM
-        high = torch.tensor(window.core_high) + nodulenet.SEAM
-        marks = []
-        if ((center >= low) & (center < high)).all():
-            marks.append(
-                {
-                    'box': torch.cat([center - 4, center + 4]),
-                    'score': 0.9,
-                    'rpn': 0.9,
-                    'rcnn': 0.9,
-                    'mask': None,
-                }
-            )
-        far = torch.tensor([16.0, 31.0, 10.0])  # in the padding of the case
-        marks.append(
-            {
-                'box': torch.cat([far - 2, far + 2]),
-                'score': 0.8,
-                'rpn': 0.8,
-                'rcnn': 0.8,
-                'mask': None,
-            }
-        )
-        return marks
-
-    net._marks = one_mark
-
-    found = net.predict_case(torch.zeros(1, 32, 20, 48, dtype=torch.int16))
-
-    assert calls == [(0, 0, 0), (0, 0, 16)]
-    assert len(found.bboxes) == 1
-    assert float(found.scores[0]) == pytest.approx(0.9)
-
-
-def test_validation_losses_are_those_of_the_windows_with_nodules() -> None:
-    net = narrow_net().eval()
-    case = torch.randint(-1000, 200, (1, 32, 32, 48), dtype=torch.int16)
-    # at 40..46 the nodule is whole in the window from x = 16 alone; the one
-    # at 10 is in the other, and 3 voxels from the face of neither
-    sample = sample_of(
-        [[10, 10, 10, 18, 18, 18], [12, 12, 40, 18, 18, 46]],
-        ignored=[[1, 1, 1, 5, 5, 5]],
-    )
-
-    torch.manual_seed(3)
-    net.predict_case(case, sample)
-
-    torch.manual_seed(3)
-    wanted = []
-    crops = (
-        (0, sample_of([[10, 10, 10, 18, 18, 18]], [[1, 1, 1, 5, 5, 5]])),
-        # the first one's centre is 2 voxels outside: an ignored region
-        (16, sample_of([[12, 12, 24, 18, 18, 30]], [[10, 10, -6, 18, 18, 2]])),
-    )
-    for start, target in crops:
-        target.gt_masks = sample.gt_masks[:, :, start : start + 32]
-        if start:
-            target.gt_instances.ids = torch.tensor([2])
-        window = case[..., start : start + 32]
-        image = net.data_preprocessor.apply_window(window[None])
-        features = net.extract(image)
-        # the marks draw nothing, so the same draws follow
-        wanted.append(net._head_losses(image, features, [target]))
-    assert set(sample.losses) == set(wanted[0]) == set(wanted[1])
-    for name, value in sample.losses.items():
-        mean = sum(float(loss[name].detach()) for loss in wanted) / 2
-        assert value == pytest.approx(mean, rel=1e-5), name
-    assert sample.losses['loss_rpn_cls'] > 0
-
-
-def test_marks_do_not_depend_on_how_many_windows_run_together() -> None:
-    net = narrow_net().eval()
-    torch.manual_seed(5)
-    case = torch.randint(-1000, 200, (1, 40, 50, 60), dtype=torch.int16)
-
-    net.test_cfg['windows_at_once'] = 1
-    alone = net.predict_case(case)
-    net.test_cfg['windows_at_once'] = 5
-    together = net.predict_case(case)
-
-    assert len(alone.bboxes) > 0
-    torch.testing.assert_close(together.bboxes, alone.bboxes)
-    torch.testing.assert_close(together.scores, alone.scores)
+        check(grads[own_name(name)].grad, wanted, tol=1e-7)
+    assert not [name for name, p in grads.items() if p.grad is None]

@@ -107,15 +107,6 @@ def test_nms_of_chains_touching_nested_and_nothing() -> None:
     assert ops.nms(boxes[:0], scores[:0], 0.1).tolist() == []
 
 
-def test_batched_nms_keeps_groups_apart() -> None:
-    boxes = torch.tensor([[0.0, 0, 0, 4, 4, 4]]).repeat(3, 1)
-    scores = torch.tensor([0.5, 0.9, 0.7])
-
-    keep = ops.batched_nms(boxes, scores, torch.tensor([0, 1, 1]), 0.1)
-
-    assert keep.tolist() == [1, 0]
-
-
 def test_roi_pool_against_a_loop(rng: np.random.Generator) -> None:
     feature = torch.from_numpy(rng.normal(size=(2, 3, 8, 10, 12)))
     low = rng.uniform(-4, 30, (12, 3))

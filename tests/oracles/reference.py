@@ -41,33 +41,61 @@ def index_form(boxes: torch.Tensor) -> np.ndarray:
     return np.concatenate([center, boxes[:, 3:] - boxes[:, :3]], axis=1)
 
 
+def published_entry(k: int, name: str, shape: list[int]) -> np.ndarray:
+    """Values of the golden check's state dict entry ``k``."""
+    j = np.arange(int(np.prod(shape)))
+    if name.endswith('num_batches_tracked'):
+        value = np.zeros(j.shape, dtype=np.int64)
+    elif len(shape) >= 2:
+        value = v(k, j) * np.sqrt(3 / np.prod(shape[1:]))
+    elif name.endswith('running_var'):
+        value = 1 + 0.5 * u(k, j)
+    elif name.endswith(('running_mean', 'bias')):
+        value = 0.1 * v(k, j)
+    else:
+        value = 1 + 0.1 * v(k, j)
+    return value.reshape(shape)
+
+
+def live_entries() -> list[tuple[int, str, list[int]]]:
+    """Rows of the published state dict but for the layers never called."""
+    dead = ('.up1.', 'back1.', 'logits2')
+    rows = vectors()['state_dict']
+    return [row for row in rows if not any(part in row[1] for part in dead)]
+
+
+def own_name(name: str) -> str:
+    """lungdet's name of a published parameter."""
+    return name.replace('feature_net.', 'backbone.')
+
+
 def filled_state() -> dict[str, torch.Tensor]:
-    """The fill of the golden check, under lungdet's names, without the dead
-    layers."""
-    state = {}
-    for k, name, shape in vectors()['state_dict']:
-        if any(dead in name for dead in ('.up1.', 'back1.', 'logits2')):
-            continue
-        j = np.arange(int(np.prod(shape)))
-        if name.endswith('num_batches_tracked'):
-            value = np.zeros(j.shape, dtype=np.int64)
-        elif len(shape) >= 2:
-            value = v(k, j) * np.sqrt(3 / np.prod(shape[1:]))
-        elif name.endswith('running_var'):
-            value = 1 + 0.5 * u(k, j)
-        elif name.endswith(('running_mean', 'bias')):
-            value = 0.1 * v(k, j)
-        else:
-            value = 1 + 0.1 * v(k, j)
-        key = name.replace('feature_net.', 'backbone.')
-        state[key] = torch.from_numpy(value.reshape(shape))
-    return state
+    """The fill of the golden check, under lungdet's names."""
+    return {
+        own_name(name): torch.from_numpy(published_entry(k, name, shape))
+        for k, name, shape in live_entries()
+    }
 
 
 def golden_input() -> torch.Tensor:
     b, _, z, y, x = np.indices((2, 1, 32, 48, 64))
     value = 3 * z**2 + 5 * y**2 + 7 * x**2 + z * y + 2 * y * x + 11 * b + 1
     return torch.from_numpy((value % 251 - 125) / 128)
+
+
+def mask_logits() -> torch.Tensor:
+    """Logits of the vectors ``mask_loss``."""
+    shape = tuple(vectors()['mask_loss']['shape'])
+    return torch.from_numpy(4 * v(0, np.arange(np.prod(shape)))).view(shape)
+
+
+def mask_labels(number: int) -> torch.Tensor:
+    """Their label map, with a number in the target box."""
+    stored = vectors()['mask_loss']
+    labels = torch.zeros(tuple(stored['shape']), dtype=torch.uint8)
+    z1, z2, y1, y2, x1, x2 = stored['target_box']
+    labels[z1:z2, y1:y2, x1:x2] = number
+    return labels
 
 
 def check(found: torch.Tensor, wanted: dict, tol: float = 1e-9) -> None:

@@ -122,6 +122,7 @@ class ResBlock3D(BaseModule):
     Raises:
         ValueError: Two plugins of the block have the same name, or a plugin
             changes the shape.
+        ConfigError: A plugin type is not registered.
 
     Source: NoduleNet's ResBlock; plugins as MMDetection places them.
     """

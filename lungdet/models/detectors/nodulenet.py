@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModel
@@ -19,9 +19,37 @@ from lungdet.models.detectors.sliding_window import (
     even_parts,
     windows,
 )
-from lungdet.models.roi_heads import mask_boxes
 from lungdet.ops import bfloat16_autocast, box_iou, nms
 from lungdet.registry import MODELS
+
+
+class Screened(NamedTuple):
+    """What the backbone and the RPN made of a batch of windows.
+
+    Attributes:
+        image: (B, 1, D, H, W), windowed.
+        out1: Stride 2.
+        out2: Stride 4, of the encoder.
+        comb2: Stride 4, of the decoder.
+        logits: (B, N) of the anchors.
+        deltas: (B, N, 6).
+        anchors: (N, 6).
+    """
+
+    image: Tensor
+    out1: Tensor
+    out2: Tensor
+    comb2: Tensor
+    logits: Tensor
+    deltas: Tensor
+    anchors: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of a window (z, y, x)."""
+        depth, height, width = self.image.shape[2:]
+        return depth, height, width
+
 
 TRAIN_CFG: dict[str, Any] = {
     # (z, y, x) of the training crops; load_config takes it from PlaceCrop
@@ -38,13 +66,12 @@ TRAIN_CFG: dict[str, Any] = {
     'mask_from': 'rois',
     'max_mask_pos': 4,
     'detections': {'score_thr': 0.5, 'nms_thr': 0.1},
-    'truncate_mask_boxes': False,
 }
 # two windows place one mark a little apart; cores overlap by this many
 # voxels, so that none is lost at a seam, and NMS takes the doubles
 SEAM = 2.0
 TEST_CFG: dict[str, Any] = {
-    'window': (128, 128, 128),
+    'window': (128, 128, 128),  # None: the whole case at once, as published
     'overlap': 32,
     'windows_at_once': 4,
     'proposals': {
@@ -166,42 +193,47 @@ class NoduleNet(BaseModel):
         """
         features = self.extract(image)
         with torch.autocast(image.device.type, enabled=False):
-            return self._head_losses(image, features, data_samples)
+            return self._head_losses(
+                self._screen(image, features), data_samples
+            )
 
-    def _head_losses(
-        self,
-        image: Tensor,
-        features: tuple[Tensor, Tensor, Tensor],
-        data_samples: list[DetDataSample],
-    ) -> dict[str, Tensor]:
+    def _screen(
+        self, image: Tensor, features: tuple[Tensor, Tensor, Tensor]
+    ) -> Screened:
         out1, out2, comb2 = features
-        shape = tuple(image.shape[2:])
-        gt = [s.gt_instances.bboxes.to(image.dtype) for s in data_samples]
-        ignored = [
-            s.ignored_instances.bboxes.to(image.dtype) for s in data_samples
-        ]
         logits, deltas = self.rpn(comb2)
         anchors = self.rpn.anchors.grid_anchors(
             comb2.shape[2:], image.device, image.dtype
         )
+        return Screened(image, out1, out2, comb2, logits, deltas, anchors)
+
+    def _proposals(self, seen: Screened, cfg: dict) -> list[InstanceData]:
+        return self.rpn.proposals(
+            seen.logits,
+            seen.deltas,
+            anchors=seen.anchors,
+            img_shape=seen.shape,
+            cfg=cfg['proposals'],
+        )
+
+    def _head_losses(
+        self, seen: Screened, data_samples: list[DetDataSample]
+    ) -> dict[str, Tensor]:
+        dtype = seen.image.dtype
+        gt = [s.gt_instances.bboxes.to(dtype) for s in data_samples]
+        ignored = [s.ignored_instances.bboxes.to(dtype) for s in data_samples]
         losses = self.rpn.loss(
-            logits,
-            deltas,
-            anchors=anchors,
+            seen.logits,
+            seen.deltas,
+            anchors=seen.anchors,
             gt_boxes=gt,
             ignored_boxes=ignored,
         )
         if not self.is_active('rcnn'):
             return losses
-        proposals = self.rpn.proposals(
-            logits,
-            deltas,
-            anchors=anchors,
-            img_shape=shape,
-            cfg=self.train_cfg['proposals'],
-        )
+        proposals = self._proposals(seen, self.train_cfg)
         batch = self.rcnn_head.sample(proposals, gt, ignored)
-        pooled = self.rcnn_head.extractor(out2, batch.rois)
+        pooled = self.rcnn_head.extractor(seen.out2, batch.rois)
         cls, box = self.rcnn_head(pooled)
         losses |= self.rcnn_head.loss(cls, box, batch)
         if self.is_active('mask'):
@@ -210,19 +242,17 @@ class NoduleNet(BaseModel):
                     batch.rois,
                     cls,
                     box,
-                    img_shape=shape,
+                    img_shape=seen.shape,
                     cfg=self.train_cfg['detections'],
                 )
             else:
                 rois = batch.rois[batch.labels > 0]
-            losses |= self._mask_loss(image, out1, comb2, rois, data_samples)
+            losses |= self._mask_loss(seen, rois, data_samples)
         return losses
 
     def _mask_loss(
         self,
-        image: Tensor,
-        out1: Tensor,
-        comb2: Tensor,
+        seen: Screened,
         rois: Tensor,
         data_samples: list[DetDataSample],
     ) -> dict[str, Tensor]:
@@ -245,15 +275,9 @@ class NoduleNet(BaseModel):
             kept.append(mine[chosen])
             ids.append(gt.ids[owner[chosen]])
         rows = torch.cat(kept) if kept else rois[:0]
-        boxes = mask_boxes(
-            rows,
-            image.shape[2:],
-            truncate=self.train_cfg['truncate_mask_boxes'],
-        )
-        full = (boxes[:, 4:] > boxes[:, 1:4]).all(1)
-        boxes = boxes[full]
+        boxes, full = self.mask_head.boxes(rows, seen.shape)
         numbers = torch.cat(ids)[full] if ids else boxes.new_zeros(0)
-        logits = self.mask_head(image, out1, comb2, boxes)
+        logits = self.mask_head(seen.image, seen.out1, seen.comb2, boxes)
         masks = [sample.gt_masks for sample in data_samples]
         return self.mask_head.loss(logits, boxes, masks, numbers)
 
@@ -284,18 +308,17 @@ class NoduleNet(BaseModel):
         """
         self._check_window()
         cfg = self.test_cfg
-        found: list[dict] = []
+        found: list[InstanceData] = []
         losses: list[dict[str, Tensor]] = []
         every = windows(case.shape[1:], cfg['window'], cfg['overlap'])
         for window, image, features in self._look(case, list(every)):
             with torch.autocast(image.device.type, enabled=False):
-                found += self._marks(image, features, window)
+                seen = self._screen(image, features)
+                found.append(self._marks(seen, window))
                 if sample is not None and 'gt_instances' in sample:
-                    target = window_targets(sample, window.start, cfg)
+                    target = window_targets(sample, window, cfg['min_inside'])
                     if len(target.gt_instances):
-                        losses.append(
-                            self._head_losses(image, features, [target])
-                        )
+                        losses.append(self._head_losses(seen, [target]))
         if sample is not None and losses:
             sample.losses = {
                 name: float(
@@ -312,11 +335,12 @@ class NoduleNet(BaseModel):
             for module in self.backbone.modules()
             if getattr(module, 'pools_over_space', False)
         }
-        if pooling and (crop is None or tuple(window) != tuple(crop)):
+        known = crop is not None and window is not None
+        if pooling and not (known and tuple(window) == tuple(crop)):
             size = 'of unknown size' if crop is None else tuple(crop)
             warnings.warn(
-                f'test_cfg.window: {tuple(window)}, but the training crops '
-                f'were {size}; {", ".join(sorted(pooling))} pools over the '
+                f'test_cfg.window: {window and tuple(window)}, but the '
+                f'training crops were {size}; {", ".join(sorted(pooling))} pools over the '
                 'whole window, so its gates differ from those trained. Set '
                 'model.test_cfg.window to the size of the training crops '
                 '(and model.train_cfg.crop_size, if that is unknown).',
@@ -371,7 +395,7 @@ class NoduleNet(BaseModel):
         self, boxes: Tensor, features: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
         """Nodule probabilities (n,) of boxes (n, 6) in a window's voxels."""
-        rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
+        rois = with_batch_index(boxes)
         with torch.autocast(boxes.device.type, enabled=False):
             pooled = self.rcnn_head.extractor(features[1], rois)
             logits, _ = self.rcnn_head(pooled)
@@ -389,7 +413,7 @@ class NoduleNet(BaseModel):
         device = next(self.parameters()).device
         for part in even_parts(chosen, cfg['windows_at_once']):
             tiles = torch.stack(
-                [cut(case, w.start, cfg['window'], prep.pad_hu) for w in part]
+                [cut(case, w.start, w.size, prep.pad_hu) for w in part]
             )
             images = prep.apply_window(tiles.to(device))
             with bfloat16_autocast(device.type, cfg['bf16']):
@@ -398,138 +422,108 @@ class NoduleNet(BaseModel):
                 one = slice(k, k + 1)
                 yield window, images[one], (out1[one], out2[one], comb2[one])
 
-    def _marks(
-        self,
-        image: Tensor,
-        features: tuple[Tensor, Tensor, Tensor],
-        window: Window,
-    ) -> list[dict]:
-        """Marks of one window whose centres lie in its core."""
-        out1, out2, comb2 = features
-        cfg, shape = self.test_cfg, tuple(image.shape[2:])
-        logits, deltas = self.rpn(comb2)
-        anchors = self.rpn.anchors.grid_anchors(
-            comb2.shape[2:], image.device, image.dtype
-        )
-        (found,) = self.rpn.proposals(
-            logits,
-            deltas,
-            anchors=anchors,
-            img_shape=shape,
-            cfg=cfg['proposals'],
-        )
+    def _marks(self, seen: Screened, window: Window) -> InstanceData:
+        """Marks of one window whose centres lie in its core, on the CPU."""
+        cfg = self.test_cfg
+        (found,) = self._proposals(seen, cfg)
         boxes, rpn_scores = found.bboxes, found.scores
-        scores, rcnn_scores = (
-            rpn_scores,
-            torch.full_like(rpn_scores, torch.nan),
-        )
+        scores = rpn_scores
+        rcnn_scores = torch.full_like(rpn_scores, torch.nan)
         if self.is_active('rcnn') and len(boxes):
-            rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
-            cls, box = self.rcnn_head(self.rcnn_head.extractor(out2, rois))
+            rois = with_batch_index(boxes)
+            pooled = self.rcnn_head.extractor(seen.out2, rois)
             refined, rcnn_scores = self.rcnn_head.refine(
-                boxes, cls, box, shape
+                boxes, *self.rcnn_head(pooled), seen.shape
             )
             scores = (rpn_scores + rcnn_scores) / 2
             if cfg['box_source'] == 'rcnn':
                 boxes = refined
-        offset = boxes.new_tensor([*window.start])
-        center = (boxes[:, :3] + boxes[:, 3:]) / 2 + offset
+        center = (boxes[:, :3] + boxes[:, 3:]) / 2
+        offset = center.new_tensor(window.start)
         low = center.new_tensor(window.core_low) - SEAM
         high = center.new_tensor(window.core_high) + SEAM
-        mine = ((center >= low) & (center < high)).all(1)
+        mine = ((center + offset >= low) & (center + offset < high)).all(1)
         rows = torch.nonzero(mine).flatten()
         rows = rows[scores[rows].argsort(descending=True, stable=True)]
-        masks = self._window_masks(image, out1, comb2, boxes, scores, rows)
-        return [
-            {
-                'box': boxes[row].cpu() + offset.cpu().repeat(2),
-                'score': float(scores[row]),
-                'rpn': float(rpn_scores[row]),
-                'rcnn': float(rcnn_scores[row]),
-                'mask': _moved(masks.get(row), window.start),
-            }
-            for row in rows.tolist()
-        ]
+        marks = InstanceData(
+            bboxes=boxes[rows],
+            scores=scores[rows],
+            rpn_scores=rpn_scores[rows],
+            rcnn_scores=rcnn_scores[rows],
+        )
+        mask_boxes, masks = self._window_masks(seen, marks, window)
+        marks.bboxes = marks.bboxes + offset.repeat(2)
+        marks = marks.cpu()
+        marks.mask_boxes, marks.masks = mask_boxes, masks
+        return marks
 
     def _window_masks(
-        self,
-        image: Tensor,
-        out1: Tensor,
-        comb2: Tensor,
-        boxes: Tensor,
-        scores: Tensor,
-        rows: Tensor,
-    ) -> dict[int, tuple[Tensor, Tensor]]:
-        """Mask box and boolean mask of the best rows, by row."""
+        self, seen: Screened, marks: InstanceData, window: Window
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Mask boxes (K, 6) in the case and boolean masks, on the CPU.
+
+        Marks without a mask, as beyond the best few, have 0 and None.
+        """
         cfg = self.test_cfg['mask']
+        boxes = torch.zeros(len(marks), 6, dtype=torch.long)
+        masks: list[Tensor | None] = [None] * len(marks)
         if not self.is_active('mask'):
-            return {}
-        best = rows[scores[rows] >= cfg['score_thr']][: cfg['max_per_window']]
-        if not len(best):
-            return {}
-        rois = torch.cat([boxes.new_zeros(len(best), 1), boxes[best]], dim=1)
-        aligned = mask_boxes(rois, image.shape[2:])
-        logits = self.mask_head(image, out1, comb2, aligned)
-        return {
-            row: (box[1:].cpu(), (logit > 0).cpu())
-            for row, box, logit in zip(best.tolist(), aligned, logits)
-        }
+            return boxes, masks
+        best = torch.nonzero(marks.scores >= cfg['score_thr']).flatten()
+        rois = with_batch_index(marks.bboxes)[best[: cfg['max_per_window']]]
+        aligned, full = self.mask_head.boxes(rois, seen.shape)
+        logits = self.mask_head(seen.image, seen.out1, seen.comb2, aligned)
+        if not logits:
+            return boxes, masks
+        rows = best[: len(rois)][full].cpu()
+        offset = torch.tensor(window.start).repeat(2)
+        boxes[rows] = aligned[:, 1:].cpu() + offset
+        flat = torch.cat([(logit > 0).flatten() for logit in logits]).cpu()
+        pieces = flat.split([logit.numel() for logit in logits])
+        for row, piece, logit in zip(rows.tolist(), pieces, logits):
+            masks[row] = piece.view(logit.shape)
+        return boxes, masks
 
     def _merge(
-        self, found: list[dict], shape: tuple[int, ...]
+        self, found: list[InstanceData], shape: tuple[int, ...]
     ) -> InstanceData:
         """All windows' marks inside the case, NMS across them, the best."""
         cfg = self.test_cfg
+        marks = InstanceData.cat(found)
         end = torch.tensor(shape)
-        found = [
-            f for f in found if ((f['box'][:3] + f['box'][3:]) / 2 < end).all()
+        center = (marks.bboxes[:, :3] + marks.bboxes[:, 3:]) / 2
+        marks = marks[(center < end).all(1)]
+        keep = nms(marks.bboxes, marks.scores, cfg['nms_thr'])
+        marks = marks[keep[: cfg['max_per_scan']]]
+        # a padded window may reach past the case's end
+        high = torch.minimum(marks.mask_boxes[:, 3:], end)
+        marks.mask_boxes[:, 3:] = high
+        sides = (high - marks.mask_boxes[:, :3]).clamp(min=0).tolist()
+        marks.masks = [
+            mask if mask is None else mask[:d, :h, :w].numpy()
+            for mask, (d, h, w) in zip(marks.masks, sides)
         ]
-        boxes = (
-            torch.stack([f['box'] for f in found])
-            if found
-            else torch.zeros(0, 6)
-        )
-        scores = torch.tensor([f['score'] for f in found])
-        keep = nms(boxes, scores, cfg['nms_thr'])[: cfg['max_per_scan']]
-        kept = [found[row] for row in keep.tolist()]
-        mask_box = torch.zeros(len(kept), 6, dtype=torch.long)
-        masks: list[Any] = [None] * len(kept)
-        for row, mark in enumerate(kept):
-            if mark['mask'] is not None:
-                mask_box[row], masks[row] = mark['mask']
-                # a padded window may reach past the case's end
-                over = (mask_box[row, 3:] - end).clamp(min=0)
-                mask_box[row, 3:] -= over
-                d, h, w = (
-                    (mask_box[row, 3:] - mask_box[row, :3])
-                    .clamp(min=0)
-                    .tolist()
-                )
-                masks[row] = masks[row][:d, :h, :w].numpy()
-        return InstanceData(
-            bboxes=boxes[keep],
-            scores=scores[keep],
-            rpn_scores=torch.tensor([f['rpn'] for f in kept]),
-            rcnn_scores=torch.tensor([f['rcnn'] for f in kept]),
-            mask_boxes=mask_box,
-            masks=masks,
-        )
+        return marks
+
+
+def with_batch_index(boxes: Tensor) -> Tensor:
+    """RoIs (N, 7) from the boxes (N, 6) of the only image of a batch."""
+    return torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
 
 
 def window_targets(
-    sample: DetDataSample, start: Sequence[int], cfg: dict
+    sample: DetDataSample, window: Window, margin: float
 ) -> DetDataSample:
     """Targets of a window of a case, by the rule of training crops.
 
-    A nodule whose centre is nearer than ``min_inside`` voxels to a face is
-    an ignored region, as excluded findings are.
+    A nodule whose centre is nearer than ``margin`` voxels to a face is an
+    ignored region, as excluded findings are.
     """
-    size = torch.tensor(cfg['window'])
-    offset = torch.tensor(start)
+    size = torch.tensor(window.size)
+    offset = torch.tensor(window.start)
     gt = sample.gt_instances.cpu()
     boxes = gt.bboxes - offset.repeat(2)
     center = (boxes[:, :3] + boxes[:, 3:]) / 2
-    margin = cfg['min_inside']
     kept = ((center >= margin) & (center <= size - margin)).all(1)
     touching = torch.cat(
         [
@@ -542,7 +536,8 @@ def window_targets(
     target.gt_instances = gt[kept]
     target.gt_instances.bboxes = boxes[kept]
     target.ignored_instances = InstanceData(bboxes=touching[inside])
-    target.gt_masks = cut(sample.gt_masks[None], start, cfg['window'], 0)[0]
+    masks = cut(sample.gt_masks[None], window.start, window.size, 0)
+    target.gt_masks = masks[0]
     return target.to(sample.gt_instances.bboxes.device)
 
 
@@ -550,29 +545,19 @@ def merged(default: dict, given: dict | None, where: str) -> dict:
     """Defaults with differences; nested dicts merge.
 
     Raises:
-        ValueError: A key that has no default.
+        ConfigError: A key that has no default.
     """
     result = dict(default)
     for key, value in (given or {}).items():
         if key not in default:
-            raise ValueError(
+            raise ConfigError(
                 f'{where}: unknown key {key!r}; known: {sorted(default)}.'
             )
-        if isinstance(value, dict) and key != 'stage_epochs':
+        if isinstance(default[key], dict):
             value = merged(default[key], value, f'{where}.{key}')
-        elif isinstance(value, dict):
-            value = {**default[key], **value}
         result[key] = value
     return result
 
 
 def _full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-
-
-def _moved(
-    mask: tuple[Tensor, Tensor] | None, start: tuple[int, int, int]
-) -> tuple[Tensor, Tensor] | None:
-    if mask is None:
-        return None
-    return mask[0] + torch.tensor(start).repeat(2), mask[1]

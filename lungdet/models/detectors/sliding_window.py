@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lungdet.models.backbones.featurenet import MAX_STRIDE
+
 
 class Window(NamedTuple):
     """One tile.
 
     Attributes:
+        size: Its voxels (z, y, x).
         start: First voxel (z, y, x).
         core_low: Marks with centres from here (edge coordinates) ...
         core_high: ... up to here, exclusive, belong to this window.
     """
 
+    size: tuple[int, int, int]
     start: tuple[int, int, int]
     core_low: tuple[float, float, float]
     core_high: tuple[float, float, float]
@@ -41,16 +45,34 @@ def axis_windows(
     return list(zip(starts, [-torch.inf, *cuts], [*cuts, torch.inf]))
 
 
+def whole_size(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Sides (z, y, x) of the one window that holds all of a case.
+
+    Source: NoduleNet's evaluation: the next multiple of the stride, 16.
+    """
+    z, y, x = (-(-side // MAX_STRIDE) * MAX_STRIDE for side in shape)
+    return z, y, x
+
+
 def windows(
-    shape: Sequence[int], window: Sequence[int], overlap: int
+    shape: Sequence[int], window: Sequence[int] | None, overlap: int
 ) -> Iterator[Window]:
-    """All windows of a case of ``shape`` (z, y, x)."""
-    axes = [
-        axis_windows(side, size, overlap) for side, size in zip(shape, window)
-    ]
+    """All windows of a case of ``shape`` (z, y, x).
+
+    Args:
+        shape: Voxels of the case.
+        window: Those of a window; None for one that holds the whole case.
+        overlap: Voxels that neighbours share.
+    """
+    depth, height, width = window or whole_size(shape)
+    size = (depth, height, width)
+    axes = [axis_windows(*sides, overlap) for sides in zip(shape, size)]
     for z, y, x in itertools.product(*axes):
         yield Window(
-            (z[0], y[0], x[0]), (z[1], y[1], x[1]), (z[2], y[2], x[2])
+            size,
+            (z[0], y[0], x[0]),
+            (z[1], y[1], x[1]),
+            (z[2], y[2], x[2]),
         )
 
 
@@ -62,12 +84,12 @@ def even_parts(chosen: list[Window], most: int) -> Iterator[list[Window]]:
 
 
 def cut(
-    case: Tensor, start: Sequence[int], window: Sequence[int], pad: int
+    case: Tensor, start: Sequence[int], size: Sequence[int], pad: int
 ) -> Tensor:
     """Window (C, d, h, w) of a case (C, D, H, W), ends filled with ``pad``."""
     z, y, x = start
-    tile = case[:, z : z + window[0], y : y + window[1], x : x + window[2]]
-    missing = [size - got for size, got in zip(window, tile.shape[1:])]
+    tile = case[:, z : z + size[0], y : y + size[1], x : x + size[2]]
+    missing = [side - got for side, got in zip(size, tile.shape[1:])]
     if not any(missing):
         return tile
     ends = [n for gap in reversed(missing) for n in (0, gap)]

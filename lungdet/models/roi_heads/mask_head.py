@@ -8,40 +8,48 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from lungdet.errors import ConfigError
 from lungdet.models.losses import soft_dice_loss
 from lungdet.registry import MODELS
 
 CELL = 4  # input voxels per cell of the coarsest map; boxes align to it
 
 
-def mask_boxes(
-    rois: Tensor, img_shape: Sequence[int], *, truncate: bool = False
-) -> Tensor:
+def mask_boxes(rois: Tensor, img_shape: Sequence[int]) -> Tensor:
     """Widen RoIs to whole cells inside the volume.
 
     Args:
         rois: (R, 7) edge boxes, batch index first.
         img_shape: Input voxels (z, y, x), multiples of 4.
-        truncate: The published fault: positions are stated by voxel centres
-            and the end is cut to an integer before it is widened, so up to a
-            cell is lost, and a small box can become empty.
 
     Returns:
-        (R, 7) long, multiples of 4; at least one cell unless ``truncate``.
+        (R, 7) long, multiples of 4, at least one cell long.
     """
     side = torch.tensor(list(img_shape), device=rois.device)
-    if truncate:
-        low = (rois[:, 1:4] - 0.5).trunc().long()
-        high = (rois[:, 4:7] - 0.5).trunc().long()
-        low = low.div(CELL, rounding_mode='floor') * CELL
-        high = -(-high).div(CELL, rounding_mode='floor') * CELL
-        low, high = (torch.minimum(v.clamp(min=0), side) for v in (low, high))
-    else:
-        low = (rois[:, 1:4] / CELL).floor().long() * CELL
-        high = (rois[:, 4:7] / CELL).ceil().long() * CELL
-        low = torch.minimum(low.clamp(min=0), side - CELL)
-        high = torch.minimum(torch.maximum(high, low + CELL), side)
+    low = (rois[:, 1:4] / CELL).floor().long() * CELL
+    high = (rois[:, 4:7] / CELL).ceil().long() * CELL
+    low = torch.minimum(low.clamp(min=0), side - CELL)
+    high = torch.minimum(torch.maximum(high, low + CELL), side)
     return torch.cat([rois[:, :1].long(), low, high], dim=1)
+
+
+def truncated_mask_boxes(rois: Tensor, img_shape: Sequence[int]) -> Tensor:
+    """``mask_boxes`` with the published fault.
+
+    Positions are stated by voxel centres, and the end is cut to an integer
+    before it is widened: up to a cell is lost, and a small box can become
+    empty.
+    """
+    side = torch.tensor(list(img_shape), device=rois.device)
+    low = (rois[:, 1:4] - 0.5).trunc().long()
+    high = (rois[:, 4:7] - 0.5).trunc().long()
+    low = low.div(CELL, rounding_mode='floor') * CELL
+    high = -(-high).div(CELL, rounding_mode='floor') * CELL
+    low, high = (torch.minimum(v.clamp(min=0), side) for v in (low, high))
+    return torch.cat([rois[:, :1].long(), low, high], dim=1)
+
+
+BOX_RULES = {'whole': mask_boxes, 'truncated': truncated_mask_boxes}
 
 
 @MODELS.register_module()
@@ -57,6 +65,11 @@ class Mask3DHead(BaseModule):
             ``'component'`` repeats the published fault: the raw numbers of
             the label volume are the target and only boxes that hold number 1
             count.
+        boxes: ``'whole'``, see ``mask_boxes``, or as published
+            ``'truncated'``, see ``truncated_mask_boxes``.
+
+    Raises:
+        ConfigError: Unknown ``boxes``.
 
     Source: NoduleNet (Tang et al. 2019), segmentation refinement.
     """
@@ -69,8 +82,15 @@ class Mask3DHead(BaseModule):
         channels: int = 64,
         reduction: str = 'sum',
         target: str = 'instance',
+        boxes: str = 'whole',
     ) -> None:
         super().__init__()
+        if boxes not in BOX_RULES:
+            raise ConfigError(
+                f'Mask3DHead.boxes: {boxes!r}; choose one of '
+                f'{sorted(BOX_RULES)}.'
+            )
+        self.box_rule = BOX_RULES[boxes]
         self.reduction = reduction
         self.target = target
         self.up2 = nn.Sequential(
@@ -86,6 +106,14 @@ class Mask3DHead(BaseModule):
         )
         self.back3 = nn.Sequential(*_conv_norm(channels + 1, channels))
         self.logits1 = nn.Conv3d(channels, 1, 1)
+
+    def boxes(
+        self, rois: Tensor, img_shape: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Mask boxes (K, 7) of RoIs (R, 7) and which have one, (R,) bool."""
+        boxes = self.box_rule(rois, img_shape)
+        full = (boxes[:, 4:] > boxes[:, 1:4]).all(1)
+        return boxes[full], full
 
     def forward(
         self, image: Tensor, out1: Tensor, comb2: Tensor, boxes: Tensor
@@ -142,17 +170,16 @@ class Mask3DHead(BaseModule):
             ids: (R,) number of each box's nodule.
         """
         losses = []
-        for logit, row, number in zip(logits, boxes.tolist(), ids.tolist()):
+        for logit, row, number in zip(logits, boxes.tolist(), ids):
             crop = _crops(gt_masks[row[0]][None, None], [[0, *row[1:]]], 1)
-            crop = crop[0, 0]
-            if self.target == 'component':
-                goal = crop.to(logit.dtype)
-            else:
-                goal = (crop == number).to(logit.dtype)
-            if not bool((goal == 1).any()):
-                losses.append(logit.sum() * 0)  # nothing to segment here
-                continue
-            losses.append(soft_dice_loss(logit, goal))
+            goal = crop[0, 0]
+            if self.target == 'instance':
+                goal = goal == number
+            goal = goal.to(logit.dtype)
+            # a box with nothing to segment counts 0; a factor instead of a
+            # branch, so that the device is not asked
+            present = (goal == 1).any()
+            losses.append(soft_dice_loss(logit, goal) * present)
         if not losses:
             return {'loss_mask': sum(p.sum() for p in self.parameters()) * 0}
         total = torch.stack(losses)

@@ -1,0 +1,63 @@
+"""Narrow nets and samples that the model tests share."""
+
+from __future__ import annotations
+
+import torch
+
+from lungdet.data_sample import DetDataSample, InstanceData
+from lungdet.models import NoduleNet
+
+SHAPE = (32, 32, 48)
+
+
+def narrow_net(**changes: object) -> NoduleNet:
+    """All heads, a few channels, windows of 32."""
+    torch.manual_seed(0)
+    parts = {
+        'rcnn_head': {
+            'type': 'RCNN3DHead',
+            'in_channels': 8,
+            'fc_channels': (16, 8),
+        },
+        'mask_head': {
+            'type': 'Mask3DHead',
+            'in_channels': 8,
+            'skip_channels': 4,
+            'channels': 4,
+        },
+        'test_cfg': {
+            'window': (32, 32, 32),
+            'overlap': 16,
+            'mask': {'score_thr': 0.0},
+        },
+    }
+    return NoduleNet(
+        {
+            'type': 'FeatureNet',
+            'stem_channels': 4,
+            'channels': (4, 8, 8, 8, 8, 8),
+            'blocks': (1, 1, 1, 1, 1, 1),
+        },
+        {'type': 'RPN3DHead', 'in_channels': 8, 'feat_channels': 8},
+        **{**parts, **changes},
+    )
+
+
+def sample_of(
+    boxes: list, ignored: list = (), has_mask: bool = True
+) -> DetDataSample:
+    """Targets of one crop; nodule 1 fills [10, 18) on each axis."""
+    sample = DetDataSample()
+    num = len(boxes)
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).view(-1, 6),
+        labels=torch.ones(num, dtype=torch.long),
+        ids=torch.arange(1, num + 1),
+        has_mask=torch.full((num,), has_mask),
+    )
+    sample.ignored_instances = InstanceData(
+        bboxes=torch.tensor(list(ignored), dtype=torch.float32).view(-1, 6)
+    )
+    sample.gt_masks = torch.zeros(SHAPE, dtype=torch.uint8)
+    sample.gt_masks[10:18, 10:18, 10:18] = 1
+    return sample
