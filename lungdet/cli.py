@@ -289,7 +289,9 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--bootstrap', type=count, default=1000, help='draws, 0 for none'
     )
-    group.add_argument('--seed', type=int, default=0)
+    group.add_argument(
+        '--seed', type=int, default=0, help='of the draws, default 0'
+    )
     group.add_argument(
         '--compare',
         type=Path,

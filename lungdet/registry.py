@@ -47,6 +47,10 @@ class LungdetRegistry(Registry):
     def check_type(self, cfg: dict, where: str = 'type') -> None:
         """Compare ``cfg['type']`` with what is registered.
 
+        Args:
+            cfg: Names its type.
+            where: Names the place in the message.
+
         Raises:
             ConfigError: Unknown; the message lists close matches, what is
                 registered, and how a user's own module gets registered.

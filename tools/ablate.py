@@ -7,12 +7,11 @@ ablation.csv, ablation.txt, ablation.json and ablation.png.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mmengine.config import DictAction
 
 from lungdet.apis import ablate
-from lungdet.errors import LungdetError
+from lungdet.cli import clean_errors
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument('--amp', action='store_true', help='bfloat16')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     args = parser.parse_args()
-    try:
+    with clean_errors('ablate.py'):
         table = ablate(
             args.configs,
             args.out,
@@ -38,8 +37,6 @@ def main() -> None:
             amp=args.amp,
             cfg_options=args.cfg_options,
         )
-    except (LungdetError, FileNotFoundError) as error:
-        sys.exit(f'ablate.py: {error}')
     print(table.text())
     print(f'table and figure: {args.out}')
 

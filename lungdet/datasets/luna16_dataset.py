@@ -80,12 +80,13 @@ class LUNA16Dataset:
             'data_root': str(data_root),
             'split': split,
             'series_uids': self.series_uids,
+            'patients': patients_of(self.store.records, self.series_uids),
             'test_series': parts['test'],
-            'test_patients': patients_of(self.store.records, parts['test']),
             'num_listed': self._num_listed(
                 test_subsets if split == 'test' else val_subsets,
                 test_series if split == 'test' else val_series,
             ),
+            'test_patients': patients_of(self.store.records, parts['test']),
             'spacing_mm': one_spacing(self.store.records),
         }
         self.samples = self._samples(background_ratio, skip_done)

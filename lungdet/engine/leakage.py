@@ -16,23 +16,29 @@ class Seen:
     Attributes:
         how: The weights were ...
         train_series: Series uids.
+        train_patients: Their patients, where known.
         allowed: A test on them was asked for; every table says so.
         remedy: What to do if it was not.
-        train_patients: Their patients, where known.
     """
 
     how: str
     train_series: Sequence[str]
+    train_patients: Sequence[str]
     allowed: bool
     remedy: str
-    train_patients: Sequence[str] = ()
 
 
-def seen_in_training(train_series: Sequence[str], *, allowed: bool) -> Seen:
-    """Scans that a detector was trained on, with their nodules."""
+def seen_in_training(meta: dict[str, Any], *, allowed: bool) -> Seen:
+    """Scans that a detector was trained on, with their nodules.
+
+    Args:
+        meta: Of its checkpoint, empty without one.
+        allowed: Whether a test on them was asked for.
+    """
     return Seen(
         'trained with labels',
-        train_series,
+        meta.get('train_series', []),
+        meta.get('train_patients', []),
         allowed,
         'Test with the folds of the training, or with allow_seen_test=True, '
         'which every table says.',
@@ -48,17 +54,19 @@ def seen_in_pretraining(provenance: dict[str, Any]) -> Seen:
     return Seen(
         how,
         provenance['train_series'],
+        provenance['train_patients'],
         provenance['folds'] == 'all',
         'Pre-train again with the same test scans, or with '
         "train_dataloader.dataset.folds='all', which every table says.",
-        provenance['train_patients'],
     )
 
 
-def check_leakage(
-    seen: Seen, test_series: Sequence[str], test_patients: Sequence[str] = ()
-) -> str | None:
+def check_leakage(seen: Seen, dataset_meta: dict[str, Any]) -> str | None:
     """Whether weights have seen test scans.
+
+    Args:
+        seen: What they have seen.
+        dataset_meta: May have ``test_series`` and ``test_patients``.
 
     Returns:
         What every table must say, None if there is nothing to say.
@@ -67,15 +75,17 @@ def check_leakage(
         CheckpointError: They have, or other scans of their patients, and it
             was not asked for.
     """
-    both = sorted(set(seen.train_series) & set(test_series))
-    count = f'{len(both)} of the {len(test_series)} test scans'
+    tests = dataset_meta.get('test_series', [])
+    patients = dataset_meta.get('test_patients', [])
+    both = sorted(set(seen.train_series) & set(tests))
+    known = sorted(set(seen.train_patients) & set(patients))
+    count = f'{len(both)} of the {len(tests)} test scans'
     if seen.allowed:
         return f'note: {seen.how}, {count} among them'
-    known = sorted(set(seen.train_patients) & set(test_patients))
     if both or known:
         raise CheckpointError(
-            f'weights that were {seen.how}: {count} and {len(known)} of '
-            f'their known patients were used to make them, first '
+            f'weights that were {seen.how}: {count}, and {len(known)} of '
+            'their known patients, were used to make them, first '
             f'{(both + known)[0]}; the test would be too good. {seen.remedy}'
         )
     return None

@@ -47,7 +47,7 @@ from lungdet.engine.weights import (
     newest_checkpoint,
     report_match,
 )
-from lungdet.errors import ConfigError
+from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.atomic import atomic_path
 from lungdet.registry import DATASETS, RUNNERS, argument_names
 
@@ -213,7 +213,6 @@ class LungRunner(Runner):
         loop = self.train_loop
         within = epoch is None
         done = loop.epoch if epoch is None else epoch
-        dataset_meta = self.train_dataloader.dataset.metainfo
         checkpoint: dict[str, Any] = {
             'meta': {
                 'format': FORMAT,
@@ -226,11 +225,10 @@ class LungRunner(Runner):
                 'imports': plain(
                     self.cfg.get('custom_imports', {}).get('imports', [])
                 ),
-                'spacing_mm': dataset_meta.get('spacing_mm'),
+                'spacing_mm': self._dataset_meta.get('spacing_mm'),
                 'stage': self._stage(),
-                'train_series': sorted(
-                    {*dataset_meta['series_uids'], *self._trained_on}
-                ),
+                'train_series': self._seen('series_uids', 'train_series'),
+                'train_patients': self._seen('patients', 'train_patients'),
                 'pretraining': self.pretraining,
                 'lungdet_version': lungdet.__version__,
             },
@@ -312,17 +310,12 @@ class LungRunner(Runner):
         sources = []
         if meta.get('folds') != 'all':
             allowed = bool(self.cfg.get('allow_seen_test'))
-            sources.append(seen_in_training(self._trained_on, allowed=allowed))
+            sources.append(
+                seen_in_training(self._loaded or {}, allowed=allowed)
+            )
         if self.pretraining is not None:
             sources.append(seen_in_pretraining(self.pretraining))
-        found = [
-            check_leakage(
-                source,
-                meta.get('test_series', []),
-                meta.get('test_patients', []),
-            )
-            for source in sources
-        ]
+        found = [check_leakage(source, meta) for source in sources]
         notes = [note for note in found if note is not None]
         for note in notes:
             self.logger.warning(note)
@@ -340,10 +333,11 @@ class LungRunner(Runner):
     def _dataset_meta(self) -> dict[str, Any]:
         return self._built_loops[0].dataloader.dataset.metainfo
 
-    @property
-    def _trained_on(self) -> list[str]:
-        """Series that the loaded weights were trained on before."""
-        return (self._loaded or {}).get('train_series', [])
+    def _seen(self, mine: str, before: str) -> list[str]:
+        """Scans or patients of this training and of the weights it is
+        from."""
+        earlier = (self._loaded or {}).get(before, [])
+        return sorted({*self._dataset_meta.get(mine, []), *earlier})
 
     @property
     def _bare_model(self) -> Any:
@@ -418,7 +412,7 @@ class LungRunner(Runner):
         stored = checkpoint['param_schedulers']
         schedulers = self.param_schedulers or []
         if len(stored) != len(schedulers):
-            raise ValueError(
+            raise CheckpointError(
                 f'{filename}: {len(stored)} schedulers stored, the config '
                 f'has {len(schedulers)}; resume with the same config.'
             )

@@ -291,6 +291,22 @@ def test_folds_and_leaks(root: Path) -> None:
         build(root)
 
 
+def test_scans_of_the_subset_that_are_not_prepared_are_listed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    official = {'1.1': 0, '1.3': 9, '9.1': 9, '9.2': 9, '9.3': 8}
+    monkeypatch.setattr(
+        'lungdet.datasets.luna16_dataset.official_subsets', lambda: official
+    )
+
+    def listed(split: str, **options: object) -> int:
+        return build(root, split=split, **options).metainfo['num_listed']
+
+    assert listed('test') == 3  # one of them is prepared
+    assert listed('val') == 1  # 1.2 is nobody's scan but ours
+    assert listed('test', test_series=['1.3'], val_series=[]) == 1
+
+
 def test_done_scans_are_skipped(root: Path, tmp_path: Path) -> None:
     done = tmp_path / 'scans'
     done.mkdir()

@@ -11,6 +11,7 @@ import pytest
 from lungdet.apis import test as run_test
 from lungdet.apis import train
 from lungdet.engine.leakage import (
+    Seen,
     check_leakage,
     seen_in_pretraining,
     seen_in_training,
@@ -19,35 +20,40 @@ from lungdet.engine.weights import load_plain
 from lungdet.errors import CheckpointError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 
+CLEAN = {'test_series': ['c'], 'test_patients': ['R']}
+TWICE = {'test_series': ['c', 'b', 'a']}
+OTHER_SCAN = {'test_series': ['c'], 'test_patients': ['Q']}
+STORED = {'train_series': ['a', 'b'], 'train_patients': ['P', 'Q']}
 
-def test_pretraining_counts_by_hand() -> None:
-    provenance = {
-        'method': 'GenesisPretrainer',
-        'folds': 'train',
-        'train_series': ['a', 'b'],
-        'train_patients': ['P', 'Q'],
-    }
 
-    seen = seen_in_pretraining(provenance)
-    assert check_leakage(seen, ['c'], ['R']) is None
+@pytest.mark.parametrize(
+    'seen',
+    [
+        seen_in_training(STORED, allowed=False),
+        seen_in_pretraining(
+            {'method': 'GenesisPretrainer', 'folds': 'train', **STORED}
+        ),
+    ],
+    ids=['trained', 'pretrained'],
+)
+def test_leakage_counts_by_hand(seen: Seen) -> None:
+    assert check_leakage(seen, CLEAN) is None
+    assert check_leakage(seen, {}) is None
+    with pytest.raises(CheckpointError, match='2 of the 3 test.*first a;'):
+        check_leakage(seen, TWICE)
     with pytest.raises(CheckpointError, match='1 of their known patients'):
-        check_leakage(seen, ['c'], ['Q'])
-    with pytest.raises(CheckpointError, match='1 of the 2 test scans'):
-        check_leakage(seen, ['c', 'b'])
-    seen = seen_in_pretraining({**provenance, 'folds': 'all'})
-    assert '1 of the 2 test scans' in check_leakage(seen, ['c', 'b'])
-    assert '0 of the 1 test scans' in check_leakage(seen, ['c'])
+        check_leakage(seen, OTHER_SCAN)
 
 
-def test_training_counts_by_hand() -> None:
-    seen = seen_in_training(['a', 'b'], allowed=False)
+def test_leaks_that_were_asked_for_are_told() -> None:
+    trained = seen_in_training(STORED, allowed=True)
+    crops = {'method': 'GenesisPretrainer', 'folds': 'all', **STORED}
 
-    assert check_leakage(seen, ['c']) is None
-    with pytest.raises(CheckpointError, match=r'2 of the 3 .* first a;'):
-        check_leakage(seen, ['b', 'c', 'a'])
-    note = check_leakage(replace(seen, allowed=True), ['b', 'c', 'a'])
-    assert note == (
+    assert check_leakage(trained, TWICE) == (
         'note: trained with labels, 2 of the 3 test scans among them'
+    )
+    assert '0 of the 1 test scans' in check_leakage(
+        seen_in_pretraining(crops), CLEAN
     )
 
 
