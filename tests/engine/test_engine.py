@@ -16,6 +16,7 @@ from lungdet.apis import test as run_test
 from lungdet.engine import ExactSampler, FROCMetric, Key
 from lungdet.engine.weights import load_plain, resolve_checkpoint
 from lungdet.errors import CheckpointError, ConfigError
+from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import write_image
 from lungdet.io.luna16 import read_marks
@@ -402,7 +403,10 @@ def test_inference_needs_the_checkpoint_alone(
 ) -> None:
     record = CaseStore(tiny_store).records['1.3']
     image = CaseStore(tiny_store).read('1.3', 'image')
-    write_image(tmp_path / 'scan.mha', image, record.geometry)
+    grid = Geometry.from_parts(  # at 1 mm it would be too small for a chest
+        image.shape, spacing_zyx=[1.3] * 3, origin_xyz=record.geometry.origin
+    )
+    write_image(tmp_path / 'scan.mha', image, grid)
 
     found = NoduleInferencer(trained, device='cpu')(
         tmp_path / 'scan.mha', out_dir=tmp_path / 'out'
