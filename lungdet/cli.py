@@ -26,6 +26,10 @@ def prepare_luna16(args: argparse.Namespace) -> int:
         args.root,
         args.out,
         lidc_xml=args.lidc_xml,
+        min_readers=args.min_readers,
+        consensus=args.consensus,
+        series=args.series,
+        hu_offset=args.hu_offset,
         jobs=args.jobs,
         spacing_mm=args.spacing,
     )
@@ -41,6 +45,8 @@ def prepare_folder(args: argparse.Namespace) -> int:
         args.root,
         args.out,
         annotations=args.annotations,
+        series=args.series,
+        hu_offset=args.hu_offset,
         jobs=args.jobs,
         spacing_mm=args.spacing,
     )
@@ -175,6 +181,14 @@ def write_details(evaluation: Any, folder: Path, cases: Path | None) -> None:
         print(f'written: {path}')
 
 
+def positive_int(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All sub-commands with their options."""
     parser = argparse.ArgumentParser(
@@ -198,24 +212,74 @@ def build_parser() -> argparse.ArgumentParser:
         sub = kinds.add_parser(name, help=function.__doc__)
         sub.add_argument('root', type=Path, help='folder with the scans')
         sub.add_argument('out', type=Path, help='folder for the cases')
-        sub.add_argument('--jobs', type=int, default=1)
+        sub.add_argument(
+            '--jobs',
+            type=positive_int,
+            default=1,
+            help='scans prepared at a time, each in a process of its own',
+        )
         sub.add_argument(
             '--spacing', type=float, default=1.0, help='mm, isotropic'
         )
+        sub.add_argument(
+            '--series',
+            nargs='+',
+            default=(),
+            metavar='UID',
+            help='only these series of DICOM folders',
+        )
+        sub.add_argument(
+            '--hu-offset',
+            type=int,
+            metavar='HU',
+            help='for scans stored without their offset, -1024 as a rule; '
+            'scans in HU are left alone',
+        )
         sub.set_defaults(run=function)
-    kinds.choices['luna16'].add_argument(
+    sub = kinds.choices['luna16']
+    sub.add_argument(
         '--lidc-xml', type=Path, help='folder with the LIDC reader XML'
     )
+    sub.add_argument(
+        '--min-readers',
+        type=positive_int,
+        default=3,
+        help='readers that must have outlined a nodule for its mask',
+    )
+    sub.add_argument(
+        '--consensus',
+        choices=('half', 'union'),
+        default='half',
+        help='mask: voxels that half of its readers drew, or any of them',
+    )
     kinds.choices['folder'].add_argument(
-        '--annotations', type=Path, help='a csv of boxes, or a mask folder'
+        '--annotations',
+        type=Path,
+        help='a csv with centres and diameters (coordX, coordY, coordZ, '
+        'diameter_mm) or with corners (x1, y1, z1, x2, y2, z2) in world mm, '
+        'or a folder of masks',
     )
 
     sub = commands.add_parser('phantom', help=phantom.__doc__)
-    sub.add_argument('out', type=Path)
-    sub.add_argument('--scans', type=int, default=10)
-    sub.add_argument('--seed', type=int, default=0)
-    sub.add_argument('--size', choices=('small', 'full'), default='full')
-    sub.add_argument('--jobs', type=int, default=1)
+    sub.add_argument('out', type=Path, help='folder for the download')
+    sub.add_argument(
+        '--scans', type=positive_int, default=10, help='how many scans'
+    )
+    sub.add_argument(
+        '--seed', type=int, default=0, help='equal seeds give equal files'
+    )
+    sub.add_argument(
+        '--size',
+        choices=('small', 'full'),
+        default='full',
+        help='a grown chest, or a quarter of it',
+    )
+    sub.add_argument(
+        '--jobs',
+        type=positive_int,
+        default=1,
+        help='scans made at a time, each in a process of its own',
+    )
     sub.set_defaults(run=phantom)
 
     sub = commands.add_parser('verify', help=verify.__doc__)

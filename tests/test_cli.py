@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lungdet.cli import clean_errors, main
+from lungdet.cli import build_parser, clean_errors, main
 from lungdet.evaluation import READ_OUTS
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume
+from lungdet.prepare.run import Summary
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,6 +37,89 @@ def test_froc_offers_every_read_out(capsys: pytest.CaptureFixture) -> None:
         with pytest.raises(SystemExit) as stop:
             main(['froc', 'x.csv', *wrong])
         assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ('words', 'reason'),
+    [
+        (['luna16', '{empty}', '{out}'], 'no annotations.csv there'),
+        (['luna16', '{empty}/none', '{out}'], 'no annotations.csv there'),
+        (['folder', '{empty}/none', '{out}'], 'no such folder'),
+        (['folder', '{scans}', '{file}'], 'cannot be written to'),
+    ],
+)
+def test_places_that_cannot_be_are_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    words: list[str],
+    reason: str,
+) -> None:
+    places = {name: tmp_path / name for name in ('empty', 'scans', 'file')}
+    places['empty'].mkdir()
+    places['scans'].mkdir()
+    (places['scans'] / 'a.mhd').touch()
+    places['file'].touch()
+    filled = [w.format(**places, out=tmp_path / 'out') for w in words]
+
+    assert main(['prepare', *filled]) == 2
+
+    error = capsys.readouterr().err.strip()
+    assert error.startswith('lungdet: ') and '\n' not in error
+    assert reason in error
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['phantom', 'x', '--scans', '-3'],
+        ['phantom', 'x', '--jobs', '0'],
+        ['prepare', 'folder', 'x', 'y', '--jobs', '0'],
+        ['prepare', 'luna16', 'x', 'y', '--min-readers', '0'],
+        ['prepare', 'luna16', 'x', 'y', '--consensus', 'most'],
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(
+    words: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit, match='2'):
+        main(words)
+
+    assert f'argument {words[-2]}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('kind', ['luna16', 'folder'])
+def test_options_of_prepare_reach_the_function(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ['--series', '1.2', '1.3', '--hu-offset', '-1024', '--jobs', '2']
+    wanted = {'series': ['1.2', '1.3'], 'hu_offset': -1024, 'jobs': 2}
+    if kind == 'luna16':
+        words += ['--min-readers', '2', '--consensus', 'union']
+        wanted |= {'min_readers': 2, 'consensus': 'union'}
+    seen: dict = {}
+
+    def prepare(*_: object, **options: object) -> Summary:
+        seen.update(options)
+        return Summary([])
+
+    monkeypatch.setattr(f'lungdet.prepare.prepare_{kind}', prepare)
+
+    assert main(['prepare', kind, 'x', 'y', *words]) == 0
+
+    assert wanted.items() <= seen.items()
+
+
+@pytest.mark.parametrize(
+    'words',
+    [['prepare', 'luna16'], ['prepare', 'folder'], ['phantom'], ['verify']],
+)
+def test_every_argument_of_preparation_is_explained(words: list[str]) -> None:
+    parser = build_parser()
+    for word in words:
+        (sub,) = (a for a in parser._actions if isinstance(a.choices, dict))
+        parser = sub.choices[word]
+
+    assert [a.dest for a in parser._actions if not a.help] == []
 
 
 def test_phantom_to_verified_cases(

@@ -69,7 +69,8 @@ class CaseRecord:
         warnings: What was repaired or is doubtful.
         settings: How it was prepared; equal settings need no second run.
         checksums: CRC-32 of each raw array.
-        patient_id: Where known.
+        patient_id: Of the DICOM headers, or the study of the reader XML;
+            None if unknown.
     """
 
     series_uid: str
@@ -175,13 +176,22 @@ def write_case(
     write_text(folder / f'{record.series_uid}.json', text)
 
 
-def _check_case(record: CaseRecord, arrays: dict[str, np.ndarray]) -> None:
-    uid = record.series_uid
+def check_uid(uid: str) -> None:
+    """Refuse a series uid that cannot name files.
+
+    Raises:
+        SeriesError: It has other characters than a file name should.
+    """
     if not SAFE_UID.fullmatch(uid):
         raise SeriesError(
             f'series uid {uid!r}: it names files, so only letters, digits, '
             '".", "_" and "-" are taken, and no "." in front. Rename the scan.'
         )
+
+
+def _check_case(record: CaseRecord, arrays: dict[str, np.ndarray]) -> None:
+    uid = record.series_uid
+    check_uid(uid)
     for name, array in arrays.items():
         shape = record.geometry.shape
         if name not in DTYPES:

@@ -342,7 +342,7 @@ def _raw(one: Slice) -> np.ndarray:
         raise SeriesError(
             f'{one.path}: pixels cannot be read ({error}); copy it again.'
         ) from error
-    spare = 16 - (one.bits or 16)  # overlays may hide in the upper bits
+    spare = max(16 - (one.bits or 16), 0)  # overlays may hide up there
     values = (stored << spare) >> spare
     if not one.has_rescale:
         return values

@@ -20,6 +20,7 @@ from lungdet.geometry import Geometry
 
 MAX_XML_BYTES = 50_000_000
 MODES = ('half', 'union')
+MIN_READERS = 3  # of the four, as LUNA16
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class LidcReading:
 
     Attributes:
         series_uid: Identifier.
+        study_uid: Of the examination, None where the file lacks it.
         num_readers: Reading sessions in the file.
         marks: Outlined nodules; single points (below 3 mm) are left out.
         small: How many single-point nodules there were.
@@ -59,6 +61,7 @@ class LidcReading:
     """
 
     series_uid: str
+    study_uid: str | None
     num_readers: int
     marks: list[Mark]
     small: int
@@ -127,8 +130,10 @@ def read_lidc_xml(path: str | Path) -> LidcReading | None:
             marks.append(
                 Mark(reader, nodule.findtext('noduleID', '?'), regions)
             )
+    study = root.findtext('ResponseHeader/StudyInstanceUID', '').strip()
     return LidcReading(
         uid,
+        study or None,
         len(sessions),
         marks,
         small,
@@ -241,11 +246,25 @@ def mark_voxels(mark: Mark, geometry: Geometry) -> set[tuple[int, int, int]]:
     }
 
 
+def check_consensus(min_readers: int, mode: str) -> None:
+    """Refuse a consensus that does not exist.
+
+    Raises:
+        AnnotationError: An unknown mode, or less than one reader.
+    """
+    if mode not in MODES:
+        raise AnnotationError(f'consensus: {mode!r}; choose one of {MODES}.')
+    if min_readers < 1:
+        raise AnnotationError(
+            f'min_readers: {min_readers}; a nodule has at least 1 reader.'
+        )
+
+
 def consensus_masks(
     reading: LidcReading,
     geometry: Geometry,
     *,
-    min_readers: int = 3,
+    min_readers: int = MIN_READERS,
     mode: str = 'half',
 ) -> tuple[np.ndarray, list[LidcNodule]]:
     """Join the readers' marks and take their consensus.
@@ -263,8 +282,7 @@ def consensus_masks(
     Returns:
         uint8 labels (z, y, x) and the nodules, from 1.
     """
-    if mode not in MODES:
-        raise AnnotationError(f'mode: {mode!r}; choose one of {MODES}.')
+    check_consensus(min_readers, mode)
     voxels = [mark_voxels(mark, geometry) for mark in reading.marks]
     groups = _cluster([mark.reader for mark in reading.marks], voxels)
     labels = np.zeros(geometry.shape, dtype=np.uint8)

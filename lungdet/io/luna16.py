@@ -99,10 +99,19 @@ def _records(
         yield line, uid, [row[k] for k in places[1:]]
 
 
-def _rows(
+def read_numbers(
     path: Path, columns: Sequence[str]
 ) -> Iterator[tuple[int, str, list[float]]]:
-    """(line, uid, numbers) of every row."""
+    """(line, uid, numbers) of every row of a table.
+
+    Args:
+        path: The table.
+        columns: ``seriesuid``, then columns of numbers; others are ignored.
+
+    Raises:
+        AnnotationError: A column, number or id that cannot be right; the
+            message gives file and line.
+    """
     for line, uid, cells in _records(path, columns):
         try:
             numbers = [float(cell) for cell in cells]
@@ -180,7 +189,9 @@ def _findings(
     path: str | Path, *, unknown_ok: bool
 ) -> dict[str, list[Annotation]]:
     table: dict[str, list[Annotation]] = {}
-    for line, uid, (x, y, z, diameter) in _rows(Path(path), FINDING_COLUMNS):
+    for line, uid, (x, y, z, diameter) in read_numbers(
+        Path(path), FINDING_COLUMNS
+    ):
         known = diameter > 0
         unknown = diameter < 0 and unknown_ok  # the table writes -1
         if not (known or unknown) or diameter > MAX_DIAMETER_MM:
@@ -254,7 +265,7 @@ def read_marks(
         AnnotationError: As ``read_annotations``.
     """
     rows: dict[str, list[list[float]]] = {}
-    for _, uid, numbers in _rows(Path(path), MARK_COLUMNS):
+    for _, uid, numbers in read_numbers(Path(path), MARK_COLUMNS):
         rows.setdefault(uid, []).append(numbers)
     return {
         uid: (np.array(values)[:, :3], np.array(values)[:, 3])
@@ -281,7 +292,7 @@ def read_candidates(path: str | Path) -> dict[str, np.ndarray]:
         AnnotationError: As ``read_annotations``.
     """
     rows: dict[str, list[list[float]]] = {}
-    for _, uid, numbers in _rows(Path(path), CANDIDATE_COLUMNS):
+    for _, uid, numbers in read_numbers(Path(path), CANDIDATE_COLUMNS):
         rows.setdefault(uid, []).append(numbers)
     return {uid: np.array(values) for uid, values in rows.items()}
 

@@ -114,6 +114,7 @@ def prepare_case(
         excluded=list(excluded),
         lung_mask=lungs.source,
         warnings=warnings,
+        patient_id=volume.patient_id,
     )
     return record, arrays
 

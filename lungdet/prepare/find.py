@@ -3,61 +3,108 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lungdet.errors import SeriesError
-from lungdet.io.dicom import list_series
+from lungdet.io.dicom_headers import list_series
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')
 TRIED_FILES = 3  # of a folder, to see whether slices without suffix lie in it
 
 
+@dataclass(frozen=True)
+class FoundScan:
+    """A scan of a folder.
+
+    Attributes:
+        uid: Series uid; the name where a file or folder states none.
+        path: Image file or DICOM folder.
+        subset: LUNA16 subset that a folder's name states.
+        folder: Name of the DICOM folder if it holds this series alone;
+            tables may use it too.
+        is_series: Whether ``uid`` was read from DICOM headers.
+        notes: What else lies beside it.
+    """
+
+    uid: str
+    path: Path
+    subset: int | None = None
+    folder: str | None = None
+    is_series: bool = False
+    notes: tuple[str, ...] = ()
+
+
 def find_scans(
     root: Path,
     *,
     known: Collection[str] = (),
+    series: Collection[str] = (),
     skip: Path | None = None,
-) -> list[tuple[str, Path, int | None]]:
-    """(uid, path, subset) of every scan, by uid.
+) -> list[FoundScan]:
+    """Every scan of a folder, by uid.
 
-    Image files count anywhere but in mask folders; a folder with DICOM
-    slices is one series, named by the folder or, if that is no series of
-    ``known``, by the one of ``known`` that lies in it.
+    Image files count anywhere but in mask folders; of a folder with DICOM
+    slices each series is a scan. Where ``known`` names some of the series
+    of a folder, the others are left out.
+
+    Args:
+        root: Searched at any depth; it may be the folder of one series.
+        known: Series that the data set has.
+        series: Only these series of DICOM folders; empty for all.
+        skip: A file or folder that holds no scans.
 
     Raises:
         SeriesError: None found, or one uid twice.
+        FileNotFoundError: No folder ``root``.
     """
-    found: dict[str, tuple[Path, int | None]] = {}
+    if not root.is_dir():
+        raise FileNotFoundError(f'{root}: no such folder; check the path.')
+    found: dict[str, FoundScan] = {}
+    root = root.resolve()
+    for path in _visible(root, skip):
+        if path.is_dir():
+            scans = _of_folder(path, root, known, series)
+        else:
+            scans = [FoundScan(stem(path), path, _subset(path, root))]
+        for scan in scans:
+            if scan.uid in found:
+                raise SeriesError(
+                    f'{path}: series {scan.uid} is also at '
+                    f'{found[scan.uid].path}; keep one.'
+                )
+            found[scan.uid] = scan
+    absent = sorted(set(series) - set(found))
+    if absent or not found:
+        raise SeriesError(
+            f'{root}: no scan found'
+            + (f' of series {absent[0]}' if absent else '')
+            + f' ({", ".join(SUFFIXES)} or DICOM folders); give the folder '
+            'that holds them.'
+        )
+    return [found[uid] for uid in sorted(found)]
+
+
+def _visible(root: Path, skip: Path | None) -> Iterator[Path]:
+    """Image files, and folders with DICOM slices."""
     hidden = ('seg-lungs', 'masks', '.')
     skip = None if skip is None else skip.resolve()
-    root = root.resolve()
-    for path in sorted(root.rglob('*')):
+    for path in [root, *sorted(root.rglob('*'))]:
         inner = path.relative_to(root).parts
         if any(part.startswith(hidden) for part in inner) or (
             skip is not None and (path == skip or skip in path.parents)
         ):
             continue
-        is_image = path.is_file() and path.name.lower().endswith(SUFFIXES)
-        if not (is_image or path.is_dir() and _is_series(path)):
-            continue
-        uid = stem(path) if is_image else _series_name(path, known)
-        match = next((m for p in inner if (m := SUBSET.match(p))), None)
-        if uid in found:
-            raise SeriesError(
-                f'{path}: series {uid} is also at {found[uid][0]}; keep one.'
-            )
-        found[uid] = (path, int(match.group(1)) if match else None)
-    if not found:
-        raise SeriesError(
-            f'{root}: no scan found ({", ".join(SUFFIXES)} or DICOM folders);'
-            ' give the folder that holds them.'
-        )
-    return [(uid, path, sub) for uid, (path, sub) in sorted(found.items())]
+        if path.is_dir():
+            if _has_slices(path):
+                yield path
+        elif path.name.lower().endswith(SUFFIXES):
+            yield path
 
 
-def _is_series(folder: Path) -> bool:
+def _has_slices(folder: Path) -> bool:
     """Whether slices lie in a folder itself, with or without a suffix."""
     tried = 0
     for path in sorted(folder.iterdir()):
@@ -75,14 +122,31 @@ def _is_series(folder: Path) -> bool:
     return False
 
 
-def _series_name(folder: Path, known: Collection[str]) -> str:
-    if not known or folder.name in known:
-        return folder.name
+def _subset(path: Path, root: Path) -> int | None:
+    parts = path.relative_to(root).parts
+    match = next((m for p in parts if (m := SUBSET.match(p))), None)
+    return int(match.group(1)) if match else None
+
+
+def _of_folder(
+    folder: Path, root: Path, known: Collection[str], only: Collection[str]
+) -> list[FoundScan]:
+    subset = _subset(folder, root)
     try:
-        inside = {one.series_uid for one in list_series(folder)} & set(known)
-    except SeriesError:
-        return folder.name  # reported when the scan is read
-    return min(inside) if len(inside) == 1 else folder.name
+        series = list_series(folder, depth=0)
+    except SeriesError:  # reported when the scan is read
+        return [] if only else [FoundScan(folder.name, folder, subset)]
+    full = [s for s in series if s.is_volume] or series
+    wanted = [s for s in full if s.series_uid in known] or full
+    if only:
+        wanted = [s for s in series if s.series_uid in only]
+    left = [s for s in series if s not in wanted]
+    notes = [f'beside it, left out: {s.line()}' for s in left]
+    alone = folder.name if len(wanted) == 1 else None
+    return [
+        FoundScan(s.series_uid, folder, subset, alone, True, tuple(notes))
+        for s in wanted
+    ]
 
 
 def index_xml(folder: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from lungdet.structures import Volume
 
 COARSE_MM = 3.0
 TISSUE_HU = -400  # between lung and soft tissue
+WALL_VOXELS = 2  # coarse; grown back where the opening went through
 MIN_PART_ML = 80.0  # smaller air is bowel, oesophagus, trachea
 MAX_PARTS = 4
 CLOSING_MM = 12.0  # takes in vessels, hilum and nodules at the pleura
@@ -113,13 +114,16 @@ def failed(volume: Volume, reason: str) -> LungField:
 
 
 def _body(hu: np.ndarray) -> np.ndarray:
-    tissue = ndimage.binary_opening(hu >= TISSUE_HU)
-    parts, num = ndimage.label(tissue)
+    tissue = hu >= TISSUE_HU
+    parts, num = ndimage.label(ndimage.binary_opening(tissue))
     if num == 0:
         return np.zeros(hu.shape, dtype=bool)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    body = parts == sizes.argmax()
+    # the opening cuts the table off, and holes into a thin chest wall
+    body = ndimage.binary_dilation(
+        parts == sizes.argmax(), iterations=WALL_VOXELS, mask=tissue
+    )
     for plane in body:
         plane[:] = ndimage.binary_fill_holes(plane)
     return body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,13 @@ from scipy import ndimage
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry
 from lungdet.io.image import canonical, read_image
-from lungdet.io.lidc import LidcNodule, consensus_masks, read_lidc_xml
+from lungdet.io.lidc import (
+    MIN_READERS,
+    LidcNodule,
+    consensus_masks,
+    read_lidc_xml,
+)
+from lungdet.io.luna16 import has_column, read_numbers
 from lungdet.structures import Annotation, Volume
 
 BOX_COLUMNS = ('x1', 'y1', 'z1', 'x2', 'y2', 'z2')
@@ -41,9 +46,7 @@ class References:
 
 def has_boxes(path: Path) -> bool:
     """Whether a table's header names corners and not diameters."""
-    with open(path, encoding='utf-8-sig', newline='') as file:
-        header = [name.strip() for name in next(csv.reader(file), [])]
-    return set(BOX_COLUMNS) <= set(header)
+    return all(has_column(path, name) for name in BOX_COLUMNS)
 
 
 def read_boxes(path: Path) -> dict[str, list[WorldBox]]:
@@ -53,40 +56,16 @@ def read_boxes(path: Path) -> dict[str, list[WorldBox]]:
         AnnotationError: A row that cannot be right; says file and line.
     """
     table: dict[str, list[WorldBox]] = {}
-    with open(path, encoding='utf-8-sig', newline='') as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        for row in reader:
-            place = f'{path}:{reader.line_num}'
-            uid = (row.get('seriesuid') or '').strip()
-            if not uid or None in row:
-                raise AnnotationError(
-                    f'{place}: no seriesuid, or more cells than the header; '
-                    f'needed are seriesuid, {", ".join(BOX_COLUMNS)}.'
-                )
-            x1, y1, z1, x2, y2, z2 = (
-                _number(row[name], f'{place}: {name}') for name in BOX_COLUMNS
+    rows = read_numbers(path, ('seriesuid', *BOX_COLUMNS))
+    for line, uid, (x1, y1, z1, x2, y2, z2) in rows:
+        if not (x1 < x2 and y1 < y2 and z1 < z2):
+            raise AnnotationError(
+                f'{path}:{line}: the box {x1:g}..{x2:g}, {y1:g}..{y2:g}, '
+                f'{z1:g}..{z2:g} mm has no volume; corner 1 is the lower '
+                'one along every axis. Correct the row.'
             )
-            if not (x1 < x2 and y1 < y2 and z1 < z2):
-                raise AnnotationError(
-                    f'{place}: the box {x1:g}..{x2:g}, {y1:g}..{y2:g}, '
-                    f'{z1:g}..{z2:g} mm has no volume; corner 1 is the lower '
-                    'one along every axis. Correct the row.'
-                )
-            table.setdefault(uid, []).append((x1, y1, z1, x2, y2, z2))
+        table.setdefault(uid, []).append((x1, y1, z1, x2, y2, z2))
     return table
-
-
-def _number(cell: str | None, where: str) -> float:
-    try:
-        value = float(cell or '')
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise AnnotationError(
-            f'{where} is {cell!r}, which is not a finite number; correct or '
-            'remove the row.'
-        )
-    return value
 
 
 def of_boxes(boxes: Sequence[WorldBox], geometry: Geometry) -> References:
@@ -164,11 +143,17 @@ def _of_labels(labels: np.ndarray, grid: Geometry, where: str) -> References:
 
 
 def of_outlines(
-    path: Path, annotations: Sequence[Annotation], volume: Volume
+    path: Path,
+    annotations: Sequence[Annotation],
+    volume: Volume,
+    *,
+    min_readers: int = MIN_READERS,
+    mode: str = 'half',
 ) -> References:
     """A table's nodules with the masks that the readers drew for them.
 
-    Rows without a mask and masks without a row become warnings.
+    Rows without a mask and masks without a row become warnings. The study
+    stands for the patient of a scan whose header names none.
     """
     found = References(list(annotations), None, [None] * len(annotations))
     reading = read_lidc_xml(path)
@@ -177,7 +162,10 @@ def of_outlines(
         return found
     # outlines are pixels of the file's own grid; a turned scan's turn too
     drawn = volume.source_geometry or volume.geometry
-    labels, nodules = consensus_masks(reading, drawn)
+    labels, nodules = consensus_masks(
+        reading, drawn, min_readers=min_readers, mode=mode
+    )
+    volume.patient_id = volume.patient_id or reading.study_uid
     found.labels = canonical(Volume(labels, drawn)).array
     found.ids = match_nodules(
         annotations, nodules, found.labels, volume.geometry
@@ -187,7 +175,7 @@ def of_outlines(
         if label is None:
             volume.warnings.append(
                 f'nodule {number + 1} at {row.center_mm} has no outline of '
-                '3 readers and stays without mask'
+                f'{min_readers} readers and stays without mask'
             )
         else:
             found.annotations[number] = Annotation(
@@ -196,8 +184,8 @@ def of_outlines(
     unused = sorted(set(readers) - set(found.ids))
     if unused:
         volume.warnings.append(
-            f'{len(unused)} outlined nodules of 3 readers are not in the '
-            'table and were left out'
+            f'{len(unused)} outlined nodules of {min_readers} readers are '
+            'not in the table and were left out'
         )
     return found
 

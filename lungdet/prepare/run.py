@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TypeVar
 
 import numpy as np
 from terminaltables import AsciiTable
@@ -24,6 +25,7 @@ from lungdet.errors import (
 from lungdet.io.case_store import (
     FORMAT,
     CaseRecord,
+    check_uid,
     rebuild_index,
     write_case,
 )
@@ -34,14 +36,16 @@ from lungdet.io.image import (
     read_image,
     stem,
 )
+from lungdet.io.lidc import MIN_READERS, check_consensus
 from lungdet.io.luna16 import read_annotations, read_excluded
+from lungdet.io.metaimage import data_file
 from lungdet.io.reference_set import official_subsets
 from lungdet.prepare.case import (
     LUNG_MARGIN_MM,
     NODULE_MARGIN_MM,
     prepare_case,
 )
-from lungdet.prepare.find import find_scans, index_xml
+from lungdet.prepare.find import FoundScan, find_scans, index_xml
 from lungdet.prepare.lung_mask import LungField, find_lungs
 from lungdet.prepare.official import check_official, official_counts
 from lungdet.prepare.references import (
@@ -56,9 +60,9 @@ from lungdet.prepare.references import (
 from lungdet.structures import Annotation, Volume
 
 LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the windpipe
-UID = re.compile(r'\d+(\.\d+){5,}')
 PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
-HEAD_BYTES = 1 << 20  # of a file, for its fingerprint
+BLOCKS, BLOCK_BYTES = 16, 4096  # of a file, for its fingerprint
+Row = TypeVar('Row')
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,11 @@ class Scan:
         xml: Reader XML.
         masks: Label image of the nodules.
         boxes: World boxes (x1, y1, z1, x2, y2, z2) of the nodules.
+        min_readers: Readers that an outlined nodule needs.
+        consensus: ``'half'`` or ``'union'`` of its readers' outlines.
+        is_series: Whether ``uid`` is a series in the folder ``path``.
+        hu_offset: Added to values that were stored without their offset.
+        notes: What else a reader of the case must know.
     """
 
     uid: str
@@ -86,6 +95,11 @@ class Scan:
     xml: Path | None = None
     masks: Path | None = None
     boxes: tuple[WorldBox, ...] = ()
+    min_readers: int = MIN_READERS
+    consensus: str = 'half'
+    is_series: bool = False
+    hu_offset: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -158,6 +172,10 @@ def prepare_luna16(
     out: str | Path,
     *,
     lidc_xml: str | Path | None = None,
+    min_readers: int = MIN_READERS,
+    consensus: str = 'half',
+    series: Collection[str] = (),
+    hu_offset: int | None = None,
     jobs: int = 1,
     spacing_mm: float = 1.0,
     progress: bool = True,
@@ -169,6 +187,11 @@ def prepare_luna16(
             name), the tables and where present seg-lungs-LUNA16.
         out: Folder for the cases.
         lidc_xml: Folder with reader XML, under any names.
+        min_readers: Readers that must have outlined a nodule for a mask.
+        consensus: ``'half'``, voxels that at least half of its readers drew,
+            or ``'union'``, voxels that any of them drew.
+        series: Only these series of DICOM folders; empty for all.
+        hu_offset: Added to values that were stored without their offset.
         jobs: Processes.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
@@ -176,22 +199,28 @@ def prepare_luna16(
     Raises:
         FileNotFoundError: No folder ``lidc_xml``, or no annotations.csv.
         SeriesError: No scan below ``root``.
-        AnnotationError: A table whose rows of an official series are not the
-            official ones.
+        AnnotationError: No such consensus, or a table whose rows of an
+            official series are not the official ones.
     """
     root = Path(root)
+    check_consensus(min_readers, consensus)
     if lidc_xml is not None and not Path(lidc_xml).is_dir():
         raise FileNotFoundError(
             f'{lidc_xml}: no folder of reader XML there; check the path, or '
             'leave it out for nodules without masks.'
         )
+    if not (root / 'annotations.csv').is_file():
+        raise FileNotFoundError(
+            f'{root}: no annotations.csv there, so this is no LUNA16 '
+            'download; give its folder, or use "lungdet prepare folder".'
+        )
     annotations = read_annotations(root / 'annotations.csv')
     excluded_file = root / 'annotations_excluded.csv'
     excluded = read_excluded(excluded_file) if excluded_file.is_file() else {}
     known = {*annotations, *excluded, *official_subsets()}
-    found = find_scans(root, known=known)
+    found = find_scans(root, known=known, series=series)
     official = check_official(
-        [uid for uid, _, _ in found],
+        [scan.uid for scan in found],
         {
             'annotations.csv': annotations,
             excluded_file.name: excluded if excluded_file.is_file() else None,
@@ -200,20 +229,26 @@ def prepare_luna16(
     )
     xml = index_xml(Path(lidc_xml)) if lidc_xml is not None else {}
     scans, notes = [], []
-    for uid, path, subset in found:
+    if not excluded_file.is_file():
+        notes.append(
+            f'{excluded_file} is not there: no finding is excluded, and '
+            'marks on such findings will count as false positives'
+        )
+    for one in found:
+        uid, true = one.uid, official_subsets().get(one.uid)
         lungs = root / 'seg-lungs-LUNA16' / f'{uid}.mhd'
-        true = official_subsets().get(uid)
-        if None not in (true, subset) and true != subset:
-            notes.append(f'{uid} is of subset {true}, found in {subset}')
+        if None not in (true, one.subset) and true != one.subset:
+            notes.append(f'{uid} is of subset {true}, found in {one.subset}')
         scans.append(
-            Scan(
-                uid,
-                path,
-                true if subset is None else subset,
-                tuple(annotations.get(uid, ())),
-                tuple(excluded.get(uid, ())),
+            replace(
+                _scan(one, hu_offset),
+                subset=true if one.subset is None else one.subset,
+                annotations=tuple(annotations.get(uid, ())),
+                excluded=tuple(excluded.get(uid, ())),
                 lungs=lungs if lungs.is_file() else None,
                 xml=xml.get(uid),
+                min_readers=min_readers,
+                consensus=consensus,
             )
         )
     summary = prepare_scans(
@@ -229,6 +264,8 @@ def prepare_folder(
     out: str | Path,
     *,
     annotations: str | Path | None = None,
+    series: Collection[str] = (),
+    hu_offset: int | None = None,
     jobs: int = 1,
     spacing_mm: float = 1.0,
     progress: bool = True,
@@ -240,7 +277,11 @@ def prepare_folder(
         out: Folder for the cases.
         annotations: A csv with LUNA16's columns or with world boxes
             (seriesuid, x1, y1, z1, x2, y2, z2), a folder with one label
-            image ``<stem>.*`` a scan, or None.
+            image ``<name>.*`` a scan, or None. A scan's name is its file's
+            stem, or for DICOM its series uid or, where it is the only
+            series of its folder, that folder's name.
+        series: Only these series of DICOM folders; empty for all.
+        hu_offset: Added to values that were stored without their offset.
         jobs: Processes.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
@@ -256,7 +297,9 @@ def prepare_folder(
     if annotations is not None and not Path(annotations).exists():
         raise FileNotFoundError(f'{annotations}: not there; check the path.')
     found = find_scans(
-        Path(scans), skip=None if annotations is None else Path(annotations)
+        Path(scans),
+        series=series,
+        skip=None if annotations is None else Path(annotations),
     )
     if annotations is not None and Path(annotations).is_dir():
         masks = {
@@ -268,26 +311,57 @@ def prepare_folder(
         boxes = read_boxes(Path(annotations))
     elif annotations is not None:
         table = read_annotations(annotations)
-    stray = sorted({*table, *boxes, *masks} - {uid for uid, _, _ in found})
-    if stray:
-        raise AnnotationError(
-            f'{annotations}: names {len(stray)} scans that are not in '
-            f'{scans}, such as {stray[0]!r}; check the names.'
-        )
+    table = _by_uid(table, found, str(annotations))
+    boxes = _by_uid(boxes, found, str(annotations))
+    masks = _by_uid(masks, found, str(annotations))
     work = [
-        Scan(
-            uid,
-            path,
-            None,
-            tuple(table.get(uid, ())),
-            masks=masks.get(uid),
-            boxes=tuple(boxes.get(uid, ())),
+        replace(
+            _scan(one, hu_offset),
+            annotations=tuple(table.get(one.uid, ())),
+            masks=masks.get(one.uid),
+            boxes=tuple(boxes.get(one.uid, ())),
         )
-        for uid, path, _ in found
+        for one in found
     ]
     return prepare_scans(
         work, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
+
+
+def _scan(found: FoundScan, hu_offset: int | None) -> Scan:
+    return Scan(
+        found.uid,
+        found.path,
+        found.subset,
+        is_series=found.is_series,
+        hu_offset=hu_offset,
+        notes=found.notes,
+    )
+
+
+def _by_uid(
+    table: Mapping[str, Row], found: Sequence[FoundScan], where: str
+) -> dict[str, Row]:
+    """A table's entries under series uids, folder names replaced.
+
+    Raises:
+        AnnotationError: An entry of no scan, or one scan under two names.
+    """
+    uids = {one.folder: one.uid for one in found if one.folder}
+    uids |= {one.uid: one.uid for one in found}
+    stray = sorted(set(table) - set(uids))
+    if stray:
+        raise AnnotationError(
+            f'{where}: names {len(stray)} scans that are not there, such as '
+            f'{stray[0]!r}; check the names.'
+        )
+    named = {uids[name]: rows for name, rows in table.items()}
+    if len(named) < len(table):
+        raise AnnotationError(
+            f'{where}: names a scan by its series uid and by its folder; use '
+            'one name a scan.'
+        )
+    return named
 
 
 def prepare_scans(
@@ -303,8 +377,10 @@ def prepare_scans(
     Raises:
         GeometryError: A spacing that is not positive, or not that of other
             scans' cases in the folder.
+        OSError: ``out`` cannot be written to.
     """
     out = Path(out)
+    _check_writable(out)
     _check_spacing(out, spacing_mm, {scan.uid for scan in scans})
     todo = [s for s in scans if not _is_done(s, out, spacing_mm)]
     failed: dict[str, str] = {}
@@ -342,6 +418,19 @@ def prepare_scans(
     )
 
 
+def _check_writable(out: Path) -> None:
+    """Fail before the first scan is read, not after."""
+    try:
+        (out / 'cases').mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out / 'cases'):
+            pass
+    except OSError as error:
+        raise OSError(
+            f'{out}: cannot be written to ({error.strerror}); give another '
+            'folder for the cases.'
+        ) from error
+
+
 def _check_spacing(
     out: Path, spacing_mm: float, uids: Collection[str]
 ) -> None:
@@ -375,21 +464,37 @@ def _settings(scan: Scan, spacing_mm: float) -> dict:
                 'excluded': zlib.crc32(excluded.encode()),
                 'lungs': _fingerprint(scan.lungs),
                 'xml': _fingerprint(scan.xml),
+                'consensus': [scan.min_readers, scan.consensus],
                 'masks': _fingerprint(scan.masks),
+                'hu_offset': scan.hu_offset,
                 'subset': scan.subset,
             }
         )
     )
 
 
-def _fingerprint(path: Path | None) -> list[int] | None:
-    """Size and checksum of a file's head; a folder's number of entries."""
+def _fingerprint(path: Path | None) -> int | None:
+    """Checksum of the names, sizes and a sample of the bytes of a scan.
+
+    Of a header also its voxels' file, of a folder all its files. The sample
+    is spread over a file: heads of raw scans are air.
+    """
     if path is None:
         return None
+    files = [path]
     if path.is_dir():
-        return [sum(1 for _ in path.iterdir())]
-    with open(path, 'rb') as file:
-        return [path.stat().st_size, zlib.crc32(file.read(HEAD_BYTES))]
+        files = sorted(p for p in path.rglob('*') if p.is_file())
+    elif path.suffix.lower() == '.mhd':
+        files.append(data_file(path))
+    crc = 0
+    for one in files:
+        size = one.stat().st_size
+        crc = zlib.crc32(f'{one.name} {size} '.encode(errors='replace'), crc)
+        with open(one, 'rb') as file:
+            for k in range(BLOCKS):
+                file.seek(k * max(size - BLOCK_BYTES, 0) // (BLOCKS - 1))
+                crc = zlib.crc32(file.read(BLOCK_BYTES), crc)
+    return crc
 
 
 def _is_done(scan: Scan, out: Path, spacing_mm: float) -> bool:
@@ -431,7 +536,14 @@ def prepare_one(scan: Scan, out: Path, spacing_mm: float) -> str | None:
 
 
 def _prepare(scan: Scan, out: Path, spacing_mm: float) -> None:
-    volume = _load(scan)
+    check_uid(scan.uid)  # before minutes of work
+    volume = load_volume(
+        scan.path,
+        series_uid=scan.uid if scan.is_series else None,
+        hu_offset=scan.hu_offset,
+    )
+    volume.series_uid = scan.uid
+    volume.warnings += scan.notes
     found = _references(scan, volume)
     record, arrays = prepare_case(
         volume,
@@ -448,23 +560,19 @@ def _prepare(scan: Scan, out: Path, spacing_mm: float) -> None:
     write_case(out, record, arrays)
 
 
-def _load(scan: Scan) -> Volume:
-    """The series of that uid, if the name is a uid and a folder is given."""
-    wanted = None
-    if scan.path.is_dir() and UID.fullmatch(scan.uid):
-        wanted = scan.uid
-    volume = load_volume(scan.path, series_uid=wanted)
-    volume.series_uid = scan.uid
-    return volume
-
-
 def _references(scan: Scan, volume: Volume) -> References:
     if scan.masks is not None:
         return of_label_image(scan.masks, volume)
     if scan.boxes:
         return of_boxes(scan.boxes, volume.geometry)
     if scan.xml is not None:
-        return of_outlines(scan.xml, scan.annotations, volume)
+        return of_outlines(
+            scan.xml,
+            scan.annotations,
+            volume,
+            min_readers=scan.min_readers,
+            mode=scan.consensus,
+        )
     return References(list(scan.annotations))
 
 

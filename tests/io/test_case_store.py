@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,39 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
         CaseRecord.from_dict({**values, 'format': 'lungdet.case/0'})
     (tmp_path / 'index.json').write_text('{"format": "other", "cases": []}')
     with pytest.raises(SeriesError, match=r"index\.json: format 'other'"):
+        CaseStore(tmp_path)
+
+
+def test_flipped_byte_and_cut_file_are_found(tmp_path: Path) -> None:
+    write_case(tmp_path, *make_case())
+    rebuild_index(tmp_path)
+    CaseStore(tmp_path).verify('1.2')
+    path = tmp_path / 'cases' / '1.2.image.b2nd'
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+
+    path.write_bytes(content)
+    with pytest.raises(SeriesError, match=r'1\.2\.image\.b2nd'):
+        CaseStore(tmp_path).verify('1.2')
+    path.write_bytes(content[:100])
+    with pytest.raises(SeriesError, match='prepare it again'):
+        CaseStore(tmp_path).read('1.2', 'image')
+
+
+def test_store_crosses_processes_closed(
+    stored: tuple[CaseStore, np.ndarray],
+) -> None:
+    store, image = stored
+    store.read('1.2', 'image')
+
+    copy = pickle.loads(pickle.dumps(store))
+
+    assert copy._open == {}
+    np.testing.assert_array_equal(copy.read('1.2', 'image'), image)
+
+
+def test_store_without_index_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='lungdet prepare'):
         CaseStore(tmp_path)
 
 

@@ -106,7 +106,7 @@ def test_defective_meta_headers_are_refused(
     [
         (lambda b: b[:-9], 'damaged|less'),
         (lambda b: zlib.compress(b'\0' * 200), 'less than'),
-        (lambda b: zlib.compress(b'\0' * 200_000_000), 'more than'),
+        (lambda b: zlib.compress(b'\0' * 20_000_000), 'more than'),
         (
             lambda b: b[:40] + bytes([b[40] ^ 255]) + b[41:],
             'damaged|less|more',

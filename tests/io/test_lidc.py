@@ -61,6 +61,7 @@ def test_outline_of_another_series_is_refused() -> None:
 def reading(*marks: tuple[int, int, int]) -> LidcReading:
     return LidcReading(
         'u',
+        None,
         4,
         [
             Mark(r, str(k), (square(0, a, b),))
@@ -69,6 +70,17 @@ def reading(*marks: tuple[int, int, int]) -> LidcReading:
         0,
         0,
     )
+
+
+@pytest.mark.parametrize(
+    ('readers', 'mode', 'reason'),
+    [(0, 'half', 'at least 1 reader'), (3, 'most', "consensus: 'most'")],
+)
+def test_consensus_that_does_not_exist_is_refused(
+    readers: int, mode: str, reason: str
+) -> None:
+    with pytest.raises(AnnotationError, match=reason):
+        consensus_masks(reading(), GRID, min_readers=readers, mode=mode)
 
 
 def test_consensus_half_union_and_reader_count() -> None:

@@ -58,10 +58,10 @@ def test_world_boxes_keep_their_sides_in_the_case(tmp_path: Path) -> None:
     [
         ('a,1,2,3,4,5,3', 'boxes.csv:2: the box .* has no volume'),
         ('a,1,2,3,4,5,x', "boxes.csv:2: z2 is 'x'"),
-        ('a,1,2,3,4,5', 'boxes.csv:2: z2 is None'),
+        ('a,1,2,3,4,5', 'boxes.csv:2: 6 cells, the header has 7'),
         ('a,1,2,3,4,nan,6', "boxes.csv:2: y2 is 'nan'"),
-        (',1,2,3,4,5,6', 'boxes.csv:2: no seriesuid'),
-        ('a,1,2,3,4,5,6,7', 'boxes.csv:2: no seriesuid, or more cells'),
+        (',1,2,3,4,5,6', 'boxes.csv:2: seriesuid is empty'),
+        ('a,1,2,3,4,5,6,7', 'boxes.csv:2: 8 cells, the header has 7'),
     ],
 )
 def test_boxes_that_cannot_be_right_name_their_line(

@@ -6,22 +6,23 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 import lungdet.prepare.run as run_module
-from lungdet.errors import AnnotationError, GeometryError
+from lungdet.errors import AnnotationError, GeometryError, SeriesError
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseRecord, CaseStore
-from lungdet.io.image import write_image
+from lungdet.io.image import read_image, write_image
 from lungdet.io.reference_set import official_subsets
 from lungdet.prepare import prepare_folder, prepare_luna16
-from lungdet.prepare.find import find_scans
+from lungdet.prepare.find import FoundScan, find_scans
 from lungdet.prepare.official import official_counts
 from lungdet.structures import Annotation
+from tests.dicom_series import write_slice
 
 SCANS = ('a', 'b', 'c')
 
@@ -29,10 +30,10 @@ SCANS = ('a', 'b', 'c')
 def write_scan(path: Path, seed: int = 0) -> Geometry:
     """Noise of soft tissue and air; no lungs, so all of it is kept."""
     rng = np.random.default_rng(seed)
-    shape = (10, 14 + seed, 18)
+    shape = (10, 20 + seed, 18)
     array = rng.integers(-900, 100, shape).astype(np.int16)
     geometry = Geometry.from_parts(
-        shape, spacing_zyx=(2.0, 1.5, 1.2), origin_xyz=(1, 2, 3)
+        shape, spacing_zyx=(6.0, 4.0, 3.2), origin_xyz=(1, 2, 3)
     )
     write_image(path, array, geometry)
     return geometry
@@ -85,7 +86,7 @@ def test_only_what_changed_is_prepared_again(
     for uid in SCANS:
         store.verify(uid)
     if where == 'scan':
-        assert store.records['b'].source_geometry.shape == (10, 19, 18)
+        assert store.records['b'].source_geometry.shape == (10, 25, 18)
 
 
 def test_excluded_findings_are_part_of_the_settings() -> None:
@@ -198,7 +199,7 @@ def test_world_boxes_and_masks_beside_the_scans(
     boxes = prepare_folder(
         scans, tmp_path / 'boxes', annotations=table, progress=False
     )
-    labels = np.zeros((10, 15, 18), dtype=np.uint8)
+    labels = np.zeros((10, 21, 18), dtype=np.uint8)
     labels[3:6, 4:9, 5:12] = 9
     geometry = CaseStore(tmp_path / 'boxes').records['b'].source_geometry
     write_image(scans / 'truth' / 'b.nii.gz', labels, geometry)
@@ -231,9 +232,8 @@ def test_slices_without_suffix_are_a_series(tmp_path: Path) -> None:
     (tmp_path / 'notes').mkdir()
     (tmp_path / 'notes' / 'readme').write_text('no image')
 
-    assert find_scans(tmp_path) == [
-        ('one', (tmp_path / 'subset4' / 'one').resolve(), 4)
-    ]
+    folder = (tmp_path / 'subset4' / 'one').resolve()
+    assert find_scans(tmp_path) == [FoundScan('one', folder, 4)]
 
 
 @pytest.mark.slow
@@ -266,20 +266,237 @@ def test_series_in_a_folder_of_another_name_is_found(
         assert line in table
 
 
-def test_folder_of_a_uid_that_is_not_inside_fails(
-    test_data: Path, tmp_path: Path
+def air(count: int = 8) -> np.ndarray:
+    planes = np.full((count, 16, 24), -900, np.int16)
+    planes[:, 8:] = 40
+    return planes
+
+
+def write_folder(folder: Path, uid: str, z0: float = 0.0) -> None:
+    """A series of 8 slices, 10 mm apart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, plane in enumerate(air()):
+        write_slice(
+            folder, k, plane, name=f'{uid}_{k}', series=uid, z=z0 + 10 * k
+        )
+
+
+@pytest.mark.parametrize('name', ['1.2.3', 'knee'])
+@pytest.mark.parametrize('inner', ['', 'knee'])
+def test_series_goes_by_its_uid_or_its_folder(
+    tmp_path: Path, name: str, inner: str
 ) -> None:
-    (folder,) = (test_data / 'luna16-mini' / 'subset1-dicom').iterdir()
-    copy = tmp_path / 'scans' / '1.2.3.4.5.6.7.8'
-    copy.mkdir(parents=True)
-    for path in sorted(folder.glob('*.dcm'))[:6]:
-        shutil.copy(path, copy)
+    write_folder(tmp_path / 'knee' / inner, '1.2.3')
+    table = table_of(tmp_path, f'{name},0,30,20,5\n')
+
+    summary = prepare_folder(
+        tmp_path / 'knee',  # the series' own folder, or the one around it
+        tmp_path / 'out',
+        annotations=table,
+        progress=False,
+    )
+
+    (record,) = summary.records
+    assert record.series_uid == '1.2.3'
+    assert len(record.nodules) == 1
+
+
+def test_every_series_of_a_folder_is_a_case(tmp_path: Path) -> None:
+    for uid, z0 in (('1.1', 0), ('1.2', 500)):
+        write_folder(tmp_path / 'scans' / 'both', uid, z0)
+    write_slice(
+        tmp_path / 'scans' / 'both', 0, air()[0], name='stray', series='9.9'
+    )
+
+    summary = prepare_folder(
+        tmp_path / 'scans', tmp_path / 'out', progress=False
+    )
+    chosen = prepare_folder(
+        tmp_path / 'scans', tmp_path / 'one', series=['1.2'], progress=False
+    )
+
+    assert [r.series_uid for r in summary.records] == ['1.1', '1.2']
+    bottoms = [r.source_geometry.origin[2] for r in summary.records]
+    assert bottoms == [0, 500]
+    assert 'left out: 9.9' in summary.table()
+    assert [r.series_uid for r in chosen.records] == ['1.2']
+    with pytest.raises(SeriesError, match='no scan found of series 4.4'):
+        prepare_folder(
+            tmp_path / 'scans', tmp_path / 'o', series=['4.4'], progress=False
+        )
+
+
+def test_series_that_luna16_does_not_have_is_left_out(tmp_path: Path) -> None:
+    for uid in ('1.1', '1.2'):
+        write_folder(tmp_path / 'subset3' / 'x', uid)
+    table_of(tmp_path, '1.2,0,30,20,5\n').rename(tmp_path / 'annotations.csv')
+
+    summary = prepare_luna16(tmp_path, tmp_path / 'out', progress=False)
+
+    assert [(r.series_uid, r.subset) for r in summary.records] == [('1.2', 3)]
+    assert 'left out: 1.1' in summary.table()
+    assert 'annotations_excluded.csv is not there' in summary.table()
+
+
+def test_patient_is_known_from_dicom(tmp_path: Path) -> None:
+    write_folder(tmp_path / 'scans' / 'a', '1.1')
+    for path in (tmp_path / 'scans' / 'a').iterdir():
+        header = pydicom.dcmread(path)
+        header.PatientID = 'P7'
+        header.save_as(path)
 
     summary = prepare_folder(
         tmp_path / 'scans', tmp_path / 'out', progress=False
     )
 
-    assert 'no series 1.2.3.4.5.6.7.8' in summary.failed[copy.name]
+    assert [r.patient_id for r in summary.records] == ['P7']
+
+
+def test_offset_of_the_command_reaches_the_scans(
+    scans: Path, tmp_path: Path
+) -> None:
+    array, geometry = read_image(scans / 'b.mhd')
+    array = array + np.int16(1024)
+    array[:, :6] = 24  # air
+    write_image(scans / 'b.mhd', array, geometry)
+    without = prepare_folder(scans, tmp_path / 'out', progress=False)
+    assert '--hu-offset -1024' in without.failed['b']
+
+    summary = prepare_folder(
+        scans, tmp_path / 'out', hu_offset=-1024, progress=False
+    )
+
+    assert not summary.failed and summary.skipped == 0
+    store = CaseStore(tmp_path / 'out')
+    assert store.read('b', 'image').min() < -800
+    assert 'HU already' in ' '.join(store.records['a'].warnings)
+
+
+@pytest.mark.parametrize('what', ['raw', 'slice', 'swapped'])
+def test_changed_voxels_are_prepared_again(tmp_path: Path, what: str) -> None:
+    root, out = tmp_path / 'scans', tmp_path / 'out'
+    write_folder(root / 'x', '1.1')
+    geometry = write_scan(root / 'a.mhd')
+    array, _ = read_image(root / 'a.mhd')
+    header = (root / 'a.mhd').read_text().replace('.zraw', '.raw')
+    header = header.replace('CompressedData = True', 'CompressedData = False')
+    (root / 'a.mhd').write_text(header)
+    (root / 'a.raw').write_bytes(array.tobytes())
+    (root / 'a.zraw').unlink()
+    assert geometry.shape == array.shape
+    assert not prepare_folder(root, out, progress=False).failed
+    if what == 'raw':  # as long as before, the same head
+        array[8:] += 7
+        (root / 'a.raw').write_bytes(array.tobytes())
+    elif what == 'slice':
+        write_slice(
+            root / 'x', 3, air()[3] + 7, name='1.1_3', series='1.1', z=30
+        )
+    else:
+        names = [root / 'x' / f'1.1_{k}' for k in (2, 5)]
+        contents = [path.read_bytes() for path in names]
+        for path, content in zip(names, reversed(contents)):
+            path.write_bytes(content)
+
+    again = prepare_folder(root, out, progress=False)
+    assert again.skipped == 1 and not again.failed
+    assert prepare_folder(root, out, progress=False).skipped == 2
+
+
+def test_name_that_is_no_file_name_is_refused_unread(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (scans / 'a.mhd').rename(scans / 'my scan.mhd')
+    read = []
+    real = run_module.load_volume
+    monkeypatch.setattr(
+        run_module,
+        'load_volume',
+        lambda path, **kw: read.append(path.name) or real(path, **kw),
+    )
+
+    summary = prepare_folder(scans, tmp_path / 'out', progress=False)
+
+    assert 'Rename the scan' in summary.failed['my scan']
+    assert read == ['b.mhd', 'c.mhd']
+
+
+def test_folder_that_cannot_be_written_is_named_first(scans: Path) -> None:
+    (scans / 'out').write_text('a file')
+
+    with pytest.raises(OSError, match='out: cannot be written to'):
+        prepare_folder(scans, scans / 'out', progress=False)
+
+
+def test_places_without_scans_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='no annotations.csv there'):
+        prepare_luna16(tmp_path, tmp_path / 'out')
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        prepare_folder(tmp_path / 'none', tmp_path / 'out')
+
+
+@pytest.mark.parametrize(
+    ('readers', 'consensus', 'voxels'),
+    [(4, 'half', None), (3, 'half', 3 * 3), (3, 'union', 5 * 3)],
+)
+def test_readers_and_consensus_of_the_command(
+    tmp_path: Path, readers: int, consensus: str, voxels: int | None
+) -> None:
+    """One reader's 5 x 3 and two readers' 3 x 3 pixels inside outlines."""
+    shape = (8, 20, 20)
+    geometry = Geometry.from_parts(
+        shape, spacing_zyx=(10, 5, 5), origin_xyz=(0, 0, 0)
+    )
+    array = np.full(shape, 40, np.int16)
+    array[:, :2] = -900
+    write_image(tmp_path / 'subset0' / '1.1.mhd', array, geometry)
+    table_of(tmp_path, '1.1,45,50,30,30\n').rename(
+        tmp_path / 'annotations.csv'
+    )
+    (tmp_path / 'xml').mkdir()
+    (tmp_path / 'xml' / 'a.xml').write_text(
+        '<LidcReadMessage><ResponseHeader><SeriesInstanceUid>1.1'
+        '</SeriesInstanceUid><StudyInstanceUID>7.7</StudyInstanceUID>'
+        '</ResponseHeader>'
+        + ''.join(
+            '<readingSession><unblindedReadNodule><noduleID>1</noduleID>'
+            '<roi><imageZposition>30</imageZposition>'
+            '<inclusion>TRUE</inclusion>'
+            + ''.join(
+                f'<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>'
+                for x, y in ((6, 8), (right, 8), (right, 12), (6, 12))
+            )
+            + '</roi></unblindedReadNodule></readingSession>'
+            for right in (12, 10, 10)
+        )
+        + '</LidcReadMessage>'
+    )
+    options = {'min_readers': readers, 'consensus': consensus}
+
+    summary = prepare_luna16(
+        tmp_path,
+        tmp_path / 'out',
+        lidc_xml=tmp_path / 'xml',
+        spacing_mm=5.0,
+        progress=False,
+        **options,
+    )
+
+    (record,) = summary.records
+    assert record.patient_id == '7.7'  # the study; no header names a patient
+    assert record.nodules[0].has_mask == (voxels is not None)
+    if voxels is None:
+        assert 'no outline of 4 readers' in summary.table()
+        return
+    assert record.nodules[0].num_readers == 3
+    mask = CaseStore(tmp_path / 'out').read('1.1', 'mask')
+    # slices of 10 mm are two or three of 5 mm; each shows the whole square
+    assert mask.any((1, 2)).sum() * voxels == mask.sum()
+
+
+def test_impossible_consensus_stops_before_any_scan(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="consensus: 'all'"):
+        prepare_luna16(tmp_path, tmp_path / 'out', consensus='all')
 
 
 def test_lung_mask_of_other_axes_is_refused(tmp_path: Path) -> None:
@@ -342,24 +559,35 @@ def test_counts_leave_out_scans_that_are_not_official(
     assert counts[f'subset {subset}'][0] == 1
 
 
-def test_changed_excluded_row_is_named(
-    test_data: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ('name', 'change', 'reason'),
+    [
+        ('annotations.csv', 'drop', 'the official table 5; it lacks the row'),
+        ('annotations.csv', 'move', 'the official table 5; it lacks the row'),
+        ('annotations.csv', 'add', 'the official table 5; it adds the row'),
+        ('annotations_excluded.csv', 'move', 'it lacks the row'),
+    ],
+)
+def test_changed_official_row_stops_the_run(
+    test_data: Path, tmp_path: Path, name: str, change: str, reason: str
 ) -> None:
     mini = test_data / 'luna16-mini'
-    shutil.copy(mini / 'annotations.csv', tmp_path)
-    uid = next(mini.glob('subset9/*.mhd')).stem
-    lines = (mini / 'annotations_excluded.csv').read_text().splitlines()
+    for table in ('annotations.csv', 'annotations_excluded.csv'):
+        shutil.copy(mini / table, tmp_path)
+    uid = next(mini.glob('subset1/*.mhd')).stem
+    lines = (tmp_path / name).read_text().splitlines()
     row = next(k for k, line in enumerate(lines) if line.startswith(uid))
-    cells = lines[row].split(',')
-    cells[3] = '12.5'
-    lines[row] = ','.join(cells)
-    (tmp_path / 'annotations_excluded.csv').write_text('\n'.join(lines) + '\n')
+    if change == 'drop':
+        del lines[row]
+    elif change == 'add':
+        lines.append(f'{uid},1,2,3,4')
+    else:
+        cells = lines[row].split(',')
+        lines[row] = ','.join([*cells[:3], '12.5', cells[4]])
+    (tmp_path / name).write_text('\n'.join(lines) + '\n')
     (tmp_path / f'{uid}.mhd').write_text('')
-    start = time.process_time()
 
-    with pytest.raises(AnnotationError, match='it lacks the row') as caught:
+    with pytest.raises(AnnotationError, match=reason) as caught:
         prepare_luna16(tmp_path, tmp_path / 'out', progress=False)
 
-    assert 'annotations_excluded.csv' in str(caught.value)
-    assert uid in str(caught.value)
-    assert time.process_time() - start < 5.0
+    assert f'{name}: series {uid}' in str(caught.value)

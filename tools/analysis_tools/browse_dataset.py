@@ -15,7 +15,7 @@ from lungdet.report.figures import nodule_sheet
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('store', type=Path, help='folder with the cases')
-    parser.add_argument('out', type=Path)
+    parser.add_argument('out', type=Path, help='folder for the pictures')
     parser.add_argument('--max', type=int, help='pictures at most')
     args = parser.parse_args()
     with clean_errors('browse_dataset.py'):

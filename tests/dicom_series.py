@@ -1,0 +1,62 @@
+"""Synthetic DICOM series; each test makes its own defect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SLICES, ROWS, COLUMNS, STEP = 26, 16, 24, 2.0
+PIXEL = (4.0, 3.5)  # mm between rows, between columns
+
+
+def write_slice(
+    folder: Path,
+    k: int,
+    hu: np.ndarray,
+    *,
+    edit: Callable[[FileDataset], None] | None = None,
+    name: str = '',
+    series: str = '1.2.3',
+    z: float | None = None,
+) -> Path:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path = folder / (name or f'{99 - k:03d}.dcm')  # names run the other way
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b'\0' * 128)
+    data.SOPClassUID = CTImageStorage
+    data.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    data.SeriesInstanceUID = series
+    data.Modality = 'CT'
+    data.ImageType = ['ORIGINAL', 'PRIMARY', 'AXIAL']
+    data.Rows, data.Columns = hu.shape
+    data.SamplesPerPixel = 1
+    data.PhotometricInterpretation = 'MONOCHROME2'
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit = 15
+    data.PixelRepresentation = 0
+    data.PixelSpacing = [*PIXEL]
+    data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    data.ImagePositionPatient = [-10, 5, -100 + STEP * k if z is None else z]
+    data.SliceThickness = STEP
+    data.RescaleSlope, data.RescaleIntercept = 1, -1024
+    data.InstanceNumber = SLICES - k
+    if edit:
+        edit(data)
+    slope = float(data.get('RescaleSlope', 1))
+    intercept = float(data.get('RescaleIntercept', -1024))
+    kind = (np.uint16, np.int16)[data.PixelRepresentation]
+    raw = np.rint((hu - intercept) / (slope or 1)).astype(kind)
+    data.PixelData = raw.tobytes()
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_series(folder: Path, truth: np.ndarray, **options: object) -> None:
+    for k, plane in enumerate(truth):
+        write_slice(folder, k, plane, **options)
