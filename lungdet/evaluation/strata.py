@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -38,7 +37,10 @@ def strata_by_nodule(
                 f'strata: series {uid} has {needed} nodules and {given} '
                 'labels; give one a nodule.'
             )
-    listed = {u: np.array(labels.get(u, ())) for u in result.seriesuids}
+    listed = {
+        uid: np.array(labels.get(uid, ()), dtype=str)
+        for uid in result.seriesuids
+    }
     return {
         label: _of_matches(
             result,
@@ -98,9 +100,8 @@ def diameter_labels(
 def _of_matches(
     result: FROCResult, matches: Mapping, seriesuids: Sequence[str]
 ) -> FROCResult:
-    return replace(
-        summarise(matches, seriesuids, rates=result.rates),
-        read_out=result.read_out,
+    return summarise(
+        matches, seriesuids, rates=result.rates, read_out=result.read_out
     )
 
 
