@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCANS, SEED = 130, 1
+SPACING_MM = 1.25  # half the voxels of 1 mm
 CONFIG = 'configs/nodulenet_demo_qam_mg.py'
 PRETRAINING = 'configs/genesis_demo.py'
 # the method's rows, for --table
@@ -47,7 +48,7 @@ def prepare(out: Path, data: Path | None, jobs: int) -> str:
         'lungdet prepare luna16',
         scans,
         out / 'cases',
-        f'--jobs {jobs}',
+        f'--jobs {jobs} --spacing {SPACING_MM}',
         *outlines,
     )
     return shlex.quote(f'data_root={out / "cases"}')
