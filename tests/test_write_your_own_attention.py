@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 
 from lungdet.apis import load_config
 from lungdet.engine.weights import load_plain
+from lungdet.models import ResBlock3D
 from lungdet.phantom import write_luna16_phantoms
 from lungdet.prepare import prepare_luna16
 from lungdet.registry import MODELS
@@ -60,7 +61,8 @@ def test_the_class_trains_in_every_block(
         sum(out.square().mean() for out in outs).backward()
         optimizer.step()
 
-    assert len(own) == 16 * 2
+    blocks = [m for m in backbone.modules() if isinstance(m, ResBlock3D)]
+    assert len(own) == 2 * len(blocks)  # a weight and a bias each
     for key, value in own.items():
         assert not torch.equal(value, before[key]), key
 
@@ -87,6 +89,7 @@ def test_the_command_trains(reader: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     checkpoint = load_plain(reader / 'work_dirs' / 'my_config')
     assert checkpoint['meta']['iter'] >= 2
-    assert checkpoint['meta']['model']['train_cfg']['crop_size'] == [64] * 3
+    assert checkpoint['meta']['model']['train_cfg']['crop_size'] == [48] * 3
     names = [k for k in checkpoint['state_dict'] if 'slice_attention' in k]
-    assert len(names) == 16 * 2
+    config = load_config(reader / 'my_config.py')
+    assert len(names) == 2 * sum(config.model.backbone.blocks)
