@@ -7,10 +7,11 @@ TORCH_ARGS ?=
 DATA ?=
 OUT ?= work_dirs/demo
 JOBS ?= 2
+SEEDS ?= 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types format bench clean
+.PHONY: help install demo demo-table test test-all lint types format bench clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -32,6 +33,10 @@ demo: install  ## phantoms (or DATA=/path/to/LUNA16): prepare, train, test
 	$(BIN)/python tools/demo.py --out $(OUT) --jobs $(JOBS) \
 	  $(if $(DATA),--data $(DATA))
 
+demo-table: install  ## BASE, QAM, QAM+MG on the phantoms (SEEDS=3 for more)
+	$(BIN)/python tools/demo.py --out $(OUT) --jobs $(JOBS) --table \
+	  --seeds $(SEEDS) $(if $(DATA),--data $(DATA))
+
 test: install  ## the suite a contributor runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
 
@@ -52,6 +57,8 @@ format: install  ## let ruff rewrite the sources
 bench: install  ## costs, as ratios measured in one run
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python -m benchmarks.froc
+	$(BIN)/python benchmarks/pretraining.py
+	$(BIN)/python benchmarks/attention.py
 
 clean:  ## remove what the tasks made
 	rm -rf $(VENV) build work_dirs .pytest_cache .mypy_cache .ruff_cache
