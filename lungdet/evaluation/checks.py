@@ -15,6 +15,7 @@ from lungdet.evaluation.matching import Fate, Findings, ScanMatch
 
 SUSPECT = 10  # scans or marks from which on a pattern is no chance
 FAR_MM = 200.0  # beyond all findings of a scan, no lung reaches that far
+MIN_LOST = 3  # characters missing at an id's end
 PREFIX = 8  # characters from which on a cut id is recognised
 
 
@@ -313,7 +314,9 @@ def mangled_ids(uids: Iterable[str], listed: Iterable[str]) -> dict[str, str]:
         if _bare(uid) in bare:
             found[uid] = bare[_bare(uid)]
         elif len(uid) >= PREFIX and place < len(ordered):
-            if ordered[place].startswith(uid):
+            lost = len(ordered[place]) - len(uid)
+            # scan 1 beside scan 15 lost nothing
+            if ordered[place].startswith(uid) and lost >= MIN_LOST:
                 found[uid] = ordered[place]
     return found
 
