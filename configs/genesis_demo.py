@@ -11,10 +11,21 @@ model = dict(
         channels=(16, 32, 32, 32, 32, 32),
         blocks=(1, 1, 2, 2, 2, 2)),
     head=dict(in_channels=32, channels=(16, 8)))
+pipeline = [
+    # small scans hardly have crops with little soft tissue
+    dict(type='LoadLungCrop', size=(32, 48, 48), max_tissue=None,
+         min_lung=0.2),
+    dict(type='RepeatedFlip3D', prob=0.4),
+    dict(type='LocalPixelShuffle', prob=0.5),
+    dict(type='NonLinearIntensity', prob=0.9),
+    dict(type='Painting', prob=0.9, inside=0.2),
+    dict(type='PackPair'),
+]
 train_dataloader = dict(
     num_workers=0,
     dataset=dict(
-        crops_per_scan=2, test_subsets=(6, 7, 8, 9), val_subsets=()))
+        crops_per_scan=2, test_subsets=(6, 7, 8, 9), val_subsets=(),
+        pipeline=pipeline))
 val_dataloader = None
 val_cfg = None
 val_evaluator = None

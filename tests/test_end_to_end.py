@@ -27,8 +27,33 @@ def mini(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cases
 
 
+def pretrain(mini: Path, work_dir: Path) -> Path:
+    """Four steps of the real pre-training; the weights it exports."""
+    options = {
+        'data_root': str(mini),
+        'train_dataloader.num_workers': 0,
+        'train_dataloader.dataset.crops_per_scan': 12,
+        'train_dataloader.dataset.val_subsets': [],
+        'train_cfg.max_epochs': 1,
+        'val_dataloader': None,
+        'val_cfg': None,
+        'val_evaluator': None,
+    }
+    runner = train(
+        CONFIGS / 'genesis_qam.py',
+        work_dir=work_dir,
+        amp=True,
+        cfg_options=options,
+    )
+    assert runner.iter == 4  # twelve crops of two scans, batches of six
+    return work_dir / 'backbone.safetensors'
+
+
 @pytest.mark.slow
-def test_full_size_base_on_a_real_scan(mini: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize('name', ['nodulenet_base', 'nodulenet_qam_mg'])
+def test_full_size_on_a_real_scan(
+    mini: Path, tmp_path: Path, name: str
+) -> None:
     options = {
         'data_root': str(mini),
         'train_dataloader.batch_size': 2,
@@ -43,19 +68,22 @@ def test_full_size_base_on_a_real_scan(mini: Path, tmp_path: Path) -> None:
         'default_hooks.checkpoint.save_best': None,
         '+default_hooks.checkpoint.iter_interval': 2,
     }
-    config = load_config(CONFIGS / 'nodulenet_base.py', options)
+    if name.endswith('mg'):
+        weights = pretrain(mini, tmp_path / 'pretrain')
+        options['pretrained.weights'] = str(weights)
+    config = load_config(CONFIGS / f'{name}.py', options)
     assert config.train_dataloader.dataset.pipeline[0].size == (128,) * 3
 
     runner = train(config, work_dir=tmp_path / 'work', amp=True)
 
     assert runner.iter == 3  # six nodules of two scans, batches of two
     again = load_config(
-        CONFIGS / 'nodulenet_base.py', {**options, 'train_cfg.max_epochs': 2}
+        CONFIGS / f'{name}.py', {**options, 'train_cfg.max_epochs': 2}
     )
     resumed = train(again, work_dir=tmp_path / 'work', amp=True, resume='auto')
     assert resumed.iter == 6
 
-    checked = load_config(CONFIGS / 'nodulenet_base.py', options)
+    checked = load_config(CONFIGS / f'{name}.py', options)
     metrics = run_test(checked, tmp_path / 'work', out=tmp_path / 'out')
 
     froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
