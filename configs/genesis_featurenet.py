@@ -1,7 +1,8 @@
 """Models Genesis pre-training of the plain backbone; not trained yet.
 
 Distortions, probabilities and crop as published; L1 as the method's text
-says. Different: the detector's window and spacing, its training folds only.
+says. Different: the detector's window and spacing, its training folds only,
+and 500 steps of the squared error first, without which L1 collapses.
 
     python tools/train.py configs/genesis_featurenet.py --amp
 

@@ -149,7 +149,6 @@ def shuffle_windows(
     offsets = _offsets(image.shape, longest)
     kinds = np.ravel_multi_index((windows.sizes - 1).T, longest)
     first = np.ravel_multi_index(windows.starts.T, image.shape)
-    first = first.astype(np.int32)
     volumes = windows.sizes.prod(1)
     order = np.argsort(volumes, kind='stable')
     volume, begin = np.unique(volumes[order], return_index=True)
@@ -164,7 +163,7 @@ def shuffle_windows(
 @lru_cache(maxsize=4)
 def _offsets(shape: tuple[int, ...], longest: tuple[int, ...]) -> np.ndarray:
     """Flat offsets of the voxels of every size up to ``longest``."""
-    offsets = np.zeros((np.prod(longest), np.prod(longest)), dtype=np.int32)
+    offsets = np.zeros((np.prod(longest), np.prod(longest)), dtype=np.intp)
     for row, last in zip(offsets, np.ndindex(longest)):
         voxels = np.indices([n + 1 for n in last]).reshape(3, -1)
         row[: voxels.shape[1]] = np.ravel_multi_index(list(voxels), shape)
