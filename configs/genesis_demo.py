@@ -13,7 +13,7 @@ model = dict(
     head=dict(in_channels=32, channels=(16, 8)))
 pipeline = [
     # small scans hardly have crops with little soft tissue
-    dict(type='LoadLungCrop', size=(32, 48, 48), max_tissue=None,
+    dict(type='LoadLungCrop', size=(32, 64, 64), max_tissue=None,
          min_lung=0.2),
     dict(type='RepeatedFlip3D', prob=0.4),
     dict(type='LocalPixelShuffle', prob=0.5),

@@ -1,8 +1,6 @@
 """A narrow NoduleNet on the strong recipe: minutes on two CPU cores.
 
-Made for `make demo` on small phantoms prepared at 1.25 mm, which halves the
-voxels; crops of 48^3, anchors of the strong recipe's sizes in mm. Six subsets
-train, four test.
+Made for `make demo` on small phantoms: six subsets train, four test.
 """
 _base_ = [
     './_base_/models/nodulenet_strong.py',
@@ -16,26 +14,23 @@ model = dict(
         stem_channels=12,
         channels=(16, 32, 32, 32, 32, 32),
         blocks=(1, 1, 2, 2, 2, 2)),
-    rpn_head=dict(
-        in_channels=32,
-        feat_channels=32,
-        anchor_generator=dict(sizes=(4, 6.4, 10.4, 17.6))),
+    rpn_head=dict(in_channels=32, feat_channels=32),
     rcnn_head=dict(
         in_channels=32,
         fc_channels=(128, 64),
         sampler=dict(type='RoISampler3D', num=24)),
     mask_head=dict(in_channels=32, skip_channels=16, channels=16),
     train_cfg=dict(
-        stage_epochs=dict(rcnn=6, mask=12),
+        stage_epochs=dict(rcnn=5, mask=10),
         proposals=dict(nms_pre=500, max_num=40),
         max_mask_pos=2),
     test_cfg=dict(
-        window=(48, 48, 48),
-        overlap=12,
+        window=(64, 64, 64),
+        overlap=16,
         proposals=dict(nms_pre=500, max_num=30),
         bf16=True))
 train_pipeline = [
-    dict(type='PlaceCrop', size=(48, 48, 48), margin=6),
+    dict(type='PlaceCrop', size=(64, 64, 64), margin=8),
     dict(type='RandomFlip3D', axes=(0, 1, 2)),
     dict(type='RandomTransposeXY'),
     dict(type='RandomAffine3D', scale=(0.8, 1.3), scale_prob=0.3,
@@ -56,14 +51,14 @@ test_dataloader = dict(
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-train_cfg = dict(max_epochs=20)
+train_cfg = dict(max_epochs=16)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=20),
-    dict(type='CosineAnnealingLR', T_max=20, eta_min_ratio=0.01,
+    dict(type='CosineAnnealingLR', T_max=16, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]
 custom_hooks = [

@@ -59,7 +59,7 @@ def test_data_root_reaches_every_dataset() -> None:
 
 @pytest.mark.parametrize(
     ('name', 'side'),
-    [('nodulenet_qam', 128), ('luna16_mini', 64), ('nodulenet_demo', 48)],
+    [('nodulenet_qam', 128), ('luna16_mini', 64), ('nodulenet_demo', 64)],
 )
 def test_model_learns_the_crop_size_from_the_pipeline(
     name: str, side: int

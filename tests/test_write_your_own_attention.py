@@ -89,7 +89,7 @@ def test_the_command_trains(reader: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     checkpoint = load_plain(reader / 'work_dirs' / 'my_config')
     assert checkpoint['meta']['iter'] >= 2
-    assert checkpoint['meta']['model']['train_cfg']['crop_size'] == [48] * 3
+    assert checkpoint['meta']['model']['train_cfg']['crop_size'] == [64] * 3
     names = [k for k in checkpoint['state_dict'] if 'slice_attention' in k]
     config = load_config(reader / 'my_config.py')
     assert len(names) == 2 * sum(config.model.backbone.blocks)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCANS, SEED = 130, 1
-SPACING_MM = 1.25  # half the voxels of 1 mm
 CONFIG = 'configs/nodulenet_demo_qam_mg.py'
 PRETRAINING = 'configs/genesis_demo.py'
 # the method's rows, for --table
@@ -48,7 +47,7 @@ def prepare(out: Path, data: Path | None, jobs: int) -> str:
         'lungdet prepare luna16',
         scans,
         out / 'cases',
-        f'--jobs {jobs} --spacing {SPACING_MM}',
+        f'--jobs {jobs}',
         *outlines,
     )
     return shlex.quote(f'data_root={out / "cases"}')
