@@ -417,9 +417,7 @@ def test_leakage_counts_by_hand() -> None:
     other_scan = {'test_series': ['c'], 'test_patients': ['Q']}
 
     assert check_leakage(provenance, clean) is None
-    with pytest.raises(
-        CheckpointError, match='1 of the 2 test.*first b'
-    ):
+    with pytest.raises(CheckpointError, match='1 of the 2 test.*first b'):
         check_leakage(provenance, twice)
     with pytest.raises(CheckpointError, match='1 of their known patients'):
         check_leakage(provenance, other_scan)
