@@ -57,7 +57,7 @@ class FROCMetric(BaseMetric):
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.bootstrap = bootstrap
         self.store: CaseStore | None = None
-        self.notes: list[str] = []  # what every table must say
+        self.notes: list[str] = []  # the runner's, for every table
 
     def _store(self) -> CaseStore:
         if self.store is None:
@@ -76,6 +76,7 @@ class FROCMetric(BaseMetric):
             )
             row = result_to_dict(result)
             row['masks'] = self._mask_rows(record, result)
+            row['notes'] = self.notes
             if self.out_dir is not None:
                 write_text(
                     self.out_dir / 'scans' / f'{uid}.json', json.dumps(row)
@@ -171,7 +172,7 @@ class FROCMetric(BaseMetric):
             intervals={'fused': interval},
         )
         masks = _mask_summary([m for uid in uids for m in rows[uid]['masks']])
-        text = '\n'.join([text, *self.notes])
+        text = '\n'.join([text, *_notes(rows)])
         lines = [f'{k}: {v:.3f} ({n} nodules)' for k, (v, n) in masks.items()]
         MMLogger.get_current_instance().info('\n'.join(['', text, *lines]))
         if self.out_dir is not None:
@@ -230,7 +231,7 @@ class FROCMetric(BaseMetric):
         )
         content = result.to_dict()
         content['cpm_interval'] = interval
-        content['notes'] = self.notes
+        content['notes'] = _notes(rows)
         content['masks'] = {
             k: {'mean': v, 'nodules': n} for k, (v, n) in masks.items()
         }
@@ -242,6 +243,11 @@ class FROCMetric(BaseMetric):
         ]
         write_text(out / 'detections.json', json.dumps(detections))
         froc_figure({'fused': result}).savefig(out / 'froc.png', dpi=150)
+
+
+def _notes(rows: dict[str, dict]) -> list[str]:
+    """What a table of these scans must say."""
+    return sorted({n for row in rows.values() for n in row.get('notes', [])})
 
 
 def _overlap(truth: np.ndarray, finding: Any) -> tuple[float, float]:
