@@ -76,7 +76,7 @@ class FROCMetric(BaseMetric):
             candidates=candidates is not None,
         )
         self.store: CaseStore | None = None
-        self.notes: list[str] = []  # what every table must say
+        self.notes: list[str] = []  # the runner's, for every table
 
     def _store(self) -> CaseStore:
         if self.store is None:
@@ -98,6 +98,7 @@ class FROCMetric(BaseMetric):
                 labels = self._store().read(uid, 'mask')
             row = scan_row(record, result, labels)
             row['losses'] = dict(sample.get('losses') or {})
+            row['notes'] = self.notes
             if self.out_dir is not None:
                 write_text(
                     self.out_dir / 'scans' / f'{uid}.json', json.dumps(row)
@@ -132,9 +133,7 @@ class FROCMetric(BaseMetric):
     def _score(self, found: dict[str, Row]) -> dict[str, float]:
         rows = self._listed(found)
         listed = self.dataset_meta.get('num_listed', len(rows))
-        scores = score_rows(
-            rows, self._store().records, self.options, notes=self.notes
-        )
+        scores = score_rows(rows, self._store().records, self.options)
         MMLogger.get_current_instance().info('\n' + scores.text(listed))
         if self.out_dir is not None:
             write_scores(self.out_dir, rows, scores, listed=listed)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
@@ -90,7 +90,8 @@ def export_backbone(
     }
     header = {'format': FORMAT, 'provenance': json.dumps(provenance)}
     with atomic_path(path) as aside:
-        save_file(tensors, aside, metadata=header)
+        # save_file would make it readable for its owner alone
+        aside.write_bytes(save(tensors, metadata=header))
 
 
 def read_backbone(

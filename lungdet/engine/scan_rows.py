@@ -212,11 +212,7 @@ def scan_row(
 
 
 def score_rows(
-    rows: Rows,
-    records: Mapping[str, CaseRecord],
-    options: ScoreOptions,
-    *,
-    notes: Sequence[str] = (),
+    rows: Rows, records: Mapping[str, CaseRecord], options: ScoreOptions
 ) -> RowScores:
     """Figures of tested scans, in the order of ``rows``.
 
@@ -225,7 +221,6 @@ def score_rows(
         records: Prepared cases; others than those of ``rows`` are not looked
             at.
         options: How to score.
-        notes: See ``RowScores``.
     """
     known = {
         name: key
@@ -253,7 +248,7 @@ def score_rows(
         strata=_strata(results['fused'], records, options.strata),
         candidates=summary,
         losses=_mean_losses([row.get('losses') for row in rows.values()]),
-        notes=tuple(notes),
+        notes=_notes(rows.values()),
         reference=_reference([records[uid] for uid in rows]),
     )
 
@@ -456,6 +451,11 @@ def _mask_summary(rows: Iterable[Row]) -> MaskSummary:
         for sense, group in groups.items()
         if group
     }
+
+
+def _notes(rows: Iterable[Row]) -> tuple[str, ...]:
+    """What any of the rows says that a table must say."""
+    return tuple(sorted({n for row in rows for n in row.get('notes', [])}))
 
 
 def _mean_losses(rows: Sequence[dict[str, float] | None]) -> dict[str, float]:

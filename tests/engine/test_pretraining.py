@@ -370,6 +370,8 @@ def test_all_folds_are_written_down_and_shown_in_every_table(
     assert note in (tmp_path / 'out' / 'table.txt').read_text()
     froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
     assert note in froc['notes'][0]
+    detections = json.loads((tmp_path / 'out/detections.json').read_text())
+    assert all(note in row['notes'][0] for row in detections)
 
 
 def test_clean_weights_leave_tables_alone(
