@@ -138,6 +138,29 @@ def bench_step(side: int) -> list[list[str]]:
     return rows
 
 
+def bench_windows() -> list[list[str]]:
+    """Features of windows, alone and together; CPU-s per million voxels."""
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        model = MODELS.build(load_config(CONFIGS / 'nodulenet_demo.py').model)
+    model.eval()
+    rows = []
+    for side in (64, 96, 128):
+        costs = []
+        for num in (1, 2):
+            images = torch.randn(num, 1, side, side, side)
+            with torch.inference_mode():
+                cost = cpu_seconds(lambda images=images: model.extract(images))
+            costs.append(cost / (images.numel() / 1e6))
+        rows.append(
+            [
+                f'window {side}^3 alone and in pairs, per M voxels',
+                f'{costs[0]:.2f}, {costs[1]:.2f}',
+                f'{costs[1] / costs[0]:.2f}',
+            ]
+        )
+    return rows
+
+
 def bench_case(case: torch.Tensor, name: str) -> list[list[str]]:
     """Inference of BASE, untrained: one window after the other.
 
@@ -199,6 +222,7 @@ def main() -> None:
     rows = [['what', 'CPU-s', 'ratio']]
     rows += alone(bench_loader, args.store, args.side)
     rows += alone(bench_step, args.side)
+    rows += alone(bench_windows)
     rows += alone(bench_store, args.store)
     if args.long:
         rows += alone(bench_long, args.long)
