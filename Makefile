@@ -50,6 +50,7 @@ format: install  ## let ruff rewrite the sources
 	$(BIN)/ruff format lungdet tests tools benchmarks
 
 bench: install  ## costs, as ratios measured in one run
+	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/run.py
 
 clean:  ## remove what the tasks made

@@ -1,6 +1,7 @@
 """What plugins cost in all 16 blocks of FeatureNet: time and live memory.
 
 python benchmarks/attention.py [--side 128] [--runs 5] [--plugins NAME ...]
+    [--channels-last] [--bf16]
 python benchmarks/attention.py --conv
 
 One crop, CPU-seconds of one thread. Each run times every network once, in
@@ -50,7 +51,7 @@ def build(plugin: str) -> nn.Module:
 
 def train_step(net: nn.Module, crop: Tensor) -> None:
     net.train().zero_grad(set_to_none=True)
-    sum(out.mean() for out in net(crop)).backward()
+    sum(out.float().mean() for out in net(crop)).backward()
 
 
 def infer(net: nn.Module, crop: Tensor) -> None:
@@ -79,10 +80,14 @@ def live_bytes(work: Callable, *args: object) -> float:
     return float(np.cumsum([size for _, size in changes]).max())
 
 
-def bench_plugins(names: list[str], side: int, runs: int) -> list[list[str]]:
+def bench_plugins(
+    names: list[str], crop: Tensor, *, runs: int, layout: torch.memory_format
+) -> list[list[str]]:
     """A row for each plugin after the plain network's."""
-    crop = torch.randn(1, 1, side, side, side)
-    nets = {name: build(name) for name in [PLAIN, *names]}
+    nets = {
+        name: build(name).to(memory_format=layout) for name in [PLAIN, *names]
+    }
+    crop = crop.contiguous(memory_format=layout)
     seconds: dict[tuple, list[float]] = {}
     for run in tqdm(range(runs + 1), desc='paired runs', leave=False):
         for work in (train_step, infer):
@@ -135,6 +140,10 @@ def main() -> None:
         default=['PermutingQuartet', 'QuartetAttention'],
         help='types of plugins, compared with the plain network',
     )
+    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument(
+        '--bf16', action='store_true', help='autocast, as --amp trains'
+    )
     parser.add_argument(
         '--conv', action='store_true', help='the forms of the convolution'
     )
@@ -148,7 +157,14 @@ def main() -> None:
     rows = [
         ['plugin', 'step, CPU-s', 'step', 'inference', 'live MiB', 'extra MiB']
     ]
-    rows += bench_plugins(args.plugins, args.side, args.runs)
+    crop = torch.randn(1, 1, args.side, args.side, args.side)
+    layout = torch.contiguous_format
+    if args.channels_last:
+        layout = torch.channels_last_3d
+    with torch.autocast('cpu', torch.bfloat16, enabled=args.bf16):
+        rows += bench_plugins(
+            args.plugins, crop, runs=args.runs, layout=layout
+        )
     title = f'FeatureNet, 1x1x{args.side}^3, 16 blocks'
     print(AsciiTable(rows, title).table)
 

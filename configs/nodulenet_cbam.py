@@ -2,7 +2,7 @@
 
 The channel gate is the original's: one sigmoid after the sum of the MLP's two
 answers. The method prints a sigmoid on each: add sigmoid='before' to the cfg.
-About 35 % more time than BASE on a CPU (docs/attention.md).
+docs/attention.md has what it costs.
 
     python tools/train.py configs/nodulenet_cbam.py --amp
 """

@@ -1,8 +1,7 @@
 """QAM, the method's second row (published CPM 0.832); not trained yet.
 
 Quartet attention in all sixteen residual blocks, everything else as BASE
-(published CPM 0.782). About 7 % more time than BASE on a CPU
-(docs/attention.md).
+(published CPM 0.782). docs/attention.md has what it costs.
 
     python tools/train.py configs/nodulenet_qam.py --amp
 """

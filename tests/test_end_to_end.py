@@ -1,4 +1,4 @@
-"""The real config on a real scan: two steps, resume, test, submission."""
+"""The real configs: BASE on a real scan, and one step of the QAM row."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.registry import DefaultScope
 
 from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
+from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.io.luna16 import read_marks
 from lungdet.prepare import prepare_luna16
+from lungdet.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
@@ -63,3 +67,43 @@ def test_full_size_base_on_a_real_scan(
         sum(len(s) for _, s in marks.values())
         == (froc['counts']['candidates'])
     )
+
+
+@pytest.mark.slow
+def test_full_size_qam_learns_in_every_block_and_walks_a_case() -> None:
+    config = load_config(CONFIGS / 'nodulenet_qam.py')
+    side = config.train_dataloader.dataset.pipeline[0].size[0]
+    assert side == 128
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        model = MODELS.build(config.model).train()
+    sample = DetDataSample()
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([[50.0, 60, 70, 60, 70, 80]]),
+        labels=torch.ones(1, dtype=torch.long),
+        ids=torch.ones(1, dtype=torch.long),
+        has_mask=torch.ones(1, dtype=torch.bool),
+    )
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 6))
+    sample.gt_masks = torch.zeros(side, side, side, dtype=torch.uint8)
+    sample.gt_masks[50:60, 60:70, 70:80] = 1
+    crop = torch.rand(1, 1, side, side, side) * 2 - 1
+
+    losses = model(crop, [sample], mode='loss')
+    sum(losses.values()).backward()
+
+    assert set(losses) == {
+        'loss_rpn_cls',
+        'loss_rpn_bbox',
+        'loss_rcnn_cls',
+        'loss_rcnn_bbox',
+        'loss_mask',
+    }
+    gates = {k: v for k, v in model.named_parameters() if '.branches.' in k}
+    assert len(gates) == 16 * 4 * 3
+    for key, value in gates.items():
+        assert value.grad.isfinite().all() and value.grad.any(), key
+    # one padded window, of the training crop's size: no warning
+    model.eval()
+    marks = model.predict_case(torch.zeros(1, 40, 50, 60, dtype=torch.int16))
+    assert marks.scores.isfinite().all()

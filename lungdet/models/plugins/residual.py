@@ -150,8 +150,6 @@ class NonLocal3D(nn.Module):
         # ceil_mode: a side of 1 stays
         key = F.max_pool3d(self.key(x), 2, ceil_mode=True)
         value = F.max_pool3d(self.value(x), 2, ceil_mode=True)
-        # one head (N, 1, voxels, h); torch need not hold the whole matrix of
-        # softmax(q k / sqrt(h))
         found = F.scaled_dot_product_attention(
             _rows(query), _rows(key), _rows(value)
         )
@@ -160,5 +158,8 @@ class NonLocal3D(nn.Module):
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(N, h, D, H, W) to (N, 1, voxels, h)."""
-    return x.flatten(2).transpose(1, 2)[:, None]
+    """(N, h, D, H, W) to one head's rows (N, 1, voxels, h).
+
+    Contiguous, or torch holds the matrix of all voxels by all others.
+    """
+    return x.flatten(2).transpose(1, 2)[:, None].contiguous()
