@@ -3,7 +3,7 @@
 BASE's losses, targets and SGD; a quarter of its width, crops of 64^3 in
 batches of 4, 40 epochs, heads from epochs 10 and 20, one background crop for
 each nodule. Three scans with nine nodules cannot measure a detector, only
-show that everything runs; not trained to the end yet.
+show that everything runs; docs/train_test.md has what came out.
 
     python tools/cross_val.py configs/luna16_mini.py --folds series \
       --cfg-options data_root=CASES
