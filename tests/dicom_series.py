@@ -6,8 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+import pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
 
 SLICES, ROWS, COLUMNS, STEP = 26, 16, 24, 2.0
 PIXEL = (4.0, 3.5)  # mm between rows, between columns
@@ -60,3 +67,53 @@ def write_slice(
 def write_series(folder: Path, truth: np.ndarray, **options: object) -> None:
     for k, plane in enumerate(truth):
         write_slice(folder, k, plane, **options)
+
+
+def write_frames(
+    path: Path, slices: list[Path], *, edit: Callable | None = None
+) -> Path:
+    """One enhanced multi-frame file of single-frame files, in their order."""
+    parts = [pydicom.dcmread(one) for one in slices]
+    first = parts[0]
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b'\0' * 128)
+    for tag in (
+        'SeriesInstanceUID Modality ImageType Rows Columns SamplesPerPixel '
+        'PhotometricInterpretation BitsAllocated BitsStored HighBit '
+        'PixelRepresentation'
+    ).split():
+        setattr(data, tag, first[tag].value)
+    data.SOPClassUID = EnhancedCTImageStorage
+    data.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    data.NumberOfFrames = len(parts)
+    shared = Dataset()
+    shared.PixelMeasuresSequence = _item(
+        first, 'PixelSpacing', 'SliceThickness'
+    )
+    data.SharedFunctionalGroupsSequence = Sequence([shared])
+    frames = []
+    for part in parts:
+        frame = Dataset()
+        frame.PlanePositionSequence = _item(part, 'ImagePositionPatient')
+        frame.PlaneOrientationSequence = _item(part, 'ImageOrientationPatient')
+        frame.PixelValueTransformationSequence = _item(
+            part, 'RescaleSlope', 'RescaleIntercept'
+        )
+        frames.append(frame)
+    data.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    data.PixelData = b''.join(part.PixelData for part in parts)
+    if edit:
+        edit(data)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _item(part: Dataset, *tags: str) -> Sequence:
+    item = Dataset()
+    for tag in tags:
+        if tag in part:
+            setattr(item, tag, part[tag].value)
+    return Sequence([item])

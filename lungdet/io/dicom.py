@@ -130,7 +130,7 @@ def _without_copies(slices: list[Slice], notes: list[str]) -> list[Slice]:
     for one in sorted(slices, key=lambda s: (s.position @ normal, s.path)):
         near = [s for s in kept[-4:] if _at_one_place(s, one)]
         if any(_is_copy(one, other) for other in near):
-            copies.append(one.path.name)
+            copies.append(one.name)
         else:
             kept.append(one)
     if copies:
@@ -145,14 +145,9 @@ def _at_one_place(a: Slice, b: Slice) -> bool:
 
 
 def _is_copy(a: Slice, b: Slice) -> bool:
-    import pydicom
-
     if a.uid is not None and a.uid == b.uid:
         return True
-    if (a.slope, a.intercept) != (b.slope, b.intercept):
-        return False
-    first, second = (pydicom.dcmread(s.path).get('PixelData') for s in (a, b))
-    return first is not None and first == second
+    return np.array_equal(_values(a), _values(b))
 
 
 def _clash(slices: list[Slice]) -> tuple[str, str, float] | None:
@@ -160,7 +155,7 @@ def _clash(slices: list[Slice]) -> tuple[str, str, float] | None:
     for one, other in zip(slices, slices[1:]):
         if _at_one_place(one, other):
             place = float(one.position @ one.normal)
-            return one.path.name, other.path.name, place
+            return one.name, other.name, place
     return None
 
 
@@ -190,7 +185,7 @@ def _last_acquisition(
 def _check_rescale(slices: list[Slice], where: str, notes: list[str]) -> None:
     lacking = [s for s in slices if not s.has_rescale]
     if 0 < len(lacking) < len(slices):
-        names = ', '.join(s.path.name for s in lacking)
+        names = ', '.join(s.name for s in lacking)
         raise SeriesError(
             f'{where}: {len(lacking)} slices lack RescaleSlope or Intercept '
             f'({names}); their HU are unknown. Export the series again.'
@@ -224,7 +219,7 @@ def _plane_shifts(
     if off.max() > PLANE_TOL_MM:
         worst = slices[int(off.argmax())]
         raise SeriesError(
-            f'{where}: {worst.path.name} lies {off.max():.1f} mm beside the '
+            f'{where}: {worst.name} lies {off.max():.1f} mm beside the '
             f'line of the other slices ({worst.position.tolist()} mm); '
             'remove it, or export the series again.'
         )
@@ -278,7 +273,7 @@ def _even_places(
 
 
 def _pair(slices: list[Slice], at: np.integer) -> str:
-    return f'{slices[at].path.name} and {slices[at + 1].path.name}'
+    return f'{slices[at].name} and {slices[at + 1].name}'
 
 
 def _filled(
@@ -314,8 +309,7 @@ def _read(
     limits = np.iinfo(np.int16)
     array = np.empty((len(slices), first.rows, first.columns), np.int16)
     for plane, one in zip(array, slices):
-        values = _raw(one) if one.syntax in RAW_SYNTAXES else _decoded(one)
-        plane[:] = np.clip(np.rint(values), limits.min, limits.max)
+        plane[:] = np.clip(np.rint(_values(one)), limits.min, limits.max)
     if not first.has_rescale and hu_offset is None and array.min() > AIR_HU:
         raise SeriesError(
             f'{where}: no slice has RescaleSlope and Intercept; if a stored '
@@ -324,23 +318,28 @@ def _read(
     return array
 
 
-def _raw(one: Slice) -> np.ndarray:
-    """Rescaled values of an uncompressed slice."""
-    import pydicom
+def _values(one: Slice) -> np.ndarray:
+    """Pixels of a slice, rescaled where its header says how."""
+    if one.syntax in RAW_SYNTAXES or one.frame is not None:
+        return _raw(one)
+    return _decoded(one)
 
-    data = pydicom.dcmread(one.path)
-    need = one.rows * one.columns * 2
-    found = 0 if 'PixelData' not in data else len(data.PixelData)
-    if found < need:
-        raise SeriesError(
-            f'{one.path}: {found} bytes of pixels, {need} are needed; the '
-            'file is cut. Copy it again.'
-        )
+
+def _raw(one: Slice) -> np.ndarray:
+    """Rescaled values of an uncompressed slice, or of any frame."""
+    from pydicom.pixels import pixel_array
+
     try:
-        stored = data.pixel_array
+        stored = pixel_array(one.path, index=one.frame or 0)
     except BROKEN as error:
         raise SeriesError(
-            f'{one.path}: pixels cannot be read ({error}); copy it again.'
+            f'{one.path}: pixels cannot be read ({error}); the file may be '
+            'cut, copy it again.'
+        ) from error
+    except RuntimeError as error:
+        raise SeriesError(
+            f'{one.path}: frames of transfer syntax {one.syntax} cannot be '
+            f'decoded ({error}); export the series uncompressed.'
         ) from error
     spare = max(16 - (one.bits or 16), 0)  # overlays may hide up there
     values = (stored << spare) >> spare

@@ -42,9 +42,13 @@ BROKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """Header of one slice; None where a tag is absent."""
+    """Header of one slice; None where a tag is absent.
+
+    Of a multi-frame file each frame is a slice, numbered from 0.
+    """
 
     path: Path
+    frame: int | None = None
     syntax: str
     series_uid: str
     rows: int
@@ -62,6 +66,13 @@ class Slice:
     acquisition: int | None = None
     time: str | None = None
     thickness: float | None = None
+
+    @property
+    def name(self) -> str:
+        """File name, with the frame's number as viewers count them."""
+        if self.frame is None:
+            return self.path.name
+        return f'{self.path.name} frame {self.frame + 1}'
 
     @property
     def normal(self) -> np.ndarray:
@@ -161,13 +172,20 @@ OPTIONAL: dict[str, tuple[str, Callable[[Any], Any]]] = {
     'thickness': ('SliceThickness', float),
 }
 ONLY: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    'NumberOfFrames': (int, 1),
+    'NumberOfFrames': (int, 1),  # of a single-frame file, or of one frame
     'SamplesPerPixel': (int, 1),
     'PhotometricInterpretation': (_text, 'MONOCHROME2'),
     'BitsAllocated': (int, 16),
 }
+# of multi-frame files: what all frames have in common, and each its own
+SHARED, OWN = (
+    'SharedFunctionalGroupsSequence',
+    'PerFrameFunctionalGroupsSequence',
+)
 TAGS = [
     'SOPClassUID',
+    SHARED,
+    OWN,
     'Modality',
     'ImageType',
     *ONLY,
@@ -206,7 +224,7 @@ def list_series(
                 continue
             uid = _value(header, path, 'SeriesInstanceUID', _text) or ''
             try:
-                found[uid].append(_slice(header, path))
+                found[uid] += _slices(header, path)
             except SeriesError as error:
                 if not uid:
                     raise
@@ -363,12 +381,46 @@ def _value(
         ) from error
 
 
-def _slice(header: Any, path: Path) -> Slice:
-    if header.SOPClassUID in MULTIFRAME:
+def _slices(header: Any, path: Path) -> list[Slice]:
+    """The slice of a file, or those of an enhanced multi-frame file."""
+    if header.SOPClassUID not in MULTIFRAME:
+        return [_slice(header, path)]
+    count = _value(header, path, 'NumberOfFrames', int)
+    own = header.get(OWN) or []
+    if count is None or count != len(own):
         raise SeriesError(
-            f'{path}: enhanced multi-frame CT is not read; convert it to '
-            'single-frame DICOM, NIfTI or MetaImage.'
+            f'{path}: NumberOfFrames is {count}, and {len(own)} frames are '
+            'described; the header may be cut. Export the series again.'
         )
+    shared = header.get(SHARED) or [{}]
+    return [
+        _slice(_flat(header, shared[0], one, number), path, number)
+        for number, one in enumerate(own)
+    ]
+
+
+def _flat(header: Any, shared: Any, own: Any, number: int) -> Any:
+    """Tags of one frame, where a single-frame file has them.
+
+    Source: DICOM PS3.3, A.38.1 and C.7.6.16.
+    """
+    import pydicom
+
+    frame = pydicom.Dataset()
+    frame.update(header)
+    frame.file_meta = header.file_meta
+    for groups in (shared, own):
+        for group in groups:
+            if group.VR == 'SQ' and len(group.value) == 1:
+                frame.update(group.value[0])
+    frame.NumberOfFrames = 1
+    frame.SOPInstanceUID = f'{header.get("SOPInstanceUID")}.{number + 1}'
+    frame.AcquisitionNumber = frame.get('FrameAcquisitionNumber')
+    frame.AcquisitionTime = frame.get('FrameAcquisitionDateTime')
+    return frame
+
+
+def _slice(header: Any, path: Path, frame: int | None = None) -> Slice:
     for tag, (parse, only) in ONLY.items():
         value = _value(header, path, tag, parse)
         if value not in (None, only):
@@ -387,7 +439,7 @@ def _slice(header: Any, path: Path) -> Slice:
                 'place. The header may be cut; export the series again.'
             )
     syntax = str(header.file_meta.get('TransferSyntaxUID', ''))
-    return Slice(path=path, syntax=syntax, **values)
+    return Slice(path=path, frame=frame, syntax=syntax, **values)
 
 
 def _summary(
@@ -406,7 +458,7 @@ def _summary(
     largest = grids[0] if grids else []
     summary = SeriesSummary(uid, largest, defects)
     for grid in grids[1:]:
-        names = ', '.join(one.path.name for one in grid)
+        names = ', '.join(one.name for one in grid)
         if len(grid) < STRAY_SLICES:
             summary.notes.append(
                 f'{len(grid)} slices of another size, spacing or orientation '

@@ -214,7 +214,7 @@ def test_cut_pixels_are_refused(tmp_path: Path, truth: np.ndarray) -> None:
     data.PixelData = data.PixelData[:100]
     data.save_as(path)
 
-    with pytest.raises(SeriesError, match='095.dcm.*100 bytes'):
+    with pytest.raises(SeriesError, match=r'095\.dcm: pixels .*\(16,24\)'):
         load_dicom_series(tmp_path)
 
 
@@ -628,21 +628,11 @@ def test_stray_series_are_passed_over(
         series='8.8',
         edit=labelled(PhotometricInterpretation='RGB'),
     )
-    write_slice(
-        tmp_path,
-        3,
-        truth[3],
-        name='frames.dcm',
-        series='9.9',
-        edit=labelled(SOPClassUID='1.2.840.10008.5.1.4.1.1.2.1'),
-    )
 
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
-    assert any('4 series' in text for text in volume.warnings)
-    with pytest.raises(SeriesError, match='frames.dcm: enhanced multi-frame'):
-        load_dicom_series(tmp_path, series_uid='9.9')
+    assert any('3 series' in text for text in volume.warnings)
     with pytest.raises(SeriesError, match='colour.dcm: Photometric.* RGB'):
         load_dicom_series(tmp_path, series_uid='8.8')
 

@@ -1,0 +1,152 @@
+"""Enhanced multi-frame CT: judged and read as the slices it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from lungdet.errors import SeriesError
+from lungdet.io.dicom import load_dicom_series
+from tests.dicom_series import (
+    COLUMNS,
+    ROWS,
+    SLICES,
+    write_frames,
+    write_series,
+    write_slice,
+)
+
+
+@pytest.fixture
+def truth(rng: np.random.Generator) -> np.ndarray:
+    """HU linear along z, so that interpolated frames are known."""
+    base = rng.integers(-1000, 0, (1, ROWS, COLUMNS))
+    return (base + 10 * np.arange(SLICES)[:, None, None]).astype(np.int16)
+
+
+@pytest.fixture
+def singles(tmp_path: Path, truth: np.ndarray) -> list[Path]:
+    folder = tmp_path / 'singles'
+    folder.mkdir()
+    write_series(folder, truth)
+    return sorted(folder.iterdir(), reverse=True)  # z upwards
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / 'frames'
+    path.mkdir()
+    return path
+
+
+def test_frames_are_the_single_frame_series(
+    folder: Path, singles: list[Path], rng: np.random.Generator
+) -> None:
+    write_frames(folder / 'ct.dcm', [singles[k] for k in rng.permutation(26)])
+
+    volume = load_dicom_series(folder)
+
+    wanted = load_dicom_series(singles[0].parent)
+    np.testing.assert_array_equal(volume.array, wanted.array)
+    np.testing.assert_allclose(volume.geometry.affine, wanted.geometry.affine)
+    assert volume.series_uid == wanted.series_uid
+    assert volume.warnings == []
+
+
+def test_frames_agree_with_simpleitk(
+    folder: Path, singles: list[Path]
+) -> None:
+    path = write_frames(folder / 'ct.dcm', singles)
+
+    volume = load_dicom_series(folder)
+
+    image = sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(volume.array, sitk.GetArrayFromImage(image))
+    np.testing.assert_allclose(volume.geometry.origin, image.GetOrigin())
+    np.testing.assert_allclose(
+        volume.geometry.spacing, image.GetSpacing()[::-1]
+    )
+
+
+def test_every_frame_has_its_own_rescale(
+    folder: Path, tmp_path: Path, truth: np.ndarray
+) -> None:
+    def edit(data: pydicom.Dataset) -> None:
+        data.RescaleSlope = 1 + int(data.InstanceNumber) % 3
+        data.RescaleIntercept = -1100 - int(data.InstanceNumber)
+
+    parts = [
+        write_slice(tmp_path, k, plane, edit=edit)
+        for k, plane in enumerate(truth)
+    ]
+    write_frames(folder / 'ct.dcm', parts)
+
+    volume = load_dicom_series(folder)
+
+    assert np.abs(volume.array - truth).max() <= 1  # a slope of 3, rounded
+
+
+def test_defects_name_frames_as_viewers_count_them(
+    folder: Path, singles: list[Path]
+) -> None:
+    write_frames(folder / 'ct.dcm', [*singles[:9], *singles[10:], singles[3]])
+
+    volume = load_dicom_series(folder)
+
+    assert len(volume.array) == SLICES
+    text = ' '.join(volume.warnings)
+    assert '1 duplicate slices left out: ct.dcm frame 26' in text
+    assert 'ct.dcm frame 9 and ct.dcm frame 10' in text
+
+
+def test_lossless_frames_are_decoded(
+    folder: Path, singles: list[Path], truth: np.ndarray
+) -> None:
+    path = write_frames(folder / 'ct.dcm', singles)
+    data = pydicom.dcmread(path)
+    data.compress(pydicom.uid.RLELossless)
+    data.save_as(path)
+
+    volume = load_dicom_series(folder)
+
+    np.testing.assert_array_equal(volume.array, truth)
+
+
+def test_frames_of_unknown_compression_are_refused(
+    folder: Path, singles: list[Path]
+) -> None:
+    path = write_frames(folder / 'ct.dcm', singles)
+    data = pydicom.dcmread(path)
+    data.compress(pydicom.uid.RLELossless)
+    data.file_meta.TransferSyntaxUID = '1.2.840.10008.1.2.4.201'
+    data.save_as(path)
+
+    with pytest.raises(SeriesError, match='syntax 1.2.840.10008.1.2.4.201'):
+        load_dicom_series(folder)
+
+
+@pytest.mark.parametrize('count', [None, SLICES + 1])
+def test_frames_that_are_not_described_are_refused(
+    folder: Path, singles: list[Path], count: int | None
+) -> None:
+    def edit(data: pydicom.Dataset) -> None:
+        data.NumberOfFrames = count
+
+    write_frames(folder / 'ct.dcm', singles, edit=edit)
+
+    with pytest.raises(SeriesError, match=f'NumberOfFrames is {count}, and'):
+        load_dicom_series(folder)
+
+
+def test_cut_frames_are_refused(folder: Path, singles: list[Path]) -> None:
+    def edit(data: pydicom.Dataset) -> None:
+        data.PixelData = data.PixelData[: ROWS * COLUMNS * 2 * 20]
+
+    write_frames(folder / 'ct.dcm', singles, edit=edit)
+
+    with pytest.raises(SeriesError, match=r'ct\.dcm: pixels cannot be read'):
+        load_dicom_series(folder)
