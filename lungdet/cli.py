@@ -189,6 +189,14 @@ def positive_int(text: str) -> int:
     return value
 
 
+def count(text: str) -> int:
+    """A whole number from 0."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(f'{number} is below 0')
+    return number
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All sub-commands with their options."""
     parser = argparse.ArgumentParser(
@@ -204,6 +212,18 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest='command', required=True)
 
     prepare = commands.add_parser('prepare', help='scans to training cases')
+    add_prepare(prepare)
+    add_phantom(commands.add_parser('phantom', help=phantom.__doc__))
+    sub = commands.add_parser('verify', help=verify.__doc__)
+    sub.add_argument('store', type=Path, help='folder with prepared cases')
+    sub.set_defaults(run=verify)
+    add_infer(commands.add_parser('infer', help=infer.__doc__))
+    add_froc(commands.add_parser('froc', help=froc.__doc__))
+    return parser
+
+
+def add_prepare(prepare: argparse.ArgumentParser) -> None:
+    """Options of ``lungdet prepare``."""
     kinds = prepare.add_subparsers(dest='kind', required=True)
     for name, function in (
         ('luna16', prepare_luna16),
@@ -260,13 +280,15 @@ def build_parser() -> argparse.ArgumentParser:
         'or a folder of masks',
     )
 
-    sub = commands.add_parser('phantom', help=phantom.__doc__)
+
+def add_phantom(sub: argparse.ArgumentParser) -> None:
+    """Options of ``lungdet phantom``."""
     sub.add_argument('out', type=Path, help='folder for the download')
     sub.add_argument(
         '--scans', type=positive_int, default=10, help='how many scans'
     )
     sub.add_argument(
-        '--seed', type=int, default=0, help='equal seeds give equal files'
+        '--seed', type=count, default=0, help='equal seeds give equal files'
     )
     sub.add_argument(
         '--size',
@@ -282,11 +304,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.set_defaults(run=phantom)
 
-    sub = commands.add_parser('verify', help=verify.__doc__)
-    sub.add_argument('store', type=Path, help='folder with prepared cases')
-    sub.set_defaults(run=verify)
 
-    sub = commands.add_parser('infer', help=infer.__doc__)
+def add_infer(sub: argparse.ArgumentParser) -> None:
+    """Options of ``lungdet infer``."""
     sub.add_argument('scan', type=Path, help='image file or DICOM folder')
     sub.add_argument(
         '--weights', type=Path, required=True, help='checkpoint, or work dir'
@@ -310,17 +330,6 @@ def build_parser() -> argparse.ArgumentParser:
         help='a module of your own that the checkpoint needs',
     )
     sub.set_defaults(run=infer)
-
-    add_froc(commands.add_parser('froc', help=froc.__doc__))
-    return parser
-
-
-def count(text: str) -> int:
-    """A whole number from 0."""
-    number = int(text)
-    if number < 0:
-        raise ValueError(f'{number} is below 0')
-    return number
 
 
 def add_froc(sub: argparse.ArgumentParser) -> None:
@@ -384,6 +393,27 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
         '--cases', type=Path, help='prepared cases, for pictures in --details'
     )
     sub.set_defaults(run=froc)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What ``tools/train.py`` and ``tools/test.py`` have in common."""
+    from mmengine.config import DictAction
+
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help="change the config's values",
+    )
+    parser.add_argument(
+        '--launcher',
+        default='none',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        help='of a run in several processes',
+    )
+    # what torch.distributed.launch passes; torchrun sets the variable
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ LungdetError
 ├── GeometryError     an affine, spacing or grid that cannot be used
 ├── AnnotationError   a table, outline or mask that contradicts itself
 ├── CheckpointError   weights that do not fit the model or the data
-└── ConfigError       a config key, type or value that is wrong
+├── ConfigError       a config key, type or value that is wrong
+└── DivergenceError   a training whose loss is no number any more
 """
 
 
@@ -34,6 +35,10 @@ class CheckpointError(LungdetError, ValueError):
 
 class ConfigError(LungdetError, ValueError):
     """A config key, type or value that is wrong."""
+
+
+class DivergenceError(LungdetError, FloatingPointError):
+    """A training whose loss is not finite."""
 
 
 def explain(error: LungdetError | OSError) -> str:

@@ -12,7 +12,7 @@ from lungdet.cli import build_parser, clean_errors, main
 from lungdet.evaluation import READ_OUTS
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume
-from lungdet.prepare.run import Summary
+from lungdet.prepare import Summary
 
 ROOT = Path(__file__).parents[1]
 

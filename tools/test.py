@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from lungdet.apis import test
-from lungdet.cli import clean_errors
+from lungdet.cli import add_run_options, clean_errors
+from lungdet.structures import UNKNOWN_DIAMETER_MM
 
 
 def main() -> None:
@@ -22,16 +21,10 @@ def main() -> None:
     parser.add_argument(
         '--diameter',
         type=float,
-        default=10.0,
+        default=UNKNOWN_DIAMETER_MM,
         help='side of the box around a candidate, mm',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    parser.add_argument(
-        '--launcher',
-        default='none',
-        choices=('none', 'pytorch', 'slurm', 'mpi'),
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_run_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with clean_errors('test.py'):

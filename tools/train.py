@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from lungdet.apis import train
-from lungdet.cli import clean_errors
+from lungdet.cli import add_run_options, clean_errors
 
 
 def main() -> None:
@@ -23,13 +21,7 @@ def main() -> None:
         metavar='PATH',
         help='continue; without PATH from the work dir, if anything is there',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    parser.add_argument(
-        '--launcher',
-        default='none',
-        choices=('none', 'pytorch', 'slurm', 'mpi'),
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_run_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with clean_errors('train.py'):

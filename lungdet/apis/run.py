@@ -19,8 +19,8 @@ from lungdet.errors import ConfigError
 from lungdet.io.atomic import write_text
 from lungdet.io.luna16 import read_candidates
 from lungdet.registry import did_you_mean
+from lungdet.structures import UNKNOWN_DIAMETER_MM
 
-CANDIDATE_MM = 10.0  # LUNA16's rule for a finding without diameter
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HANDED_OVER = ('data_root', 'test_series', 'val_series')
 PIPELINES = ('pipeline', 'train_pipeline', 'val_pipeline', 'test_pipeline')
@@ -182,7 +182,7 @@ def test(
     out: str | Path | None = None,
     cfg_options: dict[str, Any] | None = None,
     candidates: str | Path | None = None,
-    diameter_mm: float = CANDIDATE_MM,
+    diameter_mm: float = UNKNOWN_DIAMETER_MM,
     launcher: str = 'none',
 ) -> dict[str, float]:
     """Test a checkpoint on the config's test scans.

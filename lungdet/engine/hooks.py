@@ -10,6 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from lungdet.errors import DivergenceError
 from lungdet.io.atomic import write_text
 from lungdet.registry import HOOKS
 
@@ -31,7 +32,7 @@ class StopOnNaNHook(Hook):
     """Stop at the first loss that is not finite.
 
     Raises:
-        FloatingPointError: With every loss and the samples of the step.
+        DivergenceError: With every loss and the samples of the step.
     """
 
     priority = 'VERY_HIGH'
@@ -53,7 +54,7 @@ class StopOnNaNHook(Hook):
             sample.metainfo.get('sample_key', '?')
             for sample in (data_batch or {}).get('data_samples', [])
         ]
-        raise FloatingPointError(
+        raise DivergenceError(
             f'iteration {runner.iter}: a loss is not finite: {values}. '
             f'Samples: {"; ".join(keys)}. Lower the learning rate, or look '
             'at these samples.'

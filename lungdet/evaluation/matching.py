@@ -16,8 +16,9 @@ from enum import IntEnum
 
 import numpy as np
 
+from lungdet.structures import UNKNOWN_DIAMETER_MM
+
 MAX_MARKS = 100
-UNKNOWN_DIAMETER_MM = 10.0
 
 # centres (n, 3) mm and one value each (n,): diameter or score
 Points = tuple[np.ndarray, np.ndarray]

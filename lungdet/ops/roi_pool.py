@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SMALL_SIDE = 8  # cells; RoIs up to this long are pooled together
+SMALL_SIDE = 4  # cells; RoIs up to this long are pooled together
 CHUNK_VALUES = 1 << 23  # feature values gathered at once
 
 

@@ -1,6 +1,7 @@
 from lungdet.prepare.case import prepare_case
+from lungdet.prepare.layouts import prepare_folder, prepare_luna16
 from lungdet.prepare.lung_mask import find_lungs
-from lungdet.prepare.run import Summary, prepare_folder, prepare_luna16
+from lungdet.prepare.summary import Summary
 
 __all__ = [
     'Summary',

@@ -1,20 +1,18 @@
-"""A folder of scans to cases: restartable, one bad scan at a time."""
+"""Scans to cases: restartable, one bad scan at a time."""
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TypeVar
 
 import numpy as np
-from terminaltables import AsciiTable
 from tqdm import tqdm
 
 from lungdet.errors import (
@@ -29,40 +27,28 @@ from lungdet.io.case_store import (
     rebuild_index,
     write_case,
 )
-from lungdet.io.image import (
-    SUFFIXES,
-    canonical,
-    load_volume,
-    read_image,
-    stem,
-)
-from lungdet.io.lidc import MIN_READERS, check_consensus
-from lungdet.io.luna16 import read_annotations, read_excluded
+from lungdet.io.image import canonical, load_volume, read_image
+from lungdet.io.lidc import MIN_READERS
 from lungdet.io.metaimage import data_file
-from lungdet.io.reference_set import official_subsets
 from lungdet.prepare.case import (
     LUNG_MARGIN_MM,
     NODULE_MARGIN_MM,
     prepare_case,
 )
-from lungdet.prepare.find import FoundScan, find_scans, index_xml
 from lungdet.prepare.lung_mask import LungField, find_lungs
-from lungdet.prepare.official import check_official, official_counts
 from lungdet.prepare.references import (
     References,
     WorldBox,
-    has_boxes,
     of_boxes,
     of_label_image,
     of_outlines,
-    read_boxes,
 )
+from lungdet.prepare.summary import Summary
 from lungdet.structures import Annotation, Volume
 
 LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the windpipe
 PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
 BLOCKS, BLOCK_BYTES = 16, 4096  # of a file, for its fingerprint
-Row = TypeVar('Row')
 
 
 @dataclass(frozen=True)
@@ -100,268 +86,6 @@ class Scan:
     is_series: bool = False
     hu_offset: int | None = None
     notes: tuple[str, ...] = ()
-
-
-@dataclass
-class Summary:
-    """What a run of preparation did.
-
-    Attributes:
-        records: All cases now in the folder.
-        failed: Series uid -> reason, of scans that could not be prepared.
-        skipped: Scans that were done already.
-        official_uids: LUNA16's series among the scans.
-        notes: What a reader of the summary must know.
-    """
-
-    records: list[CaseRecord]
-    failed: dict[str, str] = field(default_factory=dict)
-    skipped: int = 0
-    official_uids: Collection[str] = ()
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def official(self) -> int:
-        """How many of the scans are LUNA16's."""
-        return len(self.official_uids)
-
-    def table(self) -> str:
-        """Counts, and every failure with its reason."""
-        nodules = [n for r in self.records for n in r.nodules]
-        rows = [
-            ['', 'found'],
-            ['scans', str(len(self.records))],
-            ['already done', str(self.skipped)],
-            ['with nodules', str(sum(bool(r.nodules) for r in self.records))],
-            ['nodules', str(len(nodules))],
-            ['nodules with mask', str(sum(n.has_mask for n in nodules))],
-            [
-                'excluded findings',
-                str(sum(len(r.excluded) for r in self.records)),
-            ],
-            [
-                'lungs not found',
-                str(sum(r.lung_mask == 'failed' for r in self.records)),
-            ],
-            ['failed', str(len(self.failed))],
-        ]
-        lines = [AsciiTable(rows, 'prepared').table]
-        if self.official_uids:
-            counts = official_counts(self.records, self.official_uids)
-            rows = [['', 'found'], *_of(counts)]
-            lines.append(AsciiTable(rows, 'LUNA16').table)
-        lines += [f'note: {text}' for text in self.notes]
-        lines += [f'failed: {u}: {why}' for u, why in self.failed.items()]
-        lines += [
-            f'note: {r.series_uid}: {text}'
-            for r in self.records
-            for text in r.warnings
-        ]
-        return '\n'.join(lines)
-
-
-def _of(counts: dict[str, tuple[int, int]]) -> list[list[str]]:
-    return [
-        [what, f'{found:,} of {official:,} found']
-        for what, (found, official) in counts.items()
-    ]
-
-
-def prepare_luna16(
-    root: str | Path,
-    out: str | Path,
-    *,
-    lidc_xml: str | Path | None = None,
-    min_readers: int = MIN_READERS,
-    consensus: str = 'half',
-    series: Collection[str] = (),
-    hu_offset: int | None = None,
-    jobs: int = 1,
-    spacing_mm: float = 1.0,
-    progress: bool = True,
-) -> Summary:
-    """Prepare a LUNA16 download, or any part of one.
-
-    Args:
-        root: Folder with the scans (subset0..9, or DICOM folders of any
-            name), the tables and where present seg-lungs-LUNA16.
-        out: Folder for the cases.
-        lidc_xml: Folder with reader XML, under any names.
-        min_readers: Readers that must have outlined a nodule for a mask.
-        consensus: ``'half'``, voxels that at least half of its readers drew,
-            or ``'union'``, voxels that any of them drew.
-        series: Only these series of DICOM folders; empty for all.
-        hu_offset: Added to values that were stored without their offset.
-        jobs: Processes.
-        spacing_mm: Isotropic spacing.
-        progress: Show a bar.
-
-    Raises:
-        FileNotFoundError: No folder ``lidc_xml``, or no annotations.csv.
-        SeriesError: No scan below ``root``.
-        AnnotationError: No such consensus, or a table whose rows of an
-            official series are not the official ones.
-    """
-    root = Path(root)
-    check_consensus(min_readers, consensus)
-    if lidc_xml is not None and not Path(lidc_xml).is_dir():
-        raise FileNotFoundError(
-            f'{lidc_xml}: no folder of reader XML there; check the path, or '
-            'leave it out for nodules without masks.'
-        )
-    if not (root / 'annotations.csv').is_file():
-        raise FileNotFoundError(
-            f'{root}: no annotations.csv there, so this is no LUNA16 '
-            'download; give its folder, or use "lungdet prepare folder".'
-        )
-    annotations = read_annotations(root / 'annotations.csv')
-    excluded_file = root / 'annotations_excluded.csv'
-    excluded = read_excluded(excluded_file) if excluded_file.is_file() else {}
-    known = {*annotations, *excluded, *official_subsets()}
-    found = find_scans(root, known=known, series=series)
-    official = check_official(
-        [scan.uid for scan in found],
-        {
-            'annotations.csv': annotations,
-            excluded_file.name: excluded if excluded_file.is_file() else None,
-        },
-        root,
-    )
-    xml = index_xml(Path(lidc_xml)) if lidc_xml is not None else {}
-    scans, notes = [], []
-    if not excluded_file.is_file():
-        notes.append(
-            f'{excluded_file} is not there: no finding is excluded, and '
-            'marks on such findings will count as false positives'
-        )
-    for one in found:
-        uid, true = one.uid, official_subsets().get(one.uid)
-        lungs = root / 'seg-lungs-LUNA16' / f'{uid}.mhd'
-        if None not in (true, one.subset) and true != one.subset:
-            notes.append(f'{uid} is of subset {true}, found in {one.subset}')
-        scans.append(
-            replace(
-                _scan(one, hu_offset),
-                subset=true if one.subset is None else one.subset,
-                annotations=tuple(annotations.get(uid, ())),
-                excluded=tuple(excluded.get(uid, ())),
-                lungs=lungs if lungs.is_file() else None,
-                xml=xml.get(uid),
-                min_readers=min_readers,
-                consensus=consensus,
-            )
-        )
-    summary = prepare_scans(
-        scans, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
-    )
-    summary.official_uids = official
-    summary.notes = notes
-    return summary
-
-
-def prepare_folder(
-    scans: str | Path,
-    out: str | Path,
-    *,
-    annotations: str | Path | None = None,
-    series: Collection[str] = (),
-    hu_offset: int | None = None,
-    jobs: int = 1,
-    spacing_mm: float = 1.0,
-    progress: bool = True,
-) -> Summary:
-    """Prepare a user's own scans.
-
-    Args:
-        scans: Folder with image files or DICOM folders.
-        out: Folder for the cases.
-        annotations: A csv with LUNA16's columns or with world boxes
-            (seriesuid, x1, y1, z1, x2, y2, z2), a folder with one label
-            image ``<name>.*`` a scan, or None. A scan's name is its file's
-            stem, or for DICOM its series uid or, where it is the only
-            series of its folder, that folder's name.
-        series: Only these series of DICOM folders; empty for all.
-        hu_offset: Added to values that were stored without their offset.
-        jobs: Processes.
-        spacing_mm: Isotropic spacing.
-        progress: Show a bar.
-
-    Raises:
-        SeriesError: No scan below ``scans``.
-        AnnotationError: A table row that cannot be right, or of a scan that
-            is not there.
-    """
-    table: dict[str, list[Annotation]] = {}
-    boxes: dict[str, list[WorldBox]] = {}
-    masks: dict[str, Path] = {}
-    if annotations is not None and not Path(annotations).exists():
-        raise FileNotFoundError(f'{annotations}: not there; check the path.')
-    found = find_scans(
-        Path(scans),
-        series=series,
-        skip=None if annotations is None else Path(annotations),
-    )
-    if annotations is not None and Path(annotations).is_dir():
-        masks = {
-            stem(file): file
-            for file in sorted(Path(annotations).iterdir())
-            if file.name.lower().endswith(SUFFIXES)
-        }
-    elif annotations is not None and has_boxes(Path(annotations)):
-        boxes = read_boxes(Path(annotations))
-    elif annotations is not None:
-        table = read_annotations(annotations)
-    table = _by_uid(table, found, str(annotations))
-    boxes = _by_uid(boxes, found, str(annotations))
-    masks = _by_uid(masks, found, str(annotations))
-    work = [
-        replace(
-            _scan(one, hu_offset),
-            annotations=tuple(table.get(one.uid, ())),
-            masks=masks.get(one.uid),
-            boxes=tuple(boxes.get(one.uid, ())),
-        )
-        for one in found
-    ]
-    return prepare_scans(
-        work, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
-    )
-
-
-def _scan(found: FoundScan, hu_offset: int | None) -> Scan:
-    return Scan(
-        found.uid,
-        found.path,
-        found.subset,
-        is_series=found.is_series,
-        hu_offset=hu_offset,
-        notes=found.notes,
-    )
-
-
-def _by_uid(
-    table: Mapping[str, Row], found: Sequence[FoundScan], where: str
-) -> dict[str, Row]:
-    """A table's entries under series uids, folder names replaced.
-
-    Raises:
-        AnnotationError: An entry of no scan, or one scan under two names.
-    """
-    uids = {one.folder: one.uid for one in found if one.folder}
-    uids |= {one.uid: one.uid for one in found}
-    stray = sorted(set(table) - set(uids))
-    if stray:
-        raise AnnotationError(
-            f'{where}: names {len(stray)} scans that are not there, such as '
-            f'{stray[0]!r}; check the names.'
-        )
-    named = {uids[name]: rows for name, rows in table.items()}
-    if len(named) < len(table):
-        raise AnnotationError(
-            f'{where}: names a scan by its series uid and by its folder; use '
-            'one name a scan.'
-        )
-    return named
 
 
 def prepare_scans(

@@ -15,7 +15,7 @@ from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import ExactSampler, FROCMetric, Key
 from lungdet.engine.weights import load_plain, resolve_checkpoint
-from lungdet.errors import CheckpointError, ConfigError
+from lungdet.errors import CheckpointError, ConfigError, DivergenceError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
 
@@ -288,7 +288,7 @@ def test_validation_reports_the_trainings_losses(
 def test_non_finite_loss_stops_with_the_samples(
     tiny_config: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(FloatingPointError, match=r'loss_rpn_cls.*1\.\d epoch'):
+    with pytest.raises(DivergenceError, match=r'loss_rpn_cls.*1\.\d epoch'):
         train(
             tiny_config,
             work_dir=tmp_path / 'w',

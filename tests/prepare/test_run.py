@@ -112,6 +112,7 @@ def test_processes_give_the_bytes_of_one(scans: Path, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 import lungdet.prepare.run as run
+from lungdet.prepare import prepare_folder
 
 whole = run.write_case
 
@@ -123,7 +124,7 @@ def die(out, record, arrays):
     whole(out, record, arrays)
 
 run.write_case = die
-run.prepare_folder(sys.argv[1], sys.argv[2], progress=False)
+prepare_folder(sys.argv[1], sys.argv[2], progress=False)
 """
 
 

@@ -14,8 +14,8 @@ from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, box_of_mask, move_boxes
 from lungdet.io.luna16 import read_candidates
 from lungdet.registry import TRANSFORMS
+from lungdet.structures import UNKNOWN_DIAMETER_MM
 
-UNKNOWN_DIAMETER_MM = 10.0  # LUNA16's rule for a finding without diameter
 BOX_SOURCES = ('diameter', 'mask')
 HU_RANGE = np.iinfo(np.int16)
 

@@ -379,9 +379,7 @@ class NoduleNet(BaseModel):
         cfg = self.test_cfg
         owned = []
         for window in windows(case.shape[1:], cfg['window'], cfg['overlap']):
-            low = center.new_tensor(window.core_low)
-            high = center.new_tensor(window.core_high)
-            mine = inside & ((center >= low) & (center < high)).all(1)
+            mine = inside & window.owns(center)
             if mine.any():
                 owned.append((window, mine))
         looks = self._look(case, [window for window, _ in owned])
@@ -424,9 +422,12 @@ class NoduleNet(BaseModel):
                 yield window, images[one], (out1[one], out2[one], comb2[one])
 
     def _marks(self, seen: Screened, window: Window) -> InstanceData:
-        """Marks of one window whose centres lie in its core, on the CPU."""
+        """Marks of one window whose proposals lie in its core, on the CPU."""
         cfg = self.test_cfg
         (found,) = self._proposals(seen, cfg)
+        offset = found.bboxes.new_tensor(window.start)
+        center = (found.bboxes[:, :3] + found.bboxes[:, 3:]) / 2 + offset
+        found = found[window.owns(center, SEAM)]
         boxes, rpn_scores = found.bboxes, found.scores
         scores = rpn_scores
         rcnn_scores = torch.full_like(rpn_scores, torch.nan)
@@ -439,13 +440,7 @@ class NoduleNet(BaseModel):
             scores = (rpn_scores + rcnn_scores) / 2
             if cfg['box_source'] == 'rcnn':
                 boxes = refined
-        center = (boxes[:, :3] + boxes[:, 3:]) / 2
-        offset = center.new_tensor(window.start)
-        low = center.new_tensor(window.core_low) - SEAM
-        high = center.new_tensor(window.core_high) + SEAM
-        mine = ((center + offset >= low) & (center + offset < high)).all(1)
-        rows = torch.nonzero(mine).flatten()
-        rows = rows[scores[rows].argsort(descending=True, stable=True)]
+        rows = scores.argsort(descending=True, stable=True)
         marks = InstanceData(
             bboxes=boxes[rows],
             scores=scores[rows],

@@ -28,6 +28,13 @@ class Window(NamedTuple):
     core_low: tuple[float, float, float]
     core_high: tuple[float, float, float]
 
+    def owns(self, center: Tensor, seam: float = 0.0) -> Tensor:
+        """Which centres (N, 3) in the case lie in the core, or ``seam``
+        voxels beside it."""
+        low = center.new_tensor(self.core_low) - seam
+        high = center.new_tensor(self.core_high) + seam
+        return ((center >= low) & (center < high)).all(1)
+
 
 def axis_windows(
     side: int, window: int, overlap: int
