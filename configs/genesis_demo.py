@@ -7,9 +7,9 @@ _base_ = ['./genesis_qam.py']
 model = dict(
     channels_last=True,
     backbone=dict(
-        stem_channels=12,
-        channels=(16, 32, 32, 32, 32, 32),
-        blocks=(1, 1, 2, 2, 2, 2)),
+        stem_channels=8,
+        channels=(8, 32, 32, 32, 32, 32),
+        blocks=(1, 1, 1, 1, 1, 1)),
     head=dict(in_channels=32, channels=(16, 8)))
 pipeline = [
     # small scans hardly have crops with little soft tissue

@@ -11,23 +11,23 @@ _base_ = [
 model = dict(
     channels_last=True,  # with bfloat16 about twice as fast on CPUs
     backbone=dict(
-        stem_channels=12,
-        channels=(16, 32, 32, 32, 32, 32),
-        blocks=(1, 1, 2, 2, 2, 2)),
+        stem_channels=8,
+        channels=(8, 32, 32, 32, 32, 32),
+        blocks=(1, 1, 1, 1, 1, 1)),
     rpn_head=dict(in_channels=32, feat_channels=32),
     rcnn_head=dict(
         in_channels=32,
         fc_channels=(128, 64),
-        sampler=dict(type='RoISampler3D', num=24)),
-    mask_head=dict(in_channels=32, skip_channels=16, channels=16),
+        sampler=dict(type='RoISampler3D', num=16)),
+    mask_head=dict(in_channels=32, skip_channels=8, channels=16),
     train_cfg=dict(
         stage_epochs=dict(rcnn=5, mask=10),
-        proposals=dict(nms_pre=500, max_num=40),
+        proposals=dict(nms_pre=200, max_num=32),
         max_mask_pos=2),
     test_cfg=dict(
         window=(64, 64, 64),
         overlap=16,
-        proposals=dict(nms_pre=500, max_num=30),
+        proposals=dict(nms_pre=200, max_num=16),
         bf16=True))
 train_pipeline = [
     dict(type='PlaceCrop', size=(64, 64, 64), margin=8),
@@ -40,7 +40,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=0,
     dataset=dict(
         pipeline=train_pipeline, background_ratio=0.6,
