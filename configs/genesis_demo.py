@@ -3,14 +3,11 @@ attention, on the scans that the demo trains on: about a minute.
 
     python tools/train.py configs/genesis_demo.py --amp
 """
-_base_ = ['./genesis_qam.py']
+_base_ = ['./genesis_qam.py', './_base_/backbones/narrow.py']
 model = dict(
     channels_last=True,
-    backbone=dict(
-        stem_channels=8,
-        channels=(8, 32, 32, 32, 32, 32),
-        blocks=(1, 1, 1, 1, 1, 1)),
-    head=dict(in_channels=32, channels=(16, 8)))
+    backbone=_base_._narrow,
+    head=dict(in_channels=24, channels=(16, 8)))
 pipeline = [
     # small scans hardly have crops with little soft tissue
     dict(type='LoadLungCrop', size=(32, 64, 64), max_tissue=None,
@@ -29,9 +26,9 @@ train_dataloader = dict(
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-train_cfg = dict(max_epochs=4)
+train_cfg = dict(max_epochs=3)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=10),
-    dict(type='CosineAnnealingLR', T_max=4, eta_min_ratio=0.01,
+    dict(type='CosineAnnealingLR', T_max=3, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]

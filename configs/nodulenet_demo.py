@@ -7,21 +7,19 @@ _base_ = [
     './_base_/datasets/luna16.py',
     './_base_/schedules/sgd_200e.py',
     './_base_/default_runtime.py',
+    './_base_/backbones/narrow.py',
 ]
 model = dict(
     channels_last=True,  # with bfloat16 about twice as fast on CPUs
-    backbone=dict(
-        stem_channels=8,
-        channels=(8, 32, 32, 32, 32, 32),
-        blocks=(1, 1, 1, 1, 1, 1)),
-    rpn_head=dict(in_channels=32, feat_channels=32),
+    backbone=_base_._narrow,
+    rpn_head=dict(in_channels=24, feat_channels=32),
     rcnn_head=dict(
-        in_channels=32,
+        in_channels=24,
         fc_channels=(128, 64),
         sampler=dict(type='RoISampler3D', num=16)),
-    mask_head=dict(in_channels=32, skip_channels=8, channels=16),
+    mask_head=dict(in_channels=24, skip_channels=8, channels=16),
     train_cfg=dict(
-        stage_epochs=dict(rcnn=5, mask=10),
+        stage_epochs=dict(rcnn=8, mask=15),
         proposals=dict(nms_pre=200, max_num=32),
         max_mask_pos=2),
     test_cfg=dict(
@@ -51,14 +49,14 @@ test_dataloader = dict(
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-train_cfg = dict(max_epochs=16)
+train_cfg = dict(max_epochs=24)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=20),
-    dict(type='CosineAnnealingLR', T_max=16, eta_min_ratio=0.01,
+    dict(type='CosineAnnealingLR', T_max=24, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]
 custom_hooks = [

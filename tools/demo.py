@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SCANS, SEED = 130, 1
+SCANS, SEED = 110, 1
 CONFIG = 'configs/nodulenet_demo_qam_mg.py'
 PRETRAINING = 'configs/genesis_demo.py'
 # the method's rows, for --table
