@@ -1,7 +1,8 @@
 """luna16_mini.py with quartet attention, from a Models Genesis backbone.
 
-    python tools/ablate.py configs/luna16_mini.py configs/luna16_mini_qam.py \
-      configs/luna16_mini_qam_mg.py --folds series --cfg-options data_root=CASES
+    python tools/ablate.py configs/luna16_mini.py \
+      configs/luna16_mini_qam.py configs/luna16_mini_qam_mg.py \
+      --folds series --cfg-options data_root=CASES
 
 pre-trains on the two training scans of each fold.
 """
