@@ -24,7 +24,7 @@ from lungdet.apis.experiments import (
     tested_rows,
 )
 from lungdet.apis.run import load_config, train
-from lungdet.datasets.luna16_dataset import split_series
+from lungdet.datasets.folds import split_series
 from lungdet.engine.cost import training_cost
 from lungdet.engine.scan_rows import RowScores, score_rows
 from lungdet.errors import ConfigError

@@ -10,8 +10,9 @@ import numpy as np
 from mmcv.transforms import Compose
 from mmengine.logging import print_log
 
+from lungdet.datasets.folds import fold_metainfo, split_series
 from lungdet.errors import ConfigError, LungdetError
-from lungdet.io.case_store import CaseRecord, CaseStore
+from lungdet.io.case_store import CaseStore
 from lungdet.io.reference_set import official_subsets
 from lungdet.registry import DATASETS, TRANSFORMS
 
@@ -77,17 +78,13 @@ class LUNA16Dataset:
         )
         self.series_uids = parts[split]
         self.metainfo = {
-            'data_root': str(data_root),
-            'split': split,
-            'series_uids': self.series_uids,
-            'patients': patients_of(self.store.records, self.series_uids),
-            'test_series': parts['test'],
+            **fold_metainfo(
+                self.store, split, self.series_uids, parts['test']
+            ),
             'num_listed': self._num_listed(
                 test_subsets if split == 'test' else val_subsets,
                 test_series if split == 'test' else val_series,
             ),
-            'test_patients': patients_of(self.store.records, parts['test']),
-            'spacing_mm': one_spacing(self.store.records),
         }
         self.samples = self._samples(background_ratio, skip_done)
         print_log(self._kept(parts), logger='current')
@@ -193,76 +190,3 @@ def run_pipeline(pipeline: Compose, results: dict[str, Any]) -> dict:
         raise RuntimeError(
             f'{results["sample_key"]}: {type(error).__name__}: {error}'
         ) from error
-
-
-def patients_of(
-    records: dict[str, CaseRecord], uids: Sequence[str]
-) -> list[str]:
-    """The patients of some scans, where they are known."""
-    return sorted({records[u].patient_id or '' for u in uids} - {''})
-
-
-def one_spacing(records: dict[str, CaseRecord]) -> float | None:
-    """The spacing of all cases in mm, None without cases.
-
-    Raises:
-        ConfigError: They differ.
-    """
-    spacings = sorted({record.spacing_mm for record in records.values()})
-    if len(spacings) > 1:
-        raise ConfigError(
-            f'cases of spacings {spacings} mm lie in one folder; prepare all '
-            'scans with one spacing.'
-        )
-    return spacings[0] if spacings else None
-
-
-def split_series(
-    records: dict[str, CaseRecord],
-    *,
-    test_subsets: Sequence[int],
-    val_subsets: Sequence[int],
-    test_series: Sequence[str] | None,
-    val_series: Sequence[str] | None,
-) -> dict[str, list[str]]:
-    """Series uids of train, val and test.
-
-    Raises:
-        ConfigError: An unknown series, or a series or patient in two parts.
-    """
-
-    def chosen(
-        subsets: Sequence[int], series: Sequence[str] | None
-    ) -> list[str]:
-        if series is None:
-            return [u for u, r in records.items() if r.subset in set(subsets)]
-        unknown = sorted(set(series) - set(records))
-        if unknown:
-            raise ConfigError(
-                f'series {unknown[0]!r} (and {len(unknown) - 1} more) is '
-                f'not among the {len(records)} prepared scans.'
-            )
-        return [u for u in records if u in set(series)]
-
-    parts = {
-        'test': chosen(test_subsets, test_series),
-        'val': chosen(val_subsets, val_series),
-    }
-    both = set(parts['test']) & set(parts['val'])
-    if both:
-        raise ConfigError(
-            f'series {sorted(both)[0]} is in validation and in test; choose '
-            'disjoint subsets.'
-        )
-    held_out = {*parts['test'], *parts['val']}
-    parts['train'] = [u for u in records if u not in held_out]
-    owner: dict[str, str] = {}
-    for part, uids in parts.items():
-        for uid in uids:
-            patient = records[uid].patient_id
-            if patient and owner.setdefault(patient, part) != part:
-                raise ConfigError(
-                    f'patient {patient} is in {owner[patient]} and in {part} '
-                    f'(series {uid}); keep a patient on one side.'
-                )
-    return parts

@@ -12,12 +12,8 @@ import numpy as np
 from mmcv.transforms import Compose
 from mmengine.logging import print_log
 
-from lungdet.datasets.luna16_dataset import (
-    one_spacing,
-    patients_of,
-    run_pipeline,
-    split_series,
-)
+from lungdet.datasets.folds import fold_metainfo, split_series
+from lungdet.datasets.luna16_dataset import run_pipeline
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.registry import DATASETS, TRANSFORMS
@@ -110,14 +106,10 @@ class LungCropDataset:
                 'val_evaluator to None.'
             )
         self.metainfo = {
-            'data_root': str(data_root),
-            'split': split,
-            'series_uids': self.series_uids,
-            'patients': patients_of(self.store.records, self.series_uids),
-            'test_series': parts['test'],
-            'test_patients': patients_of(self.store.records, parts['test']),
+            **fold_metainfo(
+                self.store, split, self.series_uids, parts['test']
+            ),
             'folds': folds,
-            'spacing_mm': one_spacing(self.store.records),
         }
         print_log(
             f'{split}: {len(self)} crops an epoch of {len(self.series_uids)} '

@@ -78,30 +78,13 @@ def prepare_case(
             lungs.mask.astype(np.uint8), lungs.geometry, grid
         ),
     }
-    mask = np.zeros(grid.shape, dtype=np.uint8)
-    places = move_boxes(placed, volume.geometry, grid)
-    nodules = []
-    for number, found in enumerate(annotations, start=1):
-        box, seen = drawn[number - 1], None
-        if labels is not None and box is not None:
-            seen = paint_nodule(
-                mask,
-                number,
-                (labels, label_ids[number - 1], box),
-                volume.geometry,
-                grid,
-            )
-        nodules.append(
-            CaseNodule(
-                id=number,
-                center_mm=found.center_mm,
-                diameter_mm=float(found.diameter_mm or 0),
-                box=tuple(places[number - 1].tolist()),
-                num_readers=found.num_readers,
-                has_mask=seen is not None,
-                mask_box=None if seen is None else tuple(seen.tolist()),
-            )
-        )
+    nodules, mask = _place_nodules(
+        annotations,
+        placed,
+        None if labels is None else (labels, label_ids, drawn),
+        volume.geometry,
+        grid,
+    )
     if mask.any():
         arrays['mask'] = mask
     record = CaseRecord(
@@ -117,6 +100,47 @@ def prepare_case(
         patient_id=volume.patient_id,
     )
     return record, arrays
+
+
+def _place_nodules(
+    annotations: Sequence[Annotation],
+    placed: np.ndarray,
+    drawn: tuple[np.ndarray, Sequence[int | None], list] | None,
+    source: Geometry,
+    grid: Geometry,
+) -> tuple[list[CaseNodule], np.ndarray]:
+    """Nodules on the case's grid, and their numbers as a mask (z, y, x).
+
+    Args:
+        annotations: The nodules.
+        placed: Their edge boxes (N, 6) on ``source``.
+        drawn: Labels on ``source``, the label of each nodule, and its box;
+            None without labels.
+        source: Grid of the scan.
+        grid: Grid of the case.
+    """
+    mask = np.zeros(grid.shape, dtype=np.uint8)
+    labels, ids, boxes = drawn or (None, (), [None] * len(annotations))
+    nodules = []
+    for number, (found, place, box) in enumerate(
+        zip(annotations, move_boxes(placed, source, grid), boxes), start=1
+    ):
+        seen = None
+        if labels is not None and box is not None:
+            own = (labels, ids[number - 1], box)
+            seen = paint_nodule(mask, number, own, source, grid)
+        nodules.append(
+            CaseNodule(
+                id=number,
+                center_mm=found.center_mm,
+                diameter_mm=float(found.diameter_mm or 0),
+                box=tuple(place.tolist()),
+                num_readers=found.num_readers,
+                has_mask=seen is not None,
+                mask_box=None if seen is None else tuple(seen.tolist()),
+            )
+        )
+    return nodules, mask
 
 
 def _check_nodules(annotations: Sequence[Annotation], volume: Volume) -> None:
