@@ -51,6 +51,7 @@ val_cfg = None
 val_evaluator = None
 train_cfg = dict(max_epochs=24)
 optim_wrapper = dict(
+    constructor='MergedOptimWrapperConstructor',
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))

@@ -5,7 +5,10 @@ from lungdet.engine.hooks import (
     StopOnNaNHook,
 )
 from lungdet.engine.metrics import FROCMetric
-from lungdet.engine.optim import BF16OptimWrapper
+from lungdet.engine.optim import (
+    BF16OptimWrapper,
+    MergedOptimWrapperConstructor,
+)
 from lungdet.engine.pretraining import export_backbone, read_backbone
 from lungdet.engine.pretraining_hooks import (
     CollapseAlarmHook,
@@ -37,6 +40,7 @@ __all__ = [
     'Key',
     'LungCheckpointHook',
     'LungRunner',
+    'MergedOptimWrapperConstructor',
     'RestorationMetric',
     'RestorationPicturesHook',
     'StageScheduleHook',

@@ -1,4 +1,4 @@
-"""bfloat16 training on CPU and GPU."""
+"""bfloat16 training on CPU and GPU; few parameter groups."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mmengine.optim import OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from torch import nn
 
 from lungdet.ops import bfloat16_autocast
-from lungdet.registry import OPTIM_WRAPPERS
+from lungdet.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -26,3 +27,34 @@ class BF16OptimWrapper(OptimWrapper):
         with super().optim_context(model):
             with bfloat16_autocast(device):
                 yield
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's, with parameters of equal settings in one group.
+
+    With ``paramwise_cfg`` mmengine makes a group of every parameter; an
+    optimizer steps groups one by one, so it cannot step tensors together.
+    """
+
+    def add_params(
+        self,
+        params: list[dict],
+        module: nn.Module,
+        prefix: str = '',
+        is_dcn_module: int | float | None = None,
+    ) -> None:
+        super().add_params(params, module, prefix, is_dcn_module)
+        if not prefix:  # the whole model, and no module of it
+            params[:] = merged_groups(params)
+
+
+def merged_groups(groups: list[dict]) -> list[dict]:
+    """Parameter groups of equal settings as one, in order."""
+    merged: dict[tuple, dict] = {}
+    for group in groups:
+        settings = {k: v for k, v in group.items() if k != 'params'}
+        key = tuple(sorted(settings.items()))
+        one = merged.setdefault(key, {'params': [], **settings})
+        one['params'] += group['params']
+    return list(merged.values())

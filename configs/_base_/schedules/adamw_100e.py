@@ -2,6 +2,7 @@
 train_cfg = dict(type='ExactEpochLoop', max_epochs=100, val_interval=5)
 val_cfg = dict(type='ValLoop')
 optim_wrapper = dict(
+    constructor='MergedOptimWrapperConstructor',
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=5.0),

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from torch import nn
+
+import lungdet.engine  # noqa: F401 - registers the constructor
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2), nn.Conv3d(2, 1, 3)
+    )
+
+
+def wrapper(net: nn.Module, constructor: str) -> torch.optim.Optimizer:
+    settings = {
+        'constructor': constructor,
+        'optimizer': {'type': 'AdamW', 'lr': 0.1, 'weight_decay': 0.5},
+        'paramwise_cfg': {
+            'norm_decay_mult': 0.0,
+            'bias_decay_mult': 0.0,
+            'custom_keys': {'2.weight': {'lr_mult': 0.1}},
+        },
+    }
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        return build_optim_wrapper(net, settings).optimizer
+
+
+def settings_of(optimizer: torch.optim.Optimizer, net: nn.Module) -> dict:
+    """(learning rate, decay) of each parameter by name."""
+    names = {id(p): name for name, p in net.named_parameters()}
+    return {
+        names[id(param)]: (group['lr'], group['weight_decay'])
+        for group in optimizer.param_groups
+        for param in group['params']
+    }
+
+
+def test_equal_settings_are_one_group(net: nn.Module) -> None:
+    merged = wrapper(net, 'MergedOptimWrapperConstructor')
+
+    assert len(merged.param_groups) == 3  # decayed, not decayed, slow
+    plain = wrapper(net, 'DefaultOptimWrapperConstructor')
+    assert len(plain.param_groups) == 6
+    assert settings_of(merged, net) == settings_of(plain, net)
+
+
+def test_steps_are_those_of_single_groups(net: nn.Module) -> None:
+    start = {k: v.clone() for k, v in net.state_dict().items()}
+    ends = []
+    for name in ('Default', 'Merged'):
+        net.load_state_dict(start)
+        optimizer = wrapper(net, f'{name}OptimWrapperConstructor')
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(torch.ones(2, 1, 7, 7, 7)).square().sum().backward()
+            optimizer.step()
+        ends.append({k: v.clone() for k, v in net.state_dict().items()})
+
+    for key, value in ends[0].items():
+        assert torch.equal(value, ends[1][key]), key
