@@ -1,15 +1,12 @@
 """Models Genesis pre-training for luna16_mini_qam_mg.py: 192 steps on crops
-of two or three real scans."""
+of two real scans. docs/pretraining.md has a longer run that validates."""
 _base_ = ['./genesis_qam.py', './_base_/backbones/narrow.py']
 model = dict(
     channels_last=True,
     backbone=_base_._narrow,
     head=dict(in_channels=24, channels=(16, 8)))
-train_dataloader = dict(
-    num_workers=0, dataset=dict(crops_per_scan=48, val_subsets=()))
-val_dataloader = None
-val_cfg = None
-val_evaluator = None
+train_dataloader = dict(num_workers=0, dataset=dict(crops_per_scan=48))
+val_dataloader = dict(num_workers=0, dataset=dict(crops_per_scan=24))
 train_cfg = dict(max_epochs=12)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=10),
