@@ -16,7 +16,10 @@ from mmengine.registry import DefaultScope
 from terminaltables import AsciiTable
 
 from lungdet.apis.experiments import (
+    IDENTITY_FILE,
     Fold,
+    check_identity,
+    config_digest,
     fold_config,
     make_folds,
     run_fold,
@@ -25,7 +28,7 @@ from lungdet.apis.experiments import (
 )
 from lungdet.apis.run import load_config, train
 from lungdet.datasets.folds import split_series
-from lungdet.engine.cost import training_cost
+from lungdet.engine.cost import COST_FILE, training_cost
 from lungdet.engine.scan_rows import RowScores, score_rows
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
@@ -84,6 +87,11 @@ class AblationRow:
         return np.mean(reads, axis=0).tolist()
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader of the row must know, such as scans seen before."""
+        return sorted({note for run in self.runs for note in run.notes})
+
+    @property
     def cpms(self) -> list[float]:
         """CPM of each seed."""
         return [run.results['fused'].cpm or 0.0 for run in self.runs]
@@ -117,6 +125,7 @@ class Ablation:
             'CPM_of_seeds',
             'parameters',
             'hours',
+            'notes',
         ]
         return [header, *(_cells(row) for row in self.rows)]
 
@@ -138,14 +147,14 @@ class Ablation:
         published = [['row', *map(rate_name, RATES), 'CPM']]
         for name, values in PUBLISHED.items():
             published.append([name, *(f'{value:.3f}' for value in values)])
-        notes = {n for r in self.rows for run in r.runs for n in run.notes}
+        notes = [f'{r.name}: {note}' for r in self.rows for note in r.notes]
         return '\n'.join(
             [
                 AsciiTable(shown, 'sensitivity').table,
                 f'{curve.scans} scans of {self.listed} listed, '
                 f'{curve.nodules} nodules, {len(self.rows[0].runs)} seeds; '
                 'intervals draw scans and average the seeds',
-                *sorted(notes),
+                *notes,
                 AsciiTable(costs, 'cost').table,
                 AsciiTable(published, 'published').table,
                 PROTOCOL,
@@ -170,6 +179,7 @@ def _cells(row: AblationRow) -> list[str]:
         ' '.join(f'{cpm:.4f}' for cpm in row.cpms),
         str(row.parameters),
         f'{row.hours:.3f} {row.unit}',
+        '; '.join(row.notes),
     ]
 
 
@@ -274,8 +284,7 @@ def _run(
     cfg = Config(cfg.to_dict(), filename=cfg.filename)
     if cfg.get('pretrained'):
         weights = folder / 'pretrain' / 'backbone.safetensors'
-        if not weights.is_file():
-            _pretrain(cfg, fold, weights.parent, options=options, amp=amp)
+        _pretrain(cfg, fold, weights.parent, options=options, amp=amp)
         seconds += training_cost(weights.parent)[0]
         cfg.pretrained.weights = str(weights)
     cfg.merge_from_dict(options)
@@ -287,13 +296,25 @@ def _run(
 def _pretrain(
     cfg: Config, fold: Fold, folder: Path, *, options: dict, amp: bool
 ) -> None:
+    """Pre-train for a fold, or continue, unless it is done.
+
+    Raises:
+        ConfigError: The folder holds another pre-training.
+    """
     data_root = cfg.test_dataloader.dataset.data_root
     first = load_config(
         cfg.pretrained.config, {**options, 'data_root': data_root}
     )
     if not fold.val_series:  # the split keeps no scan to validate on
         first.val_dataloader = first.val_cfg = first.val_evaluator = None
-    train(fold_config(first, fold), work_dir=folder, amp=amp, resume='auto')
+    first = fold_config(first, fold)
+    identity = {'fold': fold.name, 'config': config_digest(first, amp)}
+    started = folder / IDENTITY_FILE
+    if started.is_file():
+        check_identity(folder, json.loads(started.read_text()), identity)
+    write_text(started, json.dumps(identity, indent=1))
+    if not (folder / COST_FILE).is_file():  # the last file of a training
+        train(first, work_dir=folder, amp=amp, resume='auto')
 
 
 def _parameters(cfg: Config) -> int:

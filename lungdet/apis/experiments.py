@@ -31,7 +31,7 @@ from lungdet.io.atomic import write_text
 from lungdet.io.case_store import CaseRecord, CaseStore
 from lungdet.io.luna16 import read_column
 
-RUN_FILE = 'run.json'
+RUN_FILE, IDENTITY_FILE = 'run.json', 'identity.json'
 SUBSETS = re.compile(r'\d+(-\d+)?(,\d+(-\d+)?)*')
 FOLD_NAME = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9._-]*')
 MIN_FOLDS = 3  # one to test, one to validate, the rest to train
@@ -250,15 +250,15 @@ def run_fold(
         'fold': fold.name,
         'test_series': list(fold.test_series),
         'val_series': list(fold.val_series),
-        'config': _digest(cfg, amp),
+        'config': config_digest(cfg, amp),
     }
     if (folder / RUN_FILE).is_file():
         done = json.loads((folder / RUN_FILE).read_text())
-        _check_identity(folder, done, identity)
+        check_identity(folder, done, identity)
         return done
-    started = folder / 'train' / 'identity.json'
+    started = folder / 'train' / IDENTITY_FILE
     if started.is_file():
-        _check_identity(folder, json.loads(started.read_text()), identity)
+        check_identity(folder, json.loads(started.read_text()), identity)
     write_text(started, json.dumps(identity, indent=1))
     checkpoint, start = _train(cfg, folder / 'train', amp)
     records = CaseStore(cfg.test_dataloader.dataset.data_root).records
@@ -303,15 +303,20 @@ def fold_config(
     return cfg
 
 
-def _digest(cfg: Config, amp: bool) -> str:
+def config_digest(cfg: Config, amp: bool) -> str:
     """Of everything but how the marks are scored, which can be done again."""
     content = cfg.to_dict()
-    content.pop('test_evaluator')
+    content.pop('test_evaluator', None)
     text = json.dumps([content, amp], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_identity(folder: Path, found: dict, identity: dict) -> None:
+def check_identity(folder: Path, found: dict, identity: dict) -> None:
+    """Compare what a folder holds with what would be run in it.
+
+    Raises:
+        ConfigError: They differ.
+    """
     for key, value in identity.items():
         if found.get(key) != value:
             raise ConfigError(

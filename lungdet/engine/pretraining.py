@@ -8,6 +8,8 @@ that on in its checkpoints.
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +164,24 @@ def fill_backbone(
     return line
 
 
-def missing_weights(pretrained: dict[str, str], data_root: str | None) -> str:
-    """What to say where the weights of a config are not there yet."""
+def missing_weights(
+    pretrained: Mapping[str, str], config: Mapping[str, Any]
+) -> str:
+    """What to say where the weights of a config are not there yet.
+
+    Args:
+        pretrained: The config's ``pretrained``.
+        config: The config; its data and its split go into the command.
+    """
     weights = Path(pretrained['weights'])
-    options = f' --cfg-options data_root={data_root}' if data_root else ''
+    options = [
+        shlex.quote(f'{key}={config[key]}')
+        for key in ('data_root', 'test_series', 'val_series')
+        if config.get(key) is not None
+    ]
+    given = f' --cfg-options {" ".join(options)}' if options else ''
     return (
         f'{weights}: not there, and this config starts from pre-trained '
         f'weights. Make them: python tools/train.py {pretrained["config"]} '
-        f'--work-dir {weights.parent}{options}'
+        f'--work-dir {weights.parent}{given}'
     )

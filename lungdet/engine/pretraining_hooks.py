@@ -117,7 +117,8 @@ class CollapseAlarmHook(Hook):
 
     Args:
         min_spread: See ``collapse_alarms``.
-        begin: Iterations before which a young network is left in peace.
+        begin: Iterations before which a young network is left in peace, or
+            half of the training if that is less.
     """
 
     def __init__(self, min_spread: float = 0.1, *, begin: int = 200) -> None:
@@ -146,7 +147,7 @@ class CollapseAlarmHook(Hook):
         self._check(runner, found)
 
     def _check(self, runner: Any, metrics: dict) -> None:
-        if runner.iter < self.begin:
+        if runner.iter < min(self.begin, runner.max_iters // 2):
             return
         alarms = collapse_alarms(metrics, self.min_spread)
         runner.message_hub.update_info('alarms', alarms)

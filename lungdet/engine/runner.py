@@ -292,9 +292,7 @@ class LungRunner(Runner):
         """Start the backbone from ``pretrained['weights']``."""
         path = pretrained['weights']
         if not Path(path).is_file():
-            raise FileNotFoundError(
-                missing_weights(pretrained, self.cfg.get('data_root'))
-            )
+            raise FileNotFoundError(missing_weights(pretrained, self.cfg))
         tensors, provenance = read_backbone(path)
         check_stage(self._stage(), provenance['stage'], path)
         line = fill_backbone(self._bare_model.backbone, tensors, path)

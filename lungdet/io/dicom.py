@@ -8,6 +8,8 @@ duplicates, tilted gantries, localizers, absent rescale values.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ PLANE_TOL_MM = 0.5  # a slice farther off the line of the others is misplaced
 JITTER_MM, JITTER_SHARE = 0.02, 0.01
 MAX_GAP_SLICES, MAX_GAP_SHARE = 2, 0.05
 MAX_SPACING_RATIO = 3.0
+SPACING_RUN = 3  # so many equal wide steps in a row are no missing slices
 AIR_HU = -500  # signed HU reach below it, stored values without offset don't
 HU_TYPES = {'HU', 'US'}  # US: unspecified
 
@@ -252,7 +255,7 @@ def _even_places(
         return distance
     counts = np.rint(steps / step)
     whole = np.abs(steps - counts * step).max() <= 0.1 * step
-    if whole and counts.min() >= 1:
+    if whole and counts.min() >= 1 and not _has_second_spacing(counts):
         notes.append(_filled(slices, distance, counts, where))
     elif steps.max() / steps.min() > MAX_SPACING_RATIO:
         raise SeriesError(
@@ -270,6 +273,14 @@ def _even_places(
         step = float(steps.min())
     count = round((distance[-1] - distance[0]) / step) + 1
     return np.linspace(distance[0], distance[-1], count)
+
+
+def _has_second_spacing(counts: np.ndarray) -> bool:
+    """Whether wide steps of one width follow each other, as gaps do not."""
+    return any(
+        count > 1 and len(list(run)) >= SPACING_RUN
+        for count, run in groupby(counts)
+    )
 
 
 def _pair(slices: list[Slice], at: np.integer) -> str:
@@ -310,6 +321,7 @@ def _read(
     array = np.empty((len(slices), first.rows, first.columns), np.int16)
     for plane, one in zip(array, slices):
         plane[:] = np.clip(np.rint(_values(one)), limits.min, limits.max)
+    _stored.cache_clear()
     if not first.has_rescale and hu_offset is None and array.min() > AIR_HU:
         raise SeriesError(
             f'{where}: no slice has RescaleSlope and Intercept; if a stored '
@@ -325,12 +337,19 @@ def _values(one: Slice) -> np.ndarray:
     return _decoded(one)
 
 
-def _raw(one: Slice) -> np.ndarray:
-    """Rescaled values of an uncompressed slice, or of any frame."""
+@lru_cache(maxsize=1)  # the frames of a file are asked for one by one
+def _stored(path: Path) -> np.ndarray:
+    """Stored values (frames, rows, columns) of a file."""
     from pydicom.pixels import pixel_array
 
+    array = pixel_array(path)
+    return array if array.ndim == 3 else array[None]
+
+
+def _raw(one: Slice) -> np.ndarray:
+    """Rescaled values of an uncompressed slice, or of any frame."""
     try:
-        stored = pixel_array(one.path, index=one.frame or 0)
+        stored = _stored(one.path)[one.frame or 0]
     except BROKEN as error:
         raise SeriesError(
             f'{one.path}: pixels cannot be read ({error}); the file may be '

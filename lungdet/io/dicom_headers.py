@@ -414,7 +414,8 @@ def _flat(header: Any, shared: Any, own: Any, number: int) -> Any:
             if group.VR == 'SQ' and len(group.value) == 1:
                 frame.update(group.value[0])
     frame.NumberOfFrames = 1
-    frame.SOPInstanceUID = f'{header.get("SOPInstanceUID")}.{number + 1}'
+    if header.get('SOPInstanceUID'):
+        frame.SOPInstanceUID = f'{header.SOPInstanceUID}.{number + 1}'
     frame.AcquisitionNumber = frame.get('FrameAcquisitionNumber')
     frame.AcquisitionTime = frame.get('FrameAcquisitionDateTime')
     return frame

@@ -18,7 +18,7 @@ class Curve:
     """A logged value over the steps of a run.
 
     Attributes:
-        steps: (n,) iterations, rising.
+        steps: (n,) iterations of training, epochs of validation; rising.
         values: (n,) as logged.
     """
 
@@ -64,8 +64,8 @@ def read_curve(work_dir: str | Path, key: str) -> Curve:
         for line in file.read_text(encoding='utf-8').splitlines():
             record = json.loads(line)
             known |= record.keys()
-            if key in record and 'iter' in record:
-                found[record['iter']] = record[key]
+            if key in record:
+                found[record['step']] = record[key]
     if not found:
         raise ConfigError(
             f'{work_dir}: no {key!r} was logged; there are '

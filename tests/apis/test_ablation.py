@@ -82,6 +82,10 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     monkeypatch.setattr(module, 'train', None)
     again = ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
     assert again.text() == table.text()
+    # but not where the pre-training is another one now
+    genesis.write_text(genesis.read_text() + "\nlog_level = 'ERROR'\n")
+    with pytest.raises(ConfigError, match='pretrain: .* another config'):
+        ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
 
 
 def test_configs_of_one_name_are_refused(tmp_path: Path) -> None:

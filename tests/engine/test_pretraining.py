@@ -175,7 +175,9 @@ def test_missing_weights_name_the_command(
     )
 
 
-@pytest.mark.parametrize('name', ['nodulenet_mg', 'nodulenet_qam_mg'])
+@pytest.mark.parametrize(
+    'name', ['nodulenet_mg', 'nodulenet_qam_mg', 'nodulenet_qam_mae']
+)
 def test_shipped_configs_name_a_config_that_makes_their_weights(
     name: str,
 ) -> None:
@@ -462,6 +464,7 @@ def test_alarm_of_training_steps_needs_no_validation() -> None:
     lines: list[str] = []
     runner = SimpleNamespace(
         iter=400,
+        max_iters=1000,
         message_hub=hub,
         logger=SimpleNamespace(warning=lines.append),
     )

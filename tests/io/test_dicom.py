@@ -143,10 +143,11 @@ def test_tilted_gantry_is_undone(
     assert any('tilted by 21.8' in text for text in volume.warnings)
 
 
+@pytest.mark.parametrize('second', [3.0, 4.0])  # twice is no gap either
 def test_changing_spacing_is_resampled(
-    tmp_path: Path, truth: np.ndarray
+    tmp_path: Path, truth: np.ndarray, second: float
 ) -> None:
-    zs = [2.0 * k if k < 10 else 20 + 3.0 * (k - 10) for k in range(SLICES)]
+    zs = [2.0 * k if k < 10 else 20 + second * (k - 10) for k in range(SLICES)]
     for k, z in enumerate(zs):
         write_slice(tmp_path, k, truth[0] + int(10 * z), z=z)
 

@@ -150,3 +150,20 @@ def test_cut_frames_are_refused(folder: Path, singles: list[Path]) -> None:
 
     with pytest.raises(SeriesError, match=r'ct\.dcm: pixels cannot be read'):
         load_dicom_series(folder)
+
+
+def test_two_files_without_uids_are_not_each_others_copies(
+    folder: Path, singles: list[Path], truth: np.ndarray
+) -> None:
+    def edit(data: pydicom.Dataset) -> None:
+        del data.SOPInstanceUID
+
+    def other(data: pydicom.Dataset) -> None:
+        edit(data)
+        data.PixelData = (np.frombuffer(data.PixelData, '<u2') + 9).tobytes()
+
+    write_frames(folder / 'a.dcm', singles, edit=edit)
+    write_frames(folder / 'b.dcm', singles, edit=other)
+
+    with pytest.raises(SeriesError, match='two different images'):
+        load_dicom_series(folder)

@@ -18,15 +18,18 @@ def write_log(work_dir: Path, name: str, records: list[dict]) -> None:
 
 
 def test_later_log_of_a_resumed_run_counts(tmp_path: Path) -> None:
-    first = [{'iter': k, 'loss': 9.0 - k} for k in (1, 2, 3)]
-    again = [{'iter': k, 'loss': 0.5} for k in (3, 4)]
-    write_log(tmp_path, '20260101_000000', [*first, {'froc/cpm': 0.5}])
+    first = [{'step': k, 'loss': 9.0 - k} for k in (1, 2, 3)]
+    again = [{'step': k, 'loss': 0.5} for k in (3, 4)]
+    write_log(
+        tmp_path, '20260101_000000', [*first, {'step': 1, 'froc/cpm': 0.5}]
+    )
     write_log(tmp_path, '20260102_000000', again)
 
     curve = read_curve(tmp_path, 'loss')
 
     np.testing.assert_array_equal(curve.steps, [1, 2, 3, 4])
     np.testing.assert_array_equal(curve.values, [8, 7, 0.5, 0.5])
+    assert read_curve(tmp_path, 'froc/cpm').values == [0.5]
 
 
 def test_smoothing_is_the_mean_of_the_last_records(
@@ -59,7 +62,7 @@ def test_steps_to_a_level() -> None:
 def test_missing_log_and_key_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='scalars.json'):
         read_curve(tmp_path, 'loss')
-    write_log(tmp_path, '20260101_000000', [{'iter': 1, 'loss_a': 1.0}])
+    write_log(tmp_path, '20260101_000000', [{'step': 1, 'loss_a': 1.0}])
 
     with pytest.raises(ConfigError, match="no 'loss' was logged.*loss_a"):
         read_curve(tmp_path, 'loss')

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
 from lungdet.models.losses import RESTORATION_LOSSES, restoration_loss
+from lungdet.ops import bfloat16_autocast
 from lungdet.registry import MODELS
 
 LOSS_ON = ('all', 'masked')
@@ -144,10 +145,7 @@ class GenesisPretrainer(BaseModel):
         data_samples: list[DetDataSample],
     ) -> list[DetDataSample]:
         """Put the volumes of each pair into its sample."""
-        device = inputs.device.type
-        with torch.autocast(
-            device, torch.bfloat16, enabled=self.test_cfg['bf16']
-        ):
+        with bfloat16_autocast(inputs.device.type, self.test_cfg['bf16']):
             restored = self.restore(inputs)
         for k, sample in enumerate(data_samples):
             sample.corrupted = inputs[k, 0]
