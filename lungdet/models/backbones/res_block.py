@@ -32,7 +32,7 @@ def stage_plugins(
     Raises:
         ValueError: Not a list, an unknown key or position, a missing key, or
             ``stages`` of another length.
-        KeyError: A type that is not registered.
+        ConfigError: A type that is not registered.
     """
     if plugins is None:
         return []
