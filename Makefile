@@ -8,6 +8,7 @@ DATA ?=
 OUT ?= work_dirs/demo
 JOBS ?= 2
 SEEDS ?= 1
+STORE ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -54,8 +55,8 @@ format: install  ## let ruff rewrite the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format lungdet tests tools benchmarks
 
-bench: install  ## costs, as ratios measured in one run
-	$(BIN)/python benchmarks/run.py
+bench: install  ## costs, as ratios of one run (STORE=/prepared/cases)
+	$(BIN)/python benchmarks/run.py $(if $(STORE),--store $(STORE))
 	$(BIN)/python -m benchmarks.froc
 	$(BIN)/python benchmarks/pretraining.py
 	$(BIN)/python benchmarks/attention.py

@@ -395,8 +395,8 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(run=froc)
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What ``tools/train.py`` and ``tools/test.py`` have in common."""
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """The option by which all tools change values of a config."""
     from mmengine.config import DictAction
 
     parser.add_argument(
@@ -406,6 +406,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help="change the config's values",
     )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What ``tools/train.py`` and ``tools/test.py`` have in common."""
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         default='none',

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
 from lungdet.apis import ablate
-from lungdet.cli import clean_errors
+from lungdet.cli import add_cfg_options, clean_errors
 
 
 def main() -> None:
@@ -26,7 +24,7 @@ def main() -> None:
     )
     parser.add_argument('--seeds', type=int, default=1, help='runs a config')
     parser.add_argument('--amp', action='store_true', help='bfloat16')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_cfg_options(parser)
     args = parser.parse_args()
     with clean_errors('ablate.py'):
         table = ablate(

@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from lungdet.apis import cross_validate
-from lungdet.cli import clean_errors
+from lungdet.cli import add_cfg_options, clean_errors
 
 
 def main() -> None:
@@ -24,7 +22,7 @@ def main() -> None:
     )
     parser.add_argument('--out', help='folder for all folds')
     parser.add_argument('--amp', action='store_true', help='bfloat16')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_cfg_options(parser)
     args = parser.parse_args()
     name = Path(args.config).stem
     out = Path(args.out or Path('work_dirs') / f'{name}_cross_val')

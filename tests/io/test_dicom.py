@@ -23,13 +23,6 @@ from tests.dicom_series import (
 )
 
 
-@pytest.fixture
-def truth(rng: np.random.Generator) -> np.ndarray:
-    """HU linear along z, so that interpolated slices are known."""
-    base = rng.integers(-1000, 0, (1, ROWS, COLUMNS))
-    return (base + 10 * np.arange(SLICES)[:, None, None]).astype(np.int16)
-
-
 def test_sound_series_with_strays(tmp_path: Path, truth: np.ndarray) -> None:
     write_series(tmp_path, truth)
     (tmp_path / 'notes.xml').write_text('<a/>')

@@ -22,13 +22,6 @@ from tests.dicom_series import (
 
 
 @pytest.fixture
-def truth(rng: np.random.Generator) -> np.ndarray:
-    """HU linear along z, so that interpolated frames are known."""
-    base = rng.integers(-1000, 0, (1, ROWS, COLUMNS))
-    return (base + 10 * np.arange(SLICES)[:, None, None]).astype(np.int16)
-
-
-@pytest.fixture
 def singles(tmp_path: Path, truth: np.ndarray) -> list[Path]:
     folder = tmp_path / 'singles'
     folder.mkdir()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
 from lungdet.apis import load_config
-from lungdet.cli import clean_errors
+from lungdet.cli import add_cfg_options, clean_errors
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_cfg_options(parser)
     args = parser.parse_args()
     with clean_errors('print_config.py'):
         print(load_config(args.config, args.cfg_options).pretty_text)
