@@ -56,10 +56,10 @@ format: install  ## let ruff rewrite the sources
 	$(BIN)/ruff format lungdet tests tools benchmarks
 
 bench: install  ## costs, as ratios of one run (STORE=/prepared/cases)
-	$(BIN)/python benchmarks/run.py $(if $(STORE),--store $(STORE))
+	$(BIN)/python -m benchmarks.run $(if $(STORE),--store $(STORE))
 	$(BIN)/python -m benchmarks.froc
-	$(BIN)/python benchmarks/pretraining.py
-	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python -m benchmarks.pretraining
+	$(BIN)/python -m benchmarks.attention
 
 clean:  ## remove what the tasks made
 	rm -rf $(VENV) build work_dirs .pytest_cache .mypy_cache .ruff_cache

@@ -1,8 +1,8 @@
 """What plugins cost in all 16 blocks of FeatureNet: time and live memory.
 
-python benchmarks/attention.py [--side 128] [--runs 5] [--plugins NAME ...]
+python -m benchmarks.attention [--side 128] [--runs 5] [--plugins NAME ...]
     [--channels-last] [--bf16]
-python benchmarks/attention.py --conv
+python -m benchmarks.attention --conv
 
 One crop, CPU-seconds of one thread. Each run times every network once, in
 turn, and gives a ratio to that run's plain network; the table has the median
@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # quiet: before torch loads
 
@@ -31,9 +29,6 @@ from tqdm import tqdm
 from lungdet.models import FeatureNet
 from lungdet.ops.conv import FORMS, map_conv
 from lungdet.registry import MODELS
-
-# the permuting form is the tests' oracle and lives there
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.oracles.quartet import PermutingQuartet
 
 MODELS.register_module(module=PermutingQuartet)

@@ -1,12 +1,11 @@
 """CPU cost of a Models Genesis pair, beside the rules read literally.
 
-python benchmarks/pretraining.py [--pairs 200] [--store PREPARED]
+python -m benchmarks.pretraining [--pairs 200] [--store PREPARED]
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +13,14 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from lungdet.apis import load_config
+from lungdet.datasets import LungCropDataset
+from lungdet.engine import Key
+from lungdet.geometry import Geometry
+from lungdet.registry import TRANSFORMS
+from tests.oracles import genesis_literal as literal
 
-from lungdet.apis import load_config  # noqa: E402
-from lungdet.datasets import LungCropDataset  # noqa: E402
-from lungdet.engine import Key  # noqa: E402
-from lungdet.geometry import Geometry  # noqa: E402
-from lungdet.registry import TRANSFORMS  # noqa: E402
-from tests.oracles import genesis_literal as literal  # noqa: E402
-
-CONFIG = ROOT / 'configs' / 'genesis_featurenet.py'
+CONFIG = Path(__file__).parents[1] / 'configs' / 'genesis_featurenet.py'
 SHAPE = (32, 64, 64)
 ROUNDS = 3
 

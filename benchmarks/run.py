@@ -1,12 +1,13 @@
 """Costs, as CPU-seconds and ratios of one run; prints tables.
 
-python benchmarks/run.py [--store PREPARED] [--side 128] [--long 700]
+python -m benchmarks.run [--store PREPARED] [--scans LUNA16] [--long 700]
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +25,10 @@ from lungdet.datasets import LUNA16Dataset
 from lungdet.engine import Key
 from lungdet.io.case_store import CaseStore
 from lungdet.ops import computes_bfloat16
+from lungdet.phantom import make_phantom
+from lungdet.prepare import prepare_luna16
 from lungdet.registry import MODELS
+from tests.oracles.published_data import hu_to_uint8, training_sample
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
@@ -46,26 +50,28 @@ def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
     return float(np.median(times))
 
 
-def literal_sample(store: CaseStore, uid: str, side: int) -> np.ndarray:
-    """The literal pipeline: whole volume, cubic rotation, zoom, flips."""
-    from scipy import ndimage
+def literal_samples(data: LUNA16Dataset) -> Callable[[], object]:
+    """The published pipeline; scans are in memory, as it wants them."""
+    uid = next(u for u in data.series_uids if data.store.records[u].nodules)
+    nodule = data.store.records[uid].nodules[0]
+    image = hu_to_uint8(data.store.read(uid, 'image'))
+    mask = (
+        data.store.read(uid, 'mask')
+        if data.store.has(uid, 'mask')
+        else np.zeros_like(image)
+    )
+    low, high = np.array(nodule.box[:3]), np.array(nodule.box[3:])
+    target = [*(low + high) / 2, float((high - low).max())]
+    rng = np.random.default_rng(0)
+    return lambda: training_sample(image, mask, target, rng)
 
-    image = store.read(uid, 'image').astype(np.float32)
-    crop = image[:side, :side, :side]
-    gaps = [(0, side - n) for n in crop.shape]
-    crop = np.pad(crop, gaps)
-    crop = ndimage.zoom(crop, 0.95, order=1)
-    crop = ndimage.rotate(crop, 30, axes=(1, 2), reshape=False, order=3)
-    return np.flip(crop, (1, 2)).copy()
 
-
-def bench_loader(root: Path, side: int) -> list[list[str]]:
-    """CPU-seconds of one training sample."""
-    head = {'type': 'PlaceCrop', 'size': (side,) * 3}
+def bench_loader(root: Path) -> list[list[str]]:
+    """CPU-seconds of one 128^3 training sample."""
+    head = {'type': 'PlaceCrop', 'size': (128,) * 3}
     tail = [{'type': 'LoadCrop'}, {'type': 'PackDetInputs'}]
     full = {'type': 'RandomAffine3D', 'scale_prob': 1.0, 'rotate_prob': 1.0}
-    rows = []
-    literal = None
+    costs = {}
     for name, middle in (
         ('flips', [{'type': 'RandomFlip3D'}]),
         ('scale and rotation', [{'type': 'RandomFlip3D'}, full]),
@@ -78,25 +84,20 @@ def bench_loader(root: Path, side: int) -> list[list[str]]:
             val_series=[],
         )
         counter = iter(range(10_000))
-        cost = cpu_seconds(
+        costs[name] = cpu_seconds(
             lambda data=data, counter=counter: data[Key(0, next(counter), 0)],
             runs=9,
         )
-        if literal is None:
-            uid = data.series_uids[0]
-            literal = cpu_seconds(
-                lambda store=data.store, uid=uid: literal_sample(
-                    store, uid, side
-                )
-            )
-        rows.append(
-            [f'sample, {name}', f'{cost:.3f}', f'{cost / literal:.2f}']
-        )
-    assert literal is not None
-    return [*rows, ['sample, literal pipeline', f'{literal:.3f}', '1']]
+    literal = costs['published pipeline'] = cpu_seconds(
+        literal_samples(data), runs=9
+    )
+    return [
+        [f'128^3 sample, {name}', f'{cost:.3f}', f'{cost / literal:.2f}']
+        for name, cost in costs.items()
+    ]
 
 
-def bench_step(side: int) -> list[list[str]]:
+def bench_step(side: int = 128) -> list[list[str]]:
     """Training step of BASE, all heads: backbone and the rest."""
     with DefaultScope.overwrite_default_scope('lungdet'):
         model = MODELS.build(load_config(CONFIGS / 'nodulenet_base.py').model)
@@ -126,15 +127,19 @@ def bench_step(side: int) -> list[list[str]]:
                 features = model.extract(image)
             sum(f.mean() for f in features).backward()
 
-        whole, part = cpu_seconds(step, 1), cpu_seconds(backbone, 1)
-        rest = 1 - part / whole
-        rows.append(
-            [
-                f'training step {side}^3, {name}',
-                f'{whole:.1f}',
-                f'{rest:.0%} beside the backbone',
-            ]
-        )
+        whole, part = cpu_seconds(step, 3), cpu_seconds(backbone, 3)
+        for what, cost in (
+            ('', whole),
+            (': backbone', part),
+            (': heads and targets', whole - part),
+        ):
+            rows.append(
+                [
+                    f'training step {side}^3, {name}{what}',
+                    f'{cost:.2f}',
+                    f'{cost / whole:.2f}',
+                ]
+            )
     return rows
 
 
@@ -198,6 +203,38 @@ def bench_store(root: Path) -> list[list[str]]:
     return bench_case(image, 'whole scan')
 
 
+def bench_prepare(scans: Path) -> list[list[str]]:
+    """Preparation of a LUNA16 folder, per scan of 300 slices."""
+    xml = scans / 'xml'
+    with tempfile.TemporaryDirectory() as out:
+        start = time.process_time()
+        prepare_luna16(
+            scans, out, lidc_xml=xml if xml.is_dir() else None, progress=False
+        )
+        cost = time.process_time() - start
+        records = CaseStore(Path(out)).records.values()
+        slices = sum(record.source_geometry.shape[0] for record in records)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return [
+        [
+            f'preparing {len(records)} scans, per 300 slices',
+            f'{300 * cost / slices:.1f}',
+            f'peak memory {peak:.2f} GB',
+        ]
+    ]
+
+
+def bench_phantom() -> list[list[str]]:
+    """Drawing phantoms, CPU-seconds per million voxels."""
+    make_phantom(0, size='small')  # the first one of a process takes longer
+    start = time.process_time()
+    voxels = sum(
+        make_phantom(seed, size='small').masks.size for seed in (1, 2, 3)
+    )
+    cost = (time.process_time() - start) / voxels * 1e6
+    return [['small phantoms, per M voxels', f'{cost:.2f}', '']]
+
+
 def bench_long(slices: int) -> list[list[str]]:
     """Inference on noise as large as a 360 x 360 mm scan of many slices."""
     rng = np.random.default_rng(0)
@@ -214,14 +251,17 @@ def alone(work: Callable[..., list], *args: object) -> list:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--store', type=Path, default='work_dirs/demo/cases')
-    parser.add_argument('--side', type=int, default=128)
+    parser.add_argument('--scans', type=Path, help='a LUNA16 folder')
     parser.add_argument(
         '--long', type=int, default=0, help='slices of a further, long case'
     )
     args = parser.parse_args()
     rows = [['what', 'CPU-s', 'ratio']]
-    rows += alone(bench_loader, args.store, args.side)
-    rows += alone(bench_step, args.side)
+    rows += alone(bench_phantom)
+    if args.scans:
+        rows += alone(bench_prepare, args.scans)
+    rows += alone(bench_loader, args.store)
+    rows += alone(bench_step)
     rows += alone(bench_windows)
     rows += alone(bench_store, args.store)
     if args.long:

@@ -1,4 +1,4 @@
-"""Real scans: the real config trains, resumes and tests; the way back."""
+"""Real scans: the real config trains, is killed, goes on and tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lungdet.apis import evaluate, load_config, train
 from lungdet.apis import test as run_test
@@ -14,6 +15,7 @@ from lungdet.engine import FROCMetric
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
 from lungdet.prepare import prepare_luna16
+from tests.killed_training import assert_same_end, run_train
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
@@ -58,7 +60,6 @@ def test_full_size_on_a_real_scan(
         'data_root': str(mini),
         'train_dataloader.batch_size': 2,
         'train_dataloader.num_workers': 0,
-        'train_dataloader.dataset.test_subsets': [9],
         'test_dataloader.num_workers': 0,
         'train_cfg.max_epochs': 1,
         'model.train_cfg.stage_epochs': {'rcnn': 1, 'mask': 1},
@@ -73,18 +74,18 @@ def test_full_size_on_a_real_scan(
         options['pretrained.weights'] = str(weights)
     config = load_config(CONFIGS / f'{name}.py', options)
     assert config.train_dataloader.dataset.pipeline[0].size == (128,) * 3
+    file = tmp_path / f'{name}.py'
+    config.dump(file)
 
-    runner = train(config, work_dir=tmp_path / 'work', amp=True)
+    speed = {'threads': torch.get_num_threads(), 'amp': True}
+    run_train(file, tmp_path / 'whole', **speed)
+    run_train(file, tmp_path / 'cut', kill_at=2, **speed)
+    run_train(file, tmp_path / 'cut', **speed)
 
-    assert runner.iter == 3  # six nodules of two scans, batches of two
-    again = load_config(
-        CONFIGS / f'{name}.py', {**options, 'train_cfg.max_epochs': 2}
-    )
-    resumed = train(again, work_dir=tmp_path / 'work', amp=True, resume='auto')
-    assert resumed.iter == 6
+    end = assert_same_end(tmp_path / 'whole', tmp_path / 'cut')
+    assert end['meta']['iter'] == 3  # six nodules of two scans, two a step
 
-    checked = load_config(CONFIGS / f'{name}.py', options)
-    metrics = run_test(checked, tmp_path / 'work', out=tmp_path / 'out')
+    metrics = run_test(config, tmp_path / 'cut', out=tmp_path / 'out')
 
     froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
     assert froc['counts']['scans'] == 1 and froc['counts']['nodules'] == 3

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,77 +13,13 @@ import torch
 from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import ExactSampler, FROCMetric, Key
-from lungdet.engine.weights import load_plain, resolve_checkpoint
+from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import CheckpointError, ConfigError, DivergenceError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
+from tests.killed_training import assert_same_end, run_train
 
 ROOT = Path(__file__).parents[2]
-
-
-def run_train(
-    config: Path,
-    work_dir: Path,
-    *,
-    kill_at: int | None = None,
-    processes: int = 1,
-) -> int:
-    """Train in a process of its own, killed before iteration ``kill_at``."""
-    code = (
-        'import os, signal, sys\n'
-        'import torch; torch.set_num_threads(1)\n'
-        'from lungdet.apis import train\n'
-        'from lungdet.engine import IterSeedHook\n'
-        'step = IterSeedHook.before_train_iter\n'
-        'def armed(self, runner, *a, **k):\n'
-        '    step(self, runner, *a, **k)\n'
-        f'    if runner.iter == {kill_at}: os.kill(os.getpid(), '
-        'signal.SIGKILL)\n'
-        'IterSeedHook.before_train_iter = armed\n'
-        f'train({str(config)!r}, work_dir={str(work_dir)!r}, resume="auto", '
-        f'launcher={"none" if processes == 1 else "pytorch"!r})\n'
-    )
-    script = work_dir.parent / f'{work_dir.name}_{kill_at}.py'
-    script.write_text(code)
-    command = [sys.executable, str(script)]
-    if processes > 1:
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            port = probe.getsockname()[1]
-        command = [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            f'--nproc_per_node={processes}',
-            f'--master_port={port}',
-            str(script),
-        ]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
-    )
-    if kill_at is None:
-        assert done.returncode == 0, done.stderr[-3000:]
-    return done.returncode
-
-
-def assert_same(a: object, b: object, where: str = '') -> None:
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_same(a[key], b[key], f'{where}.{key}')
-    elif isinstance(a, list):
-        assert len(a) == len(b), where
-        for k, (x, y) in enumerate(zip(a, b)):
-            assert_same(x, y, f'{where}[{k}]')
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    else:
-        assert a == b, where
 
 
 @pytest.mark.slow
@@ -95,23 +30,13 @@ def test_killed_and_resumed_ends_bit_for_bit_the_same(
     run_train(tiny_config, tmp_path / 'whole', processes=processes)
     kills = (5, 12) if processes == 1 else (5,)
     for kill in kills:
-        code = run_train(
+        run_train(
             tiny_config, tmp_path / 'cut', kill_at=kill, processes=processes
         )
-        assert code != 0
     run_train(tiny_config, tmp_path / 'cut', processes=processes)
 
-    whole, cut = (load_plain(tmp_path / n) for n in ('whole', 'cut'))
-    assert whole['meta']['epoch'] == 4
-    for key in (
-        'meta',
-        'state_dict',
-        'ema_state_dict',
-        'optimizer',
-        'param_schedulers',
-        'runtime',
-    ):
-        assert_same(whole[key], cut[key], key)
+    end = assert_same_end(tmp_path / 'whole', tmp_path / 'cut')
+    assert end['meta']['epoch'] == 4
 
 
 def test_sampler_deals_every_sample_once_and_continues() -> None:

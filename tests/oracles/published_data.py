@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import zoom
+from scipy.ndimage import label, rotate, zoom
 
 PAD = 170  # of 0..255: 0 HU
 MARGIN = 12  # voxels between a nodule and the faces of its crop
@@ -84,6 +84,59 @@ def rescale(
     inner = zoomed[:side, :side, :side]
     full[tuple(slice(n) for n in inner.shape)] = inner
     return full, len(zoomed)
+
+
+def training_sample(
+    image: np.ndarray,
+    mask: np.ndarray,
+    target: Sequence[float],
+    rng: np.random.Generator,
+    side: int = 128,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One nodule's crop of a whole scan: input, mask of components, boxes.
+
+    Args:
+        image: uint8 of the whole scan.
+        mask: Of its nodules.
+        target: Centre (z, y, x) and diameter of the crop's nodule.
+        rng: Of all draws.
+        side: Of the crop.
+    """
+    center, diameter = np.array(target[:3]), target[3]
+    scale = draw_scale(diameter, rng.random())
+    source = int(side / scale)
+    start = [
+        int(rng.integers(*start_range(c, diameter, source))) for c in center
+    ]
+    crop, _ = rescale(cut(image, start, source, PAD), scale, side, PAD)
+    inside, _ = rescale(
+        cut((mask > 0).astype(np.uint8), start, source, 0), scale, side, 0
+    )
+    center = (center - start) * scale
+    for _ in range(3):
+        angle = 180 * rng.random()
+        if np.abs(turned(center, angle, side) - side / 2).max() < (
+            side / 2 - diameter
+        ):
+            crop, inside = (
+                rotate(a, angle, axes=(1, 2), reshape=False)
+                for a in (crop, inside)
+            )
+            break
+    for axis in (1, 2):
+        if rng.random() < 0.5:
+            crop, inside = (np.flip(a, axis) for a in (crop, inside))
+    components, num = label(inside)
+    boxes = boxes_of_masks([components == k for k in range(1, num + 1)], 8)
+    return normalise(crop), components, boxes
+
+
+def turned(center: np.ndarray, angle: float, side: int) -> np.ndarray:
+    """Where a point lies after a rotation about z, in degrees."""
+    radians = np.deg2rad(angle)
+    z, y, x = center - side / 2
+    cos, sin = np.cos(radians), np.sin(radians)
+    return np.array([z, cos * y - sin * x, sin * y + cos * x]) + side / 2
 
 
 def padded(side: int) -> int:

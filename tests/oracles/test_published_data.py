@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tests.oracles import published_data as published
 from tests.oracles.reference import vectors
@@ -143,3 +144,33 @@ def test_mask_nms() -> None:
 
     assert iou == pytest.approx(stored['iou01'])
     assert published.mask_nms(masks, 0.3) == stored['keep']
+
+
+def test_sample_is_turned_where_it_says() -> None:
+    """The turned centre is where the image goes; the nodule stays whole."""
+    image = np.full((140, 150, 160), 40, np.uint8)
+    mask = np.zeros_like(image)
+    mask[60:70, 50:60, 90:100] = 1
+    image[mask > 0] = 200
+    point = np.zeros((64, 64, 64))
+    point[30:33, 40:43, 12:15] = 1
+
+    spot = np.mean(
+        np.argwhere(
+            ndimage.rotate(point, 33, axes=(1, 2), reshape=False, order=1)
+            > 0.5
+        ),
+        axis=0,
+    )
+    crop, components, boxes = published.training_sample(
+        image, mask, (64.5, 54.5, 94.5, 10), np.random.default_rng(1)
+    )
+
+    turned = published.turned(np.array([31.0, 41.0, 13.0]), 33, 64)
+    assert np.abs(turned - spot).max() < 1.0
+    assert crop.shape == components.shape == (128,) * 3
+    assert -1 <= crop.min() and crop.max() < 1
+    assert len(boxes) == 1
+    inside = crop[components == 1]
+    assert inside.mean() > published.normalise(np.array(150))
+    assert (boxes[0, :3] - boxes[0, 3:6] / 2 > 0).all()

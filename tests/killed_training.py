@@ -1,0 +1,112 @@
+"""Training in a process of its own that can be killed; equal states."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from lungdet.engine.weights import load_plain
+
+ROOT = Path(__file__).parents[1]
+# all of a checkpoint but the log's history, which holds clock times
+STATE = {
+    'meta',
+    'state_dict',
+    'ema_state_dict',
+    'optimizer',
+    'param_schedulers',
+    'runtime',
+}
+
+
+def run_train(
+    config: Path,
+    work_dir: Path,
+    *,
+    kill_at: int | None = None,
+    processes: int = 1,
+    threads: int = 1,
+    amp: bool = False,
+) -> None:
+    """Train, or go on, in a process of its own; it ends as it should.
+
+    Args:
+        config: A config file.
+        work_dir: What is there is continued.
+        kill_at: SIGKILL before this iteration.
+        processes: More than one by torchrun.
+        threads: Of each process.
+        amp: As in ``tools/train.py``.
+    """
+    code = (
+        'import os, signal, sys\n'
+        f'import torch; torch.set_num_threads({threads})\n'
+        'from lungdet.apis import train\n'
+        'from lungdet.engine import IterSeedHook\n'
+        'step = IterSeedHook.before_train_iter\n'
+        'def armed(self, runner, *a, **k):\n'
+        '    step(self, runner, *a, **k)\n'
+        f'    if runner.iter == {kill_at}: os.kill(os.getpid(), '
+        'signal.SIGKILL)\n'
+        'IterSeedHook.before_train_iter = armed\n'
+        f'train({str(config)!r}, work_dir={str(work_dir)!r}, resume="auto", '
+        f'amp={amp}, launcher={"none" if processes == 1 else "pytorch"!r})\n'
+    )
+    script = work_dir.parent / f'{work_dir.name}_{kill_at}.py'
+    script.write_text(code)
+    command = [sys.executable, str(script)]
+    if processes > 1:
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0))
+            port = probe.getsockname()[1]
+        command = [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            f'--nproc_per_node={processes}',
+            f'--master_port={port}',
+            str(script),
+        ]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={
+            **os.environ,
+            'OMP_NUM_THREADS': str(threads),
+            'PYTHONPATH': str(ROOT),
+        },
+    )
+    ended_well = done.returncode == 0
+    assert ended_well == (kill_at is None), done.stderr[-3000:]
+
+
+def assert_same_end(one: Path, other: Path) -> dict:
+    """Bit for bit the same last checkpoint in two work folders; it."""
+    first, second = load_plain(one), load_plain(other)
+    assert first.keys() == second.keys()
+    for key in STATE & first.keys():
+        assert_same(first[key], second[key], key)
+    return first
+
+
+def assert_same(a: object, b: object, where: str = '') -> None:
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f'{where}.{key}')
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for k, (x, y) in enumerate(zip(a, b)):
+            assert_same(x, y, f'{where}[{k}]')
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    else:
+        assert a == b, where
