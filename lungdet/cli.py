@@ -395,16 +395,20 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(run=froc)
 
 
-def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+def add_cfg_options(
+    parser: argparse.ArgumentParser,
+    name: str = '--cfg-options',
+    what: str = 'the config',
+) -> None:
     """The option by which all tools change values of a config."""
     from mmengine.config import DictAction
 
     parser.add_argument(
-        '--cfg-options',
+        name,
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help="change the config's values",
+        help=f'change values of {what}',
     )
 
 

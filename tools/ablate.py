@@ -25,6 +25,9 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=1, help='runs a config')
     parser.add_argument('--amp', action='store_true', help='bfloat16')
     add_cfg_options(parser)
+    add_cfg_options(
+        parser, '--pretrain-options', 'the configs that pre-train'
+    )
     args = parser.parse_args()
     with clean_errors('ablate.py'):
         table = ablate(
@@ -34,6 +37,7 @@ def main() -> None:
             seeds=args.seeds,
             amp=args.amp,
             cfg_options=args.cfg_options,
+            pretrain_options=args.pretrain_options,
         )
     print(table.text())
     print(f'table and figure: {args.out}')

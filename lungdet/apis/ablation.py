@@ -109,6 +109,11 @@ class Ablation:
     rows: tuple[AblationRow, ...]
     listed: int
 
+    @property
+    def notes(self) -> list[str]:
+        """Notes of all rows, with the row's name."""
+        return [f'{r.name}: {note}' for r in self.rows for note in r.notes]
+
     def cells(self) -> list[list[str]]:
         """Header and one line a row, as the CSV has them."""
         header = [
@@ -125,13 +130,18 @@ class Ablation:
             'CPM_of_seeds',
             'parameters',
             'hours',
+            *(
+                f'{rate_name(rate)}_{bound}'
+                for rate in RATES
+                for bound in ('lower', 'upper')
+            ),
             'notes',
         ]
         return [header, *(_cells(row) for row in self.rows)]
 
     def text(self) -> str:
         """Tables for people: ours, then the published rows."""
-        shown = [['row', *map(rate_name, RATES), 'CPM', '95 %', 'to first']]
+        shown = [['row', *map(rate_name, RATES), 'CPM', 'to first']]
         costs = [['row', 'parameters', 'training hours', 'CPM of each seed']]
         for row in self.rows:
             shown.append(_shown(row))
@@ -147,14 +157,14 @@ class Ablation:
         published = [['row', *map(rate_name, RATES), 'CPM']]
         for name, values in PUBLISHED.items():
             published.append([name, *(f'{value:.3f}' for value in values)])
-        notes = [f'{r.name}: {note}' for r in self.rows for note in r.notes]
         return '\n'.join(
             [
                 AsciiTable(shown, 'sensitivity').table,
                 f'{curve.scans} scans of {self.listed} listed, '
                 f'{curve.nodules} nodules, {len(self.rows[0].runs)} seeds; '
-                'intervals draw scans and average the seeds',
-                *notes,
+                'below each value its 95 % interval; it draws scans and '
+                'averages the seeds',
+                *self.notes,
                 AsciiTable(costs, 'cost').table,
                 AsciiTable(published, 'published').table,
                 PROTOCOL,
@@ -174,24 +184,42 @@ def _cells(row: AblationRow) -> list[str]:
     values = [*row.sensitivities, float(np.mean(row.cpms)), *bounds, *gap]
     return [
         row.name,
-        *('' if value is None else f'{value:.4f}' for value in values),
+        *map(_number, values),
         str(len(row.runs)),
         ' '.join(f'{cpm:.4f}' for cpm in row.cpms),
         str(row.parameters),
         f'{row.hours:.3f} {row.unit}',
+        *(_number(bound) for pair in _at_rates(row) for bound in pair),
         '; '.join(row.notes),
     ]
 
 
+def _number(value: float | None) -> str:
+    return '' if value is None else f'{value:.4f}'
+
+
+def _at_rates(row: AblationRow) -> list[tuple]:
+    """Interval of the sensitivity at each rate."""
+    if row.bounds is None:
+        return [(None, None)] * len(RATES)
+    return row.bounds.sensitivities
+
+
 def _shown(row: AblationRow) -> list[str]:
+    """Values with their intervals below, and the gap to the first row."""
     values = [*row.sensitivities, float(np.mean(row.cpms))]
-    interval, gap = '-', '-'
+    cells = [f'{value:.3f}' for value in values]
     if row.bounds:
-        interval = '{:.3f}-{:.3f}'.format(*row.bounds.cpm)
+        bounds = [*_at_rates(row), row.bounds.cpm]
+        cells = [
+            f'{cell}\n{low:.2f}-{high:.2f}'
+            for cell, (low, high) in zip(cells, bounds)
+        ]
+    gap = '-'
     if row.difference:
         low, high = row.difference.cpm_interval
-        gap = f'{row.difference.cpm:+.3f} ({low:+.3f} to {high:+.3f})'
-    return [row.name, *(f'{value:.3f}' for value in values), interval, gap]
+        gap = f'{row.difference.cpm:+.3f}\n{low:+.3f} to {high:+.3f}'
+    return [row.name, *cells, gap]
 
 
 def ablate(
@@ -202,11 +230,13 @@ def ablate(
     seeds: int = 1,
     amp: bool = False,
     cfg_options: dict[str, Any] | None = None,
+    pretrain_options: dict[str, Any] | None = None,
 ) -> Ablation:
     """Pre-train where a config wants it, train, test; then the table.
 
     What is done is read back, what was killed continues. Pre-training sees
-    the fold's training scans alone.
+    the fold's training scans alone, unless its own options say otherwise;
+    then the rows say so too.
 
     Args:
         configs: Paths of configs; the first is compared with.
@@ -216,6 +246,7 @@ def ablate(
         seeds: Runs of each config, seeds 0, 1, ...
         amp: bfloat16 in training.
         cfg_options: Values by dotted key, of every config.
+        pretrain_options: The same, of the configs that pre-train.
 
     Raises:
         ConfigError: Two configs of one name, or of different test scans.
@@ -235,7 +266,14 @@ def ablate(
             found: dict = {}
             for fold in _plan(cfg, folds):
                 folder = out / name / f'seed_{seed}' / f'fold_{fold.name}'
-                seconds, unit = _run(cfg, fold, folder, seed=seed, amp=amp)
+                seconds, unit = _run(
+                    cfg,
+                    fold,
+                    folder,
+                    amp=amp,
+                    options={'randomness.seed': seed},
+                    pretrain_options=pretrain_options or {},
+                )
                 spent += seconds
                 found |= tested_rows(fold, folder)
             runs.append(score_rows(found, records, score_options(cfg)))
@@ -276,15 +314,21 @@ def _plan(cfg: Config, folds: str) -> list[Fold]:
 
 
 def _run(
-    cfg: Config, fold: Fold, folder: Path, *, seed: int, amp: bool
+    cfg: Config,
+    fold: Fold,
+    folder: Path,
+    *,
+    amp: bool,
+    options: dict[str, Any],
+    pretrain_options: dict[str, Any],
 ) -> tuple[float, str]:
     """One config, seed and fold; seconds of training, and of what."""
     seconds = 0.0
-    options: dict[str, Any] = {'randomness.seed': seed}
     cfg = Config(cfg.to_dict(), filename=cfg.filename)
     if cfg.get('pretrained'):
         weights = folder / 'pretrain' / 'backbone.safetensors'
-        _pretrain(cfg, fold, weights.parent, options=options, amp=amp)
+        first = {**options, **pretrain_options}
+        _pretrain(cfg, fold, weights.parent, options=first, amp=amp)
         seconds += training_cost(weights.parent)[0]
         cfg.pretrained.weights = str(weights)
     cfg.merge_from_dict(options)
@@ -303,7 +347,7 @@ def _pretrain(
     """
     data_root = cfg.test_dataloader.dataset.data_root
     first = load_config(
-        cfg.pretrained.config, {**options, 'data_root': data_root}
+        cfg.pretrained.config, {'data_root': data_root, **options}
     )
     if not fold.val_series:  # the split keeps no scan to validate on
         first.val_dataloader = first.val_cfg = first.val_evaluator = None
@@ -338,5 +382,6 @@ def _write(out: Path, table: Ablation) -> None:
             row.name: row.bounds.cpm if row.bounds else None
             for row in table.rows
         },
+        notes=table.notes,
     )
     figure.savefig(out / 'ablation.png', dpi=150)

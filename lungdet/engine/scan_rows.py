@@ -283,7 +283,9 @@ def write_scores(
     write_text(out / 'froc.json', json.dumps(scores.to_dict(), indent=1))
     write_text(out / 'table.txt', scores.text(listed) + '\n')
     figure = froc_figure(
-        {'fused': scores.results['fused']}, {'fused': scores.bounds}
+        {'fused': scores.results['fused']},
+        {'fused': scores.bounds},
+        notes=scores.notes,
     )
     with atomic_path(out / 'froc.png') as aside:
         figure.savefig(aside, dpi=150)

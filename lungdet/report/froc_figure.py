@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from lungdet.evaluation import Bootstrap, FROCResult
 from lungdet.evaluation.curve import read_interp
+from lungdet.report.notes import print_notes
 
 
 def froc_figure(
     results: Mapping[str, FROCResult],
     bootstraps: Mapping[str, Bootstrap | None] | None = None,
+    *,
+    notes: Sequence[str] = (),
 ) -> Figure:
     """Curves over false positives per scan, log2 axis from 1/8 to 8.
 
     Args:
         results: Label of the curve -> result.
         bootstraps: Label -> intervals, drawn as a band behind the curve.
+        notes: What a reader must know, printed below.
     """
     figure = Figure(figsize=(5.5, 4.2), layout='constrained')
     axes = figure.add_subplot()
@@ -61,4 +65,5 @@ def froc_figure(
     )
     axes.grid(alpha=0.3)
     axes.legend(loc='lower right', fontsize=9)
+    print_notes(figure, notes)
     return figure

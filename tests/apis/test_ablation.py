@@ -73,6 +73,9 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     assert [row['row'] for row in rows] == ['tiny', 'restored']
     assert float(rows[0]['CPM']) == pytest.approx(np.mean(base.cpms), abs=1e-4)
     assert rows[0]['difference'] == '' and rows[1]['p']
+    for rate, (low, high) in zip(('1/8', '1'), base.bounds.sensitivities[::3]):
+        assert float(rows[0][f'{rate}_lower']) == pytest.approx(low, abs=1e-4)
+        assert float(rows[0][f'{rate}_upper']) == pytest.approx(high, abs=1e-4)
     text = (out / 'ablation.txt').read_text()
     assert '2 scans of 5 listed, 4 nodules, 2 seeds' in text
     assert '0.846' in text and 'misprint' in text
@@ -86,6 +89,31 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     genesis.write_text(genesis.read_text() + "\nlog_level = 'ERROR'\n")
     with pytest.raises(ConfigError, match='pretrain: .* another config'):
         ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
+
+
+@pytest.mark.slow
+def test_a_row_pretrained_on_test_scans_says_so_everywhere(
+    tiny_config: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    """The method's authors pre-trained on all folds."""
+    genesis = write_genesis_config(tmp_path, tiny_store)
+    restored = tmp_path / 'restored.py'
+    restored.write_text(RESTORED.format(tiny=tiny_config, genesis=genesis))
+    everywhere = {'train_dataloader.dataset.folds': 'all'}
+
+    with pytest.warns(UserWarning, match='sees all 5 scans, 2 of them'):
+        table = ablate(
+            [tiny_config, restored],
+            tmp_path / 'out',
+            cfg_options=QUICK,
+            pretrain_options=everywhere,
+        )
+
+    (note,) = table.rows[1].notes
+    assert 'pre-trained without labels on all folds' in note
+    assert table.notes == [f'restored: {note}'] and note in table.text()
+    last = (tmp_path / 'out' / 'ablation.csv').read_text().splitlines()[-1]
+    assert note in last
 
 
 def test_configs_of_one_name_are_refused(tmp_path: Path) -> None:
