@@ -6,13 +6,7 @@ leaves the strong recipe it is for the short time: a narrow backbone, crops of
 rotation, a faster average of the weights, few proposals. Not tuned row by row:
 QAM and QAM+MG change nothing else.
 """
-_base_ = [
-    './_base_/models/nodulenet_strong.py',
-    './_base_/datasets/luna16.py',
-    './_base_/schedules/sgd_200e.py',
-    './_base_/default_runtime.py',
-    './_base_/backbones/narrow.py',
-]
+_base_ = ['./nodulenet_strong.py', './_base_/backbones/narrow.py']
 model = dict(
     channels_last=True,  # with bfloat16 about twice as fast on CPUs
     backbone=_base_._narrow,
@@ -64,11 +58,6 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', T_max=24, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]
-custom_hooks = [
-    dict(type='IterSeedHook'),
-    dict(type='StageScheduleHook'),
-    dict(type='StopOnNaNHook'),
-    dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.005,
-         gamma=10, update_buffers=True),
-]
+custom_hooks = _base_.custom_hooks
+custom_hooks[-1].momentum = 0.005
 default_hooks = dict(checkpoint=dict(interval=2, save_best=None))

@@ -1,0 +1,35 @@
+"""NoduleNet on the strong recipe, at full size; not trained yet.
+
+Different from BASE: several positives a nodule with an ignored shell, focal
+loss, anchors of LUNA16's sizes, two background crops to three with a nodule,
+more augmentation, Nesterov and a polynomial schedule, averaged weights.
+
+    python tools/train.py configs/nodulenet_strong.py --amp
+"""
+_base_ = [
+    './_base_/models/nodulenet_strong.py',
+    './_base_/datasets/luna16.py',
+    './_base_/schedules/sgd_200e.py',
+    './_base_/strong_runtime.py',
+]
+train_pipeline = [
+    dict(type='PlaceCrop', size=(128, 128, 128), margin=12),
+    dict(type='RandomFlip3D', axes=(0, 1, 2)),
+    dict(type='RandomTransposeXY'),
+    dict(type='RandomAffine3D', scale=(0.75, 1.3), scale_prob=0.4,
+         degrees=25, rotate_prob=0.2),
+    dict(type='LoadCrop'),
+    dict(type='RandomGamma'),
+    dict(type='RandomHUShiftScale'),
+    dict(type='RandomNoiseBlur'),
+    dict(type='PackDetInputs'),
+]
+train_dataloader = dict(
+    dataset=dict(pipeline=train_pipeline, background_ratio=0.67))
+optim_wrapper = dict(optimizer=dict(nesterov=True))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, end=4,
+         convert_to_iter_based=True),
+    dict(type='PolyLR', power=0.9, begin=4, end=200, eta_min=0.0,
+         convert_to_iter_based=True),
+]
