@@ -125,6 +125,37 @@ def test_same_seed_same_voxels() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ('number', 'shape', 'mean', 'spread', 'lung', 'nodules'),
+    [
+        (0, (54, 336, 336), -882.81, 736.91, -800.23, (4.623, 5.726)),
+        (3, (80, 384, 384), -876.99, 741.67, -787.93, (4.799,)),
+    ],
+)
+def test_phantoms_are_frozen(
+    number: int,
+    shape: tuple[int, ...],
+    mean: float,
+    spread: float,
+    lung: float,
+    nodules: tuple[float, ...],
+) -> None:
+    """Figures measured on phantoms compare only while these stay the same.
+
+    Read off the generator as it was when the figures of the docs were taken;
+    whoever changes it measures them again.
+    """
+    phantom = make_phantom([1, number], size='small')
+    array = phantom.volume.array
+
+    assert array.shape == shape
+    assert array.mean() == pytest.approx(mean, abs=0.02)
+    assert array.std() == pytest.approx(spread, abs=0.02)
+    assert array[phantom.lungs > 0].mean() == pytest.approx(lung, abs=0.02)
+    diameters = [nodule.diameter_mm for nodule in phantom.annotations]
+    assert diameters == pytest.approx(nodules, abs=2e-3)
+
+
 def test_diameters_follow_luna16(
     test_data: Path, rng: np.random.Generator
 ) -> None:
