@@ -19,6 +19,7 @@ from lungdet.models import (
     RestorationPreprocessor,
 )
 from lungdet.models.losses import restoration_loss
+from lungdet.models.ssl.genesis import feature_rank
 from lungdet.ops import computes_bfloat16
 from lungdet.registry import MODELS
 
@@ -359,3 +360,23 @@ def test_bfloat16_restores_like_float32() -> None:
     assert same != computes_bfloat16('cpu')
     # eight bits of mantissa through ten layers
     assert torch.allclose(sample.restored, exact, atol=0.02)
+
+
+def test_feature_rank_counts_directions() -> None:
+    """Against the eigenvalues; what is known of alike and of free channels."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(2, 3, 8, 8, 8, generator=generator)
+    one, other, third = base.unbind(1)
+    alike = torch.stack([one, 2 * one - 5, -one], dim=1)
+    mixed = torch.stack([one, other, one + 0.3 * third], dim=1)
+    constant = torch.stack([one, other, torch.full_like(one, 7.0)], dim=1)
+
+    matrix = torch.corrcoef(mixed.transpose(0, 1).flatten(1).double())
+    values = torch.linalg.eigvalsh(matrix)
+    assert feature_rank(mixed).item() == pytest.approx(
+        (values.sum() ** 2 / values.square().sum()).item(), rel=1e-5
+    )
+    assert feature_rank(alike).item() == pytest.approx(1, abs=1e-4)
+    assert feature_rank(base).item() == pytest.approx(3, abs=0.05)
+    assert feature_rank(constant).item() == pytest.approx(2, abs=0.05)
+    assert feature_rank(torch.ones(1, 2, 4, 4, 4)) == 0

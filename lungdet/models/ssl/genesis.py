@@ -101,8 +101,8 @@ class GenesisPretrainer(BaseModel):
             targets: Untouched crops, the same shape.
             masked: Boolean, the same shape: voxels replaced by painting.
             data_samples: One a crop.
-            mode: ``'loss'`` returns named losses and ``spread``, see
-                ``loss``; ``'predict'`` the samples with ``corrupted``,
+            mode: ``'loss'`` returns named losses, ``spread`` and
+                ``rank``, see ``loss``; ``'predict'`` the samples with ``corrupted``,
                 ``restored``, ``target`` and ``masked`` (D, H, W);
                 ``'tensor'`` the restored crops (B, 1, D, H, W).
         """
@@ -115,26 +115,38 @@ class GenesisPretrainer(BaseModel):
 
     def restore(self, corrupted: Tensor) -> Tensor:
         """Restored crops of corrupted ones, both in [0, 1]."""
+        return self.head(self.features(corrupted))
+
+    def features(self, corrupted: Tensor) -> Tensor:
+        """What the backbone hands to the head (B, C, D/4, H/4, W/4)."""
         image = self.data_preprocessor.to_network(corrupted)
         if self.channels_last:
             image = image.contiguous(memory_format=torch.channels_last_3d)
-        return self.head(self.backbone(image)[-1])
+        return self.backbone(image)[-1]
 
     def loss(
         self, inputs: Tensor, targets: Tensor, masked: Tensor
     ) -> dict[str, Tensor]:
-        """The restoration loss; beside it, not trained, the ``spread``.
+        """The restoration loss; beside it, not trained, two alarms.
 
-        The spread is the standard deviation of the output over that of the
+        ``spread`` is the standard deviation of the output over that of the
         target; near 0 the output is one constant whatever the input.
+        ``rank`` is that of the features, see ``feature_rank``; near 1 all
+        channels say the same, and a detector that starts from them learns
+        slowly.
         """
-        restored = self.restore(inputs)
+        features = self.features(inputs)
+        restored = self.head(features)
         region = masked if self.loss_on == 'masked' else None
         loss = restoration_loss(
             restored, targets, self.loss_kind, region=region
         )
         spread = restored.detach().std() / targets.std().clamp(min=1e-6)
-        return {'loss_restoration': loss, 'spread': spread}
+        return {
+            'loss_restoration': loss,
+            'spread': spread,
+            'rank': feature_rank(features.detach()),
+        }
 
     @torch.no_grad()
     def predict(
@@ -156,3 +168,25 @@ class GenesisPretrainer(BaseModel):
                 {'loss': self.loss_kind, 'loss_on': self.loss_on}
             )
         return data_samples
+
+
+def feature_rank(features: Tensor) -> Tensor:
+    """In how many directions channels vary: their participation ratio.
+
+    The squared sum of the eigenvalues of the channels' correlation matrix
+    over the sum of their squares: from 1, all channels alike, to C, none
+    correlated. A constant channel counts nothing.
+
+    Args:
+        features: (B, C, D, H, W).
+
+    Returns:
+        A scalar; 0 if all channels are constant.
+    """
+    channels = features.float().transpose(0, 1).flatten(1)
+    channels = channels - channels.mean(dim=1, keepdim=True)
+    lengths = channels.norm(dim=1, keepdim=True)
+    channels = channels / lengths.clamp(min=1e-6)
+    correlation = channels @ channels.T
+    total = correlation.square().sum()
+    return correlation.trace().square() / total.clamp(min=1e-6)
