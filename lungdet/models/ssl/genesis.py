@@ -102,9 +102,9 @@ class GenesisPretrainer(BaseModel):
             masked: Boolean, the same shape: voxels replaced by painting.
             data_samples: One a crop.
             mode: ``'loss'`` returns named losses, ``spread`` and
-                ``rank``, see ``loss``; ``'predict'`` the samples with ``corrupted``,
-                ``restored``, ``target`` and ``masked`` (D, H, W);
-                ``'tensor'`` the restored crops (B, 1, D, H, W).
+                ``rank``, see ``loss``; ``'predict'`` the samples with
+                ``corrupted``, ``restored``, ``target`` and ``masked``
+                (D, H, W); ``'tensor'`` the restored crops (B, 1, D, H, W).
         """
         if mode == 'tensor':
             return self.restore(inputs)
