@@ -2,7 +2,7 @@
 attention, on the scans that the demo trains on: minutes on a CPU.
 
 Phantoms take some 200 steps before anything is restored. `make demo-table`
-trains the 27 epochs (594 steps) here; `make demo` has time for three.
+trains the 27 epochs (594 steps) here; `make demo` has time for two.
 
     python tools/train.py configs/genesis_demo.py --amp
 """

@@ -25,9 +25,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=1, help='runs a config')
     parser.add_argument('--amp', action='store_true', help='bfloat16')
     add_cfg_options(parser)
-    add_cfg_options(
-        parser, '--pretrain-options', 'the configs that pre-train'
-    )
+    add_cfg_options(parser, '--pretrain-options', 'the configs that pre-train')
     args = parser.parse_args()
     with clean_errors('ablate.py'):
         table = ablate(
