@@ -116,8 +116,8 @@ def write_luna16_phantoms(
 ) -> list[str]:
     """Write phantoms in LUNA16's layout; scan i is in subset i modulo 10.
 
-    Scans that are already there are drawn again only if their files are
-    incomplete; the tables are written at the end.
+    Each file is replaced at once, by an equal one if it was there; the tables
+    are written at the end.
 
     Returns:
         Series uids.
