@@ -1,7 +1,7 @@
 """BASE at a size that three real scans and a CPU bear: two train, one tests.
 
 BASE's losses, targets and SGD; a narrow backbone, crops of 64^3 in batches
-of 4, 200 epochs of three or four steps, heads from epochs 40 and 80, one
+of 4, 200 epochs of two to four steps, heads from epochs 40 and 80, one
 background crop for each nodule. Three scans with nine nodules cannot measure
 a detector, only show that everything runs; docs/train_test.md has what came
 out.

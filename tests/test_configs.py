@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, DefaultScope
 
 from lungdet.apis import load_config
+from lungdet.errors import ConfigError
 from lungdet.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -94,3 +95,14 @@ def test_attention_rows_are_base_with_a_plugin_in_every_block(
     assert config.pop('plugins', plugins) == plugins
 
     assert config == base
+
+
+@pytest.mark.parametrize('listed', [False, True])
+def test_weights_that_nothing_compares_are_refused(listed: bool) -> None:
+    start = {'type': 'Pretrained', 'checkpoint': 'epoch_9.pth'}
+    option = {
+        '+model.backbone.init_cfg': [start] if listed else start,
+    }
+
+    with pytest.raises(ConfigError, match=r'backbone\.init_cfg.*load_from'):
+        load_config(CONFIGS / 'nodulenet_base.py', option)

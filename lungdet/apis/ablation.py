@@ -323,24 +323,24 @@ def _run(
     pretrain_options: dict[str, Any],
 ) -> tuple[float, str]:
     """One config, seed and fold; seconds of training, and of what."""
-    seconds = 0.0
+    seconds, made_of = 0.0, None
     cfg = Config(cfg.to_dict(), filename=cfg.filename)
     if cfg.get('pretrained'):
         weights = folder / 'pretrain' / 'backbone.safetensors'
         first = {**options, **pretrain_options}
-        _pretrain(cfg, fold, weights.parent, options=first, amp=amp)
+        made_of = _pretrain(cfg, fold, weights.parent, options=first, amp=amp)
         seconds += training_cost(weights.parent)[0]
         cfg.pretrained.weights = str(weights)
     cfg.merge_from_dict(options)
-    run_fold(cfg, fold, folder, amp=amp)
+    run_fold(cfg, fold, folder, amp=amp, pretraining=made_of)
     spent, unit = training_cost(folder / 'train')
     return seconds + spent, unit
 
 
 def _pretrain(
     cfg: Config, fold: Fold, folder: Path, *, options: dict, amp: bool
-) -> None:
-    """Pre-train for a fold, or continue, unless it is done.
+) -> str:
+    """Pre-train for a fold, or continue, unless it is done; its digest.
 
     Raises:
         ConfigError: The folder holds another pre-training.
@@ -359,6 +359,7 @@ def _pretrain(
     write_text(started, json.dumps(identity, indent=1))
     if not (folder / COST_FILE).is_file():  # the last file of a training
         train(first, work_dir=folder, amp=amp, resume='auto')
+    return identity['config']
 
 
 def _parameters(cfg: Config) -> int:

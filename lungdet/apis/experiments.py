@@ -224,6 +224,7 @@ def run_fold(
     *,
     amp: bool = False,
     cfg_options: dict[str, Any] | None = None,
+    pretraining: str | None = None,
 ) -> dict[str, Any]:
     """Train on everything but a fold and test on it.
 
@@ -235,14 +236,15 @@ def run_fold(
         folder: Gets ``train``, ``test`` and ``run.json``.
         amp: bfloat16 in training.
         cfg_options: Values by dotted key.
+        pretraining: Digest of what the weights it starts from are made of.
 
     Returns:
         The content of run.json: the fold, its config's digest, the digest of
         the weights it started from, the series trained on, and the metrics.
 
     Raises:
-        ConfigError: The folder holds a run of another config or fold, or a
-            tested series or patient was trained on.
+        ConfigError: The folder holds a run of another config, fold or
+            pre-training, or a tested series or patient was trained on.
     """
     folder = Path(folder)
     cfg = fold_config(config, fold, cfg_options)
@@ -251,6 +253,7 @@ def run_fold(
         'test_series': list(fold.test_series),
         'val_series': list(fold.val_series),
         'config': config_digest(cfg, amp),
+        'pretraining': pretraining,
     }
     if (folder / RUN_FILE).is_file():
         done = json.loads((folder / RUN_FILE).read_text())

@@ -57,7 +57,7 @@ def load_config(
         ConfigError: A file that cannot be read as a config; a top-level key
             that nothing reads, unless it starts with ``_``; or an option
             whose key the config does not have, unless it starts with ``+``,
-            which adds it.
+            which adds it; or weights in an ``init_cfg``.
     """
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
@@ -77,7 +77,25 @@ def load_config(
         if 'window' in dataset:
             dataset.window = cfg.model.data_preprocessor.window
     _tell_crop_size(cfg)
+    _check_start(cfg.get('model'), 'model')
     return cfg
+
+
+def _check_start(model: Any, where: str) -> None:
+    """Refuse weights that would be loaded without being compared."""
+    if isinstance(model, dict):
+        if where.endswith('init_cfg') and model.get('type') == 'Pretrained':
+            raise ConfigError(
+                f'{where}: weights loaded here are not compared with window, '
+                'spacing, plugins and test scans. Start a backbone from '
+                'pre-training by pretrained=dict(weights=..., config=...), a '
+                'detector from a checkpoint by load_from.'
+            )
+        for key, value in model.items():
+            _check_start(value, f'{where}.{key}')
+    elif isinstance(model, list | tuple):
+        for value in model:
+            _check_start(value, where)
 
 
 def _read_config(path: Path) -> Config:

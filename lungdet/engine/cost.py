@@ -21,7 +21,9 @@ COST_FILE = 'cost.json'
 class TrainingCostHook(Hook):
     """Write cost.json: CPU-seconds, or GPU-seconds where there are GPUs.
 
-    Each checkpoint carries what it cost until then, so a continued run
+    Workers that load data count when they end: at the end of the training
+    if they persist, so a run that was killed loses theirs. Each checkpoint
+    carries what it cost until then, so a continued run
     counts what led to its checkpoint and no more.
     """
 

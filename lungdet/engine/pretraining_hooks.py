@@ -68,12 +68,17 @@ class StartWithMSEHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         self.own_kind = unwrapped(runner.model).loss_kind
+        # a validation that a killed run still owes is of the step before
+        self._choose(runner, max(runner.iter - 1, 0))
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None
     ) -> None:
-        first = runner.iter < self.iters
-        unwrapped(runner.model).loss_kind = 'mse' if first else self.own_kind
+        self._choose(runner, runner.iter)
+
+    def _choose(self, runner: Any, step: int) -> None:
+        kind = 'mse' if step < self.iters else self.own_kind
+        unwrapped(runner.model).loss_kind = kind
 
 
 def collapse_alarms(

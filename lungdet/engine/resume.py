@@ -120,6 +120,8 @@ class ExactEpochLoop(EpochBasedTrainLoop):
             self._decide_current_val_interval()
             if self.validates_after(self._epoch):
                 self._validate()
+        # ends persistent workers: what they cost is known only then
+        self.dataloader._iterator = None
         self.runner.call_hook('after_train')
         return self.runner.model
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,12 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     # but not where the pre-training is another one now
     genesis.write_text(genesis.read_text() + "\nlog_level = 'ERROR'\n")
     with pytest.raises(ConfigError, match='pretrain: .* another config'):
+        ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
+    # nor a detector that started from the one that was removed
+    monkeypatch.undo()
+    for folder in out.glob('restored/*/*/pretrain'):
+        shutil.rmtree(folder)
+    with pytest.raises(ConfigError, match='another pretraining'):
         ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
 
 

@@ -27,8 +27,9 @@ class FeatureNet(BaseModule):
         blocks: Residual blocks of the six stages.
         plugins: Plugin dicts, see ``res_block``; ``stages`` has six booleans
             in the order above.
-        init_cfg: mmengine's, such as pre-trained weights. Other than those,
-            it leaves a plugin with ``init_weights`` as that method says.
+        init_cfg: mmengine's; it leaves a plugin with ``init_weights`` as
+            that method says. Pre-trained weights come by the config's
+            ``pretrained``, which compares them.
 
     Shape:
         (N, in_channels, D, H, W), sides multiples of 16 ->

@@ -306,7 +306,6 @@ class NoduleNet(BaseModel):
             UserWarning: A plugin pools over space and the windows are not of
                 the training crops' size.
         """
-        self._check_window()
         cfg = self.test_cfg
         found: list[InstanceData] = []
         losses: list[dict[str, Tensor]] = []
@@ -365,6 +364,9 @@ class NoduleNet(BaseModel):
 
         Raises:
             ConfigError: The second stage is absent or has not started.
+
+        Warns:
+            UserWarning: As ``predict_case``.
         """
         if not self.is_active('rcnn'):
             raise ConfigError(
@@ -408,6 +410,7 @@ class NoduleNet(BaseModel):
         Several windows run together: on a CPU, float32 convolutions of one
         small image take a path that is up to seven times slower.
         """
+        self._check_window()
         cfg, prep = self.test_cfg, self.data_preprocessor
         device = next(self.parameters()).device
         for part in even_parts(chosen, cfg['windows_at_once']):

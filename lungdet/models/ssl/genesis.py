@@ -127,7 +127,7 @@ class GenesisPretrainer(BaseModel):
     def loss(
         self, inputs: Tensor, targets: Tensor, masked: Tensor
     ) -> dict[str, Tensor]:
-        """The restoration loss; beside it, not trained, two alarms.
+        """The restoration loss; beside it, not trained, two signs.
 
         ``spread`` is the standard deviation of the output over that of the
         target; near 0 the output is one constant whatever the input.
