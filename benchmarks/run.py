@@ -167,7 +167,7 @@ def bench_windows() -> list[list[str]]:
 
 
 def bench_case(case: torch.Tensor, name: str) -> list[list[str]]:
-    """Inference of BASE, untrained: one window after the other.
+    """Inference of BASE, untrained, with all three heads.
 
     Args:
         case: (1, D, H, W) int16 HU.
@@ -175,7 +175,7 @@ def bench_case(case: torch.Tensor, name: str) -> list[list[str]]:
     """
     with DefaultScope.overwrite_default_scope('lungdet'):
         model = MODELS.build(load_config(CONFIGS / 'nodulenet_base.py').model)
-    model.eval().set_epoch(1)
+    model.eval().set_epoch(max(model.train_cfg['stage_epochs'].values()))
     rows: list[list[str]] = []
     first = None
     for precision, bf16 in precisions():

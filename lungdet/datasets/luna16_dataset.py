@@ -77,6 +77,8 @@ class LUNA16Dataset:
             val_series=val_series,
         )
         self.series_uids = parts[split]
+        if split != 'train':
+            self._check_tested()
         self.metainfo = {
             **fold_metainfo(
                 self.store, split, self.series_uids, parts['test']
@@ -99,6 +101,28 @@ class LUNA16Dataset:
             return len(self.series_uids)
         listed = {u for u, s in official.items() if s in set(subsets)}
         return len(listed | set(self.series_uids))
+
+    def _check_tested(self) -> None:
+        """A figure of nothing would look like one of nothing found."""
+        records = self.store.records
+        found = any(records[uid].nodules for uid in self.series_uids)
+        if self.series_uids and (found or self.split == 'test'):
+            return
+        what = (
+            f'the {len(self.series_uids)} scans have no nodule to choose a '
+            'checkpoint by'
+            if self.series_uids
+            else f'none of the {len(records)} prepared scans is of it'
+        )
+        without = (
+            ', or validate on none by val_dataloader=None val_cfg=None '
+            'val_evaluator=None default_hooks.checkpoint.save_best=None'
+        )
+        raise ConfigError(
+            f'{self.split}: {what} ({self.store.root}); choose others by '
+            f'{self.split}_subsets or {self.split}_series'
+            f'{without if self.split == "val" else ""}.'
+        )
 
     def _kept(self, parts: dict[str, list[str]]) -> str:
         """What was kept, and why the rest was not."""

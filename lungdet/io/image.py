@@ -25,7 +25,12 @@ from lungdet.io.limits import MAX_HEADER, check_chest, check_grid
 from lungdet.io.metaimage import read_meta, write_mhd
 from lungdet.structures import HU_MIN, Volume
 
-NIFTI_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32}
+# by NIfTI's code of the type; 1024 and 1280 are 64-bit integers, as nibabel
+# writes numpy's labels
+NIFTI_BITS = {
+    **{2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32},
+    **{1024: 64, 1280: 64},
+}
 NRRD_BYTES = {
     **dict.fromkeys(('char', 'int8', 'int8_t', 'signed char'), 1),
     **dict.fromkeys(('uchar', 'uint8', 'uint8_t', 'unsigned char'), 1),

@@ -11,7 +11,7 @@ from lungdet.errors import AnnotationError
 from lungdet.io.image import SUFFIXES, stem
 from lungdet.io.lidc import MIN_READERS, check_consensus
 from lungdet.io.luna16 import read_annotations, read_excluded
-from lungdet.io.reference_set import official_subsets
+from lungdet.io.reference_set import official_reference, official_subsets
 from lungdet.prepare.find import FoundScan, find_scans, index_xml
 from lungdet.prepare.official import check_official
 from lungdet.prepare.references import WorldBox, has_boxes, read_boxes
@@ -20,7 +20,7 @@ from lungdet.prepare.summary import Summary
 from lungdet.structures import Annotation
 
 ANNOTATIONS, EXCLUDED = 'annotations.csv', 'annotations_excluded.csv'
-Tables = dict[str, dict[str, list[Annotation]] | None]
+Tables = dict[str, dict[str, list[Annotation]]]
 Row = TypeVar('Row')
 
 
@@ -63,7 +63,7 @@ def prepare_luna16(
     check_consensus(min_readers, consensus)
     xml = _reader_xml(lidc_xml)
     tables, notes = _luna16_tables(root)
-    known = set(official_subsets()).union(*(t or () for t in tables.values()))
+    known = set(official_subsets()).union(*tables.values())
     found = find_scans(root, known=known, series=series)
     official = check_official([scan.uid for scan in found], tables, root)
     scans = [
@@ -79,12 +79,12 @@ def prepare_luna16(
         scans, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
     summary.official_uids = official
-    summary.notes = notes + _wrong_subsets(found)
+    summary.notes = notes + _wrong_subsets(found) + _unread(found, xml)
     return summary
 
 
 def _luna16_tables(root: Path) -> tuple[Tables, list[str]]:
-    """Findings by file name and series, None for a table that is absent."""
+    """Findings by file name and series, and what is to be known of them."""
     annotations, excluded = root / ANNOTATIONS, root / EXCLUDED
     if not annotations.is_file():
         raise FileNotFoundError(
@@ -94,9 +94,10 @@ def _luna16_tables(root: Path) -> tuple[Tables, list[str]]:
     tables: Tables = {ANNOTATIONS: read_annotations(annotations)}
     if excluded.is_file():
         return tables | {EXCLUDED: read_excluded(excluded)}, []
-    return tables | {EXCLUDED: None}, [
-        f'{excluded} is not there: no finding is excluded, and marks on such '
-        'findings will count as false positives'
+    return tables | {EXCLUDED: official_reference().excluded}, [
+        f'{excluded} is not there: the official list was taken for the series '
+        'of LUNA16; marks on such findings in others will count as false '
+        'positives'
     ]
 
 
@@ -108,14 +109,31 @@ def _reader_xml(folder: str | Path | None) -> dict[str, Path]:
             f'{folder}: no folder of reader XML there; check the path, or '
             'leave it out for nodules without masks.'
         )
-    return index_xml(Path(folder))
+    found = index_xml(Path(folder))
+    if not found:
+        raise AnnotationError(
+            f'{folder}: no reader XML of a CT series there; check the path, '
+            'or leave it out for nodules without masks.'
+        )
+    return found
+
+
+def _unread(found: Sequence[FoundScan], xml: dict[str, Path]) -> list[str]:
+    """A note if there is reader XML, but not of every scan."""
+    without = [one.uid for one in found if one.uid not in xml]
+    if not xml or not without:
+        return []
+    return [
+        f'{len(without)} of {len(found)} scans have no reader XML and so no '
+        f'masks, such as {without[0]}'
+    ]
 
 
 def _luna16_scan(
     found: FoundScan, root: Path, tables: Tables, hu_offset: int | None
 ) -> Scan:
     uid, subset = found.uid, found.subset
-    annotations, excluded = tables[ANNOTATIONS] or {}, tables[EXCLUDED] or {}
+    annotations, excluded = tables[ANNOTATIONS], tables[EXCLUDED]
     lungs = root / 'seg-lungs-LUNA16' / f'{uid}.mhd'
     return replace(
         _scan(found, hu_offset),

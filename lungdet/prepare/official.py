@@ -28,14 +28,14 @@ def _rows(name: str) -> Rows:
 
 def check_official(
     uids: Sequence[str],
-    tables: dict[str, dict[str, list[Annotation]] | None],
+    tables: dict[str, dict[str, list[Annotation]]],
     root: Path,
 ) -> frozenset[str]:
     """Compare the rows of official series with the official tables.
 
     Args:
         uids: Series that are present.
-        tables: File name -> findings by series, None where there is no file.
+        tables: File name -> findings by series.
         root: Folder of the tables, for the message.
 
     Returns:
@@ -46,9 +46,7 @@ def check_official(
     """
     mine = [uid for uid in uids if uid in official_subsets()]
     for name, table in tables.items():
-        if table is None or not mine:
-            continue
-        wanted = _rows(name)
+        wanted = _rows(name) if mine else {}
         for uid in mine:
             _compare(
                 [_row(found) for found in table.get(uid, [])],

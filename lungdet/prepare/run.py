@@ -121,15 +121,14 @@ def prepare_scans(
             waiting = {
                 pool.submit(prepare_one, s, out, spacing_mm): s for s in todo
             }
+            broken = []
             for done in as_completed(waiting):
                 try:
                     note(waiting[done].uid, done.result())
                 except BrokenProcessPool:
-                    note(
-                        waiting[done].uid,
-                        'a process was killed, perhaps for want of memory; '
-                        'run again, with fewer jobs',
-                    )
+                    broken.append(waiting[done])
+        for scan in broken:  # each alone: one killed process ends a pool
+            note(scan.uid, _prepare_alone(scan, out, spacing_mm))
     else:
         for scan in todo:
             note(scan.uid, prepare_one(scan, out, spacing_mm))
@@ -140,6 +139,18 @@ def prepare_scans(
         failed,
         skipped=len(scans) - len(todo),
     )
+
+
+def _prepare_alone(scan: Scan, out: Path, spacing_mm: float) -> str | None:
+    """``prepare_one`` in a process of its own, which may be killed."""
+    with ProcessPoolExecutor(1, get_context('spawn')) as pool:
+        try:
+            return pool.submit(prepare_one, scan, out, spacing_mm).result()
+        except BrokenProcessPool:
+            return (
+                'its process was killed, perhaps for want of memory; run '
+                'again on a machine with more'
+            )
 
 
 def _check_writable(out: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lungdet.geometry import Geometry
 from lungdet.io.case_store import (
     CaseNodule,
     CaseRecord,
+    CaseStore,
     rebuild_index,
     write_case,
 )
@@ -162,6 +164,25 @@ def test_draws_follow_seed_epoch_and_position_alone(root: Path) -> None:
     assert all(bool((a == b).all()) for a, b in zip(first, again))
     assert not any(bool((a == b).all()) for a, b in zip(first, other))
     assert len(data) == 6
+
+
+def test_split_without_scans_or_without_what_is_measured(root: Path) -> None:
+    """Zero scans gave a CPM of 0, and a first checkpoint that stayed best."""
+    with pytest.raises(ConfigError, match='test: none of the 3 prepared'):
+        build(root, split='test', test_series=[])
+    with pytest.raises(ConfigError, match='val: none .*val_evaluator=None'):
+        build(root, split='val', val_series=[])
+    store = CaseStore(root)
+    record = store.records['1.2']
+    record.nodules.clear()
+    (root / 'cases' / '1.2.json').write_text(json.dumps(record.to_dict()))
+    rebuild_index(root)
+    with pytest.raises(ConfigError, match='the 1 scans have no nodule'):
+        build(root, split='val')
+    # a test scan without a nodule tells of false positives
+    assert build(
+        root, split='test', test_series=['1.2'], val_series=[]
+    ).series_uids == ['1.2']
 
 
 def test_folds_and_leaks(root: Path) -> None:

@@ -7,6 +7,7 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -224,6 +225,20 @@ def test_cut_files_are_refused(
 
     with pytest.raises(SeriesError, match='cut|cannot be read'):
         read_image(path)
+
+
+@pytest.mark.parametrize('kind', [np.int64, np.uint64])
+def test_labels_of_64_bits_are_read(
+    tmp_path: Path, rng: np.random.Generator, kind: type
+) -> None:
+    """numpy's default, as nibabel writes it."""
+    labels = rng.integers(0, 4, (9, 10, 11)).astype(kind)
+    image = nibabel.Nifti1Image(labels.T, np.eye(4), dtype=kind)
+    nibabel.save(image, tmp_path / 'x.nii.gz')
+
+    array, _ = read_image(tmp_path / 'x.nii.gz')
+
+    np.testing.assert_array_equal(array, labels)
 
 
 def test_values_without_their_offset_are_refused(

@@ -21,6 +21,7 @@ from lungdet.io.reference_set import official_subsets
 from lungdet.prepare import prepare_folder, prepare_luna16
 from lungdet.prepare.find import FoundScan, find_scans
 from lungdet.prepare.official import official_counts
+from lungdet.prepare.run import Scan, prepare_one
 from lungdet.structures import Annotation
 from tests.dicom_series import write_slice
 
@@ -185,11 +186,28 @@ def test_killed_process_is_reported(
     summary = prepare_folder(scans, tmp_path / 'out', jobs=2, progress=False)
 
     assert set(summary.failed) == set(SCANS)
-    assert 'a process was killed' in summary.failed['a']
+    assert 'its process was killed' in summary.failed['a']
 
 
 def die_in_a_process(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_process_fails_its_scan_alone(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, 'prepare_one', die_of_b)
+
+    summary = prepare_folder(scans, tmp_path / 'out', jobs=2, progress=False)
+
+    assert set(summary.failed) == {'b'}
+    assert {r.series_uid for r in summary.records} == set(SCANS) - {'b'}
+
+
+def die_of_b(scan: Scan, *args: object) -> str | None:
+    if scan.uid == 'b':
+        die_in_a_process()
+    return prepare_one(scan, *args)
 
 
 def test_world_boxes_and_masks_beside_the_scans(
@@ -558,6 +576,31 @@ def test_counts_leave_out_scans_that_are_not_official(
     assert counts['scans'] == (1, 888)
     subset = official_subsets()[first]
     assert counts[f'subset {subset}'][0] == 1
+
+
+def test_official_exclusions_hold_where_their_table_is_absent(
+    test_data: Path, tmp_path: Path
+) -> None:
+    """The official scorer always has it; a download may be a part."""
+    mini = test_data / 'luna16-mini'
+    (scan,) = (mini / 'subset1').glob('*.mhd')
+    (tmp_path / 'subset1').mkdir()
+    for file in (mini / 'subset1').glob(f'{scan.stem}*'):
+        shutil.copy(file, tmp_path / 'subset1')
+    shutil.copy(mini / 'annotations.csv', tmp_path)
+    lungs = tmp_path / 'seg-lungs-LUNA16'
+    shutil.copytree(mini / 'seg-lungs-LUNA16', lungs)
+
+    summary = prepare_luna16(tmp_path, tmp_path / 'out', progress=False)
+
+    (record,) = summary.records
+    rows = (mini / 'annotations_excluded.csv').read_text().splitlines()
+    mine = [row.split(',') for row in rows if row.startswith(scan.stem)]
+    assert len(mine) > 10
+    assert [list(found.center_mm) for found in record.excluded] == [
+        [float(v) for v in row[1:4]] for row in mine
+    ]
+    assert 'the official list was taken' in summary.table()
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,14 @@ def main() -> None:
     print(AsciiTable(rows).table)
     crop = torch.zeros(1, 1, args.side, args.side, args.side)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.rpn(model.extract(crop)[2])
+        features = model.backbone(crop)
+        if hasattr(model, 'rpn'):
+            model.rpn(features[2])
+        else:
+            model.head(features[2])
     print(
-        f'{counter.get_total_flops() / 2e9:.1f} GMAC for backbone and RPN '
-        f'at {args.side}^3'
+        f'{counter.get_total_flops() / 2e9:.1f} GMAC for backbone and '
+        f'{"RPN" if hasattr(model, "rpn") else "head"} at {args.side}^3'
     )
 
 

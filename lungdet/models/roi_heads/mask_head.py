@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,7 @@ from lungdet.models.losses import soft_dice_loss
 from lungdet.registry import MODELS
 
 CELL = 4  # input voxels per cell of the coarsest map; boxes align to it
+MAX_VOXELS = 64**3 * 4  # of a batch; 64 channels of it are 268 MB in float32
 
 
 def mask_boxes(rois: Tensor, img_shape: Sequence[int]) -> Tensor:
@@ -120,8 +122,8 @@ class Mask3DHead(BaseModule):
     ) -> list[Tensor]:
         """Logits of each box, at its own size.
 
-        Boxes of equal size run as one batch; padding to a common size would
-        change the instance norm.
+        Boxes of equal size run as one batch, as far as memory allows; padding
+        to a common size would change the instance norm.
 
         Args:
             image: (B, 1, D, H, W), windowed.
@@ -138,11 +140,14 @@ class Mask3DHead(BaseModule):
         for number, row in enumerate(rows):
             size = tuple(b - a for a, b in zip(row[1:4], row[4:7]))
             sizes.setdefault(size, []).append(number)
-        for numbers in sizes.values():
-            mine = [rows[number] for number in numbers]
-            fine = self._decode(image, out1, comb2, mine)
-            for number, logit in zip(numbers, fine):
-                logits[number] = logit
+        for size, numbers in sizes.items():
+            at_once = max(MAX_VOXELS // math.prod(size), 1)
+            for start in range(0, len(numbers), at_once):
+                part = numbers[start : start + at_once]
+                mine = [rows[number] for number in part]
+                fine = self._decode(image, out1, comb2, mine)
+                for number, logit in zip(part, fine):
+                    logits[number] = logit
         return logits
 
     def _decode(
