@@ -3,8 +3,8 @@
 Made for `make demo` on small phantoms: six subsets train, four test. Where it
 leaves the strong recipe it is for the short time: a narrow backbone, crops of
 64^3 two at a step (more steps beat larger batches here), mild scaling and no
-rotation, a faster average of the weights, few proposals. Not tuned row by row:
-QAM and QAM+MG change nothing else.
+rotation, a faster average of the weights, few proposals. QAM and QAM+MG change
+nothing else.
 """
 _base_ = ['./nodulenet_strong.py', './_base_/backbones/narrow.py']
 model = dict(

@@ -132,8 +132,7 @@ class GenesisPretrainer(BaseModel):
         ``spread`` is the standard deviation of the output over that of the
         target; near 0 the output is one constant whatever the input.
         ``rank`` is that of the features, see ``feature_rank``; near 1 all
-        channels say the same, and a detector that starts from them learns
-        slowly.
+        channels say the same, which leaves a detector little to start from.
         """
         features = self.features(inputs)
         restored = self.head(features)
