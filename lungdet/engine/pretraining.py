@@ -61,12 +61,32 @@ def _plain_plugin(plugin: dict) -> dict[str, Any]:
     return json.loads(json.dumps(plain, default=str))
 
 
-def check_stage(own: dict[str, Any], stored: dict, where: str) -> None:
+def check_stage(
+    own: dict[str, Any], stored: dict, where: str, *, may_add: bool = False
+) -> None:
     """Compare a model's stage with that of weights.
+
+    Args:
+        own: Of the model, see ``describe_stage``.
+        stored: Of the weights.
+        where: They are from.
+        may_add: The model may have further plugins that start as the
+            identity (``identity_start=True``): they leave the network what
+            it was.
 
     Raises:
         CheckpointError: They differ; the message has both values.
     """
+    if may_add:
+        known = stored.get('plugins') or []
+        own = {
+            **own,
+            'plugins': [
+                plugin
+                for plugin in own['plugins']
+                if plugin in known or not plugin['cfg'].get('identity_start')
+            ],
+        }
     for key, place in STAGE_KEYS.items():
         if own[key] != stored.get(key):
             raise CheckpointError(

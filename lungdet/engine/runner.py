@@ -268,7 +268,9 @@ class LungRunner(Runner):
             own = self._stage()
             # checkpoints of before this was stored do not say
             stored = self._loaded.get('stage', own)
-            check_stage(own, stored, 'the checkpoint')
+            check_stage(
+                own, stored, 'the checkpoint', may_add=not self._resume
+            )
         self._mark_tables()
 
     def _load_weights(self) -> None:

@@ -102,6 +102,43 @@ def test_scans_of_an_earlier_training_are_carried_on(
     assert meta['train_series'] == ['1.0', '1.1', '1.2', '1.3']
 
 
+def test_gates_that_start_as_the_identity_join_a_trained_network(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    """The same marks as without them, and a training that goes on from it."""
+    gate = {'type': 'QuartetAttention'}
+    place = {'cfg': gate, 'position': 'after_conv2'}
+    options = {'+model.backbone.plugins': [place]}
+    with pytest.raises(CheckpointError, match=r'trained with plugins \[\]'):
+        run_test(tiny_config, trained, out=tmp_path / 'a', cfg_options=options)
+
+    gate['identity_start'] = True
+    run_test(tiny_config, trained, out=tmp_path / 'b', cfg_options=options)
+    run_test(tiny_config, trained, out=tmp_path / 'c')
+    more = train(
+        tiny_config,
+        work_dir=tmp_path / 'w',
+        cfg_options={
+            **options,
+            'train_cfg.max_epochs': 1,
+            'load_from': str(trained / 'epoch_1.pth'),
+            'val_dataloader': None,
+            'val_cfg': None,
+            'val_evaluator': None,
+            'default_hooks.checkpoint.save_best': None,
+        },
+    )
+
+    marks = [(tmp_path / n / 'submission.csv').read_text() for n in ('b', 'c')]
+    assert marks[0] == marks[1] and marks[0].count('\n') > 10
+    gates = [
+        value
+        for name, value in more.model.backbone.state_dict().items()
+        if name.endswith('quartet_attention.branches.0.bn.weight')
+    ]
+    assert gates and all(bool((weight != 0).any()) for weight in gates)
+
+
 def test_other_window_or_spacing_is_refused(
     trained: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
