@@ -13,12 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SCANS, SEED = 110, 1
 CONFIG = 'configs/nodulenet_demo_qam_mg.py'
 PRETRAINING = 'configs/genesis_demo.py'
-# Too short to restore anything: it shows how, in the time that the demo has.
-# The low rate keeps so short a start from costing the detector.
-SHORT = (
-    'train_cfg.max_epochs=2 param_scheduler.1.T_max=2 '
-    'optim_wrapper.optimizer.lr=1e-4'
-)
+# too short to restore anything: shows how, in the time that the demo has
+SHORT = 'train_cfg.max_epochs=2 param_scheduler.1.T_max=2'
 # the method's rows, for --table
 ROWS = 'configs/nodulenet_demo.py configs/nodulenet_demo_qam.py ' + CONFIG
 
