@@ -186,6 +186,7 @@ def feature_rank(features: Tensor) -> Tensor:
     channels = channels - channels.mean(dim=1, keepdim=True)
     lengths = channels.norm(dim=1, keepdim=True)
     channels = channels / lengths.clamp(min=1e-6)
-    correlation = channels @ channels.T
+    with torch.autocast(features.device.type, enabled=False):
+        correlation = channels @ channels.T
     total = correlation.square().sum()
     return correlation.trace().square() / total.clamp(min=1e-6)
