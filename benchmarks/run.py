@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -244,6 +245,7 @@ def bench_long(slices: int) -> list[list[str]]:
 
 def alone(work: Callable[..., list], *args: object) -> list:
     """Run in a process of its own, so that its peak memory is its own."""
+    print(f'{work.__name__} ...', file=sys.stderr, flush=True)
     with ProcessPoolExecutor(1, get_context('spawn')) as pool:
         return pool.submit(work, *args).result()
 
