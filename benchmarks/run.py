@@ -32,6 +32,7 @@ from lungdet.registry import MODELS
 from tests.oracles.published_data import hu_to_uint8, training_sample
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
+SIDE = 128  # of a training crop
 
 
 def precisions() -> list[tuple[str, bool]]:
@@ -68,8 +69,8 @@ def literal_samples(data: LUNA16Dataset) -> Callable[[], object]:
 
 
 def bench_loader(root: Path) -> list[list[str]]:
-    """CPU-seconds of one 128^3 training sample."""
-    head = {'type': 'PlaceCrop', 'size': (128,) * 3}
+    """CPU-seconds of one training sample."""
+    head = {'type': 'PlaceCrop', 'size': (SIDE,) * 3}
     tail = [{'type': 'LoadCrop'}, {'type': 'PackDetInputs'}]
     full = {'type': 'RandomAffine3D', 'scale_prob': 1.0, 'rotate_prob': 1.0}
     costs = {}
@@ -93,18 +94,18 @@ def bench_loader(root: Path) -> list[list[str]]:
         literal_samples(data), runs=9
     )
     return [
-        [f'128^3 sample, {name}', f'{cost:.3f}', f'{cost / literal:.2f}']
+        [f'{SIDE}^3 sample, {name}', f'{cost:.3f}', f'{cost / literal:.2f}']
         for name, cost in costs.items()
     ]
 
 
-def bench_step(side: int = 128) -> list[list[str]]:
+def bench_step() -> list[list[str]]:
     """Training step of BASE, all heads: backbone and the rest."""
     with DefaultScope.overwrite_default_scope('lungdet'):
         model = MODELS.build(load_config(CONFIGS / 'nodulenet_base.py').model)
     model.train()
     sample = DetDataSample()
-    middle = side // 2
+    middle = SIDE // 2
     box = [middle - 6] * 3 + [middle + 6] * 3
     sample.gt_instances = InstanceData(
         bboxes=torch.tensor([box], dtype=torch.float32),
@@ -113,8 +114,8 @@ def bench_step(side: int = 128) -> list[list[str]]:
         has_mask=torch.ones(1, dtype=torch.bool),
     )
     sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 6))
-    sample.gt_masks = torch.zeros(side, side, side, dtype=torch.uint8)
-    image = torch.randn(1, 1, side, side, side).clamp(-1, 1)
+    sample.gt_masks = torch.zeros(SIDE, SIDE, SIDE, dtype=torch.uint8)
+    image = torch.randn(1, 1, SIDE, SIDE, SIDE).clamp(-1, 1)
     rows = []
     for name, bf16 in precisions():
 
@@ -136,7 +137,7 @@ def bench_step(side: int = 128) -> list[list[str]]:
         ):
             rows.append(
                 [
-                    f'training step {side}^3, {name}{what}',
+                    f'training step {SIDE}^3, {name}{what}',
                     f'{cost:.2f}',
                     f'{cost / whole:.2f}',
                 ]

@@ -277,24 +277,31 @@ def ablate(
                 spent += seconds
                 found |= tested_rows(fold, folder)
             runs.append(score_rows(found, records, score_options(cfg)))
-        fused = [run.results['fused'] for run in runs]
         first = rows[0].runs if rows else ()
-        rows.append(
-            AblationRow(
-                name,
-                tuple(runs),
-                _parameters(cfg),
-                spent / 3600,
-                unit,
-                bootstrap_froc(fused),
-                paired_bootstrap(fused, [r.results['fused'] for r in first])
-                if first
-                else None,
-            )
-        )
+        rows.append(_row(cfg, name, runs, first, (spent, unit)))
     table = Ablation(tuple(rows), listed)
     _write(out, table)
     return table
+
+
+def _row(
+    cfg: Config,
+    name: str,
+    runs: Sequence[RowScores],
+    first: Sequence[RowScores],
+    cost: tuple[float, str],
+) -> AblationRow:
+    """A row and its gap to the first one's runs, none for itself."""
+    mine, other = ([run.results['fused'] for run in r] for r in (runs, first))
+    return AblationRow(
+        name,
+        tuple(runs),
+        _parameters(cfg),
+        cost[0] / 3600,
+        cost[1],
+        bootstrap_froc(mine),
+        paired_bootstrap(mine, other) if other else None,
+    )
 
 
 def _plan(cfg: Config, folds: str) -> list[Fold]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -37,6 +38,26 @@ def test_killed_and_resumed_ends_bit_for_bit_the_same(
 
     end = assert_same_end(tmp_path / 'whole', tmp_path / 'cut')
     assert end['meta']['epoch'] == 4
+
+
+@pytest.mark.slow
+def test_persistent_workers_end_with_the_training(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    """What they cost counts only when they have ended."""
+    options = {
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.num_workers': 1,
+        '+train_dataloader.persistent_workers': True,
+        'val_dataloader': None,
+        'val_cfg': None,
+        'val_evaluator': None,
+        'default_hooks.checkpoint.save_best': None,
+    }
+
+    train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
+
+    assert multiprocessing.active_children() == []
 
 
 def test_sampler_deals_every_sample_once_and_continues() -> None:

@@ -459,6 +459,18 @@ def test_collapsed_run_raises_the_alarm_and_carries_it(
     assert 'its training ended with: the output is nearly one constant' in log
 
 
+def test_owed_validation_uses_the_loss_of_the_step_before() -> None:
+    """A run that was killed between a step and its validation."""
+    model = SimpleNamespace(loss_kind='l1')
+    runner = SimpleNamespace(iter=7, model=model)
+    hook = StartWithMSEHook(iters=7)
+
+    hook.before_train(runner)
+    assert model.loss_kind == 'mse'  # steps 0 to 6 are of it
+    hook.before_train_iter(runner, 0)
+    assert model.loss_kind == 'l1'
+
+
 def test_alarm_of_training_steps_needs_no_validation() -> None:
     hub = MessageHub.get_instance('alarm')
     lines: list[str] = []

@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope
 
 from lungdet.apis import load_config
 from lungdet.errors import ConfigError
+from lungdet.models import SE3D
 from lungdet.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -75,6 +76,17 @@ def test_places_outside_the_case_score_nothing(
 
     assert scores[0] > 0 and scores[1:].tolist() == [0, 0]
     assert len(model.score_candidates(case, boxes[:0]).scores) == 0
+
+
+def test_other_windows_than_the_crops_are_warned_of(
+    model: torch.nn.Module,
+) -> None:
+    """As in a search: gates that pool see another amount of space."""
+    model.backbone.add_module('gate', SE3D(8))
+    box = torch.tensor([[8.0, 8, 8, 14, 14, 14]])
+
+    with pytest.warns(UserWarning, match='SE3D pools over the whole window'):
+        model.score_candidates(torch.full((1, 32, 32, 32), -700.0), box)
 
 
 def test_a_second_stage_that_has_not_started_scores_nothing(

@@ -547,6 +547,27 @@ def test_absent_folder_of_xml_is_no_folder_without_outlines(
         prepare_luna16(tmp_path, tmp_path / 'out', lidc_xml=tmp_path / 'xml')
 
 
+def test_scans_without_reader_xml_are_told(
+    scans: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'xml').mkdir()
+    table = table_of(scans, 'a,10,10,10,5\n')
+    table.rename(scans / 'annotations.csv')
+
+    with pytest.raises(AnnotationError, match='no reader XML'):
+        prepare_luna16(scans, tmp_path / 'out', lidc_xml=tmp_path / 'xml')
+    (tmp_path / 'xml' / 'x.xml').write_text(
+        '<LidcReadMessage xmlns="http://www.nih.gov"><ResponseHeader>'
+        '<SeriesInstanceUid>9.9</SeriesInstanceUid></ResponseHeader>'
+        '</LidcReadMessage>'
+    )
+    summary = prepare_luna16(
+        scans, tmp_path / 'out', lidc_xml=tmp_path / 'xml', progress=False
+    )
+
+    assert 'have no reader XML and so no masks' in summary.table()
+
+
 def test_official_numbers_are_those_of_the_challenge() -> None:
     counts = official_counts([], official_subsets())
 

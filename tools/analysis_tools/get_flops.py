@@ -31,14 +31,11 @@ def main() -> None:
     print(AsciiTable(rows).table)
     crop = torch.zeros(1, 1, args.side, args.side, args.side)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        features = model.backbone(crop)
-        if hasattr(model, 'rpn'):
-            model.rpn(features[2])
-        else:
-            model.head(features[2])
+        head = 'rpn' if hasattr(model, 'rpn') else 'head'
+        getattr(model, head)(model.backbone(crop)[2])
     print(
-        f'{counter.get_total_flops() / 2e9:.1f} GMAC for backbone and '
-        f'{"RPN" if hasattr(model, "rpn") else "head"} at {args.side}^3'
+        f'{counter.get_total_flops() / 2e9:.1f} GMAC for backbone and {head} '
+        f'at {args.side}^3'
     )
 
 

@@ -5,6 +5,7 @@ import torch
 
 from lungdet.errors import ConfigError
 from lungdet.models import Mask3DHead
+from lungdet.models.roi_heads import mask_head
 from tests.models.questions import Questions
 from tests.oracles.reference import mask_labels, mask_logits, vectors
 
@@ -54,6 +55,26 @@ def test_a_box_without_its_nodule_teaches_nothing() -> None:
 
     assert float(losses['loss_mask'].detach()) == 0
     assert (logits.grad == 0).all()
+
+
+def test_boxes_that_do_not_fit_at_once_run_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    head = Mask3DHead(in_channels=6, skip_channels=4, channels=5).eval()
+    maps = [torch.randn(1, c, s, s, s) for c, s in ((1, 32), (4, 16), (6, 8))]
+    corners = torch.arange(0, 20, 4)[:, None].repeat(1, 3)
+    boxes = torch.cat([corners[:, :1] * 0, corners, corners + 12], dim=1)
+    sizes: list[int] = []
+    head.up2.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
+
+    whole = head(*maps, boxes)
+    monkeypatch.setattr(mask_head, 'MAX_VOXELS', 2 * 12**3)
+    parts = head(*maps, boxes)
+
+    assert sizes == [5, 2, 2, 1]
+    for one, other in zip(whole, parts):
+        torch.testing.assert_close(one, other)
 
 
 def test_loss_asks_the_device_as_often_for_two_boxes_as_for_twenty() -> None:
