@@ -17,7 +17,7 @@ model = dict(
         sampler=dict(type='RoISampler3D', num=16)),
     mask_head=dict(in_channels=24, skip_channels=8, channels=16),
     train_cfg=dict(
-        stage_epochs=dict(rcnn=8, mask=15),
+        stage_epochs=dict(rcnn=10, mask=19),
         proposals=dict(nms_pre=200, max_num=32),
         max_mask_pos=2),
     test_cfg=dict(
@@ -47,17 +47,18 @@ test_dataloader = dict(
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-train_cfg = dict(max_epochs=24)
+train_cfg = dict(max_epochs=30)
 optim_wrapper = dict(
     constructor='MergedOptimWrapperConstructor',
-    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2),
+    optimizer=dict(
+        _delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2, fused=True),
     clip_grad=dict(max_norm=5.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=20),
-    dict(type='CosineAnnealingLR', T_max=24, eta_min_ratio=0.01,
+    dict(type='CosineAnnealingLR', T_max=30, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]
 custom_hooks = _base_.custom_hooks
-custom_hooks[-1].momentum = 0.005
+custom_hooks[-1].update(momentum=0.02, gamma=40, interval=4)
 default_hooks = dict(checkpoint=dict(interval=2, save_best=None))

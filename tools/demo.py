@@ -14,7 +14,7 @@ SCANS, SEED = 110, 1
 CONFIG = 'configs/nodulenet_demo_qam_mg.py'
 PRETRAINING = 'configs/genesis_demo.py'
 # too short to restore anything: shows how, in the time that the demo has
-SHORT = 'train_cfg.max_epochs=2 param_scheduler.1.T_max=2'
+SHORT = 'train_cfg.max_epochs=1 param_scheduler.1.T_max=1'
 # the method's rows, for --table
 ROWS = 'configs/nodulenet_demo.py configs/nodulenet_demo_qam.py ' + CONFIG
 

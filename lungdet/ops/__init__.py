@@ -1,11 +1,13 @@
 from lungdet.ops.boxes import box_iou, box_volume, clip_box_centers
 from lungdet.ops.conv import check_form, map_conv
 from lungdet.ops.nms import nms
+from lungdet.ops.norm import BatchNorm3d
 from lungdet.ops.precision import bfloat16_autocast, computes_bfloat16
 from lungdet.ops.roi_pool import roi_align, roi_crop_pool
 from lungdet.ops.window import window_share
 
 __all__ = [
+    'BatchNorm3d',
     'bfloat16_autocast',
     'box_iou',
     'box_volume',

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from lungdet.models.backbones.res_block import ResBlock3D, stage_plugins
+from lungdet.ops import BatchNorm3d
 from lungdet.registry import MODELS
 
 MAX_STRIDE = 16
@@ -57,10 +58,10 @@ class FeatureNet(BaseModule):
         c1, c2, c3, c4, _, _ = self.channels = tuple(channels)
         self.preBlock = nn.Sequential(
             nn.Conv3d(in_channels, stem_channels, 3, stride=2, padding=1),
-            nn.BatchNorm3d(stem_channels),
+            BatchNorm3d(stem_channels),
             nn.ReLU(inplace=True),
             nn.Conv3d(stem_channels, stem_channels, 3, padding=1),
-            nn.BatchNorm3d(stem_channels),
+            BatchNorm3d(stem_channels),
             nn.ReLU(inplace=True),
         )
         inputs = (stem_channels, c1, c2, c3, c3 + c3, c2 + c2)
@@ -112,6 +113,6 @@ def upsample(in_channels: int, out_channels: int) -> nn.Sequential:
     """Double every side by a transposed convolution, norm and ReLU."""
     return nn.Sequential(
         nn.ConvTranspose3d(in_channels, out_channels, 2, stride=2),
-        nn.BatchNorm3d(out_channels),
+        BatchNorm3d(out_channels),
         nn.ReLU(inplace=True),
     )

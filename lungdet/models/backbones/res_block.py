@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from lungdet.ops import BatchNorm3d
 from lungdet.registry import MODELS
 
 POSITIONS = ('after_conv1', 'after_conv2', 'after_add')
@@ -136,15 +137,15 @@ class ResBlock3D(BaseModule):
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, out_channels, 3, padding=1)
-        self.bn1 = nn.BatchNorm3d(out_channels)
+        self.bn1 = BatchNorm3d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
-        self.bn2 = nn.BatchNorm3d(out_channels)
+        self.bn2 = BatchNorm3d(out_channels)
         self.shortcut = None
         if in_channels != out_channels:
             self.shortcut = nn.Sequential(
                 nn.Conv3d(in_channels, out_channels, 1),
-                nn.BatchNorm3d(out_channels),
+                BatchNorm3d(out_channels),
             )
         self.plugin_names: dict[str, list[str]] = {p: [] for p in POSITIONS}
         for plugin in plugins:
