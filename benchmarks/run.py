@@ -25,6 +25,7 @@ from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.datasets import LUNA16Dataset
 from lungdet.engine import Key
 from lungdet.io.case_store import CaseStore
+from lungdet.models import NoduleNet
 from lungdet.ops import computes_bfloat16
 from lungdet.phantom import make_phantom
 from lungdet.prepare import prepare_luna16
@@ -35,10 +36,27 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
 SIDE = 128  # of a training crop
 
 
-def precisions() -> list[tuple[str, bool]]:
-    """Names, and whether it is bfloat16; that where the CPU computes in it."""
-    both = [('fp32', False), ('bf16', True)]
-    return both if computes_bfloat16('cpu') else both[:1]
+def precisions() -> list[tuple[str, bool, bool]]:
+    """Name, bfloat16 or not, channels last or not.
+
+    bfloat16 where the CPU computes in it.
+    """
+    ways = [
+        ('fp32', False, False),
+        ('fp32, channels last', False, True),
+        ('bf16', True, False),
+        ('bf16, channels last', True, True),
+    ]
+    return ways if computes_bfloat16('cpu') else ways[:2]
+
+
+def base(channels_last: bool) -> NoduleNet:
+    """BASE, untrained, with all three heads."""
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        cfg = load_config(CONFIGS / 'nodulenet_base.py').model
+        model = MODELS.build({**cfg, 'channels_last': channels_last})
+    model.set_epoch(max(model.train_cfg['stage_epochs'].values()))
+    return model
 
 
 def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
@@ -101,9 +119,6 @@ def bench_loader(root: Path) -> list[list[str]]:
 
 def bench_step() -> list[list[str]]:
     """Training step of BASE, all heads: backbone and the rest."""
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(load_config(CONFIGS / 'nodulenet_base.py').model)
-    model.train()
     sample = DetDataSample()
     middle = SIDE // 2
     box = [middle - 6] * 3 + [middle + 6] * 3
@@ -117,23 +132,31 @@ def bench_step() -> list[list[str]]:
     sample.gt_masks = torch.zeros(SIDE, SIDE, SIDE, dtype=torch.uint8)
     image = torch.randn(1, 1, SIDE, SIDE, SIDE).clamp(-1, 1)
     rows = []
-    for name, bf16 in precisions():
+    for name, bf16, channels_last in precisions():
+        model = base(channels_last).train()
 
-        def step(bf16: bool = bf16) -> None:
+        def step(bf16: bool = bf16, model: NoduleNet = model) -> None:
             with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
                 losses = model(image, [sample], mode='loss')
             sum(losses.values()).backward()
 
-        def backbone(bf16: bool = bf16) -> None:
+        def backbone(bf16: bool = bf16, model: NoduleNet = model) -> None:
             with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
                 features = model.extract(image)
             sum(f.mean() for f in features).backward()
 
-        whole, part = cpu_seconds(step, 3), cpu_seconds(backbone, 3)
+        whole, part = cpu_seconds(step), cpu_seconds(backbone)
+        with (
+            torch.no_grad(),
+            torch.autocast('cpu', torch.bfloat16, enabled=bf16),
+        ):
+            features = [f.requires_grad_() for f in model.extract(image)]
+        model.extract = lambda image, features=features: features
+        heads = cpu_seconds(step)
         for what, cost in (
             ('', whole),
             (': backbone', part),
-            (': heads and targets', whole - part),
+            (': heads and targets', heads),
         ):
             rows.append(
                 [
@@ -175,12 +198,10 @@ def bench_case(case: torch.Tensor, name: str) -> list[list[str]]:
         case: (1, D, H, W) int16 HU.
         name: Of the row.
     """
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(load_config(CONFIGS / 'nodulenet_base.py').model)
-    model.eval().set_epoch(max(model.train_cfg['stage_epochs'].values()))
     rows: list[list[str]] = []
     first = None
-    for precision, bf16 in precisions():
+    for precision, bf16, channels_last in precisions():
+        model = base(channels_last).eval()
         model.test_cfg['bf16'] = bf16
         start = time.process_time()
         model.predict_case(case)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lungdet.errors import SeriesError
+from lungdet.errors import GeometryError, SeriesError
 from lungdet.geometry import Geometry
 from lungdet.io.dicom_headers import (
     BROKEN,
@@ -75,15 +75,18 @@ def load_dicom_series(
     step = (places[-1] - places[0]) / (len(places) - 1)
     shape = (len(places), first.rows, first.columns)
     check_grid(where, shape, (step, *first.spacing), 2)
-    geometry = Geometry.from_parts(
-        shape,
-        spacing_zyx=(step, *first.spacing),
-        origin_xyz=first.position.tolist(),
-        direction=np.stack(
-            [first.orientation[:3], first.orientation[3:], first.normal],
-            axis=1,
-        ),
-    )
+    try:
+        geometry = Geometry.from_parts(
+            shape,
+            spacing_zyx=(step, *first.spacing),
+            origin_xyz=first.position.tolist(),
+            direction=np.stack(
+                [first.orientation[:3], first.orientation[3:], first.normal],
+                axis=1,
+            ),
+        )
+    except GeometryError as error:
+        raise SeriesError(f'{where}: {error}') from error
     array = _read(slices, where, hu_offset)
     if shifts is not None:
         for plane, (rows, columns) in zip(array, shifts):

@@ -18,7 +18,7 @@ from lungdet.apis import NoduleInferencer, inferencer
 from lungdet.apis.inferencer import paint_masks
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
-from lungdet.io.image import canonical
+from lungdet.io.image import canonical, write_image
 from lungdet.structures import Finding, SeriesResult, Volume
 
 FLIPPED = np.diag([-1.0, -1.0, 1.0])
@@ -273,3 +273,25 @@ def test_checkpoint_alone_finds_and_writes(
     assert len(result['findings']) == len(found.findings)
     scores = [f.score for f in found.findings]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_the_page_in_python_runs_as_printed(
+    threshold: NoduleInferencer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = Path(__file__).parents[2] / 'docs' / 'infer.md'
+    code = page.read_text().split('```python\n')[1].split('```')[0]
+    array = chest(np.eye(3))[0].array
+    grid = Geometry.from_parts(  # no chest in a file is narrower than 50 mm
+        array.shape, spacing_zyx=(2.0, 1.0, 1.0), origin_xyz=(0.0, 0.0, 0.0)
+    )
+    write_image(tmp_path / 'scan.mhd', array, grid)
+    monkeypatch.chdir(tmp_path)
+
+    exec(code, {})  # the fixture stands for the checkpoint
+
+    first, second = capsys.readouterr().out.strip().splitlines()
+    assert first.startswith('0.9 ')
+    assert second.startswith('0.7 ')

@@ -403,6 +403,17 @@ def test_strong_tilt_is_refused(tmp_path: Path, truth: np.ndarray) -> None:
         load_dicom_series(tmp_path)
 
 
+def test_axes_that_are_not_square_are_named(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    sheared = labelled(ImageOrientationPatient=[1, 0, 0, 0.1, 1, 0])
+    for k, plane in enumerate(truth):
+        write_slice(tmp_path, k, plane, edit=sheared, series='5.6')
+
+    with pytest.raises(SeriesError, match='series 5.6.*not orthonormal'):
+        load_dicom_series(tmp_path)
+
+
 def test_slight_tilt_and_jitter_change_no_voxel(
     tmp_path: Path, truth: np.ndarray, rng: np.random.Generator
 ) -> None:
