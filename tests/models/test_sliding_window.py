@@ -102,6 +102,27 @@ def test_other_windows_than_the_training_crops_warn_of_pooling_plugins(
 
 
 @pytest.mark.parametrize(
+    ('says', 'warned'), [(None, 1), (True, 1), (False, 0)]
+)
+def test_a_plugin_that_says_nothing_is_taken_to_pool(
+    says: bool | None, warned: int
+) -> None:
+    class Own(torch.nn.Identity):
+        def __init__(self, in_channels: int) -> None:
+            super().__init__()
+            if says is not None:
+                self.pools_over_space = says
+
+    case = torch.zeros(1, 40, 36, 33, dtype=torch.int16)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        tiny(Own, (32, 32, 32), 48).predict_case(case)
+
+    assert sum('Own pools' in str(w.message) for w in caught) == warned
+
+
+@pytest.mark.parametrize(
     ('plugin', 'crop', 'window'),
     [
         ('QuartetAttention', (32, 32, 32), 32),

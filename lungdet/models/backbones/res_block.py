@@ -8,7 +8,7 @@ MMDetection's, in 3D:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -166,6 +166,12 @@ class ResBlock3D(BaseModule):
         module = MODELS.build({**cfg, 'in_channels': channels})
         self.add_module(name, module)
         self.plugin_names[plugin['position']].append(name)
+
+    def plugins(self) -> Iterator[nn.Module]:
+        """The plugins of this block."""
+        for names in self.plugin_names.values():
+            for name in names:
+                yield getattr(self, name)
 
     def _plug(self, x: Tensor, position: str) -> Tensor:
         for name in self.plugin_names[position]:
