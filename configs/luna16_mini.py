@@ -33,7 +33,7 @@ model = dict(
     rcnn_head=dict(in_channels=24, fc_channels=(128, 64)),
     mask_head=dict(in_channels=24, skip_channels=8, channels=16),
     train_cfg=dict(stage_epochs=dict(rcnn=40, mask=80)),
-    test_cfg=dict(window=(64, 64, 64), overlap=16))
+    test_cfg=dict(window=(64, 64, 64)))
 train_cfg = dict(max_epochs=200)
 param_scheduler = [
     dict(type='MultiStepLR', milestones=[100, 160], gamma=0.1, by_epoch=True)

@@ -263,6 +263,7 @@ def test_fresh_gates_lie_around_a_half() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 def test_on_a_gpu_agrees_with_the_permuting_form() -> None:
     module, oracle = pair()
     module.train().cuda()
