@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
 DATA ?=
-OUT ?= work_dirs/demo
+OUT ?=
 JOBS ?= 2
 SEEDS ?= 1
 STORE ?=
@@ -31,12 +31,12 @@ $(STAMP): setup.cfg constraints.txt
 	touch $@
 
 demo: install  ## phantoms (or DATA=/path/to/LUNA16): prepare, train, test
-	$(BIN)/python tools/demo.py --out $(OUT) --jobs $(JOBS) \
-	  $(if $(DATA),--data $(DATA))
+	$(BIN)/python tools/demo.py --jobs $(JOBS) \
+	  $(if $(OUT),--out $(OUT)) $(if $(DATA),--data $(DATA))
 
 demo-table: install  ## BASE, QAM, QAM+MG on the phantoms (SEEDS=3 for more)
-	$(BIN)/python tools/demo.py --out $(OUT) --jobs $(JOBS) --table \
-	  --seeds $(SEEDS) $(if $(DATA),--data $(DATA))
+	$(BIN)/python tools/demo.py --jobs $(JOBS) --table --seeds $(SEEDS) \
+	  $(if $(OUT),--out $(OUT)) $(if $(DATA),--data $(DATA))
 
 test: install  ## the suite a contributor runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'

@@ -30,7 +30,9 @@ def run(*command: str | Path) -> None:
     print(f'\n$ {shlex.join(words)}', flush=True)
     start = time.monotonic()
     module = ['-m', 'lungdet.cli'] if words[0] == 'lungdet' else []
-    subprocess.run([sys.executable, *module, *words[1:]], cwd=ROOT, check=True)
+    done = subprocess.run([sys.executable, *module, *words[1:]], cwd=ROOT)
+    if done.returncode:
+        sys.exit(done.returncode)  # the command has said why
     print(f'[{time.monotonic() - start:.0f} s]', flush=True)
 
 
@@ -89,7 +91,9 @@ def train_and_test(out: Path, data: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, default='work_dirs/demo')
+    parser.add_argument(
+        '--out', type=Path, help='default: work_dirs/demo, or demo_<data>'
+    )
     parser.add_argument('--data', type=Path, help='a LUNA16 folder')
     parser.add_argument('--jobs', type=int, default=2, help='processes')
     parser.add_argument(
@@ -97,9 +101,12 @@ def main() -> None:
     )
     parser.add_argument('--seeds', type=int, default=1, help='of the table')
     args = parser.parse_args()
-    out = args.out.resolve()
+    scans = args.data and args.data.resolve()
+    # a store and its results are of one set of scans
+    name = f'demo_{scans.name}' if scans else 'demo'
+    out = (args.out or ROOT / 'work_dirs' / name).resolve()
 
-    data = prepare(out, args.data and args.data.resolve(), args.jobs)
+    data = prepare(out, scans, args.jobs)
     if args.table:
         run(
             f'python tools/ablate.py {ROWS} --amp',
