@@ -30,8 +30,6 @@ val_dataloader = None
 val_cfg = None
 val_evaluator = None
 train_cfg = dict(max_epochs=14)
-# at 1e-3 the detector started slowly, see docs/train_test.md
-optim_wrapper = dict(optimizer=dict(lr=3e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=10),
     dict(type='CosineAnnealingLR', T_max=14, eta_min_ratio=0.01,
