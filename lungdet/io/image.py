@@ -31,6 +31,8 @@ NIFTI_BITS = {
     **{2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32},
     **{1024: 64, 1280: 64},
 }
+NIFTI_FLOATS = (16, 64)
+NIFTI_HEADER = 348  # bytes; the header states them first
 NRRD_BYTES = {
     **dict.fromkeys(('char', 'int8', 'int8_t', 'signed char'), 1),
     **dict.fromkeys(('uchar', 'uint8', 'uint8_t', 'unsigned char'), 1),
@@ -130,9 +132,14 @@ def read_image(
     doubts = [] if warnings is None else warnings
     if name.endswith(('.mhd', '.mha')):
         return read_meta(path, doubts)
-    check = _check_nrrd if name.endswith('.nrrd') else _check_nifti
-    check(path, doubts)
-    return _read_itk(path)
+    if name.endswith('.nrrd'):
+        _check_nrrd(path, doubts)
+        return _read_itk(path)
+    missing = _check_nifti(path, doubts)
+    array, geometry = _read_itk(path)
+    if missing.size:  # SimpleITK made 0 of them, which is water
+        array.reshape(-1)[missing] = np.nan
+    return array, geometry
 
 
 def to_hu(
@@ -257,16 +264,28 @@ def write_image(
         sitk.WriteImage(image, str(aside), useCompression=True)
 
 
-def _check_nifti(path: Path, warnings: list[str]) -> None:
-    """Compare header and length; SimpleITK reads truncated files silently."""
+def _check_nifti(path: Path, warnings: list[str]) -> np.ndarray:
+    """Compare header and length; SimpleITK reads truncated files silently.
+
+    Returns the places of the values that are no numbers, x fastest.
+    """
     packed = path.name.lower().endswith('.gz')
     opened: Any = gzip.open(path, 'rb') if packed else open(path, 'rb')
+    missing = [np.empty(0, dtype=np.int64)]
     try:
         with opened as file:
-            head = file.read(352)
-            need = _nifti_bytes(path, head, warnings)
-            got = len(head)
+            head = file.read(NIFTI_HEADER)
+            start, need, floats = _nifti_layout(path, head, warnings)
+            file.seek(start)
+            got = 0
             while chunk := file.read(1 << 22):
+                if floats is not None:
+                    count = min(len(chunk), max(0, need - got))
+                    values = np.frombuffer(
+                        chunk, floats, count // floats.itemsize
+                    )
+                    places = np.flatnonzero(~np.isfinite(values))
+                    missing.append(places + got // floats.itemsize)
                 got += len(chunk)
                 if got > need + (1 << 22):
                     break
@@ -276,14 +295,17 @@ def _check_nifti(path: Path, warnings: list[str]) -> None:
         ) from error
     if got < need:
         raise SeriesError(
-            f'{path}: {got} bytes, the header promises {need}; the file is '
-            'cut. Copy it again.'
+            f'{path}: {got} bytes of voxels, the header promises {need}; the '
+            'file is cut. Copy it again.'
         )
+    return np.concatenate(missing)
 
 
-def _nifti_bytes(path: Path, head: bytes, warnings: list[str]) -> int:
-    """Bytes that a header promises."""
-    order = '<' if struct.unpack('<i', head[:4])[0] == 348 else '>'
+def _nifti_layout(
+    path: Path, head: bytes, warnings: list[str]
+) -> tuple[int, int, np.dtype | None]:
+    """First byte and number of bytes of the voxels; their type if floats."""
+    order = '<' if struct.unpack('<i', head[:4])[0] == NIFTI_HEADER else '>'
     dims = struct.unpack(f'{order}8h', head[40:56])
     kind, bits = struct.unpack(f'{order}2h', head[70:74])
     steps = struct.unpack(f'{order}8f', head[76:108])
@@ -308,7 +330,11 @@ def _nifti_bytes(path: Path, head: bytes, warnings: list[str]) -> int:
             'no orientation in the header (qform and sform are 0); taken as '
             'LPS with origin 0'
         )
-    return int(start) + math.prod(sizes) * bits // 8
+    return (
+        max(int(start), NIFTI_HEADER),  # 0 means just behind the header
+        math.prod(sizes) * bits // 8,
+        np.dtype(f'{order}f{bits // 8}') if kind in NIFTI_FLOATS else None,
+    )
 
 
 def _check_nrrd(path: Path, warnings: list[str]) -> None:

@@ -101,10 +101,10 @@ def of_label_image(path: Path, volume: Volume) -> References:
             'the scan.'
         )
     labels = turned.array
-    top = np.nan_to_num(labels, nan=-1).max(initial=0)
-    if labels.min(initial=0) < 0 or top > np.iinfo(np.int32).max:
+    low, top = labels.min(initial=0), labels.max(initial=0)
+    if not (low >= 0 and top <= np.iinfo(np.int32).max):  # nor NaN
         raise AnnotationError(
-            f'{path}: values {labels.min():g}..{labels.max():g} number no '
+            f'{path}: values {low:g}..{top:g} number no '
             'nodules; use 0 for the background and 1, 2, ... for nodules.'
         )
     whole = labels.astype(np.int32, copy=False)

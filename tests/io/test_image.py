@@ -399,12 +399,15 @@ def test_other_bytes_under_a_type_do_not_pass_for_hu(
         (np.inf, 0.01, 'were not numbers'),
         (9e5, 0.01, 'exceed 16 bits'),
         (np.nan, 0.0005, 'were not numbers and became -1024'),
+        (-np.inf, 0.0005, 'were not numbers and became -1024'),
         (-9e5, 0.0005, 'exceed 16 bits and became'),
     ],
 )
+@pytest.mark.parametrize('suffix', ['.mhd', '.nii', '.nii.gz', '.nrrd'])
 def test_values_that_are_no_hu(
     tmp_path: Path,
     rng: np.random.Generator,
+    suffix: str,
     bad: float,
     share: float,
     reason: str,
@@ -412,7 +415,11 @@ def test_values_that_are_no_hu(
     array = hu(rng).astype(np.float64) + 0.4
     count = round(share * array.size)
     array.ravel()[-count:] = bad
-    path = write_meta(tmp_path, array.tobytes(), ElementType='MET_DOUBLE')
+    grid = Geometry.from_parts(
+        SHAPE, spacing_zyx=(5, 4, 3.5), origin_xyz=(-10, 20, -30)
+    )
+    path = tmp_path / f'x{suffix}'
+    write_image(path, array, grid)
 
     if share > 0.001:
         with pytest.raises(SeriesError, match=reason):
@@ -427,10 +434,42 @@ def test_values_that_are_no_hu(
 def literal_hu(array: np.ndarray) -> np.ndarray:
     """The literal rule: nearest whole number, -1024 for no number."""
     literal = [
-        -1024 if np.isnan(v) else max(-32768, min(32767, round(v)))
+        max(-32768, min(32767, round(v))) if np.isfinite(v) else -1024
         for v in array.ravel().tolist()
     ]
     return np.array(literal, dtype=np.int16).reshape(array.shape)
+
+
+@pytest.mark.parametrize('order', ['<', '>'])
+@pytest.mark.parametrize('kind', ['f4', 'f8'])
+@pytest.mark.parametrize('packed', [False, True])
+def test_places_without_numbers_stay_so_in_nifti(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    order: str,
+    kind: str,
+    packed: bool,
+) -> None:
+    """In both orders of bytes, and behind a header that is longer."""
+    shape = (8, 400, 401)  # over 4 MB, the piece that is read at once
+    array = rng.integers(-1000, 400, shape).astype(kind)
+    array[0, 1, 2], array[7, 399, 400], array[7, 3, 5] = np.nan, np.inf, np.nan
+    header = nibabel.Nifti1Header(endianness=order)
+    header.extensions.append(
+        nibabel.nifti1.Nifti1Extension('comment', b'more')
+    )
+    image = nibabel.Nifti1Image(array.T, np.diag([-1, -1, 1, 1]), header)
+    image.set_data_dtype(kind)
+    path = tmp_path / f'x.nii{".gz" if packed else ""}'
+    nibabel.save(image, path)
+    if not packed:  # bytes behind the image are none of its values
+        path.write_bytes(path.read_bytes() + bytes([255]) * 64)
+
+    found, _ = read_image(path)
+
+    np.testing.assert_array_equal(
+        found, np.where(np.isfinite(array), array, np.nan)
+    )
 
 
 def test_offset_is_added_only_where_it_is_lacking(

@@ -111,7 +111,11 @@ def test_large_label_values_number_their_own_nodules(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ('value', 'reason'),
-    [(-1.0, 'number no nodules'), (0.5, 'between whole numbers')],
+    [
+        (-1.0, 'number no nodules'),
+        (np.nan, 'nan..nan number no nodules'),
+        (0.5, 'between whole numbers'),
+    ],
 )
 def test_masks_that_are_no_labels_are_refused(
     tmp_path: Path, value: float, reason: str
