@@ -1,7 +1,8 @@
 """Prepared cases on disk: compressed arrays, one JSON each, one index.
 
 ``OUT/cases/<uid>.json`` is written last and atomically, so a case without it
-does not exist. ``OUT/index.json`` is rebuilt from the per-case files.
+does not exist. ``OUT/index.json`` is rebuilt from the per-case files, and a
+run that changes cases takes it away first: a folder without it is not whole.
 """
 
 from __future__ import annotations
@@ -207,6 +208,21 @@ def _check_case(record: CaseRecord, arrays: dict[str, np.ndarray]) -> None:
             )
 
 
+def read_case_file(path: Path) -> dict:
+    """The plain values of one case's file.
+
+    Raises:
+        SeriesError: It is not JSON; the message names it.
+    """
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise SeriesError(
+            f'{path}: not JSON ({error}). Delete it and prepare the scan '
+            'again.'
+        ) from error
+
+
 def rebuild_index(root: str | Path) -> dict:
     """Collect the per-case files into ``index.json`` and return it.
 
@@ -219,13 +235,7 @@ def rebuild_index(root: str | Path) -> dict:
     for path in sorted((Path(root) / 'cases').glob('*.json')):
         if path.name.startswith('.'):
             continue
-        try:
-            cases.append(json.loads(path.read_text(encoding='utf-8')))
-        except ValueError as error:
-            raise SeriesError(
-                f'{path}: not JSON ({error}). Delete it and prepare the scan '
-                'again.'
-            ) from error
+        cases.append(read_case_file(path))
     index = {'format': INDEX_FORMAT, 'cases': cases}
     write_text(Path(root) / 'index.json', json.dumps(index))
     return index
@@ -252,9 +262,12 @@ class CaseStore:
         self.root = Path(root)
         path = self.root / 'index.json'
         if not path.is_file():
+            why = 'nothing is prepared in this folder'
+            if any((self.root / 'cases').glob('[!.]*')):
+                why = 'preparing stopped before its end and left half of it'
             raise FileNotFoundError(
-                f'{path}: not there, so nothing is prepared in this folder. '
-                'Run "lungdet prepare luna16 SCANS OUT" and give OUT.'
+                f'{path}: not there, so {why}. Run "lungdet prepare luna16 '
+                'SCANS OUT" and give OUT.'
             )
         index = json.loads(path.read_text(encoding='utf-8'))
         if index.get('format') != INDEX_FORMAT:
@@ -289,7 +302,8 @@ class CaseStore:
             region: Slices along (z, y, x), None for all.
 
         Raises:
-            SeriesError: The file is missing or damaged.
+            SeriesError: The file is missing, damaged, or not of the shape
+                that the record states.
         """
         array = self._array(uid, name)
         try:
@@ -325,7 +339,7 @@ class CaseStore:
         if key not in self._open:
             path = self._path(uid, name)
             try:
-                self._open[key] = blosc2.open(
+                array = blosc2.open(
                     str(path),
                     mode='r',
                     dparams=blosc2.DParams(nthreads=1),
@@ -335,6 +349,14 @@ class CaseStore:
                     f'{path}: missing or damaged ({error}). Delete the '
                     'case and prepare it again.'
                 ) from error
+            shape = self.records[uid].geometry.shape
+            if array.shape != shape:
+                raise SeriesError(
+                    f'{path}: of shape {array.shape}, the index says {shape}; '
+                    'the case was written after the index. Prepare the scans '
+                    'again.'
+                )
+            self._open[key] = array
             if len(self._open) > MAX_OPEN:
                 self._open.popitem(last=False)
         self._open.move_to_end(key)

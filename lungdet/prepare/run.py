@@ -24,6 +24,7 @@ from lungdet.io.case_store import (
     FORMAT,
     CaseRecord,
     check_uid,
+    read_case_file,
     rebuild_index,
     write_case,
 )
@@ -101,12 +102,15 @@ def prepare_scans(
     Raises:
         GeometryError: A spacing that is not positive, or not that of other
             scans' cases in the folder.
+        SeriesError: The file of such a case is damaged.
         OSError: ``out`` cannot be written to.
     """
     out = Path(out)
     _check_writable(out)
     _check_spacing(out, spacing_mm, {scan.uid for scan in scans})
     todo = [s for s in scans if not _is_done(s, out, spacing_mm)]
+    if todo:  # a run that is killed leaves no index of cases it changed
+        (out / 'index.json').unlink(missing_ok=True)
     failed: dict[str, str] = {}
     bar = tqdm(total=len(todo), desc='prepare', disable=not progress)
 
@@ -176,7 +180,7 @@ def _check_spacing(
     for path in (out / 'cases').glob('[!.]*.json'):
         if path.stem in uids:
             continue
-        case = json.loads(path.read_text(encoding='utf-8'))
+        case = read_case_file(path)
         if case.get('spacing_mm') != spacing_mm:
             raise GeometryError(
                 f'{path}: a case of {case.get("spacing_mm")} mm that is not '

@@ -130,6 +130,16 @@ def test_flipped_byte_and_cut_file_are_found(tmp_path: Path) -> None:
         CaseStore(tmp_path).read('1.2', 'image')
 
 
+def test_array_of_another_shape_than_the_index_says(tmp_path: Path) -> None:
+    write_case(tmp_path, *make_case())
+    rebuild_index(tmp_path)
+    other = Geometry((66, 31, 130), GRID.affine)
+    write_case(tmp_path, *make_case(grid=other))
+
+    with pytest.raises(SeriesError, match=r'shape \(66, .* says \(67, '):
+        CaseStore(tmp_path).read('1.2', 'image')
+
+
 def test_store_crosses_processes_closed(
     stored: tuple[CaseStore, np.ndarray],
 ) -> None:

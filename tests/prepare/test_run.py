@@ -146,6 +146,38 @@ def test_killed_run_continues_to_the_same_bytes(
     assert contents(out) == contents(straight)
 
 
+def test_killed_rerun_leaves_no_index_of_other_cases(
+    scans: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    prepare_folder(scans, out, progress=False)
+    for seed, name in enumerate(SCANS[:2], start=5):
+        write_scan(scans / f'{name}.mhd', seed)
+    killed = subprocess.run(
+        [sys.executable, '-c', KILLED, str(scans), str(out)], timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+    with pytest.raises(FileNotFoundError, match='stopped before its end'):
+        CaseStore(out)
+
+    prepare_folder(scans, out, progress=False)
+    for uid in SCANS:
+        CaseStore(out).verify(uid)
+
+
+def test_damaged_case_of_another_scan_is_named(
+    scans: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'out' / 'cases').mkdir(parents=True)
+    (tmp_path / 'out' / 'cases' / 'z.json').write_text('{"series_uid"')
+
+    with pytest.raises(SeriesError, match=r'z\.json: not JSON .* Delete it'):
+        prepare_folder(scans, tmp_path / 'out', progress=False)
+
+    assert not list((tmp_path / 'out' / 'cases').glob('a.*'))  # at once
+
+
 def test_unexpected_error_of_one_scan_spares_the_others(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
