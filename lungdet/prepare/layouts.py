@@ -183,12 +183,15 @@ def prepare_folder(
 
     Raises:
         SeriesError: No scan below ``scans``.
+        FileNotFoundError: No folder ``scans``, or nothing at
+            ``annotations``.
         AnnotationError: A table row that cannot be right, or of a scan that
-            is not there.
+            is not there; or annotations without a row or a mask.
     """
     table: dict[str, list[Annotation]] = {}
     boxes: dict[str, list[WorldBox]] = {}
     masks: dict[str, Path] = {}
+    notes: list[str] = []
     if annotations is not None and not Path(annotations).exists():
         raise FileNotFoundError(f'{annotations}: not there; check the path.')
     found = find_scans(
@@ -209,6 +212,8 @@ def prepare_folder(
     table = _by_uid(table, found, str(annotations))
     boxes = _by_uid(boxes, found, str(annotations))
     masks = _by_uid(masks, found, str(annotations))
+    if annotations is not None:
+        notes = _unnamed(found, {*table, *boxes, *masks}, Path(annotations))
     work = [
         replace(
             _scan(one, hu_offset),
@@ -218,9 +223,39 @@ def prepare_folder(
         )
         for one in found
     ]
-    return prepare_scans(
+    summary = prepare_scans(
         work, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
+    summary.notes += notes
+    return summary
+
+
+def _unnamed(
+    found: Sequence[FoundScan], named: Collection[str], annotations: Path
+) -> list[str]:
+    """A note if the annotations name some of the scans only.
+
+    Raises:
+        AnnotationError: They name none.
+    """
+    without = [one.uid for one in found if one.uid not in named]
+    if not named:
+        what = (
+            f'no mask image ({", ".join(SUFFIXES)})'
+            if annotations.is_dir()
+            else 'no row'
+        )
+        raise AnnotationError(
+            f'{annotations}: {what} in it, so no scan would have a nodule; '
+            'check the path, or leave --annotations out for scans without '
+            'nodules.'
+        )
+    if not without:
+        return []
+    return [
+        f'{len(without)} of {len(found)} scans have no entry in {annotations} '
+        f'and count as without nodules, such as {without[0]}'
+    ]
 
 
 def _scan(found: FoundScan, hu_offset: int | None) -> Scan:

@@ -23,6 +23,7 @@ from lungdet.io.luna16 import has_column, read_numbers
 from lungdet.structures import Annotation, Volume
 
 BOX_COLUMNS = ('x1', 'y1', 'z1', 'x2', 'y2', 'z2')
+TOUCHING = np.ones((3, 3, 3))  # voxels of one part, also by their corners
 WorldBox = tuple[float, float, float, float, float, float]
 
 
@@ -90,8 +91,13 @@ def of_boxes(boxes: Sequence[WorldBox], geometry: Geometry) -> References:
 def of_label_image(path: Path, volume: Volume) -> References:
     """Nodules from a label image on the scan's grid, numbered anew.
 
+    Of an image with one label each part is a nodule, parts being joined by
+    faces, edges or corners. With several labels each is one, and parts of it
+    become a warning of the scan.
+
     Raises:
-        AnnotationError: Another grid, or values that number nothing.
+        AnnotationError: Another grid, values that number nothing, or more
+            than 255 nodules.
     """
     array, geometry = read_image(path)
     turned = canonical(Volume(array, geometry))
@@ -113,26 +119,40 @@ def of_label_image(path: Path, volume: Volume) -> References:
             f'{path}: values between whole numbers; give labels, not '
             'probabilities.'
         )
-    return _of_labels(whole, volume.geometry, str(path))
+    return _of_labels(whole, volume, path)
 
 
-def _of_labels(labels: np.ndarray, grid: Geometry, where: str) -> References:
+def _of_labels(labels: np.ndarray, volume: Volume, path: Path) -> References:
     values = np.flatnonzero(np.bincount(labels[labels > 0].ravel()))
+    if len(values) == 1:  # a binary mask, of one nodule or of several
+        labels, parts = ndimage.label(labels, TOUCHING)
+        values = np.arange(1, parts + 1)
+        if parts > 1:
+            volume.warnings.append(
+                f'the only label of {path.name} has {parts} parts, each of '
+                'which became a nodule'
+            )
     if len(values) > 255:
         raise AnnotationError(
-            f'{where}: {len(values)} labels; a case holds at most 255 '
-            'nodules. Are the labels those of nodules?'
+            f'{path}: {len(values)} nodules; a case holds at most 255. Are '
+            'the labels those of nodules?'
         )
     order = np.zeros(values.max(initial=0) + 1, dtype=np.uint8)
     order[values] = np.arange(1, len(values) + 1)
     found = References([], order[labels])
-    voxel_mm3 = float(np.prod(grid.spacing))
+    voxel_mm3 = float(np.prod(volume.geometry.spacing))
     assert found.labels is not None
     for label, region in enumerate(ndimage.find_objects(found.labels), 1):
         start = np.array([part.start for part in region])
         stop = np.array([part.stop for part in region])
-        points = np.argwhere(found.labels[region] == label) + start
-        x, y, z = grid.to_world(points.mean(0)[None])[0]
+        own = found.labels[region] == label
+        if (parts := ndimage.label(own, TOUCHING)[1]) > 1:
+            volume.warnings.append(
+                f'label {values[label - 1]} of {path.name} has {parts} '
+                'parts and stays one nodule'
+            )
+        points = np.argwhere(own) + start
+        x, y, z = volume.geometry.to_world(points.mean(0)[None])[0]
         diameter = (6 * len(points) * voxel_mm3 / np.pi) ** (1 / 3)
         found.annotations.append(
             Annotation((float(x), float(y), float(z)), float(diameter))

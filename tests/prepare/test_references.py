@@ -109,6 +109,48 @@ def test_large_label_values_number_their_own_nodules(tmp_path: Path) -> None:
         assert np.abs(np.subtract(nodule.mask_box, nodule.box)).max() <= 1.0
 
 
+def test_parts_of_a_binary_mask_are_nodules_each(tmp_path: Path) -> None:
+    volume = block_scan()
+    labels = np.zeros(volume.array.shape, dtype=np.uint8)
+    labels[2:4, 5:9, 6:12] = 255
+    labels[4, 9, 12] = 255  # touches it by a corner
+    labels[9:12, 25:33, 30:41] = 255
+    write_image(tmp_path / 'a.nii.gz', labels, volume.geometry)
+
+    found = of_label_image(tmp_path / 'a.nii.gz', volume)
+
+    assert [box.tolist() for box in found.boxes] == [
+        [2, 5, 6, 5, 10, 13],
+        [9, 25, 30, 12, 33, 41],
+    ]
+    assert np.bincount(found.labels.ravel())[1:].tolist() == [49, 264]
+    # the second's middle is index (10, 28.5, 35); x = -10 + 35 * 0.7
+    center = found.annotations[1].center_mm
+    np.testing.assert_allclose(center, (14.5, 42.8, -5.0), atol=1e-5)
+    assert volume.warnings == [
+        'the only label of a.nii.gz has 2 parts, each of which became a nodule'
+    ]
+
+
+def test_label_in_parts_beside_others_stays_one_nodule(
+    tmp_path: Path,
+) -> None:
+    volume = block_scan()
+    labels = np.zeros(volume.array.shape, dtype=np.uint8)
+    labels[2:4, 5:9, 6:12] = 4
+    labels[9:12, 25:33, 30:41] = 7
+    labels[6, 3:5, 40] = 7
+    write_image(tmp_path / 'a.nii.gz', labels, volume.geometry)
+
+    found = of_label_image(tmp_path / 'a.nii.gz', volume)
+
+    assert found.boxes[1].tolist() == [6, 3, 30, 12, 33, 41]
+    assert len(found.annotations) == 2
+    assert volume.warnings == [
+        'label 7 of a.nii.gz has 2 parts and stays one nodule'
+    ]
+
+
 @pytest.mark.parametrize(
     ('value', 'reason'),
     [
@@ -129,13 +171,17 @@ def test_masks_that_are_no_labels_are_refused(
         of_label_image(tmp_path / 'a.nii.gz', volume)
 
 
-def test_more_labels_than_numbers_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize('values', [np.arange(1, 257), 1])
+def test_more_nodules_than_numbers_are_refused(
+    tmp_path: Path, values: np.ndarray | int
+) -> None:
     volume = block_scan()
     labels = np.zeros(volume.array.shape, dtype=np.int16)
-    labels.ravel()[:256] = np.arange(1, 257)
+    apart = np.argwhere(labels[::2, ::2, ::2] == 0)[:256] * 2  # none touches
+    labels[tuple(apart.T)] = values
     write_image(tmp_path / 'a.nii.gz', labels, volume.geometry)
 
-    with pytest.raises(AnnotationError, match='256 labels'):
+    with pytest.raises(AnnotationError, match='256 nodules'):
         of_label_image(tmp_path / 'a.nii.gz', volume)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -275,6 +276,43 @@ def test_world_boxes_and_masks_beside_the_scans(
     assert masks.records[1].nodules[0].has_mask
     with pytest.raises(FileNotFoundError, match='not there'):
         prepare_folder(scans, tmp_path / 'o', annotations=tmp_path / 'none')
+
+
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        ('masks', r'no mask image \(.mhd, .*\) in it'),
+        ('nodules.csv', 'no row in it'),
+        ('boxes.csv', 'no row in it'),
+    ],
+)
+def test_annotations_of_no_scan_are_refused(
+    scans: Path, tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / 'masks').mkdir()
+    (tmp_path / 'masks' / 'a.png').write_bytes(b'no image of voxels')
+    (tmp_path / 'boxes.csv').write_text('seriesuid,x1,y1,z1,x2,y2,z2\n')
+    table_of(tmp_path, '')
+
+    with pytest.raises(AnnotationError, match=f'{name}: {reason}'):
+        prepare_folder(scans, tmp_path / 'out', annotations=tmp_path / name)
+
+
+def test_scans_that_the_annotations_do_not_name_are_counted(
+    scans: Path, tmp_path: Path
+) -> None:
+    note = 'have no entry in .*nodules.csv and count as without nodules'
+    some = table_of(tmp_path, 'b,10,10,10,5\n')
+    summary = prepare_folder(
+        scans, tmp_path / 'out', annotations=some, progress=False
+    )
+    assert re.search(f'note: 2 of 3 scans {note}, such as a', summary.table())
+
+    every = table_of(tmp_path, ''.join(f'{s},9,10,10,5\n' for s in SCANS))
+    summary = prepare_folder(
+        scans, tmp_path / 'out', annotations=every, progress=False
+    )
+    assert not re.search(note, summary.table())
 
 
 def test_slices_without_suffix_are_a_series(tmp_path: Path) -> None:
