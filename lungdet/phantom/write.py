@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -125,7 +126,12 @@ def write_luna16_phantoms(
     out = Path(out)
     tasks = [(out, seed, number, size) for number in range(scans)]
     if jobs > 1:
-        with ProcessPoolExecutor(jobs, get_context('spawn')) as pool:
+        with ProcessPoolExecutor(
+            jobs,
+            get_context('spawn'),
+            initializer=signal.signal,  # Ctrl-C must end them, not one scan
+            initargs=(signal.SIGINT, signal.SIG_DFL),
+        ) as pool:
             rows = list(
                 tqdm(
                     pool.map(_write_one, tasks),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -120,12 +122,11 @@ def prepare_scans(
             failed[uid] = reason
 
     if jobs > 1 and len(todo) > 1:
-        pool: Executor
-        with ProcessPoolExecutor(jobs, get_context('spawn')) as pool:
+        broken = []
+        with _processes(jobs) as pool:
             waiting = {
                 pool.submit(prepare_one, s, out, spacing_mm): s for s in todo
             }
-            broken = []
             for done in as_completed(waiting):
                 try:
                     note(waiting[done].uid, done.result())
@@ -143,6 +144,23 @@ def prepare_scans(
         failed,
         skipped=len(scans) - len(todo),
     )
+
+
+@contextmanager
+def _processes(jobs: int) -> Iterator[Executor]:
+    """A pool that does not finish its queue when the caller is stopped."""
+    pool = ProcessPoolExecutor(
+        jobs,
+        get_context('spawn'),
+        initializer=signal.signal,  # Ctrl-C must end a process, not a scan
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _prepare_alone(scan: Scan, out: Path, spacing_mm: float) -> str | None:

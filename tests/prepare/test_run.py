@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,85 @@ def die_of_b(scan: Scan, *args: object) -> str | None:
     if scan.uid == 'b':
         die_in_a_process()
     return prepare_one(scan, *args)
+
+
+INTERRUPTED = """
+import sys
+import lungdet.prepare.run as prepare, lungdet.phantom.write as phantom
+from lungdet.cli import main
+from tests.prepare.test_run import never_end, never_end_phantom
+
+prepare.prepare_one = never_end
+phantom._write_one = never_end_phantom
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def never_end(scan: Scan, out: Path, spacing_mm: float) -> None:
+    out.joinpath(f'{scan.uid}.started').touch()
+    time.sleep(300)
+
+
+def never_end_phantom(task: tuple[Path, int, int, str]) -> None:
+    task[0].joinpath(f'{task[2]}.started').touch()
+    time.sleep(300)
+
+
+@pytest.mark.parametrize('command', ['prepare', 'phantom'])
+def test_interrupt_ends_all_processes_at_once(
+    scans: Path, tmp_path: Path, command: str
+) -> None:
+    """As Ctrl-C does, which reaches the processes too; one scan is queued."""
+    out = tmp_path / 'out'
+    out.mkdir()
+    words = {
+        'prepare': ['prepare', 'folder', str(scans), str(out)],
+        'phantom': ['phantom', str(out), '--scans', '3'],
+    }[command]
+    program = subprocess.Popen(
+        [sys.executable, '-c', INTERRUPTED, *words, '--jobs', '2'],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while len(list(out.glob('*.started'))) < 2:
+            assert program.poll() is None
+            time.sleep(0.05)
+        os.killpg(program.pid, signal.SIGINT)
+
+        assert program.wait(timeout=30) == 130
+        assert len(list(out.glob('*.started'))) == 2
+    finally:
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
+
+
+def test_queue_is_dropped_when_the_caller_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt of the caller alone, after the first scan."""
+
+    class Stopped:
+        def __init__(self, **_: object) -> None: ...
+
+        def update(self) -> None:
+            raise KeyboardInterrupt
+
+    scans = [Scan(str(k), tmp_path / 'none') for k in range(12)]
+    monkeypatch.setattr(run_module, 'tqdm', Stopped)
+    monkeypatch.setattr(run_module, 'prepare_one', leave_a_trace)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_module.prepare_scans(scans, tmp_path, jobs=2)
+
+    # two run, three wait in the pipe to the processes, out of reach
+    assert 1 <= len(list(tmp_path.glob('*.started'))) <= 7
+
+
+def leave_a_trace(scan: Scan, out: Path, spacing_mm: float) -> None:
+    out.joinpath(f'{scan.uid}.started').touch()
+    time.sleep(0.1)
 
 
 def test_world_boxes_and_masks_beside_the_scans(
