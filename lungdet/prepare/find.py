@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from lungdet.io.dicom_headers import list_series
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')
+HIDDEN = ('seg-lungs', 'masks', '.')  # names of what holds no scans
+NO_SLICES = (*SUFFIXES, '.raw', '.zraw', '.xml', '.txt', '.csv', '.json')
 TRIED_FILES = 3  # of a folder, to see whether slices without suffix lie in it
 
 
@@ -46,15 +50,15 @@ def find_scans(
 ) -> list[FoundScan]:
     """Every scan of a folder, by uid.
 
-    Image files count anywhere but in mask folders; of a folder with DICOM
-    slices each series is a scan. Where ``known`` names some of the series
-    of a folder, the others are left out.
+    Image files count anywhere but in mask folders, linked folders included;
+    of a folder with DICOM slices each series is a scan. Where ``known`` names
+    some of the series of a folder, the others are left out.
 
     Args:
         root: Searched at any depth; it may be the folder of one series.
         known: Series that the data set has.
         series: Only these series of DICOM folders; empty for all.
-        skip: A file or folder that holds no scans.
+        skip: A folder that holds no scans.
 
     Raises:
         SeriesError: None found, or one uid twice.
@@ -88,20 +92,29 @@ def find_scans(
 
 
 def _visible(root: Path, skip: Path | None) -> Iterator[Path]:
-    """Image files, and folders with DICOM slices."""
-    hidden = ('seg-lungs', 'masks', '.')
-    skip = None if skip is None else skip.resolve()
-    for path in [root, *sorted(root.rglob('*'))]:
-        inner = path.relative_to(root).parts
-        if any(part.startswith(hidden) for part in inner) or (
-            skip is not None and (path == skip or skip in path.parents)
-        ):
+    """Image files, and folders with DICOM slices.
+
+    Linked folders come last, and no folder twice: a link back to one of its
+    own would never end, and a folder's own name may state its subset.
+    """
+    visited = set() if skip is None else {os.path.realpath(skip)}
+    waiting = deque([root])
+    while waiting:
+        folder = waiting.popleft()
+        if (real := os.path.realpath(folder)) in visited:
             continue
-        if path.is_dir():
-            if _has_slices(path):
+        visited.add(real)
+        if _has_slices(folder):
+            yield folder
+        for path in sorted(folder.iterdir(), reverse=True):
+            if path.name.startswith(HIDDEN):
+                continue
+            if path.is_dir() and path.is_symlink():
+                waiting.append(path)
+            elif path.is_dir():
+                waiting.appendleft(path)
+            elif path.name.lower().endswith(SUFFIXES):
                 yield path
-        elif path.name.lower().endswith(SUFFIXES):
-            yield path
 
 
 def _has_slices(folder: Path) -> bool:
@@ -114,6 +127,7 @@ def _has_slices(folder: Path) -> bool:
             path.is_file()
             and tried < TRIED_FILES
             and not path.name.startswith('.')
+            and not path.name.lower().endswith(NO_SLICES)
         ):
             tried += 1
             with open(path, 'rb') as file:

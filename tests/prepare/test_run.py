@@ -405,6 +405,42 @@ def test_slices_without_suffix_are_a_series(tmp_path: Path) -> None:
     assert find_scans(tmp_path) == [FoundScan('one', folder, 4)]
 
 
+def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
+    root, disk = tmp_path / 'root', tmp_path / 'disk'
+    write_scan(disk / 'deep' / 'a.mhd')
+    (disk / 'deep' / 'back').symlink_to(disk)  # without end
+    (disk / 'seg-lungs-LUNA16').mkdir()
+    shutil.copy(disk / 'deep' / 'a.mhd', disk / 'seg-lungs-LUNA16')
+    write_scan(root / 'subset2' / 'b.mhd')
+    write_folder(disk / 'slices', '1.2.3')
+    (root / 'last').symlink_to(root / 'subset2')  # which states the subset
+    (root / 'subset1').symlink_to(disk)
+    (root / 'gone').symlink_to(tmp_path / 'nothing')
+    (root / 'itself').symlink_to(root / 'itself')
+
+    found = find_scans(root, skip=disk / 'none')
+
+    assert [(scan.uid, scan.subset) for scan in found] == [
+        ('1.2.3', 1),
+        ('a', 1),
+        ('b', 2),
+    ]
+    assert found[1].path == root.resolve() / 'subset1' / 'deep' / 'a.mhd'
+    assert not prepare_folder(root, tmp_path / 'out', progress=False).failed
+
+
+@pytest.mark.parametrize('suffix', ['.xml', '.txt', '.CSV', '.json', '.raw'])
+def test_slices_behind_other_files_are_a_series(
+    tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / 'one').mkdir()
+    for k in range(4):
+        (tmp_path / 'one' / f'0{k}{suffix}').write_text('no slice')
+    (tmp_path / 'one' / 'IM0001').write_bytes(bytes(128) + b'DICM')
+
+    assert [scan.uid for scan in find_scans(tmp_path)] == ['one']
+
+
 @pytest.mark.slow
 def test_series_in_a_folder_of_another_name_is_found(
     test_data: Path, tmp_path: Path
