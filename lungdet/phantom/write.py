@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -122,8 +122,12 @@ def write_luna16_phantoms(
 
     Returns:
         Series uids.
+
+    Raises:
+        ConfigError: ``out`` holds other scans, or an unknown size.
     """
     out = Path(out)
+    _check_free(out, {_uid(seed, number) for number in range(scans)})
     tasks = [(out, seed, number, size) for number in range(scans)]
     if jobs > 1:
         with ProcessPoolExecutor(
@@ -159,11 +163,28 @@ def write_luna16_phantoms(
     return uids
 
 
+def _check_free(out: Path, uids: Collection[str]) -> None:
+    """Scans that the tables will not list would pass for healthy ones."""
+    others = sorted(
+        path for path in out.rglob('[!.]*.mhd') if path.stem not in uids
+    )
+    if others:
+        raise ConfigError(
+            f'{out}: holds {len(others)} scans that this call does not '
+            f'write, such as {others[0].relative_to(out)}; the new tables '
+            'would not list them. Remove them, or choose another folder.'
+        )
+
+
+def _uid(seed: int, number: int) -> str:
+    return f'{UID_ROOT}.{seed}.{number}'
+
+
 def _write_one(
     task: tuple[Path, int, int, str],
 ) -> tuple[str, list[str], list[str]]:
     out, seed, number, size = task
-    uid = f'{UID_ROOT}.{seed}.{number}'
+    uid = _uid(seed, number)
     phantom = make_phantom([seed, number], size=size, series_uid=uid)
     geometry = phantom.volume.geometry
     write_image(

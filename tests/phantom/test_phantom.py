@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
+from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, isotropic_geometry
 from lungdet.io.lidc import consensus_masks, read_lidc_xml
 from lungdet.io.luna16 import read_annotations
-from lungdet.phantom import Phantom, make_phantom
+from lungdet.phantom import Phantom, make_phantom, write, write_luna16_phantoms
 from lungdet.phantom.chest import (
     WALL_MM,
     Chest,
@@ -27,6 +28,7 @@ from lungdet.phantom.chest import (
 from lungdet.phantom.nodules import draw_diameter
 from lungdet.phantom.write import reader_xml
 from lungdet.prepare.case import resample_linear, resample_nearest
+from lungdet.structures import Volume
 
 SEEDS = (11, 12, 13)
 NOISE_SEEDS = (11, 14, 16)  # smooth, middle and sharp kernels
@@ -361,3 +363,27 @@ def test_excluded_list_holds_look_alikes_and_the_nodules_own_marks(
         marked = {f.center_mm for f in phantom.excluded}
         assert {a.center_mm for a in phantom.annotations} <= marked
         assert any(f.diameter_mm is None for f in phantom.excluded)
+
+
+@pytest.mark.parametrize(('seed', 'scans'), [(4, 2), (3, 1)])
+def test_folder_with_other_phantoms_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, scans: int
+) -> None:
+    """Of another seed, or more of the same; the drawing is not tested."""
+    grid = Geometry((2, 3, 4), np.eye(4))
+    image, labels = np.zeros((2, 2, 3, 4), dtype=np.int16)
+    drawn = Phantom(Volume(image, grid), [], [], labels, labels)
+    monkeypatch.setattr(write, 'make_phantom', lambda *_, **__: drawn)
+    write_luna16_phantoms(tmp_path, scans=2, seed=3, progress=False)
+    (tmp_path / 'subset0' / '.tmp-1-x.mhd').touch()  # of a killed run
+    before = (tmp_path / 'seriesuids.csv').read_bytes()
+
+    with pytest.raises(
+        ConfigError, match=r'such as .*\.3\.\d\.mhd; .* Remove'
+    ):
+        write_luna16_phantoms(tmp_path, scans=scans, seed=seed, progress=False)
+
+    assert (tmp_path / 'seriesuids.csv').read_bytes() == before
+    assert not list(tmp_path.rglob('*.4.*'))
+    uids = write_luna16_phantoms(tmp_path, scans=3, seed=3, progress=False)
+    assert len(uids) == len(list(tmp_path.glob('subset?/[!.]*.mhd'))) == 3
