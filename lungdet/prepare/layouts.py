@@ -79,7 +79,7 @@ def prepare_luna16(
         scans, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
     summary.official_uids = official
-    summary.notes = notes + _wrong_subsets(found) + _unread(found, xml)
+    summary.notes += notes + _wrong_subsets(found) + _unread(found, xml)
     return summary
 
 

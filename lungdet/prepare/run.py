@@ -139,11 +139,26 @@ def prepare_scans(
             note(scan.uid, prepare_one(scan, out, spacing_mm))
     bar.close()
     index = rebuild_index(out)
+    records = [CaseRecord.from_dict(case) for case in index['cases']]
     return Summary(
-        [CaseRecord.from_dict(case) for case in index['cases']],
+        records,
         failed,
         skipped=len(scans) - len(todo),
+        notes=_foreign(records, {scan.uid for scan in scans}, out),
     )
+
+
+def _foreign(
+    records: Sequence[CaseRecord], uids: Collection[str], out: Path
+) -> list[str]:
+    """A note if the folder holds cases of other scans."""
+    others = [r.series_uid for r in records if r.series_uid not in uids]
+    if not others:
+        return []
+    return [
+        f'{len(others)} cases in {out} are not of these scans, such as '
+        f'{others[0]}'
+    ]
 
 
 @contextmanager

@@ -212,6 +212,24 @@ def test_one_folder_holds_one_spacing(scans: Path, tmp_path: Path) -> None:
         prepare_folder(scans, out, spacing_mm=2.0, progress=False)
 
 
+@pytest.mark.parametrize('layout', ['folder', 'luna16'])
+def test_cases_of_other_scans_are_counted(
+    scans: Path, tmp_path: Path, layout: str
+) -> None:
+    out = tmp_path / 'out'
+    first = prepare_folder(scans, out, progress=False)
+    assert 'are not of these scans' not in first.table()
+    for name in ('a', 'c'):
+        (scans / f'{name}.mhd').unlink()
+    table_of(tmp_path, '').rename(scans / 'annotations.csv')
+    prepare = {'folder': prepare_folder, 'luna16': prepare_luna16}[layout]
+
+    summary = prepare(scans, out, progress=False)
+
+    note = f'note: 2 cases in {out} are not of these scans, such as a'
+    assert note in summary.table().splitlines()
+
+
 def test_killed_process_is_reported(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
