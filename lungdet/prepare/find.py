@@ -75,9 +75,12 @@ def find_scans(
             scans = [FoundScan(stem(path), path, _subset(path, root))]
         for scan in scans:
             if scan.uid in found:
+                remedy = 'keep one'
+                if not scan.is_series:
+                    remedy = "a file's name is its series' name, so rename one"
                 raise SeriesError(
                     f'{path}: series {scan.uid} is also at '
-                    f'{found[scan.uid].path}; keep one.'
+                    f'{found[scan.uid].path}; {remedy}.'
                 )
             found[scan.uid] = scan
     absent = sorted(set(series) - set(found))

@@ -447,6 +447,18 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
     assert not prepare_folder(root, tmp_path / 'out', progress=False).failed
 
 
+def test_series_in_two_places_is_refused(tmp_path: Path) -> None:
+    for patient in ('files/1', 'files/2'):
+        write_scan(tmp_path / patient / 'ct.nii.gz')
+    for patient in ('slices/1', 'slices/2'):
+        write_folder(tmp_path / patient, '1.2.3')
+
+    with pytest.raises(SeriesError, match='ct is also at .* so rename one'):
+        find_scans(tmp_path / 'files')
+    with pytest.raises(SeriesError, match='1.2.3 is also at .*; keep one'):
+        find_scans(tmp_path / 'slices')
+
+
 @pytest.mark.parametrize('suffix', ['.xml', '.txt', '.CSV', '.json', '.raw'])
 def test_slices_behind_other_files_are_a_series(
     tmp_path: Path, suffix: str
