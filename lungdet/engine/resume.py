@@ -18,6 +18,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import Sampler
 
+from lungdet.errors import CheckpointError
 from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
 
 ORDER_STREAM, MODEL_STREAM = 3, 7  # streams of the seed, kept apart
@@ -150,6 +151,34 @@ class ExactEpochLoop(EpochBasedTrainLoop):
         self.val_owed = self.validates_after(self._epoch + 1)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+
+def check_epoch_length(meta: dict[str, Any], steps: int, where: str) -> None:
+    """Compare the epochs of a checkpoint with those of this run.
+
+    Args:
+        meta: Of the checkpoint.
+        steps: Batches of an epoch, of this run.
+        where: Names the checkpoint in the message.
+
+    Raises:
+        CheckpointError: They differ, so ``iter`` would mean another place.
+    """
+    stored = meta.get('epoch_length')
+    if stored is None:  # older files do not say; their counters may
+        first = meta['epoch'] * steps
+        fits = first <= meta['iter'] <= first + steps
+        theirs = f'{meta["iter"]} iterations are in epoch {meta["epoch"] + 1}'
+    else:
+        fits = stored == steps
+        theirs = f'its epochs have {stored} batches'
+    if not fits:
+        raise CheckpointError(
+            f'{where}: {theirs}, but an epoch of this run has {steps} '
+            'batches, so the place to continue from is lost. Resume with the '
+            'batch_size, number of processes and scans that it was trained '
+            'with, or start a new run from its weights by load_from.'
+        )
 
 
 @HOOKS.register_module()

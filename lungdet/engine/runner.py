@@ -41,6 +41,7 @@ from lungdet.engine.pretraining import (
     missing_weights,
     read_backbone,
 )
+from lungdet.engine.resume import check_epoch_length
 from lungdet.engine.weights import (
     FORMAT,
     load_plain,
@@ -219,6 +220,7 @@ class LungRunner(Runner):
                 'epoch': done,
                 'iter': loop.iter + within,
                 'epoch_in_progress': done + within,
+                'epoch_length': len(self.train_dataloader),
                 'seed': self.seed,
                 'val_owed': getattr(loop, 'val_owed', False) and not within,
                 'model': plain(self.cfg.model.to_dict()),
@@ -401,9 +403,15 @@ class LungRunner(Runner):
         return checkpoint
 
     def resume(self, filename: str, **_: Any) -> None:
-        """Restore weights, optimiser, schedulers and counters."""
+        """Restore weights, optimiser, schedulers and counters.
+
+        Raises:
+            CheckpointError: Weights that do not fit, epochs of another
+                length, or another number of schedulers.
+        """
         checkpoint = self.load_checkpoint(filename)
         meta = checkpoint['meta']
+        check_epoch_length(meta, len(self.train_dataloader), filename)
         self.train_loop._epoch = meta['epoch']
         self.train_loop._iter = meta['iter']
         self.train_loop.val_owed = meta['val_owed']

@@ -14,6 +14,7 @@ import torch
 from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import ExactSampler, FROCMetric, Key
+from lungdet.engine.resume import check_epoch_length
 from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import CheckpointError, ConfigError, DivergenceError
 from lungdet.io.case_store import CaseStore
@@ -101,6 +102,42 @@ def test_checkpoint_is_plain_and_carries_what_inference_needs(
     # a moved work dir still resolves
     moved = trained.rename(trained.with_name('moved'))
     assert resolve_checkpoint(moved / 'last_checkpoint').parent == moved
+
+
+def test_resume_with_epochs_of_another_length_is_refused(
+    trained: Path, tiny_config: Path
+) -> None:
+    """Nine samples: four whole batches of two, or nine of one."""
+    saved = sorted(trained.glob('*.pth'))
+
+    with pytest.raises(
+        CheckpointError, match='have 4 batches.* this run has 9 batches'
+    ):
+        train(
+            tiny_config,
+            work_dir=trained,
+            resume='auto',
+            cfg_options={'train_dataloader.batch_size': 1},
+        )
+
+    assert sorted(trained.glob('*.pth')) == saved
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'iteration', 'fits'),
+    [(2, 7, False), (2, 8, True), (2, 12, True), (2, 13, False)],
+)
+def test_counters_stand_in_for_the_length_in_older_files(
+    epoch: int, iteration: int, fits: bool
+) -> None:
+    """Two epochs of four batches end at 8, the third at 12."""
+    meta = {'epoch': epoch, 'iter': iteration}
+
+    if fits:
+        check_epoch_length(meta, 4, 'old.pth')
+    else:
+        with pytest.raises(CheckpointError, match='old.pth.*in epoch 3'):
+            check_epoch_length(meta, 4, 'old.pth')
 
 
 def test_weights_of_another_model_are_refused(

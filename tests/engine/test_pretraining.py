@@ -528,6 +528,21 @@ def test_pretraining_checkpoint_is_no_detector(genesis_run: Path) -> None:
         load_detector(genesis_run)
 
 
+def test_pretraining_resumes_epochs_of_its_own_length_alone(
+    genesis_run: Path, genesis_config: Path, tmp_path: Path
+) -> None:
+    """Eight crops, two scans of four: four batches of two, two of four."""
+    with pytest.raises(
+        CheckpointError, match='have 4 batches.* this run has 2 batches'
+    ):
+        train(
+            genesis_config,
+            work_dir=tmp_path / 'run',
+            resume=genesis_run,
+            cfg_options={'train_dataloader.batch_size': 4},
+        )
+
+
 def test_masked_autoencoder_goes_the_same_way(
     genesis_config: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
