@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from lungdet.engine import LungRunner
+from lungdet.engine.hooks import own_checkpoints
 from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import write_text
@@ -171,6 +172,10 @@ def train(
 
     Returns:
         The runner after training.
+
+    Raises:
+        ConfigError: ``work_dir`` holds checkpoints of an earlier run, and
+            ``resume`` is off: they would be pruned.
     """
     cfg = load_config(config, cfg_options)
     cfg.work_dir = str(
@@ -187,6 +192,13 @@ def train(
         cfg.resume = True
         cfg.load_from = (
             None if resume == 'auto' else str(resolve_checkpoint(resume))
+        )
+    earlier = own_checkpoints(Path(cfg.work_dir))
+    if earlier and not cfg.get('resume'):
+        raise ConfigError(
+            f'{cfg.work_dir}: holds checkpoints of an earlier run '
+            f'({earlier[-1].name}), which a new one would replace. Continue '
+            'it with --resume, or choose another --work-dir.'
         )
     runner = LungRunner.from_cfg(cfg)
     runner.train()

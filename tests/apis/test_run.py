@@ -62,6 +62,17 @@ def test_held_out_series_are_set_once() -> None:
     assert free.train_dataloader.dataset.test_series is None
 
 
+def test_checkpoints_of_an_earlier_run_are_not_replaced(
+    trained: Path, tiny_config: Path
+) -> None:
+    saved = {f: f.read_bytes() for f in trained.glob('*.pth')}
+
+    with pytest.raises(ConfigError, match=r'epoch_1\.pth.*with --resume'):
+        train(tiny_config, work_dir=trained)
+
+    assert {f: f.read_bytes() for f in trained.glob('*.pth')} == saved
+
+
 def test_results_of_other_weights_are_not_mixed(
     trained: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
