@@ -98,3 +98,21 @@ def test_results_of_other_weights_are_not_mixed(
     (out / 'stamp.json').unlink()  # rows of nobody knows what
     with pytest.raises(ConfigError, match='with another checkpoint;'):
         run_test(tiny_config, trained, out=out)
+
+
+def test_a_test_that_failed_early_does_not_bind_its_folder(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    with pytest.raises(FileNotFoundError, match='mistyped'):
+        run_test(
+            tiny_config,
+            trained / 'iter_3.pth',
+            out=out,
+            cfg_options={'data_root': str(tmp_path / 'mistyped')},
+        )
+    stamp = (out / 'stamp.json').read_text()
+
+    run_test(tiny_config, trained, out=out)
+
+    assert (out / 'stamp.json').read_text() != stamp
