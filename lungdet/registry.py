@@ -158,4 +158,5 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS'
 )
 PARAM_SCHEDULERS = _child('parameter scheduler', 'PARAM_SCHEDULERS')
+FUNCTIONS = _child('function', 'FUNCTIONS')
 VISBACKENDS = _child('vis_backend', 'VISBACKENDS')

@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from lungdet.engine import LungRunner
 from lungdet.engine.hooks import own_checkpoints
@@ -19,7 +20,7 @@ from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import write_text
 from lungdet.io.luna16 import read_candidates
-from lungdet.registry import did_you_mean
+from lungdet.registry import FUNCTIONS, did_you_mean
 from lungdet.structures import UNKNOWN_DIAMETER_MM
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -35,6 +36,34 @@ OWN_KEYS = (
     'plugins',
     'pretrained',
 )
+LOADER_KEYS = {
+    *inspect.signature(DataLoader).parameters,
+    'disable_subprocess_warning',
+    'num_batch_per_epoch',
+}
+# keys of the tables that mmengine reads without comparing them
+TABLE_KEYS = {
+    **dict.fromkeys(LOADERS, LOADER_KEYS),
+    'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
+    'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
+    'randomness': {'deterministic', 'diff_rank_seed', 'seed'},
+    'default_hooks': {
+        'checkpoint',
+        'logger',
+        'param_scheduler',
+        'runtime_info',
+        'sampler_seed',
+        'timer',
+    },
+    'optim_wrapper.clip_grad': {
+        'clip_value',
+        'error_if_nonfinite',
+        'foreach',
+        'max_norm',
+        'norm_type',
+        'type',
+    },
+}
 STAMP_FILE = 'stamp.json'
 
 
@@ -56,7 +85,8 @@ def load_config(
     Raises:
         FileNotFoundError: No such file.
         ConfigError: A file that cannot be read as a config; a top-level key
-            that nothing reads, unless it starts with ``_``; or an option
+            that nothing reads, unless it starts with ``_``; an unknown key
+            in one of ``TABLE_KEYS``, or function of a loader; an option
             whose key the config does not have, unless it starts with ``+``,
             which adds it; or weights in an ``init_cfg``.
     """
@@ -70,6 +100,7 @@ def load_config(
             _check_key(cfg, key)
         options[key.lstrip('+')] = value
     cfg.merge_from_dict(options)
+    _check_tables(cfg)
     fresh = not isinstance(config, Config)
     for dataset in [cfg[k].dataset for k in LOADERS if cfg.get(k)]:
         for key in HANDED_OVER:
@@ -80,6 +111,26 @@ def load_config(
     _tell_crop_size(cfg)
     _check_start(cfg.get('model'), 'model')
     return cfg
+
+
+def _check_tables(config: Config) -> None:
+    for place, known in TABLE_KEYS.items():
+        table: Any = config
+        for word in place.split('.'):
+            table = (table or {}).get(word)
+        for key in (table or {}).keys() - known:
+            more = ' More belong in custom_hooks.' if 'hooks' in place else ''
+            raise ConfigError(
+                f'{place}: nothing reads the key {key!r}'
+                f'{did_you_mean(key, known)}. Its keys are '
+                f'{", ".join(sorted(known))}.{more}'
+            )
+    for place in LOADERS:
+        for key in ('collate_fn', 'worker_init_fn'):
+            function = (config.get(place) or {}).get(key)
+            if isinstance(function, dict):
+                FUNCTIONS.check_type(function, f'{place}.{key}.type')
+                FUNCTIONS.check_arguments(function)
 
 
 def _check_start(model: Any, where: str) -> None:

@@ -37,6 +37,46 @@ def test_top_level_key_that_nothing_reads_is_refused(
         load_config(tiny_config)
 
 
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        (
+            'train_dataloader = dict(bacth_size=2)',
+            "train_dataloader: .*'bacth_size'.*mean 'batch_size'",
+        ),
+        (
+            'test_dataloader = dict(datset=None)',
+            "test_dataloader: .*'datset'.*mean 'dataset'",
+        ),
+        (
+            'optim_wrapper = dict(clip_grad=dict(max_nrm=3))',
+            "optim_wrapper.clip_grad: .*'max_nrm'.*mean 'max_norm'",
+        ),
+        ('randomness = dict(sed=1)', "randomness: .*'sed'.*mean 'seed'"),
+        ('env_cfg = dict(cudn=True)', "env_cfg: .*'cudn'.*cudnn_benchmark"),
+        (
+            'env_cfg = dict(mp_cfg=dict(start_method="fork"))',
+            "env_cfg.mp_cfg: .*mean 'mp_start_method'",
+        ),
+        (
+            'default_hooks = dict(chekpoint=dict(type="LungCheckpointHook"))',
+            "default_hooks: .*'chekpoint'.*mean 'checkpoint'.*custom_hooks",
+        ),
+        (
+            'train_dataloader = dict(collate_fn=dict(type="psudo_collate"))',
+            "train_dataloader.collate_fn.type=.*mean 'pseudo_collate'",
+        ),
+    ],
+)
+def test_misspelt_name_in_a_table_gets_the_closest(
+    tiny_config: Path, line: str, message: str
+) -> None:
+    tiny_config.write_text(f'{tiny_config.read_text()}\n{line}\n')
+
+    with pytest.raises(ConfigError, match=message):
+        load_config(tiny_config)
+
+
 def test_a_loaded_config_takes_options_and_is_left_as_it_is(
     tiny_config: Path,
 ) -> None:

@@ -173,6 +173,26 @@ def test_wrong_plugins_are_named(plugins: object, message: str) -> None:
         FeatureNet(plugins=plugins)
 
 
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (
+            {'cfg': {'type': 'AddOne'}, 'positon': 'after_add'},
+            r"plugins\[0\]: unknown key 'positon'.*mean 'position'",
+        ),
+        (
+            plugin('after_conv4'),
+            r"plugins\[0\].position: 'after_conv4'.*mean 'after_conv",
+        ),
+    ],
+)
+def test_misspelt_key_or_position_gets_the_closest(
+    wrong: dict, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FeatureNet(plugins=[wrong])
+
+
 @pytest.mark.parametrize('stages', [None, (False,) * 6])
 def test_misspelt_type_gets_place_and_closest_name(stages: object) -> None:
     wrong = {

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from lungdet.errors import ConfigError
 from lungdet.ops import BatchNorm3d
-from lungdet.registry import MODELS
+from lungdet.registry import MODELS, did_you_mean
 
 POSITIONS = ('after_conv1', 'after_conv2', 'after_add')
 PLUGIN_KEYS = {'cfg', 'position', 'stages'}
@@ -31,14 +32,13 @@ def stage_plugins(
         num_stages: Length that every ``stages`` must have.
 
     Raises:
-        ValueError: Not a list, an unknown key or position, a missing key, or
-            ``stages`` of another length.
-        ConfigError: A type that is not registered.
+        ConfigError: Not a list, an unknown key, position or type, a missing
+            key, or ``stages`` of another length.
     """
     if plugins is None:
         return []
     if not isinstance(plugins, list | tuple):
-        raise ValueError(
+        raise ConfigError(
             f'plugins: {type(plugins).__name__} is not a list; write '
             "plugins=[dict(cfg=dict(type=...), position='after_conv2')]."
         )
@@ -52,20 +52,23 @@ def stage_plugins(
 
 
 def _check_plugin(plugin: dict, where: str, num_stages: int) -> None:
-    if not isinstance(plugin, dict) or PLUGIN_KEYS - {'stages'} - set(plugin):
-        raise ValueError(
+    keys = set(plugin) if isinstance(plugin, dict) else set()
+    for key in sorted(keys - PLUGIN_KEYS):
+        raise ConfigError(
+            f'{where}: unknown key {key!r}{did_you_mean(key, PLUGIN_KEYS)}; a '
+            f'plugin has {sorted(PLUGIN_KEYS)}. Constructor arguments belong '
+            "in 'cfg'."
+        )
+    if not keys >= {'cfg', 'position'}:
+        raise ConfigError(
             f"{where}: {plugin!r} lacks 'cfg' or 'position'; both are needed."
         )
-    unknown = set(plugin) - PLUGIN_KEYS
-    if unknown:
-        raise ValueError(
-            f'{where}: unknown key {sorted(unknown)}; a plugin has '
-            f"{sorted(PLUGIN_KEYS)}. Constructor arguments belong in 'cfg'."
-        )
-    if plugin['position'] not in POSITIONS:
-        raise ValueError(
-            f'{where}.position: {plugin["position"]!r} is unknown; '
-            f'choose one of {POSITIONS}.'
+    position = plugin['position']
+    if position not in POSITIONS:
+        raise ConfigError(
+            f'{where}.position: {position!r} is unknown'
+            f'{did_you_mean(str(position), POSITIONS)}; choose one of '
+            f'{POSITIONS}.'
         )
     stages = plugin.get('stages')
     if stages is not None and not (
@@ -73,7 +76,7 @@ def _check_plugin(plugin: dict, where: str, num_stages: int) -> None:
         and len(stages) == num_stages
         and all(isinstance(stage, bool) for stage in stages)
     ):
-        raise ValueError(
+        raise ConfigError(
             f'{where}.stages: {stages!r}, but the backbone has {num_stages} '
             f'stages; give a list of {num_stages} booleans.'
         )
@@ -81,13 +84,13 @@ def _check_plugin(plugin: dict, where: str, num_stages: int) -> None:
     if not isinstance(cfg, dict) or not isinstance(
         cfg.get('type'), str | type
     ):
-        raise ValueError(
+        raise ConfigError(
             f"{where}.cfg: {cfg!r} lacks 'type'; give a registered class' "
             'name.'
         )
     MODELS.check_type(cfg, f'{where}.cfg.type')
     if 'in_channels' in cfg:
-        raise ValueError(
+        raise ConfigError(
             f'{where}.cfg.in_channels: given as {cfg["in_channels"]}; the '
             'block supplies its own channel count. Remove the key.'
         )
