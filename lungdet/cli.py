@@ -395,18 +395,51 @@ def add_froc(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(run=froc)
 
 
+class ConfigOptions(argparse.Action):
+    """``KEY=VALUE ...`` to a dict by mmengine's rules, but scans are text.
+
+    mmengine reads ``['001']`` as the number 1, which names no scan.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        from mmengine.config import DictAction
+
+        for word in values:
+            if '=' not in word:
+                parser.error(f'{option_string}: {word!r} is no KEY=VALUE')
+        DictAction(self.option_strings, self.dest)(parser, namespace, values)
+        options = getattr(namespace, self.dest)
+        for key, value in (word.split('=', maxsplit=1) for word in values):
+            if key.endswith('_series'):
+                options[key] = scan_names(value)
+
+
+def scan_names(value: str) -> list[str] | str | None:
+    """Names from ``['a','b']`` or ``a,b``, one name alone, or None."""
+    if value == 'None':
+        return None
+    words = [word.strip(' \'"') for word in value.strip('[()] ').split(',')]
+    if ',' in value or value.startswith(('[', '(')):
+        return [word for word in words if word]
+    return words[0]
+
+
 def add_cfg_options(
     parser: argparse.ArgumentParser,
     name: str = '--cfg-options',
     what: str = 'the config',
 ) -> None:
     """The option by which all tools change values of a config."""
-    from mmengine.config import DictAction
-
     parser.add_argument(
         name,
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help=f'change values of {what}',
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lungdet.cli import build_parser, clean_errors, main
+from lungdet.cli import add_cfg_options, build_parser, clean_errors, main
 from lungdet.evaluation import READ_OUTS
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume
@@ -193,6 +194,44 @@ def test_inference_stops_in_one_line(
     assert "No module named 'not_there_at_all'" in error
     error = failing(capsys, *common, tmp_path / 'w.pth', '--device', 'foo')
     assert 'choose auto, cpu or cuda' in error
+
+
+@pytest.mark.parametrize(
+    ('word', 'value'),
+    [
+        ("test_series=['001']", ['001']),
+        ('test_series=[\'001\', "1e3"]', ['001', '1e3']),
+        ('val_series=001,True', ['001', 'True']),
+        ('val_series=(1.20,)', ['1.20']),
+        ('train_dataloader.dataset.val_series=[]', []),
+        ('test_series=001', '001'),
+        ("test_series='001'", '001'),
+        ('test_series=None', None),
+        ('test_subsets=[01]', [1]),
+    ],
+)
+def test_scans_named_on_the_command_line_stay_text(
+    word: str, value: object
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+
+    args = parser.parse_args(['--cfg-options', 'a=1', word])
+
+    assert args.cfg_options == {'a': 1, word.split('=')[0]: value}
+
+
+def test_option_without_a_value_is_bad_usage(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(['--cfg-options', 'foo'])
+
+    assert stop.value.code == 2
+    assert "--cfg-options: 'foo' is no KEY=VALUE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,11 @@ def split_series(
     """Series uids of train, val and test.
 
     Raises:
-        ConfigError: An unknown series, or a series or patient in two parts.
+        ConfigError: Series that are no list of text, an unknown series, or a
+            series or patient in two parts.
     """
+    _check_names('test_series', test_series)
+    _check_names('val_series', val_series)
 
     def chosen(
         subsets: Sequence[int], series: Sequence[str] | None
@@ -98,3 +101,20 @@ def split_series(
                     f'(series {uid}); keep a patient on one side.'
                 )
     return parts
+
+
+def _check_names(key: str, series: Any) -> None:
+    """A text would be taken letter by letter; a number equals no name."""
+    if series is None:
+        return
+    if isinstance(series, str) or not isinstance(series, Sequence):
+        raise ConfigError(
+            f'{key}: {series!r} is not a list of names. Write '
+            f'{key}="[{str(series)!r}]".'
+        )
+    for name in series:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f'{key}: {name!r} is not text, and scans are named by text. '
+                'Write the name in quotes.'
+            )

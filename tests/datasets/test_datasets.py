@@ -203,6 +203,21 @@ def test_folds_and_leaks(root: Path) -> None:
         build(root)
 
 
+@pytest.mark.parametrize(
+    ('series', 'message'),
+    [
+        ('1.2', r"""test_series: '1\.2' is not a list.*"\['1\.2'\]\""""),
+        (1.2, 'test_series: 1.2 is not a list'),
+        (['1.1', 1.2], 'test_series: 1.2 is not text.*in quotes'),
+    ],
+)
+def test_scans_are_named_by_lists_of_text(
+    root: Path, series: object, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(root, test_series=series, val_series=[])
+
+
 def test_scans_of_the_subset_that_are_not_prepared_are_listed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
