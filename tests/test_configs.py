@@ -103,3 +103,60 @@ def test_weights_that_nothing_compares_are_refused(listed: bool) -> None:
 
     with pytest.raises(ConfigError, match=r'backbone\.init_cfg.*load_from'):
         load_config(CONFIGS / 'nodulenet_base.py', option)
+
+
+@pytest.mark.parametrize(
+    ('name', 'loader'),
+    [
+        ('genesis_featurenet', 'train_dataloader'),
+        ('genesis_featurenet', 'val_dataloader'),
+        ('genesis_qam', 'train_dataloader'),
+        ('genesis_mini', 'train_dataloader'),
+        ('genesis_mini', 'val_dataloader'),
+        ('genesis_demo', 'train_dataloader'),
+    ],
+)
+def test_genesis_configs_distort_as_published(name: str, loader: str) -> None:
+    """The numbers of Models Genesis' public code."""
+    config = load_config(CONFIGS / f'{name}.py')
+
+    pipeline = [TRANSFORMS.build(t) for t in config[loader].dataset.pipeline]
+
+    _, flip, shuffle, intensity, painting, _ = pipeline
+    assert [type(step).__name__ for step in pipeline] == [
+        'LoadLungCrop',
+        'RepeatedFlip3D',
+        'LocalPixelShuffle',
+        'NonLinearIntensity',
+        'Painting',
+        'PackPair',
+    ]
+    assert (flip.prob, flip.max_flips) == (0.4, 3)
+    assert (shuffle.prob, shuffle.mode) == (0.5, 'windows')
+    # 10,000 windows of mean volume 2 * 3.5 * 3.5 in 32 * 64 * 64 voxels
+    assert (shuffle.max_window, shuffle.coverage) == ((3, 6, 6), 1.87)
+    assert (intensity.prob, intensity.decreasing) == (0.9, 0.5)
+    assert (painting.prob, painting.inside) == (0.9, 0.2)
+    inside, outside = painting.inpainting, painting.outpainting
+    assert (inside.max_boxes, inside.prob_box) == (5, 0.95)
+    assert inside.sides == (1 / 6, 1 / 3)
+    assert (outside.max_boxes, outside.prob_box) == (5, 0.95)
+    assert outside.gaps == (3 / 7, 4 / 7)
+
+
+def test_pretraining_configs_restore_as_their_headers_say() -> None:
+    for path in sorted(CONFIGS.glob('genesis_*.py')):
+        model = load_config(path).model
+        assert (model.type, model.loss) == ('GenesisPretrainer', 'l1'), path
+    hidden = load_config(CONFIGS / 'mae_qam.py').model
+
+    assert (hidden.type, hidden.loss) == ('MaskedAutoencoder', 'mse')
+    assert (hidden.block, hidden.ratio, hidden.fill) == (16, 0.75, 'mean')
+
+
+def test_cbam_config_gates_channels_as_the_original_does() -> None:
+    """One sigmoid after the sum of the two answers, as its header says."""
+    config = load_config(CONFIGS / 'nodulenet_cbam.py')
+
+    (plugin,) = config.model.backbone.plugins
+    assert plugin.cfg == {'type': 'CBAM3D', 'sigmoid': 'after'}

@@ -270,3 +270,59 @@ def test_broken_case_names_the_crop(root: Path) -> None:
 
     with pytest.raises(SeriesError, match=r'1\.1 epoch 0 position 0: '):
         build(root)[0]
+
+
+def lung_share(data: LungCropDataset, sample: dict) -> float:
+    """Part of a crop in the lung field, read at the crop's affine."""
+    uid = sample['data_samples'].series_uid
+    lungs = data.store.read(uid, 'lungs')
+    shape = sample['targets'].shape[1:]
+    crop = Geometry(shape, np.asarray(sample['data_samples'].affine))
+    first = np.rint(GRID.to_index(crop.to_world(np.zeros((1, 3)))))[0]
+    z, y, x = (
+        slice(a, a + n) for a, n in zip(first.astype(int).tolist(), shape)
+    )
+    return float(lungs[z, y, x].mean())
+
+
+def test_crops_hold_the_wished_part_of_lung(root: Path) -> None:
+    shares = {}
+    for wish in (0.0, 0.3):
+        load = {'max_tissue': None, 'min_lung': wish}
+        data = build(root, crops_per_scan=60, load=load)
+        shares[wish] = [lung_share(data, data[k]) for k in range(60)]
+
+    assert min(shares[0.3]) >= 0.3
+    assert sum(share < 0.3 for share in shares[0.0]) > 5
+
+
+def test_jitter_moves_the_crop_away_from_its_lung_voxel(root: Path) -> None:
+    """Up to half a side: 4, 4 and 8 voxels beyond the lung field."""
+    size = np.array([8, 8, 16])
+    place = LoadLungCrop(size, max_tissue=None, min_lung=0.0)
+    data = build(root)
+    middles = []
+    for seed in range(400):
+        results = {
+            'rng': np.random.default_rng(seed),
+            'store': data.store,
+            'record': data.store.records['1.1'],
+        }
+        middles.append(place.draw(results) + size // 2)
+
+    # the outermost lung voxel and the whole way seldom come together
+    after = np.max(middles, 0) - [49, 59, 39]
+    assert (after >= [2, 2, 4]).all() and (after <= [4, 4, 8]).all()
+    before = ([10, 10, 5] - np.min(middles, 0))[:2]  # x ends at the case
+    assert (before >= 2).all() and (before <= 4).all()
+
+
+def test_each_crop_has_a_seed_of_its_own_for_the_model(root: Path) -> None:
+    """A constant would hide the same blocks of every crop."""
+    data = build(root, crops_per_scan=4)
+    keys = [Key(k, epoch, k) for epoch in range(2) for k in range(8)]
+
+    seeds = [data[key]['data_samples'].mask_seed for key in keys]
+
+    assert len(set(seeds)) == len(keys)
+    assert seeds == [data[key]['data_samples'].mask_seed for key in keys]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,17 +17,20 @@ from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import (
     CollapseAlarmHook,
+    RestorationPicturesHook,
     StartWithMSEHook,
     export_backbone,
     read_backbone,
 )
 from lungdet.engine.pretraining import (
     check_stage,
+    describe_stage,
     fill_backbone,
 )
 from lungdet.engine.pretraining_hooks import collapse_alarms
 from lungdet.engine.weights import load_detector, load_plain
 from lungdet.errors import CheckpointError
+from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 from lungdet.registry import MODELS
 from tests.engine.conftest import write_genesis_config, write_tiny_store
 from tests.killed_training import assert_same, assert_same_end, run_train
@@ -602,3 +606,120 @@ def test_killed_and_resumed_pretraining_ends_the_same(
     ]
     assert_same(*(dict(tensors) for tensors, _ in files))
     assert files[0][1] == files[1][1]
+
+
+def alarm_runner(**progress: int) -> SimpleNamespace:
+    lines: list[str] = []
+    return SimpleNamespace(
+        message_hub=MessageHub.get_instance('alarm'),
+        logger=SimpleNamespace(warning=lines.append),
+        lines=lines,
+        **progress,
+    )
+
+
+def test_alarm_after_validation_looks_at_all_its_numbers() -> None:
+    runner = alarm_runner(iter=400, max_iters=1000)
+    metrics = {'restore/spread': 0.8, 'restore/vs_constant': 0.4}
+
+    CollapseAlarmHook().after_val_epoch(
+        runner, {**metrics, 'restore/vs_copy': 1.5}
+    )
+
+    (line,) = runner.lines
+    assert 'iteration 400: the loss is 1.50 of that of copying' in line
+    assert len(runner.message_hub.get_info('alarms')) == 1
+    CollapseAlarmHook().after_val_epoch(
+        runner, {**metrics, 'restore/vs_copy': 0.3}
+    )
+    assert runner.message_hub.get_info('alarms') == []
+
+
+def test_alarm_of_a_short_run_begins_at_its_half() -> None:
+    hook = CollapseAlarmHook(begin=200)
+    for step, max_iters, num in (
+        (9, 20, 0),
+        (10, 20, 1),
+        (199, 1000, 0),
+        (200, 1000, 1),
+    ):
+        runner = alarm_runner(iter=step, max_iters=max_iters)
+        hook.after_val_epoch(runner, {'restore/spread': 0.0})
+        assert len(runner.lines) == num, (step, max_iters)
+
+
+def test_stage_is_what_the_model_was_built_with() -> None:
+    preprocessor = SimpleNamespace(window=(-900, 300), out_range=(-0.5, 2))
+    model = SimpleNamespace(data_preprocessor=preprocessor)
+
+    stage = describe_stage(model, {'plugins': TOY}, {'spacing_mm': 0.8})
+
+    assert stage == {
+        'window': [-900, 300],
+        'out_range': [-0.5, 2],
+        'spacing_mm': 0.8,
+        'plugins': [{**TOY[0], 'stages': None}],
+    }
+
+
+def test_patients_of_both_pretrainings_are_written_down(
+    weights: Path, genesis_config: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    store = CaseStore(tiny_store)
+    for uid, record in store.records.items():
+        arrays = {n: store.read(uid, n) for n in ('image', 'lungs')}
+        named = replace(record, patient_id=f'P{uid}')
+        write_case(tiny_store, named, arrays)
+    rebuild_index(tiny_store)
+    seen = rewrite(
+        weights, tmp_path / 'seen.safetensors', train_patients=['P1.9']
+    )
+
+    train(
+        detector(genesis_config, seen, **{'+model.test_cfg': {}}),
+        work_dir=tmp_path / 'run',
+    )
+
+    _, provenance = read_backbone(tmp_path / 'run' / 'backbone.safetensors')
+    assert provenance['train_patients'] == ['P1.0', 'P1.1', 'P1.9']
+
+
+def test_loaded_weights_keep_their_mean(
+    genesis_run: Path, genesis_config: Path, tmp_path: Path
+) -> None:
+    config = load_config(
+        genesis_config,
+        {
+            **NO_VALIDATION,
+            'train_cfg.max_epochs': 1,
+            'load_from': str(genesis_run / 'epoch_3.pth'),
+        },
+    )
+    config.optim_wrapper.optimizer.lr = 0.0
+    config.optim_wrapper.optimizer.weight_decay = 0.0
+
+    runner = train(config, work_dir=tmp_path / 'run')
+
+    loaded = load_plain(genesis_run)['state_dict']
+    mean = loaded['data_mean'].logit().item()
+    assert loaded['head.out.bias'].item() != pytest.approx(mean, abs=1e-6)
+    assert torch.equal(runner.model.head.out.bias, loaded['head.out.bias'])
+
+
+def test_pictures_leave_the_model_as_it_was(
+    genesis_config: Path, tmp_path: Path
+) -> None:
+    runner = train(
+        load_config(
+            genesis_config, {**NO_VALIDATION, 'train_cfg.max_epochs': 1}
+        ),
+        work_dir=tmp_path / 'run',
+    )
+    model = runner.model.train()
+    before = {name: v.clone() for name, v in model.state_dict().items()}
+
+    RestorationPicturesHook(interval=1).after_train_epoch(runner)
+
+    assert (tmp_path / 'run' / 'pictures' / 'epoch_0002.png').is_file()
+    assert_same(dict(model.state_dict()), before)
+    assert model.training

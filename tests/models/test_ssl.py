@@ -380,3 +380,21 @@ def test_feature_rank_counts_directions() -> None:
     assert feature_rank(base).item() == pytest.approx(3, abs=0.05)
     assert feature_rank(constant).item() == pytest.approx(2, abs=0.05)
     assert feature_rank(torch.ones(1, 2, 4, 4, 4)) == 0
+
+
+@MODELS.register_module(force=True)
+class DoubleHead(nn.Module):
+    """Restores twice what the backbone gives."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+def test_spread_is_relative_to_the_targets() -> None:
+    model = GenesisPretrainer({'type': 'Echo'}, {'type': 'DoubleHead'})
+    inputs = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 1, 3)
+
+    # the network sees -1, 0, 1 and gives -2, 0, 2: deviation 2
+    for target, spread in ((inputs, 4.0), (8 * inputs, 0.5)):
+        losses = model(inputs, target, inputs > 2, mode='loss')
+        assert losses['spread'].item() == pytest.approx(spread)
