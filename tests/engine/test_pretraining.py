@@ -29,7 +29,7 @@ from lungdet.engine.pretraining import (
 )
 from lungdet.engine.pretraining_hooks import collapse_alarms
 from lungdet.engine.weights import load_detector, load_plain
-from lungdet.errors import CheckpointError
+from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 from lungdet.registry import MODELS
 from tests.engine.conftest import write_genesis_config, write_tiny_store
@@ -723,3 +723,32 @@ def test_pictures_leave_the_model_as_it_was(
     assert (tmp_path / 'run' / 'pictures' / 'epoch_0002.png').is_file()
     assert_same(dict(model.state_dict()), before)
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'model.loss': 'L1'}, "loss='L1'; choose one of"),
+        ({'model.head.channels': (8,)}, r'channels=\(8,\)'),
+        (
+            {'train_dataloader.dataset.pipeline.0.size': (32, 40, 32)},
+            r'\(32, 40, 32\) are not multiples of 16',
+        ),
+    ],
+    ids=['loss', 'head', 'crop'],
+)
+def test_configs_that_no_network_takes_end_in_a_line(
+    options: dict, message: str, genesis_config: Path, tmp_path: Path
+) -> None:
+    """A LungdetError, in building as in the first step, has no traceback."""
+    config = load_config(
+        genesis_config,
+        {
+            **NO_VALIDATION,
+            'train_dataloader.dataset.crops_per_scan': 2,
+            **options,
+        },
+    )
+
+    with pytest.raises(ConfigError, match=message):
+        train(config, work_dir=tmp_path / 'run')

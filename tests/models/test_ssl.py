@@ -83,7 +83,7 @@ def test_head_has_the_published_size() -> None:
     assert count(RestorationHead()) == counts['restoration_head_128_64_64_1']
     narrow = RestorationHead(channels=(64, 32))
     assert count(narrow) == counts['restoration_head_128_64_32_1'] == 82_241
-    with pytest.raises(ValueError, match='2 levels'):
+    with pytest.raises(ConfigError, match='2 levels'):
         RestorationHead(channels=(64,))
 
 
@@ -156,9 +156,9 @@ def test_network_sees_the_detectors_range_and_the_target_stays() -> None:
     only = echo(loss_on='masked', loss='mse')
     losses = only(inputs, targets, masked, mode='loss')
     assert losses['loss_restoration'].item() == pytest.approx(0.25)
-    with pytest.raises(ValueError, match="loss='L1'"):
+    with pytest.raises(ConfigError, match="loss='L1'"):
         echo(loss='L1')
-    with pytest.raises(ValueError, match="loss_on='painted'"):
+    with pytest.raises(ConfigError, match="loss_on='painted'"):
         echo(loss_on='painted')
 
 
@@ -334,15 +334,15 @@ def test_loss_counts_the_hidden_voxels_alone() -> None:
 def test_masks_that_cannot_be_are_refused(
     options: dict, sides: tuple, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         autoencoder(**options).draw_mask(np.random.default_rng(0), sides)
 
 
 def test_wrong_options_are_refused() -> None:
-    with pytest.raises(ValueError, match=r'ratio=1\.5'):
+    with pytest.raises(ConfigError, match=r'ratio=1\.5'):
         autoencoder(ratio=1.5)
     for fill in ('median', 1.5):
-        with pytest.raises(ValueError, match='fill='):
+        with pytest.raises(ConfigError, match='fill='):
             autoencoder(fill=fill)
 
 

@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
+from lungdet.errors import ConfigError
 from lungdet.models.backbones.res_block import ResBlock3D, stage_plugins
 from lungdet.ops import BatchNorm3d
 from lungdet.registry import MODELS
@@ -38,7 +39,7 @@ class FeatureNet(BaseModule):
         comb2 (N, channels[5], D/4, ...).
 
     Raises:
-        ValueError: A side is no multiple of 16, or in training below 32 (a
+        ConfigError: A side is no multiple of 16, or in training below 32 (a
             16^3 crop leaves one value per channel to batch norm).
 
     Source: NoduleNet (Tang et al. 2019); parameter names as published.
@@ -82,12 +83,12 @@ class FeatureNet(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         sides = x.shape[2:]
         if any(side % MAX_STRIDE for side in sides):
-            raise ValueError(
+            raise ConfigError(
                 f'FeatureNet: input sides {tuple(sides)} are not multiples '
                 f'of {MAX_STRIDE}; pad or crop the input.'
             )
         if self.training and max(sides) < 2 * MAX_STRIDE and len(x) == 1:
-            raise ValueError(
+            raise ConfigError(
                 f'FeatureNet: a {tuple(sides)} crop leaves one value per '
                 'channel to batch norm; train with sides of 32 or more.'
             )

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
+from lungdet.errors import ConfigError
 from lungdet.models.losses import RESTORATION_LOSSES, restoration_loss
 from lungdet.ops import bfloat16_autocast
 from lungdet.registry import MODELS
@@ -37,7 +38,7 @@ class GenesisPretrainer(BaseModel):
         init_cfg: mmengine's.
 
     Raises:
-        ValueError: Unknown ``loss`` or ``loss_on``.
+        ConfigError: Unknown ``loss`` or ``loss_on``.
 
     Source: Models Genesis (Zhou et al. 2021).
     """
@@ -67,7 +68,7 @@ class GenesisPretrainer(BaseModel):
             ('loss_on', loss_on, LOSS_ON),
         ):
             if value not in known:
-                raise ValueError(
+                raise ConfigError(
                     f'{type(self).__name__}: {name}={value!r}; choose one of '
                     f'{known}.'
                 )

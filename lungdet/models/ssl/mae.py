@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
+from lungdet.errors import ConfigError
 from lungdet.models.ssl.genesis import GenesisPretrainer
 from lungdet.registry import MODELS
 
@@ -33,7 +34,7 @@ class MaskedAutoencoder(GenesisPretrainer):
         **kwargs: As ``GenesisPretrainer``.
 
     Raises:
-        ValueError: ``ratio`` or ``fill`` out of range; in use: sides that
+        ConfigError: ``ratio`` or ``fill`` out of range; in use: sides that
             are no multiples of ``block``, or no block left to hide or see.
 
     Source: Wald et al. 2025 (arXiv 2410.23132), without sparse convolution.
@@ -50,11 +51,13 @@ class MaskedAutoencoder(GenesisPretrainer):
     ) -> None:
         super().__init__(*args, loss=loss, loss_on='masked', **kwargs)
         if not 0 < ratio < 1:
-            raise ValueError(f'MaskedAutoencoder: ratio={ratio}, not in (0,1)')
+            raise ConfigError(
+                f'MaskedAutoencoder: ratio={ratio}, not in (0,1)'
+            )
         if fill not in FILLS and not (
             isinstance(fill, float | int) and 0 <= fill <= 1
         ):
-            raise ValueError(
+            raise ConfigError(
                 f'MaskedAutoencoder: fill={fill!r}; choose one of {FILLS} or '
                 'a share of the window in [0, 1].'
             )
@@ -93,7 +96,7 @@ class MaskedAutoencoder(GenesisPretrainer):
     def draw_mask(self, rng: np.random.Generator, shape: Any) -> Tensor:
         """Hidden voxels, boolean (D, H, W)."""
         if any(side % self.block for side in shape):
-            raise ValueError(
+            raise ConfigError(
                 f'MaskedAutoencoder: sides {tuple(shape)} are not multiples '
                 f'of block={self.block}; change the crop or the block.'
             )
@@ -101,7 +104,7 @@ class MaskedAutoencoder(GenesisPretrainer):
         num = int(np.prod(grid))
         num_hidden = int(self.ratio * num)
         if not num_hidden:
-            raise ValueError(
+            raise ConfigError(
                 f'MaskedAutoencoder: ratio={self.ratio} of {num} blocks '
                 'hides none; use a larger crop or a smaller block.'
             )

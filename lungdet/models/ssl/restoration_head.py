@@ -9,6 +9,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from lungdet.errors import ConfigError
 from lungdet.models.backbones.featurenet import upsample
 from lungdet.registry import MODELS
 
@@ -33,7 +34,7 @@ class RestorationHead(BaseModule):
         (N, in_channels, D/4, H/4, W/4) -> (N, 1, D, H, W), float32 in (0, 1).
 
     Raises:
-        ValueError: ``channels`` are not two.
+        ConfigError: ``channels`` are not two.
 
     Source: Models Genesis (Zhou et al. 2021), whose decoder ends at full
         size; FeatureNet's ends at stride 4.
@@ -48,7 +49,7 @@ class RestorationHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if len(channels) != NUM_LEVELS:
-            raise ValueError(
+            raise ConfigError(
                 f'RestorationHead: channels={tuple(channels)}; from stride 4 '
                 f'to 1 there are {NUM_LEVELS} levels, give one number each.'
             )
