@@ -29,17 +29,19 @@ class Seen:
 
 
 def seen_in_training(meta: dict[str, Any], *, allowed: bool) -> Seen:
-    """Scans that a detector was trained on, with their nodules.
+    """Scans that a checkpoint was trained on, a detector's with labels.
 
     Args:
-        meta: Of its checkpoint, empty without one.
-        allowed: Whether a test on them was asked for.
+        meta: Of the checkpoint, empty without one.
+        allowed: Whether a test on them was asked for; a pre-training with
+            ``folds='all'`` asks for it too.
     """
+    folds = meta.get('folds')  # of a pre-training
     return Seen(
-        'trained with labels',
+        'pre-trained without labels' if folds else 'trained with labels',
         meta.get('train_series', []),
         meta.get('train_patients', []),
-        allowed,
+        allowed or folds == 'all',
         'Test with the folds of the training, or with allow_seen_test=True, '
         'which every table says.',
     )

@@ -231,6 +231,7 @@ class LungRunner(Runner):
                 'stage': self._stage(),
                 'train_series': self._seen('series_uids', 'train_series'),
                 'train_patients': self._seen('patients', 'train_patients'),
+                'folds': self._folds(),
                 'pretraining': self.pretraining,
                 'lungdet_version': lungdet.__version__,
             },
@@ -341,6 +342,15 @@ class LungRunner(Runner):
         earlier = (self._loaded or {}).get(before, [])
         return sorted({*self._dataset_meta.get(mine, []), *earlier})
 
+    def _folds(self) -> str | None:
+        """Of this pre-training and of the weights it is from; None for a
+        detector."""
+        own = self._dataset_meta.get('folds')
+        before = [
+            w.get('folds') for w in (self._loaded, self.pretraining) if w
+        ]
+        return 'all' if own and 'all' in before else own
+
     @property
     def _bare_model(self) -> Any:
         """The model without its wrapper."""
@@ -360,19 +370,18 @@ class LungRunner(Runner):
 
         Scans and folds of weights that it started from itself count too.
         """
-        meta = self.train_dataloader.dataset.metainfo
         before = self.pretraining or {}
-        series = {*meta['series_uids'], *before.get('train_series', [])}
-        patients = {*meta['patients'], *before.get('train_patients', [])}
+        series = self._seen('series_uids', 'train_series')
+        patients = self._seen('patients', 'train_patients')
         return {
             'method': self.cfg.model.type,
             'config': str(self.cfg.filename),
             'stage': self._stage(),
-            'train_series': sorted(series),
-            'train_patients': sorted(patients),
-            'folds': 'all'
-            if 'all' in (meta['folds'], before.get('folds'))
-            else 'train',
+            'train_series': sorted({*series, *before.get('train_series', [])}),
+            'train_patients': sorted(
+                {*patients, *before.get('train_patients', [])}
+            ),
+            'folds': self._folds(),
             'iterations': self.iter,
             'epochs': self.epoch,
             'seed': self.seed,

@@ -45,6 +45,17 @@ def test_leakage_counts_by_hand(seen: Seen) -> None:
         check_leakage(seen, OTHER_SCAN)
 
 
+def test_only_a_detector_is_said_to_have_seen_labels() -> None:
+    crops = {**STORED, 'folds': 'train'}
+
+    with pytest.raises(CheckpointError, match='pre-trained without labels: 2'):
+        check_leakage(seen_in_training(crops, allowed=False), TWICE)
+    crops['folds'] = 'all'
+    assert check_leakage(seen_in_training(crops, allowed=False), TWICE) == (
+        'note: pre-trained without labels, 2 of the 3 test scans among them'
+    )
+
+
 def test_leaks_that_were_asked_for_are_told() -> None:
     trained = seen_in_training(STORED, allowed=True)
     crops = {'method': 'GenesisPretrainer', 'folds': 'all', **STORED}

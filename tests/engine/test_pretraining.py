@@ -412,6 +412,51 @@ def test_scans_and_flag_of_earlier_pretraining_are_carried_on(
     assert provenance['folds'] == 'all'
 
 
+ONCE = {
+    **NO_VALIDATION,
+    'train_cfg.max_epochs': 1,
+    '+train_dataloader.dataset.val_series': [],
+}
+
+
+def test_scans_and_flag_of_a_loaded_checkpoint_are_carried_on(
+    genesis_config: Path, tmp_path: Path
+) -> None:
+    """Pre-trained on all folds, then again on the training's alone."""
+    everywhere = {**ONCE, 'train_dataloader.dataset.folds': 'all'}
+    with pytest.warns(UserWarning, match="folds='all'"):
+        train(
+            load_config(genesis_config, everywhere), work_dir=tmp_path / 'all'
+        )
+
+    again = {**ONCE, 'load_from': str(tmp_path / 'all' / 'epoch_1.pth')}
+    train(load_config(genesis_config, again), work_dir=tmp_path / 'again')
+
+    _, provenance = read_backbone(tmp_path / 'again/backbone.safetensors')
+    assert provenance['folds'] == 'all'
+    assert provenance['train_series'] == ['1.0', '1.1', '1.2', '1.3', '1.4']
+    assert load_plain(tmp_path / 'again')['meta']['folds'] == 'all'
+
+
+def test_scans_of_a_loaded_detector_are_carried_on(
+    trained: Path, genesis_config: Path, tmp_path: Path
+) -> None:
+    options = {
+        **ONCE,
+        'train_dataloader.dataset.test_series': ['1.3', '1.4'],
+        '+train_dataloader.dataset.val_series': ['1.0'],
+        # nothing but the detector's backbone, so that the rest matches
+        '+model.head': {'_delete_': True, 'type': 'ConstantHead'},
+        'load_from': str(trained / 'epoch_1.pth'),
+    }
+
+    train(load_config(genesis_config, options), work_dir=tmp_path / 'run')
+
+    _, provenance = read_backbone(tmp_path / 'run/backbone.safetensors')
+    assert provenance['folds'] == 'train'
+    assert provenance['train_series'] == ['1.0', '1.1', '1.2']
+
+
 def test_alarms_by_hand() -> None:
     good = {'spread': 0.8, 'vs_constant': 0.4, 'vs_copy': 0.3}
 
