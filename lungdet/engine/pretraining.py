@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -194,14 +195,45 @@ def missing_weights(
         config: The config; its data and its split go into the command.
     """
     weights = Path(pretrained['weights'])
-    options = [
-        shlex.quote(f'{key}={config[key]}')
-        for key in ('data_root', 'test_series', 'val_series')
-        if config.get(key) is not None
-    ]
-    given = f' --cfg-options {" ".join(options)}' if options else ''
-    return (
+    absent = (
         f'{weights}: not there, and this config starts from pre-trained '
-        f'weights. Make them: python tools/train.py {pretrained["config"]} '
-        f'--work-dir {weights.parent}{given}'
+        'weights.'
     )
+    source = pretrained.get('config')
+    if source is None:
+        return (
+            f'{absent} Give the backbone.safetensors that pre-training wrote, '
+            'or name the config that makes it by pretrained.config.'
+        )
+    command = ['python', 'tools/train.py', source]
+    command += ['--work-dir', str(weights.parent), '--cfg-options']
+    options = _same_scans(config, source)
+    return f'{absent} Make them: {shlex.join([*command, *options])}'
+
+
+def _same_scans(config: Mapping[str, Any], source: str) -> list[str]:
+    """Options by which the config ``source`` sees the scans that the
+    detector's config trains on."""
+    mine = config['train_dataloader']['dataset']
+    options = {
+        key: mine[key]
+        for key in ('data_root', 'test_series', 'val_series')
+        if mine.get(key) is not None
+    }
+    loaders = ['train_dataloader']
+    if config.get('val_dataloader') and mine.get('val_series') != []:
+        loaders.append('val_dataloader')
+    else:
+        options |= dict.fromkeys(
+            ('val_dataloader', 'val_cfg', 'val_evaluator')
+        )
+    theirs = Config.fromfile(source) if Path(source).is_file() else {}
+    for name in loaders:
+        their = (theirs.get(name) or {}).get('dataset', {})
+        for key in ('test_subsets', 'val_subsets'):
+            # series replace subsets, which then do not matter
+            if key.replace('subsets', 'series') in options:
+                continue
+            if key in mine and key in their and mine[key] != their[key]:
+                options[f'{name}.dataset.{key}'] = mine[key]
+    return [f'{key}={value}' for key, value in options.items()]

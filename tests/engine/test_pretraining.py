@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
+from lungdet.cli import add_cfg_options
 from lungdet.engine import (
     CollapseAlarmHook,
     RestorationPicturesHook,
@@ -26,15 +29,17 @@ from lungdet.engine.pretraining import (
     check_stage,
     describe_stage,
     fill_backbone,
+    missing_weights,
 )
 from lungdet.engine.pretraining_hooks import collapse_alarms
 from lungdet.engine.weights import load_detector, load_plain
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
-from lungdet.registry import MODELS
+from lungdet.registry import DATASETS, MODELS
 from tests.engine.conftest import write_genesis_config, write_tiny_store
 from tests.killed_training import assert_same, assert_same_end, run_train
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
 NO_VALIDATION = {
     'val_dataloader': None,
     'val_cfg': None,
@@ -180,14 +185,66 @@ def test_missing_weights_name_the_command(
 
 
 @pytest.mark.parametrize(
+    ('name', 'changes', 'seen'),
+    [
+        ('luna16_mini_qam_mg', {}, ['1.0', '1.1', '1.2']),
+        (
+            'luna16_mini_qam_mg',
+            {'train_dataloader.dataset.test_subsets': [0]},
+            ['1.3', '1.4'],
+        ),
+        (
+            'nodulenet_mg',
+            {
+                'train_dataloader.dataset.test_subsets': (),
+                'train_dataloader.dataset.val_subsets': (9,),
+            },
+            ['1.0', '1.1', '1.2'],
+        ),
+    ],
+)
+def test_command_for_missing_weights_sees_the_same_scans(
+    name: str, changes: dict, seen: list[str], tiny_store: Path
+) -> None:
+    config = load_config(
+        CONFIGS / f'{name}.py', {'data_root': str(tiny_store), **changes}
+    )
+    source = str(CONFIGS.parent / config.pretrained.config)
+    start = {'weights': 'my runs/backbone.safetensors', 'config': source}
+
+    message = missing_weights(start, config)
+
+    parser = ArgumentParser()
+    parser.add_argument('config')
+    parser.add_argument('--work-dir')
+    add_cfg_options(parser)
+    words = shlex.split(message.partition('Make them: ')[2])
+    given = parser.parse_args(words[2:])
+    assert (given.config, given.work_dir) == (source, 'my runs')
+    made = load_config(given.config, given.cfg_options)
+    for loader in (made.train_dataloader, made.val_dataloader):
+        if loader is not None:
+            dataset = DATASETS.build(loader.dataset)
+            assert set(dataset.metainfo['test_series']).isdisjoint(seen)
+    train_set = DATASETS.build(made.train_dataloader.dataset)
+    assert train_set.series_uids == seen
+
+
+def test_missing_weights_without_a_config_say_what_to_give() -> None:
+    message = missing_weights({'weights': 'a.safetensors'}, {})
+
+    assert 'a.safetensors: not there' in message
+    assert 'pretrained.config' in message
+
+
+@pytest.mark.parametrize(
     'name', ['nodulenet_mg', 'nodulenet_qam_mg', 'nodulenet_qam_mae']
 )
 def test_shipped_configs_name_a_config_that_makes_their_weights(
     name: str,
 ) -> None:
-    folder = Path(__file__).parents[2] / 'configs'
-    config = load_config(folder / f'{name}.py')
-    source = load_config(folder.parent / config.pretrained.config)
+    config = load_config(CONFIGS / f'{name}.py')
+    source = load_config(CONFIGS.parent / config.pretrained.config)
 
     work_dir = Path('work_dirs') / Path(config.pretrained.config).stem
     assert Path(config.pretrained.weights).parent == work_dir
@@ -196,7 +253,7 @@ def test_shipped_configs_name_a_config_that_makes_their_weights(
         source.model.data_preprocessor.window
         == config.model.data_preprocessor.window
     )
-    base = load_config(folder / 'nodulenet_base.py')
+    base = load_config(CONFIGS / 'nodulenet_base.py')
     for key in ('optim_wrapper', 'param_scheduler', 'train_dataloader'):
         assert config[key] == base[key]
 
