@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 import lungdet.models
+from lungdet.engine.pretraining import check_stage
+from lungdet.errors import CheckpointError
 from lungdet.models import FeatureNet
 from lungdet.models.backbones.res_block import POSITIONS, plugin_name
 from lungdet.registry import MODELS
@@ -183,6 +185,29 @@ def test_identity_start_is_the_identity(name: str) -> None:
     x = torch.randn(SHAPE)
 
     assert torch.equal(build(name, **cfg)(x), x)
+
+
+@every_plugin
+def test_a_start_as_the_identity_is_declared(name: str) -> None:
+    x = torch.randn(SHAPE)
+
+    same = torch.equal(build(name).eval()(x), x)
+
+    assert same == getattr(MODELS.get(name), 'starts_as_identity', False)
+
+
+@pytest.mark.parametrize('name', [*ADDED, 'DropBlock3D', *OFFERED])
+def test_plugin_that_starts_as_the_identity_joins_trained_weights(
+    name: str,
+) -> None:
+    cfg = {'identity_start': True} if name in OFFERED else {}
+    plain = {'window': 0, 'out_range': 0, 'spacing_mm': 1, 'plugins': []}
+    place = {'cfg': {'type': name, **cfg}, 'position': 'after_add'}
+    own = {**plain, 'plugins': [place]}
+
+    check_stage(own, plain, 'file', may_add=True)
+    with pytest.raises(CheckpointError, match=name):
+        check_stage(own, plain, 'file')
 
 
 @every_plugin

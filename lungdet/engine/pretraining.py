@@ -20,6 +20,7 @@ from safetensors.torch import save
 
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
+from lungdet.registry import MODELS
 
 FORMAT = 'lungdet.backbone/1'
 MIN_FILLED = 0.95  # part of the backbone's tensors that a file must fill
@@ -62,6 +63,12 @@ def _plain_plugin(plugin: dict) -> dict[str, Any]:
     return json.loads(json.dumps(plain, default=str))
 
 
+def _starts_as_identity(cfg: dict) -> bool:
+    kind = MODELS.get(cfg['type'])
+    always = getattr(kind, 'starts_as_identity', False)
+    return always or cfg.get('identity_start', False)
+
+
 def check_stage(
     own: dict[str, Any], stored: dict, where: str, *, may_add: bool = False
 ) -> None:
@@ -72,8 +79,8 @@ def check_stage(
         stored: Of the weights.
         where: They are from.
         may_add: The model may have further plugins that start as the
-            identity (``identity_start=True``): they leave the network what
-            it was.
+            identity (by ``identity_start=True``, or their class says
+            ``starts_as_identity``): they leave the network what it was.
 
     Raises:
         CheckpointError: They differ; the message has both values.
@@ -85,7 +92,7 @@ def check_stage(
             'plugins': [
                 plugin
                 for plugin in own['plugins']
-                if plugin in known or not plugin['cfg'].get('identity_start')
+                if plugin in known or not _starts_as_identity(plugin['cfg'])
             ],
         }
     for key, place in STAGE_KEYS.items():

@@ -29,6 +29,7 @@ class DropBlock3D(nn.Module):
 
     _abbr_ = 'drop_block'
     pools_over_space = False
+    starts_as_identity = True
     steps: Tensor
 
     def __init__(

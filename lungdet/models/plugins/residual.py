@@ -30,6 +30,7 @@ class GRN3D(nn.Module):
 
     _abbr_ = 'grn'
     pools_over_space = True
+    starts_as_identity = True
 
     def __init__(self, in_channels: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -68,6 +69,7 @@ class GlobalContext3D(nn.Module):
 
     _abbr_ = 'global_context'
     pools_over_space = True
+    starts_as_identity = True
 
     def __init__(self, in_channels: int, ratio: float = 1 / 4) -> None:
         super().__init__()
@@ -116,6 +118,7 @@ class NonLocal3D(nn.Module):
 
     _abbr_ = 'non_local'
     pools_over_space = True
+    starts_as_identity = True
 
     def __init__(
         self,
