@@ -55,12 +55,16 @@ def describe_stage(
 
 
 def _plain_plugin(plugin: dict) -> dict[str, Any]:
-    """One spelling: all stages are None, tuples are lists."""
+    """One spelling: all stages are None, tuples are lists, and arguments
+    that change no number are left out."""
     stages = plugin.get('stages')
     if stages is not None and all(stages):
         stages = None
-    plain = {**plugin, 'stages': stages}
-    return json.loads(json.dumps(plain, default=str))
+    plain = json.loads(json.dumps({**plugin, 'stages': stages}, default=str))
+    kind = MODELS.get(plain['cfg']['type'])
+    for name in getattr(kind, 'changes_no_number', ()):
+        plain['cfg'].pop(name, None)
+    return plain
 
 
 def _starts_as_identity(cfg: dict) -> bool:
@@ -85,8 +89,10 @@ def check_stage(
     Raises:
         CheckpointError: They differ; the message has both values.
     """
+    # earlier versions stored every argument
+    known = [_plain_plugin(plugin) for plugin in stored.get('plugins') or []]
+    stored = {**stored, 'plugins': known}
     if may_add:
-        known = stored.get('plugins') or []
         own = {
             **own,
             'plugins': [

@@ -296,6 +296,25 @@ def test_stages_that_differ_are_refused(
         check_stage({**stage, key: own}, {**stage, key: stored}, 'file')
 
 
+@pytest.mark.parametrize('name', ['QuartetAttention', 'CBAM3D'])
+def test_form_of_a_convolution_is_no_other_plugin(name: str) -> None:
+    """Also where an earlier version stored it."""
+    model = SimpleNamespace(
+        data_preprocessor=SimpleNamespace(window=(0, 1), out_range=(0, 1))
+    )
+
+    def stage(**cfg: object) -> dict:
+        place = {'cfg': {'type': name, **cfg}, 'position': 'after_conv2'}
+        return describe_stage(model, {'plugins': [place]}, {'spacing_mm': 1.0})
+
+    check_stage(stage(conv='fold'), stage(), 'file')
+    stored = stage()
+    stored['plugins'][0]['cfg']['conv'] = 'fft'
+    check_stage(stage(), stored, 'file')
+    with pytest.raises(CheckpointError, match='identity_start'):
+        check_stage(stage(identity_start=True), stage(), 'file')
+
+
 def test_plugins_are_pretrained_and_transferred(
     genesis_config: Path, tiny_config: Path, tmp_path: Path
 ) -> None:

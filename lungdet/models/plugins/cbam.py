@@ -37,6 +37,7 @@ class CBAM3D(nn.Module):
 
     _abbr_ = 'cbam'
     pools_over_space = True
+    changes_no_number = ('conv',)  # its forms differ in speed
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ class QuartetAttention(nn.Module):
     """
 
     pools_over_space = True
+    changes_no_number = ('conv',)  # its forms differ in speed
 
     def __init__(
         self,
