@@ -252,7 +252,7 @@ def run_fold(
         'fold': fold.name,
         'test_series': list(fold.test_series),
         'val_series': list(fold.val_series),
-        'config': config_digest(cfg, amp),
+        'config': config_digest(cfg, amp, pretraining),
         'pretraining': pretraining,
     }
     if (folder / RUN_FILE).is_file():
@@ -306,10 +306,18 @@ def fold_config(
     return cfg
 
 
-def config_digest(cfg: Config, amp: bool) -> str:
-    """Of everything but how the marks are scored, which can be done again."""
+def config_digest(
+    cfg: Config, amp: bool, pretraining: str | None = None
+) -> str:
+    """Of everything but how the marks are scored, which can be done again.
+
+    Where pre-trained weights lie counts only if it is not known what they are
+    made of (``pretraining``), which is compared by itself.
+    """
     content = cfg.to_dict()
     content.pop('test_evaluator', None)
+    if pretraining is not None:
+        del content['pretrained']['weights']
     text = json.dumps([content, amp], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

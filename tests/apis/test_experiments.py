@@ -119,6 +119,20 @@ QUICK = {
 }
 
 
+def test_place_of_weights_counts_unless_it_is_known_what_they_are(
+    tiny_config: Path,
+) -> None:
+    def digest(weights: str, pretraining: str | None) -> str:
+        cfg = load_config(
+            tiny_config,
+            {'+pretrained': {'weights': weights, 'config': 'g.py'}},
+        )
+        return module.config_digest(cfg, False, pretraining)
+
+    assert digest('a', 'one') == digest('b', 'one')
+    assert digest('a', None) != digest('b', None)
+
+
 @pytest.mark.slow
 def test_folds_are_trained_once_pooled_and_compared(
     tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
