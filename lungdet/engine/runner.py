@@ -407,9 +407,19 @@ class LungRunner(Runner):
         if hasattr(model, 'set_epoch'):
             model.set_epoch(checkpoint['meta']['epoch_in_progress'])
         self._loaded = checkpoint['meta']
+        if not isinstance(self._train_loop, BaseLoop):
+            self._tell_crop_size(checkpoint['meta'])
         self.pretraining = checkpoint['meta'].get('pretraining')
         self._has_loaded = True
         return checkpoint
+
+    def _tell_crop_size(self, meta: dict[str, Any]) -> None:
+        """The crops that the weights know may differ from the config's, and
+        plugins that pool need windows of their size."""
+        crop = meta['model'].get('train_cfg', {}).get('crop_size')
+        own = getattr(self._bare_model, 'train_cfg', None) or {}
+        if crop is not None and 'crop_size' in own:
+            own['crop_size'] = crop
 
     def resume(self, filename: str, **_: Any) -> None:
         """Restore weights, optimiser, schedulers and counters.

@@ -9,6 +9,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from lungdet.apis import load_config, train
+from lungdet.apis import test as run_test
 from lungdet.engine import LungRunner
 from lungdet.errors import ConfigError
 
@@ -45,4 +46,21 @@ def test_fewer_samples_than_a_batch_are_an_error(
             tiny_config,
             work_dir=tmp_path / 'w',
             cfg_options={'train_dataloader.batch_size': 16},
+        )
+
+
+def test_windows_are_compared_with_the_crops_that_the_weights_know(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    """Trained at 32^3; windows and crops of the test's config are 48^3."""
+    gate = {'type': 'SE3D', 'identity_start': True}
+    options = {
+        '+model.backbone.plugins': [{'cfg': gate, 'position': 'after_add'}],
+        'model.test_cfg.window': (48, 48, 48),
+        'train_dataloader.dataset.pipeline.0.size': (48, 48, 48),
+    }
+
+    with pytest.warns(UserWarning, match=r'crops were \(32, 32, 32\); SE3D'):
+        run_test(
+            tiny_config, trained, out=tmp_path / 'out', cfg_options=options
         )
