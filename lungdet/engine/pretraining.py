@@ -25,6 +25,9 @@ from lungdet.registry import MODELS
 FORMAT = 'lungdet.backbone/1'
 MIN_FILLED = 0.95  # part of the backbone's tensors that a file must fill
 MAX_LISTED = 20  # names in a message
+# names of a run's last alarms, by steps and by validation: one must not
+# replace the other
+ALARMS = ('train_alarms', 'val_alarms')
 
 # what weights and their next use must share, and where a config states it
 STAGE_KEYS = {

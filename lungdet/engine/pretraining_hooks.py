@@ -117,8 +117,8 @@ class CollapseAlarmHook(Hook):
     """Warn when the model gives a constant, or no more than its input.
 
     After each epoch by the spread of the last training step, after each
-    validation by all numbers. The last alarms go into the checkpoint and
-    into the exported file.
+    validation by all numbers. The last alarms of both go into the checkpoint
+    and into the exported file.
 
     Args:
         min_spread: See ``collapse_alarms``.
@@ -143,19 +143,19 @@ class CollapseAlarmHook(Hook):
 
     def after_train_epoch(self, runner: Any) -> None:
         if self.spread is not None:
-            self._check(runner, {'spread': self.spread})
+            self._check(runner, 'train_alarms', {'spread': self.spread})
 
     def after_val_epoch(
         self, runner: Any, metrics: dict[str, float] | None = None
     ) -> None:
         found = {k.split('/')[-1]: v for k, v in (metrics or {}).items()}
-        self._check(runner, found)
+        self._check(runner, 'val_alarms', found)
 
-    def _check(self, runner: Any, metrics: dict) -> None:
+    def _check(self, runner: Any, source: str, metrics: dict) -> None:
         if runner.iter < min(self.begin, runner.max_iters // 2):
             return
         alarms = collapse_alarms(metrics, self.min_spread)
-        runner.message_hub.update_info('alarms', alarms)
+        runner.message_hub.update_info(source, alarms)
         for alarm in alarms:
             runner.logger.warning(
                 f'COLLAPSE ALARM: iteration {runner.iter}: {alarm}. Lower the '

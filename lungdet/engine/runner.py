@@ -35,6 +35,7 @@ from lungdet.engine.leakage import (
     seen_in_training,
 )
 from lungdet.engine.pretraining import (
+    ALARMS,
     check_stage,
     describe_stage,
     fill_backbone,
@@ -248,7 +249,7 @@ class LungRunner(Runner):
                 {
                     key: value
                     for key, value in self.message_hub.runtime_info.items()
-                    if key in ('best_score', 'alarms')
+                    if key in ('best_score', *ALARMS)
                 }
             ),
         }
@@ -385,7 +386,11 @@ class LungRunner(Runner):
             'iterations': self.iter,
             'epochs': self.epoch,
             'seed': self.seed,
-            'alarms': self.message_hub.runtime_info.get('alarms', []),
+            'alarms': [
+                alarm
+                for name in ALARMS
+                for alarm in self.message_hub.runtime_info.get(name, [])
+            ],
             'lungdet_version': lungdet.__version__,
         }
 

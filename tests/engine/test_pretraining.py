@@ -612,7 +612,38 @@ def test_alarm_of_training_steps_needs_no_validation() -> None:
     assert 'spread is 0.020' in lines[0] and len(lines) == 1
     hook.after_train_iter(runner, 0, outputs={'spread': torch.tensor(0.9)})
     hook.after_train_epoch(runner)
-    assert len(lines) == 1 and hub.get_info('alarms') == []
+    assert len(lines) == 1 and hub.get_info('train_alarms') == []
+
+
+def test_alarms_of_the_validation_reach_the_next_checkpoint(
+    genesis_config: Path, tmp_path: Path
+) -> None:
+    """Steps know nothing of the copied input. The checkpoint of epoch 2 is
+    written after them and before that epoch's validation."""
+    config = load_config(
+        genesis_config,
+        {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1},
+    )
+    config.val_dataloader.dataset.pipeline = [
+        t
+        for t in config.val_dataloader.dataset.pipeline
+        if t.type in ('LoadLungCrop', 'PackPair')
+    ]
+    for hook in config.custom_hooks:
+        if hook.type == 'CollapseAlarmHook':
+            hook.begin = 0
+
+    train(config, work_dir=tmp_path / 'run')
+
+    saved = load_plain(tmp_path / 'run')
+    alarms = [
+        alarm
+        for name, found in saved['runtime'].items()
+        if name.endswith('alarms')
+        for alarm in found
+    ]
+    assert saved['meta']['epoch'] == 2
+    assert any('copying the input' in alarm for alarm in alarms)
 
 
 def test_squared_error_leads_and_the_own_loss_follows() -> None:
