@@ -24,7 +24,8 @@ class RestorationMetric(BaseMetric):
     the best constant (median or mean of the target) and to the input left as
     it is; ``spread``, standard deviation of the output over the target's;
     ``saturated``, part of the outputs nearer than 0.01 to 0 or 1; and for
-    each kind of painting the absolute error inside and outside of it.
+    each kind of painting the absolute error inside and outside of it. What no
+    voxel was scored for is left out.
     """
 
     default_prefix = 'restore'
@@ -69,6 +70,8 @@ class RestorationMetric(BaseMetric):
                 if name not in ('key', 'kind'):
                     total[name] = total[name] + value
         n = total['n']
+        if not n:  # only hidden voxels count, and none was
+            return {}
         errors = {'l1': total['l1'] / n, 'mse': total['mse'] / n}
         copied = {'l1': total['copy_l1'] / n, 'mse': total['copy_mse'] / n}
         constant = {
@@ -87,8 +90,8 @@ class RestorationMetric(BaseMetric):
         for name in sorted(total):
             side, _, painting = name.partition(' ')
             if side in ('inside', 'outside'):
-                count = total[f'voxels {name}']
-                metrics[f'l1_{side}_{painting}'] = total[name] / count
+                if count := total[f'voxels {name}']:
+                    metrics[f'l1_{side}_{painting}'] = total[name] / count
         return {f'restore/{k}': float(v) for k, v in metrics.items()}
 
 

@@ -702,7 +702,10 @@ def test_pretraining_resumes_epochs_of_its_own_length_alone(
 def test_masked_autoencoder_goes_the_same_way(
     genesis_config: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
-    config = load_config(genesis_config, {'train_cfg.max_epochs': 1})
+    config = load_config(
+        genesis_config,
+        {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
+    )
     config.model.type = 'MaskedAutoencoder'
     config.model.loss = 'mse'
     config.model.block = 8
@@ -716,6 +719,8 @@ def test_masked_autoencoder_goes_the_same_way(
 
     train(config, work_dir=tmp_path / 'run')
 
+    log = ''.join(p.read_text() for p in (tmp_path / 'run').rglob('*.log'))
+    assert 'restore/l1_inside_hidden' in log and '_none' not in log
     weights = tmp_path / 'run' / 'backbone.safetensors'
     assert read_backbone(weights)[1]['method'] == 'MaskedAutoencoder'
     train(detector(tiny_config, weights), work_dir=tmp_path / 'w')

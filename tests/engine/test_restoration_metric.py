@@ -127,6 +127,19 @@ def test_errors_inside_and_outside_of_each_painting() -> None:
     assert not [key for key in found if key.endswith('none')]
 
 
+def test_what_no_voxel_was_scored_for_is_left_out() -> None:
+    target = np.array([[[0.2, 0.4]]])
+    everywhere = torch.ones(1, 1, 2, dtype=torch.bool)
+
+    none = evaluate(sample(target, target, target, loss_on='masked'))
+    found = evaluate(
+        sample(target, target, target, masked=everywhere, painting='out')
+    )
+
+    assert none == {}
+    assert found['l1_inside_out'] == 0 and 'l1_outside_out' not in found
+
+
 def test_a_crop_counts_once(rng: np.random.Generator) -> None:
     volumes = rng.random((2, 3, 3, 4, 5))
     one, two = (

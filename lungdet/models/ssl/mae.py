@@ -84,13 +84,17 @@ class MaskedAutoencoder(GenesisPretrainer):
     def hide(
         self, targets: Tensor, data_samples: list[DetDataSample]
     ) -> tuple[Tensor, Tensor]:
-        """Crops (B, 1, D, H, W) with filled blocks, and where (boolean)."""
+        """Crops (B, 1, D, H, W) with filled blocks, and where (boolean).
+
+        The samples' ``painting`` becomes ``'hidden'``.
+        """
         inputs, masked = targets.clone(), []
         for crop, sample in zip(inputs, data_samples):
             rng = np.random.default_rng(sample.mask_seed)
             hidden = self.draw_mask(rng, crop.shape[1:]).to(crop.device)
             crop[0, hidden] = self._filling(rng, int(hidden.sum())).to(crop)
             masked.append(hidden)
+            sample.set_metainfo({'painting': 'hidden'})
         return inputs, torch.stack(masked)[:, None]
 
     def draw_mask(self, rng: np.random.Generator, shape: Any) -> Tensor:
