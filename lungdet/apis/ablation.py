@@ -29,6 +29,7 @@ from lungdet.apis.experiments import (
 from lungdet.apis.run import load_config, train
 from lungdet.datasets.folds import split_series
 from lungdet.engine.cost import COST_FILE, training_cost
+from lungdet.engine.pretraining import check_stage, describe_stage
 from lungdet.engine.scan_rows import RowScores, score_rows
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
@@ -250,15 +251,18 @@ def ablate(
 
     Raises:
         ConfigError: Two configs of one name, or of different test scans.
+        CheckpointError: A config whose pre-training has another window,
+            network range or other plugins. Both are found before any run.
     """
     out = Path(out)
     names = [Path(config).stem for config in configs]
     if len(set(names)) < len(names):
         raise ConfigError(f'configs: {names} are not all different.')
+    cfgs = [load_config(path, cfg_options) for path in configs]
+    _check_rows(dict(zip(names, cfgs)), folds, pretrain_options or {})
     rows: list[AblationRow] = []
     listed = 0
-    for name, path in zip(names, configs):
-        cfg = load_config(path, cfg_options)
+    for name, cfg in zip(names, cfgs):
         records = CaseStore(cfg.test_dataloader.dataset.data_root).records
         listed = len(records)
         runs, spent, unit = [], 0.0, 'CPU'
@@ -282,6 +286,32 @@ def ablate(
     table = Ablation(tuple(rows), listed)
     _write(out, table)
     return table
+
+
+def _check_rows(
+    cfgs: dict[str, Config], folds: str, pretrain_options: dict[str, Any]
+) -> None:
+    """Find what would stop the table only after hours of training."""
+    tested: dict[str, list[tuple[str, ...]]] = {}
+    for name, cfg in cfgs.items():
+        tested[name] = [fold.test_series for fold in _plan(cfg, folds)]
+        first = next(iter(tested))
+        if tested[name] != tested[first]:
+            raise ConfigError(
+                f'{name}: tests other scans than {first}, so the rows cannot '
+                'be compared. Give both the same test_series or test_subsets.'
+            )
+        if cfg.get('pretrained'):
+            source = _pretrain_config(cfg, pretrain_options)
+            where = f'{name}, {cfg.pretrained.config}'
+            check_stage(_stage(cfg), _stage(source), where)
+
+
+def _stage(cfg: Config) -> dict[str, Any]:
+    """As the runner compares it; both stages read the same cases."""
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        model = MODELS.build(cfg.model)
+    return describe_stage(model, cfg.model.backbone, {'spacing_mm': None})
 
 
 def _row(
@@ -352,10 +382,7 @@ def _pretrain(
     Raises:
         ConfigError: The folder holds another pre-training.
     """
-    data_root = cfg.test_dataloader.dataset.data_root
-    first = load_config(
-        cfg.pretrained.config, {'data_root': data_root, **options}
-    )
+    first = _pretrain_config(cfg, options)
     if not fold.val_series:  # the split keeps no scan to validate on
         first.val_dataloader = first.val_cfg = first.val_evaluator = None
     first = fold_config(first, fold)
@@ -367,6 +394,13 @@ def _pretrain(
     if not (folder / COST_FILE).is_file():  # the last file of a training
         train(first, work_dir=folder, amp=amp, resume='auto')
     return identity['config']
+
+
+def _pretrain_config(cfg: Config, options: dict[str, Any]) -> Config:
+    data_root = cfg.test_dataloader.dataset.data_root
+    return load_config(
+        cfg.pretrained.config, {'data_root': data_root, **options}
+    )
 
 
 def _parameters(cfg: Config) -> int:

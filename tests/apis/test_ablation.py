@@ -11,7 +11,7 @@ import pytest
 import lungdet.apis.ablation as module
 from lungdet.apis import ablate
 from lungdet.engine.cost import TrainingCostHook
-from lungdet.errors import ConfigError
+from lungdet.errors import CheckpointError, ConfigError
 from lungdet.evaluation import paired_bootstrap
 from tests.engine.conftest import write_genesis_config
 
@@ -122,6 +122,38 @@ def test_a_row_pretrained_on_test_scans_says_so_everywhere(
     assert table.notes == [f'restored: {note}'] and note in table.text()
     last = (tmp_path / 'out' / 'ablation.csv').read_text().splitlines()[-1]
     assert note in last
+
+
+def test_pretraining_of_another_window_is_refused_before_any_run(
+    tiny_config: Path, tiny_store: Path, tmp_path: Path, monkeypatch
+) -> None:
+    genesis = write_genesis_config(tmp_path, tiny_store)
+    restored = tmp_path / 'restored.py'
+    restored.write_text(RESTORED.format(tiny=tiny_config, genesis=genesis))
+    monkeypatch.setattr(module, '_run', None)
+
+    with pytest.raises(
+        CheckpointError, match=r'restored, .*window \[-1000.0, 400.0\]'
+    ):
+        ablate(
+            [tiny_config, restored],
+            tmp_path / 'out',
+            cfg_options=QUICK,
+            pretrain_options={'model.data_preprocessor.window': [-1000, 400]},
+        )
+
+
+def test_rows_of_other_test_scans_are_refused_before_any_run(
+    tiny_config: Path, tmp_path: Path, monkeypatch
+) -> None:
+    other = tmp_path / 'other.py'
+    other.write_text(f"_base_ = ['{tiny_config}']\ntest_series = ['1.0']\n")
+    monkeypatch.setattr(module, '_run', None)
+
+    with pytest.raises(
+        ConfigError, match='other: tests other scans than tiny'
+    ):
+        ablate([tiny_config, other], tmp_path / 'out', cfg_options=QUICK)
 
 
 def test_configs_of_one_name_are_refused(tmp_path: Path) -> None:
