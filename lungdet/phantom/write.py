@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Collection, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import write_text
 from lungdet.io.image import write_image
+from lungdet.io.processes import processes
 from lungdet.phantom.chest import add_noise, make_chest
 from lungdet.phantom.nodules import (
     Nodule,
@@ -130,12 +128,7 @@ def write_luna16_phantoms(
     _check_free(out, {_uid(seed, number) for number in range(scans)})
     tasks = [(out, seed, number, size) for number in range(scans)]
     if jobs > 1:
-        with ProcessPoolExecutor(
-            jobs,
-            get_context('spawn'),
-            initializer=signal.signal,  # Ctrl-C must end them, not one scan
-            initargs=(signal.SIGINT, signal.SIG_DFL),
-        ) as pool:
+        with processes(jobs) as pool:
             rows = list(
                 tqdm(
                     pool.map(_write_one, tasks),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import zlib
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections.abc import Collection, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -33,6 +30,7 @@ from lungdet.io.case_store import (
 from lungdet.io.image import canonical, load_volume, read_image
 from lungdet.io.lidc import MIN_READERS
 from lungdet.io.metaimage import data_file
+from lungdet.io.processes import processes
 from lungdet.prepare.case import (
     LUNG_MARGIN_MM,
     NODULE_MARGIN_MM,
@@ -123,7 +121,7 @@ def prepare_scans(
 
     if jobs > 1 and len(todo) > 1:
         broken = []
-        with _processes(jobs) as pool:
+        with processes(jobs) as pool:
             waiting = {
                 pool.submit(prepare_one, s, out, spacing_mm): s for s in todo
             }
@@ -161,26 +159,9 @@ def _foreign(
     ]
 
 
-@contextmanager
-def _processes(jobs: int) -> Iterator[Executor]:
-    """A pool that does not finish its queue when the caller is stopped."""
-    pool = ProcessPoolExecutor(
-        jobs,
-        get_context('spawn'),
-        initializer=signal.signal,  # Ctrl-C must end a process, not a scan
-        initargs=(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
 def _prepare_alone(scan: Scan, out: Path, spacing_mm: float) -> str | None:
     """``prepare_one`` in a process of its own, which may be killed."""
-    with ProcessPoolExecutor(1, get_context('spawn')) as pool:
+    with processes(1) as pool:
         try:
             return pool.submit(prepare_one, scan, out, spacing_mm).result()
         except BrokenProcessPool:

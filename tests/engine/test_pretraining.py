@@ -785,11 +785,11 @@ def test_alarm_after_validation_looks_at_all_its_numbers() -> None:
 
     (line,) = runner.lines
     assert 'iteration 400: the loss is 1.50 of that of copying' in line
-    assert len(runner.message_hub.get_info('alarms')) == 1
+    assert len(runner.message_hub.get_info('val_alarms')) == 1
     CollapseAlarmHook().after_val_epoch(
         runner, {**metrics, 'restore/vs_copy': 0.3}
     )
-    assert runner.message_hub.get_info('alarms') == []
+    assert runner.message_hub.get_info('val_alarms') == []
 
 
 def test_alarm_of_a_short_run_begins_at_its_half() -> None:
