@@ -101,7 +101,7 @@ def main() -> None:
     )
     parser.add_argument('--seeds', type=int, default=1, help='of the table')
     args = parser.parse_args()
-    scans = args.data and args.data.resolve()
+    scans = args.data and args.data.absolute()
     # a store and its results are of one set of scans
     name = f'demo_{scans.name}' if scans else 'demo'
     out = (args.out or ROOT / 'work_dirs' / name).resolve()

@@ -250,7 +250,9 @@ def ablate(
         pretrain_options: The same, of the configs that pre-train.
 
     Raises:
-        ConfigError: Two configs of one name, or of different test scans.
+        ConfigError: Two configs of one name, or of different test scans, or
+            ``pretrained`` without the config that makes the weights: they
+            are made anew for each fold, and files given are not read.
         CheckpointError: A config whose pre-training has another window,
             network range or other plugins. Both are found before any run.
     """
@@ -302,6 +304,11 @@ def _check_rows(
                 'be compared. Give both the same test_series or test_subsets.'
             )
         if cfg.get('pretrained'):
+            if not cfg.pretrained.get('config'):
+                raise ConfigError(
+                    f'{name}: pretrained.config is missing; name the config '
+                    'that pre-trains, an ablation makes its own weights.'
+                )
             source = _pretrain_config(cfg, pretrain_options)
             where = f'{name}, {cfg.pretrained.config}'
             check_stage(_stage(cfg), _stage(source), where)

@@ -118,17 +118,22 @@ def _check_tables(config: Config) -> None:
         table: Any = config
         for word in place.split('.'):
             table = (table or {}).get(word)
+            if not isinstance(table, dict | None):
+                raise ConfigError(
+                    f'{place}: {word}={table!r} is no dict of keys.'
+                )
         for key in (table or {}).keys() - known:
             more = ' More belong in custom_hooks.' if 'hooks' in place else ''
             raise ConfigError(
-                f'{place}: nothing reads the key {key!r}'
-                f'{did_you_mean(key, known)}. Its keys are '
+                f'{place}: {key!r} is none of its keys'
+                f'{did_you_mean(key, known)}. They are '
                 f'{", ".join(sorted(known))}.{more}'
             )
     for place in LOADERS:
         for key in ('collate_fn', 'worker_init_fn'):
             function = (config.get(place) or {}).get(key)
-            if isinstance(function, dict):
+            # a whole path, 'package.module.name', is imported
+            if isinstance(function, dict) and '.' not in str(function['type']):
                 FUNCTIONS.check_type(function, f'{place}.{key}.type')
                 FUNCTIONS.check_arguments(function)
 
@@ -225,8 +230,8 @@ def train(
         The runner after training.
 
     Raises:
-        ConfigError: ``work_dir`` holds checkpoints of an earlier run, and
-            ``resume`` is off: they would be pruned.
+        ConfigError: ``work_dir`` holds checkpoints of a run that is not
+            continued: they would be pruned.
     """
     cfg = load_config(config, cfg_options)
     cfg.work_dir = str(
@@ -244,11 +249,16 @@ def train(
         cfg.load_from = (
             None if resume == 'auto' else str(resolve_checkpoint(resume))
         )
-    earlier = own_checkpoints(Path(cfg.work_dir))
-    if earlier and not cfg.get('resume'):
+    folder = Path(cfg.work_dir).resolve()
+    start = cfg.get('load_from')
+    goes_on = cfg.get('resume') and (
+        start is None or Path(start).resolve().parent == folder
+    )
+    earlier = own_checkpoints(folder)
+    if earlier and not goes_on:
         raise ConfigError(
             f'{cfg.work_dir}: holds checkpoints of an earlier run '
-            f'({earlier[-1].name}), which a new one would replace. Continue '
+            f'({earlier[-1].name}), which this one would replace. Continue '
             'it with --resume, or choose another --work-dir.'
         )
     runner = LungRunner.from_cfg(cfg)

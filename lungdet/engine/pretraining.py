@@ -221,7 +221,8 @@ def missing_weights(
             f'{absent} Give the backbone.safetensors that pre-training wrote, '
             'or name the config that makes it by pretrained.config.'
         )
-    command = ['python', 'tools/train.py', source]
+    # a pre-training that was stopped has its checkpoints there
+    command = ['python', 'tools/train.py', source, '--resume']
     command += ['--work-dir', str(weights.parent), '--cfg-options']
     options = _same_scans(config, source)
     return f'{absent} Make them: {shlex.join([*command, *options])}'

@@ -8,7 +8,7 @@ was killed and continued ends bit for bit like one that was not.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,17 +153,28 @@ class ExactEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
 
-def check_epoch_length(meta: dict[str, Any], steps: int, where: str) -> None:
+def check_epochs(
+    meta: dict[str, Any], steps: int, series: Collection[str], where: str
+) -> None:
     """Compare the epochs of a checkpoint with those of this run.
 
     Args:
         meta: Of the checkpoint.
         steps: Batches of an epoch, of this run.
+        series: Scans of this run.
         where: Names the checkpoint in the message.
 
     Raises:
         CheckpointError: They differ, so ``iter`` would mean another place.
     """
+    new = sorted(set(series) - set(meta['train_series']))
+    if new:
+        raise CheckpointError(
+            f'{where}: was trained without {len(new)} scans of this run, such '
+            f'as {new[0]}, so the rest of its epoch is lost. Resume with the '
+            'scans of before, or start a new run from its weights by '
+            'load_from.'
+        )
     stored = meta.get('epoch_length')
     if stored is None:  # older files do not say; their counters may
         first = meta['epoch'] * steps

@@ -42,7 +42,7 @@ from lungdet.engine.pretraining import (
     missing_weights,
     read_backbone,
 )
-from lungdet.engine.resume import check_epoch_length
+from lungdet.engine.resume import check_epochs
 from lungdet.engine.weights import (
     FORMAT,
     load_plain,
@@ -435,7 +435,12 @@ class LungRunner(Runner):
         """
         checkpoint = self.load_checkpoint(filename)
         meta = checkpoint['meta']
-        check_epoch_length(meta, len(self.train_dataloader), filename)
+        check_epochs(
+            meta,
+            len(self.train_dataloader),
+            self._dataset_meta.get('series_uids', ()),
+            filename,
+        )
         self.train_loop._epoch = meta['epoch']
         self.train_loop._iter = meta['iter']
         self.train_loop.val_owed = meta['val_owed']

@@ -143,6 +143,20 @@ def test_pretraining_of_another_window_is_refused_before_any_run(
         )
 
 
+def test_weights_without_the_config_that_makes_them_are_refused(
+    tiny_config: Path, tmp_path: Path, monkeypatch
+) -> None:
+    given = tmp_path / 'given.py'
+    given.write_text(
+        f"_base_ = ['{tiny_config}']\n"
+        "pretrained = dict(weights='mine.safetensors')\n"
+    )
+    monkeypatch.setattr(module, '_run', None)
+
+    with pytest.raises(ConfigError, match='given: pretrained.config is miss'):
+        ablate([given], tmp_path / 'out', cfg_options=QUICK)
+
+
 def test_rows_of_other_test_scans_are_refused_before_any_run(
     tiny_config: Path, tmp_path: Path, monkeypatch
 ) -> None:

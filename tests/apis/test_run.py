@@ -66,6 +66,10 @@ def test_top_level_key_that_nothing_reads_is_refused(
             'train_dataloader = dict(collate_fn=dict(type="psudo_collate"))',
             "train_dataloader.collate_fn.type=.*mean 'pseudo_collate'",
         ),
+        (
+            'optim_wrapper = dict(clip_grad=5)',
+            'optim_wrapper.clip_grad: clip_grad=5 is no dict',
+        ),
     ],
 )
 def test_misspelt_name_in_a_table_gets_the_closest(
@@ -75,6 +79,14 @@ def test_misspelt_name_in_a_table_gets_the_closest(
 
     with pytest.raises(ConfigError, match=message):
         load_config(tiny_config)
+
+
+def test_functions_may_be_named_by_their_whole_path(tiny_config: Path) -> None:
+    path = 'mmengine.dataset.pseudo_collate'
+    line = f'test_dataloader = dict(collate_fn=dict(type="{path}"))'
+    tiny_config.write_text(f'{tiny_config.read_text()}\n{line}\n')
+
+    assert load_config(tiny_config).test_dataloader.collate_fn.type == path
 
 
 def test_a_loaded_config_takes_options_and_is_left_as_it_is(
@@ -103,12 +115,17 @@ def test_held_out_series_are_set_once() -> None:
 
 
 def test_checkpoints_of_an_earlier_run_are_not_replaced(
-    trained: Path, tiny_config: Path
+    trained: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
     saved = {f: f.read_bytes() for f in trained.glob('*.pth')}
 
     with pytest.raises(ConfigError, match=r'epoch_1\.pth.*with --resume'):
         train(tiny_config, work_dir=trained)
+    other = tmp_path / 'other' / 'epoch_1.pth'
+    other.parent.mkdir()
+    other.write_bytes((trained / 'epoch_1.pth').read_bytes())
+    with pytest.raises(ConfigError, match=r'epoch_1\.pth.*with --resume'):
+        train(tiny_config, work_dir=trained, resume=str(other))
 
     assert {f: f.read_bytes() for f in trained.glob('*.pth')} == saved
 

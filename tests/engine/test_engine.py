@@ -14,7 +14,7 @@ import torch
 from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import ExactSampler, FROCMetric, Key
-from lungdet.engine.resume import check_epoch_length
+from lungdet.engine.resume import check_epochs
 from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import CheckpointError, ConfigError, DivergenceError
 from lungdet.io.case_store import CaseStore
@@ -131,13 +131,22 @@ def test_counters_stand_in_for_the_length_in_older_files(
     epoch: int, iteration: int, fits: bool
 ) -> None:
     """Two epochs of four batches end at 8, the third at 12."""
-    meta = {'epoch': epoch, 'iter': iteration}
+    meta = {'epoch': epoch, 'iter': iteration, 'train_series': ['1.0']}
 
     if fits:
-        check_epoch_length(meta, 4, 'old.pth')
+        check_epochs(meta, 4, ['1.0'], 'old.pth')
     else:
         with pytest.raises(CheckpointError, match='old.pth.*in epoch 3'):
-            check_epoch_length(meta, 4, 'old.pth')
+            check_epochs(meta, 4, ['1.0'], 'old.pth')
+
+
+def test_resume_with_other_scans_is_refused() -> None:
+    """Their samples would take the places of those not yet seen."""
+    meta = {'epoch': 0, 'iter': 1, 'epoch_length': 4, 'train_series': ['1.0']}
+
+    check_epochs(meta, 4, ['1.0'], 'a.pth')
+    with pytest.raises(CheckpointError, match='without 1 scans.* as 2.0'):
+        check_epochs(meta, 4, ['1.0', '2.0'], 'a.pth')
 
 
 def test_weights_of_another_model_are_refused(

@@ -179,7 +179,7 @@ def test_missing_weights_name_the_command(
         train(config, work_dir=tmp_path / 'w')
 
     assert (
-        'python tools/train.py genesis.py --work-dir runs/genesis '
+        'python tools/train.py genesis.py --resume --work-dir runs/genesis '
         f'--cfg-options data_root={tiny_store}' in str(caught.value)
     )
 
@@ -216,11 +216,13 @@ def test_command_for_missing_weights_sees_the_same_scans(
 
     parser = ArgumentParser()
     parser.add_argument('config')
+    parser.add_argument('--resume', nargs='?', const='auto')
     parser.add_argument('--work-dir')
     add_cfg_options(parser)
     words = shlex.split(message.partition('Make them: ')[2])
     given = parser.parse_args(words[2:])
     assert (given.config, given.work_dir) == (source, 'my runs')
+    assert given.resume == 'auto'  # one that was stopped goes on
     made = load_config(given.config, given.cfg_options)
     for loader in (made.train_dataloader, made.val_dataloader):
         if loader is not None:
