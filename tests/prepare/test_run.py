@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,8 @@ def test_interrupt_ends_all_processes_at_once(
     program = subprocess.Popen(
         [sys.executable, '-c', INTERRUPTED, *words, '--jobs', '2'],
         start_new_session=True,
+        # what a shell runs in the background is deaf to it
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stderr=subprocess.DEVNULL,
     )
     try:
