@@ -60,5 +60,6 @@ param_scheduler = [
          convert_to_iter_based=True),
 ]
 custom_hooks = _base_.custom_hooks
+# every fourth step, four times as far: the pace of 0.005 and 10, for less
 custom_hooks[-1].update(momentum=0.02, gamma=40, interval=4)
 default_hooks = dict(checkpoint=dict(interval=2, save_best=None))

@@ -167,7 +167,8 @@ def check_epochs(
     Raises:
         CheckpointError: They differ, so ``iter`` would mean another place.
     """
-    new = sorted(set(series) - set(meta['train_series']))
+    # older files may lack what is compared here, and are judged by the rest
+    new = sorted(set(series) - set(meta.get('train_series', series)))
     if new:
         raise CheckpointError(
             f'{where}: was trained without {len(new)} scans of this run, such '
@@ -176,7 +177,7 @@ def check_epochs(
             'load_from.'
         )
     stored = meta.get('epoch_length')
-    if stored is None:  # older files do not say; their counters may
+    if stored is None:
         first = meta['epoch'] * steps
         fits = first <= meta['iter'] <= first + steps
         theirs = f'{meta["iter"]} iterations are in epoch {meta["epoch"] + 1}'

@@ -22,7 +22,8 @@ NARROW = 32  # channels from which the kernel is faster all the same
 class BatchNorm3d(nn.BatchNorm3d):
     """torch's, with another way back where its own is slow.
 
-    Numbers are torch's but for rounding, the state_dict is the same.
+    Numbers are torch's but for rounding, the state_dict is the same. Not
+    differentiable twice.
 
     Args:
         channels: Channels of the map.

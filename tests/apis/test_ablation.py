@@ -29,13 +29,19 @@ pretrained = dict(weights='absent.safetensors', config='{genesis}')
 """
 
 
+def write_restored(folder: Path, tiny: Path, store: Path) -> Path:
+    """A row that starts from pre-trained weights."""
+    path = folder / 'restored.py'
+    genesis = write_genesis_config(folder, store)
+    path.write_text(RESTORED.format(tiny=tiny, genesis=genesis))
+    return path
+
+
 @pytest.mark.slow
 def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     tiny_config: Path, tiny_store: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    genesis = write_genesis_config(tmp_path, tiny_store)
-    restored = tmp_path / 'restored.py'
-    restored.write_text(RESTORED.format(tiny=tiny_config, genesis=genesis))
+    restored = write_restored(tmp_path, tiny_config, tiny_store)
     out = tmp_path / 'out'
 
     table = ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
@@ -88,6 +94,7 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     again = ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
     assert again.text() == table.text()
     # but not where the pre-training is another one now
+    genesis = tmp_path / 'genesis.py'
     genesis.write_text(genesis.read_text() + "\nlog_level = 'ERROR'\n")
     with pytest.raises(ConfigError, match='pretrain: .* another config'):
         ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
@@ -104,9 +111,7 @@ def test_a_row_pretrained_on_test_scans_says_so_everywhere(
     tiny_config: Path, tiny_store: Path, tmp_path: Path
 ) -> None:
     """The method's authors pre-trained on all folds."""
-    genesis = write_genesis_config(tmp_path, tiny_store)
-    restored = tmp_path / 'restored.py'
-    restored.write_text(RESTORED.format(tiny=tiny_config, genesis=genesis))
+    restored = write_restored(tmp_path, tiny_config, tiny_store)
     everywhere = {'train_dataloader.dataset.folds': 'all'}
 
     with pytest.warns(UserWarning, match='sees all 5 scans, 2 of them'):
@@ -127,9 +132,7 @@ def test_a_row_pretrained_on_test_scans_says_so_everywhere(
 def test_pretraining_of_another_window_is_refused_before_any_run(
     tiny_config: Path, tiny_store: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    genesis = write_genesis_config(tmp_path, tiny_store)
-    restored = tmp_path / 'restored.py'
-    restored.write_text(RESTORED.format(tiny=tiny_config, genesis=genesis))
+    restored = write_restored(tmp_path, tiny_config, tiny_store)
     monkeypatch.setattr(module, '_run', None)
 
     with pytest.raises(

@@ -152,20 +152,30 @@ def test_no_scan_is_left_out_where_the_wishes_cannot_be_met(
     assert shares == pytest.approx([22 / 32] * 8)
 
 
+def draw_starts(place: LoadLungCrop, root: Path, draws: int) -> np.ndarray:
+    """First voxels (draws, 3) of crops of one scan."""
+    store = build(root).store
+    record = store.records['1.1']
+    return np.array(
+        [
+            place.draw(
+                {
+                    'rng': np.random.default_rng(seed),
+                    'store': store,
+                    'record': record,
+                }
+            )
+            for seed in range(draws)
+        ]
+    )
+
+
 def test_lung_voxels_and_jitter_place_the_crop(root: Path) -> None:
     """Without jitter the middle of the crop is a lung voxel."""
     place = LoadLungCrop(
         size=(2, 2, 2), jitter=0.0, max_tissue=None, min_lung=0.0
     )
-    data = build(root)
-    starts = []
-    for seed in range(200):
-        results = {
-            'rng': np.random.default_rng(seed),
-            'store': data.store,
-            'record': data.store.records['1.1'],
-        }
-        starts.append(place.draw(results) + 1)
+    starts = draw_starts(place, root, 200) + 1
 
     low, high = np.min(starts, 0), np.max(starts, 0)
     assert (low >= [10, 10, 5]).all() and (high < [50, 60, 40]).all()
@@ -300,15 +310,7 @@ def test_jitter_moves_the_crop_away_from_its_lung_voxel(root: Path) -> None:
     """Up to half a side: 4, 4 and 8 voxels beyond the lung field."""
     size = np.array([8, 8, 16])
     place = LoadLungCrop(size, max_tissue=None, min_lung=0.0)
-    data = build(root)
-    middles = []
-    for seed in range(400):
-        results = {
-            'rng': np.random.default_rng(seed),
-            'store': data.store,
-            'record': data.store.records['1.1'],
-        }
-        middles.append(place.draw(results) + size // 2)
+    middles = draw_starts(place, root, 400) + size // 2
 
     # the outermost lung voxel and the whole way seldom come together
     after = np.max(middles, 0) - [49, 59, 39]

@@ -335,7 +335,7 @@ def test_queue_is_dropped_when_the_caller_is_stopped(
     with pytest.raises(KeyboardInterrupt):
         run_module.prepare_scans(scans, tmp_path, jobs=2)
 
-    # two run, three wait in the pipe to the processes, out of reach
+    # two run, three are in the pipe to the processes already
     assert 1 <= len(list(tmp_path.glob('*.started'))) <= 7
 
 
