@@ -8,7 +8,6 @@ import numpy as np
 
 from lungdet.geometry import Geometry
 
-HU_MIN, HU_MAX = -1024, 3071  # range of a 12-bit CT; below it is padding
 UNKNOWN_DIAMETER_MM = 10.0  # LUNA16's rule for a finding without diameter
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent / 'lungdet'
-BASE = {'errors', 'geometry', 'structures'}
+BASE = {'errors', 'geometry', 'hounsfield', 'structures'}
 ALLOWED = {
     'errors': set(),
     'geometry': {'errors'},
+    'hounsfield': set(),
     'structures': {'errors', 'geometry'},
     'registry': {'errors'},
     'data_sample': set(),
@@ -23,7 +24,7 @@ ALLOWED = {
     'evaluation': BASE,
     'report': BASE | {'evaluation'},
     'ops': {'errors'},
-    'models': {'errors', 'registry', 'data_sample', 'ops'},
+    'models': {'errors', 'hounsfield', 'registry', 'data_sample', 'ops'},
     'datasets': BASE | {'registry', 'data_sample', 'io', 'ops'},
     'engine': BASE
     | {'registry', 'data_sample', 'io', 'evaluation', 'report', 'ops'},
@@ -34,6 +35,7 @@ TORCH = {'torch', 'mmengine', 'mmcv'}
 FORBIDDEN = {
     'errors': TORCH | {'numpy', 'SimpleITK', 'scipy'},
     'geometry': TORCH | {'SimpleITK', 'blosc2', 'pydicom'},
+    'hounsfield': TORCH | {'SimpleITK', 'scipy'},
     'structures': TORCH | {'SimpleITK'},
     'io': TORCH | {'matplotlib'},
     'prepare': TORCH | {'matplotlib'},

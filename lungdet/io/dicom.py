@@ -16,6 +16,7 @@ import numpy as np
 
 from lungdet.errors import GeometryError, SeriesError
 from lungdet.geometry import Geometry
+from lungdet.hounsfield import AIR_HU
 from lungdet.io.dicom_headers import (
     BROKEN,
     Slice,
@@ -39,7 +40,6 @@ JITTER_MM, JITTER_SHARE = 0.02, 0.01
 MAX_GAP_SLICES, MAX_GAP_SHARE = 2, 0.05
 MAX_SPACING_RATIO = 3.0
 SPACING_RUN = 3  # so many equal wide steps in a row are no missing slices
-AIR_HU = -500  # signed HU reach below it, stored values without offset don't
 HU_TYPES = {'HU', 'US'}  # US: unspecified
 
 

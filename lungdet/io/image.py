@@ -20,10 +20,11 @@ import numpy as np
 
 from lungdet.errors import GeometryError, SeriesError
 from lungdet.geometry import Geometry
+from lungdet.hounsfield import AIR_HU, HU_MIN
 from lungdet.io.atomic import atomic_path
 from lungdet.io.limits import MAX_HEADER, check_chest, check_grid
 from lungdet.io.metaimage import read_meta, write_mhd
-from lungdet.structures import HU_MIN, Volume
+from lungdet.structures import Volume
 
 # by NIfTI's code of the type; 1024 and 1280 are 64-bit integers, as nibabel
 # writes numpy's labels
@@ -52,7 +53,6 @@ PATIENT_SPACES = (
 SUFFIXES = ('.mhd', '.mha', '.nii', '.nii.gz', '.nrrd')
 AXIS_TOL = 1e-4  # a direction this near to an axis is that axis
 BAD_SHARE = 1e-3  # more voxels without a usable value are an error
-AIR_HU = -500  # a chest in HU has air below it
 
 
 def stem(path: str | Path) -> str:

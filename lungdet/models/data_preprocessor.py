@@ -10,7 +10,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from lungdet.errors import ConfigError
-from lungdet.ops import window_share
+from lungdet.hounsfield import LUNG_WINDOW, Window
 from lungdet.registry import MODELS
 
 
@@ -26,23 +26,23 @@ class CTDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        window: Sequence[float] = (-1200, 600),
+        window: Sequence[float] = LUNG_WINDOW,
         out_range: Sequence[float] = (-1, 1),
         pad_hu: int = 0,
     ) -> None:
         super().__init__()
-        self.window = (float(window[0]), float(window[1]))
+        self.window = Window(float(window[0]), float(window[1]))
         self.out_range = (float(out_range[0]), float(out_range[1]))
         self.pad_hu = pad_hu
 
     def apply_window(self, hu: Tensor) -> Tensor:
         """HU of any type to float32 in ``out_range``."""
-        return self.to_network(window_share(hu, self.window))
+        return self.to_network(self.window.normalize(hu))
 
-    def to_network(self, share: Tensor) -> Tensor:
-        """Shares of the window, in [0, 1], to ``out_range``."""
+    def to_network(self, intensity: Tensor) -> Tensor:
+        """Normalized intensity, in [0, 1], to ``out_range``."""
         first, last = self.out_range
-        return (share * (last - first)).add_(first)
+        return (intensity * (last - first)).add_(first)
 
     def forward(self, data: Any, training: bool = False) -> dict:
         """Collated lists to a batch.
@@ -72,8 +72,9 @@ class CTDataPreprocessor(BaseDataPreprocessor):
 class RestorationPreprocessor(CTDataPreprocessor):
     """Stack pairs of pre-training; the window is the detector's.
 
-    Distortions are defined on [0, 1], so the crops arrive as shares of the
-    window; the model scales them for the network by ``to_network``.
+    Distortions are defined on [0, 1], so the crops arrive as
+    normalized intensity; the model scales them for the network by
+    ``to_network``.
     """
 
     def forward(self, data: Any, training: bool = False) -> dict:
@@ -81,7 +82,7 @@ class RestorationPreprocessor(CTDataPreprocessor):
 
         Returns:
             Three tensors (B, 1, D, H, W) on the device: the corrupted and
-            the untouched shares, float32, and which voxels are hidden,
+            the untouched intensity, float32, and which voxels are hidden,
             boolean; and the ``data_samples``.
 
         Raises:
@@ -93,7 +94,7 @@ class RestorationPreprocessor(CTDataPreprocessor):
                 raise ConfigError(
                     f'{sample.sample_key}: the crop was scaled with the '
                     f'window {tuple(sample.window)} HU, the model has '
-                    f'{self.window}; give both the same.'
+                    f'{tuple(self.window)}; give both the same.'
                 )
         batch = {
             name: torch.stack(list(data[name])).to(self.device)

@@ -4,7 +4,6 @@ from lungdet.ops.nms import nms
 from lungdet.ops.norm import BatchNorm3d
 from lungdet.ops.precision import bfloat16_autocast, computes_bfloat16
 from lungdet.ops.roi_pool import roi_align, roi_crop_pool
-from lungdet.ops.window import window_share
 
 __all__ = [
     'BatchNorm3d',
@@ -18,5 +17,4 @@ __all__ = [
     'nms',
     'roi_align',
     'roi_crop_pool',
-    'window_share',
 ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lungdet.geometry import Geometry
+from lungdet.hounsfield import HU_MAX
 
 EDGE_MM = 1.2  # width of a blurred edge, in plane
 MURRAY = 2.9  # exponent of branching radii, pulmonary arteries
@@ -158,7 +159,7 @@ def add_noise(rng: np.random.Generator, chest: Chest) -> np.ndarray:
     noise += chest.hu
     outside = chest.axes[1][:, None] ** 2 + chest.axes[2][None, :] ** 2
     noise[:, outside > chest.axes[1][-1] ** 2] = -2000  # field of view
-    return np.clip(np.rint(noise, out=noise), -2048, 3071).astype(np.int16)
+    return np.clip(np.rint(noise, out=noise), -2048, HU_MAX).astype(np.int16)
 
 
 def _three_tap(x: np.ndarray, axis: int, weight: float) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lungdet.geometry import Geometry
+from lungdet.hounsfield import LUNG_WINDOW
 
-WINDOW_HU = (-1200, 600)
 HALF_MM = 32.0  # half side of a picture
 PLANES = (('axial', 0), ('coronal', 1), ('sagittal', 2))
 
@@ -159,8 +159,8 @@ def _draw_plane(
     place.imshow(
         plane,
         cmap='gray',
-        vmin=WINDOW_HU[0],
-        vmax=WINDOW_HU[1],
+        vmin=LUNG_WINDOW.low,
+        vmax=LUNG_WINDOW.high,
         aspect=spacing[rows] / spacing[columns],
         interpolation='nearest',
     )

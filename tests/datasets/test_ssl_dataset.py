@@ -83,7 +83,7 @@ GENESIS = (
 )
 
 
-def test_crop_is_the_window_share_of_the_case_at_its_affine(
+def test_crop_is_the_normalized_case_at_its_affine(
     root: Path,
 ) -> None:
     data = build(root, 'train', {'type': 'RepeatedFlip3D', 'prob': 0.9})

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
+from lungdet.hounsfield import Window
 from lungdet.models import (
     CTDataPreprocessor,
     GenesisPretrainer,
@@ -162,20 +163,19 @@ def test_network_sees_the_detectors_range_and_the_target_stays() -> None:
         echo(loss_on='painted')
 
 
-def test_window_of_both_stages_is_one_function() -> None:
-    """Detection's range is twice the share minus one, whatever the HU."""
-    from lungdet.ops import window_share
-
+def test_detection_and_pretraining_scale_alike() -> None:
+    """Detection's range is twice the normalized intensity minus one."""
     hu = torch.arange(-1300, 800, dtype=torch.int16)
     window = (-1200, 600)
     detector = CTDataPreprocessor(window=window)
     restorer = RestorationPreprocessor(window=window)
 
-    share = window_share(hu, window)
+    intensity = Window(*window).normalize(hu)
 
     expected = np.clip((np.arange(-1300, 800) + 1200) / 1800, 0, 1)
-    np.testing.assert_allclose(share.numpy(), expected, atol=1e-7)
-    assert torch.equal(restorer.to_network(share), detector.apply_window(hu))
+    np.testing.assert_allclose(intensity.numpy(), expected, atol=1e-7)
+    network = restorer.to_network(intensity)
+    assert torch.equal(network, detector.apply_window(hu))
 
 
 def test_crops_of_another_window_are_refused_with_both_values() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from lungdet.hounsfield import LUNG_WINDOW, Window
 from lungdet.registry import TRANSFORMS
 
 
@@ -58,11 +59,12 @@ class RandomGamma(BaseTransform):
     def __init__(
         self,
         gamma: Sequence[float] = (0.7, 1.5),
-        window: Sequence[float] = (-1200, 600),
+        window: Sequence[float] = LUNG_WINDOW,
         *,
         prob: float = 0.3,
     ) -> None:
-        self.gamma, self.window, self.prob = tuple(gamma), tuple(window), prob
+        self.gamma, self.prob = tuple(gamma), prob
+        self.window = Window(*window)
 
     def draw(self, results: dict) -> float | None:
         """Exponent, None to leave the crop alone."""
@@ -76,8 +78,8 @@ class RandomGamma(BaseTransform):
         if gamma is not None:
             low, high = self.window
             image = results['image'].astype(np.float32, copy=False)
-            share = np.clip((image - low) / (high - low), 0, 1)
-            bent = share ** np.float32(gamma) - share
+            intensity = self.window.normalize(image)
+            bent = intensity ** np.float32(gamma) - intensity
             results['image'] = image + bent * np.float32(high - low)
         return results
 

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 
 from lungdet.data_sample import DetDataSample
 from lungdet.datasets.transforms.loading import read_padded
-from lungdet.ops import window_share
+from lungdet.hounsfield import Window
 from lungdet.registry import TRANSFORMS
 
 TISSUE_HU = -150  # 0.425 of the published window [-1000, 1000]
@@ -20,7 +20,7 @@ SEED_RANGE = 2**31
 
 @TRANSFORMS.register_module()
 class LoadLungCrop(BaseTransform):
-    """Draw a crop of lung, read it, and scale it to shares of the window.
+    """Draw a crop of lung, read it, and scale it to normalized intensity.
 
     A lung voxel is drawn and the crop placed about it. A crop with more soft
     tissue or less lung than wished is drawn again; after ``tries`` the one
@@ -112,8 +112,8 @@ class LoadLungCrop(BaseTransform):
     def transform(self, results: dict) -> dict:
         start = self.draw(results)
         hu = self._read(results, 'image', start, self.size)
-        share = window_share(torch.from_numpy(hu), results['window']).numpy()
-        results['target'] = results['image'] = share
+        intensity = Window(*results['window']).normalize(hu)
+        results['target'] = results['image'] = intensity
         results['geometry'] = results['record'].geometry.crop(start, self.size)
         return results
 
