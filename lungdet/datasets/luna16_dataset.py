@@ -15,8 +15,8 @@ from lungdet.errors import ConfigError, LungdetError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.reference_set import official_subsets
 from lungdet.registry import DATASETS, TRANSFORMS
+from lungdet.seeds import SeedStream, seed_sequence
 
-STREAM = 11  # keeps a sample's draws apart from the model's
 SPLITS = ('train', 'val', 'test')
 
 
@@ -25,7 +25,7 @@ class LUNA16Dataset:
     """Folds of a prepared folder.
 
     Training: one sample per nodule of the training scans, and
-    ``background_ratio`` times as many more, from lungs (``lung_share``) or
+    ``background_ratio`` times as many more, from lungs (``lung_fraction``) or
     anywhere, of all training scans. Validation and test: whole scans.
 
     Args:
@@ -37,7 +37,8 @@ class LUNA16Dataset:
         test_series: Series uids that replace ``test_subsets``.
         val_series: Series uids that replace ``val_subsets``.
         background_ratio: Background samples per nodule sample.
-        lung_share: Part of the background samples centred in the lungs.
+        lung_fraction: Fraction of the background samples centred in the
+            lungs.
         seed: Every draw follows from (seed, epoch, position); the Runner
             hands over its own.
         skip_done: Folder of per-scan results; scans found there are left out.
@@ -58,7 +59,7 @@ class LUNA16Dataset:
         test_series: Sequence[str] | None = None,
         val_series: Sequence[str] | None = None,
         background_ratio: float = 0.0,
-        lung_share: float = 0.6,
+        lung_fraction: float = 0.6,
         seed: int = 0,
         skip_done: str | Path | None = None,
     ) -> None:
@@ -66,7 +67,7 @@ class LUNA16Dataset:
             raise ConfigError(f'split: {split!r}; choose one of {SPLITS}.')
         self.split = split
         self.seed = seed
-        self.lung_share = lung_share
+        self.lung_fraction = lung_fraction
         self.store = CaseStore(data_root)
         self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
         parts = split_series(
@@ -186,13 +187,15 @@ class LUNA16Dataset:
         pos = getattr(index, 'pos', int(index))
         index = int(index)
         rng = np.random.default_rng(
-            np.random.SeedSequence([self.seed, STREAM, epoch, pos, index])
+            seed_sequence(
+                self.seed, SeedStream.DETECTION_SAMPLE, epoch, pos, index
+            )
         )
         uid, nodule = self.samples[index]
         kind = 'nodule'
         if uid is None:
             uid = self.series_uids[rng.integers(len(self.series_uids))]
-            kind = 'lung' if rng.random() < self.lung_share else 'anywhere'
+            kind = 'lung' if rng.random() < self.lung_fraction else 'anywhere'
         results: dict[str, Any] = {
             'store': self.store,
             'record': self.store.records[uid],

@@ -17,8 +17,8 @@ from lungdet.datasets.luna16_dataset import run_pipeline
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.registry import DATASETS, TRANSFORMS
+from lungdet.seeds import SeedStream, seed_sequence
 
-STREAM, FIXED_STREAM = 13, 17  # of the seed, kept apart from other draws
 SPLITS = ('train', 'val')
 FOLDS = ('train', 'all')
 
@@ -130,18 +130,20 @@ class LungCropDataset:
         uid = self.series_uids[number]
         if self.split == 'val':
             key = f'{uid} crop {crop}'
-            stream = [FIXED_STREAM, zlib.crc32(uid.encode()), crop]
+            stream = SeedStream.FIXED_LUNG_CROP
+            position = [zlib.crc32(uid.encode()), crop]
         else:
             epoch = getattr(index, 'epoch', 0)
             pos = getattr(index, 'pos', int(index))
             key = f'{uid} epoch {epoch} position {pos}'
-            stream = [STREAM, epoch, pos, int(index)]
+            stream = SeedStream.LUNG_CROP
+            position = [epoch, pos, int(index)]
         results: dict[str, Any] = {
             'store': self.store,
             'record': self.store.records[uid],
             'window': self.window,
             'rng': np.random.default_rng(
-                np.random.SeedSequence([self.seed, *stream])
+                seed_sequence(self.seed, stream, *position)
             ),
             'sample_key': key,
         }

@@ -20,8 +20,7 @@ from torch.utils.data import Sampler
 
 from lungdet.errors import CheckpointError
 from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
-
-ORDER_STREAM, MODEL_STREAM = 3, 7  # streams of the seed, kept apart
+from lungdet.seeds import SeedStream, seed_sequence
 
 
 class Key(int):
@@ -75,9 +74,7 @@ class ExactSampler(Sampler):
         num = len(self.dataset)
         order = np.arange(num)
         if self.shuffle:
-            sequence = np.random.SeedSequence(
-                [self.seed, ORDER_STREAM, self.epoch]
-            )
+            sequence = seed_sequence(self.seed, SeedStream.ORDER, self.epoch)
             np.random.default_rng(sequence).shuffle(order)
         if self.round_up and num:
             order = np.resize(
@@ -202,8 +199,8 @@ class IterSeedHook(Hook):
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Sequence | None = None
     ) -> None:
-        state = np.random.SeedSequence(
-            [runner.seed or 0, MODEL_STREAM, runner.iter, runner.rank]
+        state = seed_sequence(
+            runner.seed or 0, SeedStream.MODEL, runner.iter, runner.rank
         ).generate_state(1)
         random.seed(int(state[0]))
         np.random.seed(int(state[0]))  # noqa: NPY002  (for users' code)

@@ -400,7 +400,7 @@ def test_box_source_and_border(root: Path) -> None:
 def test_background_crops_lie_where_they_should(root: Path) -> None:
     lungs = CaseStore(root).read('1.1', 'lungs')
     size = (16, 16, 16)
-    data = build(root, size=size, background_ratio=8.0, lung_share=0.5)
+    data = build(root, size=size, background_ratio=8.0, lung_fraction=0.5)
     uids, kinds = set(), set()
     for index in range(3, 27):
         sample = data[Key(index, 0, index)]['data_samples']

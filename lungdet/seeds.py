@@ -1,0 +1,43 @@
+"""Random numbers that follow from a seed and a position, never from a state.
+
+Whatever draws in a run names its stream here, so two draws of one run never
+share their numbers, and a stopped run continues with the numbers it would
+have had.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class SeedStream(IntEnum):
+    """What is drawn from a run's seed; each value is used once.
+
+    Attributes:
+        ORDER: Order of an epoch's samples, by epoch.
+        MODEL: The model's draws, by iteration and rank.
+        DETECTION_SAMPLE: A detection sample, by epoch, position and index.
+        LUNG_CROP: A pre-training crop, by epoch, position and index.
+        FIXED_LUNG_CROP: A validation crop of pre-training, by scan and crop.
+    """
+
+    ORDER = 3
+    MODEL = 7
+    DETECTION_SAMPLE = 11
+    LUNG_CROP = 13
+    FIXED_LUNG_CROP = 17
+
+
+def seed_sequence(
+    seed: int, stream: SeedStream, *position: int
+) -> np.random.SeedSequence:
+    """Entropy of one draw.
+
+    Args:
+        seed: Of the run, not negative.
+        stream: What is drawn.
+        position: Which one of the stream: epoch, position in it, ...
+    """
+    return np.random.SeedSequence([seed, int(stream), *position])
