@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from terminaltables import AsciiTable
-
 from lungdet.cli import clean_errors, positive_int
-from lungdet.report.curves import Curve, curve_figure, read_curve
+from lungdet.report.training_curves import (
+    read_training_curve,
+    training_figure,
+    training_table,
+)
 
 
 def main() -> None:
@@ -25,30 +27,13 @@ def main() -> None:
     args = parser.parse_args()
     with clean_errors('analyze_logs.py'):
         curves = {
-            run: read_curve(run, args.key).smoothed(args.window)
+            run: read_training_curve(run, args.key).smoothed(args.window)
             for run in args.runs
         }
         if args.out:
-            curve_figure(curves, args.key, args.below).savefig(
-                args.out, dpi=150
-            )
-    print(table(curves, args.key, args.below))
-
-
-def table(curves: dict[str, Curve], key: str, levels: list[float]) -> str:
-    """Last value and steps to each level, a line a run."""
-    rows = [['run', 'steps', f'last {key}', *(f'to {x:g}' for x in levels)]]
-    for run, curve in curves.items():
-        reached = [curve.steps_to(level) for level in levels]
-        rows.append(
-            [
-                run,
-                str(curve.steps[-1]),
-                f'{curve.values[-1]:.4g}',
-                *('-' if step is None else str(step) for step in reached),
-            ]
-        )
-    return AsciiTable(rows).table
+            figure = training_figure(curves, args.key, args.below)
+            figure.savefig(args.out, dpi=150)
+    print(training_table(curves, args.key, args.below))
 
 
 if __name__ == '__main__':

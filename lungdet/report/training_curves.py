@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from terminaltables import AsciiTable
 
 from lungdet.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Curve:
+class TrainingCurve:
     """A logged value over the steps of a run.
 
     Attributes:
@@ -25,12 +26,12 @@ class Curve:
     steps: np.ndarray
     values: np.ndarray
 
-    def smoothed(self, window: int) -> Curve:
-        """Means of ``window`` records each, at the last one's step."""
+    def smoothed(self, window: int) -> TrainingCurve:
+        """Moving average over ``window`` records, at the last one's step."""
         window = min(window, len(self.values))
         sums = np.cumsum(np.concatenate([[0.0], self.values]))
         means = (sums[window:] - sums[:-window]) / window
-        return Curve(self.steps[window - 1 :], means)
+        return TrainingCurve(self.steps[window - 1 :], means)
 
     def steps_to(self, level: float) -> int | None:
         """The first step whose value is at most ``level``."""
@@ -38,14 +39,14 @@ class Curve:
         return int(self.steps[reached[0]]) if len(reached) else None
 
 
-def read_curve(work_dir: str | Path, key: str) -> Curve:
+def read_training_curve(work_dir: str | Path, key: str) -> TrainingCurve:
     """What a training logged under ``key``.
 
-    A run that was resumed wrote several files; of a step that two of them
-    hold, the later one's value counts.
+    A resumed run wrote several files; where two of them hold the same step,
+    the later file's value is taken.
 
     Args:
-        work_dir: Of ``tools/train.py``.
+        work_dir: Work folder of ``tools/train.py``.
         key: Such as ``loss_rpn_cls``.
 
     Raises:
@@ -58,27 +59,48 @@ def read_curve(work_dir: str | Path, key: str) -> Curve:
             f'{work_dir}: no */vis_data/scalars.json there; give the work '
             'folder of a training.'
         )
-    found: dict[int, float] = {}
-    known: set[str] = set()
+    values: dict[int, float] = {}
+    logged: set[str] = set()
     for file in files:
         for line in file.read_text(encoding='utf-8').splitlines():
             record = json.loads(line)
-            known |= record.keys()
+            logged |= record.keys()
             if key in record:
-                found[record['step']] = record[key]
-    if not found:
+                values[record['step']] = record[key]
+    if not values:
         raise ConfigError(
             f'{work_dir}: no {key!r} was logged; there are '
-            f'{", ".join(sorted(known))}.'
+            f'{", ".join(sorted(logged))}.'
         )
-    steps = sorted(found)
-    return Curve(np.array(steps), np.array([found[step] for step in steps]))
+    steps = sorted(values)
+    return TrainingCurve(
+        np.array(steps), np.array([values[step] for step in steps])
+    )
 
 
-def curve_figure(
-    curves: Mapping[str, Curve], key: str, levels: Sequence[float] = ()
+def training_table(
+    curves: Mapping[str, TrainingCurve], key: str, levels: Sequence[float] = ()
+) -> str:
+    """Last value and the steps to each level, one line per run."""
+    header = ['run', 'steps', f'last {key}', *(f'to {x:g}' for x in levels)]
+    table = [header]
+    for run, curve in curves.items():
+        reached = [curve.steps_to(level) for level in levels]
+        table.append(
+            [
+                run,
+                str(curve.steps[-1]),
+                f'{curve.values[-1]:.4g}',
+                *('-' if step is None else str(step) for step in reached),
+            ]
+        )
+    return AsciiTable(table).table
+
+
+def training_figure(
+    curves: Mapping[str, TrainingCurve], key: str, levels: Sequence[float] = ()
 ) -> Figure:
-    """One line a run over its steps; ``levels`` as dotted lines."""
+    """One line per run over its steps; ``levels`` are dotted lines."""
     figure = Figure(figsize=(7, 4.2), layout='constrained')
     axes = figure.subplots()
     for name, curve in curves.items():

@@ -1,0 +1,183 @@
+"""``lungdet froc``: a submission's score by LUNA16's rule."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lungdet.cli.options import non_negative_int
+from lungdet.errors import ConfigError
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Options of ``lungdet froc``."""
+    parser = commands.add_parser('froc', help=froc.__doc__)
+    parser.add_argument(
+        'submission', type=Path, help='csv of marks, or csv.gz'
+    )
+    add_reference_options(parser)
+    add_rule_options(parser)
+    add_statistics_options(parser)
+    add_output_options(parser)
+    parser.set_defaults(run=froc)
+
+
+def add_reference_options(parser: argparse.ArgumentParser) -> None:
+    """What the marks are scored against."""
+    group = parser.add_argument_group('reference, by default the official one')
+    group.add_argument('--annotations', type=Path, help='csv of nodules')
+    group.add_argument('--excluded', type=Path, help='csv of exclusions')
+    group.add_argument(
+        '--seriesuids', type=Path, help='the scans: one uid a line, no header'
+    )
+
+
+def add_rule_options(parser: argparse.ArgumentParser) -> None:
+    """How the marks are scored."""
+    group = parser.add_argument_group('rule')
+    group.add_argument(
+        '--read-out',
+        choices=('interp', 'step', 'nearest', 'next'),
+        default='interp',
+        help='how the curve is read; interp is the official one',
+    )
+    group.add_argument(
+        '--max-marks',
+        type=non_negative_int,
+        default=100,
+        help='marks kept of each scan, 0 for all',
+    )
+    group.add_argument(
+        '--candidates',
+        nargs='?',
+        const='',
+        metavar='LIST',
+        help='second track: the marks are given candidates, of LIST if named',
+    )
+
+
+def add_statistics_options(parser: argparse.ArgumentParser) -> None:
+    """Intervals, comparisons and strata."""
+    group = parser.add_argument_group('statistics')
+    group.add_argument(
+        '--bootstrap',
+        type=non_negative_int,
+        default=1000,
+        help='resamples, 0 for none',
+    )
+    group.add_argument(
+        '--seed', type=int, default=0, help='of the resamples, default 0'
+    )
+    group.add_argument(
+        '--compare',
+        type=Path,
+        nargs='+',
+        default=[],
+        help='other submissions, compared pair by pair with the first',
+    )
+    group.add_argument(
+        '--strata',
+        metavar='COLUMN',
+        help='diameter, subset, or a column of --annotations or --scan-table',
+    )
+    group.add_argument(
+        '--scan-table', type=Path, help='csv with seriesuid and more columns'
+    )
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """What is written besides the printed tables."""
+    group = parser.add_argument_group('files to write')
+    group.add_argument('--json', type=Path, help='all figures')
+    group.add_argument('--plot', type=Path, help='curves: png, svg or pdf')
+    group.add_argument(
+        '--details',
+        type=Path,
+        metavar='DIR',
+        help='tables by scan, nodule and false positive; calibration curve',
+    )
+    group.add_argument(
+        '--cases', type=Path, help='prepared cases, for pictures in --details'
+    )
+
+
+def froc(args: argparse.Namespace) -> int:
+    """Score a submission by LUNA16's rule."""
+    from lungdet.apis import evaluate
+
+    check_outputs(args)
+    reference = evaluate.load_reference(
+        args.annotations, args.excluded, args.seriesuids
+    )
+    groups = args.strata and evaluate.load_groups(
+        args.strata,
+        reference,
+        annotations=args.annotations,
+        scan_table=args.scan_table,
+    )
+    paths = [args.submission, *args.compare]
+    evaluations = [
+        evaluate.evaluate_submission(
+            submission,
+            reference,
+            read_out=args.read_out,
+            max_marks=args.max_marks or None,
+            bootstrap=args.bootstrap,
+            seed=args.seed,
+            groups=groups,
+            candidates=given_candidates(args.candidates, path),
+        )
+        for path, submission in zip(
+            paths, evaluate.load_submissions(paths, reference)
+        )
+    ]
+    first, *others = evaluations
+    differences = evaluate.compare(
+        first, others, samples=args.bootstrap, seed=args.seed
+    )
+    for evaluation in evaluations:
+        print(evaluation.text(), end='\n\n')
+    for other, difference in zip(others, differences):
+        print(evaluate.difference_text(first, other, difference), end='\n\n')
+    if args.json:
+        evaluate.write_json(args.json, evaluations, differences)
+    if args.plot:
+        evaluate.write_plot(args.plot, evaluations)
+    if args.details:
+        write_details(first, args.details, args.cases)
+    return 0
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse what cannot be written before anything is scored.
+
+    Raises:
+        ConfigError: ``--cases`` without ``--details``, or a figure of an
+            unknown kind.
+    """
+    from lungdet.apis import evaluate
+
+    if args.cases and not args.details:
+        raise ConfigError(
+            '--cases: pictures go into --details DIR; name it too.'
+        )
+    if args.plot:
+        evaluate.check_figure(args.plot)
+
+
+def given_candidates(option: str | None, submission: Path) -> Any:
+    """Centres of ``--candidates LIST``, or of the submission itself."""
+    from lungdet.io.luna16 import read_candidates
+
+    return None if option is None else read_candidates(option or submission)
+
+
+def write_details(evaluation: Any, folder: Path, cases: Path | None) -> None:
+    """Tables and pictures; drawing is loaded for them alone."""
+    from lungdet.apis import details
+    from lungdet.io.case_store import CaseStore
+
+    store = CaseStore(cases) if cases else None
+    for path in details.write_details(evaluation, folder, store=store):
+        print(f'written: {path}')

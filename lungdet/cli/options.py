@@ -1,0 +1,85 @@
+"""Options and argument types that several commands and tools share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
+    return number
+
+
+def non_negative_int(text: str) -> int:
+    """A whole number from 0, for argparse."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f'{text} is below 0')
+    return number
+
+
+def add_cfg_options(
+    parser: argparse.ArgumentParser,
+    name: str = '--cfg-options',
+    what: str = 'the config',
+) -> None:
+    """The option by which all tools change values of a config."""
+    parser.add_argument(
+        name,
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help=f'change values of {what}',
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What ``tools/train.py`` and ``tools/test.py`` have in common."""
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher',
+        default='none',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        help='of a run in several processes',
+    )
+    # what torch.distributed.launch passes; torchrun sets the variable
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+class ConfigOptions(argparse.Action):
+    """``KEY=VALUE ...`` to a dict by mmengine's rules, but scans are text.
+
+    mmengine reads ``['001']`` as the number 1, which names no scan.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        from mmengine.config import DictAction
+
+        for word in values:
+            if '=' not in word:
+                parser.error(f'{option_string}: {word!r} is no KEY=VALUE')
+        DictAction(self.option_strings, self.dest)(parser, namespace, values)
+        options = getattr(namespace, self.dest)
+        for key, value in (word.split('=', maxsplit=1) for word in values):
+            if key.endswith('_series'):
+                options[key] = scan_names(value)
+
+
+def scan_names(value: str) -> list[str] | str | None:
+    """Names from ``['a','b']`` or ``a,b``, one name alone, or None."""
+    if value == 'None':
+        return None
+    words = [word.strip(' \'"') for word in value.strip('[()] ').split(',')]
+    if ',' in value or value.startswith(('[', '(')):
+        return [word for word in words if word]
+    return words[0]

@@ -1,0 +1,117 @@
+"""``lungdet prepare``: scans to training cases."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lungdet.cli.options import positive_int
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """A sub-command for each kind of scans."""
+    prepare = commands.add_parser('prepare', help='scans to training cases')
+    sources = prepare.add_subparsers(dest='source', required=True)
+    add_luna16(sources)
+    add_folder(sources)
+
+
+def add_luna16(sources: argparse._SubParsersAction) -> None:
+    """Options of ``lungdet prepare luna16``."""
+    parser = sources.add_parser('luna16', help=luna16.__doc__)
+    add_common_options(parser)
+    parser.add_argument(
+        '--lidc-xml', type=Path, help='folder with the LIDC reader XML'
+    )
+    parser.add_argument(
+        '--min-readers',
+        type=positive_int,
+        default=3,
+        help='readers that must have outlined a nodule for its mask',
+    )
+    parser.add_argument(
+        '--consensus',
+        choices=('half', 'union'),
+        default='half',
+        help='mask: voxels that half of its readers drew, or any of them',
+    )
+    parser.set_defaults(run=luna16)
+
+
+def add_folder(sources: argparse._SubParsersAction) -> None:
+    """Options of ``lungdet prepare folder``."""
+    parser = sources.add_parser('folder', help=folder.__doc__)
+    add_common_options(parser)
+    parser.add_argument(
+        '--annotations',
+        type=Path,
+        help='a csv with centres and diameters (coordX, coordY, coordZ, '
+        'diameter_mm) or with corners (x1, y1, z1, x2, y2, z2) in world mm, '
+        'or a folder of masks',
+    )
+    parser.set_defaults(run=folder)
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """What both kinds of scans are prepared with."""
+    parser.add_argument('root', type=Path, help='folder with the scans')
+    parser.add_argument('out', type=Path, help='folder for the cases')
+    parser.add_argument(
+        '--jobs',
+        type=positive_int,
+        default=1,
+        help='scans prepared at a time, each in a process of its own',
+    )
+    parser.add_argument(
+        '--spacing', type=float, default=1.0, help='mm, isotropic'
+    )
+    parser.add_argument(
+        '--series',
+        nargs='+',
+        default=(),
+        metavar='UID',
+        help='only these series of DICOM folders',
+    )
+    parser.add_argument(
+        '--hu-offset',
+        type=int,
+        metavar='HU',
+        help='for scans stored without their offset, usually -1024; scans '
+        'that are in HU are left alone',
+    )
+
+
+def luna16(args: argparse.Namespace) -> int:
+    """Prepare a LUNA16 download, or any part of one."""
+    from lungdet.prepare import prepare_luna16
+
+    summary = prepare_luna16(
+        args.root,
+        args.out,
+        lidc_xml=args.lidc_xml,
+        min_readers=args.min_readers,
+        consensus=args.consensus,
+        series=args.series,
+        hu_offset=args.hu_offset,
+        jobs=args.jobs,
+        spacing_mm=args.spacing,
+    )
+    print(summary.table())
+    return 3 if summary.failed else 0
+
+
+def folder(args: argparse.Namespace) -> int:
+    """Prepare a folder of a user's own scans."""
+    from lungdet.prepare import prepare_folder
+
+    summary = prepare_folder(
+        args.root,
+        args.out,
+        annotations=args.annotations,
+        series=args.series,
+        hu_offset=args.hu_offset,
+        jobs=args.jobs,
+        spacing_mm=args.spacing,
+    )
+    print(summary.table())
+    return 3 if summary.failed else 0

@@ -1,0 +1,56 @@
+"""The parser of the ``lungdet`` command, and its main function."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+import lungdet
+from lungdet.cli.errors import clean_errors
+
+# modules of this package, in the order of the help; each has an
+# add_parser(commands) that sets ``run``: parsed arguments -> exit code
+COMMANDS = (
+    'prepare',
+    'phantom',
+    'verify',
+    'infer',
+    'froc',
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All sub-commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog='lungdet',
+        description='Lung nodule detection in chest CT. Research use only.',
+    )
+    parser.add_argument(
+        '--version', action='version', version=lungdet.__version__
+    )
+    parser.add_argument(
+        '--debug', action='store_true', help='show the traceback of an error'
+    )
+    commands = parser.add_subparsers(dest='command', required=True)
+    for name in COMMANDS:
+        import_module(f'lungdet.cli.{name}').add_parser(commands)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one sub-command.
+
+    Args:
+        argv: The words after ``lungdet``; by default the process's own.
+
+    Returns:
+        The exit code: 0 done, 2 bad usage or input, 3 some scans failed, 130
+        interrupted. An internal error leaves as an exception, which the
+        interpreter turns into 1.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        with clean_errors('lungdet', debug=args.debug):
+            return args.run(args)
+    except SystemExit as stopped:
+        return int(stopped.code or 0)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lungdet.cli import clean_errors
+
+
+def test_errors_of_the_system_name_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'file').write_text('')
+
+    with pytest.raises(SystemExit) as stopped, clean_errors('lungdet'):
+        (tmp_path / 'file' / 'out').mkdir()
+
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.strip() == (
+        f'lungdet: {tmp_path}/file/out: not a directory; check the path and '
+        'its permissions.'
+    )
+
+
+def test_interruption_has_the_shells_exit_code() -> None:
+    with pytest.raises(SystemExit) as stopped, clean_errors('lungdet'):
+        raise KeyboardInterrupt
+
+    assert stopped.value.code == 130
+
+
+def test_debugging_shows_the_error_itself(tmp_path: Path) -> None:
+    with pytest.raises(OSError), clean_errors('lungdet', debug=True):
+        (tmp_path / 'missing' / 'out').mkdir()

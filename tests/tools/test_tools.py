@@ -1,0 +1,47 @@
+"""Tools parse, call and print; their errors are one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_tool(tool: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / tool), *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+
+
+@pytest.mark.parametrize(
+    ('tool', 'words', 'message'),
+    [
+        ('train.py', ['nothing.py'], 'train.py: nothing.py: no such config'),
+        ('test.py', ['{wrong}', 'x'], "nothing reads the key 'trian_cfg'"),
+        ('misc/print_config.py', ['{wrong}'], "did you mean 'train_cfg'"),
+        ('analysis_tools/get_flops.py', ['{wrong}'], "'trian_cfg'"),
+        ('analysis_tools/browse_dataset.py', ['no', 'out'], 'index.json'),
+    ],
+)
+def test_tools_stop_in_one_line(
+    tmp_path: Path, tool: str, words: list[str], message: str
+) -> None:
+    wrong = tmp_path / 'wrong.py'
+    wrong.write_text('trian_cfg = dict()\n')
+
+    done = run_tool(
+        tool, *(word.format(wrong=wrong) for word in words), cwd=tmp_path
+    )
+
+    assert done.returncode == 2
+    assert message in done.stderr and 'Traceback' not in done.stderr
+    assert not (tmp_path / 'out').exists()
