@@ -8,8 +8,6 @@ import numpy as np
 
 from lungdet.geometry import Geometry
 
-UNKNOWN_DIAMETER_MM = 10.0  # LUNA16's rule for a finding without diameter
-
 
 @dataclass
 class Volume:

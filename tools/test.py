@@ -7,7 +7,7 @@ import os
 
 from lungdet.apis import test
 from lungdet.cli import add_run_options, clean_errors
-from lungdet.structures import UNKNOWN_DIAMETER_MM
+from lungdet.geometry import UNKNOWN_DIAMETER_MM
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ from lungdet.engine import LungRunner
 from lungdet.engine.hooks import own_checkpoints
 from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import ConfigError
+from lungdet.geometry import UNKNOWN_DIAMETER_MM
 from lungdet.io.atomic import write_text
 from lungdet.io.luna16 import read_candidates
 from lungdet.registry import FUNCTIONS, did_you_mean
-from lungdet.structures import UNKNOWN_DIAMETER_MM
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HANDED_OVER = ('data_root', 'test_series', 'val_series')

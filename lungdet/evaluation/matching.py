@@ -16,7 +16,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from lungdet.structures import UNKNOWN_DIAMETER_MM
+from lungdet.geometry import UNKNOWN_DIAMETER_MM
 
 MAX_MARKS = 100
 

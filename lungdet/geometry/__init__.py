@@ -1,4 +1,9 @@
-from lungdet.geometry.affine import Geometry, index_to_world, world_to_index
+from lungdet.geometry.affine import (
+    AxisOrder,
+    Geometry,
+    index_to_world,
+    world_to_index,
+)
 from lungdet.geometry.boxes import (
     box_iou,
     box_of_mask,
@@ -9,9 +14,19 @@ from lungdet.geometry.boxes import (
     move_boxes,
     zyxdhw_to_corners,
 )
-from lungdet.geometry.resample import axis_positions, isotropic_geometry
+from lungdet.geometry.resample import (
+    axis_positions,
+    interpolate_axis,
+    isotropic_geometry,
+    linear_taps,
+    resample_label_crop,
+    resample_nearest,
+)
+from lungdet.geometry.spheres import UNKNOWN_DIAMETER_MM, points_in_spheres
 
 __all__ = [
+    'UNKNOWN_DIAMETER_MM',
+    'AxisOrder',
     'Geometry',
     'axis_positions',
     'box_iou',
@@ -21,8 +36,13 @@ __all__ = [
     'clip_boxes',
     'corners_to_zyxdhw',
     'index_to_world',
+    'interpolate_axis',
     'isotropic_geometry',
+    'linear_taps',
     'move_boxes',
+    'points_in_spheres',
+    'resample_label_crop',
+    'resample_nearest',
     'world_to_index',
     'zyxdhw_to_corners',
 ]

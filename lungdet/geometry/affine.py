@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from lungdet.errors import GeometryError
 
 SINGULAR_MM3 = 1e-9  # voxels smaller than this have no usable inverse
 ORTHONORMAL_TOL = 1e-3  # largest |D^T D - 1| of a direction matrix
+PARALLEL_TOL = 1e-4  # a direction cosine this near to 0 or 1 is 0 or 1
+SNAP_TOL = 1e-9  # an index map's entries this near to an integer are integers
 
 
 def index_to_world(index_zyx: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -63,14 +66,46 @@ def world_to_index(points_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.linalg.solve(step, (points - origin_mm).T).T
 
 
+class AxisOrder(NamedTuple):
+    """A reordering of array axes: transpose first, then mirror.
+
+    Attributes:
+        axes: As ``numpy.transpose`` takes them.
+        flips: Axes of the transposed array to mirror.
+    """
+
+    axes: tuple[int, int, int]
+    flips: tuple[int, ...]
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the array stays as it is."""
+        return self.axes == (0, 1, 2) and not self.flips
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """The reordered array, a view."""
+        return np.flip(array.transpose(self.axes), self.flips)
+
+
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Shape and place of a voxel grid.
+    """Shape and position of a voxel grid.
 
     Attributes:
         shape: Voxels along (z, y, x).
         affine: Index (z, y, x) to world (x, y, z) mm, (4, 4) float64; see
             ``world_to_index``.
+
+    Examples:
+        >>> grid = Geometry.from_parts(
+        ...     (4, 5, 6), spacing_zyx=(2, 1, 0.5), origin_xyz=(10, 20, 30)
+        ... )
+        >>> grid.to_world([[1, 2, 3]]).tolist()
+        [[11.5, 22.0, 32.0]]
+        >>> grid.to_index([[11.5, 22.0, 32.0]]).tolist()
+        [[1.0, 2.0, 3.0]]
+        >>> grid.crop((1, 2, 3), (2, 2, 2)).origin.tolist()
+        [11.5, 22.0, 32.0]
     """
 
     shape: tuple[int, int, int]
@@ -170,6 +205,121 @@ class Geometry:
         a, b, c = (self.shape[axis] for axis in axes)
         return Geometry((a, b, c), affine)
 
+    def canonical_order(self) -> AxisOrder | None:
+        """How to turn an array so that its axes run along +z, +y, +x.
+
+        Returns:
+            The order that makes ``direction`` the identity, or None for an
+            oblique grid (a direction cosine more than 1e-4 off 0 and 1).
+        """
+        steps = self.affine[:3, :3] / self.spacing
+        cosines = np.abs(steps)
+        if np.abs(cosines - np.rint(cosines)).max() > PARALLEL_TOL:
+            return None
+        # world rows z, y, x = 2, 1, 0: the array axis that runs along each
+        z, y, x = (int(cosines[row].argmax()) for row in (2, 1, 0))
+        flips = tuple(
+            k for k, axis in enumerate((z, y, x)) if steps[2 - k, axis] < 0
+        )
+        return AxisOrder((z, y, x), flips)
+
+    def reoriented(self, order: AxisOrder) -> Geometry:
+        """Geometry of ``order.apply(array)``.
+
+        Examples:
+            >>> grid = Geometry.from_parts(
+            ...     (4, 5, 6), spacing_zyx=(2, 1, 1), origin_xyz=(0, 0, 0),
+            ...     direction=[[-1, 0, 0], [0, 1, 0], [0, 0, 1]],
+            ... )
+            >>> order = grid.canonical_order()
+            >>> order
+            AxisOrder(axes=(0, 1, 2), flips=(2,))
+            >>> grid.reoriented(order).origin.tolist()
+            [-5.0, 0.0, 0.0]
+        """
+        geometry = self.transpose(order.axes)
+        for axis in order.flips:
+            geometry = geometry.flip(axis)
+        return geometry
+
+    def transformed(
+        self,
+        matrix: np.ndarray,
+        center_zyx: Sequence[float] | np.ndarray,
+        shape: Sequence[int],
+    ) -> Geometry:
+        """Grid that shows this one scaled, turned and moved.
+
+        Args:
+            matrix: (3, 3), index step of this grid for one voxel of the new
+                one, columns along its z, y, x.
+            center_zyx: Index of this grid in the middle of the new one.
+            shape: Voxels of the new grid (z, y, x).
+
+        Returns:
+            Grid whose voxel j shows index
+            ``center_zyx + matrix @ (j - (shape - 1) / 2)`` of this one.
+
+        Examples:
+            >>> grid = Geometry.from_parts(
+            ...     (9, 9, 9), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+            ... )
+            >>> half = grid.transformed(2 * np.eye(3), (4, 4, 4), (3, 3, 3))
+            >>> half.origin.tolist(), half.spacing.tolist()
+            ([2.0, 2.0, 2.0], [2.0, 2.0, 2.0])
+        """
+        matrix = np.asarray(matrix, dtype=np.float64)
+        half = (np.asarray(shape, dtype=np.float64) - 1) / 2
+        corner = np.asarray(center_zyx, dtype=np.float64) - matrix @ half
+        affine = self.affine.copy()
+        affine[:3, :3] = self.affine[:3, :3] @ matrix
+        affine[:3, 3] = self.to_world(corner[None])[0]
+        return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+    def coarsened(self, factor: int | Sequence[int] | np.ndarray) -> Geometry:
+        """Grid of the means of blocks of ``factor`` voxels (z, y, x).
+
+        Voxels that fill no block are left out at the end of each axis.
+
+        Examples:
+            >>> grid = Geometry.from_parts(
+            ...     (4, 6, 9), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+            ... )
+            >>> blocks = grid.coarsened((1, 2, 4))
+            >>> blocks.shape, blocks.origin.tolist()
+            ((4, 3, 2), [1.5, 0.5, 0.0])
+        """
+        factors = np.broadcast_to(np.asarray(factor, dtype=int), 3)
+        z, y, x = (int(n) for n in np.array(self.shape) // factors)
+        affine = self.affine.copy()
+        affine[:3, :3] = self.affine[:3, :3] * factors
+        affine[:3, 3] = self.to_world((factors - 1) / 2)[0]
+        return Geometry((z, y, x), affine)
+
+    def index_map(self, target: Geometry) -> tuple[np.ndarray, np.ndarray]:
+        """Where each voxel of another grid lies on this one.
+
+        Returns:
+            ``matrix`` (3, 3) and ``offset`` (3,), both (z, y, x): voxel j of
+            ``target`` shows index ``matrix @ j + offset`` of this grid.
+            Entries within 1e-9 of an integer are that integer, so that flips
+            and transpositions stay exact.
+
+        Raises:
+            GeometryError: This grid's affine is singular.
+
+        Examples:
+            >>> grid = Geometry.from_parts(
+            ...     (4, 5, 6), spacing_zyx=(2, 1, 1), origin_xyz=(3, 2, 1)
+            ... )
+            >>> matrix, offset = grid.index_map(grid.flip(2))
+            >>> matrix.diagonal().tolist(), offset.tolist()
+            ([1.0, 1.0, -1.0], [0.0, 0.0, 5.0])
+        """
+        offset = self.to_index(target.origin[None])[0]
+        steps = np.linalg.solve(self.affine[:3, :3], target.affine[:3, :3])
+        return _snapped(steps), _snapped(offset)
+
     def box_center_world(self, boxes: np.ndarray) -> np.ndarray:
         """World centres (N, 3) x, y, z of edge boxes (N, 6) z1..x2."""
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 6)
@@ -183,9 +333,28 @@ class Geometry:
         Sides are diameter / spacing along each axis, exact for any rotation
         of the grid because a sphere has the same extent along every axis.
         """
+        diameters = np.asarray(diameter_mm, dtype=np.float64).reshape(-1, 1)
+        return self.box_around(center_mm, diameters)
+
+    def box_around(
+        self, center_mm: np.ndarray, size_mm: np.ndarray
+    ) -> np.ndarray:
+        """Edge boxes (N, 6) with given centres and sides in world mm.
+
+        Args:
+            center_mm: World centres (N, 3), order (x, y, z).
+            size_mm: Sides along the grid's axes, (N, 3) in (z, y, x), or
+                (N, 1) for cubes.
+
+        Examples:
+            >>> grid = Geometry.from_parts(
+            ...     (9, 9, 9), spacing_zyx=(2, 1, 1), origin_xyz=(0, 0, 0)
+            ... )
+            >>> grid.box_around([[4, 3, 6]], [[4, 2, 6]]).tolist()
+            [[2.5, 2.5, 1.5, 4.5, 4.5, 7.5]]
+        """
         center = self.to_index(center_mm) + 0.5
-        half = np.asarray(diameter_mm, dtype=np.float64).reshape(-1, 1)
-        half = half / 2 / self.spacing
+        half = np.asarray(size_mm, dtype=np.float64) / 2 / self.spacing
         return np.concatenate([center - half, center + half], axis=1)
 
     def is_close(self, other: Geometry, tol_mm: float = 1e-3) -> bool:
@@ -206,3 +375,9 @@ class Geometry:
         """The inverse of ``to_dict``."""
         z, y, x = values['shape']
         return cls((z, y, x), np.asarray(values['affine'], dtype=np.float64))
+
+
+def _snapped(values: np.ndarray) -> np.ndarray:
+    whole = np.rint(values)
+    # + 0.0: no negative zeros
+    return np.where(np.abs(values - whole) <= SNAP_TOL, whole, values) + 0.0

@@ -1,4 +1,4 @@
-"""Grids of a resampling; pixels are moved in ``lungdet.prepare``."""
+"""Grids of a resampling, interpolation along an axis, nearest labels."""
 
 from __future__ import annotations
 
@@ -42,3 +42,154 @@ def axis_positions(source: Geometry, target: Geometry) -> list[np.ndarray]:
         first[axis] + step[axis] * np.arange(target.shape[axis])
         for axis in range(3)
     ]
+
+
+def linear_taps(
+    positions: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbours and weight of linear interpolation along one axis.
+
+    Args:
+        positions: Indices (n,) to interpolate at, clamped to the array.
+        size: Voxels along the axis.
+
+    Returns:
+        Lower and upper index (n,) and the upper one's weight (n,) float32.
+
+    Examples:
+        >>> low, high, weight = linear_taps(np.array([-1, 0.25, 7]), 3)
+        >>> low.tolist(), high.tolist(), weight.tolist()
+        ([0, 0, 1], [1, 1, 2], [0.0, 0.25, 1.0])
+    """
+    positions = np.clip(positions, 0, size - 1)
+    low = np.minimum(positions.astype(int), max(size - 2, 0))
+    high = np.minimum(low + 1, size - 1)
+    return low, high, (positions - low).astype(np.float32)
+
+
+def interpolate_axis(
+    array: np.ndarray, positions: np.ndarray, axis: int
+) -> np.ndarray:
+    """Linear interpolation along one axis, edge values beyond the array.
+
+    Args:
+        array: Any shape.
+        positions: Indices (n,) along ``axis``.
+        axis: The axis.
+
+    Returns:
+        float32, with n elements along ``axis``.
+
+    Examples:
+        >>> interpolate_axis(np.array([[0, 10, 40]]), [0.5, 1.5], 1).tolist()
+        [[5.0, 25.0]]
+    """
+    low, high, weight = linear_taps(np.asarray(positions), array.shape[axis])
+    along = [1] * array.ndim
+    along[axis] = -1
+    below = array.take(low, axis).astype(np.float32)
+    above = array.take(high, axis).astype(np.float32)
+    return below + weight.reshape(along) * (above - below)
+
+
+def resample_nearest(
+    array: np.ndarray,
+    source: Geometry,
+    target: Geometry,
+    *,
+    fill: int | None = 0,
+) -> np.ndarray:
+    """Nearest voxel of an array for every voxel of another grid.
+
+    Args:
+        array: Labels or a mask (z, y, x) on ``source``.
+        source: Its grid.
+        target: Grid of the result, of any orientation.
+        fill: Value beyond the array; None repeats its edge.
+
+    Returns:
+        The array's type, shape ``target.shape``.
+
+    Examples:
+        >>> grid = Geometry.from_parts(
+        ...     (1, 1, 4), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+        ... )
+        >>> labels = np.array([[[1, 2, 3, 4]]])
+        >>> resample_nearest(labels, grid, grid.crop((0, 0, 2), (1, 1, 3)))
+        array([[[3, 4, 0]]])
+    """
+    matrix, offset = source.index_map(target)
+    last = np.array(array.shape) - 1
+    axes = np.abs(matrix).argmax(1)  # target axis along each source axis
+    if np.count_nonzero(matrix) == len(set(axes)) == 3:
+        lines = [
+            np.rint(matrix[k, axis] * np.arange(target.shape[axis]) + start)
+            for k, (axis, start) in enumerate(zip(axes, offset))
+        ]
+        return _take_lines(array, lines, fill).transpose(np.argsort(axes))
+    out = np.empty(target.shape, dtype=array.dtype)
+    in_plane = np.indices(target.shape[1:]).reshape(2, -1)
+    for k, plane in enumerate(out):  # indices of a whole scan are large
+        start = offset + matrix[:, 0] * k
+        index = np.rint(matrix[:, 1:] @ in_plane + start[:, None]).astype(int)
+        nearest = np.clip(index, 0, last[:, None])
+        values = array[tuple(nearest)]
+        if fill is not None:
+            values[(nearest != index).any(0)] = fill
+        plane[:] = values.reshape(plane.shape)
+    return out
+
+
+def _take_lines(
+    array: np.ndarray, lines: list[np.ndarray], fill: int | None
+) -> np.ndarray:
+    """Values where an index line along each axis says, ``fill`` beyond."""
+    nearest = [
+        np.clip(line, 0, size - 1).astype(int)
+        for line, size in zip(lines, array.shape)
+    ]
+    out = array[np.ix_(*nearest)]
+    if fill is not None:
+        for axis, (line, inside) in enumerate(zip(lines, nearest)):
+            beyond: list = [slice(None)] * 3
+            beyond[axis] = line != inside
+            out[tuple(beyond)] = fill
+    return out
+
+
+def resample_label_crop(
+    crop: np.ndarray, source: Geometry, target: Geometry
+) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    """Nearest resampling of a label crop onto the part of a grid it covers.
+
+    Args:
+        crop: Labels or a mask (z, y, x), 0 outside.
+        source: Grid of the crop.
+        target: A grid that may be far larger, of any orientation.
+
+    Returns:
+        Slices of ``target`` that hold all of the crop, and the labels there.
+        Both are empty where crop and target do not meet.
+
+    Examples:
+        >>> scan = Geometry.from_parts(
+        ...     (9, 9, 9), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+        ... )
+        >>> crop = np.ones((1, 2, 2), dtype=np.uint8)
+        >>> labels = np.zeros(scan.shape, dtype=np.uint8)
+        >>> region, part = resample_label_crop(
+        ...     crop, scan.crop((3, 4, 8), crop.shape), scan
+        ... )
+        >>> labels[region][part > 0] = 5
+        >>> np.argwhere(labels).tolist()
+        [[3, 4, 8], [3, 5, 8]]
+    """
+    ends = np.array([(-0.5, n - 0.5) for n in crop.shape])
+    corners = np.array(np.meshgrid(*ends)).reshape(3, -1).T
+    corners = target.to_index(source.to_world(corners))
+    start = np.clip(np.floor(corners.min(0)), 0, target.shape).astype(int)
+    stop = np.clip(np.ceil(corners.max(0)) + 1, start, target.shape)
+    stop = stop.astype(int)
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(start, stop))
+    part = resample_nearest(crop, source, target.crop(start, stop - start))
+    return (z, y, x), part

@@ -11,10 +11,14 @@ from mmengine.structures import InstanceData
 
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
-from lungdet.geometry import Geometry, box_of_mask, move_boxes
+from lungdet.geometry import (
+    UNKNOWN_DIAMETER_MM,
+    Geometry,
+    box_of_mask,
+    move_boxes,
+)
 from lungdet.io.luna16 import read_candidates
 from lungdet.registry import TRANSFORMS
-from lungdet.structures import UNKNOWN_DIAMETER_MM
 
 BOX_SOURCES = ('diameter', 'mask')
 HU_RANGE = np.iinfo(np.int16)
