@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.registry import DefaultScope
 from terminaltables import AsciiTable
 
 from lungdet.apis import load_config
@@ -29,7 +28,7 @@ from lungdet.models import NoduleNet
 from lungdet.ops import BatchNorm3d, computes_bfloat16
 from lungdet.phantom import make_phantom
 from lungdet.prepare import prepare_luna16
-from lungdet.registry import MODELS
+from lungdet.registry import build_model
 from tests.oracles.published_data import hu_to_uint8, training_sample
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -52,9 +51,8 @@ def precisions() -> list[tuple[str, bool, bool]]:
 
 def base(channels_last: bool) -> NoduleNet:
     """BASE, untrained, with all three heads."""
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        cfg = load_config(CONFIGS / 'nodulenet_base.py').model
-        model = MODELS.build({**cfg, 'channels_last': channels_last})
+    cfg = load_config(CONFIGS / 'nodulenet_base.py').model
+    model = build_model({**cfg, 'channels_last': channels_last})
     model.set_epoch(max(model.train_cfg['stage_epochs'].values()))
     return model
 
@@ -170,8 +168,7 @@ def bench_step() -> list[list[str]]:
 
 def bench_windows() -> list[list[str]]:
     """Features of windows, alone and together; CPU-s per million voxels."""
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(load_config(CONFIGS / 'nodulenet_demo.py').model)
+    model = build_model(load_config(CONFIGS / 'nodulenet_demo.py').model)
     model.eval()
     rows = []
     for side in (64, 96, 128):
@@ -198,8 +195,7 @@ def bench_norm() -> list[list[str]]:
     other.
     """
     torch.set_num_threads(2)
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(load_config(CONFIGS / 'nodulenet_demo.py').model)
+    model = build_model(load_config(CONFIGS / 'nodulenet_demo.py').model)
     image = torch.randn(2, 1, 64, 64, 64)
     forwards = (torch.nn.BatchNorm3d.forward, BatchNorm3d.forward)
     times: list[list[float]] = []

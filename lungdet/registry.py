@@ -1,7 +1,7 @@
 """Registries of lungdet, children of mmengine's, scope ``lungdet``.
 
 ``locations`` makes a registry import its package the first time a name is
-not found, so a config needs no import list for lungdet's own classes.
+not found, so a config needs no import list for lungdet's classes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from inspect import Parameter
 from typing import Any
 
 from mmengine import registry as mmengine_registry
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 from lungdet.errors import ConfigError
 
 # read by mmengine's build functions, not by the class that is built
 BUILD_KEYS = {'type', '_scope_', 'convert_to_iter_based'}
 VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+CHECKED: set[Callable] = set()  # build functions that check already
 
 
 class LungdetRegistry(Registry):
@@ -37,33 +38,33 @@ class LungdetRegistry(Registry):
         """
         self.import_from_location()
         scope, name = self.split_scope_key(key)
-        place = self.root._search_child(scope) if scope else self
-        while place is not None:
-            if name in place.module_dict:
-                return place.module_dict[name]
-            place = place.parent
+        registry = self.root._search_child(scope) if scope else self
+        while registry is not None:
+            if name in registry.module_dict:
+                return registry.module_dict[name]
+            registry = registry.parent
         return None
 
     def check_type(self, cfg: dict, where: str = 'type') -> None:
         """Compare ``cfg['type']`` with what is registered.
 
         Args:
-            cfg: Names its type.
-            where: Names the place in the message.
+            cfg: Has a ``type``.
+            where: Key of the config, for the message.
 
         Raises:
             ConfigError: Unknown; the message lists close matches, what is
-                registered, and how a user's own module gets registered.
+                registered, and how a class of the user gets registered.
         """
         name = cfg['type']
         if not isinstance(name, str) or self.get(name) is not None:
             return
         parents = list(self.parent.module_dict) if self.parent else []
-        own = ', '.join(sorted(self.module_dict)) or 'none'
+        registered = ', '.join(sorted(self.module_dict)) or 'none'
         raise ConfigError(
             f'{where}={name!r} is not registered in lungdet.{self.name}'
             f'{did_you_mean(name, [*self.module_dict, *parents])}. '
-            f'Registered: {own}. A class of your own must be imported '
+            f'Registered: {registered}. A class of your own must be imported '
             'through custom_imports.'
         )
 
@@ -74,12 +75,12 @@ class LungdetRegistry(Registry):
             ConfigError: A key that is no argument; with the closest ones.
         """
         name = cfg['type']
-        found = self.get(name) if isinstance(name, str) else name
-        known = argument_names(found)
+        function = self.get(name) if isinstance(name, str) else name
+        known = argument_names(function)
         for key in cfg.keys() - BUILD_KEYS:
             if known is not None and key not in known:
                 raise ConfigError(
-                    f'{getattr(found, "__name__", name)}: has no argument '
+                    f'{getattr(function, "__name__", name)}: has no argument '
                     f'{key!r}{did_you_mean(key, known)}. It takes: '
                     f'{", ".join(known)}.'
                 )
@@ -103,9 +104,9 @@ def argument_names(function: Any) -> list[str] | None:
         steps = [vars(c)['__init__'] for c in classes if '__init__' in vars(c)]
     names: list[str] = []
     for step in steps:
-        found = inspect.signature(step).parameters.values()
-        names += [p.name for p in found if p.kind not in VARIABLE]
-        if all(p.kind is not Parameter.VAR_KEYWORD for p in found):
+        parameters = inspect.signature(step).parameters.values()
+        names += [p.name for p in parameters if p.kind not in VARIABLE]
+        if all(p.kind is not Parameter.VAR_KEYWORD for p in parameters):
             break
     else:
         return None if steps else []
@@ -113,11 +114,7 @@ def argument_names(function: Any) -> list[str] | None:
 
 
 def _checked(build: Callable) -> Callable:
-    """Check a config of ours before ``build`` sees it.
-
-    mmengine's Runner builds through the root registries, which look the
-    child up themselves; so the check stands in their build function.
-    """
+    """A build function that checks a config of lungdet's scope first."""
 
     @functools.wraps(build)
     def build_checked(
@@ -131,14 +128,18 @@ def _checked(build: Callable) -> Callable:
                     target.check_arguments(cfg)
         return build(cfg, *args, registry=registry, **kwargs)
 
+    CHECKED.add(build_checked)
     return build_checked
 
 
 def _child(name: str, parent: str, *locations: str) -> LungdetRegistry:
     root = getattr(mmengine_registry, parent)
-    root.build_func = _checked(root.build_func)
     return LungdetRegistry(
-        name, parent=root, scope='lungdet', locations=list(locations)
+        name,
+        build_func=_checked(root.build_func),
+        parent=root,
+        scope='lungdet',
+        locations=list(locations),
     )
 
 
@@ -160,3 +161,51 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 PARAM_SCHEDULERS = _child('parameter scheduler', 'PARAM_SCHEDULERS')
 FUNCTIONS = _child('function', 'FUNCTIONS')
 VISBACKENDS = _child('vis_backend', 'VISBACKENDS')
+
+CHILDREN = (
+    MODELS,
+    TASK_UTILS,
+    DATASETS,
+    DATA_SAMPLERS,
+    TRANSFORMS,
+    METRICS,
+    HOOKS,
+    LOOPS,
+    RUNNERS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    PARAM_SCHEDULERS,
+    FUNCTIONS,
+    VISBACKENDS,
+)
+
+
+def patch_mmengine_build() -> None:
+    """Let mmengine's registries check configs of lungdet's scope.
+
+    mmengine's Runner builds through its root registries, which find the
+    child's class themselves and so pass by the child's checks. Configs of
+    other scopes are built as before. Calling it again changes nothing.
+    """
+    for child in CHILDREN:
+        root = child.root
+        if root.build_func not in CHECKED:
+            root.build_func = _checked(root.build_func)
+
+
+def build_model(cfg: dict[str, Any]) -> Any:
+    """Build the network that a config's ``model`` describes.
+
+    Args:
+        cfg: ``type`` and the arguments of a registered model.
+
+    Returns:
+        The model, in training mode, with random weights.
+
+    Raises:
+        ConfigError: A class that is not registered, or an argument that it
+            does not take; the message names the closest.
+    """
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        return MODELS.build(cfg)

@@ -10,7 +10,13 @@ from mmengine.registry import OPTIMIZERS, DefaultScope
 
 from lungdet.apis import load_config
 from lungdet.errors import ConfigError
-from lungdet.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+from lungdet.registry import (
+    DATASETS,
+    HOOKS,
+    METRICS,
+    TRANSFORMS,
+    build_model,
+)
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(CONFIGS.glob('*.py'))
@@ -22,8 +28,8 @@ def test_config_builds(path: Path, tmp_path: Path) -> None:
 
     config.dump(tmp_path / 'copy.py')
     assert Config.fromfile(tmp_path / 'copy.py').to_dict() == config.to_dict()
+    model = build_model(config.model)
     with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(config.model)
         assert OPTIMIZERS.get(config.optim_wrapper.optimizer.type)
         for hook in config.custom_hooks:
             assert HOOKS.get(hook['type']) is not None, hook
@@ -43,8 +49,7 @@ def test_config_builds(path: Path, tmp_path: Path) -> None:
 
 def test_full_configs_have_the_published_size() -> None:
     for name in ('nodulenet_base', 'nodulenet_reference'):
-        with DefaultScope.overwrite_default_scope('lungdet'):
-            model = MODELS.build(load_config(CONFIGS / f'{name}.py').model)
+        model = build_model(load_config(CONFIGS / f'{name}.py').model)
         assert sum(p.numel() for p in model.parameters()) == 17_343_082
 
 
@@ -83,8 +88,7 @@ def test_attention_rows_are_base_with_a_plugin_in_every_block(
 ) -> None:
     base = load_config(CONFIGS / 'nodulenet_base.py').to_dict()
     config = load_config(CONFIGS / f'{name}.py').to_dict()
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(config['model'])
+    model = build_model(config['model'])
     assert sum(p.numel() for p in model.parameters()) == 17_343_082 + added
 
     plugins = config['model']['backbone'].pop('plugins')

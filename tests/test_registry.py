@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
@@ -17,7 +20,37 @@ from lungdet.registry import (
     MODELS,
     OPTIMIZERS,
     argument_names,
+    build_model,
+    patch_mmengine_build,
 )
+
+
+def test_importing_the_registries_leaves_mmengine_as_it_is() -> None:
+    code = (
+        'from mmengine.registry import HOOKS, MODELS\n'
+        'before = HOOKS.build_func, MODELS.build_func\n'
+        'import lungdet.registry\n'
+        'assert (HOOKS.build_func, MODELS.build_func) == before\n'
+        'lungdet.registry.patch_mmengine_build()\n'
+        'once = HOOKS.build_func, MODELS.build_func\n'
+        'assert once[0] is not before[0] and once[1] is not before[1]\n'
+        'lungdet.registry.patch_mmengine_build()\n'
+        'assert (HOOKS.build_func, MODELS.build_func) == once\n'
+    )
+
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_model_needs_no_scope_around_it() -> None:
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        model = build_model({'type': 'FeatureNet'})
+    assert sum(p.numel() for p in model.parameters()) > 1000
+    with pytest.raises(ConfigError, match="did you mean 'FeatureNet'"):
+        build_model({'type': 'FeatureNett'})
 
 
 def test_no_name_imports_a_module() -> None:
@@ -59,6 +92,7 @@ def test_wrong_name_gets_the_closest_one(
 
 
 def test_so_does_what_the_runner_builds_through_mmengines_registries() -> None:
+    patch_mmengine_build()
     model = torch.nn.Linear(1, 1)
     with DefaultScope.overwrite_default_scope('lungdet'):
         with pytest.raises(ConfigError, match="'max_keep'"):
@@ -80,6 +114,7 @@ def test_so_does_what_the_runner_builds_through_mmengines_registries() -> None:
 
 
 def test_other_scopes_keep_mmengines_own_errors() -> None:
+    patch_mmengine_build()
     with DefaultScope.overwrite_default_scope('mmengine'):
         with pytest.raises(TypeError, match='unexpected keyword'):
             ROOT_HOOKS.build({'type': 'SyncBuffersHook', 'x': 1})

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from terminaltables import AsciiTable
 
 from lungdet.apis.experiments import (
@@ -42,7 +41,7 @@ from lungdet.evaluation import (
 )
 from lungdet.io.atomic import write_text
 from lungdet.io.case_store import CaseStore
-from lungdet.registry import MODELS
+from lungdet.registry import build_model
 from lungdet.report.ablation_figure import ablation_figure
 
 # sensitivities at 1/8 .. 8 and the CPM as printed
@@ -316,8 +315,7 @@ def _check_rows(
 
 def _stage(cfg: Config) -> dict[str, Any]:
     """As the runner compares it; both stages read the same cases."""
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(cfg.model)
+    model = build_model(cfg.model)
     return describe_stage(model, cfg.model.backbone, {'spacing_mm': None})
 
 
@@ -411,8 +409,7 @@ def _pretrain_config(cfg: Config, options: dict[str, Any]) -> Config:
 
 
 def _parameters(cfg: Config) -> int:
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(cfg.model)
+    model = build_model(cfg.model)
     return sum(p.numel() for p in model.parameters())
 
 

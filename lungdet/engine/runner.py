@@ -51,7 +51,12 @@ from lungdet.engine.weights import (
 )
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.atomic import atomic_path
-from lungdet.registry import DATASETS, RUNNERS, argument_names
+from lungdet.registry import (
+    DATASETS,
+    RUNNERS,
+    argument_names,
+    patch_mmengine_build,
+)
 
 
 def plain(value: Any) -> Any:
@@ -94,6 +99,7 @@ class LungRunner(Runner):
     _loaded: dict[str, Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        patch_mmengine_build()
         # mmengine's singletons are keyed by name and second: two runners of
         # one second would share logger and message hub
         name = kwargs.get('experiment_name') or 'lungdet'

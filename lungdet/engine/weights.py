@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope
 
 from lungdet.errors import CheckpointError
-from lungdet.registry import MODELS, TASK_UTILS
+from lungdet.registry import MODELS, TASK_UTILS, build_model
 
 FORMAT = 'lungdet.checkpoint/1'
 MIN_MATCH = 0.9  # share of the model's parameters that a file must fill
@@ -145,8 +144,7 @@ def load_detector(
             'tools/train.py.'
         )
     _check_types(meta, str(path))
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        model = MODELS.build(meta['model'])
+    model = build_model(meta['model'])
     if not hasattr(model, 'predict_case'):
         raise CheckpointError(
             f'{path}: holds a {meta["model"]["type"]}, which finds no '

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 
 from lungdet.apis import load_config
 from lungdet.datasets import LUNA16Dataset
@@ -19,7 +18,7 @@ from lungdet.io.case_store import (
     write_case,
 )
 from lungdet.models import NoduleNet
-from lungdet.registry import MODELS
+from lungdet.registry import build_model
 from tests.models.nets import SHAPE, sample_of
 from tests.oracles.reference import index_form, vectors
 
@@ -40,8 +39,7 @@ NARROW = {
 def narrow(name: str) -> NoduleNet:
     config = load_config(CONFIGS / f'{name}.py', NARROW)
     torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        return MODELS.build(config.model)
+    return build_model(config.model)
 
 
 def test_training_step_of_all_heads() -> None:

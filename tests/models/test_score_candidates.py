@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 
 from lungdet.apis import load_config
 from lungdet.errors import ConfigError
 from lungdet.models import SE3D
-from lungdet.registry import MODELS
+from lungdet.registry import build_model
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
@@ -35,8 +34,7 @@ def model() -> torch.nn.Module:
         },
     )
     torch.manual_seed(3)
-    with DefaultScope.overwrite_default_scope('lungdet'):
-        net = MODELS.build(config.model)
+    net = build_model(config.model)
     return net.eval()
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 
 import torch
-from mmengine.registry import DefaultScope
 from terminaltables import AsciiTable
 from torch.utils.flop_counter import FlopCounterMode
 
 from lungdet.apis import load_config
 from lungdet.cli import clean_errors
-from lungdet.registry import MODELS
+from lungdet.registry import build_model
 
 
 def main() -> None:
@@ -19,11 +18,8 @@ def main() -> None:
     parser.add_argument('config')
     parser.add_argument('--side', type=int, default=128, help='crop, voxels')
     args = parser.parse_args()
-    with (
-        clean_errors('get_flops.py'),
-        DefaultScope.overwrite_default_scope('lungdet'),
-    ):
-        model = MODELS.build(load_config(args.config).model).eval()
+    with clean_errors('get_flops.py'):
+        model = build_model(load_config(args.config).model).eval()
     rows = [['part', 'parameters']]
     for name, child in model.named_children():
         rows.append([name, f'{sum(p.numel() for p in child.parameters()):,}'])
