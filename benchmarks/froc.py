@@ -1,10 +1,10 @@
 """Cost of an evaluation with 1,000 resamples, beside a literal bootstrap.
 
-python -m benchmarks.froc [--repeats 3] [--literal-draws 20]
+python -m benchmarks.froc [--repeats 3] [--literal-resamples 20]
 
 888 scans of 100 marks each. Every part runs in a process of its own, in
 turns; figures are medians. The literal bootstrap copies every drawn scan's
-entries, as the official script does; few draws are timed and scaled.
+entries, as the official script does; few resamples are timed and scaled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from terminaltables import AsciiTable
 from lungdet.evaluation import FROCResult, bootstrap_froc, evaluate_froc
 from tests.oracles.froc_literal import literal_bootstrap
 
-SCANS, MARKS, NODULES, DRAWS = 888, 100, 1186, 1000
+SCANS, MARKS, NODULES, RESAMPLES = 888, 100, 1186, 1000
 
 
 def submission() -> tuple[dict, dict, list[str]]:
@@ -44,13 +44,13 @@ def submission() -> tuple[dict, dict, list[str]]:
     return nodules, marks, uids
 
 
-def ours(result: FROCResult, uids: list[str], draws: int) -> None:
+def ours(result: FROCResult, uids: list[str], resamples: int) -> None:
     """Intervals of all rates and of the CPM, and the band."""
-    bootstrap_froc(result, samples=draws)
+    bootstrap_froc(result, resamples=resamples)
 
 
-def literal(result: FROCResult, uids: list[str], draws: int) -> None:
-    """The same draws, copied."""
+def literal(result: FROCResult, uids: list[str], resamples: int) -> None:
+    """The same resamples, copied."""
     matches = result.matches
     literal_bootstrap(
         {u: m.tp_scores for u, m in matches.items()},
@@ -58,38 +58,38 @@ def literal(result: FROCResult, uids: list[str], draws: int) -> None:
         {u: m.nodules - len(m.tp_scores) for u, m in matches.items()},
         uids,
         np.random.RandomState(0),
-        draws,
+        resamples,
     )
 
 
 PARTS = {'ours': ours, 'literal': literal}
 
 
-def run_part(name: str, draws: int) -> None:
-    """Print CPU-seconds of scoring and of the draws, and peak memory."""
+def run_part(name: str, resamples: int) -> None:
+    """Print CPU-seconds of scoring and of the resamples, and peak memory."""
     nodules, marks, uids = submission()
     start = time.process_time()
     result = evaluate_froc(nodules, {}, marks, uids)
     scored = time.process_time()
-    PARTS[name](result, uids, draws)
+    PARTS[name](result, uids, resamples)
     print(
         json.dumps(
             {
                 'scoring': scored - start,
-                'draws': time.process_time() - scored,
+                'resamples': time.process_time() - scored,
                 'memory': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
             }
         )
     )
 
 
-def measure(name: str, draws: int) -> dict[str, float]:
+def measure(name: str, resamples: int) -> dict[str, float]:
     """One run of a part in a process of its own."""
     done = subprocess.run(
         [
             sys.executable,
             *('-m', 'benchmarks.froc', '--part', name),
-            *('--draws', str(draws)),
+            *('--resamples', str(resamples)),
         ],
         capture_output=True,
         text=True,
@@ -147,32 +147,36 @@ def measure_command(repeats: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--literal-draws', type=int, default=20)
+    parser.add_argument('--literal-resamples', type=int, default=20)
     parser.add_argument('--part', choices=PARTS, help=argparse.SUPPRESS)
-    parser.add_argument('--draws', type=int, help=argparse.SUPPRESS)
+    parser.add_argument('--resamples', type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part:
-        run_part(args.part, args.draws)
+        run_part(args.part, args.resamples)
         return
     command, command_peak = measure_command(args.repeats)
-    draws = {'ours': DRAWS, 'literal': args.literal_draws}
+    resamples = {'ours': RESAMPLES, 'literal': args.literal_resamples}
     runs: dict[str, list[dict]] = {name: [] for name in PARTS}
     for _ in range(args.repeats):
         for name in PARTS:
-            runs[name].append(measure(name, draws[name]))
+            runs[name].append(measure(name, resamples[name]))
     cost = {
-        name: float(np.median([r['draws'] for r in runs[name]]))
-        * (DRAWS / draws[name])
+        name: float(np.median([r['resamples'] for r in runs[name]]))
+        * (RESAMPLES / resamples[name])
         for name in PARTS
     }
     scoring = float(np.median([r['scoring'] for r in runs['ours']]))
     rows = [['what', 'CPU-s', 'ratio', 'peak MB']]
     for name in PARTS:
         peak = max(r['memory'] for r in runs[name]) / 1024
-        timed = '' if draws[name] == DRAWS else f', {draws[name]} timed'
+        timed = (
+            ''
+            if resamples[name] == RESAMPLES
+            else f', {resamples[name]} timed'
+        )
         rows.append(
             [
-                f'{name}: {DRAWS} draws{timed}',
+                f'{name}: {RESAMPLES} resamples{timed}',
                 f'{cost[name]:.2f}',
                 f'{cost[name] / cost["literal"]:.4f}',
                 f'{peak:.0f}',
@@ -180,7 +184,7 @@ def main() -> None:
         )
     whole = scoring + cost['ours']
     rows += [
-        ['ours: scoring and draws', f'{whole:.2f}', '', ''],
+        ['ours: scoring and resamples', f'{whole:.2f}', '', ''],
         [
             'lungdet froc, with start and reading',
             f'{command:.2f}',

@@ -17,7 +17,7 @@ class Volume:
         array: HU, int16, shape (z, y, x).
         geometry: Grid of ``array`` in world space.
         series_uid: Identifier, always text.
-        warnings: What the loader repaired or doubts, in words.
+        caveats: What the loader repaired or doubts, in words.
         source_geometry: Grid as the file states it, where the loader turned
             the array to identity direction; None if it did not.
         patient_id: As the file states it, None if unknown.
@@ -26,7 +26,7 @@ class Volume:
     array: np.ndarray
     geometry: Geometry
     series_uid: str = ''
-    warnings: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
     source_geometry: Geometry | None = None
     patient_id: str | None = None
 
@@ -47,7 +47,7 @@ class Annotation:
 
 
 @dataclass
-class Finding:
+class Detection:
     """One detected nodule.
 
     Attributes:
@@ -78,16 +78,16 @@ class Finding:
 
 @dataclass
 class SeriesResult:
-    """All findings of one series, sorted by falling score.
+    """All detections of one series, sorted by falling score.
 
     Attributes:
         series_uid: Identifier, always text.
-        findings: Best first.
+        detections: Best first.
         geometry: Grid that ``mask_box`` and ``mask`` refer to.
-        warnings: What a reader of the result must know.
+        caveats: What a reader of the result must know.
     """
 
     series_uid: str
-    findings: list[Finding]
+    detections: list[Detection]
     geometry: Geometry
-    warnings: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)

@@ -29,7 +29,7 @@ from lungdet.apis.run import load_config, train
 from lungdet.datasets.folds import split_series
 from lungdet.engine.cost import COST_FILE, training_cost
 from lungdet.engine.pretraining import check_stage, describe_stage
-from lungdet.engine.scan_rows import RowScores, score_rows
+from lungdet.engine.scan_rows import TESTED_RUN, RowScores, score_rows
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
     RATES,
@@ -87,9 +87,16 @@ class AblationRow:
         return np.mean(reads, axis=0).tolist()
 
     @property
-    def notes(self) -> list[str]:
+    def caveats(self) -> list[str]:
         """What a reader of the row must know, such as scans seen before."""
-        return sorted({note for run in self.runs for note in run.notes})
+        return sorted(
+            {
+                c.text
+                for r in self.runs
+                for c in r.caveats
+                if c.name == TESTED_RUN
+            }
+        )
 
     @property
     def cpms(self) -> list[float]:
@@ -110,9 +117,11 @@ class Ablation:
     listed: int
 
     @property
-    def notes(self) -> list[str]:
-        """Notes of all rows, with the row's name."""
-        return [f'{r.name}: {note}' for r in self.rows for note in r.notes]
+    def caveats(self) -> list[str]:
+        """Caveats of all rows, with the row's name."""
+        return [
+            f'{r.name}: {caveat}' for r in self.rows for caveat in r.caveats
+        ]
 
     def cells(self) -> list[list[str]]:
         """Header and one line a row, as the CSV has them."""
@@ -135,7 +144,7 @@ class Ablation:
                 for rate in RATES
                 for bound in ('lower', 'upper')
             ),
-            'notes',
+            'caveats',
         ]
         return [header, *(_cells(row) for row in self.rows)]
 
@@ -162,9 +171,9 @@ class Ablation:
                 AsciiTable(shown, 'sensitivity').table,
                 f'{curve.scans} scans of {self.listed} listed, '
                 f'{curve.nodules} nodules, {len(self.rows[0].runs)} seeds; '
-                'below each value its 95 % interval; it draws scans and '
+                'below each value its 95 % interval; it resamples scans and '
                 'averages the seeds',
-                *self.notes,
+                *self.caveats,
                 AsciiTable(costs, 'cost').table,
                 AsciiTable(published, 'published').table,
                 PROTOCOL,
@@ -190,7 +199,7 @@ def _cells(row: AblationRow) -> list[str]:
         str(row.parameters),
         f'{row.hours:.3f} {row.unit}',
         *(_number(bound) for pair in _at_rates(row) for bound in pair),
-        '; '.join(row.notes),
+        '; '.join(row.caveats),
     ]
 
 
@@ -428,6 +437,6 @@ def _write(out: Path, table: Ablation) -> None:
             row.name: row.bounds.cpm if row.bounds else None
             for row in table.rows
         },
-        notes=table.notes,
+        caveats=table.caveats,
     )
     figure.savefig(out / 'ablation.png', dpi=150)

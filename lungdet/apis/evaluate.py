@@ -19,9 +19,9 @@ from lungdet.evaluation import (
     Bootstrap,
     Calibration,
     CandidateSummary,
+    Caveat,
     Difference,
     FROCResult,
-    Notice,
     bootstrap_froc,
     calibrate,
     check_candidates,
@@ -93,12 +93,12 @@ class Evaluation:
         submission: The marks.
         reference: What they were scored against.
         result: By the rule.
-        bootstrap: Its intervals, None without draws.
+        bootstrap: Its intervals, None without resamples.
         calibration: None where scores are no probabilities.
         groups: Name of the strata.
         strata: Label -> result and intervals.
         candidates: Of the second track.
-        notices: Of the result and of the candidates.
+        caveats: Of the result and of the candidates.
     """
 
     submission: Submission
@@ -111,7 +111,7 @@ class Evaluation:
         default_factory=dict
     )
     candidates: CandidateSummary | None = None
-    notices: Sequence[Notice] = ()
+    caveats: Sequence[Caveat] = ()
 
     def to_dict(self) -> dict:
         """Plain JSON values."""
@@ -121,7 +121,7 @@ class Evaluation:
             'sha256': self.submission.sha256,
             'reference': self.reference.name,
             **self.result.to_dict(),
-            'notices': [vars(notice) for notice in self.notices],
+            'caveats': [vars(caveat) for caveat in self.caveats],
             'unmatched_ids': sorted(set(self.submission.marks) - listed),
             'bootstrap': self.bootstrap and self.bootstrap.to_dict(),
             'calibration': self.calibration and asdict(self.calibration),
@@ -134,7 +134,7 @@ class Evaluation:
         }
 
     def text(self) -> str:
-        """Origin, counts, tables and notices, for people."""
+        """Origin, counts, tables and caveats, for people."""
         lines = [
             *self._origin(),
             self._table({self.submission.name: (self.result, self.bootstrap)}),
@@ -154,7 +154,7 @@ class Evaluation:
                 self._table(whole | dict(self.strata)),
             ]
         return '\n'.join(
-            [*lines, *(f'notice: {notice}' for notice in self.notices)]
+            [*lines, *(f'caveat: {caveat}' for caveat in self.caveats)]
         )
 
     def _table(
@@ -345,8 +345,8 @@ def evaluate_submission(
         reference: Of ``load_reference``.
         read_out: A name of ``READ_OUTS``.
         max_marks: Cap a scan, None for none.
-        bootstrap: Draws of the intervals, 0 for none.
-        seed: Of the draws.
+        bootstrap: Resamples for the intervals, 0 for none.
+        seed: Of the resampling.
         groups: Of ``load_groups``.
         candidates: The given ones of the second track: series uid ->
             centres (n, 3) mm.
@@ -359,13 +359,13 @@ def evaluate_submission(
         reference.seriesuids,
         read_out=read_out,
     )
-    draw = partial(bootstrap_froc, samples=bootstrap, seed=seed)
+    draw = partial(bootstrap_froc, resamples=bootstrap, seed=seed)
     result = score(max_marks=max_marks)
-    notices = list(result.notices)
+    caveats = list(result.caveats)
     summary = None
     if candidates is not None:
         summary = summarise_candidates(score(max_marks=None))
-        notices += check_candidates(submission.marks, candidates)
+        caveats += check_candidates(submission.marks, candidates)
     strata = groups.split(result) if groups else {}
     return Evaluation(
         submission=submission,
@@ -376,17 +376,21 @@ def evaluate_submission(
         groups=groups.name if groups else '',
         strata={name: (part, draw(part)) for name, part in strata.items()},
         candidates=summary,
-        notices=tuple(notices),
+        caveats=tuple(caveats),
     )
 
 
 def compare(
-    first: Evaluation, others: Sequence[Evaluation], *, samples: int, seed: int
+    first: Evaluation,
+    others: Sequence[Evaluation],
+    *,
+    resamples: int,
+    seed: int,
 ) -> list[Difference | None]:
     """Paired bootstrap of ``first`` with each other submission."""
     return [
         paired_bootstrap(
-            first.result, other.result, samples=samples, seed=seed
+            first.result, other.result, resamples=resamples, seed=seed
         )
         for other in others
     ]
@@ -401,7 +405,7 @@ def difference_text(
         return f'{names}: nothing to draw'
     return '\n'.join(
         [
-            f'{names}, {difference.samples} draws of the same scans:',
+            f'{names}, {difference.resamples} resamples of the same scans:',
             difference_table(difference, first.result.rates),
         ]
     )

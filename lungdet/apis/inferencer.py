@@ -99,7 +99,7 @@ class NoduleInferencer:
         result = result_from_instances(
             sample.pred_instances, volume.series_uid, record.geometry
         )
-        result.warnings = record.warnings
+        result.caveats = record.caveats
         if out_dir is not None:
             self._write(Path(out_dir), record, result, arrays['image'])
         return result
@@ -125,16 +125,16 @@ class NoduleInferencer:
             'window': list(self.meta['window']),
             'spacing_mm': self.meta['spacing_mm'],
         }
-        content['notice'] = 'Research use only.'
+        content['intended_use'] = 'Research use only.'
         write_text(out / 'result.json', json.dumps(content, indent=1))
         write_submission(
             out / 'marks.csv',
             [
-                (result.series_uid, *finding.center_mm, finding.score)
-                for finding in result.findings
+                (result.series_uid, *detection.center_mm, detection.score)
+                for detection in result.detections
             ],
         )
-        top = result.findings[:NUM_PICTURES]
+        top = result.detections[:NUM_PICTURES]
         if top:
             sheet = nodule_sheet(case_image, result.geometry, top)
             with atomic_path(out / PICTURE) as aside:
@@ -161,24 +161,24 @@ def _make_folder(out: Path) -> None:
 
 
 def paint_masks(result: SeriesResult, grid: Geometry) -> np.ndarray:
-    """Number the findings' masks on another grid, nearest voxel.
+    """Number the detections' masks on another grid, nearest voxel.
 
     Args:
-        result: Findings with masks on ``result.geometry``.
+        result: Detections with masks on ``result.geometry``.
         grid: Where to paint, such as the scan's own grid.
 
     Returns:
-        uint8 (z, y, x); k where finding k (from 1, best first) is; where two
-        overlap the better one stays. Findings beyond 255 are not painted.
+        uint8 (z, y, x); k where detection k (from 1, best first) is; where two
+        overlap the better one stays. Detections beyond 255 are not painted.
     """
     labels = np.zeros(grid.shape, dtype=np.uint8)
-    for number, finding in reversed(
-        list(enumerate(result.findings[:255], start=1))
+    for number, detection in reversed(
+        list(enumerate(result.detections[:255], start=1))
     ):
-        if finding.mask is None or finding.mask_box is None:
+        if detection.mask is None or detection.mask_box is None:
             continue
-        low = np.array(finding.mask_box[:3])
-        high = np.array(finding.mask_box[3:])
+        low = np.array(detection.mask_box[:3])
+        high = np.array(detection.mask_box[3:])
         corners = np.array(
             np.meshgrid(*np.stack([low - 0.5, high - 0.5], axis=1))
         )
@@ -199,9 +199,9 @@ def paint_masks(result: SeriesResult, grid: Geometry) -> np.ndarray:
         )
         source = result.geometry.to_index(grid.to_world(index.reshape(-1, 3)))
         source = np.rint(source).astype(int) - low
-        inside = ((source >= 0) & (source < finding.mask.shape)).all(1)
+        inside = ((source >= 0) & (source < detection.mask.shape)).all(1)
         hit = np.zeros(len(source), dtype=bool)
-        hit[inside] = finding.mask[tuple(source[inside].T)]
+        hit[inside] = detection.mask[tuple(source[inside].T)]
         region = tuple(slice(a, b) for a, b in zip(start, stop))
         labels[region][hit.reshape(stop - start)] = number
     return labels

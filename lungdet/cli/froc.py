@@ -134,7 +134,7 @@ def froc(args: argparse.Namespace) -> int:
     ]
     first, *others = evaluations
     differences = evaluate.compare(
-        first, others, samples=args.bootstrap, seed=args.seed
+        first, others, resamples=args.bootstrap, seed=args.seed
     )
     for evaluation in evaluations:
         print(evaluation.text(), end='\n\n')

@@ -53,10 +53,10 @@ def infer(args: argparse.Namespace) -> int:
         series_uid=args.series,
         hu_offset=args.hu_offset,
     )
-    for warning in result.warnings:
-        print(f'warning: {warning}', file=sys.stderr)
+    for caveat in result.caveats:
+        print(f'caveat: {caveat}', file=sys.stderr)
     print(
-        f'{len(result.findings)} marks for series {result.series_uid} in '
+        f'{len(result.detections)} marks for series {result.series_uid} in '
         f'{args.out} (research use only)'
     )
     return 0

@@ -83,7 +83,7 @@ def check_leakage(seen: Seen, dataset_meta: dict[str, Any]) -> str | None:
     known = sorted(set(seen.train_patients) & set(patients))
     count = f'{len(both)} of the {len(tests)} test scans'
     if seen.allowed:
-        return f'note: {seen.how}, {count} among them'
+        return f'{seen.how}, {count} among them'
     if both or known:
         raise CheckpointError(
             f'weights that were {seen.how}: {count}, and {len(known)} of '

@@ -45,7 +45,7 @@ class FROCMetric(BaseMetric):
         candidates: Name of the candidate list that was scored, None if the
             detector looked for itself.
         bootstrap: As in ``ScoreOptions``, and so the rest.
-        seed: Of the draws.
+        seed: Of the resampling.
         read_out: How the curve is read.
         max_marks: Cap a scan.
         strata: A field to split the figures by.
@@ -76,7 +76,7 @@ class FROCMetric(BaseMetric):
             candidates=candidates is not None,
         )
         self.store: CaseStore | None = None
-        self.notes: list[str] = []  # the runner's, for every table
+        self.caveats: list[str] = []  # the runner's, for every table
 
     def _store(self) -> CaseStore:
         if self.store is None:
@@ -93,12 +93,12 @@ class FROCMetric(BaseMetric):
                 uid,
                 Geometry(record.geometry.shape, np.asarray(sample['affine'])),
             )
+            result.caveats = list(self.caveats)
             labels = None
             if self._store().has(uid, 'mask'):
                 labels = self._store().read(uid, 'mask')
             row = scan_row(record, result, labels)
             row['losses'] = dict(sample.get('losses') or {})
-            row['notes'] = self.notes
             if self.out_dir is not None:
                 write_text(
                     self.out_dir / 'scans' / f'{uid}.json', json.dumps(row)

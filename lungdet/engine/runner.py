@@ -326,13 +326,13 @@ class LungRunner(Runner):
         if self.pretraining is not None:
             sources.append(seen_in_pretraining(self.pretraining))
         found = [check_leakage(source, meta) for source in sources]
-        notes = [note for note in found if note is not None]
-        for note in notes:
-            self.logger.warning(note)
+        caveats = [caveat for caveat in found if caveat is not None]
+        for caveat in caveats:
+            self.logger.warning(caveat)
         for loop in self._built_loops:
             evaluator = getattr(loop, 'evaluator', None)
             for metric in evaluator.metrics if evaluator else []:
-                metric.notes = notes
+                metric.caveats = caveats
 
     @property
     def _built_loops(self) -> list[Any]:

@@ -7,6 +7,7 @@ its masks. Rows of several folds are scored together as if tested at once.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from lungdet.evaluation import (
     AveragePrecision,
     Bootstrap,
     CandidateSummary,
+    Caveat,
     FROCResult,
     average_precision,
     bootstrap_froc,
@@ -42,9 +44,10 @@ from lungdet.io.case_store import CaseRecord
 from lungdet.io.luna16 import as_arrays, write_submission
 from lungdet.io.reference_set import official_reference
 from lungdet.io.results import result_to_dict
-from lungdet.structures import Annotation, Finding, SeriesResult
+from lungdet.structures import Annotation, Detection, SeriesResult
 
 SCORES = {'fused': 'score', 'rpn': 'rpn_score', 'rcnn': 'rcnn_score'}
+TESTED_RUN = 'tested-run'  # name of the caveats that a test gives its scans
 NOT_SHOWN = ('masks', 'scan_mask', 'losses')
 MEASURES = ('dice', 'iou', 'surface_mm', 'surface95_mm')
 
@@ -58,8 +61,8 @@ class ScoreOptions:
     """How rows are scored.
 
     Attributes:
-        bootstrap: Draws of the 95 % intervals, 0 for none.
-        seed: Of the draws.
+        bootstrap: Resamples for the 95 % intervals, 0 for none.
+        seed: Of the resampling.
         read_out: How the curve is read, a name of ``READ_OUTS``.
         max_marks: Cap a scan, None for none.
         strata: ``'diameter'``, or a field of the prepared nodules or scans
@@ -87,7 +90,7 @@ class RowScores:
         strata: Label -> result of ``'fused'``.
         candidates: Of given candidates.
         losses: The training's losses on these scans, and their sum.
-        notes: What every table must say, such as what weights have seen.
+        caveats: What a reader of the figures must know.
         reference: ``'official'`` where the prepared findings are LUNA16's,
             else ``'prepared'``.
     """
@@ -99,7 +102,7 @@ class RowScores:
     strata: dict[str, FROCResult] = field(default_factory=dict)
     candidates: CandidateSummary | None = None
     losses: dict[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
     reference: str = 'prepared'
 
     def text(self, listed: int) -> str:
@@ -128,8 +131,7 @@ class RowScores:
             )
         if self.masks:
             lines.append(mask_table(self.masks))
-        lines += [f'notice: {notice}' for notice in fused.notices]
-        lines += self.notes
+        lines += [f'caveat: {caveat}' for caveat in self.caveats]
         return '\n'.join(lines)
 
     def metrics(self) -> dict[str, float]:
@@ -161,7 +163,7 @@ class RowScores:
             'average_precision': asdict(self.precision),
             'strata': {k: r.to_dict() for k, r in self.strata.items()},
             'candidates': self.candidates and asdict(self.candidates),
-            'notes': list(self.notes),
+            'caveats': [vars(caveat) for caveat in self.caveats],
         }
 
 
@@ -182,7 +184,7 @@ def scan_row(
         return row
     masks = [
         (f.mask, np.array(f.mask_box))
-        for f in result.findings
+        for f in result.detections
         if f.mask is not None
     ]
     spacing = record.geometry.spacing
@@ -191,7 +193,7 @@ def scan_row(
     in_boxes = reference_box_scores(labels, cubes, masks, spacing)
     matched = detection_scores(labels, tight, masks, spacing)
     for nodule in masked:
-        hits = _hits(nodule, result.findings)
+        hits = _hits(nodule, result.detections)
         dice, iou = _best_overlap(labels == nodule.id, hits)
         row['masks'].append(
             {
@@ -227,7 +229,7 @@ def score_rows(
         for name, key in SCORES.items()
         if name == 'fused'
         or any(
-            f[key] is not None for r in rows.values() for f in r['findings']
+            f[key] is not None for r in rows.values() for f in r['detections']
         )
     }
     results = {
@@ -241,14 +243,14 @@ def score_rows(
     return RowScores(
         results=results,
         bounds=bootstrap_froc(
-            results['fused'], samples=options.bootstrap, seed=options.seed
+            results['fused'], resamples=options.bootstrap, seed=options.seed
         ),
         masks=_mask_summary(rows.values()),
         precision=_precision(rows, records),
         strata=_strata(results['fused'], records, options.strata),
         candidates=summary,
         losses=_mean_losses([row.get('losses') for row in rows.values()]),
-        notes=_notes(rows.values()),
+        caveats=(*results['fused'].caveats, *_caveats(rows.values())),
         reference=_reference([records[uid] for uid in rows]),
     )
 
@@ -272,7 +274,7 @@ def write_scores(
         [
             (uid, *f['center_world_xyz'], f['score'])
             for uid, row in rows.items()
-            for f in row['findings']
+            for f in row['detections']
         ],
     )
     shown = [
@@ -285,7 +287,7 @@ def write_scores(
     figure = froc_figure(
         {'fused': scores.results['fused']},
         {'fused': scores.bounds},
-        notes=scores.notes,
+        caveats=[str(caveat) for caveat in scores.caveats],
     )
     with atomic_path(out / 'froc.png') as aside:
         figure.savefig(aside, dpi=150)
@@ -320,18 +322,18 @@ def _whole_box(box: Sequence[float] | None, shape: tuple) -> np.ndarray:
     return np.concatenate([low, high]).astype(int)
 
 
-def _hits(nodule: Any, findings: Sequence[Finding]) -> list[Finding]:
-    """Findings inside a nodule's radius, best first."""
+def _hits(nodule: Any, detections: Sequence[Detection]) -> list[Detection]:
+    """Detections inside a nodule's radius, best first."""
     return [
         f
-        for f in findings
+        for f in detections
         if np.linalg.norm(np.subtract(f.center_mm, nodule.center_mm))
         < nodule.diameter_mm / 2
     ]
 
 
 def _best_overlap(
-    truth: np.ndarray, hits: Sequence[Finding]
+    truth: np.ndarray, hits: Sequence[Detection]
 ) -> tuple[float, float]:
     """Dice and IoU of the best hit's mask; 0 without one."""
     if not hits or hits[0].mask is None or hits[0].mask_box is None:
@@ -369,7 +371,7 @@ def _froc(
 
 
 def _marks(row: Row, score: str) -> Points:
-    found = [f for f in row['findings'] if f[score] is not None]
+    found = [f for f in row['detections'] if f[score] is not None]
     centers = np.array([f['center_world_xyz'] for f in found])
     return centers.reshape(-1, 3), np.array([f[score] for f in found])
 
@@ -382,16 +384,16 @@ def _precision(
         truth[uid] = np.array([n.box for n in records[uid].nodules])
         truth[uid] = truth[uid].reshape(-1, 6)
         grid = Geometry.from_dict(row['case_geometry'])
-        boxes = [_box_of(f, grid) for f in row['findings']]
-        scores = [f['score'] for f in row['findings']]
+        boxes = [_box_of(f, grid) for f in row['detections']]
+        scores = [f['score'] for f in row['detections']]
         found[uid] = np.array(boxes).reshape(-1, 6), np.array(scores)
     return average_precision(truth, found, list(rows))
 
 
-def _box_of(finding: dict, grid: Geometry) -> np.ndarray:
-    """Edge box (6,) of a row's finding; a point where it has no size."""
-    (center,) = grid.to_index(np.array([finding['center_world_xyz']])) + 0.5
-    half = np.array(finding['size_mm_zyx'] or (0, 0, 0)) / grid.spacing / 2
+def _box_of(detection: dict, grid: Geometry) -> np.ndarray:
+    """Edge box (6,) of a row's detection; a point where it has no size."""
+    (center,) = grid.to_index(np.array([detection['center_world_xyz']])) + 0.5
+    half = np.array(detection['size_mm_zyx'] or (0, 0, 0)) / grid.spacing / 2
     return np.concatenate([center - half, center + half])
 
 
@@ -455,9 +457,10 @@ def _mask_summary(rows: Iterable[Row]) -> MaskSummary:
     }
 
 
-def _notes(rows: Iterable[Row]) -> tuple[str, ...]:
-    """What any of the rows says that a table must say."""
-    return tuple(sorted({n for row in rows for n in row.get('notes', [])}))
+def _caveats(rows: Iterable[Row]) -> list[Caveat]:
+    """What the tested run says of its scans, such as that they were seen."""
+    texts = Counter(text for row in rows for text in row['caveats'])
+    return [Caveat(TESTED_RUN, texts[text], text) for text in sorted(texts)]
 
 
 def _mean_losses(rows: Sequence[dict[str, float] | None]) -> dict[str, float]:

@@ -11,8 +11,8 @@ from lungdet.evaluation.candidates import (
     check_candidates,
     summarise_candidates,
 )
-from lungdet.evaluation.checks import Notice, mangled_ids
-from lungdet.evaluation.curve import READ_OUTS, Curve, thinned
+from lungdet.evaluation.checks import Caveat, mangled_ids
+from lungdet.evaluation.curve import READ_OUTS, FROCCurve, thinned
 from lungdet.evaluation.detection_ap import (
     AveragePrecision,
     average_precision,
@@ -36,7 +36,12 @@ from lungdet.evaluation.mask_metrics import (
     reference_box_scores,
     scan_score,
 )
-from lungdet.evaluation.matching import MAX_MARKS, Fate, ScanMatch, match_scan
+from lungdet.evaluation.matching import (
+    MAX_MARKS,
+    MatchOutcome,
+    ScanMatch,
+    match_scan,
+)
 from lungdet.evaluation.strata import (
     diameter_labels,
     strata_by_nodule,
@@ -57,12 +62,12 @@ __all__ = [
     'Bootstrap',
     'Calibration',
     'CandidateSummary',
-    'Curve',
     'Difference',
+    'FROCCurve',
     'FROCResult',
-    'Fate',
+    'MatchOutcome',
     'MaskScore',
-    'Notice',
+    'Caveat',
     'ScanMatch',
     'average_precision',
     'bootstrap_froc',

@@ -1,7 +1,7 @@
 """Intervals of a FROC curve: scans drawn with replacement.
 
-Marks are sorted once; a draw only counts how often each scan came, so no
-curve is built from copied scores.
+Marks are sorted once; a resample only counts how often each scan came, so
+no curve is built from copied scores.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.errors import ConfigError
-from lungdet.evaluation.curve import Curve, read_interp
+from lungdet.evaluation.curve import FROCCurve, read_interp
 from lungdet.evaluation.froc import FROCResult, known_read_out
 
 LEVEL = 0.95
@@ -30,7 +30,7 @@ class Bootstrap:
     """95 % intervals of everything read from one curve.
 
     Attributes:
-        samples: Draws used; draws without a nodule are left out.
+        resamples: Resamples used; those without a nodule are left out.
         cpm: Lower and upper bound.
         sensitivities: The same at each rate of the result.
         band_rates: False positives per scan of the band, ascending.
@@ -38,7 +38,7 @@ class Bootstrap:
         band_upper: Upper bound.
     """
 
-    samples: int
+    resamples: int
     cpm: Interval
     sensitivities: list[Interval]
     band_rates: np.ndarray
@@ -48,7 +48,7 @@ class Bootstrap:
     def to_dict(self) -> dict:
         """Plain JSON values, without the band."""
         return {
-            'samples': self.samples,
+            'resamples': self.resamples,
             'level': LEVEL,
             'cpm': list(self.cpm),
             'sensitivities': [list(pair) for pair in self.sensitivities],
@@ -60,16 +60,16 @@ class Difference:
     """A first system less a second one, on the same drawn scans.
 
     Attributes:
-        samples: Draws used.
+        resamples: Resamples used.
         cpm: Difference of the two CPMs on all scans.
         cpm_interval: Its 95 % interval.
-        cpm_p: Two-sided: how rarely the draws lie on the other side of 0.
+        cpm_p: Two-sided: how rarely the resamples lie on the other side of 0.
         sensitivities: Differences at each rate.
         intervals: Their intervals.
         p: Their p.
     """
 
-    samples: int
+    resamples: int
     cpm: float
     cpm_interval: Interval
     cpm_p: float
@@ -118,36 +118,37 @@ class RankedScores:
             np.array([m.nodules for m in matches], dtype=np.int64),
         )
 
-    def curve(self, times: np.ndarray) -> Curve:
-        """Curve of a draw in which scan k came ``times[k]`` times.
+    def curve(self, times: np.ndarray) -> FROCCurve:
+        """Curve of a resample in which scan k came ``times[k]`` times.
 
         A score of scans that were not drawn repeats the point before it.
         """
         tps = _running(times[self.tp_scan])[self.tp_end]
         fps = _running(times[self.fp_scan])[self.fp_end]
         nodules = int(times @ self.nodules)
-        return Curve(self.threshold, tps, fps, nodules, len(times))
+        return FROCCurve(self.threshold, tps, fps, nodules, len(times))
 
 
 def bootstrap_froc(
-    result: Runs, *, samples: int = 1000, seed: int = 0
+    result: Runs, *, resamples: int = 1000, seed: int = 0
 ) -> Bootstrap | None:
     """95 % intervals of sensitivities and CPM, scans drawn with replacement.
 
     Args:
         result: Of ``evaluate_froc``; its read-out is used. Several runs of
-            one system, such as of several seeds, are averaged in each draw.
-        samples: How often to draw.
-        seed: Of the draws; equal seeds draw equal scans for every result.
+            one system, such as of several seeds, are averaged in each
+            resample.
+        resamples: How often to resample the scans.
+        seed: Of the resampling; equal seeds draw equal scans for every result.
 
     Returns:
         Percentile intervals; None where nothing can be drawn: no nodule, no
-        scan, or ``samples`` below 1.
+        scan, or ``resamples`` below 1.
     """
     runs = _as_runs(result)
     read, rates = known_read_out(runs[0].read_out), runs[0].rates
     at_rates, on_band = [], []
-    for curves in _draws(runs, samples, seed):
+    for curves in _resampled_curves(runs, resamples, seed):
         at_rates.append(np.mean([read(c, rates) for c in curves], axis=0))
         on_band.append(
             np.mean([read_interp(c, BAND_GRID) for c in curves], axis=0)
@@ -157,7 +158,7 @@ def bootstrap_froc(
     values = np.array(at_rates)
     band = np.percentile(np.array(on_band), TAILS, axis=0)
     return Bootstrap(
-        samples=len(values),
+        resamples=len(values),
         cpm=_interval(values.mean(1)),
         sensitivities=[_interval(column) for column in values.T],
         band_rates=BAND_GRID,
@@ -170,20 +171,20 @@ def paired_bootstrap(
     first: Runs,
     second: Runs,
     *,
-    samples: int = 1000,
+    resamples: int = 1000,
     seed: int = 0,
 ) -> Difference | None:
     """Difference of two systems, the same scans drawn for both.
 
-    p is two-sided: twice the share of draws at or beyond 0, with the
-    observed value counted as one draw, so it is never 0.
+    p is two-sided: twice the fraction of resamples at or beyond 0, with the
+    observed value counted as one resample, so it is never 0.
 
     Args:
         first: Of ``evaluate_froc``; several runs of one system are averaged
-            in each draw.
+            in each resample.
         second: The same scans, nodules, rates and read-out.
-        samples: How often to draw.
-        seed: Of the draws.
+        resamples: How often to resample the scans.
+        seed: Of the resampling.
 
     Returns:
         ``first`` less ``second``; None where nothing can be drawn.
@@ -200,17 +201,20 @@ def paired_bootstrap(
         _check_pair(runs[0], other)
     read, rates = known_read_out(runs[0].read_out), runs[0].rates
 
-    def difference(curves: Sequence[Curve]) -> np.ndarray:
+    def difference(curves: Sequence[FROCCurve]) -> np.ndarray:
         reads = np.array([read(curve, rates) for curve in curves])
         return reads[: len(ones)].mean(0) - reads[len(ones) :].mean(0)
 
-    drawn = [difference(curves) for curves in _draws(runs, samples, seed)]
+    drawn = [
+        difference(curves)
+        for curves in _resampled_curves(runs, resamples, seed)
+    ]
     if not drawn:
         return None
     values = np.array(drawn)
     found = difference([run.curve for run in runs])
     return Difference(
-        samples=len(values),
+        resamples=len(values),
         cpm=float(found.mean()),
         cpm_interval=_interval(values.mean(1)),
         cpm_p=_two_sided(values.mean(1)),
@@ -221,25 +225,25 @@ def paired_bootstrap(
 
 
 def official_bootstrap(
-    result: FROCResult, *, rng: np.random.RandomState, samples: int = 1000
+    result: FROCResult, *, rng: np.random.RandomState, resamples: int = 1000
 ) -> np.ndarray:
     """Rows of the official bootstrap file.
 
     Args:
         result: Of ``evaluate_froc``, the scans in the official order.
         rng: Legacy generator, as the official script draws from it.
-        samples: How often to draw.
+        resamples: How often to resample the scans.
 
     Returns:
         (10000, 4): rate, mean, lower and upper bound. The script's own
         conventions: float32 values, bounds are the sorted values number
-        2.5 % and 97.5 % of ``samples``, counted from 0 and rounded down.
+        2.5 % and 97.5 % of ``resamples``, counted from 0 and rounded down.
 
     Source: LUNA16 evaluation script (Setio et al. 2017).
     """
     rates = np.linspace(0.125, 8, OFFICIAL_GRID)
     ranked, num = RankedScores.of(result), len(result.seriesuids)
-    values = np.zeros((samples, OFFICIAL_GRID), dtype=np.float32)
+    values = np.zeros((resamples, OFFICIAL_GRID), dtype=np.float32)
     for row in values:
         times = np.bincount(rng.randint(num, size=num), minlength=num)
         row[:] = read_interp(ranked.curve(times), rates)
@@ -249,23 +253,23 @@ def official_bootstrap(
         [
             rates,
             values.mean(0),
-            values[int(tail * samples)],
-            values[int((1 - tail) * samples)],
+            values[int(tail * resamples)],
+            values[int((1 - tail) * resamples)],
         ],
         axis=1,
     )
 
 
-def _draws(
-    results: Sequence[FROCResult], samples: int, seed: int
-) -> Iterator[list[Curve]]:
+def _resampled_curves(
+    results: Sequence[FROCResult], resamples: int, seed: int
+) -> Iterator[list[FROCCurve]]:
     """Curves of every result on the same drawn scans; none without nodules."""
     num = len(results[0].seriesuids)
     if not num:
         return
     ranked = [RankedScores.of(result) for result in results]
     rng = np.random.default_rng(seed)
-    for _ in range(samples):
+    for _ in range(resamples):
         times = np.bincount(rng.integers(num, size=num), minlength=num)
         if times @ ranked[0].nodules:
             yield [each.curve(times) for each in ranked]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.evaluation.froc import FROCResult
-from lungdet.evaluation.matching import Fate
+from lungdet.evaluation.matching import MatchOutcome
 
 BINS = 10
 
@@ -44,10 +44,10 @@ def calibrate(result: FROCResult, *, bins: int = BINS) -> Calibration | None:
     Source: Guo et al. 2017, section 2 (expected calibration error).
     """
     matches = [result.matches[uid] for uid in result.seriesuids]
-    fates = np.concatenate([m.fates for m in matches] or [np.zeros(0)])
+    outcomes = np.concatenate([m.outcomes for m in matches] or [np.zeros(0)])
     scores = np.concatenate([m.scores for m in matches] or [np.zeros(0)])
-    counted = (fates == Fate.HIT) | (fates == Fate.FALSE)
-    scores, hit = scores[counted], fates[counted] == Fate.HIT
+    counted = (outcomes == MatchOutcome.HIT) | (outcomes == MatchOutcome.FALSE)
+    scores, hit = scores[counted], outcomes[counted] == MatchOutcome.HIT
     if not len(scores) or scores.min() < 0 or scores.max() > 1:
         return None
     place = np.minimum((scores * bins).astype(int), bins - 1)

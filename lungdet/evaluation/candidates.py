@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungdet.evaluation.checks import Notice
+from lungdet.evaluation.checks import Caveat
 from lungdet.evaluation.froc import FROCResult
-from lungdet.evaluation.matching import Fate, Findings
+from lungdet.evaluation.matching import Findings, MatchOutcome
 
 SAME_PLACE_MM = 0.01
 
@@ -44,13 +44,16 @@ class CandidateSummary:
 def summarise_candidates(result: FROCResult) -> CandidateSummary:
     """Summarise candidates scored without a cap."""
     matches = [result.matches[uid] for uid in result.seriesuids]
-    fates = np.concatenate([m.fates for m in matches] or [np.zeros(0)])
+    outcomes = np.concatenate([m.outcomes for m in matches] or [np.zeros(0)])
     scores = np.concatenate([m.scores for m in matches] or [np.zeros(0)])
-    hit, false = scores[fates == Fate.HIT], scores[fates == Fate.FALSE]
+    hit, false = (
+        scores[outcomes == MatchOutcome.HIT],
+        scores[outcomes == MatchOutcome.FALSE],
+    )
     return CandidateSummary(
         candidates=len(scores),
         on_nodules=len(hit),
-        on_excluded=int((fates == Fate.IGNORED).sum()),
+        on_excluded=int((outcomes == MatchOutcome.IGNORED).sum()),
         nodules=result.curve.nodules,
         reached=int(result.curve.tps[-1]),
         auc=_auc(hit, false),
@@ -59,7 +62,7 @@ def summarise_candidates(result: FROCResult) -> CandidateSummary:
 
 def check_candidates(
     marks: Findings, given: Mapping[str, np.ndarray]
-) -> list[Notice]:
+) -> list[Caveat]:
     """Tell of given candidates without a score and of marks beside them.
 
     Args:
@@ -78,10 +81,10 @@ def check_candidates(
         )
         for u, m in marks.items()
     )
-    notices = []
+    caveats = []
     if unscored:
-        notices.append(
-            Notice(
+        caveats.append(
+            Caveat(
                 'candidates-without-score',
                 unscored,
                 f'{unscored} of {sum(map(len, given.values()))} given '
@@ -89,15 +92,15 @@ def check_candidates(
             )
         )
     if foreign:
-        notices.append(
-            Notice(
+        caveats.append(
+            Caveat(
                 'marks-beside-candidates',
                 foreign,
                 f'{foreign} marks lie on no given candidate; the second '
                 'track scores the given ones only',
             )
         )
-    return notices
+    return caveats
 
 
 def _gap(points: np.ndarray, others: tuple | None) -> np.ndarray:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.errors import AnnotationError
-from lungdet.evaluation.curve import Curve, read_interp, read_step
-from lungdet.evaluation.matching import Fate, Findings, ScanMatch
+from lungdet.evaluation.curve import FROCCurve, read_interp, read_step
+from lungdet.evaluation.matching import Findings, MatchOutcome, ScanMatch
 
 SUSPECT = 10  # scans or marks from which on a pattern is no chance
 FAR_MM = 200.0  # beyond all findings of a scan, no lung reaches that far
@@ -20,7 +20,7 @@ PREFIX = 8  # characters from which on a cut id is recognised
 
 
 @dataclass(frozen=True)
-class Notice:
+class Caveat:
     """Something that a reader of the figures must know.
 
     Attributes:
@@ -39,7 +39,7 @@ class Notice:
 
 def check_marks(
     listed: Findings, marks: Findings, findings: Sequence[Findings]
-) -> list[Notice]:
+) -> list[Caveat]:
     """Judge a submission before it is matched.
 
     Args:
@@ -50,21 +50,21 @@ def check_marks(
     Raises:
         AnnotationError: Marks, but none on a listed scan.
     """
-    notices = _unlisted(marks, listed)
-    notices += _repeated(
+    caveats = _unlisted(marks, listed)
+    caveats += _repeated(
         findings[0],
         'repeated-nodules',
         'each counts once more among the nodules',
     )
     silent = [uid for uid, (_, scores) in listed.items() if not len(scores)]
     if len(silent) == len(listed):
-        notices.append(
-            Notice('no-marks', len(silent), 'the submission has no mark')
+        caveats.append(
+            Caveat('no-marks', len(silent), 'the submission has no mark')
         )
-        return notices
+        return caveats
     if silent:
-        notices.append(
-            Notice(
+        caveats.append(
+            Caveat(
                 'scans-without-marks',
                 len(silent),
                 f'{len(silent)} of {len(listed)} listed scans have no mark '
@@ -72,30 +72,30 @@ def check_marks(
                 'positives',
             )
         )
-    notices += _only_positive_scans_marked(silent, findings[0])
+    caveats += _only_positive_scans_marked(silent, findings[0])
     centers = np.concatenate([points for points, _ in listed.values()])
     scores = np.concatenate([scores for _, scores in listed.values()])
-    notices += _repeated(
+    caveats += _repeated(
         listed,
         'repeated-marks',
         'beside a nodule each counts as a false positive',
     )
-    notices += _voxel_coordinates(centers, findings)
-    notices += _displaced(listed, findings)
+    caveats += _voxel_coordinates(centers, findings)
+    caveats += _displaced(listed, findings)
     outside = int(((scores < 0) | (scores > 1)).sum())
     if outside:
-        notices.append(
-            Notice(
+        caveats.append(
+            Caveat(
                 'scores-outside-0-1',
                 outside,
                 f'{outside} scores are below 0 or above 1 ({scores.min():g} '
                 f'to {scores.max():g}); their order is used all the same',
             )
         )
-    return notices
+    return caveats
 
 
-def _unlisted(marks: Findings, listed: Findings) -> list[Notice]:
+def _unlisted(marks: Findings, listed: Findings) -> list[Caveat]:
     """Tell of marks outside the scan list; refuse if all of them are."""
     counts = {uid: len(values) for uid, (_, values) in marks.items()}
     unlisted = {u: n for u, n in counts.items() if n and u not in listed}
@@ -110,7 +110,7 @@ def _unlisted(marks: Findings, listed: Findings) -> list[Notice]:
         )
     total = sum(unlisted.values())
     return [
-        Notice(
+        Caveat(
             'unlisted-marks',
             total,
             f'{total} marks of {len(unlisted)} scans that are not listed '
@@ -121,13 +121,13 @@ def _unlisted(marks: Findings, listed: Findings) -> list[Notice]:
 
 def _only_positive_scans_marked(
     silent: Sequence[str], nodules: Findings
-) -> list[Notice]:
+) -> list[Caveat]:
     """Marks of the scans with nodules over the denominator of all."""
     without = {uid for uid, (_, values) in nodules.items() if not len(values)}
     if len(without) < SUSPECT or not without <= set(silent):
         return []
     return [
-        Notice(
+        Caveat(
             'negative-scans-unmarked',
             len(without),
             f'all {len(without)} listed scans without a nodule have no mark; '
@@ -137,7 +137,7 @@ def _only_positive_scans_marked(
     ]
 
 
-def _repeated(listed: Findings, name: str, consequence: str) -> list[Notice]:
+def _repeated(listed: Findings, name: str, consequence: str) -> list[Caveat]:
     """Rows of equal place and value."""
     repeated = 0
     for centers, values in listed.values():
@@ -146,12 +146,12 @@ def _repeated(listed: Findings, name: str, consequence: str) -> list[Notice]:
     if not repeated:
         return []
     text = f'{repeated} rows repeat another one; {consequence}'
-    return [Notice(name, repeated, text)]
+    return [Caveat(name, repeated, text)]
 
 
 def _voxel_coordinates(
     centers: np.ndarray, findings: Sequence[Findings]
-) -> list[Notice]:
+) -> list[Caveat]:
     if len(centers) < SUSPECT or (centers < 0).any():
         return []
     known = np.concatenate([c for t in findings for c, _ in t.values()])
@@ -159,7 +159,7 @@ def _voxel_coordinates(
     if not len(known) or negative.mean() < 0.5:
         return []
     return [
-        Notice(
+        Caveat(
             'voxel-coordinates',
             len(centers),
             f'no coordinate of {len(centers)} marks is negative, but '
@@ -169,7 +169,7 @@ def _voxel_coordinates(
     ]
 
 
-def _displaced(listed: Findings, findings: Sequence[Findings]) -> list[Notice]:
+def _displaced(listed: Findings, findings: Sequence[Findings]) -> list[Caveat]:
     """Scans whose marks lie outside the body, such as mirrored ones."""
     displaced = []
     for uid, (centers, _) in listed.items():
@@ -183,7 +183,7 @@ def _displaced(listed: Findings, findings: Sequence[Findings]) -> list[Notice]:
         return []
     nodules = sum(len(findings[0][uid][1]) for uid in displaced)
     return [
-        Notice(
+        Caveat(
             'displaced-scans',
             len(displaced),
             f'on {len(displaced)} scans with {nodules} nodules most marks '
@@ -195,7 +195,7 @@ def _displaced(listed: Findings, findings: Sequence[Findings]) -> list[Notice]:
 
 def check_scan_list(
     annotations: Findings, excluded: Findings, seriesuids: Sequence[str]
-) -> list[Notice]:
+) -> list[Caveat]:
     """Tell where the scans without a nodule were left out of the list."""
     positive = {uid for uid, (_, values) in annotations.items() if len(values)}
     negative = {*annotations, *excluded} - positive
@@ -207,7 +207,7 @@ def check_scan_list(
     ):
         return []
     return [
-        Notice(
+        Caveat(
             'negative-scans-unlisted',
             len(negative),
             f'each of the {len(listed)} listed scans has a nodule; the '
@@ -220,19 +220,20 @@ def check_scan_list(
 
 def check_curve(
     matches: Mapping[str, ScanMatch],
-    curve: Curve,
+    curve: FROCCurve,
     rates: Sequence[float],
     max_marks: int | None,
-) -> list[Notice]:
+) -> list[Caveat]:
     """Tell what the figures of a matched submission rest on."""
-    notices = _cap_ties(matches, max_marks)
-    fates = [match.fates for match in matches.values()]
-    marks = sum(len(f) for f in fates)
+    caveats = _cap_ties(matches, max_marks)
+    outcomes = [match.outcomes for match in matches.values()]
+    marks = sum(len(f) for f in outcomes)
     if marks >= SUSPECT and not any(
-        ((f == Fate.HIT) | (f == Fate.IGNORED)).any() for f in fates
+        ((f == MatchOutcome.HIT) | (f == MatchOutcome.IGNORED)).any()
+        for f in outcomes
     ):
-        notices.append(
-            Notice(
+        caveats.append(
+            Caveat(
                 'no-mark-on-a-finding',
                 marks,
                 f'none of {marks} marks lies on a nodule or on an excluded '
@@ -240,15 +241,15 @@ def check_curve(
             )
         )
     if not curve.nodules:
-        notices.append(
-            Notice('no-nodules', 0, 'no nodule; sensitivities are undefined')
+        caveats.append(
+            Caveat('no-nodules', 0, 'no nodule; sensitivities are undefined')
         )
-        return notices
+        return caveats
     end = float(curve.whole_fp_per_scan[-1])
     beyond = sum(rate > end for rate in rates)
     if beyond and marks:
-        notices.append(
-            Notice(
+        caveats.append(
+            Caveat(
                 'short-curve',
                 beyond,
                 f'the curve ends at {end:.3g} false '
@@ -258,8 +259,8 @@ def check_curve(
         )
     differ = read_interp(curve, rates) != read_step(curve, rates)
     if differ.any():
-        notices.append(
-            Notice(
+        caveats.append(
+            Caveat(
                 'step-at-rate',
                 int(differ.sum()),
                 f'at {differ.sum()} of {len(rates)} rates a vertical step '
@@ -267,12 +268,12 @@ def check_curve(
                 'reads its top',
             )
         )
-    return notices
+    return caveats
 
 
 def _cap_ties(
     matches: Mapping[str, ScanMatch], max_marks: int | None
-) -> list[Notice]:
+) -> list[Caveat]:
     """Where ties with the first mark cut left fewer than allowed."""
     short = {
         uid: max_marks - match.candidates
@@ -284,7 +285,7 @@ def _cap_ties(
         return []
     total = sum(short.values())
     return [
-        Notice(
+        Caveat(
             'cap-ties',
             total,
             f'the cap of {max_marks} marks dropped {total} marks of '

@@ -15,7 +15,7 @@ Rates = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
-class Curve:
+class FROCCurve:
     """Running counts at each distinct score, from high to low.
 
     The first point has no mark and an infinite threshold.
@@ -41,7 +41,7 @@ class Curve:
         fp_scores: np.ndarray,
         nodules: int,
         scans: int,
-    ) -> Curve:
+    ) -> FROCCurve:
         """The curve of the scores of all scans."""
         threshold = np.unique(np.concatenate([tp_scores, fp_scores]))[::-1]
         tps = len(tp_scores) - np.searchsorted(np.sort(tp_scores), threshold)
@@ -83,7 +83,7 @@ def _axis(counts: np.ndarray, denominator: int) -> np.ndarray:
     return (counts / last) * last / denominator
 
 
-def thinned(curve: Curve) -> np.ndarray:
+def thinned(curve: FROCCurve) -> np.ndarray:
     """Rows of the official FROC table: (n, 3) rate, sensitivity, threshold.
 
     The script drops a point where the step to it equals the step from it;
@@ -97,23 +97,23 @@ def thinned(curve: Curve) -> np.ndarray:
     return np.stack(rows, axis=1)[new[keep]]
 
 
-def read_interp(curve: Curve, rates: Rates) -> np.ndarray:
+def read_interp(curve: FROCCurve, rates: Rates) -> np.ndarray:
     """Straight between points, the last value beyond the end (official)."""
     return np.interp(rates, curve.fp_per_scan, curve.sensitivity)
 
 
-def read_step(curve: Curve, rates: Rates) -> np.ndarray:
+def read_step(curve: FROCCurve, rates: Rates) -> np.ndarray:
     """The same over whole false positives: the top of a step at a rate."""
     return np.interp(rates, curve.whole_fp_per_scan, curve.sensitivity)
 
 
-def read_nearest(curve: Curve, rates: Rates) -> np.ndarray:
+def read_nearest(curve: FROCCurve, rates: Rates) -> np.ndarray:
     """At the nearest of 10,001 rates from 1/8 to 8 (DeepLung's print)."""
     gap = np.abs(NEAREST_GRID[None] - np.asarray(rates)[:, None])
     return read_interp(curve, NEAREST_GRID[gap.argmin(1)])
 
 
-def read_next(curve: Curve, rates: Rates) -> np.ndarray:
+def read_next(curve: FROCCurve, rates: Rates) -> np.ndarray:
     """First row of the official table at or right of the rate.
 
     Of rows at one rate the last, beyond the end the last of all. Can jump
@@ -124,7 +124,7 @@ def read_next(curve: Curve, rates: Rates) -> np.ndarray:
     return y[np.searchsorted(x, x[row], side='right') - 1]
 
 
-ReadOut = Callable[[Curve, Rates], np.ndarray]
+ReadOut = Callable[[FROCCurve, Rates], np.ndarray]
 READ_OUTS: dict[str, ReadOut] = {
     'interp': read_interp,
     'step': read_step,

@@ -9,16 +9,16 @@ import numpy as np
 
 from lungdet.errors import AnnotationError, ConfigError
 from lungdet.evaluation.checks import (
-    Notice,
+    Caveat,
     check_curve,
     check_marks,
     check_scan_list,
 )
-from lungdet.evaluation.curve import READ_OUTS, Curve, ReadOut
+from lungdet.evaluation.curve import READ_OUTS, FROCCurve, ReadOut
 from lungdet.evaluation.matching import (
     MAX_MARKS,
-    Fate,
     Findings,
+    MatchOutcome,
     Points,
     ScanMatch,
     match_scan,
@@ -37,15 +37,15 @@ class FROCResult:
         curve: Of all listed scans.
         rates: False positives per scan at which it is read.
         read_out: How it is read, a name of ``READ_OUTS``.
-        notices: What a reader of the figures must know.
+        caveats: What a reader of the figures must know.
     """
 
     seriesuids: tuple[str, ...]
     matches: Mapping[str, ScanMatch]
-    curve: Curve
+    curve: FROCCurve
     rates: tuple[float, ...] = RATES
     read_out: str = 'interp'
-    notices: tuple[Notice, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
 
     def read(self, read_out: str) -> list[float] | None:
         """Sensitivities at the rates; None if there is no nodule."""
@@ -107,7 +107,9 @@ class FROCResult:
     def marks_cut(self) -> int:
         """Marks that the cap took."""
         matches = (self.matches[uid] for uid in self.seriesuids)
-        return sum(int((m.fates == Fate.CUT).sum()) for m in matches)
+        return sum(
+            int((m.outcomes == MatchOutcome.CUT).sum()) for m in matches
+        )
 
     @property
     def scans_without_marks(self) -> int:
@@ -129,7 +131,7 @@ class FROCResult:
             'counts': self.counts,
             'marks_cut': self.marks_cut,
             'scans_without_marks': self.scans_without_marks,
-            'notices': [vars(notice) for notice in self.notices],
+            'caveats': [vars(caveat) for caveat in self.caveats],
         }
 
 
@@ -184,15 +186,15 @@ def evaluate_froc(
             ('marks', marks),
         )
     ]
-    notices = check_marks(tables[2], marks, tables[:2])
-    notices += check_scan_list(annotations, excluded, uids)
+    caveats = check_marks(tables[2], marks, tables[:2])
+    caveats += check_scan_list(annotations, excluded, uids)
     matches = {
         uid: match_scan(*(t[uid] for t in tables), max_marks=max_marks)
         for uid in uids
     }
     result = summarise(matches, seriesuids, rates=rates, read_out=read_out)
-    notices += check_curve(matches, result.curve, rates, max_marks)
-    return replace(result, notices=tuple(notices))
+    caveats += check_curve(matches, result.curve, rates, max_marks)
+    return replace(result, caveats=tuple(caveats))
 
 
 def summarise(
@@ -204,7 +206,7 @@ def summarise(
 ) -> FROCResult:
     """The curve of scans whose marks are matched already."""
     listed = [matches[uid] for uid in seriesuids]
-    curve = Curve.of(
+    curve = FROCCurve.of(
         _joined([m.tp_scores for m in listed]),
         _joined([m.fp_scores for m in listed]),
         sum(m.nodules for m in listed),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lungdet.evaluation.froc import FROCResult
-from lungdet.evaluation.matching import Fate, Findings
+from lungdet.evaluation.matching import Findings, MatchOutcome
 
 Row = dict[str, str | int | float]
 
@@ -24,7 +24,7 @@ def scan_rows(result: FROCResult) -> list[Row]:
                 'detected': len(match.tp_scores),
                 'detected_at_1': int((match.tp_scores >= limit).sum()),
                 'marks': len(match.scores),
-                'marks_cut': int((match.fates == Fate.CUT).sum()),
+                'marks_cut': int((match.outcomes == MatchOutcome.CUT).sum()),
                 'false_positives': len(match.fp_scores),
                 'false_positives_at_1': int((match.fp_scores >= limit).sum()),
                 'ignored_excluded': match.ignored_excluded,
@@ -83,7 +83,7 @@ def false_positive_rows(
     rows: list[Row] = []
     for uid in result.seriesuids:
         match = result.matches[uid]
-        for k in np.flatnonzero(match.fates == Fate.FALSE):
+        for k in np.flatnonzero(match.outcomes == MatchOutcome.FALSE):
             place = _place(uid, marks[uid][0][k])
             rows.append({**place, 'probability': float(match.scores[k])})
     rows.sort(key=lambda row: -float(row['probability']))

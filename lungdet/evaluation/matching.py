@@ -25,7 +25,7 @@ Points = tuple[np.ndarray, np.ndarray]
 Findings = Mapping[str, Points]
 
 
-class Fate(IntEnum):
+class MatchOutcome(IntEnum):
     """What became of a mark."""
 
     CUT = 0  # by the cap
@@ -40,13 +40,13 @@ class ScanMatch:
 
     Attributes:
         scores: Of every mark (m,), in the order given.
-        fates: ``Fate`` of every mark (m,).
+        outcomes: ``MatchOutcome`` of every mark (m,).
         hits: Marks on each nodule (n,), in the order given.
         nodule_scores: Best score on each nodule (n,), NaN where no mark is.
     """
 
     scores: np.ndarray
-    fates: np.ndarray
+    outcomes: np.ndarray
     hits: np.ndarray
     nodule_scores: np.ndarray
 
@@ -58,7 +58,7 @@ class ScanMatch:
     @property
     def fp_scores(self) -> np.ndarray:
         """Scores of the false positives."""
-        return self.scores[self.fates == Fate.FALSE]
+        return self.scores[self.outcomes == MatchOutcome.FALSE]
 
     @property
     def nodules(self) -> int:
@@ -68,12 +68,12 @@ class ScanMatch:
     @property
     def candidates(self) -> int:
         """Marks kept by the cap."""
-        return int((self.fates != Fate.CUT).sum())
+        return int((self.outcomes != MatchOutcome.CUT).sum())
 
     @property
     def ignored_excluded(self) -> int:
         """Marks on excluded findings."""
-        return int((self.fates == Fate.IGNORED).sum())
+        return int((self.outcomes == MatchOutcome.IGNORED).sum())
 
     @property
     def ignored_double(self) -> int:
@@ -116,13 +116,13 @@ def match_scan(
     points, scores = marks
     keep = cap_marks(scores, max_marks)
     on_nodule = hits(annotations, points) & keep
-    fates = np.full(len(scores), Fate.FALSE, dtype=np.int8)
-    fates[hits(excluded, points).any(0)] = Fate.IGNORED
-    fates[on_nodule.any(0)] = Fate.HIT
-    fates[~keep] = Fate.CUT
+    outcomes = np.full(len(scores), MatchOutcome.FALSE, dtype=np.int8)
+    outcomes[hits(excluded, points).any(0)] = MatchOutcome.IGNORED
+    outcomes[on_nodule.any(0)] = MatchOutcome.HIT
+    outcomes[~keep] = MatchOutcome.CUT
     return ScanMatch(
         scores=scores,
-        fates=fates,
+        outcomes=outcomes,
         hits=on_nodule.sum(1),
         nodule_scores=np.array(
             [scores[row].max() if row.any() else np.nan for row in on_nodule],

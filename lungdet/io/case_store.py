@@ -67,7 +67,7 @@ class CaseRecord:
         nodules: Reference nodules.
         excluded: Findings that are neither hit nor false positive.
         lung_mask: ``'computed'``, ``'given'`` or ``'failed'``.
-        warnings: What was repaired or is doubtful.
+        caveats: What was repaired or is doubtful.
         settings: How it was prepared; equal settings need no second run.
         checksums: CRC-32 of each raw array.
         patient_id: Of the DICOM headers, or the study of the reader XML;
@@ -82,7 +82,7 @@ class CaseRecord:
     nodules: list[CaseNodule]
     excluded: list[Annotation]
     lung_mask: str
-    warnings: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     checksums: dict[str, int] = field(default_factory=dict)
     patient_id: str | None = None
@@ -111,6 +111,8 @@ class CaseRecord:
                 f'case {values.get("series_uid")}: format {found!r}, this '
                 f'version reads {FORMAT!r}; prepare the scan again.'
             )
+        if 'warnings' in values:  # the key's name until version 0.1
+            values['caveats'] = values.pop('warnings')
         values['geometry'] = Geometry.from_dict(values['geometry'])
         values['source_geometry'] = Geometry.from_dict(
             values['source_geometry']

@@ -65,12 +65,12 @@ def load_dicom_series(
     """
     chosen = choose_series(list_series(folder), Path(folder), series_uid)
     where = f'{folder} (series {chosen.series_uid})'
-    notes = list(chosen.notes)
-    slices = _one_per_place(chosen.slices, where, notes)
-    _check_rescale(slices, where, notes)
-    shifts = _plane_shifts(slices, where, notes)
+    caveats = list(chosen.caveats)
+    slices = _one_per_place(chosen.slices, where, caveats)
+    _check_rescale(slices, where, caveats)
+    shifts = _plane_shifts(slices, where, caveats)
     distance = _distances(slices)
-    places = _even_places(slices, where, notes)
+    places = _even_places(slices, where, caveats)
     first = slices[0]
     step = (places[-1] - places[0]) / (len(places) - 1)
     shape = (len(places), first.rows, first.columns)
@@ -93,8 +93,8 @@ def load_dicom_series(
             plane[:] = _shift_plane(plane, rows, columns)
     if not np.array_equal(places, distance):
         array = _interpolate(array, distance, places)
-    hu = to_hu(array, where, notes, hu_offset=hu_offset)
-    volume = canonical(Volume(hu, geometry, chosen.series_uid, notes))
+    hu = to_hu(array, where, caveats, hu_offset=hu_offset)
+    volume = canonical(Volume(hu, geometry, chosen.series_uid, caveats))
     check_chest(where, volume.geometry)
     volume.patient_id = chosen.patient_id
     return volume
@@ -106,13 +106,13 @@ def _distances(slices: Sequence[Slice]) -> np.ndarray:
 
 
 def _one_per_place(
-    slices: list[Slice], where: str, notes: list[str]
+    slices: list[Slice], where: str, caveats: list[str]
 ) -> list[Slice]:
     """Slices in order along the normal, copies and old acquisitions gone."""
-    kept = _without_copies(slices, notes)
+    kept = _without_copies(slices, caveats)
     clash = _clash(kept)
     if clash:
-        kept = _last_acquisition(kept, where, notes)
+        kept = _last_acquisition(kept, where, caveats)
         clash = _clash(kept)
     if clash:
         one, other, z = clash
@@ -129,7 +129,7 @@ def _one_per_place(
     return kept
 
 
-def _without_copies(slices: list[Slice], notes: list[str]) -> list[Slice]:
+def _without_copies(slices: list[Slice], caveats: list[str]) -> list[Slice]:
     normal = slices[0].normal
     kept: list[Slice] = []
     copies = []
@@ -140,7 +140,7 @@ def _without_copies(slices: list[Slice], notes: list[str]) -> list[Slice]:
         else:
             kept.append(one)
     if copies:
-        notes.append(
+        caveats.append(
             f'{len(copies)} duplicate slices left out: {", ".join(copies)}'
         )
     return kept
@@ -166,7 +166,7 @@ def _clash(slices: list[Slice]) -> tuple[str, str, float] | None:
 
 
 def _last_acquisition(
-    slices: list[Slice], where: str, notes: list[str]
+    slices: list[Slice], where: str, caveats: list[str]
 ) -> list[Slice]:
     """Slices of the last acquisition, if it covers every place; else all."""
     for name in ('acquisition', 'time'):
@@ -180,7 +180,7 @@ def _last_acquisition(
             np.abs(places - s.position @ kept[0].normal).min() for s in slices
         ]
         if max(gaps) <= DUPLICATE_MM:
-            notes.append(
+            caveats.append(
                 f'{len(labels)} acquisitions at the same places; took '
                 f'{name} {last}, the last'
             )
@@ -188,7 +188,9 @@ def _last_acquisition(
     return slices
 
 
-def _check_rescale(slices: list[Slice], where: str, notes: list[str]) -> None:
+def _check_rescale(
+    slices: list[Slice], where: str, caveats: list[str]
+) -> None:
     lacking = [s for s in slices if not s.has_rescale]
     if 0 < len(lacking) < len(slices):
         names = ', '.join(s.name for s in lacking)
@@ -204,14 +206,14 @@ def _check_rescale(slices: list[Slice], where: str, notes: list[str]) -> None:
             )
     kinds = {s.rescale_type or 'HU' for s in slices} - HU_TYPES
     if kinds:
-        notes.append(
+        caveats.append(
             f'RescaleType is {", ".join(sorted(kinds))}, not HU; '
             'values may be of another scale'
         )
 
 
 def _plane_shifts(
-    slices: list[Slice], where: str, notes: list[str]
+    slices: list[Slice], where: str, caveats: list[str]
 ) -> np.ndarray | None:
     """Voxels (rows, columns) by which a tilted gantry moved every slice."""
     first = slices[0]
@@ -237,7 +239,7 @@ def _plane_shifts(
             f'{where}: the gantry is tilted by {angle:.0f} degrees, above '
             f'{MAX_TILT_DEG:g}; reformat the series at the console.'
         )
-    notes.append(
+    caveats.append(
         f'gantry tilted by {angle:.1f} degrees; slices were shifted back'
     )
     axes = np.stack([first.orientation[3:], first.orientation[:3]], axis=1)
@@ -245,7 +247,7 @@ def _plane_shifts(
 
 
 def _even_places(
-    slices: list[Slice], where: str, notes: list[str]
+    slices: list[Slice], where: str, caveats: list[str]
 ) -> np.ndarray:
     """Places along the normal, one step apart; new ones need interpolation.
 
@@ -259,7 +261,7 @@ def _even_places(
     counts = np.rint(steps / step)
     whole = np.abs(steps - counts * step).max() <= 0.1 * step
     if whole and counts.min() >= 1 and not _has_second_spacing(counts):
-        notes.append(_filled(slices, distance, counts, where))
+        caveats.append(_filled(slices, distance, counts, where))
     elif steps.max() / steps.min() > MAX_SPACING_RATIO:
         raise SeriesError(
             f'{where}: slices lie from {_pair(slices, steps.argmin())} '
@@ -268,7 +270,7 @@ def _even_places(
             'export one spacing.'
         )
     else:
-        notes.append(
+        caveats.append(
             f'slice spacing varies from {steps.min():.2f} mm '
             f'({_pair(slices, steps.argmin())}) to {steps.max():.2f} mm '
             f'({_pair(slices, steps.argmax())}); resampled evenly'

@@ -103,13 +103,13 @@ class SeriesSummary:
         series_uid: Identifier.
         slices: Headers of its stack.
         defects: Why it cannot be read, one text a file.
-        notes: What was left out of it.
+        caveats: What was left out of it.
     """
 
     series_uid: str
     slices: list[Slice] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
 
     @property
     def thickness(self) -> float:
@@ -196,7 +196,7 @@ TAGS = [
 def list_series(
     folder: str | Path, *, depth: int = MAX_DEPTH
 ) -> list[SeriesSummary]:
-    """CT series of a folder, with what was skipped among the notes.
+    """CT series of a folder, with what was skipped among the caveats.
 
     Args:
         folder: Links in it are not followed.
@@ -241,7 +241,7 @@ def list_series(
         )
     if skipped:
         for one in series:
-            one.notes.append(f'files skipped: {text}')
+            one.caveats.append(f'files skipped: {text}')
     return series
 
 
@@ -256,7 +256,7 @@ def choose_series(
     chosen = _named(series, folder, wanted) if wanted else series[0]
     if wanted is None and len(series) > 1:
         chosen = _thinnest(series, folder)
-        chosen.notes.append(
+        chosen.caveats.append(
             f'{len(series)} series in the folder; took {chosen.line()}, the '
             'thinnest with the most slices'
         )
@@ -461,7 +461,7 @@ def _summary(
     for grid in grids[1:]:
         names = ', '.join(one.name for one in grid)
         if len(grid) < STRAY_SLICES:
-            summary.notes.append(
+            summary.caveats.append(
                 f'{len(grid)} slices of another size, spacing or orientation '
                 f'left out: {names}'
             )

@@ -95,22 +95,22 @@ def load_volume(
         return load_dicom_series(
             path, series_uid=series_uid, hu_offset=hu_offset
         )
-    warnings: list[str] = []
-    array, geometry = read_image(path, warnings=warnings)
-    hu = to_hu(array, str(path), warnings, hu_offset=hu_offset)
-    volume = canonical(Volume(hu, geometry, stem(path), warnings))
+    caveats: list[str] = []
+    array, geometry = read_image(path, caveats=caveats)
+    hu = to_hu(array, str(path), caveats, hu_offset=hu_offset)
+    volume = canonical(Volume(hu, geometry, stem(path), caveats))
     check_chest(str(path), volume.geometry)
     return volume
 
 
 def read_image(
-    path: str | Path, *, warnings: list[str] | None = None
+    path: str | Path, *, caveats: list[str] | None = None
 ) -> tuple[np.ndarray, Geometry]:
     """Read any 3D image, such as a mask, in the file's type.
 
     Args:
         path: As ``load_volume``, but no folder.
-        warnings: What is doubtful about the header is appended.
+        caveats: What is doubtful about the header is appended.
 
     Returns:
         Array (z, y, x) and its geometry, not turned.
@@ -129,7 +129,7 @@ def read_image(
         )
     if path.stat().st_size == 0:
         raise SeriesError(f'{path}: the file is empty; copy it again.')
-    doubts = [] if warnings is None else warnings
+    doubts = [] if caveats is None else caveats
     if name.endswith(('.mhd', '.mha')):
         return read_meta(path, doubts)
     if name.endswith('.nrrd'):
@@ -145,7 +145,7 @@ def read_image(
 def to_hu(
     array: np.ndarray,
     where: str,
-    warnings: list[str],
+    caveats: list[str],
     *,
     hu_offset: int | None = None,
 ) -> np.ndarray:
@@ -160,11 +160,11 @@ def to_hu(
     """
     offset = hu_offset or 0
     if offset and np.percentile(_sample(array), 1) <= AIR_HU:
-        warnings.append(
+        caveats.append(
             f'the values are HU already; the offset {offset} was not added'
         )
         offset = 0
-    hu = _as_int16(array, offset, where, warnings)
+    hu = _as_int16(array, offset, where, caveats)
     sample = _sample(hu)
     low, first, high = sample.min(), np.percentile(sample, 1), sample.max()
     if low >= 0 and first <= 50 and high > 500:
@@ -173,7 +173,7 @@ def to_hu(
             'without its offset; give --hu-offset -1024 if that is so.'
         )
     if first > AIR_HU:
-        warnings.append(
+        caveats.append(
             f'values do not look like a chest in HU ({low:g}..{high:g})'
         )
     return hu
@@ -189,7 +189,7 @@ def _sample(array: np.ndarray) -> np.ndarray:
 
 
 def _as_int16(
-    array: np.ndarray, offset: int, where: str, warnings: list[str]
+    array: np.ndarray, offset: int, where: str, caveats: list[str]
 ) -> np.ndarray:
     """Rounded and shifted plane by plane; whole float copies are large."""
     if array.dtype == np.int16 and not offset:
@@ -214,7 +214,7 @@ def _as_int16(
                 'not HU. Export the image again, in HU.'
             )
         if count:
-            warnings.append(f'{count} voxels {what} and became {became}')
+            caveats.append(f'{count} voxels {what} and became {became}')
     return hu
 
 
@@ -264,7 +264,7 @@ def write_image(
         sitk.WriteImage(image, str(aside), useCompression=True)
 
 
-def _check_nifti(path: Path, warnings: list[str]) -> np.ndarray:
+def _check_nifti(path: Path, caveats: list[str]) -> np.ndarray:
     """Compare header and length; SimpleITK reads truncated files silently.
 
     Returns the places of the values that are no numbers, x fastest.
@@ -275,7 +275,7 @@ def _check_nifti(path: Path, warnings: list[str]) -> np.ndarray:
     try:
         with opened as file:
             head = file.read(NIFTI_HEADER)
-            start, need, floats = _nifti_layout(path, head, warnings)
+            start, need, floats = _nifti_layout(path, head, caveats)
             file.seek(start)
             got = 0
             while chunk := file.read(1 << 22):
@@ -302,7 +302,7 @@ def _check_nifti(path: Path, warnings: list[str]) -> np.ndarray:
 
 
 def _nifti_layout(
-    path: Path, head: bytes, warnings: list[str]
+    path: Path, head: bytes, caveats: list[str]
 ) -> tuple[int, int, np.dtype | None]:
     """First byte and number of bytes of the voxels; their type if floats."""
     order = '<' if struct.unpack('<i', head[:4])[0] == NIFTI_HEADER else '>'
@@ -326,7 +326,7 @@ def _nifti_layout(
         sizes.pop()
     check_grid(str(path), sizes, steps[1:4], bits // 8)
     if not any(forms):
-        warnings.append(
+        caveats.append(
             'no orientation in the header (qform and sform are 0); taken as '
             'LPS with origin 0'
         )
@@ -337,7 +337,7 @@ def _nifti_layout(
     )
 
 
-def _check_nrrd(path: Path, warnings: list[str]) -> None:
+def _check_nrrd(path: Path, caveats: list[str]) -> None:
     """Judge the header; SimpleITK takes 1 mm for an absent spacing."""
     fields, start = _nrrd_fields(path)
     name = fields.get('datafile')
@@ -364,12 +364,12 @@ def _check_nrrd(path: Path, warnings: list[str]) -> None:
         )
     space = fields.get('space', '').lower()
     if space not in PATIENT_SPACES:
-        warnings.append(
+        caveats.append(
             f'no patient space in the header (space is {space!r}); taken as '
             'LPS'
         )
     if 'spaceorigin' not in fields:
-        warnings.append('no space origin in the header; taken as 0')
+        caveats.append('no space origin in the header; taken as 0')
 
 
 def _nrrd_fields(path: Path) -> tuple[dict[str, str], int]:

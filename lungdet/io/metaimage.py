@@ -83,12 +83,12 @@ ONLY = {
 }
 
 
-def read_meta(path: Path, warnings: list[str]) -> tuple[np.ndarray, Geometry]:
+def read_meta(path: Path, caveats: list[str]) -> tuple[np.ndarray, Geometry]:
     """Array (z, y, x) in the file's type, and its geometry.
 
     Args:
         path: ``.mhd`` or ``.mha``.
-        warnings: What is doubtful about the header is appended.
+        caveats: What is doubtful about the header is appended.
 
     Raises:
         SeriesError: Header or voxels that cannot be right.
@@ -98,7 +98,7 @@ def read_meta(path: Path, warnings: list[str]) -> tuple[np.ndarray, Geometry]:
     dtype = np.dtype(fields['ElementType'])
     check_grid(str(path), shape, spacing, dtype.itemsize)
     if fields['given'].isdisjoint(('Offset', 'Position', 'Origin')):
-        warnings.append('no Offset in the header; the origin was taken as 0')
+        caveats.append('no Offset in the header; the origin was taken as 0')
     try:
         geometry = Geometry.from_parts(
             shape[::-1],

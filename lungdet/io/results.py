@@ -1,4 +1,4 @@
-"""The results' JSON schema ``lungdet.result/1``, written in one place."""
+"""The results' JSON schema ``lungdet.result/2``, written in one place."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from lungdet.geometry import Geometry
-from lungdet.structures import Finding, SeriesResult
+from lungdet.structures import Detection, SeriesResult
 
-SCHEMA = 'lungdet.result/1'
+SCHEMA = 'lungdet.result/2'
 
 
 def _number(values: Any, index: int) -> float | None:
@@ -22,7 +22,7 @@ def _number(values: Any, index: int) -> float | None:
 def result_from_instances(
     instances: Any, series_uid: str, geometry: Geometry
 ) -> SeriesResult:
-    """Turn predictions in voxels into findings in world mm.
+    """Turn predictions in voxels into detections in world mm.
 
     Args:
         instances: Has ``bboxes`` (K, 6) edge boxes, ``scores`` (K,), and may
@@ -38,7 +38,7 @@ def result_from_instances(
     rpn = getattr(instances, 'rpn_scores', None)
     rcnn = getattr(instances, 'rcnn_scores', None)
     masks = getattr(instances, 'masks', None)
-    findings = []
+    detections = []
     for k in np.argsort(-scores, kind='stable'):
         mask = None if masks is None else masks[k]
         mask_box = None
@@ -48,8 +48,8 @@ def result_from_instances(
             mask_box = (z1, y1, x1, z2, y2, x2)
         x, y, z = (float(v) for v in centers[k])
         dz, dy, dx = (float(v) for v in sizes[k])
-        findings.append(
-            Finding(
+        detections.append(
+            Detection(
                 center_mm=(x, y, z),
                 score=float(scores[k]),
                 rpn_score=_number(rpn, k),
@@ -59,7 +59,7 @@ def result_from_instances(
                 mask=mask,
             )
         )
-    return SeriesResult(series_uid, findings, geometry)
+    return SeriesResult(series_uid, detections, geometry)
 
 
 def result_to_dict(
@@ -70,20 +70,20 @@ def result_to_dict(
     Args:
         result: What was found.
         scan: Grid of the scan as its file states it.
-        mask_file: Name of the label image in which finding k has value k.
+        mask_file: Name of the label image in which detection k has value k.
     """
-    findings = []
-    for number, finding in enumerate(result.findings, start=1):
-        findings.append(
+    detections = []
+    for number, detection in enumerate(result.detections, start=1):
+        detections.append(
             {
                 'id': number,
-                'score': finding.score,
-                'rpn_score': finding.rpn_score,
-                'rcnn_score': finding.rcnn_score,
-                'center_world_xyz': list(finding.center_mm),
-                'size_mm_zyx': list(finding.size_mm or ()) or None,
-                'diameter_mm': finding.diameter_mm,
-                'mask_file': mask_file if finding.mask is not None else None,
+                'score': detection.score,
+                'rpn_score': detection.rpn_score,
+                'rcnn_score': detection.rcnn_score,
+                'center_world_xyz': list(detection.center_mm),
+                'size_mm_zyx': list(detection.size_mm or ()) or None,
+                'diameter_mm': detection.diameter_mm,
+                'mask_file': mask_file if detection.mask is not None else None,
             }
         )
     return {
@@ -91,6 +91,6 @@ def result_to_dict(
         'series_uid': result.series_uid,
         'geometry': scan.to_dict(),
         'case_geometry': result.geometry.to_dict(),
-        'findings': findings,
-        'warnings': list(result.warnings),
+        'detections': detections,
+        'caveats': list(result.caveats),
     }

@@ -62,14 +62,14 @@ def prepare_case(
     """
     _check_nodules(annotations, volume)
     lungs = lungs or find_lungs(volume)
-    warnings = [*volume.warnings, *lungs.warnings]
+    caveats = [*volume.caveats, *lungs.caveats]
     placed = _nodule_boxes(annotations, boxes, volume.geometry)
     drawn = _drawn_boxes(labels, label_ids, len(annotations))
     grid, widened = case_grid(
         volume.geometry, lungs, _union(placed, drawn), spacing_mm
     )
     if widened:
-        warnings.append(
+        caveats.append(
             f'{widened} reference nodules lie outside the lungs and their '
             f'{LUNG_MARGIN_MM:g} mm margin; the case was widened for them'
         )
@@ -97,7 +97,7 @@ def prepare_case(
         nodules=nodules,
         excluded=list(excluded),
         lung_mask=lungs.source,
-        warnings=warnings,
+        caveats=caveats,
         patient_id=volume.patient_id,
     )
     return record, arrays

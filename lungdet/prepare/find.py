@@ -30,7 +30,7 @@ class FoundScan:
         folder: Name of the DICOM folder if it holds this series alone;
             tables may use it too.
         is_series: Whether ``uid`` was read from DICOM headers.
-        notes: What else lies beside it.
+        caveats: What else lies beside it.
     """
 
     uid: str
@@ -38,7 +38,7 @@ class FoundScan:
     subset: int | None = None
     folder: str | None = None
     is_series: bool = False
-    notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 def find_scans(
@@ -158,10 +158,10 @@ def _of_folder(
     if only:
         wanted = [s for s in series if s.series_uid in only]
     left = [s for s in series if s not in wanted]
-    notes = [f'beside it, left out: {s.line()}' for s in left]
+    caveats = [f'beside it, left out: {s.line()}' for s in left]
     alone = folder.name if len(wanted) == 1 else None
     return [
-        FoundScan(s.series_uid, folder, subset, alone, True, tuple(notes))
+        FoundScan(s.series_uid, folder, subset, alone, True, tuple(caveats))
         for s in wanted
     ]
 

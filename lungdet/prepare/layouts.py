@@ -62,7 +62,7 @@ def prepare_luna16(
     root = Path(root)
     check_consensus(min_readers, consensus)
     xml = _reader_xml(lidc_xml)
-    tables, notes = _luna16_tables(root)
+    tables, caveats = _luna16_tables(root)
     known = set(official_subsets()).union(*tables.values())
     found = find_scans(root, known=known, series=series)
     official = check_official([scan.uid for scan in found], tables, root)
@@ -79,7 +79,7 @@ def prepare_luna16(
         scans, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
     summary.official_uids = official
-    summary.notes += notes + _wrong_subsets(found) + _unread(found, xml)
+    summary.caveats += caveats + _wrong_subsets(found) + _unread(found, xml)
     return summary
 
 
@@ -191,7 +191,7 @@ def prepare_folder(
     table: dict[str, list[Annotation]] = {}
     boxes: dict[str, list[WorldBox]] = {}
     masks: dict[str, Path] = {}
-    notes: list[str] = []
+    caveats: list[str] = []
     if annotations is not None and not Path(annotations).exists():
         raise FileNotFoundError(f'{annotations}: not there; check the path.')
     found = find_scans(
@@ -213,7 +213,7 @@ def prepare_folder(
     boxes = _by_uid(boxes, found, str(annotations))
     masks = _by_uid(masks, found, str(annotations))
     if annotations is not None:
-        notes = _unnamed(found, {*table, *boxes, *masks}, Path(annotations))
+        caveats = _unnamed(found, {*table, *boxes, *masks}, Path(annotations))
     work = [
         replace(
             _scan(one, hu_offset),
@@ -226,7 +226,7 @@ def prepare_folder(
     summary = prepare_scans(
         work, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
-    summary.notes += notes
+    summary.caveats += caveats
     return summary
 
 
@@ -265,7 +265,7 @@ def _scan(found: FoundScan, hu_offset: int | None) -> Scan:
         found.subset,
         is_series=found.is_series,
         hu_offset=hu_offset,
-        notes=found.notes,
+        caveats=found.caveats,
     )
 
 

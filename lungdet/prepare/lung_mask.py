@@ -34,13 +34,13 @@ class LungField:
         geometry: Coarse grid, or that of a given mask.
         source: ``'computed'``, ``'given'``, or ``'failed'``: then ``mask``
             is the whole volume.
-        warnings: Why it failed, or what is unusual.
+        caveats: Why it failed, or what is unusual.
     """
 
     mask: np.ndarray
     geometry: Geometry
     source: str
-    warnings: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
 
 
 def coarse_means(volume: Volume) -> tuple[np.ndarray, Geometry]:

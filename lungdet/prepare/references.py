@@ -128,7 +128,7 @@ def _of_labels(labels: np.ndarray, volume: Volume, path: Path) -> References:
         labels, parts = ndimage.label(labels, TOUCHING)
         values = np.arange(1, parts + 1)
         if parts > 1:
-            volume.warnings.append(
+            volume.caveats.append(
                 f'the only label of {path.name} has {parts} parts, each of '
                 'which became a nodule'
             )
@@ -147,7 +147,7 @@ def _of_labels(labels: np.ndarray, volume: Volume, path: Path) -> References:
         stop = np.array([part.stop for part in region])
         own = found.labels[region] == label
         if (parts := ndimage.label(own, TOUCHING)[1]) > 1:
-            volume.warnings.append(
+            volume.caveats.append(
                 f'label {values[label - 1]} of {path.name} has {parts} '
                 'parts and stays one nodule'
             )
@@ -172,13 +172,13 @@ def of_outlines(
 ) -> References:
     """A table's nodules with the masks that the readers drew for them.
 
-    Rows without a mask and masks without a row become warnings. The study
+    Rows without a mask and masks without a row become caveats. The study
     stands for the patient of a scan whose header names none.
     """
     found = References(list(annotations), None, [None] * len(annotations))
     reading = read_lidc_xml(path)
     if reading is None:
-        volume.warnings.append(f'{path.name}: of an X-ray, no outlines')
+        volume.caveats.append(f'{path.name}: of an X-ray, no outlines')
         return found
     # outlines are pixels of the file's own grid; a turned scan's turn too
     drawn = volume.source_geometry or volume.geometry
@@ -193,7 +193,7 @@ def of_outlines(
     readers = {nodule.id: nodule.num_readers for nodule in nodules}
     for number, (row, label) in enumerate(zip(annotations, found.ids)):
         if label is None:
-            volume.warnings.append(
+            volume.caveats.append(
                 f'nodule {number + 1} at {row.center_mm} has no outline of '
                 f'{min_readers} readers and stays without mask'
             )
@@ -203,7 +203,7 @@ def of_outlines(
             )
     unused = sorted(set(readers) - set(found.ids))
     if unused:
-        volume.warnings.append(
+        volume.caveats.append(
             f'{len(unused)} outlined nodules of {min_readers} readers are '
             'not in the table and were left out'
         )

@@ -70,7 +70,7 @@ class Scan:
         consensus: ``'half'`` or ``'union'`` of its readers' outlines.
         is_series: Whether ``uid`` is a series in the folder ``path``.
         hu_offset: Added to values that were stored without their offset.
-        notes: What else a reader of the case must know.
+        caveats: What else a reader of the case must know.
     """
 
     uid: str
@@ -86,7 +86,7 @@ class Scan:
     consensus: str = 'half'
     is_series: bool = False
     hu_offset: int | None = None
-    notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 def prepare_scans(
@@ -142,7 +142,7 @@ def prepare_scans(
         records,
         failed,
         skipped=len(scans) - len(todo),
-        notes=_foreign(records, {scan.uid for scan in scans}, out),
+        caveats=_foreign(records, {scan.uid for scan in scans}, out),
     )
 
 
@@ -296,7 +296,7 @@ def _prepare(scan: Scan, out: Path, spacing_mm: float) -> None:
         hu_offset=scan.hu_offset,
     )
     volume.series_uid = scan.uid
-    volume.warnings += scan.notes
+    volume.caveats += scan.caveats
     found = _references(scan, volume)
     record, arrays = prepare_case(
         volume,

@@ -20,14 +20,14 @@ class Summary:
         failed: Series uid -> reason, of scans that could not be prepared.
         skipped: Scans that were done already.
         official_uids: LUNA16's series among the scans.
-        notes: What a reader of the summary must know.
+        caveats: What a reader of the summary must know.
     """
 
     records: list[CaseRecord]
     failed: dict[str, str] = field(default_factory=dict)
     skipped: int = 0
     official_uids: Collection[str] = ()
-    notes: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
 
     @property
     def official(self) -> int:
@@ -59,12 +59,12 @@ class Summary:
             counts = official_counts(self.records, self.official_uids)
             rows = [['', 'found'], *_of(counts)]
             lines.append(AsciiTable(rows, 'LUNA16').table)
-        lines += [f'note: {text}' for text in self.notes]
+        lines += [f'caveat: {text}' for text in self.caveats]
         lines += [f'failed: {u}: {why}' for u, why in self.failed.items()]
         lines += [
-            f'note: {r.series_uid}: {text}'
+            f'caveat: {r.series_uid}: {text}'
             for r in self.records
-            for text in r.warnings
+            for text in r.caveats
         ]
         return '\n'.join(lines)
 

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from lungdet.report.notes import print_notes
+from lungdet.report.caveats import print_caveats
 
 
 def ablation_figure(
     cpms: Mapping[str, Sequence[float]],
     intervals: Mapping[str, tuple[float, float] | None],
     *,
-    notes: Sequence[str] = (),
+    caveats: Sequence[str] = (),
 ) -> Figure:
     """One line a system: its seeds as dots, mean and 95 % interval.
 
     Args:
         cpms: Name -> CPM of each seed.
         intervals: Name -> bounds of the mean, or None.
-        notes: What a reader must know, printed below.
+        caveats: What a reader must know, printed below.
     """
     figure = Figure(figsize=(6.4, 1.2 + 0.5 * len(cpms)), layout='constrained')
     place = figure.subplots()
@@ -36,5 +36,5 @@ def ablation_figure(
     place.set_ylim(len(cpms) - 0.5, -0.5)
     place.set_xlabel('CPM: seeds (dots), mean and 95 % interval over scans')
     place.grid(axis='x', alpha=0.3)
-    print_notes(figure, notes)
+    print_caveats(figure, caveats)
     return figure

@@ -9,21 +9,21 @@ from matplotlib.figure import Figure
 
 from lungdet.evaluation import Bootstrap, FROCResult
 from lungdet.evaluation.curve import read_interp
-from lungdet.report.notes import print_notes
+from lungdet.report.caveats import print_caveats
 
 
 def froc_figure(
     results: Mapping[str, FROCResult],
     bootstraps: Mapping[str, Bootstrap | None] | None = None,
     *,
-    notes: Sequence[str] = (),
+    caveats: Sequence[str] = (),
 ) -> Figure:
     """Curves over false positives per scan, log2 axis from 1/8 to 8.
 
     Args:
         results: Label of the curve -> result.
         bootstraps: Label -> intervals, drawn as a band behind the curve.
-        notes: What a reader must know, printed below.
+        caveats: What a reader must know, printed below.
     """
     figure = Figure(figsize=(5.5, 4.2), layout='constrained')
     axes = figure.add_subplot()
@@ -65,5 +65,5 @@ def froc_figure(
     )
     axes.grid(alpha=0.3)
     axes.legend(loc='lower right', fontsize=9)
-    print_notes(figure, notes)
+    print_caveats(figure, caveats)
     return figure

@@ -122,11 +122,11 @@ def test_a_row_pretrained_on_test_scans_says_so_everywhere(
             pretrain_options=everywhere,
         )
 
-    (note,) = table.rows[1].notes
-    assert 'pre-trained without labels on all folds' in note
-    assert table.notes == [f'restored: {note}'] and note in table.text()
+    (caveat,) = table.rows[1].caveats
+    assert 'pre-trained without labels on all folds' in caveat
+    assert table.caveats == [f'restored: {caveat}'] and caveat in table.text()
     last = (tmp_path / 'out' / 'ablation.csv').read_text().splitlines()[-1]
-    assert note in last
+    assert caveat in last
 
 
 def test_pretraining_of_another_window_is_refused_before_any_run(
@@ -224,9 +224,9 @@ def test_runs_of_one_system_are_averaged_in_each_draw() -> None:
 
     a, b, c = run(0.9), run(0.7), run(0.3)
 
-    both = paired_bootstrap([a, b], [c], samples=50)
-    alone = [paired_bootstrap(x, c, samples=50) for x in (a, b)]
+    both = paired_bootstrap([a, b], [c], resamples=50)
+    alone = [paired_bootstrap(x, c, resamples=50) for x in (a, b)]
 
     assert both.cpm == pytest.approx(np.mean([d.cpm for d in alone]))
-    same = paired_bootstrap([a], [c], samples=50)
+    same = paired_bootstrap([a], [c], resamples=50)
     assert same == alone[0]

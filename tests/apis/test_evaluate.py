@@ -157,7 +157,7 @@ def test_json_has_everything_that_is_printed(tables: dict[str, Path]) -> None:
     assert found['counts']['tp'] == 1 and found['cpm'] == 0.5
     assert len(found['sha256']) == 64
     assert found['thresholds'] == [0.9, 0.9, 0.6, 0.6, 0.6, 0.6, 0.6]
-    assert found['bootstrap']['samples'] <= 50
+    assert found['bootstrap']['resamples'] <= 50
     assert found['unmatched_ids'] == []
 
 
@@ -200,7 +200,7 @@ def test_two_submissions_strata_json_and_plot(
 
     assert code == 0
     text = capsys.readouterr().out
-    assert 'marks.csv less other.csv, 40 draws of the same scans' in text
+    assert 'marks.csv less other.csv, 40 resamples of the same scans' in text
     found = json.loads((out / 'froc.json').read_text())
     (compared,) = found['compared']
     assert compared['cpm'] == 1.0
@@ -288,7 +288,7 @@ def test_given_candidates_have_a_ceiling(
     text = capsys.readouterr().out
     assert 'candidates: 3 before the cap, 1 on nodules, 1 on exc' in text
     assert '1 of 2 nodules have one, so no scores' in text
-    assert 'notice: candidates-without-score: 1 of 4 given' in text
+    assert 'caveat: candidates-without-score: 1 of 4 given' in text
 
 
 def test_pictures_need_a_folder(capsys: pytest.CaptureFixture) -> None:

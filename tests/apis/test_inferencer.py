@@ -19,7 +19,7 @@ from lungdet.apis.inferencer import paint_masks
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
 from lungdet.io.image import canonical, write_image
-from lungdet.structures import Finding, SeriesResult, Volume
+from lungdet.structures import Detection, SeriesResult, Volume
 
 FLIPPED = np.diag([-1.0, -1.0, 1.0])
 TURNED = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
@@ -106,7 +106,7 @@ def test_files_are_on_the_grid_of_the_scan(
                 ).astype(int)
             )
         ]
-        for mark in result['findings']
+        for mark in result['detections']
     }
     assert sorted(order.values()) == [1, 2]
     for number, block in order.items():
@@ -129,19 +129,19 @@ def test_marks_and_scores_are_the_detectors(
     threshold(volume, out_dir=tmp_path)
 
     result = json.loads((tmp_path / 'result.json').read_text())
-    assert [f['score'] for f in result['findings']] == [0.9, 0.7]
-    assert [f['rpn_score'] for f in result['findings']] == pytest.approx(
+    assert [f['score'] for f in result['detections']] == [0.9, 0.7]
+    assert [f['rpn_score'] for f in result['detections']] == pytest.approx(
         [0.95, 0.75]
     )
-    assert [f['rcnn_score'] for f in result['findings']] == [None, None]
-    assert [f['id'] for f in result['findings']] == [1, 2]
-    assert {f['mask_file'] for f in result['findings']} == {'masks.nii.gz'}
-    for mark in result['findings']:
+    assert [f['rcnn_score'] for f in result['detections']] == [None, None]
+    assert [f['id'] for f in result['detections']] == [1, 2]
+    assert {f['mask_file'] for f in result['detections']} == {'masks.nii.gz'}
+    for mark in result['detections']:
         gaps = np.linalg.norm(
             np.subtract(centers, mark['center_world_xyz']), axis=1
         )
         assert gaps.min() < 1.0  # a voxel of the case
-    assert result['warnings'].count('a doubt') == 1
+    assert result['caveats'].count('a doubt') == 1
     assert result['model'] == {
         'weights': 'epoch_1.pth',
         'window': [-1200, 600],
@@ -150,7 +150,7 @@ def test_marks_and_scores_are_the_detectors(
     with open(tmp_path / 'marks.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [row['seriesuid'] for row in rows] == ['1.2', '1.2']
-    for row, mark in zip(rows, result['findings']):
+    for row, mark in zip(rows, result['detections']):
         np.testing.assert_allclose(
             [float(row[f'coord{axis}']) for axis in 'XYZ'],
             mark['center_world_xyz'],
@@ -199,8 +199,8 @@ def test_devices_that_are_not_there(name: str, tmp_path: Path) -> None:
         NoduleInferencer(tmp_path / 'none.pth', device=name)
 
 
-def finding(box: tuple[int, ...], mask: np.ndarray | None) -> Finding:
-    return Finding((0, 0, 0), 0.5, mask_box=box, mask=mask)
+def detection(box: tuple[int, ...], mask: np.ndarray | None) -> Detection:
+    return Detection((0, 0, 0), 0.5, mask_box=box, mask=mask)
 
 
 def test_masks_are_painted_by_hand() -> None:
@@ -218,10 +218,10 @@ def test_masks_are_painted_by_hand() -> None:
     result = SeriesResult(
         '1',
         [
-            finding((5, 2, 2, 8, 4, 4), best),  # z 6..7, y and x 2..3
-            finding((4, 2, 2, 8, 4, 6), np.ones((4, 2, 4), bool)),
-            finding((0, 0, 0, 1, 1, 1), None),
-            finding((9, 8, 8, 12, 12, 12), np.ones((3, 4, 4), bool)),
+            detection((5, 2, 2, 8, 4, 4), best),  # z 6..7, y and x 2..3
+            detection((4, 2, 2, 8, 4, 6), np.ones((4, 2, 4), bool)),
+            detection((0, 0, 0, 1, 1, 1), None),
+            detection((9, 8, 8, 12, 12, 12), np.ones((3, 4, 4), bool)),
         ],
         case,
     )
@@ -244,7 +244,7 @@ def test_masks_on_an_oblique_grid_agree_with_every_voxel_asked() -> None:
         direction=TURNED,
     )
     mask = np.random.default_rng(0).random((5, 6, 7)) > 0.4
-    result = SeriesResult('1', [finding((3, 4, 5, 8, 10, 12), mask)], case)
+    result = SeriesResult('1', [detection((3, 4, 5, 8, 10, 12), mask)], case)
     full = np.zeros(case.shape, bool)
     full[3:8, 4:10, 5:12] = mask
 
@@ -269,9 +269,9 @@ def test_checkpoint_alone_finds_and_writes(
 
     assert torch.is_inference_mode_enabled() is False
     result = json.loads((tmp_path / 'out' / 'result.json').read_text())
-    assert result['schema'] == 'lungdet.result/1'
-    assert len(result['findings']) == len(found.findings)
-    scores = [f.score for f in found.findings]
+    assert result['schema'] == 'lungdet.result/2'
+    assert len(result['detections']) == len(found.detections)
+    scores = [f.score for f in found.detections]
     assert scores == sorted(scores, reverse=True)
 
 

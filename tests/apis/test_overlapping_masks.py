@@ -6,7 +6,7 @@ import numpy as np
 
 from lungdet.apis.inferencer import paint_masks
 from lungdet.geometry import Geometry, box_slices
-from lungdet.structures import Finding, SeriesResult
+from lungdet.structures import Detection, SeriesResult
 from tests.oracles.published_data import paste
 
 SHAPE = (6, 7, 8)
@@ -20,15 +20,15 @@ def test_the_better_mask_stays_where_two_overlap() -> None:
         SHAPE, spacing_zyx=(2, 1, 0.5), origin_xyz=(5, -3, 9)
     )
     volumes = np.zeros((len(BOXES), *SHAPE), dtype=bool)
-    findings = []
+    detections = []
     for volume, box in zip(volumes, BOXES):
         volume[box_slices(np.array(box))] = True
         crop = volume[box_slices(np.array(box))]
-        findings.append(
-            Finding((0, 0, 0), 0.5, mask_box=box, mask=crop.copy())
+        detections.append(
+            Detection((0, 0, 0), 0.5, mask_box=box, mask=crop.copy())
         )
 
-    painted = paint_masks(SeriesResult('1.1', findings, grid), grid)
+    painted = paint_masks(SeriesResult('1.1', detections, grid), grid)
 
     published = paste(volumes)
     assert ((painted > 0) == (published > 0)).all()

@@ -50,15 +50,15 @@ def test_commands_print_what_the_page_shows(
         assert done.stdout.rstrip('\n') == printed, command
 
 
-def test_every_notice_is_listed_by_its_name() -> None:
+def test_every_caveat_is_listed_by_its_name() -> None:
     code = ''.join(
         path.read_text()
         for path in (ROOT / 'lungdet' / 'evaluation').glob('*.py')
     )
-    calls = r"(?:Notice\(|_repeated\(\s*[^,()]+,)\s*'([a-z0-9-]+)'"
+    calls = r"(?:Caveat\(|_repeated\(\s*[^,()]+,)\s*'([a-z0-9-]+)'"
     names = set(re.findall(calls, code))
 
-    table = PAGE.read_text().split('All notices, by name')[1]
+    table = PAGE.read_text().split('All caveats, by name')[1]
     listed = set(re.findall(r'`([a-z0-9]+(?:-[a-z0-9]+)+)`', table))
 
     assert len(names) >= 17

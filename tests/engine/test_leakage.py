@@ -52,7 +52,7 @@ def test_only_a_detector_is_said_to_have_seen_labels() -> None:
         check_leakage(seen_in_training(crops, allowed=False), TWICE)
     crops['folds'] = 'all'
     assert check_leakage(seen_in_training(crops, allowed=False), TWICE) == (
-        'note: pre-trained without labels, 2 of the 3 test scans among them'
+        'pre-trained without labels, 2 of the 3 test scans among them'
     )
 
 
@@ -61,7 +61,7 @@ def test_leaks_that_were_asked_for_are_told() -> None:
     crops = {'method': 'GenesisPretrainer', 'folds': 'all', **STORED}
 
     assert check_leakage(trained, TWICE) == (
-        'note: trained with labels, 2 of the 3 test scans among them'
+        'trained with labels, 2 of the 3 test scans among them'
     )
     assert '0 of the 1 test scans' in check_leakage(
         seen_in_pretraining(crops), CLEAN
@@ -83,10 +83,10 @@ def test_scans_that_were_trained_on_are_no_test(
         cfg_options={**options, 'allow_seen_test': True},
     )
 
-    note = 'trained with labels, 1 of the 2 test scans among them'
-    assert note in (tmp_path / 'b' / 'table.txt').read_text()
+    caveat = 'trained with labels, 1 of the 2 test scans among them'
+    assert caveat in (tmp_path / 'b' / 'table.txt').read_text()
     froc = json.loads((tmp_path / 'b' / 'froc.json').read_text())
-    assert note in froc['notes'][0]
+    assert caveat in froc['caveats'][-1]['text']
 
 
 def test_scans_of_an_earlier_training_are_carried_on(

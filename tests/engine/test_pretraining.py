@@ -436,7 +436,7 @@ def test_all_folds_are_written_down_and_shown_in_every_table(
     with pytest.warns(UserWarning, match="folds='all'"):
         train(load_config(genesis_config, options), work_dir=tmp_path / 'run')
     weights = tmp_path / 'run' / 'backbone.safetensors'
-    note = "folds='all'), 2 of the 2 test scans among them"
+    caveat = "folds='all'), 2 of the 2 test scans among them"
     config = detector(tiny_config, weights)
     validating = load_config(tiny_config)
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
@@ -450,12 +450,12 @@ def test_all_folds_are_written_down_and_shown_in_every_table(
     assert load_plain(tmp_path / 'w')['meta']['pretraining']['folds'] == 'all'
     log = ''.join(p.read_text() for p in (tmp_path / 'w').rglob('*.log'))
     validation = log[log.index('+sensitivity') :]
-    assert note in validation.replace('\n', ' ')
-    assert note in (tmp_path / 'out' / 'table.txt').read_text()
+    assert caveat in validation.replace('\n', ' ')
+    assert caveat in (tmp_path / 'out' / 'table.txt').read_text()
     froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
-    assert note in froc['notes'][0]
+    assert caveat in froc['caveats'][-1]['text']
     detections = json.loads((tmp_path / 'out/detections.json').read_text())
-    assert all(note in row['notes'][0] for row in detections)
+    assert all(caveat in row['caveats'][0] for row in detections)
 
 
 def test_clean_weights_leave_tables_alone(
@@ -464,9 +464,9 @@ def test_clean_weights_leave_tables_alone(
     train(detector(tiny_config, weights), work_dir=tmp_path / 'w')
     run_test(tiny_config, tmp_path / 'w', out=tmp_path / 'out')
 
-    assert 'note' not in (tmp_path / 'out' / 'table.txt').read_text()
+    assert 'tested-run' not in (tmp_path / 'out' / 'table.txt').read_text()
     froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
-    assert froc['notes'] == []
+    assert 'tested-run' not in {c['name'] for c in froc['caveats']}
 
 
 def test_scans_and_flag_of_earlier_pretraining_are_carried_on(

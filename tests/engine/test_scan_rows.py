@@ -11,7 +11,7 @@ from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseNodule, CaseRecord
 from lungdet.io.reference_set import official_reference
-from lungdet.structures import Annotation, Finding, SeriesResult
+from lungdet.structures import Annotation, Detection, SeriesResult
 
 GRID = Geometry.from_parts(
     (20, 24, 28), spacing_zyx=(2, 1, 0.5), origin_xyz=(10, -20, 30)
@@ -41,10 +41,10 @@ def case(uid: str, subset: int, *boxes: tuple) -> tuple:
     return record, labels
 
 
-def found(box: tuple, score: float, *, masked: bool = True) -> Finding:
+def found(box: tuple, score: float, *, masked: bool = True) -> Detection:
     z1, y1, x1, z2, y2, x2 = box
     (center,) = GRID.box_center_world(np.array([box]))
-    return Finding(
+    return Detection(
         center_mm=tuple(center.tolist()),
         score=score,
         rpn_score=score / 2,
@@ -61,14 +61,16 @@ MOVED = (2, 4, 8, 4, 8, 16)  # ONE by 2 mm along x: half of it
 def scene() -> tuple[dict, dict]:
     """Two scans, three nodules; one exact, one missed, one moved mark."""
     records, rows = {}, {}
-    for uid, subset, findings in (
+    for uid, subset, detections in (
         ('a', 0, [found(ONE, 0.9), found((0, 0, 0, 2, 2, 2), 0.8)]),
         ('b', 1, [found(MOVED, 0.7)]),
     ):
         boxes = (ONE, TWO) if uid == 'a' else (ONE,)
         record, labels = case(uid, subset, *boxes)
         records[uid] = record
-        rows[uid] = scan_row(record, SeriesResult(uid, findings, GRID), labels)
+        rows[uid] = scan_row(
+            record, SeriesResult(uid, detections, GRID), labels
+        )
     return records, rows
 
 
@@ -163,9 +165,9 @@ def test_excluded_findings_and_scans_without_masks() -> None:
     record, _ = case('a', 0, ONE)
     (center,) = GRID.box_center_world(np.array([TWO]))
     record.excluded.append(Annotation(tuple(center.tolist()), None))
-    findings = [found(ONE, 0.9, masked=False), found(TWO, 0.8, masked=False)]
+    detections = [found(ONE, 0.9, masked=False), found(TWO, 0.8, masked=False)]
 
-    row = scan_row(record, SeriesResult('a', findings, GRID), None)
+    row = scan_row(record, SeriesResult('a', detections, GRID), None)
 
     assert row['masks'] == [] and row['scan_mask'] is None
     scores = score_rows({'a': row}, {'a': record}, ScoreOptions())

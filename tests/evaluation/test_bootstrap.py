@@ -92,15 +92,15 @@ def test_intervals_are_seeded_and_hold_the_estimates(
 ) -> None:
     result = toy(rng)
 
-    found = bootstrap_froc(result, samples=300, seed=5)
+    found = bootstrap_froc(result, resamples=300, seed=5)
 
-    assert found.samples == 300
+    assert found.resamples == 300
     assert found.cpm[0] < result.cpm < found.cpm[1]
     for (low, high), value in zip(found.sensitivities, result.sensitivities):
         assert low <= value <= high
-    again = bootstrap_froc(result, samples=300, seed=5)
+    again = bootstrap_froc(result, resamples=300, seed=5)
     assert again.to_dict() == found.to_dict()
-    assert bootstrap_froc(result, samples=300, seed=6).cpm != found.cpm
+    assert bootstrap_froc(result, resamples=300, seed=6).cpm != found.cpm
     # the band at 1/8 and 8, its ends, is the interval at these rates
     assert found.band_lower[0] == pytest.approx(found.sensitivities[0][0])
     assert found.band_upper[-1] == pytest.approx(found.sensitivities[-1][1])
@@ -115,7 +115,7 @@ def test_binomial_width_of_independent_nodules() -> None:
     marks = {u: (np.zeros((1, 3)), np.array([0.7])) for u in uids[::2]}
     result = evaluate_froc(nodules, {}, marks, uids)
 
-    low, high = bootstrap_froc(result, samples=2000).cpm
+    low, high = bootstrap_froc(result, resamples=2000).cpm
 
     assert low == pytest.approx(0.431, abs=0.012)
     assert high == pytest.approx(0.569, abs=0.012)
@@ -164,7 +164,9 @@ def test_draws_equal_those_that_copy_entries(
         40,
     )
 
-    own = official_bootstrap(result, rng=np.random.RandomState(3), samples=40)
+    own = official_bootstrap(
+        result, rng=np.random.RandomState(3), resamples=40
+    )
     wanted.sort(axis=0)
     np.testing.assert_allclose(own[:, 1], wanted.mean(0), atol=1e-6)
     assert_array_equal(own[:, 2:], wanted[[1, 39]].T)
@@ -173,7 +175,7 @@ def test_draws_equal_those_that_copy_entries(
 def test_equal_systems_do_not_differ(rng: np.random.Generator) -> None:
     result = toy(rng)
 
-    found = paired_bootstrap(result, result, samples=50)
+    found = paired_bootstrap(result, result, resamples=50)
 
     assert found.cpm == 0 and found.cpm_interval == (0, 0)
     assert found.cpm_p == 1 and found.p == [1] * 7
@@ -204,7 +206,7 @@ def test_paired_draws_take_the_same_scans(rng: np.random.Generator) -> None:
         ]
         wanted.append(np.mean(readings[0]) - np.mean(readings[1]))
 
-    found = paired_bootstrap(first, second, samples=60, seed=4)
+    found = paired_bootstrap(first, second, resamples=60, seed=4)
 
     assert found.cpm == pytest.approx(first.cpm - second.cpm)
     np.testing.assert_allclose(
@@ -235,7 +237,7 @@ def test_chance_differences_are_rarely_significant() -> None:
             )
             for _ in range(2)
         )
-        small += paired_bootstrap(one, two, samples=100).cpm_p < 0.1
+        small += paired_bootstrap(one, two, resamples=100).cpm_p < 0.1
     assert 1 <= small < 10
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lungdet.evaluation import Notice, evaluate_froc, mangled_ids
+from lungdet.evaluation import Caveat, evaluate_froc, mangled_ids
 
 UIDS = [f's{k:02d}' for k in range(24)]
 POSITIVE = UIDS[:12]  # these have a nodule, the others an excluded finding
@@ -19,16 +19,16 @@ EXCLUDED = {u: at((50, -60, -70, -1)) for u in UIDS}
 GOOD = {u: at((-40, 11, -90, 0.75), (9, 9, -9, 0.25)) for u in UIDS}
 
 
-def notices(
+def caveats(
     marks: dict, uids: list = UIDS, max_marks: int | None = 100
-) -> dict[str, Notice]:
+) -> dict[str, Caveat]:
     result = evaluate_froc(NODULES, EXCLUDED, marks, uids, max_marks=max_marks)
-    return {notice.name: notice for notice in result.notices}
+    return {caveat.name: caveat for caveat in result.caveats}
 
 
 def test_a_sound_submission_has_only_the_end_of_its_curve_told() -> None:
     # 36 false positives on 24 scans: the curve ends at 1.5
-    found = notices(GOOD)
+    found = caveats(GOOD)
 
     assert set(found) == {'short-curve'}
     assert found['short-curve'].count == 3  # of the rates 2, 4 and 8
@@ -36,7 +36,7 @@ def test_a_sound_submission_has_only_the_end_of_its_curve_told() -> None:
 
 
 def test_marks_of_scans_that_are_not_listed() -> None:
-    found = notices(GOOD | {'x': GOOD['s00'], 'y': GOOD['s00']})
+    found = caveats(GOOD | {'x': GOOD['s00'], 'y': GOOD['s00']})
 
     assert found['unlisted-marks'].count == 4
     assert '4 marks of 2 scans' in found['unlisted-marks'].text
@@ -44,7 +44,7 @@ def test_marks_of_scans_that_are_not_listed() -> None:
 
 
 def test_listed_scans_without_marks() -> None:
-    found = notices({u: m for u, m in GOOD.items() if u != 's05'})
+    found = caveats({u: m for u, m in GOOD.items() if u != 's05'})
 
     assert found['scans-without-marks'].count == 1
     assert '1 of 24 listed scans' in found['scans-without-marks'].text
@@ -52,26 +52,26 @@ def test_listed_scans_without_marks() -> None:
 
 
 def test_marks_of_the_positive_scans_over_all_scans() -> None:
-    found = notices({u: GOOD[u] for u in POSITIVE})
+    found = caveats({u: GOOD[u] for u in POSITIVE})
 
     assert found['negative-scans-unmarked'].count == 12
-    one_more = notices({u: GOOD[u] for u in UIDS[:13]})
+    one_more = caveats({u: GOOD[u] for u in UIDS[:13]})
     assert 'negative-scans-unmarked' not in one_more
 
 
 def test_a_list_of_the_positive_scans_only() -> None:
-    found = notices(GOOD, uids=POSITIVE)
+    found = caveats(GOOD, uids=POSITIVE)
 
     assert found['negative-scans-unlisted'].count == 12
     assert 'Over 24 scans' in found['negative-scans-unlisted'].text
-    assert 'negative-scans-unlisted' not in notices(GOOD, uids=UIDS[:13])
+    assert 'negative-scans-unlisted' not in caveats(GOOD, uids=UIDS[:13])
 
 
 def test_rows_that_repeat_another() -> None:
     row = (9, 9, -9, 0.25)
     doubled = at(row, row, (-40, 11, -90, 0.75), row)
 
-    found = notices(GOOD | {'s03': doubled})
+    found = caveats(GOOD | {'s03': doubled})
 
     assert found['repeated-marks'].count == 2
 
@@ -81,14 +81,14 @@ def test_nodules_that_stand_twice_in_the_table() -> None:
 
     result = evaluate_froc(nodules, EXCLUDED, GOOD, UIDS)
 
-    (notice,) = [n for n in result.notices if n.name == 'repeated-nodules']
-    assert notice.count == 2 and result.counts['nodules'] == 14
+    (caveat,) = [n for n in result.caveats if n.name == 'repeated-nodules']
+    assert caveat.count == 2 and result.counts['nodules'] == 14
 
 
 def test_coordinates_that_look_like_voxels() -> None:
     voxels = {u: at((210, 180, 90, 0.5)) for u in UIDS}
 
-    found = notices(voxels)
+    found = caveats(voxels)
 
     assert found['voxel-coordinates'].count == 24
     assert '100% of the reference' in found['voxel-coordinates'].text
@@ -98,7 +98,7 @@ def test_coordinates_that_look_like_voxels() -> None:
 def test_mirrored_coordinates_meet_no_finding() -> None:
     mirrored = {u: (-c, s) for u, (c, s) in GOOD.items()}
 
-    found = notices(mirrored)
+    found = caveats(mirrored)
 
     assert found['no-mark-on-a-finding'].count == 48
     assert 'voxel-coordinates' not in found
@@ -112,7 +112,7 @@ def test_scans_whose_marks_lie_beside_the_body() -> None:
         for uid, x in (('s00', 251), ('s13', 249))
     }
 
-    found = notices(GOOD | far)
+    found = caveats(GOOD | far)
 
     assert found['displaced-scans'].count == 1
     assert '1 scans with 1 nodules' in found['displaced-scans'].text
@@ -122,7 +122,7 @@ def test_scans_whose_marks_lie_beside_the_body() -> None:
 def test_scores_that_are_no_probabilities() -> None:
     logits = {u: (c, s * 8 - 3) for u, (c, s) in GOOD.items()}
 
-    found = notices(logits)
+    found = caveats(logits)
 
     assert found['scores-outside-0-1'].count == 48
     assert '(-1 to 3)' in found['scores-outside-0-1'].text
@@ -132,16 +132,16 @@ def test_ties_at_the_cap() -> None:
     # six marks, cap 4: the fifth score is .5, and all three of it go
     tied = at(*[(k, 0, 0, 0.9 if k < 3 else 0.5) for k in range(6)])
 
-    found = notices(GOOD | {'s00': tied}, max_marks=4)
+    found = caveats(GOOD | {'s00': tied}, max_marks=4)
 
     assert found['cap-ties'].count == 1
     assert 'dropped 1 marks of 1 scans that tie' in found['cap-ties'].text
-    assert 'cap-ties' not in notices(GOOD | {'s00': tied}, max_marks=3)
+    assert 'cap-ties' not in caveats(GOOD | {'s00': tied}, max_marks=3)
 
 
 def test_no_marks_and_no_nodules() -> None:
-    assert notices({})['no-marks'].count == 24
-    assert 'no-nodules' in notices(GOOD, uids=UIDS[12:])
+    assert caveats({})['no-marks'].count == 24
+    assert 'no-nodules' in caveats(GOOD, uids=UIDS[12:])
 
 
 def test_a_step_exactly_at_a_rate() -> None:
@@ -152,7 +152,7 @@ def test_a_step_exactly_at_a_rate() -> None:
     hit = (-40, 11, -90, 1 - 10.5 / 2000)
     uids = ['s00', *(f'x{k}' for k in range(87))]
 
-    found = notices({'s00': at(hit, *rows)}, uids=uids, max_marks=None)
+    found = caveats({'s00': at(hit, *rows)}, uids=uids, max_marks=None)
 
     assert (11 / 1358) * 1358 / 88 > 1 / 8
     assert found['step-at-rate'].count == 1

@@ -55,7 +55,7 @@ def make_case(
         ],
         [Annotation((4.0, 5.0, 6.0), None), Annotation((1.0, 2.0, 3.0), 4.5)],
         'given',
-        warnings=['slice 3 was missing'],
+        caveats=['slice 3 was missing'],
         settings={'spacing_mm': 1.0},
         patient_id='P1',
     )
@@ -103,6 +103,15 @@ def test_record_survives_json() -> None:
         np.testing.assert_array_equal(found.affine, wanted.affine)
     same = {'geometry': GRID, 'source_geometry': GRID}
     assert replace(back, **same) == replace(record, **same)
+
+
+def test_records_that_say_warnings_are_still_read() -> None:
+    values = make_case()[0].to_dict()
+    values['warnings'] = values.pop('caveats')
+
+    record = CaseRecord.from_dict(values)
+
+    assert record.caveats == ['slice 3 was missing']
 
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:

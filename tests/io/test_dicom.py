@@ -33,7 +33,7 @@ def test_sound_series_with_strays(tmp_path: Path, truth: np.ndarray) -> None:
     np.testing.assert_allclose(volume.geometry.origin, (-10, 5, -100))
     np.testing.assert_allclose(volume.geometry.spacing, (STEP, *PIXEL))
     assert volume.series_uid == '1.2.3'
-    assert any('1 not DICOM' in text for text in volume.warnings)
+    assert any('1 not DICOM' in text for text in volume.caveats)
 
 
 def test_duplicate_slice_is_left_out(
@@ -45,7 +45,7 @@ def test_duplicate_slice_is_left_out(
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
-    assert any('1 duplicate' in text for text in volume.warnings)
+    assert any('1 duplicate' in text for text in volume.caveats)
 
 
 def test_two_images_at_one_place_are_refused(
@@ -74,7 +74,7 @@ def test_second_acquisition_is_taken_whole(
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth + 2)
-    assert any('2 acquisitions' in text for text in volume.warnings)
+    assert any('2 acquisitions' in text for text in volume.caveats)
 
 
 def test_one_missing_slice_is_interpolated(
@@ -87,7 +87,7 @@ def test_one_missing_slice_is_interpolated(
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
-    assert any('1 missing slices' in text for text in volume.warnings)
+    assert any('1 missing slices' in text for text in volume.caveats)
 
 
 def test_many_missing_slices_are_refused(
@@ -133,7 +133,7 @@ def test_tilted_gantry_is_undone(
     # on a straight grid the body is the same in every slice, off the edges
     for k in range(10):
         np.testing.assert_allclose(volume.array[k, k:], rows[k:], atol=0.5)
-    assert any('tilted by 21.8' in text for text in volume.warnings)
+    assert any('tilted by 21.8' in text for text in volume.caveats)
 
 
 @pytest.mark.parametrize('second', [3.0, 4.0])  # twice is no gap either
@@ -146,7 +146,7 @@ def test_changing_spacing_is_resampled(
 
     volume = load_dicom_series(tmp_path)
 
-    assert any('spacing varies' in text for text in volume.warnings)
+    assert any('spacing varies' in text for text in volume.caveats)
     places = volume.geometry.origin[2] + volume.geometry.spacing[
         0
     ] * np.arange(len(volume.array))
@@ -227,7 +227,7 @@ def test_several_series_are_chosen_aloud(
     volume = load_dicom_series(tmp_path)
 
     assert volume.series_uid == '9.9'
-    assert any('took 9.9' in text for text in volume.warnings)
+    assert any('took 9.9' in text for text in volume.caveats)
     assert len(list_series(tmp_path)) == 2
     named = load_dicom_series(tmp_path, series_uid='1.2.3')
     np.testing.assert_array_equal(named.array, truth)
@@ -327,7 +327,7 @@ def test_last_acquisition_must_cover_every_place(
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth + 2)
-    assert any('2 acquisitions' in text for text in volume.warnings)
+    assert any('2 acquisitions' in text for text in volume.caveats)
 
 
 def test_image_beside_a_slice_is_no_missing_slice(
@@ -429,7 +429,7 @@ def test_slight_tilt_and_jitter_change_no_voxel(
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
-    assert volume.warnings == []
+    assert volume.caveats == []
 
 
 def test_spacing_that_triples_is_refused(
@@ -450,7 +450,7 @@ def test_interpolated_slices_are_named(
         if k != 8:
             write_slice(tmp_path, k, truth[k])
 
-    (text,) = load_dicom_series(tmp_path).warnings
+    (text,) = load_dicom_series(tmp_path).caveats
 
     assert 'between -86.0 and -82.0 mm (092.dcm and 090.dcm)' in text
 
@@ -594,7 +594,7 @@ def test_index_of_a_disc_is_skipped(tmp_path: Path, truth: np.ndarray) -> None:
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
-    assert volume.warnings == [
+    assert volume.caveats == [
         'files skipped: 1 Media Storage Directory Storage objects'
     ]
 
@@ -637,7 +637,7 @@ def test_stray_series_are_passed_over(
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
-    assert any('3 series' in text for text in volume.warnings)
+    assert any('3 series' in text for text in volume.caveats)
     with pytest.raises(SeriesError, match='colour.dcm: Photometric.* RGB'):
         load_dicom_series(tmp_path, series_uid='8.8')
 
@@ -659,7 +659,7 @@ def test_stray_slice_of_the_series_is_named(
 
     np.testing.assert_array_equal(volume.array, truth)
     for name in ('wide.dcm', 'side.dcm'):
-        assert any(f'left out: {name}' in text for text in volume.warnings)
+        assert any(f'left out: {name}' in text for text in volume.caveats)
 
 
 def test_localizer_of_one_word_is_left_out(
@@ -677,7 +677,7 @@ def test_localizer_of_one_word_is_left_out(
     volume = load_dicom_series(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
-    assert volume.warnings == ['files skipped: 1 localizers']
+    assert volume.caveats == ['files skipped: 1 localizers']
 
 
 def test_two_stacks_of_one_series_are_refused(
@@ -729,9 +729,9 @@ def test_rescale_of_another_scale_is_doubted(
 ) -> None:
     write_series(tmp_path, truth, edit=labelled(RescaleType=kind))
 
-    warnings = load_dicom_series(tmp_path).warnings
+    caveats = load_dicom_series(tmp_path).caveats
 
-    assert any(f'RescaleType is {kind}' in text for text in warnings) == warns
+    assert any(f'RescaleType is {kind}' in text for text in caveats) == warns
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_frames_are_the_single_frame_series(
     np.testing.assert_array_equal(volume.array, wanted.array)
     np.testing.assert_allclose(volume.geometry.affine, wanted.geometry.affine)
     assert volume.series_uid == wanted.series_uid
-    assert volume.warnings == []
+    assert volume.caveats == []
 
 
 def test_frames_agree_with_simpleitk(
@@ -91,7 +91,7 @@ def test_defects_name_frames_as_viewers_count_them(
     volume = load_dicom_series(folder)
 
     assert len(volume.array) == SLICES
-    text = ' '.join(volume.warnings)
+    text = ' '.join(volume.caveats)
     assert '1 duplicate slices left out: ct.dcm frame 26' in text
     assert 'ct.dcm frame 9 and ct.dcm frame 10' in text
 

@@ -292,9 +292,9 @@ def test_fields_under_other_names_agree_with_simpleitk(
     tmp_path: Path, rng: np.random.Generator, changes: dict, text: str
 ) -> None:
     path = write_meta(tmp_path, hu(rng).tobytes(), **changes)
-    warnings: list[str] = []
+    caveats: list[str] = []
 
-    array, geometry = read_image(path, warnings=warnings)
+    array, geometry = read_image(path, caveats=caveats)
 
     image = sitk.ReadImage(str(path))
     np.testing.assert_array_equal(array, sitk.GetArrayFromImage(image))
@@ -303,8 +303,8 @@ def test_fields_under_other_names_agree_with_simpleitk(
     np.testing.assert_allclose(
         geometry.direction.ravel(), image.GetDirection(), atol=1e-12
     )
-    assert text in ' '.join(warnings)
-    assert bool(warnings) == bool(text)
+    assert text in ' '.join(caveats)
+    assert bool(caveats) == bool(text)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_other_bytes_under_a_type_do_not_pass_for_hu(
         load_volume(path)
     wide = np.ones(SHAPE, np.int32).tobytes()
     path = write_meta(tmp_path, wide, ElementType='MET_FLOAT')
-    assert any('like a chest' in w for w in load_volume(path).warnings)
+    assert any('like a chest' in w for w in load_volume(path).caveats)
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_values_that_are_no_hu(
         return
     volume = load_volume(path)
 
-    assert any(f'{count} voxels {reason}' in w for w in volume.warnings)
+    assert any(f'{count} voxels {reason}' in w for w in volume.caveats)
     np.testing.assert_array_equal(volume.array, literal_hu(array))
 
 
@@ -482,7 +482,7 @@ def test_offset_is_added_only_where_it_is_lacking(
     volume = load_volume(path, hu_offset=-1024)
 
     np.testing.assert_array_equal(volume.array, array)
-    assert any('are HU already' in text for text in volume.warnings)
+    assert any('are HU already' in text for text in volume.caveats)
     stored = np.where(array == -2000, -2000, array + 1024).astype(np.int16)
     path = write_meta(tmp_path, stored.tobytes())
     with pytest.raises(SeriesError, match='hu-offset'):
@@ -642,8 +642,8 @@ def test_nrrd_without_a_place_says_so(
 
     np.testing.assert_array_equal(volume.array, array)
     np.testing.assert_allclose(volume.geometry.spacing, (5, 4, 3.5))
-    assert (text or '') in ' '.join(volume.warnings)
-    assert bool(volume.warnings) == (text is not None)
+    assert (text or '') in ' '.join(volume.caveats)
+    assert bool(volume.caveats) == (text is not None)
 
 
 @pytest.mark.parametrize(
@@ -685,12 +685,12 @@ def test_nifti_without_orientation_says_so(
         SHAPE, spacing_zyx=(5, 4, 3.5), origin_xyz=(7, 8, 9)
     )
     write_image(path, hu(rng), grid)
-    assert load_volume(path).warnings == []
+    assert load_volume(path).caveats == []
     content = bytearray(path.read_bytes())
     struct.pack_into('<2h', content, 252, 0, 0)
     path.write_bytes(content)
 
     volume = load_volume(path)
 
-    assert any('no orientation' in text for text in volume.warnings)
+    assert any('no orientation' in text for text in volume.caveats)
     np.testing.assert_allclose(volume.geometry.origin, 0)

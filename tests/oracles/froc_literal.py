@@ -129,7 +129,7 @@ def literal_bootstrap_sample(
 
 
 def literal_bootstrap(
-    tp: dict, fp: dict, missed: dict, uids: list, rng, samples: int
+    tp: dict, fp: dict, missed: dict, uids: list, rng, resamples: int
 ) -> np.ndarray:
     """As the script draws: copy entries scan by scan, sort, count, read.
 
@@ -139,13 +139,13 @@ def literal_bootstrap(
         missed: Series uid -> number of missed nodules.
         uids: The scans.
         rng: Legacy generator.
-        samples: How often to draw.
+        resamples: How often to draw.
 
     Returns:
-        (samples, 10000) float32 sensitivities at rates from 1/8 to 8.
+        (resamples, 10000) float32 sensitivities at rates from 1/8 to 8.
     """
     rates = np.linspace(0.125, 8, 10000)
-    rows = np.zeros((samples, len(rates)), dtype=np.float32)
+    rows = np.zeros((resamples, len(rates)), dtype=np.float32)
     for row in rows:
         entries = np.zeros((0, 2))
         for k in rng.randint(len(uids), size=len(uids)):

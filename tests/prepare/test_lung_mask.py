@@ -129,7 +129,7 @@ def test_lungs_are_found_in(name: str) -> None:
 
     field = find_lungs(volume_of(hu))
 
-    assert field.source == 'computed' and not field.warnings
+    assert field.source == 'computed' and not field.caveats
     drawn = (hu > -1000) & (hu < -800)
     assert agreement(field.mask, drawn) > 0.95
     assert (field.mask & drawn).sum() == drawn.sum()
@@ -151,7 +151,7 @@ def test_one_lung_is_kept_and_said() -> None:
     field = find_lungs(volume_of(hu))
 
     assert field.source == 'computed'
-    assert field.warnings == [
+    assert field.caveats == [
         'one lung only was found; the other may be solid or absent'
     ]
 
@@ -189,7 +189,7 @@ def test_what_are_no_lungs_keeps_the_whole_scan(name: str) -> None:
     field = find_lungs(volume)
 
     assert field.source == 'failed'
-    assert reason in field.warnings[0]
+    assert reason in field.caveats[0]
     assert field.mask.all()
     corners = np.array([[-0.5] * 3, [0.5] * 3])
     wanted = np.array([[-0.5] * 3, np.array(hu.shape) - 0.5])

@@ -150,7 +150,7 @@ def test_real_nodules_lie_well_inside_and_in_their_masks(
     records = mini_cases.records.values()
     assert sorted(len(r.nodules) for r in records) == [1, 3, 5]
     for record in records:
-        assert not any('widened' in text for text in record.warnings)
+        assert not any('widened' in text for text in record.caveats)
         mask = mini_cases.read(record.series_uid, 'mask')
         for nodule in record.nodules:
             box = np.array(nodule.box)

@@ -127,7 +127,7 @@ def test_parts_of_a_binary_mask_are_nodules_each(tmp_path: Path) -> None:
     # the second's middle is index (10, 28.5, 35); x = -10 + 35 * 0.7
     center = found.annotations[1].center_mm
     np.testing.assert_allclose(center, (14.5, 42.8, -5.0), atol=1e-5)
-    assert volume.warnings == [
+    assert volume.caveats == [
         'the only label of a.nii.gz has 2 parts, each of which became a nodule'
     ]
 
@@ -146,7 +146,7 @@ def test_label_in_parts_beside_others_stays_one_nodule(
 
     assert found.boxes[1].tolist() == [6, 3, 30, 12, 33, 41]
     assert len(found.annotations) == 2
-    assert volume.warnings == [
+    assert volume.caveats == [
         'label 7 of a.nii.gz has 2 parts and stays one nodule'
     ]
 

@@ -227,7 +227,7 @@ def test_cases_of_other_scans_are_counted(
 
     summary = prepare(scans, out, progress=False)
 
-    note = f'note: 2 cases in {out} are not of these scans, such as a'
+    note = f'caveat: 2 cases in {out} are not of these scans, such as a'
     assert note in summary.table().splitlines()
 
 
@@ -407,7 +407,9 @@ def test_scans_that_the_annotations_do_not_name_are_counted(
     summary = prepare_folder(
         scans, tmp_path / 'out', annotations=some, progress=False
     )
-    assert re.search(f'note: 2 of 3 scans {note}, such as a', summary.table())
+    assert re.search(
+        f'caveat: 2 of 3 scans {note}, such as a', summary.table()
+    )
 
     every = table_of(tmp_path, ''.join(f'{s},9,10,10,5\n' for s in SCANS))
     summary = prepare_folder(
@@ -607,7 +609,7 @@ def test_offset_of_the_command_reaches_the_scans(
     assert not summary.failed and summary.skipped == 0
     store = CaseStore(tmp_path / 'out')
     assert store.read('b', 'image').min() < -800
-    assert 'HU already' in ' '.join(store.records['a'].warnings)
+    assert 'HU already' in ' '.join(store.records['a'].caveats)
 
 
 @pytest.mark.parametrize('what', ['raw', 'slice', 'swapped'])

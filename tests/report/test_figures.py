@@ -80,7 +80,7 @@ def test_froc_figure_says_how_much_it_rests_on() -> None:
         nodule, {}, {'a': (np.zeros((1, 3)), np.array([0.9]))}, ['a', 'b']
     )
 
-    figure = froc_figure({'run': result}, notes=['scans were seen before'])
+    figure = froc_figure({'run': result}, caveats=['scans were seen before'])
 
     assert figure._supxlabel.get_text() == 'scans were seen before'
     assert figure.axes[0].get_title() == '2 scans, 1 nodules'

@@ -17,7 +17,7 @@ def test_axis_curve_and_band_show_the_result(
         u: (np.array([[0.0, 0, 0], [50, 0, 0]]), rng.random(2)) for u in uids
     }
     result = evaluate_froc(nodules, {}, marks, uids)
-    interval = bootstrap_froc(result, samples=50)
+    interval = bootstrap_froc(result, resamples=50)
 
     figure = froc_figure({'run': result}, {'run': interval})
 
