@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import lungdet.models
-from lungdet.engine.pretraining import check_stage
+from lungdet.engine.input_contract import InputContract
 from lungdet.errors import CheckpointError
 from lungdet.models import FeatureNet
 from lungdet.models.backbones.res_block import POSITIONS, plugin_name
@@ -201,13 +201,13 @@ def test_plugin_that_starts_as_the_identity_joins_trained_weights(
     name: str,
 ) -> None:
     cfg = {'identity_start': True} if name in OFFERED else {}
-    plain = {'window': 0, 'out_range': 0, 'spacing_mm': 1, 'plugins': []}
-    place = {'cfg': {'type': name, **cfg}, 'position': 'after_add'}
-    own = {**plain, 'plugins': [place]}
+    plugin = {'cfg': {'type': name, **cfg}, 'position': 'after_add'}
+    bare = InputContract((-1000, 400), (-1, 1), 1.0)
+    gated = InputContract((-1000, 400), (-1, 1), 1.0, (plugin,))
 
-    check_stage(own, plain, 'file', may_add=True)
+    gated.check(bare, 'file', may_add=True)
     with pytest.raises(CheckpointError, match=name):
-        check_stage(own, plain, 'file')
+        gated.check(bare, 'file')
 
 
 @every_plugin

@@ -28,7 +28,7 @@ from lungdet.apis.experiments import (
 from lungdet.apis.run import load_config, train
 from lungdet.datasets.folds import split_series
 from lungdet.engine.cost import COST_FILE, training_cost
-from lungdet.engine.pretraining import check_stage, describe_stage
+from lungdet.engine.input_contract import InputContract
 from lungdet.engine.scan_rows import TESTED_RUN, RowScores, score_rows
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
@@ -319,13 +319,14 @@ def _check_rows(
                 )
             source = _pretrain_config(cfg, pretrain_options)
             where = f'{name}, {cfg.pretrained.config}'
-            check_stage(_stage(cfg), _stage(source), where)
+            _input_contract(cfg).check(_input_contract(source), where)
 
 
-def _stage(cfg: Config) -> dict[str, Any]:
-    """As the runner compares it; both stages read the same cases."""
+def _input_contract(cfg: Config) -> InputContract:
+    """As the runner compares it; both configs read the same cases."""
     model = build_model(cfg.model)
-    return describe_stage(model, cfg.model.backbone, {'spacing_mm': None})
+    plugins = cfg.model.backbone.get('plugins')
+    return InputContract.of_model(model, plugins, spacing_mm=None)
 
 
 def _row(

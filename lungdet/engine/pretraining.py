@@ -20,97 +20,13 @@ from safetensors.torch import save
 
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
-from lungdet.registry import MODELS
 
-FORMAT = 'lungdet.backbone/1'
+FORMAT = 'lungdet.backbone/2'
 MIN_FILLED = 0.95  # part of the backbone's tensors that a file must fill
 MAX_LISTED = 20  # names in a message
 # names of a run's last alarms, by steps and by validation: one must not
 # replace the other
 ALARMS = ('train_alarms', 'val_alarms')
-
-# what weights and their next use must share, and where a config states it
-STAGE_KEYS = {
-    'window': 'model.data_preprocessor.window',
-    'out_range': 'model.data_preprocessor.out_range',
-    'spacing_mm': 'the spacing of the prepared cases',
-    'plugins': 'model.backbone.plugins',
-}
-
-
-def describe_stage(
-    model: torch.nn.Module, backbone: dict, dataset_meta: dict
-) -> dict[str, Any]:
-    """What pre-training, training and test must share, as plain values.
-
-    Args:
-        model: Has the ``data_preprocessor``.
-        backbone: The backbone's config.
-        dataset_meta: Of the data.
-    """
-    preprocessor: Any = model.data_preprocessor
-    return {
-        'window': list(preprocessor.window),
-        'out_range': list(preprocessor.out_range),
-        'spacing_mm': dataset_meta['spacing_mm'],
-        'plugins': [_plain_plugin(p) for p in backbone.get('plugins') or []],
-    }
-
-
-def _plain_plugin(plugin: dict) -> dict[str, Any]:
-    """One spelling: all stages are None, tuples are lists, and arguments
-    that change no number are left out."""
-    stages = plugin.get('stages')
-    if stages is not None and all(stages):
-        stages = None
-    plain = json.loads(json.dumps({**plugin, 'stages': stages}, default=str))
-    kind = MODELS.get(plain['cfg']['type'])
-    for name in getattr(kind, 'changes_no_number', ()):
-        plain['cfg'].pop(name, None)
-    return plain
-
-
-def _starts_as_identity(cfg: dict) -> bool:
-    kind = MODELS.get(cfg['type'])
-    always = getattr(kind, 'starts_as_identity', False)
-    return always or cfg.get('identity_start', False)
-
-
-def check_stage(
-    own: dict[str, Any], stored: dict, where: str, *, may_add: bool = False
-) -> None:
-    """Compare a model's stage with that of weights.
-
-    Args:
-        own: Of the model, see ``describe_stage``.
-        stored: Of the weights.
-        where: They are from.
-        may_add: The model may have further plugins that start as the
-            identity (by ``identity_start=True``, or their class says
-            ``starts_as_identity``): they leave the network what it was.
-
-    Raises:
-        CheckpointError: They differ; the message has both values.
-    """
-    # earlier versions stored every argument
-    known = [_plain_plugin(plugin) for plugin in stored.get('plugins') or []]
-    stored = {**stored, 'plugins': known}
-    if may_add:
-        own = {
-            **own,
-            'plugins': [
-                plugin
-                for plugin in own['plugins']
-                if plugin in known or not _starts_as_identity(plugin['cfg'])
-            ],
-        }
-    for key, place in STAGE_KEYS.items():
-        if own[key] != stored.get(key):
-            raise CheckpointError(
-                f'{where}: trained with {key} {stored.get(key)}, but here '
-                f'it is {own[key]} ({place}); the network would see other '
-                'images than those it knows. Use one value for both.'
-            )
 
 
 def export_backbone(
@@ -157,7 +73,7 @@ def read_backbone(
         raise CheckpointError(
             f'{path}: format {header.get("format")!r}, not {FORMAT!r}; it '
             'does not say what it was trained on. Give the '
-            'backbone.safetensors that pre-training wrote.'
+            'backbone.safetensors that pre-training of this version wrote.'
         )
     return tensors, json.loads(header['provenance'])
 

@@ -29,6 +29,7 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch.utils.data import DataLoader
 
 import lungdet
+from lungdet.engine.input_contract import InputContract
 from lungdet.engine.leakage import (
     check_leakage,
     seen_in_pretraining,
@@ -36,8 +37,6 @@ from lungdet.engine.leakage import (
 )
 from lungdet.engine.pretraining import (
     ALARMS,
-    check_stage,
-    describe_stage,
     fill_backbone,
     missing_weights,
     read_backbone,
@@ -235,7 +234,7 @@ class LungRunner(Runner):
                     self.cfg.get('custom_imports', {}).get('imports', [])
                 ),
                 'spacing_mm': self._dataset_meta.get('spacing_mm'),
-                'stage': self._stage(),
+                'input_contract': self._input_contract().to_dict(),
                 'train_series': self._seen('series_uids', 'train_series'),
                 'train_patients': self._seen('patients', 'train_patients'),
                 'folds': self._folds(),
@@ -275,11 +274,10 @@ class LungRunner(Runner):
         if not self._has_loaded:
             self._load_weights()
         if self._loaded is not None:
-            own = self._stage()
-            # checkpoints of before this was stored do not say
-            stored = self._loaded.get('stage', own)
-            check_stage(
-                own, stored, 'the checkpoint', may_add=not self._resume
+            self._input_contract().check(
+                InputContract.from_dict(self._loaded['input_contract']),
+                'the checkpoint',
+                may_add=not self._resume,
             )
         self._mark_tables()
 
@@ -306,7 +304,8 @@ class LungRunner(Runner):
         if not Path(path).is_file():
             raise FileNotFoundError(missing_weights(pretrained, self.cfg))
         tensors, provenance = read_backbone(path)
-        check_stage(self._stage(), provenance['stage'], path)
+        stored = InputContract.from_dict(provenance['input_contract'])
+        self._input_contract().check(stored, path)
         line = fill_backbone(self._bare_model.backbone, tensors, path)
         self.logger.info(f'{line}; {provenance["method"]}')
         for alarm in provenance['alarms']:
@@ -365,11 +364,11 @@ class LungRunner(Runner):
             self.model.module if is_model_wrapper(self.model) else self.model
         )
 
-    def _stage(self) -> dict[str, Any]:
-        return describe_stage(
+    def _input_contract(self) -> InputContract:
+        return InputContract.of_model(
             self._bare_model,
-            self.cfg.model.backbone,
-            self._dataset_meta,
+            self.cfg.model.backbone.get('plugins'),
+            self._dataset_meta['spacing_mm'],
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -383,7 +382,7 @@ class LungRunner(Runner):
         return {
             'method': self.cfg.model.type,
             'config': str(self.cfg.filename),
-            'stage': self._stage(),
+            'input_contract': self._input_contract().to_dict(),
             'train_series': sorted({*series, *before.get('train_series', [])}),
             'train_patients': sorted(
                 {*patients, *before.get('train_patients', [])}

@@ -12,7 +12,7 @@ import torch
 from lungdet.errors import CheckpointError
 from lungdet.registry import MODELS, TASK_UTILS, build_model
 
-FORMAT = 'lungdet.checkpoint/1'
+FORMAT = 'lungdet.checkpoint/2'
 MIN_MATCH = 0.9  # share of the model's parameters that a file must fill
 
 

@@ -26,8 +26,6 @@ from lungdet.engine import (
     read_backbone,
 )
 from lungdet.engine.pretraining import (
-    check_stage,
-    describe_stage,
     fill_backbone,
     missing_weights,
 )
@@ -141,10 +139,10 @@ def test_export_needs_safetensors_alone(weights: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     header, num, shape = json.loads(done.stdout)
-    assert header['format'] == 'lungdet.backbone/1'
+    assert header['format'] == 'lungdet.backbone/2'
     assert shape == [4, 4, 3, 3, 3] and num > 100
     provenance = json.loads(header['provenance'])
-    assert provenance['stage'] == {
+    assert provenance['input_contract'] == {
         'window': [-1200, 600],
         'out_range': [-1, 1],
         'spacing_mm': 1.0,
@@ -273,48 +271,6 @@ def test_another_window_is_an_error_with_both_values(
         CheckpointError, match=r'window \[-1200.*\], but.*\[-1000.*400'
     ):
         train(config, work_dir=tmp_path / 'w')
-
-
-@pytest.mark.parametrize(
-    ('key', 'stored', 'own', 'message'),
-    [
-        ('spacing_mm', 0.8, 1.0, r'spacing_mm 0\.8, but here it is 1\.0'),
-        ('out_range', [0.0, 1.0], [-1.0, 1.0], r'\[0\.0, 1\.0\].*\[-1\.0'),
-        ('plugins', [], TOY, r'plugins \[\], but here it is .*ToyGate'),
-    ],
-)
-def test_stages_that_differ_are_refused(
-    key: str, stored: object, own: object, message: str
-) -> None:
-    stage = {
-        'window': [-1200.0, 600.0],
-        'out_range': [-1.0, 1.0],
-        'spacing_mm': 1.0,
-        'plugins': [],
-    }
-
-    check_stage(stage, stage, 'file')
-    with pytest.raises(CheckpointError, match=f'^file: .*{message}'):
-        check_stage({**stage, key: own}, {**stage, key: stored}, 'file')
-
-
-@pytest.mark.parametrize('name', ['QuartetAttention', 'CBAM3D'])
-def test_form_of_a_convolution_is_no_other_plugin(name: str) -> None:
-    """Also where an earlier version stored it."""
-    model = SimpleNamespace(
-        data_preprocessor=SimpleNamespace(window=(0, 1), out_range=(0, 1))
-    )
-
-    def stage(**cfg: object) -> dict:
-        place = {'cfg': {'type': name, **cfg}, 'position': 'after_conv2'}
-        return describe_stage(model, {'plugins': [place]}, {'spacing_mm': 1.0})
-
-    check_stage(stage(conv='fold'), stage(), 'file')
-    stored = stage()
-    stored['plugins'][0]['cfg']['conv'] = 'fft'
-    check_stage(stage(), stored, 'file')
-    with pytest.raises(CheckpointError, match='identity_start'):
-        check_stage(stage(identity_start=True), stage(), 'file')
 
 
 def test_plugins_are_pretrained_and_transferred(
@@ -805,20 +761,6 @@ def test_alarm_of_a_short_run_begins_at_its_half() -> None:
         runner = alarm_runner(iter=step, max_iters=max_iters)
         hook.after_val_epoch(runner, {'restore/spread': 0.0})
         assert len(runner.lines) == num, (step, max_iters)
-
-
-def test_stage_is_what_the_model_was_built_with() -> None:
-    preprocessor = SimpleNamespace(window=(-900, 300), out_range=(-0.5, 2))
-    model = SimpleNamespace(data_preprocessor=preprocessor)
-
-    stage = describe_stage(model, {'plugins': TOY}, {'spacing_mm': 0.8})
-
-    assert stage == {
-        'window': [-900, 300],
-        'out_range': [-0.5, 2],
-        'spacing_mm': 0.8,
-        'plugins': [{**TOY[0], 'stages': None}],
-    }
 
 
 def test_patients_of_both_pretrainings_are_written_down(

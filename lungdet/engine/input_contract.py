@@ -1,0 +1,133 @@
+"""What a network's input must be: compared wherever weights go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from lungdet.errors import CheckpointError
+from lungdet.registry import MODELS
+
+# where a config states each of them
+STATED_IN = {
+    'window': 'model.data_preprocessor.window',
+    'out_range': 'model.data_preprocessor.out_range',
+    'spacing_mm': 'the spacing of the prepared cases',
+    'plugins': 'model.backbone.plugins',
+}
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """What pre-training, training and test must share.
+
+    Attributes:
+        window: HU that become the ends of ``out_range``.
+        out_range: Values that enter the backbone.
+        spacing_mm: Of the prepared cases, None where it is not known.
+        plugins: Of the backbone, as plain values in one spelling: stages of
+            all blocks are None, tuples are lists, and arguments that change
+            no number are left out.
+    """
+
+    window: tuple[float, float]
+    out_range: tuple[float, float]
+    spacing_mm: float | None
+    plugins: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def of_model(
+        cls,
+        model: torch.nn.Module,
+        plugins: Sequence[Mapping[str, Any]] | None,
+        spacing_mm: float | None,
+    ) -> InputContract:
+        """The contract of a model that was built.
+
+        Args:
+            model: Has a ``data_preprocessor``.
+            plugins: Of the backbone's config.
+            spacing_mm: Of the cases that it reads.
+        """
+        preprocessor: Any = model.data_preprocessor
+        return cls(
+            tuple(preprocessor.window),
+            tuple(preprocessor.out_range),
+            spacing_mm,
+            tuple(_plain_plugin(plugin) for plugin in plugins or ()),
+        )
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> InputContract:
+        """Read what ``to_dict`` wrote."""
+        return cls(
+            tuple(content['window']),
+            tuple(content['out_range']),
+            content['spacing_mm'],
+            tuple(content['plugins']),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            'window': list(self.window),
+            'out_range': list(self.out_range),
+            'spacing_mm': self.spacing_mm,
+            'plugins': list(self.plugins),
+        }
+
+    def check(
+        self, other: InputContract, where: str, *, may_add: bool = False
+    ) -> None:
+        """Compare a model's contract with that of weights.
+
+        Args:
+            other: Of the weights.
+            where: The weights are from, for the message.
+            may_add: The model may have further plugins that start as the
+                identity (by ``identity_start=True``, or their class says
+                ``starts_as_identity``): they leave the network what it was.
+
+        Raises:
+            CheckpointError: They differ; the message has both values.
+        """
+        model = self._without_new_identities(other) if may_add else self
+        here, there = model.to_dict(), other.to_dict()
+        for name, key in STATED_IN.items():
+            if here[name] != there[name]:
+                raise CheckpointError(
+                    f'{where}: trained with {name} {there[name]}, but here '
+                    f'it is {here[name]} ({key}); the network would see '
+                    'other images than those it knows. Use one value for '
+                    'both.'
+                )
+
+    def _without_new_identities(self, other: InputContract) -> InputContract:
+        kept = (
+            plugin
+            for plugin in self.plugins
+            if plugin in other.plugins
+            or not _starts_as_identity(plugin['cfg'])
+        )
+        return replace(self, plugins=tuple(kept))
+
+
+def _plain_plugin(plugin: Mapping[str, Any]) -> dict[str, Any]:
+    stages = plugin.get('stages')
+    if stages is not None and all(stages):
+        stages = None
+    plain = json.loads(json.dumps({**plugin, 'stages': stages}, default=str))
+    kind = MODELS.get(plain['cfg']['type'])
+    for name in getattr(kind, 'changes_no_number', ()):
+        plain['cfg'].pop(name, None)
+    return plain
+
+
+def _starts_as_identity(cfg: Mapping[str, Any]) -> bool:
+    kind = MODELS.get(cfg['type'])
+    always = getattr(kind, 'starts_as_identity', False)
+    return always or cfg.get('identity_start', False)
