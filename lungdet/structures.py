@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
+
+CASE_FORMAT = 'lungdet.case/1'
 
 
 @dataclass
@@ -44,6 +48,128 @@ class Annotation:
     center_mm: tuple[float, float, float]
     diameter_mm: float | None
     num_readers: int | None = None
+
+
+AnnotationTable = dict[str, list[Annotation]]  # by series uid
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Reference findings and the scans they are counted on.
+
+    Attributes:
+        name: Printed with every figure.
+        annotations: Nodules by series uid.
+        excluded: Findings that are neither hit nor false positive.
+        seriesuids: The scans, in order; their number is the denominator.
+    """
+
+    name: str
+    annotations: AnnotationTable
+    excluded: AnnotationTable
+    seriesuids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaseNodule:
+    """A reference nodule in a prepared case.
+
+    Attributes:
+        id: Its value in the mask array, from 1.
+        center_mm: World centre (x, y, z).
+        diameter_mm: As the table states it, or of the mask's volume.
+        box: Edge box (6,) in the case's voxels: of the sphere, or as it was
+            annotated.
+        num_readers: Readers who marked it, None if unknown.
+        has_mask: Whether the mask array holds it.
+        mask_box: Edge box (6,) of its mask, None without one.
+    """
+
+    id: int
+    center_mm: tuple[float, float, float]
+    diameter_mm: float
+    box: tuple[float, ...]
+    num_readers: int | None = None
+    has_mask: bool = False
+    mask_box: tuple[float, ...] | None = None
+
+
+@dataclass
+class CaseRecord:
+    """Everything about a prepared case but its voxels.
+
+    Attributes:
+        series_uid: Identifier.
+        subset: LUNA16 subset, None for other data.
+        geometry: Grid of the stored arrays.
+        source_geometry: Grid of the scan.
+        spacing_mm: Isotropic spacing.
+        nodules: Reference nodules.
+        excluded: Findings that are neither hit nor false positive.
+        lung_mask: ``'computed'``, ``'given'`` or ``'failed'``.
+        caveats: What was repaired or is doubtful.
+        settings: How it was prepared; equal settings need no second run.
+        checksums: CRC-32 of each raw array.
+        patient_id: Of the DICOM headers, or the study of the reader XML;
+            None if unknown.
+    """
+
+    series_uid: str
+    subset: int | None
+    geometry: Geometry
+    source_geometry: Geometry
+    spacing_mm: float
+    nodules: list[CaseNodule]
+    excluded: list[Annotation]
+    lung_mask: str
+    caveats: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    checksums: dict[str, int] = field(default_factory=dict)
+    patient_id: str | None = None
+
+    def to_dict(self) -> dict:
+        """Plain JSON values."""
+        values = dict(vars(self))
+        values['format'] = CASE_FORMAT
+        values['geometry'] = self.geometry.to_dict()
+        values['source_geometry'] = self.source_geometry.to_dict()
+        values['nodules'] = [vars(nodule) for nodule in self.nodules]
+        values['excluded'] = [vars(finding) for finding in self.excluded]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict) -> CaseRecord:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            SeriesError: Written by another version of the format.
+        """
+        values = dict(values)
+        found = values.pop('format', None)
+        if found != CASE_FORMAT:
+            raise SeriesError(
+                f'case {values.get("series_uid")}: format {found!r}, this '
+                f'version reads {CASE_FORMAT!r}; prepare the scan again.'
+            )
+        if 'warnings' in values:  # the key's name until version 0.1
+            values['caveats'] = values.pop('warnings')
+        values['geometry'] = Geometry.from_dict(values['geometry'])
+        values['source_geometry'] = Geometry.from_dict(
+            values['source_geometry']
+        )
+        values['nodules'] = [
+            CaseNodule(**{k: _tuple(v) for k, v in nodule.items()})
+            for nodule in values['nodules']
+        ]
+        values['excluded'] = [
+            Annotation(**{k: _tuple(v) for k, v in finding.items()})
+            for finding in values['excluded']
+        ]
+        return cls(**values)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass

@@ -46,12 +46,8 @@ from lungdet.io.luna16 import (
     read_seriesuids,
     sha256_of,
 )
-from lungdet.io.reference_set import (
-    ReferenceSet,
-    Table,
-    official_reference,
-    official_subsets,
-)
+from lungdet.io.reference_set import official_reference, official_subsets
+from lungdet.structures import AnnotationTable, ReferenceSet
 
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
 FIGURES = ('.png', '.svg', '.pdf')
@@ -456,7 +452,7 @@ def check_figure(path: str | Path) -> None:
         )
 
 
-def arrays_of(table: Table) -> Arrays:
+def arrays_of(table: AnnotationTable) -> Arrays:
     """Findings as arrays, by series uid."""
     return {uid: as_arrays(found) for uid, found in table.items()}
 
@@ -472,7 +468,7 @@ def _candidate_line(found: CandidateSummary) -> str:
     )
 
 
-def _rows_of(table: Table, listed: set[str] | None = None) -> int:
+def _rows_of(table: AnnotationTable, listed: set[str] | None = None) -> int:
     return sum(
         len(found)
         for uid, found in table.items()

@@ -28,8 +28,9 @@ from lungdet.engine.weights import load_plain
 from lungdet.errors import ConfigError
 from lungdet.evaluation import froc_table
 from lungdet.io.atomic import write_text
-from lungdet.io.case_store import CaseRecord, CaseStore
+from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_column
+from lungdet.structures import CaseRecord
 
 RUN_FILE, IDENTITY_FILE = 'run.json', 'identity.json'
 SUBSETS = re.compile(r'\d+(-\d+)?(,\d+(-\d+)?)*')

@@ -15,13 +15,12 @@ from lungdet.engine.weights import load_detector
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import atomic_path, write_text
-from lungdet.io.case_store import CaseRecord
 from lungdet.io.image import load_volume, write_image
 from lungdet.io.luna16 import write_submission
 from lungdet.io.results import result_from_instances, result_to_dict
 from lungdet.prepare import prepare_case
 from lungdet.report.figures import nodule_sheet
-from lungdet.structures import SeriesResult, Volume
+from lungdet.structures import CaseRecord, SeriesResult, Volume
 
 NUM_PICTURES = 8  # marks on the picture sheet
 DEVICE = re.compile(r'cpu|cuda(:\d+)?')

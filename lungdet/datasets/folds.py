@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lungdet.errors import ConfigError
-from lungdet.io.case_store import CaseRecord, CaseStore
+from lungdet.io.case_store import CaseStore
+from lungdet.structures import CaseRecord
 
 
 def fold_metainfo(

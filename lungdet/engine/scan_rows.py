@@ -40,11 +40,10 @@ from lungdet.evaluation import (
 from lungdet.evaluation.matching import Points
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import atomic_path, write_text
-from lungdet.io.case_store import CaseRecord
 from lungdet.io.luna16 import as_arrays, write_submission
 from lungdet.io.reference_set import official_reference
 from lungdet.io.results import result_to_dict
-from lungdet.structures import Annotation, Detection, SeriesResult
+from lungdet.structures import Annotation, CaseRecord, Detection, SeriesResult
 
 SCORES = {'fused': 'score', 'rpn': 'rpn_score', 'rcnn': 'rcnn_score'}
 TESTED_RUN = 'tested-run'  # name of the caveats that a test gives its scans

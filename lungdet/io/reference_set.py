@@ -4,32 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from lungdet.io.luna16 import read_annotations, read_column, read_excluded
-from lungdet.structures import Annotation
-
-Table = dict[str, list[Annotation]]
-
-
-@dataclass(frozen=True)
-class ReferenceSet:
-    """Reference findings and the scans they are counted on.
-
-    Attributes:
-        name: Printed with every figure.
-        annotations: Nodules by series uid.
-        excluded: Findings that are neither hit nor false positive.
-        seriesuids: The scans, in order; their number is the denominator.
-    """
-
-    name: str
-    annotations: Table
-    excluded: Table
-    seriesuids: tuple[str, ...]
+from lungdet.structures import ReferenceSet
 
 
 @contextmanager

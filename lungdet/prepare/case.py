@@ -16,9 +16,8 @@ from lungdet.geometry import (
     move_boxes,
 )
 from lungdet.hounsfield import HU_MAX, HU_MIN
-from lungdet.io.case_store import CaseNodule, CaseRecord
 from lungdet.prepare.lung_mask import LungField, find_lungs
-from lungdet.structures import Annotation, Volume
+from lungdet.structures import Annotation, CaseNodule, CaseRecord, Volume
 
 LUNG_MARGIN_MM = 12.0  # kept around the closed lungs
 NODULE_MARGIN_MM = 8.0  # kept around every reference nodule

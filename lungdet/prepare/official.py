@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from lungdet.errors import AnnotationError
-from lungdet.io.case_store import CaseRecord
 from lungdet.io.reference_set import official_reference, official_subsets
-from lungdet.structures import Annotation
+from lungdet.structures import Annotation, CaseRecord
 
 Rows = dict[str, list[tuple[float, ...]]]
 

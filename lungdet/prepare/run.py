@@ -20,8 +20,6 @@ from lungdet.errors import (
     LungdetError,
 )
 from lungdet.io.case_store import (
-    FORMAT,
-    CaseRecord,
     check_uid,
     read_case_file,
     rebuild_index,
@@ -45,7 +43,7 @@ from lungdet.prepare.references import (
     of_outlines,
 )
 from lungdet.prepare.summary import Summary
-from lungdet.structures import Annotation, Volume
+from lungdet.structures import CASE_FORMAT, Annotation, CaseRecord, Volume
 
 LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the windpipe
 PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
@@ -260,7 +258,7 @@ def _is_done(scan: Scan, out: Path, spacing_mm: float) -> bool:
     except (ValueError, OSError):
         return False
     return (
-        case.get('format') == FORMAT
+        case.get('format') == CASE_FORMAT
         and case.get('settings') == settings
         and all(
             path.with_name(f'{scan.uid}.{name}.b2nd').is_file()

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from terminaltables import AsciiTable
 
-from lungdet.io.case_store import CaseRecord
 from lungdet.prepare.official import official_counts
+from lungdet.structures import CaseRecord
 
 
 @dataclass

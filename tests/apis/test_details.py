@@ -12,12 +12,8 @@ from lungdet.apis.evaluate import (
     load_submission,
 )
 from lungdet.geometry import Geometry
-from lungdet.io.case_store import (
-    CaseRecord,
-    CaseStore,
-    rebuild_index,
-    write_case,
-)
+from lungdet.io.case_store import CaseStore, rebuild_index, write_case
+from lungdet.structures import CaseRecord
 
 HEAD = 'seriesuid,coordX,coordY,coordZ,'
 

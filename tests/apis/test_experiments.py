@@ -14,10 +14,11 @@ from lungdet.apis import cross_validate, load_config
 from lungdet.apis.experiments import Fold, fold_config, make_folds, run_fold
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
-from lungdet.io.case_store import CaseRecord, CaseStore
+from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
 from lungdet.phantom import write_luna16_phantoms
 from lungdet.prepare import prepare_luna16
+from lungdet.structures import CaseRecord
 
 GRID = Geometry.from_parts(
     (2, 3, 4), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)

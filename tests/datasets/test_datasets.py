@@ -11,14 +11,8 @@ from lungdet.datasets import LUNA16Dataset
 from lungdet.engine import Key
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
-from lungdet.io.case_store import (
-    CaseNodule,
-    CaseRecord,
-    CaseStore,
-    rebuild_index,
-    write_case,
-)
-from lungdet.structures import Annotation
+from lungdet.io.case_store import CaseStore, rebuild_index, write_case
+from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 SHAPE = (70, 80, 90)
 TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])

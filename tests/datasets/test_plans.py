@@ -25,14 +25,8 @@ from lungdet.datasets.transforms.spatial import PlaceCrop, RandomTransposeXY
 from lungdet.engine import ExactSampler, Key
 from lungdet.errors import ConfigError, SeriesError
 from lungdet.geometry import Geometry, box_of_mask, move_boxes
-from lungdet.io.case_store import (
-    CaseNodule,
-    CaseRecord,
-    CaseStore,
-    rebuild_index,
-    write_case,
-)
-from lungdet.structures import Annotation
+from lungdet.io.case_store import CaseStore, rebuild_index, write_case
+from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 SHAPE = (70, 85, 100)
 TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])

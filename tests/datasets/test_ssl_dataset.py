@@ -14,7 +14,8 @@ from lungdet.datasets.transforms.pairs import tissue_share
 from lungdet.engine import ExactSampler, Key
 from lungdet.errors import ConfigError, SeriesError
 from lungdet.geometry import Geometry
-from lungdet.io.case_store import CaseRecord, rebuild_index, write_case
+from lungdet.io.case_store import rebuild_index, write_case
+from lungdet.structures import CaseRecord
 from tests.oracles.genesis_literal import literal_tissue_score
 
 SHAPE = (60, 70, 80)

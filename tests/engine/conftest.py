@@ -13,12 +13,8 @@ from mmengine.visualization import Visualizer
 
 from lungdet.apis import train
 from lungdet.geometry import Geometry
-from lungdet.io.case_store import (
-    CaseNodule,
-    CaseRecord,
-    rebuild_index,
-    write_case,
-)
+from lungdet.io.case_store import rebuild_index, write_case
+from lungdet.structures import CaseNodule, CaseRecord
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,14 @@ import pytest
 from lungdet.engine.scan_rows import ScoreOptions, scan_row, score_rows
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
-from lungdet.io.case_store import CaseNodule, CaseRecord
 from lungdet.io.reference_set import official_reference
-from lungdet.structures import Annotation, Detection, SeriesResult
+from lungdet.structures import (
+    Annotation,
+    CaseNodule,
+    CaseRecord,
+    Detection,
+    SeriesResult,
+)
 
 GRID = Geometry.from_parts(
     (20, 24, 28), spacing_zyx=(2, 1, 0.5), origin_xyz=(10, -20, 30)

@@ -15,13 +15,11 @@ from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import (
     MAX_OPEN,
-    CaseNodule,
-    CaseRecord,
     CaseStore,
     rebuild_index,
     write_case,
 )
-from lungdet.structures import Annotation
+from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 SHAPE = (67, 31, 130)  # 2 x 1 x 3 chunks, none of them full at the end
 TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])

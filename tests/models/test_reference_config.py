@@ -11,14 +11,10 @@ import torch
 from lungdet.apis import load_config
 from lungdet.datasets import LUNA16Dataset
 from lungdet.geometry import Geometry, box_of_mask
-from lungdet.io.case_store import (
-    CaseNodule,
-    CaseRecord,
-    rebuild_index,
-    write_case,
-)
+from lungdet.io.case_store import rebuild_index, write_case
 from lungdet.models import NoduleNet
 from lungdet.registry import build_model
+from lungdet.structures import CaseNodule, CaseRecord
 from tests.models.nets import SHAPE, sample_of
 from tests.oracles.reference import index_form, vectors
 

@@ -18,14 +18,14 @@ import pytest
 import lungdet.prepare.run as run_module
 from lungdet.errors import AnnotationError, GeometryError, SeriesError
 from lungdet.geometry import Geometry
-from lungdet.io.case_store import CaseRecord, CaseStore
+from lungdet.io.case_store import CaseStore
 from lungdet.io.image import read_image, write_image
 from lungdet.io.reference_set import official_subsets
 from lungdet.prepare import prepare_folder, prepare_luna16
 from lungdet.prepare.find import FoundScan, find_scans
 from lungdet.prepare.official import official_counts
 from lungdet.prepare.run import Scan, prepare_one
-from lungdet.structures import Annotation
+from lungdet.structures import Annotation, CaseRecord
 from tests.dicom_series import write_slice
 
 SCANS = ('a', 'b', 'c')
