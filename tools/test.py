@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument('checkpoint', help='file or work dir')
     parser.add_argument('--out', help='folder for the results')
     parser.add_argument(
-        '--candidates', help='csv of places: score these, search for none'
+        '--candidates', help='csv of positions to score instead of searching'
     )
     parser.add_argument(
         '--diameter',

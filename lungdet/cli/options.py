@@ -51,9 +51,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 class ConfigOptions(argparse.Action):
-    """``KEY=VALUE ...`` to a dict by mmengine's rules, but scans are text.
+    """``KEY=VALUE ...`` to a dict by mmengine's rules, with two exceptions.
 
-    mmengine reads ``['001']`` as the number 1, which names no scan.
+    Names of scans are text: mmengine reads ``['001']`` as the number 1. And
+    text keeps its spaces, which mmengine takes out of every value: folders
+    may have them.
     """
 
     def __call__(
@@ -73,6 +75,8 @@ class ConfigOptions(argparse.Action):
         for key, value in (word.split('=', maxsplit=1) for word in values):
             if key.endswith('_series'):
                 options[key] = scan_names(value)
+            elif ' ' in value and not set(value) & set(',[('):
+                options[key] = value.strip('\'"')
 
 
 def scan_names(value: str) -> list[str] | str | None:

@@ -26,9 +26,11 @@ def parser() -> argparse.ArgumentParser:
         ("test_series='001'", '001'),
         ('test_series=None', None),
         ('test_subsets=[01]', [1]),
+        ('data_root=/my scans/cases', '/my scans/cases'),
+        ('size=(96, 96, 96)', (96, 96, 96)),
     ],
 )
-def test_scans_named_on_the_command_line_stay_text(
+def test_names_on_the_command_line_stay_text(
     parser: argparse.ArgumentParser, word: str, value: object
 ) -> None:
     args = parser.parse_args(['--cfg-options', 'a=1', word])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TOOLS = sorted((ROOT / 'tools').rglob('*.py'))
 
 
 def run_tool(tool: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -45,3 +47,17 @@ def test_tools_stop_in_one_line(
     assert done.returncode == 2
     assert message in done.stderr and 'Traceback' not in done.stderr
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('path', TOOLS, ids=lambda path: path.stem)
+def test_tool_is_short_and_says_what_it_takes(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert len(path.read_text().splitlines()) <= 80
+
+    monkeypatch.setattr(sys, 'argv', [path.name, '--help'])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(path), run_name='__main__')
+
+    assert not stopped.value.code
+    assert capsys.readouterr().out.startswith('usage: ')

@@ -1,0 +1,43 @@
+"""Pictures of a prepared folder's nodules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lungdet.io.case_store import CaseStore
+from lungdet.report.figures import nodule_sheet
+
+
+def draw_nodules(
+    root: str | Path, out: str | Path, *, limit: int | None = None
+) -> tuple[int, int]:
+    """Draw each nodule in three planes, with its box and its outline.
+
+    Args:
+        root: Folder with the cases.
+        out: Gets ``<series uid>_<nodule id>.png``; made if it is not there.
+        limit: The largest number of pictures, None for all.
+
+    Returns:
+        How many nodules were drawn, and how many there are.
+
+    Raises:
+        FileNotFoundError: No prepared cases in ``root``.
+    """
+    store, out = CaseStore(root), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    nodules = [
+        (record, nodule)
+        for record in store.records.values()
+        for nodule in record.nodules
+    ]
+    for record, nodule in tqdm(nodules[:limit]):
+        uid = record.series_uid
+        masks = store.read(uid, 'mask') if store.has(uid, 'mask') else None
+        figure = nodule_sheet(
+            store.read(uid, 'image'), record.geometry, [nodule], masks=masks
+        )
+        figure.savefig(out / f'{uid}_{nodule.id}.png', dpi=110)
+    return len(nodules[:limit]), len(nodules)
