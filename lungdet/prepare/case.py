@@ -10,13 +10,13 @@ from scipy import ndimage
 from lungdet.errors import AnnotationError, GeometryError
 from lungdet.geometry import (
     Geometry,
-    axis_positions,
     box_of_mask,
     isotropic_geometry,
     move_boxes,
+    resample_nearest,
 )
-from lungdet.hounsfield import HU_MAX, HU_MIN
 from lungdet.prepare.lung_mask import LungField, find_lungs
+from lungdet.prepare.resample import resample_linear
 from lungdet.structures import Annotation, CaseNodule, CaseRecord, Volume
 
 LUNG_MARGIN_MM = 12.0  # kept around the closed lungs
@@ -75,7 +75,7 @@ def prepare_case(
     arrays = {
         'image': resample_linear(volume.array, volume.geometry, grid),
         'lungs': resample_nearest(
-            lungs.mask.astype(np.uint8), lungs.geometry, grid
+            lungs.mask.astype(np.uint8), lungs.geometry, grid, fill=None
         ),
     }
     nodules, mask = _place_nodules(
@@ -245,60 +245,6 @@ def case_grid(
             f'{MAX_CASE_VOXELS:.2g}); give a larger spacing.'
         )
     return whole.crop(low, high - low), widened
-
-
-def _taps(
-    positions: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lower and upper index and the upper's weight, clamped to the array."""
-    positions = np.clip(positions, 0, size - 1)
-    low = np.minimum(positions.astype(int), max(size - 2, 0))
-    high = np.minimum(low + 1, size - 1)
-    return low, high, (positions - low).astype(np.float32)
-
-
-def resample_linear(
-    array: np.ndarray, source: Geometry, target: Geometry
-) -> np.ndarray:
-    """Trilinear resampling between parallel grids, plane by plane.
-
-    Two source planes at a time are held as floats, so memory stays near that
-    of input and output. Beyond the source's edge its edge value holds.
-
-    Returns:
-        int16, rounded, clamped to [-1024, 3071] HU before interpolation.
-    """
-    zs, ys, xs = axis_positions(source, target)
-    z0, z1, wz = _taps(zs, source.shape[0])
-    y0, y1, wy = _taps(ys, source.shape[1])
-    x0, x1, wx = _taps(xs, source.shape[2])
-    out = np.empty(target.shape, dtype=np.int16)
-    planes: dict[int, np.ndarray] = {}
-
-    def plane(k: int) -> np.ndarray:
-        if k not in planes:
-            for old in [key for key in planes if key < k - 1]:
-                del planes[old]
-            rows = np.clip(array[k], HU_MIN, HU_MAX).astype(np.float32)
-            rows = rows[y0] + wy[:, None] * (rows[y1] - rows[y0])
-            planes[k] = rows[:, x0] + wx * (rows[:, x1] - rows[:, x0])
-        return planes[k]
-
-    for j in range(target.shape[0]):
-        low, high = plane(z0[j]), plane(z1[j])
-        out[j] = np.rint(low + wz[j] * (high - low))
-    return out
-
-
-def resample_nearest(
-    array: np.ndarray, source: Geometry, target: Geometry
-) -> np.ndarray:
-    """Nearest voxel between parallel grids; the edge value beyond."""
-    index = [
-        np.clip(np.rint(p), 0, n - 1).astype(int)
-        for p, n in zip(axis_positions(source, target), source.shape)
-    ]
-    return array[np.ix_(*index)]
 
 
 def paint_nodule(

@@ -45,7 +45,7 @@ from lungdet.prepare.references import (
 from lungdet.prepare.summary import Summary
 from lungdet.structures import CASE_FORMAT, Annotation, CaseRecord, Volume
 
-LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the windpipe
+LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the trachea
 PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
 BLOCKS, BLOCK_BYTES = 16, 4096  # of a file, for its fingerprint
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from lungdet.errors import AnnotationError, SeriesError
-from lungdet.geometry import Geometry
+from lungdet.geometry import Geometry, resample_nearest
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume, read_image, write_image
 from lungdet.io.luna16 import read_annotations
 from lungdet.phantom import make_phantom, write_luna16_phantoms
 from lungdet.prepare import prepare_folder, prepare_luna16
-from lungdet.prepare.case import prepare_case, resample_nearest
+from lungdet.prepare.case import prepare_case
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +64,7 @@ def test_lungs_hold_those_drawn(phantom: object) -> None:
         np.isin(phantom.lungs, (3, 4)).astype(np.uint8),
         phantom.volume.geometry,
         record.geometry,
+        fill=None,
     )
     found = arrays['lungs']
     assert (found & drawn).sum() / drawn.sum() > 0.95

@@ -270,7 +270,7 @@ from lungdet.cli import main
 from tests.prepare.test_run import never_end, never_end_phantom
 
 prepare.prepare_one = never_end
-phantom._write_one = never_end_phantom
+phantom.write_phantom = never_end_phantom
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -280,8 +280,8 @@ def never_end(scan: Scan, out: Path, spacing_mm: float) -> None:
     time.sleep(300)
 
 
-def never_end_phantom(task: tuple[Path, int, int, str]) -> None:
-    task[0].joinpath(f'{task[2]}.started').touch()
+def never_end_phantom(number: int, out: Path, seed: int, size: str) -> None:
+    out.joinpath(f'{number}.started').touch()
     time.sleep(300)
 
 

@@ -1,0 +1,95 @@
+"""One synthetic scan with everything that is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lungdet.errors import ConfigError
+from lungdet.phantom.look_alikes import add_look_alikes
+from lungdet.phantom.nodules import Nodule, add_nodules
+from lungdet.phantom.noise import add_noise
+from lungdet.phantom.render import make_chest
+from lungdet.structures import Annotation, Volume
+
+SIZES = ('small', 'full')
+READERS = 4  # who marked each nodule, as in LIDC
+LISTED_LOOK_ALIKES = 0.4  # chance of a look-alike to be an excluded finding
+
+
+@dataclass
+class Phantom:
+    """One synthetic scan with everything known about it.
+
+    Attributes:
+        volume: The scan.
+        annotations: Its nodules, world mm.
+        excluded: Findings for the exclusion list, world mm.
+        lungs: uint8 (z, y, x), 3 right lung, 4 left lung, 5 trachea.
+        masks: uint8 (z, y, x), nodule numbers from 1.
+        nodules: How each was drawn.
+        noise: Standard deviation in soft tissue, HU.
+    """
+
+    volume: Volume
+    annotations: list[Annotation]
+    excluded: list[Annotation]
+    lungs: np.ndarray
+    masks: np.ndarray
+    nodules: list[Nodule] = field(default_factory=list)
+    noise: float = 0.0
+
+
+def make_phantom(
+    seed: int | Sequence[int],
+    *,
+    size: str = 'full',
+    series_uid: str = '',
+    num_nodules: int | None = None,
+) -> Phantom:
+    """Draw one phantom; the same seed gives the same voxels.
+
+    Args:
+        seed: Of all draws.
+        size: ``'full'``, a grown chest, or ``'small'``, a quarter of it.
+        series_uid: Its name.
+        num_nodules: How many; None draws LUNA16's numbers per scan.
+
+    Raises:
+        ConfigError: Unknown size.
+    """
+    if size not in SIZES:
+        raise ConfigError(f'size: {size!r}; choose one of {SIZES}.')
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    chest = make_chest(rng, size)
+    nodules, masks = add_nodules(rng, chest, num_nodules)
+    look_alikes = add_look_alikes(rng, chest, nodules)
+
+    def world(point: np.ndarray) -> tuple[float, float, float]:
+        x, y, z = (float(v) for v in chest.to_world(point))
+        return round(x, 4), round(y, 4), round(z, 4)
+
+    annotations = [
+        Annotation(world(n.center), round(n.diameter, 4), READERS)
+        for n in nodules
+    ]
+    # as in LUNA16 the list also holds marks of the nodules themselves
+    excluded = [
+        Annotation(a.center_mm, round(a.diameter_mm * 0.9, 4))
+        for a in annotations
+        if a.diameter_mm
+    ]
+    listed = [p for p in look_alikes if rng.random() < LISTED_LOOK_ALIKES]
+    excluded += [Annotation(world(point), None) for point in listed]
+    hu = add_noise(rng, chest)
+    return Phantom(
+        Volume(hu, chest.body.geometry, series_uid),
+        annotations,
+        excluded,
+        chest.labels,
+        masks,
+        nodules,
+        chest.body.noise,
+    )

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungdet.errors import ConfigError
+from lungdet.geometry import Geometry
+from lungdet.phantom import Phantom, write, write_luna16_phantoms
+from lungdet.structures import Volume
+
+
+@pytest.mark.parametrize(('seed', 'scans'), [(4, 2), (3, 1)])
+def test_folder_with_other_phantoms_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, scans: int
+) -> None:
+    """Of another seed, or more of the same seed."""
+    grid = Geometry((2, 3, 4), np.eye(4))
+    image, labels = np.zeros((2, 2, 3, 4), dtype=np.int16)
+    empty = Phantom(Volume(image, grid), [], [], labels, labels)
+    monkeypatch.setattr(write, 'make_phantom', lambda *_, **__: empty)
+    write_luna16_phantoms(tmp_path, scans=2, seed=3, progress=False)
+    (tmp_path / 'subset0' / '.tmp-1-x.mhd').touch()  # of a killed run
+    before = (tmp_path / 'seriesuids.csv').read_bytes()
+
+    with pytest.raises(
+        ConfigError, match=r'such as .*\.3\.\d\.mhd; .* Remove'
+    ):
+        write_luna16_phantoms(tmp_path, scans=scans, seed=seed, progress=False)
+
+    assert (tmp_path / 'seriesuids.csv').read_bytes() == before
+    assert not list(tmp_path.rglob('*.4.*'))
+    uids = write_luna16_phantoms(tmp_path, scans=3, seed=3, progress=False)
+    assert len(uids) == len(list(tmp_path.glob('subset?/[!.]*.mhd'))) == 3
