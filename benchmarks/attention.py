@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
 from lungdet.models import FeatureNet
-from lungdet.ops.conv import FORMS, map_conv
+from lungdet.ops.conv import METHODS, map_conv
 from lungdet.registry import MODELS
 from tests.oracles.quartet import PermutingQuartet
 
@@ -40,8 +40,8 @@ MIB = 2**20
 def build(plugin: str) -> nn.Module:
     """FeatureNet with a plugin in every block."""
     torch.manual_seed(0)
-    place = {'cfg': {'type': plugin}, 'position': 'after_conv2'}
-    return FeatureNet(plugins=None if plugin == PLAIN else [place])
+    plugins = [{'cfg': {'type': plugin}, 'position': 'after_conv2'}]
+    return FeatureNet(plugins=None if plugin == PLAIN else plugins)
 
 
 def train_step(net: nn.Module, crop: Tensor) -> None:
@@ -106,19 +106,20 @@ def bench_plugins(
 
 
 def bench_convolutions(runs: int) -> list[list[str]]:
-    """Milliseconds, forward and backward, of each form on maps of QAM."""
+    """Milliseconds, forward and backward, of each method on maps of QAM."""
 
-    def step(form: str, maps: Tensor, weight: Tensor) -> None:
-        map_conv(maps, weight, form).sum().backward()
+    def step(method: str, maps: Tensor, weight: Tensor) -> None:
+        map_conv(maps, weight, method).sum().backward()
 
     rows = []
     for shape in MAPS:
         maps = torch.randn(1, 2, *shape, requires_grad=True)
         weight = torch.randn(1, 2, 7, 7, 7, requires_grad=True)
         row = ['x'.join(map(str, shape))]
-        for form in FORMS:
+        for method in METHODS:
             cost = [
-                cpu_seconds(step, form, maps, weight) for _ in range(runs + 1)
+                cpu_seconds(step, method, maps, weight)
+                for _ in range(runs + 1)
             ]
             row.append(f'{1000 * np.median(cost[1:]):.1f}')
         rows.append(row)
@@ -140,12 +141,12 @@ def main() -> None:
         '--bf16', action='store_true', help='autocast, as --amp trains'
     )
     parser.add_argument(
-        '--conv', action='store_true', help='the forms of the convolution'
+        '--conv', action='store_true', help='the methods of the convolution'
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.conv:
-        rows = [['map', *(f'{form}, ms' for form in FORMS)]]
+        rows = [['map', *(f'{method}, ms' for method in METHODS)]]
         rows += bench_convolutions(args.runs)
         print(AsciiTable(rows, '7x7x7, 2 channels to 1').table)
         return

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-import lungdet.models
 from lungdet.engine.input_contract import InputContract
 from lungdet.errors import CheckpointError
-from lungdet.models import FeatureNet
-from lungdet.models.backbones.res_block import POSITIONS, plugin_name
+from lungdet.models import AttentionPlugin, FeatureNet, plugins
+from lungdet.models.plugins.placement import POSITIONS
 from lungdet.registry import MODELS
 
 PLUGINS = sorted(
@@ -74,11 +73,38 @@ def test_the_published_ones_are_all_there() -> None:
 @every_plugin
 def test_first_argument_and_name(name: str) -> None:
     kind = MODELS.get(name)
-    _, first, *_ = inspect.signature(kind.__init__).parameters
+    _, first, *arguments = inspect.signature(kind.__init__).parameters
 
     assert first == 'in_channels'
-    assert not plugin_name({}, kind).endswith('_d')  # se3_d and the like
-    assert name in lungdet.models.__all__
+    assert issubclass(kind, AttentionPlugin)
+    assert kind.name.isidentifier() and kind.name == kind.name.lower()
+    assert set(kind.changes_no_number) <= set(arguments)
+    assert getattr(plugins, name) is kind
+
+
+def test_names_of_attributes_differ() -> None:
+    names = {MODELS.get(name).name for name in PLUGINS}
+
+    assert len(names) == len(PLUGINS)
+
+
+@every_plugin
+def test_arguments_that_change_no_number_change_none(name: str) -> None:
+    choices = {'conv_method': ('direct', 'fold', 'fft')}
+    torch.manual_seed(1)
+    x = torch.randn(SHAPE, dtype=torch.float64)
+    module = filled(name).double().eval()
+    kind = MODELS.get(name)
+
+    for argument in kind.changes_no_number:
+        for value in choices[argument]:
+            other = build(name, **{argument: value}).double().eval()
+            other.load_state_dict(module.state_dict())
+            torch.testing.assert_close(
+                other(x), module(x), rtol=1e-11, atol=1e-12
+            )
+            cfg = {'type': name, argument: value}
+            assert kind.defining_config(cfg) == {'type': name}
 
 
 @every_plugin
@@ -193,7 +219,8 @@ def test_a_start_as_the_identity_is_declared(name: str) -> None:
 
     same = torch.equal(build(name).eval()(x), x)
 
-    assert same == getattr(MODELS.get(name), 'starts_as_identity', False)
+    assert same == MODELS.get(name).starts_as_identity
+    assert same == MODELS.get(name).is_identity_when_built({})
 
 
 @pytest.mark.parametrize('name', [*ADDED, 'DropBlock3D', *OFFERED])
@@ -224,7 +251,7 @@ def test_start_survives_the_backbone_s_own(name: str) -> None:
     zeros = [
         (key, value)
         for key, value in backbone.named_parameters()
-        if plugin_name({}, MODELS.get(name)) in key
+        if f'.{MODELS.get(name).name}.' in key
         and not value.any()
         # torch's own start of a norm is no decision of the plugin's
         and not key.endswith('bn.bias')
@@ -248,8 +275,8 @@ def test_builds_and_trains_at_every_position(name: str, position: str) -> None:
     outs = backbone(torch.randn(1, 1, 32, 32, 48))
     sum((out * torch.randn_like(out)).sum() for out in outs).backward()
 
-    own = plugin_name({}, MODELS.get(name))
-    held = [key for key in backbone.state_dict() if f'.{own}.' in key]
+    attribute = MODELS.get(name).name
+    held = [key for key in backbone.state_dict() if f'.{attribute}.' in key]
     assert held or not list(build(name).state_dict())
     for key, value in backbone.named_parameters():
         assert value.grad is not None and value.grad.isfinite().all(), key

@@ -110,8 +110,7 @@ class InputContract:
         kept = (
             plugin
             for plugin in self.plugins
-            if plugin in other.plugins
-            or not _starts_as_identity(plugin['cfg'])
+            if plugin in other.plugins or not _is_identity(plugin['cfg'])
         )
         return replace(self, plugins=tuple(kept))
 
@@ -122,12 +121,10 @@ def _plain_plugin(plugin: Mapping[str, Any]) -> dict[str, Any]:
         stages = None
     plain = json.loads(json.dumps({**plugin, 'stages': stages}, default=str))
     kind = MODELS.get(plain['cfg']['type'])
-    for name in getattr(kind, 'changes_no_number', ()):
-        plain['cfg'].pop(name, None)
+    if kind is not None:  # a file may name a class that is not here
+        plain['cfg'] = kind.defining_config(plain['cfg'])
     return plain
 
 
-def _starts_as_identity(cfg: Mapping[str, Any]) -> bool:
-    kind = MODELS.get(cfg['type'])
-    always = getattr(kind, 'starts_as_identity', False)
-    return always or cfg.get('identity_start', False)
+def _is_identity(cfg: Mapping[str, Any]) -> bool:
+    return MODELS.get(cfg['type']).is_identity_when_built(cfg)

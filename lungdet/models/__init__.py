@@ -6,19 +6,7 @@ from lungdet.models.data_preprocessor import (
 from lungdet.models.dense_heads import RPN3DHead
 from lungdet.models.detectors import NoduleNet
 from lungdet.models.losses import FocalLoss3D, HardNegativeBCE
-from lungdet.models.plugins import (
-    CBAM3D,
-    ECA3D,
-    GRN3D,
-    SCSE3D,
-    SE3D,
-    CoordAttention3D,
-    DropBlock3D,
-    GlobalContext3D,
-    NonLocal3D,
-    QuartetAttention,
-    SimAM3D,
-)
+from lungdet.models.plugins import AttentionPlugin
 from lungdet.models.roi_heads import (
     Mask3DHead,
     RCNN3DHead,
@@ -42,25 +30,18 @@ from lungdet.models.task_modules import (
 __all__ = [
     'AnchorGenerator3D',
     'AnchorSampler3D',
-    'CBAM3D',
+    'AttentionPlugin',
     'CTDataPreprocessor',
     'CenterAssigner3D',
-    'CoordAttention3D',
     'DeltaBoxCoder3D',
-    'DropBlock3D',
-    'ECA3D',
     'FeatureNet',
     'FocalLoss3D',
-    'GRN3D',
     'GenesisPretrainer',
-    'GlobalContext3D',
     'HardNegativeBCE',
     'Mask3DHead',
     'MaskedAutoencoder',
     'MaxIoUAssigner3D',
     'NoduleNet',
-    'NonLocal3D',
-    'QuartetAttention',
     'RCNN3DHead',
     'RPN3DHead',
     'ResBlock3D',
@@ -69,7 +50,4 @@ __all__ = [
     'RoIAlign3D',
     'RoICrop3D',
     'RoISampler3D',
-    'SCSE3D',
-    'SE3D',
-    'SimAM3D',
 ]

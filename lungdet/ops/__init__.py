@@ -1,5 +1,5 @@
 from lungdet.ops.boxes import box_iou, box_volume, clip_box_centers
-from lungdet.ops.conv import check_form, map_conv
+from lungdet.ops.conv import check_conv_method, map_conv
 from lungdet.ops.nms import nms
 from lungdet.ops.norm import BatchNorm3d
 from lungdet.ops.precision import bfloat16_autocast, computes_bfloat16
@@ -10,7 +10,7 @@ __all__ = [
     'bfloat16_autocast',
     'box_iou',
     'box_volume',
-    'check_form',
+    'check_conv_method',
     'clip_box_centers',
     'computes_bfloat16',
     'map_conv',

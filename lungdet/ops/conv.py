@@ -62,38 +62,40 @@ def fft_conv(x: Tensor, weight: Tensor) -> Tensor:
     return _FFTConv.apply(x, weight)
 
 
-FORMS = {'direct': direct_conv, 'fold': folded_conv, 'fft': fft_conv}
+METHODS = {'direct': direct_conv, 'fold': folded_conv, 'fft': fft_conv}
 
 
-def map_conv(x: Tensor, weight: Tensor, form: str = 'auto') -> Tensor:
+def map_conv(x: Tensor, weight: Tensor, method: str = 'auto') -> Tensor:
     """Convolve a map to one channel, stride 1, zeros around it.
 
     Args:
         x: (N, M, A, B, C), M the few channels.
         weight: (1, M, k, k, k), k odd.
-        form: ``'direct'``, ``'fold'``, ``'fft'``, or ``'auto'``: the one
+        method: ``'direct'``, ``'fold'``, ``'fft'``, or ``'auto'``: the one
             measured as fastest where the map lies.
 
     Returns:
         (N, 1, A, B, C).
 
     Raises:
-        ConfigError: No such form.
+        ConfigError: No such method.
     """
-    check_form(form)
-    return FORMS[_fastest_form(x) if form == 'auto' else form](x, weight)
+    check_conv_method(method)
+    if method == 'auto':
+        method = _fastest_method(x)
+    return METHODS[method](x, weight)
 
 
-def check_form(form: str) -> None:
-    """Raise a ConfigError unless ``map_conv`` knows the form."""
-    if form != 'auto' and form not in FORMS:
+def check_conv_method(method: str) -> None:
+    """Raise a ConfigError unless ``map_conv`` knows the method."""
+    if method != 'auto' and method not in METHODS:
         raise ConfigError(
-            f'conv: {form!r} is unknown; choose one of '
-            f'{("auto", *FORMS)}. All give the same numbers.'
+            f'conv_method: {method!r} is unknown; choose one of '
+            f'{("auto", *METHODS)}. All give the same numbers.'
         )
 
 
-def _fastest_form(x: Tensor) -> str:
+def _fastest_method(x: Tensor) -> str:
     """The FFT on CPUs; compiled code and GPUs have kernels of their own."""
     if torch.compiler.is_compiling() or x.device.type != 'cpu':
         return 'direct'

@@ -66,7 +66,7 @@ def test_form_of_a_convolution_is_no_other_plugin(name: str) -> None:
     def contract(**cfg: object) -> InputContract:
         return of([{**GATE, 'cfg': {'type': name, **cfg}}])
 
-    contract(conv='fold').check(contract(), 'file')
+    contract(conv_method='fold').check(contract(), 'file')
     with pytest.raises(CheckpointError, match='identity_start'):
         contract(identity_start=True).check(contract(), 'file')
 

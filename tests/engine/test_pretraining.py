@@ -33,6 +33,7 @@ from lungdet.engine.pretraining_hooks import collapse_alarms
 from lungdet.engine.weights import load_detector, load_plain
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
+from lungdet.models import AttentionPlugin
 from lungdet.registry import DATASETS, MODELS
 from tests.engine.conftest import write_genesis_config, write_tiny_store
 from tests.killed_training import assert_same, assert_same_end, run_train
@@ -47,10 +48,11 @@ NO_VALIDATION = {
 
 
 @MODELS.register_module(force=True)
-class ToyGate(nn.Module):
+class ToyGate(AttentionPlugin):
     """A plugin with the kinds of state quartet attention has."""
 
-    _abbr_ = 'toy_gate'
+    name = 'toy_gate'
+    pools_over_space = False
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ import torch
 
 from lungdet.apis import load_config
 from lungdet.errors import ConfigError
-from lungdet.models import SE3D
+from lungdet.models.plugins import SE3D
 from lungdet.registry import build_model
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lungdet.models import AttentionPlugin
+
 
 class _Branch(nn.Module):
     def __init__(self) -> None:
@@ -21,8 +23,11 @@ class _Branch(nn.Module):
         return x * torch.sigmoid(self.bn(self.conv(maps)))
 
 
-class PermutingQuartet(nn.Module):
+class PermutingQuartet(AttentionPlugin):
     """Swap C with each axis in turn, gate, swap back, average."""
+
+    name = 'permuting_quartet'
+    pools_over_space = True
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

@@ -9,7 +9,8 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
-from lungdet.models.backbones.res_block import ResBlock3D, stage_plugins
+from lungdet.models.backbones.res_block import ResBlock3D
+from lungdet.models.plugins.placement import stage_plugins
 from lungdet.ops import BatchNorm3d
 from lungdet.registry import MODELS
 
@@ -27,8 +28,8 @@ class FeatureNet(BaseModule):
         channels: Channels of the six stages forw1, forw2, forw3, forw4 (the
             encoder, strides 2, 4, 8, 16), back3, back2 (the decoder, 8, 4).
         blocks: Residual blocks of the six stages.
-        plugins: Plugin dicts, see ``res_block``; ``stages`` has six booleans
-            in the order above.
+        plugins: Plugin dicts, see ``plugins/placement.py``; ``stages`` has
+            six booleans in the order above.
         init_cfg: mmengine's; it leaves a plugin with ``init_weights`` as
             that method says. Pre-trained weights come by the config's
             ``pretrained``, which compares them.

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
-from lungdet.models.backbones.res_block import ResBlock3D
 from lungdet.models.detectors.sliding_window import (
     Window,
     cut,
     even_parts,
     windows,
 )
+from lungdet.models.plugins import pooling_plugins
 from lungdet.ops import bfloat16_autocast, box_iou, nms
 from lungdet.registry import MODELS
 
@@ -330,27 +330,15 @@ class NoduleNet(BaseModel):
 
     def _check_window(self) -> None:
         window, crop = self.test_cfg['window'], self.train_cfg['crop_size']
-        plugins = {
-            plugin
-            for block in self.backbone.modules()
-            if isinstance(block, ResBlock3D)
-            for plugin in block.plugins()
-        }
-        # a plugin that says nothing about it may well pool
-        pooling = {
-            type(module).__name__
-            for module in self.backbone.modules()
-            if getattr(module, 'pools_over_space', module in plugins)
-        }
+        pooling = pooling_plugins(self.backbone)
         known = crop is not None and window is not None
         if pooling and not (known and tuple(window) == tuple(crop)):
             size = 'of unknown size' if crop is None else tuple(crop)
-            names = ', '.join(sorted(pooling))
+            names = ', '.join(pooling)
             warnings.warn(
                 f'test_cfg.window: {window and tuple(window)}, but the '
                 f'training crops were {size}; {names} pools over the whole '
-                'window (or does not say pools_over_space = False), so its '
-                'gates differ from those trained. Set '
+                'window, so its gates differ from those trained. Set '
                 'model.test_cfg.window to the size of the training crops '
                 '(and model.train_cfg.crop_size, if that is unknown).',
                 stacklevel=2,

@@ -7,22 +7,29 @@ from mmengine.model import constant_init
 from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
-from lungdet.models.plugins.gating import MapGate, gate, in_float32
+from lungdet.models.plugins.base import AttentionPlugin
+from lungdet.models.plugins.gating import (
+    MapGate,
+    gate,
+    hidden_channels,
+    in_float32,
+)
 from lungdet.registry import MODELS
 
 
 @MODELS.register_module()
-class CBAM3D(nn.Module):
+class CBAM3D(AttentionPlugin):
     """Scale channels by a shared MLP of mean and maximum, then voxels.
 
     Args:
         in_channels: Channels.
-        reduction: Factor between channels and the MLP's hidden width.
+        ratio: Channels over the MLP's hidden width.
+        min_hidden: Lower bound of that width.
         sigmoid: ``'after'`` the MLP's two answers are summed, the original;
             ``'before'``, the form of some printed equations: a gate in
             (0, 2), near 1 at the start.
         norm: Batch norm in the spatial gate.
-        conv: Form of its convolution, see ``lungdet.ops.map_conv``.
+        conv_method: Of its convolution, see ``lungdet.ops.map_conv``.
         identity_start: Start as the identity, for a net that is trained
             already; else near 0.25 (``'before'``: 0.5).
 
@@ -30,23 +37,24 @@ class CBAM3D(nn.Module):
         (N, C, D, H, W) -> the same.
 
     Raises:
-        ConfigError: Unknown ``sigmoid`` or ``conv``.
+        ConfigError: Unknown ``sigmoid`` or ``conv_method``.
 
     Source: Woo et al. 2018, equations 1 to 3, in 3D.
     """
 
-    _abbr_ = 'cbam'
+    name = 'cbam'
     pools_over_space = True
-    changes_no_number = ('conv',)  # its forms differ in speed
+    changes_no_number = ('conv_method',)
 
     def __init__(
         self,
         in_channels: int,
-        reduction: int = 16,
+        ratio: int = 16,
         *,
+        min_hidden: int = 1,
         sigmoid: str = 'after',
         norm: bool = True,
-        conv: str = 'auto',
+        conv_method: str = 'auto',
         identity_start: bool = False,
     ) -> None:
         super().__init__()
@@ -55,14 +63,16 @@ class CBAM3D(nn.Module):
                 f"CBAM3D: sigmoid={sigmoid!r} is unknown; choose 'after' "
                 "(the original) or 'before' (each answer gated by itself)."
             )
-        hidden = max(in_channels // reduction, 1)
+        hidden = hidden_channels(in_channels, ratio, min_hidden)
         self.sigmoid = sigmoid
         self.mlp = nn.Sequential(
             nn.Linear(in_channels, hidden),
             nn.ReLU(),
             nn.Linear(hidden, in_channels),
         )
-        self.spatial = MapGate(conv, norm=norm, identity_start=identity_start)
+        self.spatial = MapGate(
+            conv_method, norm=norm, identity_start=identity_start
+        )
         self.identity_start = identity_start
         self.init_weights()
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from lungdet.models.plugins.base import AttentionPlugin
 from lungdet.models.plugins.gating import in_float32
 from lungdet.registry import MODELS
 
 
 @MODELS.register_module()
-class DropBlock3D(nn.Module):
+class DropBlock3D(AttentionPlugin):
     """Zero random cubes in training; the identity in evaluation.
 
     Args:
@@ -27,7 +28,7 @@ class DropBlock3D(nn.Module):
     Source: Ghiasi et al. 2018, algorithm 1 and section 3.3, in 3D.
     """
 
-    _abbr_ = 'drop_block'
+    name = 'drop_block'
     pools_over_space = False
     starts_as_identity = True
     steps: Tensor

@@ -10,17 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lungdet.errors import ConfigError
-from lungdet.models.plugins.gating import SPACE, gate, in_float32
+from lungdet.models.plugins.base import AttentionPlugin
+from lungdet.models.plugins.gating import (
+    SPACE,
+    gate,
+    hidden_channels,
+    in_float32,
+)
 from lungdet.registry import MODELS
 
 
 @MODELS.register_module()
-class SE3D(nn.Module):
+class SE3D(AttentionPlugin):
     """Scale channels by a gate computed from their means.
 
     Args:
         in_channels: C.
-        reduction: Factor between channels and hidden width h.
+        ratio: Channels over hidden width h.
         min_hidden: Lower bound of h; 2 units at 32 channels are too few.
         identity_start: Start as the identity, for a net that is trained
             already; else the gates start near 0.5.
@@ -31,19 +37,19 @@ class SE3D(nn.Module):
     Source: Hu et al. 2018, section 3, with 3D pooling.
     """
 
-    _abbr_ = 'se'
+    name = 'se'
     pools_over_space = True
 
     def __init__(
         self,
         in_channels: int,
-        reduction: int = 16,
+        ratio: int = 16,
         *,
         min_hidden: int = 8,
         identity_start: bool = False,
     ) -> None:
         super().__init__()
-        hidden = max(in_channels // reduction, min_hidden)
+        hidden = hidden_channels(in_channels, ratio, min_hidden)
         self.reduce = nn.Linear(in_channels, hidden)
         self.expand = nn.Linear(hidden, in_channels)
         self.identity_start = identity_start
@@ -61,7 +67,7 @@ class SE3D(nn.Module):
 
 
 @MODELS.register_module()
-class ECA3D(nn.Module):
+class ECA3D(AttentionPlugin):
     """Scale channels by a gate computed from neighbouring channels' means.
 
     Args:
@@ -80,7 +86,7 @@ class ECA3D(nn.Module):
     Source: Wang et al. 2020, equation 12 (gamma 2, b 1), with 3D pooling.
     """
 
-    _abbr_ = 'eca'
+    name = 'eca'
     pools_over_space = True
 
     def __init__(
@@ -117,12 +123,13 @@ class ECA3D(nn.Module):
 
 
 @MODELS.register_module()
-class SCSE3D(nn.Module):
+class SCSE3D(AttentionPlugin):
     """Sum of a channel gate and a gate computed at each voxel.
 
     Args:
         in_channels: C.
-        reduction: Factor between channels and hidden width h.
+        ratio: Channels over hidden width h.
+        min_hidden: Lower bound of h.
         identity_start: Start as the identity, for a net that is trained
             already; else the two gates start near 0.5 each.
 
@@ -132,18 +139,19 @@ class SCSE3D(nn.Module):
     Source: Roy et al. 2018, scSE in its sum form, in 3D.
     """
 
-    _abbr_ = 'scse'
+    name = 'scse'
     pools_over_space = True
 
     def __init__(
         self,
         in_channels: int,
-        reduction: int = 2,
+        ratio: int = 2,
         *,
+        min_hidden: int = 1,
         identity_start: bool = False,
     ) -> None:
         super().__init__()
-        hidden = max(in_channels // reduction, 1)
+        hidden = hidden_channels(in_channels, ratio, min_hidden)
         self.reduce = nn.Linear(in_channels, hidden)
         self.expand = nn.Linear(hidden, in_channels)
         self.spatial = nn.Conv3d(in_channels, 1, 1)
@@ -163,12 +171,12 @@ class SCSE3D(nn.Module):
 
 
 @MODELS.register_module()
-class CoordAttention3D(nn.Module):
+class CoordAttention3D(AttentionPlugin):
     """Scale by three gates, each along one axis, from the axes' profiles.
 
     Args:
         in_channels: C.
-        reduction: Factor between channels and hidden width m.
+        ratio: Channels over hidden width m.
         min_hidden: Lower bound of m.
         identity_start: Start as the identity, for a net that is trained
             already; else three gates of 0.5 start near 0.125.
@@ -179,19 +187,19 @@ class CoordAttention3D(nn.Module):
     Source: Hou et al. 2021, section 3.2, with a third axis.
     """
 
-    _abbr_ = 'coord_attention'
+    name = 'coord_attention'
     pools_over_space = True
 
     def __init__(
         self,
         in_channels: int,
-        reduction: int = 32,
+        ratio: int = 32,
         *,
         min_hidden: int = 8,
         identity_start: bool = False,
     ) -> None:
         super().__init__()
-        hidden = max(in_channels // reduction, min_hidden)
+        hidden = hidden_channels(in_channels, ratio, min_hidden)
         self.squeeze = nn.Conv1d(in_channels, hidden, 1)
         self.bn = nn.BatchNorm1d(hidden)
         self.expand = nn.ModuleList(
@@ -220,7 +228,7 @@ class CoordAttention3D(nn.Module):
 
 
 @MODELS.register_module()
-class SimAM3D(nn.Module):
+class SimAM3D(AttentionPlugin):
     """Scale each voxel by its distance from the channel's mean.
 
     Args:
@@ -233,7 +241,7 @@ class SimAM3D(nn.Module):
     Source: Yang et al. 2021, equation 5, in 3D.
     """
 
-    _abbr_ = 'simam'
+    name = 'simam'
     pools_over_space = True
 
     def __init__(self, in_channels: int, e_lambda: float = 1e-4) -> None:

@@ -10,7 +10,7 @@ import torch
 from mmengine.model import constant_init
 from torch import Tensor, nn
 
-from lungdet.ops import check_form, map_conv
+from lungdet.ops import check_conv_method, map_conv
 
 SPACE = (2, 3, 4)  # D, H, W of (N, C, D, H, W)
 
@@ -35,6 +35,12 @@ def in_float32(forward: Callable[[Any, Tensor], Tensor]) -> Callable:
     return wrapped
 
 
+def hidden_channels(in_channels: int, ratio: int, min_hidden: int) -> int:
+    """Width of a bottleneck: channels over ``ratio``, ``min_hidden`` at
+    least."""
+    return max(in_channels // ratio, min_hidden)
+
+
 def gate(logits: Tensor, *, identity_start: bool) -> Tensor:
     """Sigmoid; doubled it is 1 at a logit of 0, where it then starts."""
     gates = torch.sigmoid(logits)
@@ -45,7 +51,7 @@ class MapGate(nn.Module):
     """Maximum and mean maps -> 7x7x7 convolution -> norm -> sigmoid.
 
     Args:
-        conv: Form of the convolution, see ``lungdet.ops.map_conv``.
+        conv_method: See ``lungdet.ops.map_conv``.
         norm: Batch norm of the one channel.
         identity_start: Start with a gate of 1.
 
@@ -55,14 +61,14 @@ class MapGate(nn.Module):
 
     def __init__(
         self,
-        conv: str = 'auto',
+        conv_method: str = 'auto',
         *,
         norm: bool = True,
         identity_start: bool = False,
     ) -> None:
         super().__init__()
-        check_form(conv)
-        self.form = conv
+        check_conv_method(conv_method)
+        self.conv_method = conv_method
         self.conv = nn.Conv3d(2, 1, 7, padding=3, bias=False)
         self.bn = nn.BatchNorm3d(1, momentum=0.01) if norm else None
         self.identity_start = identity_start
@@ -77,7 +83,7 @@ class MapGate(nn.Module):
     ) -> Tensor:
         """Gate of maps whose axes are the kernel's in another order."""
         weight = self.conv.weight.permute(0, 1, *(a + 2 for a in kernel_axes))
-        logits = map_conv(maps, weight, self.form)
+        logits = map_conv(maps, weight, self.conv_method)
         if self.bn is not None:
             logits = self.bn(logits)
         return gate(logits, identity_start=self.identity_start)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lungdet.models.plugins.base import AttentionPlugin
 from lungdet.models.plugins.gating import MapGate, wide_type
 from lungdet.registry import MODELS
 
@@ -20,7 +21,7 @@ DIMS = (1, 2, 3, 4)
 
 
 @MODELS.register_module()
-class QuartetAttention(nn.Module):
+class QuartetAttention(AttentionPlugin):
     """Scale each value by the mean of four gates, one for each axis.
 
     A branch takes maximum and mean along its axis, convolves the two maps,
@@ -29,7 +30,7 @@ class QuartetAttention(nn.Module):
 
     Args:
         in_channels: Channels; the 2,752 parameters do not depend on it.
-        conv: Form of the convolutions, see ``lungdet.ops.map_conv``.
+        conv_method: Of the convolutions, see ``lungdet.ops.map_conv``.
         identity_start: Start as the identity, for a net that is trained
             already; else the gates start near 0.5.
 
@@ -37,24 +38,25 @@ class QuartetAttention(nn.Module):
         (N, C, D, H, W) -> the same.
 
     Raises:
-        ConfigError: Unknown ``conv``.
+        ConfigError: Unknown ``conv_method``.
 
     Source: triplet attention (Misra et al. 2021), with a fourth axis.
     """
 
+    name = 'quartet_attention'
     pools_over_space = True
-    changes_no_number = ('conv',)  # its forms differ in speed
+    changes_no_number = ('conv_method',)
 
     def __init__(
         self,
         in_channels: int,
-        conv: str = 'auto',
+        conv_method: str = 'auto',
         *,
         identity_start: bool = False,
     ) -> None:
         super().__init__()
         self.branches: Any = nn.ModuleList(
-            MapGate(conv, identity_start=identity_start) for _ in AXES
+            MapGate(conv_method, identity_start=identity_start) for _ in AXES
         )
 
     def init_weights(self) -> None:

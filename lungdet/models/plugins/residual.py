@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lungdet.errors import ConfigError
-from lungdet.models.plugins.gating import SPACE, in_float32
+from lungdet.models.plugins.base import AttentionPlugin
+from lungdet.models.plugins.gating import SPACE, hidden_channels, in_float32
 from lungdet.registry import MODELS
 
 
 @MODELS.register_module()
-class GRN3D(nn.Module):
+class GRN3D(AttentionPlugin):
     """Let channels compete by their norm over space.
 
     ``x + gamma * x * n + beta``, n the channel's L2 norm over the mean norm.
@@ -28,7 +29,7 @@ class GRN3D(nn.Module):
     Source: Woo et al. 2023 (ConvNeXt V2), section 3.2, in 3D.
     """
 
-    _abbr_ = 'grn'
+    name = 'grn'
     pools_over_space = True
     starts_as_identity = True
 
@@ -53,12 +54,14 @@ class GRN3D(nn.Module):
 
 
 @MODELS.register_module()
-class GlobalContext3D(nn.Module):
+class GlobalContext3D(AttentionPlugin):
     """Add one vector to all voxels, from the voxels that matter.
 
     Args:
         in_channels: C.
-        ratio: Hidden width h as a share of C; 4 at least.
+        ratio: Channels over hidden width h.
+        min_hidden: Lower bound of h; fewer values a layer norm makes nearly
+            constant.
 
     Shape:
         (N, C, D, H, W) -> the same; 2 C h + 2 C + 3 h + 1 parameters, the
@@ -67,14 +70,15 @@ class GlobalContext3D(nn.Module):
     Source: Cao et al. 2019 (GCNet), figure 4d, in 3D.
     """
 
-    _abbr_ = 'global_context'
+    name = 'global_context'
     pools_over_space = True
     starts_as_identity = True
 
-    def __init__(self, in_channels: int, ratio: float = 1 / 4) -> None:
+    def __init__(
+        self, in_channels: int, ratio: int = 4, *, min_hidden: int = 4
+    ) -> None:
         super().__init__()
-        # fewer values a layer norm makes nearly constant
-        hidden = max(int(in_channels * ratio), 4)
+        hidden = hidden_channels(in_channels, ratio, min_hidden)
         self.attend = nn.Conv3d(in_channels, 1, 1)
         self.transform = nn.Sequential(
             nn.Linear(in_channels, hidden),
@@ -95,14 +99,15 @@ class GlobalContext3D(nn.Module):
 
 
 @MODELS.register_module()
-class NonLocal3D(nn.Module):
+class NonLocal3D(AttentionPlugin):
     """Add to each voxel what the voxels like it hold.
 
     Meant for coarse maps: every voxel is compared with one in eight of all.
 
     Args:
         in_channels: C.
-        reduction: Factor between channels and those compared, h = C / 2.
+        ratio: Channels over the channels h that are compared.
+        min_hidden: Lower bound of h.
         max_voxels: Largest map allowed, as time grows with its square.
 
     Shape:
@@ -116,19 +121,20 @@ class NonLocal3D(nn.Module):
     pooled by 2.
     """
 
-    _abbr_ = 'non_local'
+    name = 'non_local'
     pools_over_space = True
     starts_as_identity = True
 
     def __init__(
         self,
         in_channels: int,
-        reduction: int = 2,
+        ratio: int = 2,
         *,
+        min_hidden: int = 1,
         max_voxels: int = 32**3,
     ) -> None:
         super().__init__()
-        hidden = max(in_channels // reduction, 1)
+        hidden = hidden_channels(in_channels, ratio, min_hidden)
         self.query = nn.Conv3d(in_channels, hidden, 1)
         self.key = nn.Conv3d(in_channels, hidden, 1)
         self.value = nn.Conv3d(in_channels, hidden, 1)

@@ -10,8 +10,8 @@ from lungdet.errors import ConfigError
 from lungdet.models.detectors import nodulenet
 from lungdet.models.detectors.sliding_window import Window, windows
 from lungdet.ops import computes_bfloat16
+from tests.models.host_syncs import HostSyncs
 from tests.models.nets import SHAPE, narrow_net, sample_of
-from tests.models.questions import Questions
 
 NODULE = [10, 10, 10, 18, 18, 18]
 LOSSES = {
@@ -269,7 +269,7 @@ def test_voxels_beyond_the_case_look_like_those_beyond_a_crop() -> None:
 
 def test_marks_ask_the_device_as_often_for_two_as_for_forty() -> None:
     """Published: every proposal, coordinate and mask is fetched by itself."""
-    asked = []
+    counts = []
     for num in (2, 40):
         net = narrow_net(
             test_cfg={
@@ -289,13 +289,13 @@ def test_marks_ask_the_device_as_often_for_two_as_for_forty() -> None:
             empty = torch.zeros(1, *SHAPE)
             ((_, image, features),) = net._look(empty, [window])
             seen = net._screen(image, features)
-            with Questions() as questions:
+            with HostSyncs() as syncs:
                 marks = net._marks(seen, window)
         assert len(marks) == num
         assert all(mask is not None for mask in marks.masks)
-        asked.append(questions.count)
+        counts.append(syncs.count)
 
-    assert asked[0] == asked[1] > 0
+    assert counts[0] == counts[1] > 0
 
 
 def test_a_validation_window_is_screened_once(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lungdet.errors import ConfigError
-from lungdet.models import CBAM3D
+from lungdet.models.plugins import CBAM3D
 from tests.oracles.waves import check_wave, vectors, wave
 
 
@@ -14,7 +14,7 @@ def number(value: float) -> Tensor:
 
 
 def stored(sigmoid: str) -> CBAM3D:
-    module = CBAM3D(in_channels=4, reduction=2, sigmoid=sigmoid).double()
+    module = CBAM3D(in_channels=4, ratio=2, sigmoid=sigmoid).double()
     module.load_state_dict(
         {
             'mlp.0.weight': wave(2, 4, freq=0.7, phase=0.1, amp=0.6),

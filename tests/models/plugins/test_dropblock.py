@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lungdet.models import DropBlock3D
+from lungdet.models.plugins import DropBlock3D
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
-from lungdet.models import (
+from lungdet.models.plugins import (
     ECA3D,
     SCSE3D,
     SE3D,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lungdet.models import QuartetAttention
+from lungdet.models.plugins import QuartetAttention
 from tests.oracles.quartet import PermutingQuartet
 from tests.oracles.waves import check_wave, vectors, wave
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lungdet.errors import ConfigError
-from lungdet.models import GRN3D, GlobalContext3D, NonLocal3D
+from lungdet.models.plugins import GRN3D, GlobalContext3D, NonLocal3D
 from tests.oracles.waves import check_wave, vectors, wave
 
 SHAPE = (2, 4, 3, 5, 6)

@@ -6,7 +6,7 @@ import torch
 from lungdet.errors import ConfigError
 from lungdet.models import Mask3DHead
 from lungdet.models.roi_heads import mask_head
-from tests.models.questions import Questions
+from tests.models.host_syncs import HostSyncs
 from tests.oracles.reference import mask_labels, mask_logits, vectors
 
 
@@ -78,17 +78,17 @@ def test_boxes_that_do_not_fit_at_once_run_in_parts(
 
 
 def test_loss_asks_the_device_as_often_for_two_boxes_as_for_twenty() -> None:
-    asked = []
+    counts = []
     for num in (2, 20):
         boxes = torch.tensor([[0, 0, 0, 0, 4, 4, 8]]).repeat(num, 1)
         logits = [torch.randn(4, 4, 8) for _ in range(num)]
-        with Questions() as questions:
+        with HostSyncs() as syncs:
             Mask3DHead().loss(
                 logits, boxes, [mask_labels(1)], torch.ones(num).long()
             )
-        asked.append(questions.count)
+        counts.append(syncs.count)
 
-    assert asked[0] == asked[1] > 0
+    assert counts[0] == counts[1] > 0
 
 
 def test_boxes_that_truncation_empties_are_left_out() -> None:

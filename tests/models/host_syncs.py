@@ -1,4 +1,4 @@
-"""How often Python asks a tensor for a value."""
+"""How often the host waits for a value on the device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-ASKS = {
+SYNCS = {
     torch.Tensor.__bool__,
     torch.Tensor.__float__,
     torch.Tensor.__int__,
@@ -21,7 +21,7 @@ ASKS = {
 }
 
 
-class Questions(TorchFunctionMode):
+class HostSyncs(TorchFunctionMode):
     """Count the calls that would make the host wait for the device."""
 
     def __init__(self) -> None:
@@ -31,5 +31,5 @@ class Questions(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        self.count += func in ASKS
+        self.count += func in SYNCS
         return func(*args, **(kwargs or {}))

@@ -1,0 +1,83 @@
+"""The base class of plugins: what each declares about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+
+class AttentionPlugin(nn.Module):
+    """A module inside residual blocks that keeps the shape of its input.
+
+    ``in_channels`` is the first argument of the constructor and given by the
+    block; everything else in ``cfg`` follows it. A subclass declares the
+    attributes below as class attributes; ``name`` and ``pools_over_space``
+    have no default.
+
+    Attributes:
+        name: Name of the module in its block, and so part of the names of
+            its weights.
+        pools_over_space: Whether a value depends on voxels anywhere in the
+            crop, as any mean over D, H or W makes it. Its gates then depend
+            on the size of the crop, and whole-case inference warns of windows
+            of another size than the training crops'.
+        starts_as_identity: Whether a fresh one returns its input in
+            evaluation mode. A plugin that does so on request only takes an
+            argument ``identity_start`` instead. Either can be added to a
+            network that is trained already.
+        changes_no_number: Arguments of the constructor that change speed or
+            memory alone. They may differ between the network that weights
+            are from and the one that they go to.
+
+    Shape:
+        (N, in_channels, D, H, W) -> the same.
+    """
+
+    name: ClassVar[str]
+    pools_over_space: ClassVar[bool]
+    starts_as_identity: ClassVar[bool] = False
+    changes_no_number: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for attribute in ('name', 'pools_over_space'):
+            if not hasattr(cls, attribute):
+                raise TypeError(
+                    f'{cls.__name__}: does not declare {attribute!r}, which '
+                    'every AttentionPlugin must; give it as a class attribute '
+                    "(name = 'my_attention', pools_over_space = True where a "
+                    'value depends on the whole crop, else False).'
+                )
+
+    def init_weights(self) -> None:
+        """Set start values that matter; called after the backbone's own."""
+
+    @classmethod
+    def is_identity_when_built(cls, cfg: Mapping[str, Any]) -> bool:
+        """Whether a fresh plugin of this config changes nothing."""
+        return cls.starts_as_identity or bool(cfg.get('identity_start', False))
+
+    @classmethod
+    def defining_config(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        """A config without the arguments that change no number."""
+        return {
+            key: value
+            for key, value in cfg.items()
+            if key not in cls.changes_no_number
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def pooling_plugins(network: nn.Module) -> list[str]:
+    """Class names of a network's plugins that pool over space, sorted."""
+    return sorted(
+        {
+            type(module).__name__
+            for module in network.modules()
+            if isinstance(module, AttentionPlugin) and module.pools_over_space
+        }
+    )

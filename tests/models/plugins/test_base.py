@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lungdet.models import AttentionPlugin, FeatureNet
+from lungdet.models.plugins import pooling_plugins
+
+
+def declare(**attributes: object) -> type[AttentionPlugin]:
+    return type('Declared', (AttentionPlugin,), attributes)
+
+
+@pytest.mark.parametrize(
+    ('attributes', 'missing'),
+    [
+        ({}, 'name'),
+        ({'pools_over_space': True}, 'name'),
+        ({'name': 'mine'}, 'pools_over_space'),
+    ],
+)
+def test_a_class_that_declares_too_little_is_refused(
+    attributes: dict, missing: str
+) -> None:
+    with pytest.raises(TypeError, match=f"Declared: .* '{missing}'"):
+        declare(**attributes)
+
+
+def test_a_subclass_keeps_what_its_parent_declares() -> None:
+    parent = declare(name='mine', pools_over_space=True)
+
+    child = type('Child', (parent,), {'name': 'other'})
+
+    assert (child.name, child.pools_over_space) == ('other', True)
+
+
+def test_identity_start_is_of_the_class_or_asked_for() -> None:
+    plain = declare(name='a', pools_over_space=True)
+    always = declare(name='b', pools_over_space=True, starts_as_identity=True)
+
+    assert not plain.is_identity_when_built({'type': 'Declared'})
+    assert plain.is_identity_when_built({'identity_start': True})
+    assert not plain.is_identity_when_built({'identity_start': False})
+    assert always.is_identity_when_built({})
+
+
+def test_arguments_that_change_no_number_define_nothing() -> None:
+    kind = declare(
+        name='a', pools_over_space=True, changes_no_number=('speed',)
+    )
+    cfg = {'type': 'Declared', 'speed': 2, 'width': 3}
+
+    assert kind.defining_config(cfg) == {'type': 'Declared', 'width': 3}
+    assert cfg['speed'] == 2
+
+
+def test_pooling_plugins_are_named_once_and_sorted() -> None:
+    net = FeatureNet(
+        plugins=[
+            {'cfg': {'type': name}, 'position': 'after_add'}
+            for name in ('SE3D', 'DropBlock3D', 'CBAM3D')
+        ]
+    )
+
+    assert pooling_plugins(net) == ['CBAM3D', 'SE3D']
+    assert pooling_plugins(nn.Identity()) == []
+
+
+def test_a_plugin_without_forward_says_so() -> None:
+    kind = declare(name='a', pools_over_space=True)
+    x: Tensor = torch.zeros(1, 2, 3, 4, 5)
+
+    with pytest.raises(NotImplementedError):
+        kind()(x)
