@@ -6,20 +6,20 @@ trains the 14 epochs (616 steps) here; `make demo` has time for one.
 
     python tools/train.py configs/genesis_demo.py --amp
 """
-_base_ = ['./genesis_qam.py', './_base_/backbones/narrow.py']
+_base_ = [
+    './genesis_featurenet.py',
+    './_base_/plugins/quartet.py',
+    './_base_/backbones/narrow.py',
+]
 model = dict(
     channels_last=True,
-    backbone=_base_._narrow,
+    backbone=dict(plugins=_base_.plugins, **_base_._narrow),
     head=dict(in_channels=24, channels=(16, 8)))
 pipeline = [
     # small scans hardly have crops with little soft tissue
     dict(type='LoadLungCrop', size=(32, 64, 64), max_tissue=None,
          min_lung=0.2),
-    dict(type='RepeatedFlip3D', prob=0.4),
-    dict(type='LocalPixelShuffle', prob=0.5),
-    dict(type='NonLinearIntensity', prob=0.9),
-    dict(type='Painting', prob=0.9, inside=0.2),
-    dict(type='PackPair'),
+    *_base_.pipeline[1:],
 ]
 train_dataloader = dict(
     num_workers=0,

@@ -1,9 +1,13 @@
 """Models Genesis pre-training for luna16_mini_qam_mg.py: 192 steps on crops
 of two real scans. docs/pretraining.md has a longer run that validates."""
-_base_ = ['./genesis_qam.py', './_base_/backbones/narrow.py']
+_base_ = [
+    './genesis_featurenet.py',
+    './_base_/plugins/quartet.py',
+    './_base_/backbones/narrow.py',
+]
 model = dict(
     channels_last=True,
-    backbone=_base_._narrow,
+    backbone=dict(plugins=_base_.plugins, **_base_._narrow),
     head=dict(in_channels=24, channels=(16, 8)))
 train_dataloader = dict(num_workers=0, dataset=dict(crops_per_scan=48))
 val_dataloader = dict(num_workers=0, dataset=dict(crops_per_scan=24))

@@ -9,7 +9,13 @@ out.
     python tools/cross_val.py configs/luna16_mini.py --folds series \
       --cfg-options data_root=CASES
 """
-_base_ = ['./nodulenet_base.py', './_base_/backbones/narrow.py']
+_base_ = [
+    './_base_/models/nodulenet.py',
+    './_base_/datasets/luna16.py',
+    './_base_/schedules/sgd_200e.py',
+    './_base_/default_runtime.py',
+    './_base_/backbones/narrow.py',
+]
 val_series = []
 train_dataloader = dict(
     batch_size=4,
@@ -34,8 +40,4 @@ model = dict(
     mask_head=dict(in_channels=24, skip_channels=8, channels=16),
     train_cfg=dict(stage_epochs=dict(rcnn=40, mask=80)),
     test_cfg=dict(window=(64, 64, 64)))
-train_cfg = dict(max_epochs=200)
-param_scheduler = [
-    dict(type='MultiStepLR', milestones=[100, 160], gamma=0.1, by_epoch=True)
-]
 default_hooks = dict(checkpoint=dict(interval=20, save_best=None))

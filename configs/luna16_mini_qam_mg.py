@@ -6,7 +6,8 @@
 
 pre-trains on the two training scans of each fold.
 """
-_base_ = ['./luna16_mini_qam.py']
+_base_ = ['./luna16_mini.py', './_base_/plugins/quartet.py']
+model = dict(backbone=dict(plugins=_base_.plugins))
 pretrained = dict(
     weights='work_dirs/genesis_mini/backbone.safetensors',
     config='configs/genesis_mini.py')

@@ -8,7 +8,7 @@ Three quarters of the 16^3 blocks are hidden; crops of 64^3, since 32 x 64 x
 writes work_dirs/mae_qam/backbone.safetensors, from which nodulenet_qam_mae.py
 starts.
 """
-_base_ = ['./genesis_qam.py']
+_base_ = ['./genesis_featurenet.py', './_base_/plugins/quartet.py']
 pipeline = [
     dict(type='LoadLungCrop', size=(64, 64, 64), max_tissue=0.15,
          min_lung=0.2),
@@ -18,4 +18,9 @@ pipeline = [
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
 model = dict(
-    type='MaskedAutoencoder', block=16, ratio=0.75, fill='mean', loss='mse')
+    type='MaskedAutoencoder',
+    backbone=dict(plugins=_base_.plugins),
+    block=16,
+    ratio=0.75,
+    fill='mean',
+    loss='mse')

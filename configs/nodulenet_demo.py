@@ -6,7 +6,13 @@ leaves the strong recipe it is for the short time: a narrow backbone, crops of
 rotation, a faster average of the weights, few proposals. QAM and QAM+MG change
 nothing else.
 """
-_base_ = ['./nodulenet_strong.py', './_base_/backbones/narrow.py']
+_base_ = [
+    './_base_/models/nodulenet_strong.py',
+    './_base_/datasets/luna16.py',
+    './_base_/schedules/adamw_100e.py',
+    './_base_/default_runtime.py',
+    './_base_/backbones/narrow.py',
+]
 model = dict(
     channels_last=True,  # with bfloat16 about twice as fast on CPUs
     backbone=_base_._narrow,
@@ -48,18 +54,17 @@ val_dataloader = None
 val_cfg = None
 val_evaluator = None
 train_cfg = dict(max_epochs=30)
-optim_wrapper = dict(
-    constructor='MergedOptimWrapperConstructor',
-    optimizer=dict(
-        _delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2, fused=True),
-    clip_grad=dict(max_norm=5.0),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(optimizer=dict(lr=2e-3, weight_decay=1e-2, fused=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=20),
     dict(type='CosineAnnealingLR', T_max=30, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]
-custom_hooks = _base_.custom_hooks
 # every fourth step, four times as far: the pace of 0.005 and 10, for less
-custom_hooks[-1].update(momentum=0.02, gamma=40, interval=4)
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.02,
+         gamma=40, interval=4, update_buffers=True),
+]
 default_hooks = dict(checkpoint=dict(interval=2, save_best=None))

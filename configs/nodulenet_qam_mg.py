@@ -6,7 +6,8 @@ trained yet.
     python tools/train.py configs/genesis_qam.py --amp
     python tools/train.py configs/nodulenet_qam_mg.py --amp
 """
-_base_ = ['./nodulenet_qam.py']
+_base_ = ['./nodulenet_base.py', './_base_/plugins/quartet.py']
+model = dict(backbone=dict(plugins=_base_.plugins))
 pretrained = dict(
     weights='work_dirs/genesis_qam/backbone.safetensors',
     config='configs/genesis_qam.py')

@@ -10,7 +10,7 @@ _base_ = [
     './_base_/models/nodulenet_strong.py',
     './_base_/datasets/luna16.py',
     './_base_/schedules/sgd_200e.py',
-    './_base_/strong_runtime.py',
+    './_base_/default_runtime.py',
 ]
 train_pipeline = [
     dict(type='PlaceCrop', size=(128, 128, 128), margin=12),
@@ -32,4 +32,11 @@ param_scheduler = [
          convert_to_iter_based=True),
     dict(type='PolyLR', power=0.9, begin=4, end=200, eta_min=0.0,
          convert_to_iter_based=True),
+]
+# averaged weights are tested in place of the last ones; their decay is
+# min(0.999, about (1 + i) / (10 + i)) after i steps
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.001,
+         gamma=10, update_buffers=True),
 ]

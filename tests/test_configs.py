@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import copy
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import OPTIMIZERS, DefaultScope
 
 from lungdet.apis import load_config
@@ -20,6 +22,8 @@ from lungdet.registry import (
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(CONFIGS.glob('*.py'))
+EVERY_FILE = sorted(CONFIGS.rglob('*.py'))
+MAX_DEPTH = 3  # a leaf, the leaf that it changes, a file of _base_
 
 
 @pytest.mark.parametrize('path', FILES, ids=[f.stem for f in FILES])
@@ -45,6 +49,43 @@ def test_config_builds(path: Path, tmp_path: Path) -> None:
     for name in ('val_evaluator', 'test_evaluator'):
         if config.get(name) is not None:
             METRICS.build(config[name])
+
+
+def bases_of(path: Path) -> list[Path]:
+    """The files that a config names in ``_base_``."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == '_base_':
+            return [
+                path.parent / name for name in ast.literal_eval(node.value)
+            ]
+    return []
+
+
+def depth_of(path: Path) -> int:
+    return 1 + max((depth_of(base) for base in bases_of(path)), default=0)
+
+
+@pytest.mark.parametrize('path', FILES, ids=[f.stem for f in FILES])
+def test_config_is_at_most_three_files_deep(path: Path) -> None:
+    assert depth_of(path) <= MAX_DEPTH
+
+
+@pytest.mark.parametrize(
+    'path',
+    [path for path in EVERY_FILE if bases_of(path)],
+    ids=lambda path: path.stem,
+)
+def test_config_leaves_the_values_of_its_bases_unchanged(path: Path) -> None:
+    bases = ConfigDict()
+    for base in bases_of(path):
+        bases.update(ConfigDict(Config.fromfile(base).to_dict()))
+    before = copy.deepcopy(bases)
+
+    # as mmengine runs a config: its bases are an object named _base_
+    code = path.read_text().replace('_base_ = [', '_names = [', 1)
+    exec(compile(code, path, 'exec'), {'_base_': bases})
+
+    assert bases == before
 
 
 def test_full_configs_have_the_published_size() -> None:

@@ -16,7 +16,7 @@ def ablation_figure(
     *,
     caveats: Sequence[str] = (),
 ) -> Figure:
-    """One line a system: its seeds as dots, mean and 95 % interval.
+    """One line per system: its seeds as dots, their mean and 95 % interval.
 
     Args:
         cpms: Name -> CPM of each seed.
@@ -24,17 +24,16 @@ def ablation_figure(
         caveats: What a reader must know, printed below.
     """
     figure = Figure(figsize=(6.4, 1.2 + 0.5 * len(cpms)), layout='constrained')
-    place = figure.subplots()
+    axes = figure.subplots()
     for height, (name, values) in enumerate(cpms.items()):
         bounds = intervals.get(name)
         if bounds is not None:
-            place.plot(bounds, [height, height], color='tab:blue', lw=2)
-        place.plot(values, [height] * len(values), 'o', color='0.6', ms=5)
-        place.plot(np.mean(values), height, 'D', color='tab:blue', ms=7)
-    place.set_yticks(range(len(cpms)), list(cpms))
-    place.invert_yaxis()
-    place.set_ylim(len(cpms) - 0.5, -0.5)
-    place.set_xlabel('CPM: seeds (dots), mean and 95 % interval over scans')
-    place.grid(axis='x', alpha=0.3)
+            axes.plot(bounds, [height, height], color='tab:blue', lw=2)
+        axes.plot(values, [height] * len(values), 'o', color='0.6', ms=5)
+        axes.plot(np.mean(values), height, 'D', color='tab:blue', ms=7)
+    axes.set_yticks(range(len(cpms)), list(cpms))
+    axes.set_ylim(len(cpms) - 0.5, -0.5)  # the first system on top
+    axes.set_xlabel('CPM: seeds (dots), mean and 95 % interval over scans')
+    axes.grid(axis='x', alpha=0.3)
     print_caveats(figure, caveats)
     return figure
