@@ -69,9 +69,9 @@ def test_the_crop_is_the_scan_there(test_data: Path) -> None:
 
 
 def test_masks_lie_on_luna16_s_centres() -> None:
-    labels, geometry = read_image(CROP / 'masks' / 'lidc_idri_0181.mha')
+    image = read_image(CROP / 'masks' / 'lidc_idri_0181.mha')
 
     for label, (center, _) in NODULES.items():
-        inside = np.argwhere(labels == label).mean(axis=0)
-        middle = geometry.to_world(inside[None])[0]
+        inside = np.argwhere(image.array == label).mean(axis=0)
+        middle = image.geometry.to_world(inside[None])[0]
         assert np.linalg.norm(middle - center) < 0.45

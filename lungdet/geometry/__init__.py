@@ -2,6 +2,7 @@ from lungdet.geometry.affine import (
     AxisOrder,
     Geometry,
     index_to_world,
+    reorient,
     world_to_index,
 )
 from lungdet.geometry.boxes import (
@@ -41,6 +42,7 @@ __all__ = [
     'linear_taps',
     'move_boxes',
     'points_in_spheres',
+    'reorient',
     'resample_label_crop',
     'resample_nearest',
     'world_to_index',

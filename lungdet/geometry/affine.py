@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lungdet.errors import GeometryError
 
@@ -21,7 +22,7 @@ PARALLEL_TOL = 1e-4  # a direction cosine this near to 0 or 1 is 0 or 1
 SNAP_TOL = 1e-9  # an index map's entries this near to an integer are integers
 
 
-def index_to_world(index_zyx: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def index_to_world(index_zyx: ArrayLike, affine: np.ndarray) -> np.ndarray:
     """Map continuous voxel indices to world points.
 
     Args:
@@ -37,7 +38,7 @@ def index_to_world(index_zyx: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return index @ affine[:3, :3].T + affine[:3, 3]
 
 
-def world_to_index(points_mm: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def world_to_index(points_mm: ArrayLike, affine: np.ndarray) -> np.ndarray:
     """Map world points to continuous voxel indices.
 
     Args:
@@ -118,7 +119,7 @@ class Geometry:
         *,
         spacing_zyx: Sequence[float],
         origin_xyz: Sequence[float],
-        direction: np.ndarray | Sequence[Sequence[float]] | None = None,
+        direction: ArrayLike | None = None,
     ) -> Geometry:
         """Build a geometry from what image headers state.
 
@@ -160,10 +161,75 @@ class Geometry:
         affine[:3, 3] = origin
         return cls((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
+    @classmethod
+    def from_itk(
+        cls,
+        size: Sequence[int],
+        *,
+        spacing: Sequence[float],
+        origin: Sequence[float],
+        direction: ArrayLike | None = None,
+    ) -> Geometry:
+        """Build a geometry from x, y, z values, as ITK's formats state them.
+
+        Args:
+            size: Voxels along (x, y, z).
+            spacing: Distance of voxel centres in mm, order (x, y, z).
+            origin: World position (x, y, z) of the first voxel's centre.
+            direction: As ``from_parts``.
+
+        Raises:
+            GeometryError: As ``from_parts``.
+        """
+        return cls.from_parts(
+            [*size][::-1],
+            spacing_zyx=[*spacing][::-1],
+            origin_xyz=origin,
+            direction=direction,
+        )
+
+    @classmethod
+    def from_ras(cls, size: Sequence[int], affine: ArrayLike) -> Geometry:
+        """Build a geometry from an affine as NIfTI and nibabel state it.
+
+        Args:
+            size: Voxels along (x, y, z).
+            affine: Index (x, y, z) to world (x, y, z) RAS mm, (4, 4).
+
+        Raises:
+            GeometryError: As ``from_parts``.
+
+        Examples:
+            >>> Geometry.from_ras((6, 5, 4), np.diag([1, 2, 3, 1])).direction
+            array([[-1.,  0.,  0.],
+                   [ 0., -1.,  0.],
+                   [ 0.,  0.,  1.]])
+        """
+        lps = np.diag([-1.0, -1.0, 1.0]) @ np.asarray(affine)[:3]
+        lps += 0.0  # no negative zeros
+        spacing = np.linalg.norm(lps[:, :3], axis=0)
+        return cls.from_itk(
+            size,
+            spacing=spacing.tolist(),
+            origin=lps[:, 3].tolist(),
+            direction=lps[:, :3] / np.where(spacing > 0, spacing, 1),
+        )
+
     @property
     def spacing(self) -> np.ndarray:
         """Distance of voxel centres in mm, order (z, y, x)."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def spacing_xyz(self) -> np.ndarray:
+        """``spacing`` in the order of world axes, as ITK's formats have it."""
+        return self.spacing[::-1]
+
+    @property
+    def size_xyz(self) -> tuple[int, int, int]:
+        """``shape`` in the order of world axes, as ITK's formats have it."""
+        z, y, x = self.shape
+        return x, y, z
 
     @property
     def origin(self) -> np.ndarray:
@@ -175,15 +241,15 @@ class Geometry:
         """(3, 3); columns: unit vectors of index axes x, y, z in LPS."""
         return (self.affine[:3, :3] / self.spacing)[:, ::-1]
 
-    def to_world(self, index_zyx: np.ndarray) -> np.ndarray:
+    def to_world(self, index_zyx: ArrayLike) -> np.ndarray:
         """Indices (N, 3) z, y, x to world points (N, 3) x, y, z in mm."""
         return index_to_world(index_zyx, self.affine)
 
-    def to_index(self, points_mm: np.ndarray) -> np.ndarray:
+    def to_index(self, points_mm: ArrayLike) -> np.ndarray:
         """World points (N, 3) x, y, z in mm to indices (N, 3) z, y, x."""
         return world_to_index(points_mm, self.affine)
 
-    def crop(self, start_zyx: Sequence[int], shape: Sequence[int]) -> Geometry:
+    def crop(self, start_zyx: ArrayLike, shape: Sequence[int]) -> Geometry:
         """Geometry of ``array[start:start + shape]``; may reach outside."""
         affine = self.affine.copy()
         affine[:3, 3] = self.to_world(np.asarray(start_zyx)[None])[0]
@@ -244,8 +310,8 @@ class Geometry:
 
     def transformed(
         self,
-        matrix: np.ndarray,
-        center_zyx: Sequence[float] | np.ndarray,
+        matrix: ArrayLike,
+        center_zyx: ArrayLike,
         shape: Sequence[int],
     ) -> Geometry:
         """Grid that shows this one scaled, turned and moved.
@@ -276,7 +342,7 @@ class Geometry:
         affine[:3, 3] = self.to_world(corner[None])[0]
         return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
-    def coarsened(self, factor: int | Sequence[int] | np.ndarray) -> Geometry:
+    def coarsened(self, factor: ArrayLike) -> Geometry:
         """Grid of the means of blocks of ``factor`` voxels (z, y, x).
 
         Voxels that fill no block are left out at the end of each axis.
@@ -320,13 +386,13 @@ class Geometry:
         steps = np.linalg.solve(self.affine[:3, :3], target.affine[:3, :3])
         return _snapped(steps), _snapped(offset)
 
-    def box_center_world(self, boxes: np.ndarray) -> np.ndarray:
+    def box_center_world(self, boxes: ArrayLike) -> np.ndarray:
         """World centres (N, 3) x, y, z of edge boxes (N, 6) z1..x2."""
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 6)
         return self.to_world((boxes[:, :3] + boxes[:, 3:]) / 2 - 0.5)
 
     def sphere_box(
-        self, center_mm: np.ndarray, diameter_mm: float | np.ndarray
+        self, center_mm: ArrayLike, diameter_mm: ArrayLike
     ) -> np.ndarray:
         """Edge boxes (N, 6) that enclose spheres given in world mm.
 
@@ -337,7 +403,7 @@ class Geometry:
         return self.box_around(center_mm, diameters)
 
     def box_around(
-        self, center_mm: np.ndarray, size_mm: np.ndarray
+        self, center_mm: ArrayLike, size_mm: ArrayLike
     ) -> np.ndarray:
         """Edge boxes (N, 6) with given centres and sides in world mm.
 
@@ -375,6 +441,35 @@ class Geometry:
         """The inverse of ``to_dict``."""
         z, y, x = values['shape']
         return cls((z, y, x), np.asarray(values['affine'], dtype=np.float64))
+
+
+def reorient(
+    array: np.ndarray, geometry: Geometry
+) -> tuple[np.ndarray, Geometry]:
+    """Turn an array so that its axes run along +z, +y, +x.
+
+    Args:
+        array: Voxels (z, y, x) on ``geometry``.
+        geometry: Its grid. Of an oblique one nothing is turned.
+
+    Returns:
+        The array, contiguous, and its geometry; both as given where nothing
+        was turned.
+
+    Examples:
+        >>> grid = Geometry.from_parts(
+        ...     (1, 1, 3), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0),
+        ...     direction=[[-1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        ... )
+        >>> array, turned = reorient(np.array([[[1, 2, 3]]]), grid)
+        >>> array.tolist(), turned.origin.tolist()
+        ([[[3, 2, 1]]], [-2.0, 0.0, 0.0])
+    """
+    order = geometry.canonical_order()
+    if order is None or order.changes_nothing:
+        return array, geometry
+    turned = np.ascontiguousarray(order.apply(array))
+    return turned, geometry.reoriented(order)
 
 
 def _snapped(values: np.ndarray) -> np.ndarray:

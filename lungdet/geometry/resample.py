@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lungdet.errors import GeometryError
 from lungdet.geometry.affine import Geometry
@@ -45,7 +46,7 @@ def axis_positions(source: Geometry, target: Geometry) -> list[np.ndarray]:
 
 
 def linear_taps(
-    positions: np.ndarray, size: int
+    positions: ArrayLike, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours and weight of linear interpolation along one axis.
 
@@ -57,18 +58,18 @@ def linear_taps(
         Lower and upper index (n,) and the upper one's weight (n,) float32.
 
     Examples:
-        >>> low, high, weight = linear_taps(np.array([-1, 0.25, 7]), 3)
+        >>> low, high, weight = linear_taps([-1, 0.25, 7], 3)
         >>> low.tolist(), high.tolist(), weight.tolist()
         ([0, 0, 1], [1, 1, 2], [0.0, 0.25, 1.0])
     """
-    positions = np.clip(positions, 0, size - 1)
-    low = np.minimum(positions.astype(int), max(size - 2, 0))
+    inside = np.clip(np.asarray(positions), 0, size - 1)
+    low = np.minimum(inside.astype(int), max(size - 2, 0))
     high = np.minimum(low + 1, size - 1)
-    return low, high, (positions - low).astype(np.float32)
+    return low, high, (inside - low).astype(np.float32)
 
 
 def interpolate_axis(
-    array: np.ndarray, positions: np.ndarray, axis: int
+    array: np.ndarray, positions: ArrayLike, axis: int
 ) -> np.ndarray:
     """Linear interpolation along one axis, edge values beyond the array.
 
@@ -84,7 +85,7 @@ def interpolate_axis(
         >>> interpolate_axis(np.array([[0, 10, 40]]), [0.5, 1.5], 1).tolist()
         [[5.0, 25.0]]
     """
-    low, high, weight = linear_taps(np.asarray(positions), array.shape[axis])
+    low, high, weight = linear_taps(positions, array.shape[axis])
     along = [1] * array.ndim
     along[axis] = -1
     below = array.take(low, axis).astype(np.float32)

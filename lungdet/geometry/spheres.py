@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 UNKNOWN_DIAMETER_MM = 10.0  # LUNA16's rule for a nodule without diameter
 
 
 def points_in_spheres(
-    centers_mm: np.ndarray, diameters_mm: np.ndarray, points_mm: np.ndarray
+    centers_mm: ArrayLike, diameters_mm: ArrayLike, points_mm: ArrayLike
 ) -> np.ndarray:
     """Whether points lie strictly inside spheres.
 

@@ -1,33 +1,22 @@
-"""The CT series of a folder, judged from DICOM headers alone.
-
-A file that cannot be used is a defect of its own series: it stops the series
-it belongs to and no other.
-"""
+"""One DICOM file to the headers of its slices."""
 
 from __future__ import annotations
 
-import os
-import stat
 import struct
-import warnings as python_warnings
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lungdet.errors import SeriesError
-from lungdet.io.limits import MAX_DEPTH, MAX_FILES, SLICES
+from lungdet.geometry import Geometry
 
 CT_CLASS = '1.2.840.10008.5.1.4.1.1.2'
 MULTIFRAME = {f'{CT_CLASS}.1', f'{CT_CLASS}.2'}  # enhanced, legacy converted
 DICOMDIR = '1.2.840.10008.1.3.10'  # the index of a disc
-STRAY_SLICES = 5  # fewer of another grid are left out of a series
-MAX_THICKNESS_MM = 3.0
 COSINE_TOL, SPACING_TOL_MM = 1e-3, 1e-3  # within one stack
-NOBODY = {'', '0', 'anon', 'anonymous', 'anonymized', 'none', 'unknown'}
 BROKEN = (
     AttributeError,
     EOFError,
@@ -80,6 +69,29 @@ class Slice:
         return np.cross(self.orientation[:3], self.orientation[3:])
 
     @property
+    def height(self) -> float:
+        """Position along the normal, mm."""
+        return float(self.position @ self.normal)
+
+    def grid(self, step_mm: float, count: int) -> Geometry:
+        """Grid of slices like this one, the first of them.
+
+        Args:
+            step_mm: Their distance along the normal.
+            count: How many.
+
+        Raises:
+            GeometryError: The row and column directions are not orthonormal.
+        """
+        right, down = self.orientation[:3], self.orientation[3:]
+        return Geometry.from_parts(
+            (count, self.rows, self.columns),
+            spacing_zyx=(step_mm, *self.spacing),
+            origin_xyz=self.position.tolist(),
+            direction=np.stack([right, down, self.normal], axis=1),
+        )
+
+    @property
     def has_rescale(self) -> bool:
         """Whether the header says what HU a stored value is."""
         return self.slope is not None and self.intercept is not None
@@ -92,48 +104,6 @@ class Slice:
             (self.rows, self.columns) == (other.rows, other.columns)
             and bool(turn <= COSINE_TOL)
             and bool(step <= SPACING_TOL_MM)
-        )
-
-
-@dataclass
-class SeriesSummary:
-    """One CT series of a folder.
-
-    Attributes:
-        series_uid: Identifier.
-        slices: Headers of its stack.
-        defects: Why it cannot be read, one text a file.
-        caveats: What was left out of it.
-    """
-
-    series_uid: str
-    slices: list[Slice] = field(default_factory=list)
-    defects: list[str] = field(default_factory=list)
-    caveats: list[str] = field(default_factory=list)
-
-    @property
-    def thickness(self) -> float:
-        """Slice thickness in mm, infinite if unknown."""
-        found = self.slices[0].thickness if self.slices else None
-        return found or float('inf')
-
-    @property
-    def patient_id(self) -> str | None:
-        """The patient, None where it is absent or stands for nobody."""
-        found = (self.slices[0].patient or '') if self.slices else ''
-        return None if found.lower() in NOBODY else found
-
-    @property
-    def is_volume(self) -> bool:
-        """Whether it has slices enough for a volume."""
-        return len(self.slices) >= SLICES[0]
-
-    def line(self) -> str:
-        """One line for a list."""
-        name = self.slices[0].description if self.slices else None
-        return (
-            f'{self.series_uid} ({name or "no description"}, '
-            f'{len(self.slices)} slices of {self.thickness:g} mm)'
         )
 
 
@@ -177,15 +147,13 @@ ONLY: dict[str, tuple[Callable[[Any], Any], Any]] = {
     'PhotometricInterpretation': (_text, 'MONOCHROME2'),
     'BitsAllocated': (int, 16),
 }
-# of multi-frame files: what all frames have in common, and each its own
-SHARED, OWN = (
-    'SharedFunctionalGroupsSequence',
-    'PerFrameFunctionalGroupsSequence',
-)
+# of multi-frame files: what all frames have in common, and what each has
+SHARED = 'SharedFunctionalGroupsSequence'
+PER_FRAME = 'PerFrameFunctionalGroupsSequence'
 TAGS = [
     'SOPClassUID',
     SHARED,
-    OWN,
+    PER_FRAME,
     'Modality',
     'ImageType',
     *ONLY,
@@ -193,134 +161,8 @@ TAGS = [
 ]
 
 
-def list_series(
-    folder: str | Path, *, depth: int = MAX_DEPTH
-) -> list[SeriesSummary]:
-    """CT series of a folder, with what was skipped among the caveats.
-
-    Args:
-        folder: Links in it are not followed.
-        depth: Levels of folders below it that are searched too.
-
-    Raises:
-        SeriesError: Too many files, a damaged file of an unknown series, or
-            no CT series at all.
-    """
-    found: defaultdict[str, list[Slice]] = defaultdict(list)
-    defects: defaultdict[str, list[str]] = defaultdict(list)
-    skipped: Counter[str] = Counter()
-    files = _files(Path(folder), depth)
-    for path in files:
-        with open(path, 'rb') as file:
-            if file.read(132)[128:] != b'DICM':
-                skipped['not DICOM'] += 1
-                continue
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter('ignore')
-            header = _header(path)
-            kind = _skip_reason(header, path)
-            if kind is not None:
-                skipped[kind] += 1
-                continue
-            uid = _value(header, path, 'SeriesInstanceUID', _text) or ''
-            try:
-                found[uid] += _slices(header, path)
-            except SeriesError as error:
-                if not uid:
-                    raise
-                defects[uid].append(str(error))
-    series = [
-        _summary(uid, found[uid], defects[uid])
-        for uid in dict.fromkeys([*found, *defects])
-    ]
-    text = ', '.join(f'{n} {kind}' for kind, n in skipped.items())
-    if not series:
-        raise SeriesError(
-            f'{folder}: no CT series ({len(files)} files: {text or "empty"});'
-            ' give the folder with the CT slices.'
-        )
-    if skipped:
-        for one in series:
-            one.caveats.append(f'files skipped: {text}')
-    return series
-
-
-def choose_series(
-    series: list[SeriesSummary], folder: Path, wanted: str | None
-) -> SeriesSummary:
-    """The series asked for, or the thinnest; the choice is a note of it.
-
-    Raises:
-        SeriesError: None fits, or the chosen one has a defect.
-    """
-    chosen = _named(series, folder, wanted) if wanted else series[0]
-    if wanted is None and len(series) > 1:
-        chosen = _thinnest(series, folder)
-        chosen.caveats.append(
-            f'{len(series)} series in the folder; took {chosen.line()}, the '
-            'thinnest with the most slices'
-        )
-    if chosen.defects:
-        more = len(chosen.defects) - 1
-        raise SeriesError(
-            chosen.defects[0]
-            + (
-                f' ({more} more files of the series have a defect.)'
-                * (more > 0)
-            )
-        )
-    return chosen
-
-
-def _named(
-    series: list[SeriesSummary], folder: Path, wanted: str
-) -> SeriesSummary:
-    for one in series:
-        if one.series_uid == wanted:
-            return one
-    raise SeriesError(
-        f'{folder}: no series {wanted}; there are: {_lines(series)}.'
-    )
-
-
-def _thinnest(series: list[SeriesSummary], folder: Path) -> SeriesSummary:
-    full = [s for s in series if s.is_volume]
-    thin = [s for s in full if s.thickness <= MAX_THICKNESS_MM]
-    if len(full) == 1:
-        return full[0]
-    if not thin:
-        raise SeriesError(
-            f'{folder}: {len(series)} series, none with {SLICES[0]} slices or '
-            f'more of at most {MAX_THICKNESS_MM:g} mm; choose one with '
-            f'--series: {_lines(series)}.'
-        )
-    return min(thin, key=lambda s: (s.thickness, -len(s.slices)))
-
-
-def _lines(series: Iterable[SeriesSummary]) -> str:
-    return '; '.join(one.line() for one in series)
-
-
-def _files(folder: Path, depth: int) -> list[Path]:
-    found = []
-    base = len(folder.parts)
-    for place, folders, names in os.walk(folder, followlinks=False):
-        if len(Path(place).parts) - base >= depth:
-            folders.clear()
-        for name in names:
-            path = Path(place) / name
-            if stat.S_ISREG(path.lstat().st_mode):
-                found.append(path)
-        if len(found) > MAX_FILES:
-            raise SeriesError(
-                f'{folder}: more than {MAX_FILES} files; give the folder of '
-                'one series.'
-            )
-    return sorted(found)
-
-
-def _header(path: Path) -> Any:
-    """Tags of one file.
+def read_header(path: Path) -> Any:
+    """Tags of one file (a pydicom Dataset).
 
     Raises:
         SeriesError: A damaged or cut header; pydicom hands out the rest of a
@@ -350,8 +192,8 @@ def _header(path: Path) -> Any:
     return header
 
 
-def _skip_reason(header: Any, path: Path) -> str | None:
-    """What a file is, if it is no CT slice."""
+def skip_reason(header: Any, path: Path) -> str | None:
+    """What kind of object a file holds, None if it is a CT slice."""
     import pydicom
 
     kind = str(header.get('SOPClassUID', DICOMDIR))
@@ -381,25 +223,34 @@ def _value(
         ) from error
 
 
-def _slices(header: Any, path: Path) -> list[Slice]:
-    """The slice of a file, or those of an enhanced multi-frame file."""
+def series_uid_of(header: Any, path: Path) -> str:
+    """The file's series, empty if it states none."""
+    return _value(header, path, 'SeriesInstanceUID', _text) or ''
+
+
+def slices_of(header: Any, path: Path) -> list[Slice]:
+    """The slice of a file, or those of an enhanced multi-frame file.
+
+    Raises:
+        SeriesError: A file that cannot be used, with the tag.
+    """
     if header.SOPClassUID not in MULTIFRAME:
         return [_slice(header, path)]
     count = _value(header, path, 'NumberOfFrames', int)
-    own = header.get(OWN) or []
-    if count is None or count != len(own):
+    frames = header.get(PER_FRAME) or []
+    if count is None or count != len(frames):
         raise SeriesError(
-            f'{path}: NumberOfFrames is {count}, and {len(own)} frames are '
+            f'{path}: NumberOfFrames is {count}, and {len(frames)} frames are '
             'described; the header may be cut. Export the series again.'
         )
     shared = header.get(SHARED) or [{}]
     return [
-        _slice(_flat(header, shared[0], one, number), path, number)
-        for number, one in enumerate(own)
+        _slice(_flat(header, shared[0], frame, number), path, number)
+        for number, frame in enumerate(frames)
     ]
 
 
-def _flat(header: Any, shared: Any, own: Any, number: int) -> Any:
+def _flat(header: Any, shared: Any, per_frame: Any, number: int) -> Any:
     """Tags of one frame, where a single-frame file has them.
 
     Source: DICOM PS3.3, A.38.1 and C.7.6.16.
@@ -409,7 +260,7 @@ def _flat(header: Any, shared: Any, own: Any, number: int) -> Any:
     frame = pydicom.Dataset()
     frame.update(header)
     frame.file_meta = header.file_meta
-    for groups in (shared, own):
+    for groups in (shared, per_frame):
         for group in groups:
             if group.VR == 'SQ' and len(group.value) == 1:
                 frame.update(group.value[0])
@@ -437,38 +288,7 @@ def _slice(header: Any, path: Path, frame: int | None = None) -> Slice:
         if values[name] is None:
             raise SeriesError(
                 f'{path}: {tag} is missing; without it the slice has no '
-                'place. The header may be cut; export the series again.'
+                'position. The header may be cut; export the series again.'
             )
     syntax = str(header.file_meta.get('TransferSyntaxUID', ''))
     return Slice(path=path, frame=frame, syntax=syntax, **values)
-
-
-def _summary(
-    uid: str, slices: list[Slice], defects: list[str]
-) -> SeriesSummary:
-    """The largest stack of a series; a few slices of others are strays."""
-    grids: list[list[Slice]] = []
-    for one in slices:
-        for grid in grids:
-            if one.fits(grid[0]):
-                grid.append(one)
-                break
-        else:
-            grids.append([one])
-    grids.sort(key=len, reverse=True)
-    largest = grids[0] if grids else []
-    summary = SeriesSummary(uid, largest, defects)
-    for grid in grids[1:]:
-        names = ', '.join(one.name for one in grid)
-        if len(grid) < STRAY_SLICES:
-            summary.caveats.append(
-                f'{len(grid)} slices of another size, spacing or orientation '
-                f'left out: {names}'
-            )
-        else:
-            summary.defects.append(
-                f'{grid[0].path}: series {uid} holds two stacks '
-                f'({len(largest)} and {len(grid)} slices of different '
-                'grids); put one in a folder of its own.'
-            )
-    return summary

@@ -1,8 +1,8 @@
 """MetaImage (.mhd with .raw or .zraw, .mha) to arrays and back.
 
-An own reader: SimpleITK reads damaged or hostile files without a word (other
-files' bytes, uninitialised memory, swapped spacings), each case of which is
-refused here with a message.
+lungdet reads them itself: SimpleITK reads damaged or hostile files without a
+word (other files' bytes, uninitialised memory, swapped spacings). Each of
+these is refused here with a message.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from lungdet.errors import GeometryError, SeriesError
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import atomic_path
+from lungdet.io.file_image import FileImage
 from lungdet.io.limits import MAX_HEADER, check_grid
 
 META_TYPES = {
@@ -31,6 +32,7 @@ META_TYPES = {
     'MET_DOUBLE': 'f8',
 }
 ONCE = ('DimSize', 'ElementSpacing', 'ElementDataFile')
+NO_OFFSET = 'no Offset in the header; the origin was taken as 0'
 INFLATED = 1 << 22  # bytes taken from the decompressor at a time
 
 
@@ -83,44 +85,42 @@ ONLY = {
 }
 
 
-def read_meta(path: Path, caveats: list[str]) -> tuple[np.ndarray, Geometry]:
-    """Array (z, y, x) in the file's type, and its geometry.
+def read_metaimage(path: Path) -> FileImage:
+    """Read a MetaImage of one 3D channel.
 
     Args:
         path: ``.mhd`` or ``.mha``.
-        caveats: What is doubtful about the header is appended.
 
     Raises:
         SeriesError: Header or voxels that cannot be right.
     """
     fields, end = _parse(path)
-    shape, spacing = fields['DimSize'], fields['ElementSpacing']
+    size, spacing = fields['DimSize'], fields['ElementSpacing']
     dtype = np.dtype(fields['ElementType'])
-    check_grid(str(path), shape, spacing, dtype.itemsize)
-    if fields['given'].isdisjoint(('Offset', 'Position', 'Origin')):
-        caveats.append('no Offset in the header; the origin was taken as 0')
+    check_grid(str(path), size, spacing, dtype.itemsize)
     try:
-        geometry = Geometry.from_parts(
-            shape[::-1],
-            spacing_zyx=spacing[::-1],
-            origin_xyz=fields['Offset'],
+        geometry = Geometry.from_itk(
+            size,
+            spacing=spacing,
+            origin=fields['Offset'],
             # the file lists the axes' vectors: rows here, columns in D
             direction=np.reshape(fields['TransformMatrix'], (3, 3)).T,
         )
     except GeometryError as error:
         raise SeriesError(f'{path}: {error}') from error
-    raw = _voxels(path, fields, end, math.prod(shape) * dtype.itemsize)
-    array = np.frombuffer(raw, dtype=dtype).reshape(shape[::-1])
+    raw = _voxels(path, fields, end, math.prod(size) * dtype.itemsize)
+    array = np.frombuffer(raw, dtype=dtype).reshape(geometry.shape)
     if fields['BinaryDataByteOrderMSB']:
         array.byteswap(inplace=True)
-    return array, geometry
+    caveats = () if 'Offset' in fields['given'] else (NO_OFFSET,)
+    return FileImage(str(path), array, geometry, caveats)
 
 
 def data_file(path: Path) -> Path:
     """The file with the voxels of a header; ``path`` itself for LOCAL ones.
 
     Raises:
-        SeriesError: As ``read_meta``, of the header.
+        SeriesError: As ``read_metaimage``, of the header.
     """
     return _data_file(path, _parse(path)[0]['ElementDataFile'])
 
@@ -145,8 +145,8 @@ def write_mhd(path: Path, array: np.ndarray, geometry: Geometry) -> None:
         f'CompressedDataSize = {len(payload)}',
         f'TransformMatrix = {numbers(geometry.direction.T.ravel())}',
         f'Offset = {numbers(geometry.origin)}',
-        f'ElementSpacing = {numbers(geometry.spacing[::-1])}',
-        f'DimSize = {" ".join(str(n) for n in array.shape[::-1])}',
+        f'ElementSpacing = {numbers(geometry.spacing_xyz)}',
+        f'DimSize = {" ".join(map(str, geometry.size_xyz))}',
         f'ElementType = {kinds[array.dtype.str[1:]]}',
         f'ElementDataFile = {raw.name}',
     ]
@@ -193,15 +193,15 @@ def _texts(path: Path) -> tuple[dict[str, str], int]:
     with open(path, 'rb') as file:
         head = file.read(MAX_HEADER)
     texts: dict[str, str] = {}
-    place = 0
-    while place < len(head):
-        stop = head.find(b'\n', place)
+    start = 0
+    while start < len(head):
+        stop = head.find(b'\n', start)
         stop = len(head) if stop < 0 else stop
-        line = head[place:stop].decode('utf-8', errors='replace').strip()
-        place = stop + 1
-        key, found, value = line.partition('=')
+        line = head[start:stop].decode('utf-8', errors='replace').strip()
+        start = stop + 1
+        key, sign, value = line.partition('=')
         key = key.strip()
-        if line and not found:
+        if line and not sign:
             break
         if key in texts and key in ONCE:
             raise SeriesError(
@@ -209,7 +209,7 @@ def _texts(path: Path) -> tuple[dict[str, str], int]:
             )
         texts[key] = value.strip()
         if key == 'ElementDataFile':
-            return texts, place
+            return texts, start
     raise SeriesError(
         f'{path}: no ElementDataFile in the first {MAX_HEADER} bytes; this '
         'is not a MetaImage header.'

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungdet.errors import SeriesError
-from lungdet.io.dicom_headers import list_series
+from lungdet.io.dicom_series import list_series
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')

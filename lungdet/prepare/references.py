@@ -11,8 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from lungdet.errors import AnnotationError
-from lungdet.geometry import Geometry
-from lungdet.io.image import canonical, read_image
+from lungdet.geometry import Geometry, reorient
+from lungdet.io.image import read_image
 from lungdet.io.lidc import (
     MIN_READERS,
     LidcNodule,
@@ -99,14 +99,13 @@ def of_label_image(path: Path, volume: Volume) -> References:
         AnnotationError: Another grid, values that number nothing, or more
             than 255 nodules.
     """
-    array, geometry = read_image(path)
-    turned = canonical(Volume(array, geometry))
-    if not turned.geometry.is_close(volume.geometry, tol_mm=1e-2):
+    image = read_image(path)
+    labels, grid = reorient(image.array, image.geometry)
+    if not grid.is_close(volume.geometry, tol_mm=1e-2):
         raise AnnotationError(
             f'{path}: its grid is not that of the scan; resample the mask to '
             'the scan.'
         )
-    labels = turned.array
     low, top = labels.min(initial=0), labels.max(initial=0)
     if not (low >= 0 and top <= np.iinfo(np.int32).max):  # nor NaN
         raise AnnotationError(
@@ -186,7 +185,7 @@ def of_outlines(
         reading, drawn, min_readers=min_readers, mode=mode
     )
     volume.patient_id = volume.patient_id or reading.study_uid
-    found.labels = canonical(Volume(labels, drawn)).array
+    found.labels, _ = reorient(labels, drawn)
     found.ids = match_nodules(
         annotations, nodules, found.labels, volume.geometry
     )

@@ -19,13 +19,14 @@ from lungdet.errors import (
     GeometryError,
     LungdetError,
 )
+from lungdet.geometry import reorient
 from lungdet.io.case_store import (
     check_uid,
     read_case_file,
     rebuild_index,
     write_case,
 )
-from lungdet.io.image import canonical, load_volume, read_image
+from lungdet.io.image import load_volume, read_image
 from lungdet.io.lidc import MIN_READERS
 from lungdet.io.metaimage import data_file
 from lungdet.io.processes import processes
@@ -330,15 +331,15 @@ def _references(scan: Scan, volume: Volume) -> References:
 def _lungs(scan: Scan, volume: Volume) -> LungField:
     if scan.lungs is None:
         return find_lungs(volume)
-    array, geometry = read_image(scan.lungs)
-    turned = canonical(Volume(array, geometry))
-    tilt = turned.geometry.direction - volume.geometry.direction
+    image = read_image(scan.lungs)
+    labels, grid = reorient(image.array, image.geometry)
+    tilt = grid.direction - volume.geometry.direction
     if np.abs(tilt).max() > PARALLEL_TOL:
         raise AnnotationError(
             f'{scan.lungs}: its axes are not parallel to those of the scan; '
             'resample the lung mask to the scan, or take it away.'
         )
-    mask = np.isin(turned.array, LUNG_LABELS)
+    mask = np.isin(labels, LUNG_LABELS)
     if not mask.any():
         return find_lungs(volume)
-    return LungField(mask, turned.geometry, 'given')
+    return LungField(mask, grid, 'given')

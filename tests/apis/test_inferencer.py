@@ -17,8 +17,8 @@ from scipy import ndimage
 from lungdet.apis import NoduleInferencer, inferencer
 from lungdet.apis.inferencer import paint_masks
 from lungdet.errors import ConfigError
-from lungdet.geometry import Geometry
-from lungdet.io.image import canonical, write_image
+from lungdet.geometry import Geometry, reorient
+from lungdet.io.image import write_image
 from lungdet.structures import Detection, SeriesResult, Volume
 
 FLIPPED = np.diag([-1.0, -1.0, 1.0])
@@ -74,7 +74,9 @@ def chest(direction: Any, *, marks: int = 2) -> tuple[Volume, np.ndarray]:
         z, y, x = 3 + 9 * k, 10 * k, 15 * k
         truth[z : z + 5, y : y + 12, x : x + 14] = k
     array = np.where(truth > 0, 60, -850).astype(np.int16)
-    return canonical(Volume(array, grid, '1.2', ['a doubt'])), truth
+    turned, canonical = reorient(array, grid)
+    source = None if canonical is grid else grid
+    return Volume(turned, canonical, '1.2', ['a doubt'], source), truth
 
 
 @pytest.mark.parametrize(

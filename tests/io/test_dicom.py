@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from pydicom.dataset import FileDataset
 
 from lungdet.errors import SeriesError
-from lungdet.io.dicom import load_dicom_series
-from lungdet.io.dicom_headers import list_series
+from lungdet.io.dicom_series import list_series
+from lungdet.io.image import load_volume
 from tests.dicom_series import (
     COLUMNS,
     PIXEL,
@@ -27,7 +27,7 @@ def test_sound_series_with_strays(tmp_path: Path, truth: np.ndarray) -> None:
     write_series(tmp_path, truth)
     (tmp_path / 'notes.xml').write_text('<a/>')
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
     np.testing.assert_allclose(volume.geometry.origin, (-10, 5, -100))
@@ -42,7 +42,7 @@ def test_duplicate_slice_is_left_out(
     write_series(tmp_path, truth)
     write_slice(tmp_path, 7, truth[7], name='copy.dcm')
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
     assert any('1 duplicate' in text for text in volume.caveats)
@@ -55,7 +55,7 @@ def test_two_images_at_one_place_are_refused(
     write_slice(tmp_path, 7, truth[7] + 5, name='other.dcm')
 
     with pytest.raises(SeriesError, match='two different images'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_second_acquisition_is_taken_whole(
@@ -71,7 +71,7 @@ def test_second_acquisition_is_taken_whole(
                 edit=lambda d, n=number: setattr(d, 'AcquisitionNumber', n),
             )
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth + 2)
     assert any('2 acquisitions' in text for text in volume.caveats)
@@ -84,7 +84,7 @@ def test_one_missing_slice_is_interpolated(
         if k != 8:
             write_slice(tmp_path, k, truth[k])
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
     assert any('1 missing slices' in text for text in volume.caveats)
@@ -98,7 +98,7 @@ def test_many_missing_slices_are_refused(
             write_slice(tmp_path, k, truth[k])
 
     with pytest.raises(SeriesError, match='3 slices are missing.*-86.0 and'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_localizer_is_left_out(tmp_path: Path, truth: np.ndarray) -> None:
@@ -110,7 +110,7 @@ def test_localizer_is_left_out(tmp_path: Path, truth: np.ndarray) -> None:
 
     write_slice(tmp_path, 3, truth[3], name='scout.dcm', edit=scout)
 
-    np.testing.assert_array_equal(load_dicom_series(tmp_path).array, truth)
+    np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
 
 
 def test_tilted_gantry_is_undone(
@@ -128,7 +128,7 @@ def test_tilted_gantry_is_undone(
     for k in range(10):
         write_slice(tmp_path, k, rows + 20 * k, edit=tilt(k))
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     # on a straight grid the body is the same in every slice, off the edges
     for k in range(10):
@@ -144,7 +144,7 @@ def test_changing_spacing_is_resampled(
     for k, z in enumerate(zs):
         write_slice(tmp_path, k, truth[0] + int(10 * z), z=z)
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     assert any('spacing varies' in text for text in volume.caveats)
     places = volume.geometry.origin[2] + volume.geometry.spacing[
@@ -162,7 +162,7 @@ def test_rescale_differs_by_slice(tmp_path: Path, truth: np.ndarray) -> None:
 
         write_slice(tmp_path, k, plane, edit=edit)
 
-    np.testing.assert_array_equal(load_dicom_series(tmp_path).array, truth)
+    np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
 
 
 def drop_rescale(data: FileDataset) -> None:
@@ -173,9 +173,9 @@ def test_missing_rescale(tmp_path: Path, truth: np.ndarray) -> None:
     write_series(tmp_path, truth, edit=drop_rescale)
 
     with pytest.raises(SeriesError, match='--hu-offset'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
-    volume = load_dicom_series(tmp_path, hu_offset=-1024)
+    volume = load_volume(tmp_path, hu_offset=-1024)
     np.testing.assert_array_equal(volume.array, truth)
 
 
@@ -186,7 +186,7 @@ def test_rescale_missing_on_one_slice_is_refused(
     write_slice(tmp_path, 4, truth[4], edit=drop_rescale)
 
     with pytest.raises(SeriesError, match='1 slices lack.*095.dcm'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_compressed_slices_are_decoded(
@@ -198,7 +198,7 @@ def test_compressed_slices_are_decoded(
         data.compress(pydicom.uid.RLELossless)
         data.save_as(path)
 
-    np.testing.assert_array_equal(load_dicom_series(tmp_path).array, truth)
+    np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
 
 
 def test_cut_pixels_are_refused(tmp_path: Path, truth: np.ndarray) -> None:
@@ -209,7 +209,7 @@ def test_cut_pixels_are_refused(tmp_path: Path, truth: np.ndarray) -> None:
     data.save_as(path)
 
     with pytest.raises(SeriesError, match=r'095\.dcm: pixels .*\(16,24\)'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_several_series_are_chosen_aloud(
@@ -224,15 +224,15 @@ def test_several_series_are_chosen_aloud(
             tmp_path, k, plane + 7, name=f'b{k}.dcm', series='9.9', edit=thin
         )
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     assert volume.series_uid == '9.9'
     assert any('took 9.9' in text for text in volume.caveats)
     assert len(list_series(tmp_path)) == 2
-    named = load_dicom_series(tmp_path, series_uid='1.2.3')
+    named = load_volume(tmp_path, series_uid='1.2.3')
     np.testing.assert_array_equal(named.array, truth)
     with pytest.raises(SeriesError, match='no series 4.4'):
-        load_dicom_series(tmp_path, series_uid='4.4')
+        load_volume(tmp_path, series_uid='4.4')
 
 
 def test_folder_without_ct(tmp_path: Path, truth: np.ndarray) -> None:
@@ -245,7 +245,7 @@ def test_folder_without_ct(tmp_path: Path, truth: np.ndarray) -> None:
     )
 
     with pytest.raises(SeriesError, match='no CT series.*2 files'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 @pytest.mark.slow
@@ -255,7 +255,7 @@ def test_real_series_agrees_with_simpleitk(test_data: Path) -> None:
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     image = reader.Execute()
 
-    volume = load_dicom_series(folder)
+    volume = load_volume(folder)
 
     np.testing.assert_array_equal(
         volume.array, sitk.GetArrayViewFromImage(image)
@@ -322,9 +322,9 @@ def test_last_acquisition_must_cover_every_place(
 
     if not taken:
         with pytest.raises(SeriesError, match='two different images at one'):
-            load_dicom_series(tmp_path)
+            load_volume(tmp_path)
         return
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth + 2)
     assert any('2 acquisitions' in text for text in volume.caveats)
@@ -339,7 +339,7 @@ def test_image_beside_a_slice_is_no_missing_slice(
     )
 
     with pytest.raises(SeriesError, match='near.dcm 0.10 mm'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_absent_uids_make_no_duplicates(
@@ -357,7 +357,7 @@ def test_absent_uids_make_no_duplicates(
     with pytest.raises(
         SeriesError, match='092.dcm and other.dcm are two.*-86.0 mm'
     ):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_equal_pixels_of_another_rescale_are_another_image(
@@ -373,7 +373,7 @@ def test_equal_pixels_of_another_rescale_are_another_image(
     )
 
     with pytest.raises(SeriesError, match='two different images'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 @pytest.mark.parametrize('lean', [0.0, 0.8])
@@ -389,7 +389,7 @@ def test_slice_beside_the_others_is_refused(
         )
 
     with pytest.raises(SeriesError, match='beside the line of the other'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_strong_tilt_is_refused(tmp_path: Path, truth: np.ndarray) -> None:
@@ -400,7 +400,7 @@ def test_strong_tilt_is_refused(tmp_path: Path, truth: np.ndarray) -> None:
         )
 
     with pytest.raises(SeriesError, match='tilted by 45 degrees'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_axes_that_are_not_square_are_named(
@@ -411,7 +411,7 @@ def test_axes_that_are_not_square_are_named(
         write_slice(tmp_path, k, plane, edit=sheared, series='5.6')
 
     with pytest.raises(SeriesError, match='series 5.6.*not orthonormal'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_slight_tilt_and_jitter_change_no_voxel(
@@ -426,7 +426,7 @@ def test_slight_tilt_and_jitter_change_no_voxel(
             edit=labelled(ImagePositionPatient=[-10, 5 + 0.01 * k, z]),
         )
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
     assert volume.caveats == []
@@ -440,7 +440,7 @@ def test_spacing_that_triples_is_refused(
         write_slice(tmp_path, k, plane, z=z)
 
     with pytest.raises(SeriesError, match='2.00 mm .* 6.50 mm apart'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_interpolated_slices_are_named(
@@ -450,7 +450,7 @@ def test_interpolated_slices_are_named(
         if k != 8:
             write_slice(tmp_path, k, truth[k])
 
-    (text,) = load_dicom_series(tmp_path).caveats
+    (text,) = load_volume(tmp_path).caveats
 
     assert 'between -86.0 and -82.0 mm (092.dcm and 090.dcm)' in text
 
@@ -460,7 +460,7 @@ def test_slope_of_zero_is_refused(tmp_path: Path, truth: np.ndarray) -> None:
     write_slice(tmp_path, 4, truth[4], edit=labelled(RescaleSlope=0))
 
     with pytest.raises(SeriesError, match='095.dcm: RescaleSlope is 0'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_signed_hu_without_rescale_is_judged_as_a_stack(
@@ -480,7 +480,7 @@ def test_signed_hu_without_rescale_is_judged_as_a_stack(
 
     raw(tmp_path)
 
-    np.testing.assert_array_equal(load_dicom_series(tmp_path).array, truth)
+    np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
 
 
 @pytest.mark.parametrize('compressed', [False, True])
@@ -504,8 +504,8 @@ def test_offset_serves_every_series_that_lacks_it(
             data.save_as(path)
 
     with pytest.raises(SeriesError, match='give --hu-offset -1024'):
-        load_dicom_series(tmp_path)
-    volume = load_dicom_series(tmp_path, hu_offset=-1024)
+        load_volume(tmp_path)
+    volume = load_volume(tmp_path, hu_offset=-1024)
 
     np.testing.assert_array_equal(volume.array, truth)
 
@@ -520,7 +520,7 @@ def test_upper_bits_are_no_part_of_the_value(
         data.PixelData = (stored | 0x4000).tobytes()  # an overlay's bit
         data.save_as(path)
 
-    np.testing.assert_array_equal(load_dicom_series(tmp_path).array, truth)
+    np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
 
 
 @pytest.mark.parametrize(
@@ -543,7 +543,7 @@ def test_unreadable_tag_is_named_with_its_file(
     raw_text(tmp_path / '095.dcm', tag, text)
 
     with pytest.raises(SeriesError, match=f'095.dcm: .*{reason}'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -565,7 +565,7 @@ def test_missing_tag_is_named_with_its_file(
     data.save_as(tmp_path / '095.dcm')
 
     with pytest.raises(SeriesError, match=f'095.dcm: {tag} is missing'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_cut_file_is_named_wherever_it_ends(
@@ -578,7 +578,7 @@ def test_cut_file_is_named_wherever_it_ends(
         path.write_bytes(whole[:keep])
 
         with pytest.raises(SeriesError, match='095.dcm'):
-            load_dicom_series(tmp_path)
+            load_volume(tmp_path)
 
 
 def test_index_of_a_disc_is_skipped(tmp_path: Path, truth: np.ndarray) -> None:
@@ -591,7 +591,7 @@ def test_index_of_a_disc_is_skipped(tmp_path: Path, truth: np.ndarray) -> None:
         delattr(data, tag)
     data.save_as(tmp_path / 'DICOMDIR')
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
     assert volume.caveats == [
@@ -610,7 +610,7 @@ def test_unsupported_compression_is_named(
         data.save_as(path)
 
     with pytest.raises(SeriesError, match='syntax 1.2.840.10008.1.2.4.201'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_stray_series_are_passed_over(
@@ -634,12 +634,12 @@ def test_stray_series_are_passed_over(
         edit=labelled(PhotometricInterpretation='RGB'),
     )
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
     assert any('3 series' in text for text in volume.caveats)
     with pytest.raises(SeriesError, match='colour.dcm: Photometric.* RGB'):
-        load_dicom_series(tmp_path, series_uid='8.8')
+        load_volume(tmp_path, series_uid='8.8')
 
 
 def test_stray_slice_of_the_series_is_named(
@@ -655,7 +655,7 @@ def test_stray_slice_of_the_series_is_named(
     ):
         write_slice(tmp_path, 4, truth[4], name=name, edit=edit)
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
     for name in ('wide.dcm', 'side.dcm'):
@@ -674,7 +674,7 @@ def test_localizer_of_one_word_is_left_out(
         edit=labelled(ImageType='LOCALIZER'),
     )
 
-    volume = load_dicom_series(tmp_path)
+    volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
     assert volume.caveats == ['files skipped: 1 localizers']
@@ -694,7 +694,7 @@ def test_two_stacks_of_one_series_are_refused(
         )
 
     with pytest.raises(SeriesError, match=r'two stacks \(26 and 6 slices'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 def test_jitter_of_the_orientation_splits_no_series(
@@ -709,7 +709,7 @@ def test_jitter_of_the_orientation_splits_no_series(
             edit=labelled(ImageOrientationPatient=[1, tiny, 0, -tiny, 1, 0]),
         )
 
-    np.testing.assert_array_equal(load_dicom_series(tmp_path).array, truth)
+    np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
 
 
 def test_other_modality_under_a_ct_class_is_refused(
@@ -718,7 +718,7 @@ def test_other_modality_under_a_ct_class_is_refused(
     write_series(tmp_path, truth, edit=labelled(Modality='MR'))
 
     with pytest.raises(SeriesError, match='no CT series .*26 MR objects'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -729,7 +729,7 @@ def test_rescale_of_another_scale_is_doubted(
 ) -> None:
     write_series(tmp_path, truth, edit=labelled(RescaleType=kind))
 
-    caveats = load_dicom_series(tmp_path).caveats
+    caveats = load_volume(tmp_path).caveats
 
     assert any(f'RescaleType is {kind}' in text for text in caveats) == warns
 
@@ -743,11 +743,11 @@ def test_patient_is_read_unless_it_is_nobody(
 ) -> None:
     write_series(tmp_path, truth, edit=labelled(PatientID=name))
 
-    assert load_dicom_series(tmp_path).patient_id == wanted
+    assert load_volume(tmp_path).patient_id == wanted
 
 
 def test_few_slices_are_no_volume(tmp_path: Path, truth: np.ndarray) -> None:
     write_series(tmp_path, truth[:7])
 
     with pytest.raises(SeriesError, match='7 slices are no volume'):
-        load_dicom_series(tmp_path)
+        load_volume(tmp_path)

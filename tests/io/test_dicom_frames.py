@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from lungdet.errors import SeriesError
-from lungdet.io.dicom import load_dicom_series
+from lungdet.io.image import load_volume
 from tests.dicom_series import (
     COLUMNS,
     ROWS,
@@ -41,9 +41,9 @@ def test_frames_are_the_single_frame_series(
 ) -> None:
     write_frames(folder / 'ct.dcm', [singles[k] for k in rng.permutation(26)])
 
-    volume = load_dicom_series(folder)
+    volume = load_volume(folder)
 
-    wanted = load_dicom_series(singles[0].parent)
+    wanted = load_volume(singles[0].parent)
     np.testing.assert_array_equal(volume.array, wanted.array)
     np.testing.assert_allclose(volume.geometry.affine, wanted.geometry.affine)
     assert volume.series_uid == wanted.series_uid
@@ -55,7 +55,7 @@ def test_frames_agree_with_simpleitk(
 ) -> None:
     path = write_frames(folder / 'ct.dcm', singles)
 
-    volume = load_dicom_series(folder)
+    volume = load_volume(folder)
 
     image = sitk.ReadImage(str(path))
     np.testing.assert_array_equal(volume.array, sitk.GetArrayFromImage(image))
@@ -78,7 +78,7 @@ def test_every_frame_has_its_own_rescale(
     ]
     write_frames(folder / 'ct.dcm', parts)
 
-    volume = load_dicom_series(folder)
+    volume = load_volume(folder)
 
     assert np.abs(volume.array - truth).max() <= 1  # a slope of 3, rounded
 
@@ -88,7 +88,7 @@ def test_defects_name_frames_as_viewers_count_them(
 ) -> None:
     write_frames(folder / 'ct.dcm', [*singles[:9], *singles[10:], singles[3]])
 
-    volume = load_dicom_series(folder)
+    volume = load_volume(folder)
 
     assert len(volume.array) == SLICES
     text = ' '.join(volume.caveats)
@@ -104,7 +104,7 @@ def test_lossless_frames_are_decoded(
     data.compress(pydicom.uid.RLELossless)
     data.save_as(path)
 
-    volume = load_dicom_series(folder)
+    volume = load_volume(folder)
 
     np.testing.assert_array_equal(volume.array, truth)
 
@@ -119,7 +119,7 @@ def test_frames_of_unknown_compression_are_refused(
     data.save_as(path)
 
     with pytest.raises(SeriesError, match='syntax 1.2.840.10008.1.2.4.201'):
-        load_dicom_series(folder)
+        load_volume(folder)
 
 
 @pytest.mark.parametrize('count', [None, SLICES + 1])
@@ -132,7 +132,7 @@ def test_frames_that_are_not_described_are_refused(
     write_frames(folder / 'ct.dcm', singles, edit=edit)
 
     with pytest.raises(SeriesError, match=f'NumberOfFrames is {count}, and'):
-        load_dicom_series(folder)
+        load_volume(folder)
 
 
 def test_cut_frames_are_refused(folder: Path, singles: list[Path]) -> None:
@@ -142,7 +142,7 @@ def test_cut_frames_are_refused(folder: Path, singles: list[Path]) -> None:
     write_frames(folder / 'ct.dcm', singles, edit=edit)
 
     with pytest.raises(SeriesError, match=r'ct\.dcm: pixels cannot be read'):
-        load_dicom_series(folder)
+        load_volume(folder)
 
 
 def test_two_files_without_uids_are_not_each_others_copies(
@@ -159,4 +159,4 @@ def test_two_files_without_uids_are_not_each_others_copies(
     write_frames(folder / 'b.dcm', singles, edit=other)
 
     with pytest.raises(SeriesError, match='two different images'):
-        load_dicom_series(folder)
+        load_volume(folder)

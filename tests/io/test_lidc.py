@@ -158,7 +158,8 @@ def test_real_masks_agree_and_hold_every_luna16_centre(
     assert len(scans) == 3
     for uid, path in scans.items():
         geometry = load_volume(path).geometry
-        truth, _ = read_image(mini / 'masks' / f'{uid}_consensus.nii.gz')
+        name = f'{uid}_consensus.nii.gz'
+        truth = read_image(mini / 'masks' / name).array
         labels, nodules = consensus_masks(
             read_lidc_xml(mini / 'xml' / f'{uid}.xml'), geometry
         )

@@ -173,9 +173,11 @@ def test_real_scans_without_a_given_mask(test_data: Path) -> None:
         bare, arrays = prepare_case(volume, annotations=[], excluded=[])
         assert bare.lung_mask == 'computed'
         name = f'{volume.series_uid}.mhd'
-        given, grid = read_image(mini / 'seg-lungs-LUNA16' / name)
+        image = read_image(mini / 'seg-lungs-LUNA16' / name)
         given = resample_nearest(
-            np.isin(given, (3, 4)).astype(np.uint8), grid, bare.geometry
+            np.isin(image.array, (3, 4)).astype(np.uint8),
+            image.geometry,
+            bare.geometry,
         )
         found = arrays['lungs']
         dice = 2 * (given & found).sum() / (given.sum() + found.sum())

@@ -595,10 +595,10 @@ def test_patient_is_known_from_dicom(tmp_path: Path) -> None:
 def test_offset_of_the_command_reaches_the_scans(
     scans: Path, tmp_path: Path
 ) -> None:
-    array, geometry = read_image(scans / 'b.mhd')
-    array = array + np.int16(1024)
+    image = read_image(scans / 'b.mhd')
+    array = image.array + np.int16(1024)
     array[:, :6] = 24  # air
-    write_image(scans / 'b.mhd', array, geometry)
+    write_image(scans / 'b.mhd', array, image.geometry)
     without = prepare_folder(scans, tmp_path / 'out', progress=False)
     assert '--hu-offset -1024' in without.failed['b']
 
@@ -617,7 +617,7 @@ def test_changed_voxels_are_prepared_again(tmp_path: Path, what: str) -> None:
     root, out = tmp_path / 'scans', tmp_path / 'out'
     write_folder(root / 'x', '1.1')
     geometry = write_scan(root / 'a.mhd')
-    array, _ = read_image(root / 'a.mhd')
+    array = read_image(root / 'a.mhd').array
     header = (root / 'a.mhd').read_text().replace('.zraw', '.raw')
     header = header.replace('CompressedData = True', 'CompressedData = False')
     (root / 'a.mhd').write_text(header)

@@ -1,0 +1,225 @@
+"""The CT series of a folder, from DICOM headers alone.
+
+A file that cannot be used is a defect of its own series: it stops the series
+it belongs to and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lungdet.errors import SeriesError
+from lungdet.io.dicom_headers import (
+    Slice,
+    read_header,
+    series_uid_of,
+    skip_reason,
+    slices_of,
+)
+from lungdet.io.limits import MAX_DEPTH, MAX_FILES, SLICES
+
+STRAY_SLICES = 5  # fewer of another grid are left out of a series
+MAX_THICKNESS_MM = 3.0
+NOBODY = {'', '0', 'anon', 'anonymous', 'anonymized', 'none', 'unknown'}
+
+
+@dataclass
+class SeriesSummary:
+    """One CT series of a folder.
+
+    Attributes:
+        series_uid: Identifier.
+        slices: Headers of its stack.
+        defects: Why it cannot be read, one text a file.
+        caveats: What was left out of it.
+    """
+
+    series_uid: str
+    slices: list[Slice] = field(default_factory=list)
+    defects: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
+
+    @property
+    def thickness(self) -> float:
+        """Slice thickness in mm, infinite if unknown."""
+        thickness = self.slices[0].thickness if self.slices else None
+        return thickness or float('inf')
+
+    @property
+    def patient_id(self) -> str | None:
+        """The patient, None where it is absent or stands for nobody."""
+        patient = (self.slices[0].patient or '') if self.slices else ''
+        return None if patient.lower() in NOBODY else patient
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether it has slices enough for a volume."""
+        return len(self.slices) >= SLICES[0]
+
+    def line(self) -> str:
+        """One line for a list."""
+        name = self.slices[0].description if self.slices else None
+        return (
+            f'{self.series_uid} ({name or "no description"}, '
+            f'{len(self.slices)} slices of {self.thickness:g} mm)'
+        )
+
+
+def list_series(
+    folder: str | Path, *, depth: int = MAX_DEPTH
+) -> list[SeriesSummary]:
+    """CT series of a folder; what was skipped is a caveat of each.
+
+    Args:
+        folder: Links in it are not followed.
+        depth: Levels of folders below it that are searched too.
+
+    Raises:
+        SeriesError: Too many files, a damaged file of an unknown series, or
+            no CT series at all.
+    """
+    slices: defaultdict[str, list[Slice]] = defaultdict(list)
+    defects: defaultdict[str, list[str]] = defaultdict(list)
+    skipped: Counter[str] = Counter()
+    files = _files(Path(folder), depth)
+    for path in files:
+        if not _is_dicom(path):
+            skipped['not DICOM'] += 1
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            header = read_header(path)
+            kind = skip_reason(header, path)
+            if kind is not None:
+                skipped[kind] += 1
+                continue
+            uid = series_uid_of(header, path)
+            try:
+                slices[uid] += slices_of(header, path)
+            except SeriesError as error:
+                if not uid:
+                    raise
+                defects[uid].append(str(error))
+    text = ', '.join(f'{n} {kind}' for kind, n in skipped.items())
+    if not slices and not defects:
+        raise SeriesError(
+            f'{folder}: no CT series ({len(files)} files: {text or "empty"});'
+            ' give the folder with the CT slices.'
+        )
+    caveats = [f'files skipped: {text}'] if skipped else []
+    return [
+        _summary(uid, slices[uid], defects[uid], caveats)
+        for uid in dict.fromkeys([*slices, *defects])
+    ]
+
+
+def choose_series(
+    series: list[SeriesSummary], folder: Path, wanted: str | None
+) -> tuple[SeriesSummary, list[str]]:
+    """The series asked for, or the thinnest, and a caveat of the choice.
+
+    Raises:
+        SeriesError: None fits, or the chosen one has a defect.
+    """
+    caveats = []
+    chosen = _named(series, folder, wanted) if wanted else series[0]
+    if wanted is None and len(series) > 1:
+        chosen = _thinnest(series, folder)
+        caveats.append(
+            f'{len(series)} series in the folder; took {chosen.line()}, the '
+            'thinnest with the most slices'
+        )
+    if chosen.defects:
+        first, *others = chosen.defects
+        more = f' ({len(others)} more files of the series have a defect.)'
+        raise SeriesError(first + more * bool(others))
+    return chosen, caveats
+
+
+def _named(
+    series: list[SeriesSummary], folder: Path, wanted: str
+) -> SeriesSummary:
+    for one in series:
+        if one.series_uid == wanted:
+            return one
+    raise SeriesError(
+        f'{folder}: no series {wanted}; there are: {_lines(series)}.'
+    )
+
+
+def _thinnest(series: list[SeriesSummary], folder: Path) -> SeriesSummary:
+    full = [s for s in series if s.is_volume]
+    thin = [s for s in full if s.thickness <= MAX_THICKNESS_MM]
+    if len(full) == 1:
+        return full[0]
+    if not thin:
+        raise SeriesError(
+            f'{folder}: {len(series)} series, none with {SLICES[0]} slices or '
+            f'more of at most {MAX_THICKNESS_MM:g} mm; choose one with '
+            f'--series: {_lines(series)}.'
+        )
+    return min(thin, key=lambda s: (s.thickness, -len(s.slices)))
+
+
+def _lines(series: Iterable[SeriesSummary]) -> str:
+    return '; '.join(one.line() for one in series)
+
+
+def _files(folder: Path, depth: int) -> list[Path]:
+    files = []
+    base = len(folder.parts)
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        if len(Path(parent).parts) - base >= depth:
+            folders.clear()
+        for name in names:
+            path = Path(parent) / name
+            if stat.S_ISREG(path.lstat().st_mode):
+                files.append(path)
+        if len(files) > MAX_FILES:
+            raise SeriesError(
+                f'{folder}: more than {MAX_FILES} files; give the folder of '
+                'one series.'
+            )
+    return sorted(files)
+
+
+def _is_dicom(path: Path) -> bool:
+    with open(path, 'rb') as file:
+        return file.read(132)[128:] == b'DICM'
+
+
+def _summary(
+    uid: str, slices: list[Slice], defects: list[str], caveats: list[str]
+) -> SeriesSummary:
+    """The largest stack of a series; a few slices of others are strays."""
+    stacks: list[list[Slice]] = []
+    for one in slices:
+        for stack in stacks:
+            if one.fits(stack[0]):
+                stack.append(one)
+                break
+        else:
+            stacks.append([one])
+    largest, *others = sorted(stacks, key=len, reverse=True) or [[]]
+    summary = SeriesSummary(uid, largest, [*defects])
+    for stack in others:
+        names = ', '.join(one.name for one in stack)
+        if len(stack) < STRAY_SLICES:
+            summary.caveats.append(
+                f'{len(stack)} slices of another size, spacing or orientation '
+                f'left out: {names}'
+            )
+        else:
+            summary.defects.append(
+                f'{stack[0].path}: series {uid} holds two stacks '
+                f'({len(largest)} and {len(stack)} slices of different '
+                'grids); put one in a folder of its own.'
+            )
+    summary.caveats += caveats
+    return summary

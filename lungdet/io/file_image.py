@@ -1,0 +1,33 @@
+"""What every reader of an image format returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lungdet.geometry import Geometry
+
+
+@dataclass(frozen=True, eq=False)
+class FileImage:
+    """Values as a file or a series states them, before they are HU.
+
+    Attributes:
+        where: File or series, for messages.
+        array: (z, y, x), in the file's type.
+        geometry: Grid of ``array``, as the file states it.
+        caveats: What was repaired or is doubtful, in words.
+        series_uid: Where the file states it.
+        patient_id: Where the file states it.
+        lacks_rescale: Whether the header should say which HU a stored value
+            is, and does not.
+    """
+
+    where: str
+    array: np.ndarray
+    geometry: Geometry
+    caveats: tuple[str, ...] = ()
+    series_uid: str = ''
+    patient_id: str | None = None
+    lacks_rescale: bool = False

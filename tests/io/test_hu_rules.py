@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungdet.errors import SeriesError
+from lungdet.geometry import Geometry
+from lungdet.io.image import load_volume, write_image
+from tests.io.images import SHAPE, hu, write_meta
+
+
+def test_values_without_their_offset_are_refused(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = write_meta(tmp_path, (hu(rng) + 1024).tobytes())
+
+    with pytest.raises(SeriesError, match='hu-offset'):
+        load_volume(path)
+
+    assert load_volume(path, hu_offset=-1024).array.min() == -1000
+
+
+def test_other_bytes_under_a_type_do_not_pass_for_hu(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    shorts = (hu(rng) + 1024).tobytes()
+    path = write_meta(tmp_path, shorts, ElementType='MET_USHORT')
+    with pytest.raises(SeriesError, match='hu-offset'):
+        load_volume(path)
+    wide = np.ones(SHAPE, np.int32).tobytes()
+    path = write_meta(tmp_path, wide, ElementType='MET_FLOAT')
+    assert any('like a chest' in w for w in load_volume(path).caveats)
+
+
+@pytest.mark.parametrize(
+    ('bad', 'share', 'reason'),
+    [
+        (np.nan, 0.01, 'were not numbers'),
+        (np.inf, 0.01, 'were not numbers'),
+        (9e5, 0.01, 'exceed 16 bits'),
+        (np.nan, 0.0005, 'were not numbers and became -1024'),
+        (-np.inf, 0.0005, 'were not numbers and became -1024'),
+        (-9e5, 0.0005, 'exceed 16 bits and became'),
+    ],
+)
+@pytest.mark.parametrize('suffix', ['.mhd', '.nii', '.nii.gz', '.nrrd'])
+def test_values_that_are_no_hu(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    suffix: str,
+    bad: float,
+    share: float,
+    reason: str,
+) -> None:
+    array = hu(rng).astype(np.float64) + 0.4
+    count = round(share * array.size)
+    array.ravel()[-count:] = bad
+    grid = Geometry.from_parts(
+        SHAPE, spacing_zyx=(5, 4, 3.5), origin_xyz=(-10, 20, -30)
+    )
+    path = tmp_path / f'x{suffix}'
+    write_image(path, array, grid)
+
+    if share > 0.001:
+        with pytest.raises(SeriesError, match=reason):
+            load_volume(path)
+        return
+    volume = load_volume(path)
+
+    assert any(f'{count} voxels {reason}' in w for w in volume.caveats)
+    np.testing.assert_array_equal(volume.array, literal_hu(array))
+
+
+def literal_hu(array: np.ndarray) -> np.ndarray:
+    """The literal rule: nearest whole number, -1024 for no number."""
+    literal = [
+        max(-32768, min(32767, round(v))) if np.isfinite(v) else -1024
+        for v in array.ravel().tolist()
+    ]
+    return np.array(literal, dtype=np.int16).reshape(array.shape)
+
+
+def test_offset_is_added_only_where_it_is_lacking(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    array = hu(rng)
+    array[0, 0] = -2000  # padding says nothing about the rest
+    path = write_meta(tmp_path, array.tobytes())
+
+    volume = load_volume(path, hu_offset=-1024)
+
+    np.testing.assert_array_equal(volume.array, array)
+    assert any('are HU already' in text for text in volume.caveats)
+    stored = np.where(array == -2000, -2000, array + 1024).astype(np.int16)
+    path = write_meta(tmp_path, stored.tobytes())
+    with pytest.raises(SeriesError, match='hu-offset'):
+        load_volume(path)
+    shifted = load_volume(path, hu_offset=-1024).array
+    np.testing.assert_array_equal(shifted[1:], array[1:])
+
+
+def test_wide_floats_take_little_memory(tmp_path: Path) -> None:
+    shape = (64, 256, 256)
+    array = np.full(shape, -900.0)
+    path = write_meta(
+        tmp_path,
+        array.tobytes(),
+        ElementType='MET_DOUBLE',
+        DimSize='256 256 64',
+        ElementSpacing='1 1 1',
+    )
+    del array
+
+    tracemalloc.start()
+    load_volume(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # 8 bytes as stored, 2 as HU, and a few planes
+    assert peak / np.prod(shape) < 11
