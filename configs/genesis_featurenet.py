@@ -18,8 +18,6 @@ _base_ = [
 ]
 default_hooks = dict(checkpoint=dict(save_best=None))
 custom_hooks = [
-    dict(type='IterSeedHook'),
-    dict(type='StopOnNaNHook'),
     dict(type='DataMeanHook'),
     dict(type='StartWithMSEHook', iters=500),
     dict(type='CollapseAlarmHook'),

@@ -63,7 +63,6 @@ param_scheduler = [
 ]
 # every fourth step, four times as far: the pace of 0.005 and 10, for less
 custom_hooks = [
-    *_base_.custom_hooks,
     dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.02,
          gamma=40, interval=4, update_buffers=True),
 ]

@@ -36,7 +36,6 @@ param_scheduler = [
 # averaged weights are tested in place of the last ones; their decay is
 # min(0.999, about (1 + i) / (10 + i)) after i steps
 custom_hooks = [
-    *_base_.custom_hooks,
     dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.001,
          gamma=10, update_buffers=True),
 ]

@@ -10,11 +10,9 @@ default_hooks = dict(
     checkpoint=dict(type='LungCheckpointHook', save_best='froc/cpm'),
     sampler_seed=None,  # ExactSampler and the loop know the epoch
 )
-custom_hooks = [
-    dict(type='IterSeedHook'),
-    dict(type='StageScheduleHook'),
-    dict(type='StopOnNaNHook'),
-]
+# hooks of your own; the seed of each step, the start of heads, the stop at a
+# loss that is not finite and the run's manifest are always there
+custom_hooks = []
 allow_seen_test = False  # True: test scans may be those trained on
 load_from = None
 resume = False

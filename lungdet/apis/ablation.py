@@ -15,9 +15,7 @@ from mmengine.config import Config
 from terminaltables import AsciiTable
 
 from lungdet.apis.experiments import (
-    IDENTITY_FILE,
     Fold,
-    check_identity,
     config_digest,
     fold_config,
     make_folds,
@@ -27,8 +25,8 @@ from lungdet.apis.experiments import (
 )
 from lungdet.apis.run import load_config, train
 from lungdet.datasets.folds import split_series
-from lungdet.engine.cost import COST_FILE, training_cost
 from lungdet.engine.input_contract import InputContract
+from lungdet.engine.run_manifest import RunCost, RunManifest, claim_folder
 from lungdet.engine.scan_rows import TESTED_RUN, RowScores, score_rows
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
@@ -381,12 +379,23 @@ def _run(
         weights = folder / 'pretrain' / 'backbone.safetensors'
         first = {**options, **pretrain_options}
         made_of = _pretrain(cfg, fold, weights.parent, options=first, amp=amp)
-        seconds += training_cost(weights.parent)[0]
+        seconds += _cost(weights.parent).seconds
         cfg.pretrained.weights = str(weights)
     cfg.merge_from_dict(options)
     run_fold(cfg, fold, folder, amp=amp, pretraining=made_of)
-    spent, unit = training_cost(folder / 'train')
-    return seconds + spent, unit
+    spent = _cost(folder / 'train')
+    return seconds + spent.seconds, spent.unit
+
+
+def _cost(folder: Path) -> RunCost:
+    """Of a training that has ended."""
+    manifest = RunManifest.read(folder)
+    if manifest is None or manifest.cost is None:
+        raise ConfigError(
+            f'{folder}: its training has not ended, so its cost is not '
+            'known; remove the folder and run it again.'
+        )
+    return manifest.cost
 
 
 def _pretrain(
@@ -402,11 +411,8 @@ def _pretrain(
         first.val_dataloader = first.val_cfg = first.val_evaluator = None
     first = fold_config(first, fold)
     identity = {'fold': fold.name, 'config': config_digest(first, amp)}
-    started = folder / IDENTITY_FILE
-    if started.is_file():
-        check_identity(folder, json.loads(started.read_text()), identity)
-    write_text(started, json.dumps(identity, indent=1))
-    if not (folder / COST_FILE).is_file():  # the last file of a training
+    manifest = claim_folder(folder, identity)
+    if manifest.cost is None:  # written when everything else is
         train(first, work_dir=folder, amp=amp, resume='auto')
     return identity['config']
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from lungdet.apis.run import load_config, test, train
+from lungdet.engine.run_manifest import (
+    RunManifest,
+    RunStart,
+    claim_folder,
+    digest_of,
+)
 from lungdet.engine.scan_rows import (
     Row,
     RowScores,
@@ -23,7 +28,6 @@ from lungdet.engine.scan_rows import (
     score_rows,
     write_scores,
 )
-from lungdet.engine.start_record import START_FILE
 from lungdet.engine.weights import load_plain
 from lungdet.errors import ConfigError
 from lungdet.evaluation import froc_table
@@ -32,7 +36,6 @@ from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_column
 from lungdet.structures import CaseRecord
 
-RUN_FILE, IDENTITY_FILE = 'run.json', 'identity.json'
 SUBSETS = re.compile(r'\d+(-\d+)?(,\d+(-\d+)?)*')
 FOLD_NAME = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9._-]*')
 MIN_FOLDS = 3  # one to test, one to validate, the rest to train
@@ -226,7 +229,7 @@ def run_fold(
     amp: bool = False,
     cfg_options: dict[str, Any] | None = None,
     pretraining: str | None = None,
-) -> dict[str, Any]:
+) -> RunStart:
     """Train on everything but a fold and test on it.
 
     A run that is done is read back, one that was killed continues.
@@ -234,20 +237,20 @@ def run_fold(
     Args:
         config: Path of a config, or a loaded one.
         fold: What is tested.
-        folder: Gets ``train``, ``test`` and ``run.json``.
+        folder: Gets ``train`` and ``test``, each with its manifest.
         amp: bfloat16 in training.
         cfg_options: Values by dotted key.
         pretraining: Digest of what the weights it starts from are made of.
 
     Returns:
-        The content of run.json: the fold, its config's digest, the digest of
-        the weights it started from, the series trained on, and the metrics.
+        What its training started from.
 
     Raises:
         ConfigError: The folder holds a run of another config, fold or
-            pre-training, or a tested series or patient was trained on.
+            pre-training, or a training without a start, or a tested series
+            or patient was trained on.
     """
-    folder = Path(folder)
+    train_dir, test_dir = Path(folder) / 'train', Path(folder) / 'test'
     cfg = fold_config(config, fold, cfg_options)
     identity = {
         'fold': fold.name,
@@ -256,33 +259,27 @@ def run_fold(
         'config': config_digest(cfg, amp, pretraining),
         'pretraining': pretraining,
     }
-    if (folder / RUN_FILE).is_file():
-        done = json.loads((folder / RUN_FILE).read_text())
-        check_identity(folder, done, identity)
-        return done
-    started = folder / 'train' / IDENTITY_FILE
-    if started.is_file():
-        check_identity(folder, json.loads(started.read_text()), identity)
-    write_text(started, json.dumps(identity, indent=1))
-    checkpoint, start = _train(cfg, folder / 'train', amp)
-    records = CaseStore(cfg.test_dataloader.dataset.data_root).records
-    seen = {
-        *start['train_series'],
+    start = claim_folder(train_dir, identity).start
+    tested = RunManifest.read(test_dir)
+    if start is not None and tested is not None and tested.metrics is not None:
+        return start
+    train(cfg, work_dir=train_dir, amp=amp, resume='auto')
+    start = claim_folder(train_dir, identity).start
+    if start is None:
+        raise ConfigError(
+            f'{train_dir}: holds checkpoints, and nothing there says what '
+            'they started from. Choose another folder, or remove this one.'
+        )
+    best = train_dir / 'best.pth'  # only if the config validates
+    checkpoint = best if best.is_file() else train_dir
+    trained = {
+        *start.train_series,
         *load_plain(checkpoint)['meta']['train_series'],
     }
-    _check_unseen(fold, sorted(seen), records)
-    metrics = test(cfg, checkpoint, out=folder / 'test')
-    done = {**identity, 'start': start, 'metrics': metrics}
-    write_text(folder / RUN_FILE, json.dumps(done, indent=1))
-    return done
-
-
-def _train(cfg: Config, folder: Path, amp: bool) -> tuple[Path, dict]:
-    """Train, or continue: the checkpoint to test, and what it started from."""
-    train(copy.deepcopy(cfg), work_dir=folder, amp=amp, resume='auto')
-    best = folder / 'best.pth'  # only if the config validates
-    start = json.loads((folder / START_FILE).read_text())
-    return best if best.is_file() else folder, start
+    records = CaseStore(cfg.test_dataloader.dataset.data_root).records
+    check_untrained(fold, sorted(trained), records)
+    test(cfg, checkpoint, out=test_dir)
+    return start
 
 
 def fold_config(
@@ -299,11 +296,6 @@ def fold_config(
         if cfg.get(name) is not None:
             cfg[name].dataset.test_series = list(fold.test_series)
             cfg[name].dataset.val_series = list(fold.val_series)
-    cfg.custom_hooks = [
-        *cfg.get('custom_hooks', []),
-        {'type': 'StartRecordHook'},
-        {'type': 'TrainingCostHook'},
-    ]
     return cfg
 
 
@@ -319,27 +311,21 @@ def config_digest(
     content.pop('test_evaluator', None)
     if pretraining is not None:
         del content['pretrained']['weights']
-    text = json.dumps([content, amp], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of([content, amp])
 
 
-def check_identity(folder: Path, found: dict, identity: dict) -> None:
-    """Compare what a folder holds with what would be run in it.
+def check_untrained(
+    fold: Fold, trained: Sequence[str], records: Records
+) -> None:
+    """Compare the scans of a training with those of its test.
 
     Raises:
-        ConfigError: They differ.
+        ConfigError: They share a series or a patient.
     """
-    for key, value in identity.items():
-        if found.get(key) != value:
-            raise ConfigError(
-                f'{folder}: holds a run with another {key} '
-                f'({found.get(key)!r}); choose another folder, or remove it.'
-            )
-
-
-def _check_unseen(fold: Fold, seen: Sequence[str], records: Records) -> None:
-    series = set(seen) & set(fold.test_series)
-    patients = _patients(seen, records) & _patients(fold.test_series, records)
+    series = set(trained) & set(fold.test_series)
+    patients = _patients(trained, records) & _patients(
+        fold.test_series, records
+    )
     if series or patients:
         what = (
             f'series {min(series)}' if series else f'patient {min(patients)}'
@@ -387,9 +373,11 @@ def cross_validate(
     for number, fold in enumerate(plan, start=1):
         folder = out / f'fold_{fold.name}'
         print_log(f'fold {fold.name}: {number} of {len(plan)}', 'current')
-        done = run_fold(config, fold, folder, amp=amp, cfg_options=cfg_options)
-        starts[fold.name] = done['start']['weights']
-        _check_fresh(starts)
+        start = run_fold(
+            config, fold, folder, amp=amp, cfg_options=cfg_options
+        )
+        starts[fold.name] = start.weights
+        check_fresh(starts)
         mine = tested_rows(fold, folder)
         parts[fold.name] = score_rows(mine, records, options)
         rows |= mine
@@ -409,7 +397,15 @@ def score_options(cfg: Config) -> ScoreOptions:
     return ScoreOptions(**values)
 
 
-def _check_fresh(starts: Mapping[str, str]) -> None:
+def check_fresh(starts: Mapping[str, str]) -> None:
+    """Compare what the trainings of folds started from.
+
+    Args:
+        starts: Digest of the first weights, by fold.
+
+    Raises:
+        ConfigError: They differ.
+    """
     first, *others = starts.items()
     for name, weights in others:
         if weights != first[1]:

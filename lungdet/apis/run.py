@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import inspect
-import json
-import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ from torch.utils.data import DataLoader
 
 from lungdet.engine import LungRunner
 from lungdet.engine.hooks import own_checkpoints
+from lungdet.engine.run_manifest import RunManifest, digest_of
 from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import ConfigError
 from lungdet.geometry import UNKNOWN_DIAMETER_MM
-from lungdet.io.atomic import write_text
-from lungdet.io.luna16 import read_candidates
+from lungdet.io.luna16 import read_candidates, sha256_of
 from lungdet.registry import FUNCTIONS, did_you_mean
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -64,7 +62,6 @@ TABLE_KEYS = {
         'type',
     },
 }
-STAMP_FILE = 'stamp.json'
 
 
 def load_config(
@@ -307,7 +304,7 @@ def test(
     cfg.work_dir = str(out / 'log')
     cfg.launcher = launcher
     cfg.load_from = str(resolve_checkpoint(checkpoint))
-    _stamp_folder(out, cfg, candidates)
+    manifest = _results_manifest(out, cfg, candidates)
     cfg.test_evaluator.out_dir = str(out)
     cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
     # averaged weights are already in the file's state_dict
@@ -326,7 +323,11 @@ def test(
         'val_evaluator',
     ):
         cfg.pop(key, None)
-    return LungRunner.from_cfg(cfg).test()
+    runner = LungRunner.from_cfg(cfg)
+    metrics = runner.test()
+    if not runner.rank:
+        replace(manifest, metrics=metrics).write(out)
+    return metrics
 
 
 def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
@@ -343,41 +344,41 @@ def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
     cfg.test_evaluator.candidates = path.name
 
 
-def _stamp_folder(
+def _results_manifest(
     out: Path, cfg: Config, candidates: str | Path | None
-) -> None:
-    """Say in a folder of results what they are of, or compare.
+) -> RunManifest:
+    """Write what a folder of results will be of.
 
     Raises:
         ConfigError: It holds scans that were tested with something else.
     """
     dataset = cfg.test_dataloader.dataset
     index = Path(dataset.data_root) / 'index.json'
-    stamp = {
-        'checkpoint': _digest(Path(cfg.load_from)),
-        'model': zlib.crc32(repr(cfg.model.to_dict()).encode()),
-        'pipeline': zlib.crc32(repr(dataset.pipeline).encode()),
-        'cases': zlib.crc32(index.read_bytes()) if index.is_file() else None,
-        'candidates': candidates and zlib.crc32(Path(candidates).read_bytes()),
-    }
-    path = out / STAMP_FILE
-    others = []
+    manifest = RunManifest(
+        {
+            'checkpoint': sha256_of(cfg.load_from),
+            'model': digest_of(cfg.model.to_dict()),
+            'pipeline': digest_of(dataset.pipeline),
+            'cases': sha256_of(index) if index.is_file() else None,
+            'candidates': candidates and sha256_of(candidates),
+        }
+    )
     if any(out.glob('scans/*.json')):  # a test that failed early left none
-        unstamped = {**stamp, 'checkpoint': 'unknown'}
-        found = json.loads(path.read_text()) if path.is_file() else unstamped
-        others = [key for key in stamp if found.get(key) != stamp[key]]
-    if others:
+        _check_same_results(out, manifest)
+    manifest.write(out)
+    return manifest
+
+
+def _check_same_results(out: Path, manifest: RunManifest) -> None:
+    stored = RunManifest.read(out)
+    if stored is None:
+        raise ConfigError(
+            f'{out}: holds scans, and nothing there says what they were '
+            'tested with. Choose another folder by --out, or remove this one.'
+        )
+    if names := stored.compare(manifest.identity):
         raise ConfigError(
             f'{out}: holds scans that were tested with another '
-            f'{", ".join(others)}; their marks would be mixed. Choose '
-            'another folder by --out, or remove this one.'
+            f'{", ".join(names)}; their marks would be mixed. Choose another '
+            'folder by --out, or remove this one.'
         )
-    write_text(path, json.dumps(stamp, indent=1))
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

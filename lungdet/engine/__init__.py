@@ -1,7 +1,6 @@
-from lungdet.engine.cost import TrainingCostHook
 from lungdet.engine.hooks import (
+    HeadScheduleHook,
     LungCheckpointHook,
-    StageScheduleHook,
     StopOnNaNHook,
 )
 from lungdet.engine.metrics import FROCMetric
@@ -24,8 +23,8 @@ from lungdet.engine.resume import (
     IterSeedHook,
     Key,
 )
+from lungdet.engine.run_manifest import RunManifestHook
 from lungdet.engine.runner import LungRunner
-from lungdet.engine.start_record import StartRecordHook
 from lungdet.engine.weights import load_detector
 
 __all__ = [
@@ -36,6 +35,7 @@ __all__ = [
     'ExactSampler',
     'ExportBackboneHook',
     'FROCMetric',
+    'HeadScheduleHook',
     'IterSeedHook',
     'Key',
     'LungCheckpointHook',
@@ -43,11 +43,9 @@ __all__ = [
     'MergedOptimWrapperConstructor',
     'RestorationMetric',
     'RestorationPicturesHook',
-    'StageScheduleHook',
-    'StartRecordHook',
+    'RunManifestHook',
     'StartWithMSEHook',
     'StopOnNaNHook',
-    'TrainingCostHook',
     'export_backbone',
     'load_detector',
     'read_backbone',

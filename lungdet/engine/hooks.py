@@ -1,4 +1,4 @@
-"""Hooks: stages, checkpoints, and an alarm."""
+"""Hooks: when heads start, checkpoints, and an alarm."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ OWN_NAME = re.compile(r'(epoch|iter)_\d+\.pth')
 
 
 @HOOKS.register_module()
-class StageScheduleHook(Hook):
-    """Tell the model its epoch, from 1: heads start by it, resumed too."""
+class HeadScheduleHook(Hook):
+    """Tell the model its epoch, counted from 1: its heads start by it.
+
+    Models without heads that start later have no ``set_epoch``.
+    """
 
     def before_train_epoch(self, runner: Any) -> None:
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
-        model.set_epoch(runner.epoch + 1)
+        if hasattr(model, 'set_epoch'):
+            model.set_epoch(runner.epoch + 1)
 
 
 @HOOKS.register_module()

@@ -84,6 +84,15 @@ def _hand_seed(dataset: Any, seed: int | None) -> None:
         dataset.setdefault('seed', seed)
 
 
+# of every training; a config's custom_hooks cannot drop them
+BUILT_IN_HOOKS = (
+    'IterSeedHook',
+    'HeadScheduleHook',
+    'StopOnNaNHook',
+    'RunManifestHook',
+)
+
+
 @RUNNERS.register_module()
 class LungRunner(Runner):
     """Runner for CPUs, current torch and exact resume."""
@@ -182,6 +191,21 @@ class LungRunner(Runner):
                 'train_dataloader.batch_size, or prepare more scans.'
             )
         return built
+
+    def register_hooks(
+        self,
+        default_hooks: dict[str, Any] | None = None,
+        custom_hooks: list[Any] | None = None,
+    ) -> None:
+        """Register the built-in hooks before a config's.
+
+        A config that sets ``custom_hooks`` replaces the list of its base, and
+        exact resume must not depend on that.
+        """
+        built_in = [{'type': name} for name in BUILT_IN_HOOKS]
+        super().register_hooks(
+            default_hooks, [*built_in, *(custom_hooks or ())]
+        )
 
     def save_checkpoint(
         self,

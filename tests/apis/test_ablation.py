@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 import lungdet.apis.ablation as module
 from lungdet.apis import ablate
-from lungdet.engine.cost import TrainingCostHook
+from lungdet.engine.run_manifest import RunManifest
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.evaluation import paired_bootstrap
 from tests.engine.conftest import write_genesis_config
@@ -58,18 +57,12 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     # pre-training costs too, and sees the fold's training scans alone
     assert other.hours > base.hours > 0 and base.unit in ('CPU', 'GPU')
     fold = out / 'restored' / 'seed_1' / 'fold_config'
-    start = json.loads((fold / 'pretrain' / 'start.json').read_text())
-    assert start['train_series'] == ['1.0', '1.1', '1.2']
+    start = RunManifest.read(fold / 'pretrain').start
+    assert start.train_series == ('1.0', '1.1', '1.2')
     starts = {
-        (name, seed): json.loads(
-            (
-                out
-                / name
-                / f'seed_{seed}'
-                / 'fold_config'
-                / 'train/start.json'
-            ).read_text()
-        )['weights']
+        (name, seed): RunManifest.read(
+            out / name / f'seed_{seed}' / 'fold_config' / 'train'
+        ).start.weights
         for name in ('tiny', 'restored')
         for seed in (0, 1)
     }
@@ -187,24 +180,6 @@ def test_published_rows_average_what_the_text_says() -> None:
     values = list(module.PUBLISHED['QAM+MG'][:7])
     values[4] = 0.919
     assert np.mean(values) == pytest.approx(0.846, abs=5e-4)
-
-
-def test_continued_training_adds_to_what_its_checkpoint_cost() -> None:
-    class Runner:
-        world_size = 2
-
-    hook, kept = TrainingCostHook(), {}
-    hook.before_train(Runner)
-    sum(range(3_000_000))
-    hook.before_save_checkpoint(Runner, kept)
-    first = kept['cost_seconds']
-    assert first > 0
-
-    continued = TrainingCostHook()
-    continued.after_load_checkpoint(Runner, kept)
-    continued.before_train(Runner)
-    continued.before_save_checkpoint(Runner, kept)
-    assert first <= kept['cost_seconds'] < 1.5 * first
 
 
 def test_runs_of_one_system_are_averaged_in_each_draw() -> None:

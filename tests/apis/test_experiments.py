@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,15 @@ import pytest
 
 import lungdet.apis.experiments as module
 from lungdet.apis import cross_validate, load_config
-from lungdet.apis.experiments import Fold, fold_config, make_folds, run_fold
+from lungdet.apis.experiments import (
+    Fold,
+    check_fresh,
+    check_untrained,
+    fold_config,
+    make_folds,
+    run_fold,
+)
+from lungdet.engine.run_manifest import MANIFEST_FILE, RunManifest
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseStore
@@ -151,13 +158,10 @@ def test_folds_are_trained_once_pooled_and_compared(
     assert (
         out / 'fold_0' / 'train' / 'epoch_1.pth'
     ).stat().st_mtime_ns == stamp
-    runs = [
-        json.loads((out / f'fold_{k}' / 'run.json').read_text())
-        for k in (0, 9)
-    ]
-    assert runs[0]['start']['weights'] == runs[1]['start']['weights']
-    assert runs[0]['start']['train_series'] == ['1.3', '1.4']
-    assert runs[1]['start']['train_series'] == ['1.0', '1.1', '1.2']
+    runs = [RunManifest.read(out / f'fold_{k}' / 'train') for k in (0, 9)]
+    assert runs[0].start.weights == runs[1].start.weights
+    assert runs[0].start.train_series == ('1.3', '1.4')
+    assert runs[1].start.train_series == ('1.0', '1.1', '1.2')
     sizes = {k: s.results['fused'].counts for k, s in found.folds.items()}
     assert [sizes[k]['scans'] for k in ('0', '9')] == [3, 2]
     # pooled: the same marks once more, over five scans
@@ -197,17 +201,20 @@ def test_trained_series_and_stale_weights_are_refused(
     config = load_config(tiny_config, QUICK)
     fold = Fold('x', ('1.0', '1.1', '1.2'))
     run_fold(config, fold, tmp_path / 'x')
-    start = tmp_path / 'x' / 'train' / 'start.json'
 
     # the same training, said to have seen a series that is tested
-    (tmp_path / 'x' / 'run.json').unlink()
-    record = json.loads(start.read_text())
-    start.write_text(json.dumps({**record, 'train_series': ['1.3', '1.1']}))
+    (tmp_path / 'x' / 'test' / MANIFEST_FILE).unlink()
+    manifest = RunManifest.read(tmp_path / 'x' / 'train')
+    start = replace(manifest.start, train_series=('1.3', '1.1'))
+    replace(manifest, start=start).write(tmp_path / 'x' / 'train')
     with pytest.raises(ConfigError, match='series 1.1 was trained on'):
         run_fold(config, fold, tmp_path / 'x')
 
+
+def test_folds_that_did_not_start_fresh_are_refused() -> None:
+    check_fresh({'a': 'one', 'b': 'one'})
     with pytest.raises(ConfigError, match='fold b: training did not start'):
-        module._check_fresh({'a': 'one', 'b': 'two'})
+        check_fresh({'a': 'one', 'b': 'two'})
 
 
 def test_a_patient_on_both_sides_is_refused(tiny_store: Path) -> None:
@@ -217,7 +224,7 @@ def test_a_patient_on_both_sides_is_refused(tiny_store: Path) -> None:
     }
 
     with pytest.raises(ConfigError, match='patient same was trained on'):
-        module._check_unseen(Fold('x', ('1.0',)), ['1.3'], records)
+        check_untrained(Fold('x', ('1.0',)), ['1.3'], records)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
+from lungdet.engine.run_manifest import MANIFEST_FILE, RunManifest
 from lungdet.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -152,8 +153,8 @@ def test_results_of_other_weights_are_not_mixed(
                 file.write(' ')
         with pytest.raises(ConfigError, match=f'with another {name};'):
             run_test(tiny_config, trained, out=out, cfg_options={key: value})
-    (out / 'stamp.json').unlink()  # rows of nobody knows what
-    with pytest.raises(ConfigError, match='with another checkpoint;'):
+    (out / MANIFEST_FILE).unlink()
+    with pytest.raises(ConfigError, match='nothing there says what they were'):
         run_test(tiny_config, trained, out=out)
 
 
@@ -168,8 +169,11 @@ def test_a_test_that_failed_early_does_not_bind_its_folder(
             out=out,
             cfg_options={'data_root': str(tmp_path / 'mistyped')},
         )
-    stamp = (out / 'stamp.json').read_text()
+    failed = RunManifest.read(out)
+    assert failed.metrics is None
 
-    run_test(tiny_config, trained, out=out)
+    metrics = run_test(tiny_config, trained, out=out)
 
-    assert (out / 'stamp.json').read_text() != stamp
+    manifest = RunManifest.read(out)
+    assert manifest.metrics == metrics
+    assert manifest.compare(failed.identity) == ['checkpoint', 'cases']

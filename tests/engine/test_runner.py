@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import LungRunner
-from lungdet.errors import ConfigError
+from lungdet.errors import ConfigError, DivergenceError
 
 
 def crops(config: Path, seed: int | None) -> list[torch.Tensor]:
@@ -34,6 +34,46 @@ def test_a_data_set_may_keep_a_seed_of_its_own(tiny_config: Path) -> None:
         loader = LungRunner.build_dataloader(config.train_dataloader, seed=7)
 
     assert loader.dataset.seed == 3 and loader.sampler.seed == 7
+
+
+def test_hooks_of_a_config_add_to_the_built_in_ones(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    config = load_config(
+        tiny_config, {'custom_hooks': [{'type': 'SyncBuffersHook'}]}
+    )
+    config.work_dir = str(tmp_path / 'work')
+
+    names = [type(hook).__name__ for hook in LungRunner.from_cfg(config).hooks]
+
+    assert 'SyncBuffersHook' in names
+    for name in (
+        'IterSeedHook',
+        'HeadScheduleHook',
+        'StopOnNaNHook',
+        'RunManifestHook',
+    ):
+        assert names.count(name) == 1
+
+
+def test_heads_start_and_losses_are_watched_without_any_custom_hook(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    options = {
+        'custom_hooks': [],
+        'train_cfg.max_epochs': 2,
+        'train_cfg.val_interval': 9,
+        'default_hooks.checkpoint.save_best': None,
+    }
+
+    train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
+
+    (log,) = (tmp_path / 'w').rglob('scalars.json')
+    assert 'loss_rcnn_cls' in log.read_text().splitlines()[-1]
+    options['optim_wrapper.optimizer.lr'] = 1e30
+    options['optim_wrapper.clip_grad'] = None
+    with pytest.raises(DivergenceError):
+        train(tiny_config, work_dir=tmp_path / 'x', cfg_options=options)
 
 
 def test_fewer_samples_than_a_batch_are_an_error(

@@ -1,0 +1,219 @@
+"""What a run's folder holds: one file in each, one reader."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import reprlib
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from lungdet.errors import ConfigError
+from lungdet.io.atomic import write_text
+from lungdet.registry import HOOKS
+
+MANIFEST_FILE = 'manifest.json'
+SCHEMA = 'lungdet.run/1'
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """What a training started from.
+
+    Attributes:
+        weights: Digest of the weights, as initialised or loaded.
+        train_series: Series that it trains on.
+    """
+
+    weights: str
+    train_series: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What a training cost, all of its parts if it was killed.
+
+    Attributes:
+        seconds: Of processors, all processes together.
+        unit: ``'GPU'``, or ``'CPU'`` where there is no GPU.
+    """
+
+    seconds: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class RunManifest:
+    """What a folder holds, ``manifest.json`` in it.
+
+    Attributes:
+        identity: By name, what makes another run of it: digests, a fold.
+            Empty for a training that nothing compares.
+        start: Of a training, None before its first iteration and of a test.
+        cost: Of a training, None until it ends.
+        metrics: Of a test, None until it ends.
+    """
+
+    identity: dict[str, Any] = field(default_factory=dict)
+    start: RunStart | None = None
+    cost: RunCost | None = None
+    metrics: dict[str, float] | None = None
+
+    @classmethod
+    def read(cls, folder: str | Path) -> RunManifest | None:
+        """The manifest of a folder, None without one.
+
+        Raises:
+            ConfigError: Its file cannot be read as a manifest.
+        """
+        path = Path(folder) / MANIFEST_FILE
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text())
+            if content['schema'] != SCHEMA:
+                raise ValueError(f'schema {content["schema"]!r}')
+            start, cost = content['start'], content['cost']
+            if start:
+                start = RunStart(start['weights'], (*start['train_series'],))
+            return cls(
+                content['identity'],
+                start,
+                RunCost(**cost) if cost else None,
+                content['metrics'],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f'{path}: is no {SCHEMA} ({type(error).__name__}: {error}), '
+                'so what the folder holds is not known. Choose another '
+                'folder, or remove this one.'
+            ) from error
+
+    def write(self, folder: str | Path) -> None:
+        """Write it to a folder, whole or not at all."""
+        content = {'schema': SCHEMA, **asdict(self)}
+        path = Path(folder) / MANIFEST_FILE
+        write_text(path, json.dumps(content, indent=1))
+
+    def compare(self, identity: Mapping[str, Any]) -> list[str]:
+        """Names of what differs in another identity, none for the same."""
+        names = [*identity, *(self.identity.keys() - identity.keys())]
+        return [
+            name
+            for name in names
+            if self.identity.get(name) != identity.get(name)
+        ]
+
+
+def claim_folder(
+    folder: str | Path, identity: Mapping[str, Any]
+) -> RunManifest:
+    """Take a folder for a run that starts or goes on.
+
+    Args:
+        folder: Gets a manifest if it has none.
+        identity: Of the run, JSON values.
+
+    Returns:
+        The folder's manifest.
+
+    Raises:
+        ConfigError: It holds another run; the message names what differs.
+    """
+    manifest = RunManifest.read(folder)
+    if manifest is None:
+        manifest = RunManifest(dict(identity))
+        manifest.write(folder)
+        return manifest
+    if names := manifest.compare(identity):
+        others = (
+            f'{name} ({reprlib.repr(manifest.identity.get(name))})'
+            for name in names
+        )
+        raise ConfigError(
+            f'{folder}: holds a run with another {", ".join(others)}; choose '
+            'another folder, or remove it.'
+        )
+    return manifest
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 over nested plain values; the order of keys does not matter."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """SHA-256 over names and values of parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@HOOKS.register_module()
+class RunManifestHook(Hook):
+    """Write a training's start and cost into the manifest of its folder.
+
+    The cost is that of the processors, data loading included: workers count
+    when they end, so an attempt that was killed loses what its workers cost.
+    Each checkpoint carries what it cost until then, so a run that continues
+    counts what led to its checkpoint and no more.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self.seconds_before = 0.0
+        self.started_at: float | None = None
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        self.seconds_before = float(checkpoint.get('cost_seconds', 0.0))
+
+    def before_train(self, runner: Any) -> None:
+        """A run that goes on keeps the start that it had."""
+        self.started_at = _seconds(runner.world_size)
+        if runner.iter or runner.rank:
+            return
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        series = runner.train_dataloader.dataset.metainfo['series_uids']
+        start = RunStart(weights_digest(model), tuple(series))
+        manifest = RunManifest.read(runner.work_dir) or RunManifest()
+        replace(manifest, start=start, cost=None).write(runner.work_dir)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        checkpoint['cost_seconds'] = self._spent(runner)
+
+    def after_run(self, runner: Any) -> None:
+        """The last that a training writes: where a cost is, all is done."""
+        if runner.rank or self.started_at is None:
+            return
+        unit = 'GPU' if torch.cuda.is_available() else 'CPU'
+        cost = RunCost(self._spent(runner), unit)
+        manifest = RunManifest.read(runner.work_dir) or RunManifest()
+        replace(manifest, cost=cost).write(runner.work_dir)
+
+    def _spent(self, runner: Any) -> float:
+        now = _seconds(runner.world_size)
+        return self.seconds_before + now - (self.started_at or 0.0)
+
+
+def _seconds(processes: int) -> float:
+    """Of all GPUs, or of this process's CPU time and its workers'."""
+    if torch.cuda.is_available():
+        return time.monotonic() * processes
+    used = [
+        resource.getrusage(who)
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
+    return processes * sum(u.ru_utime + u.ru_stime for u in used)
