@@ -1,9 +1,9 @@
 """Batch norm of narrow channels-last maps on CPUs.
 
-The threads of torch's kernel keep their sums side by side. Unless the
-channels fill whole cache lines, two threads write to one line and wait for
-each other: they are slower than one thread alone. ``benchmarks/run.py``
-measures both ways.
+The threads of torch's backward kernel keep their sums side by side. Unless
+the channels fill whole cache lines, two threads write to one line and wait
+for each other: they are slower than one thread alone. ``benchmarks/run.py``
+measures both.
 """
 
 from __future__ import annotations
@@ -15,30 +15,29 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 CHANNELS_LAST = torch.channels_last_3d
-LINE = 16  # float32 values in a cache line
-NARROW = 32  # channels from which the kernel is faster all the same
+CACHE_LINE = 16  # float32 values
+WIDE = 32  # channels from which torch's kernel is faster all the same
 
 
 class BatchNorm3d(nn.BatchNorm3d):
-    """torch's, with another way back where its own is slow.
+    """torch's batch norm, with another backward pass where its own is slow.
 
-    Numbers are torch's but for rounding, the state_dict is the same. Not
+    Arguments and state dict are torch's, numbers too but for rounding. Not
     differentiable twice.
 
-    Args:
-        channels: Channels of the map.
-
     Shape:
-        (N, channels, D, H, W) -> the same.
+        (N, C, D, H, W) -> the same.
+
+    Examples:
+        >>> x = torch.rand(2, 8, 4, 3, 2)
+        >>> torch.equal(BatchNorm3d(8)(x), nn.BatchNorm3d(8)(x))
+        True
     """
 
     num_batches_tracked: Tensor
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and _shares_lines(x)):
+        if not (self.training and self._is_plain and _shares_lines(x)):
             return super().forward(x)
         self.num_batches_tracked += 1
         return _RowNorm.apply(
@@ -51,14 +50,23 @@ class BatchNorm3d(nn.BatchNorm3d):
             self.eps,
         )
 
+    @property
+    def _is_plain(self) -> bool:
+        return (
+            self.affine
+            and self.track_running_stats
+            and self.momentum is not None
+        )
+
 
 def _shares_lines(x: Tensor) -> bool:
+    """Whether threads of torch's kernel would write to one cache line."""
     return (
         x.device.type == 'cpu'
         and not torch.compiler.is_compiling()
         and torch.get_num_threads() > 1
-        and x.shape[1] < NARROW
-        and x.shape[1] % LINE > 0
+        and x.shape[1] < WIDE
+        and x.shape[1] % CACHE_LINE > 0
         and x.is_contiguous(memory_format=CHANNELS_LAST)
         and not x.is_contiguous()
     )
@@ -91,19 +99,19 @@ class _RowNorm(torch.autograd.Function):
         width, channels = x.shape[4], x.shape[1]
         count = x.numel() // channels
         grad_rows = _rows(grad.contiguous(memory_format=CHANNELS_LAST))
-        unit = torch.addcmul(
+        normed = torch.addcmul(
             (-mean * inverse_std).repeat(width),
             _rows(x),
             inverse_std.repeat(width),
         )
-        grad_bias = _by_channel(grad_rows, channels)
-        grad_weight = _by_channel(grad_rows * unit, channels)
+        grad_bias = _sum_by_channel(grad_rows, channels)
+        grad_weight = _sum_by_channel(grad_rows * normed, channels)
         scale = weight * inverse_std
-        unit.mul_((-scale * grad_weight / count).repeat(width))
-        unit.add_((-scale * grad_bias / count).repeat(width))
-        unit.addcmul_(grad_rows, scale.repeat(width))
+        grad_x = normed.mul_((-scale * grad_weight / count).repeat(width))
+        grad_x.add_((-scale * grad_bias / count).repeat(width))
+        grad_x.addcmul_(grad_rows, scale.repeat(width))
         shape = [*x.permute(0, 2, 3, 4, 1).shape]
-        grad_x = unit.to(x.dtype).view(shape).permute(0, 4, 1, 2, 3)
+        grad_x = grad_x.to(x.dtype).view(shape).permute(0, 4, 1, 2, 3)
         return grad_x, grad_weight, grad_bias, None, None, None, None
 
 
@@ -114,5 +122,5 @@ def _rows(x: Tensor) -> Tensor:
     return rows.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _by_channel(rows: Tensor, channels: int) -> Tensor:
+def _sum_by_channel(rows: Tensor, channels: int) -> Tensor:
     return rows.sum(0).view(-1, channels).sum(0)

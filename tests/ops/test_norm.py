@@ -141,3 +141,23 @@ def test_in_place_relu_after_it_trains() -> None:
 
     (wanted,) = torch.autograd.grad(torchs(x).relu_().square().sum(), x)
     torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        {'affine': False},
+        {'track_running_stats': False},
+        {'momentum': None},
+        {'eps': 1e-3, 'momentum': 0.01},
+    ],
+)
+def test_arguments_are_torchs(arguments: dict) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 4, 3, 2)
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    norm, torchs = BatchNorm3d(8, **arguments), nn.BatchNorm3d(8, **arguments)
+
+    assert torch.equal(norm(x), torchs(x))
+    for name, value in norm.state_dict().items():
+        assert torch.equal(value, torchs.state_dict()[name]), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule, Sequential
@@ -10,8 +11,13 @@ from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
 from lungdet.models.backbones.res_block import ResBlock3D
+from lungdet.models.layers import (
+    ACT_CFG,
+    NORM_CFG,
+    build_activation,
+    build_norm,
+)
 from lungdet.models.plugins.placement import stage_plugins
-from lungdet.ops import BatchNorm3d
 from lungdet.registry import MODELS
 
 MAX_STRIDE = 16
@@ -30,6 +36,9 @@ class FeatureNet(BaseModule):
         blocks: Residual blocks of the six stages.
         plugins: Plugin dicts, see ``plugins/placement.py``; ``stages`` has
             six booleans in the order above.
+        norm_cfg: Of every norm, see ``layers.build_norm``.
+        act_cfg: Of every activation, see ``layers.build_activation``.
+        zero_init_last: Start every residual block as its shortcut.
         init_cfg: mmengine's; it leaves a plugin with ``init_weights`` as
             that method says. Pre-trained weights come by the config's
             ``pretrained``, which compares them.
@@ -41,7 +50,7 @@ class FeatureNet(BaseModule):
 
     Raises:
         ConfigError: A side is no multiple of 16, or in training below 32 (a
-            16^3 crop leaves one value per channel to batch norm).
+            16^3 crop leaves one value per channel to a norm).
 
     Source: NoduleNet (Tang et al. 2019); parameter names as published.
     """
@@ -54,31 +63,33 @@ class FeatureNet(BaseModule):
         channels: Sequence[int] = (32, 64, 64, 64, 64, 128),
         blocks: Sequence[int] = (2, 2, 3, 3, 3, 3),
         plugins: Sequence[dict] | None = None,
+        norm_cfg: dict = NORM_CFG,
+        act_cfg: dict = ACT_CFG,
+        zero_init_last: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        c1, c2, c3, c4, _, _ = self.channels = tuple(channels)
+        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         self.preBlock = nn.Sequential(
             nn.Conv3d(in_channels, stem_channels, 3, stride=2, padding=1),
-            BatchNorm3d(stem_channels),
-            nn.ReLU(inplace=True),
+            *_norm_and_activation(stem_channels, **layers),
             nn.Conv3d(stem_channels, stem_channels, 3, padding=1),
-            BatchNorm3d(stem_channels),
-            nn.ReLU(inplace=True),
+            *_norm_and_activation(stem_channels, **layers),
         )
+        c1, c2, c3, c4, c5, _ = self.channels = tuple(channels)
         inputs = (stem_channels, c1, c2, c3, c3 + c3, c2 + c2)
-        for index, (name, width) in enumerate(zip(STAGES, inputs)):
-            self.add_module(
-                name,
-                _stage(
-                    width,
-                    channels[index],
-                    blocks[index],
-                    stage_plugins(plugins, index, len(STAGES)),
-                ),
+        for index, name in enumerate(STAGES):
+            stage = _make_stage(
+                inputs[index],
+                channels[index],
+                blocks[index],
+                plugins=stage_plugins(plugins, index, len(STAGES)),
+                zero_init_last=zero_init_last,
+                **layers,
             )
-        self.path1 = upsample(c4, c3)
-        self.path2 = upsample(channels[4], c2)
+            self.add_module(name, stage)
+        self.path1 = upsample(c4, c3, **layers)
+        self.path2 = upsample(c5, c2, **layers)
         self.pool = nn.MaxPool3d(2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,7 +102,7 @@ class FeatureNet(BaseModule):
         if self.training and max(sides) < 2 * MAX_STRIDE and len(x) == 1:
             raise ConfigError(
                 f'FeatureNet: a {tuple(sides)} crop leaves one value per '
-                'channel to batch norm; train with sides of 32 or more.'
+                'channel to a norm; train with sides of 32 or more.'
             )
         out1 = self.forw1(self.preBlock(x))
         out2 = self.forw2(self.pool(out1))
@@ -102,19 +113,29 @@ class FeatureNet(BaseModule):
         return out1, out2, comb2
 
 
-def _stage(
-    in_channels: int, out_channels: int, num: int, plugins: Sequence[dict]
+def _make_stage(
+    in_channels: int, out_channels: int, num_blocks: int, **options: Any
 ) -> Sequential:
-    widths = [in_channels] + [out_channels] * (num - 1)
+    widths = [in_channels] + [out_channels] * (num_blocks - 1)
     return Sequential(
-        *(ResBlock3D(w, out_channels, plugins=plugins) for w in widths)
+        *(ResBlock3D(width, out_channels, **options) for width in widths)
     )
 
 
-def upsample(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Double every side by a transposed convolution, norm and ReLU."""
+def upsample(
+    in_channels: int,
+    out_channels: int,
+    norm_cfg: dict = NORM_CFG,
+    act_cfg: dict = ACT_CFG,
+) -> nn.Sequential:
+    """Double every side by a transposed convolution, norm and activation."""
     return nn.Sequential(
         nn.ConvTranspose3d(in_channels, out_channels, 2, stride=2),
-        BatchNorm3d(out_channels),
-        nn.ReLU(inplace=True),
+        *_norm_and_activation(out_channels, norm_cfg, act_cfg),
     )
+
+
+def _norm_and_activation(
+    channels: int, norm_cfg: dict, act_cfg: dict
+) -> tuple[nn.Module, nn.Module]:
+    return build_norm(norm_cfg, channels)[1], build_activation(act_cfg)

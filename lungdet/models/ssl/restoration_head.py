@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
 from lungdet.models.backbones.featurenet import upsample
+from lungdet.models.layers import ACT_CFG, NORM_CFG
 from lungdet.registry import MODELS
 
 NUM_LEVELS = 2  # from stride 4 to stride 1
@@ -28,6 +29,8 @@ class RestorationHead(BaseModule):
         in_channels: Channels of ``comb2``.
         channels: Channels at stride 2 and at stride 1; (64, 32) halves the
             memory at full size.
+        norm_cfg: Of every norm, see ``layers.build_norm``.
+        act_cfg: Of every activation, see ``layers.build_activation``.
         init_cfg: mmengine's.
 
     Shape:
@@ -45,6 +48,8 @@ class RestorationHead(BaseModule):
         in_channels: int = 128,
         channels: Sequence[int] = (64, 64),
         *,
+        norm_cfg: dict = NORM_CFG,
+        act_cfg: dict = ACT_CFG,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -55,7 +60,10 @@ class RestorationHead(BaseModule):
             )
         widths = (in_channels, *channels)
         self.decoder = nn.Sequential(
-            *(upsample(a, b) for a, b in itertools.pairwise(widths))
+            *(
+                upsample(a, b, norm_cfg, act_cfg)
+                for a, b in itertools.pairwise(widths)
+            )
         )
         self.out = nn.Conv3d(channels[-1], 1, 1)
 

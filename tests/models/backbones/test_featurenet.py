@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from lungdet.errors import ConfigError
-from lungdet.models import FeatureNet, NoduleNet
+from lungdet.models import FeatureNet, NoduleNet, ResBlock3D
+from lungdet.ops import BatchNorm3d
 from tests.models import toy_plugins  # noqa: F401, registers them
 
 
@@ -18,6 +19,8 @@ def test_input_sides_are_checked() -> None:
         FeatureNet().train()(torch.zeros(1, 1, 16, 16, 16))
 
 
+NORMS = (nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm3d, nn.GroupNorm)
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
 CONSTANT = {'type': 'Constant', 'layer': 'Conv3d', 'val': 3}
 
 
@@ -69,3 +72,44 @@ def test_pretrained_weights_come_last(tmp_path: Path) -> None:
 
     for key, value in trained.state_dict().items():
         assert torch.equal(net.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize(
+    ('norm_cfg', 'kind'),
+    [
+        ({'type': 'BN3d', 'momentum': 0.02}, BatchNorm3d),
+        ({'type': 'SyncBN'}, nn.SyncBatchNorm),
+        ({'type': 'IN3d', 'affine': True}, nn.InstanceNorm3d),
+        ({'type': 'GN', 'num_groups': 2}, nn.GroupNorm),
+    ],
+)
+def test_every_norm_and_activation_is_the_configs(
+    norm_cfg: dict, kind: type[nn.Module]
+) -> None:
+    act_cfg = {'type': 'LeakyReLU', 'negative_slope': 0.1}
+    net = small_net(norm_cfg=norm_cfg, act_cfg=act_cfg)
+    plain = small_net()
+    norms = [m for m in net.modules() if isinstance(m, NORMS)]
+    activations = [m for m in net.modules() if isinstance(m, ACTIVATIONS)]
+
+    outs = net.eval()(torch.randn(1, 1, 32, 32, 48))
+
+    assert all(isinstance(norm, kind) for norm in norms)
+    assert {type(layer) for layer in activations} == {nn.LeakyReLU}
+    assert len(norms) == sum(isinstance(m, NORMS) for m in plain.modules())
+    assert [out.shape[2:] for out in outs] == [
+        (16, 16, 24),
+        (8, 8, 12),
+        (8, 8, 12),
+    ]
+    names = [n for n, _ in net.named_parameters() if 'conv' in n]
+    assert names == [n for n, _ in plain.named_parameters() if 'conv' in n]
+
+
+def test_zero_init_last_is_of_every_block() -> None:
+    net = small_net(zero_init_last=True)
+    blocks = [m for m in net.modules() if isinstance(m, ResBlock3D)]
+
+    assert len(blocks) == 6
+    for block in blocks:
+        assert not block.norm2.weight.any() and block.norm1.weight.all()

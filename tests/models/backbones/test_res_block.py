@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lungdet.errors import ConfigError
 from lungdet.models import ResBlock3D
 from tests.models.toy_plugins import plugin
 
@@ -76,3 +77,34 @@ def test_plugin_that_changes_the_shape_is_refused() -> None:
 
     with pytest.raises(ValueError, match='changed the shape'):
         block(torch.rand(2, 2, 4, 4, 4))
+
+
+@pytest.mark.parametrize(
+    'norm_cfg', [{'type': 'BN3d'}, {'type': 'GN', 'num_groups': 2}]
+)
+def test_zero_init_last_starts_a_block_as_its_shortcut(norm_cfg: dict) -> None:
+    x = torch.rand(2, 4, 3, 5, 6)
+    options = {'norm_cfg': norm_cfg, 'zero_init_last': True}
+    same = ResBlock3D(4, 4, **options)
+    wider = ResBlock3D(4, 6, **options)
+    assert torch.equal(same(x), x)  # ReLU leaves what is not negative
+
+    for block in (same, wider):
+        block.init_cfg = {'type': 'Constant', 'layer': 'Conv3d', 'val': 3}
+        block.init_weights()
+
+    assert torch.equal(same(x), x)
+    assert torch.equal(wider(x), wider.shortcut(x).relu())
+    wider(x).sum().backward()
+    assert float(wider.norm2.weight.grad.abs().sum()) > 0
+
+
+def test_zero_init_last_needs_a_norm_with_a_weight() -> None:
+    with pytest.raises(ConfigError, match='InstanceNorm3d has no weight'):
+        ResBlock3D(4, 4, norm_cfg={'type': 'IN3d'}, zero_init_last=True)
+
+
+def test_norms_are_reached_by_their_role() -> None:
+    block = ResBlock3D(4, 4, norm_cfg={'type': 'GN', 'num_groups': 2})
+
+    assert (block.norm1, block.norm2) == (block.gn1, block.gn2)

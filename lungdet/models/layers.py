@@ -1,0 +1,53 @@
+"""Norm and activation layers, built from a config by mmcv."""
+
+from __future__ import annotations
+
+from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from lungdet.ops import BatchNorm3d
+from lungdet.registry import MODELS
+
+NORM_CFG = {'type': 'BN3d'}
+ACT_CFG = {'type': 'ReLU', 'inplace': True}
+
+MODELS.register_module('BN3d', module=BatchNorm3d)
+
+
+def build_norm(
+    norm_cfg: dict, channels: int, postfix: int | str = ''
+) -> tuple[str, nn.Module]:
+    """A norm layer and the name that mmcv gives it.
+
+    Args:
+        norm_cfg: ``type`` is ``'BN3d'``, ``'SyncBN'``, ``'IN3d'``, ``'GN'``
+            (with ``num_groups``) or of a registered class; the rest are its
+            arguments, and ``requires_grad``.
+        channels: Channels of the map.
+        postfix: Ends the name: ``'bn1'``, ``'gn1'``.
+
+    Raises:
+        ConfigError: The type is not registered or has no such argument.
+    """
+    MODELS.check_type(norm_cfg, 'norm_cfg.type')
+    arguments = {k: v for k, v in norm_cfg.items() if k != 'requires_grad'}
+    MODELS.check_arguments(arguments)
+    # without a scope mmcv would take torch's batch norm
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        return build_norm_layer(norm_cfg, channels, postfix)
+
+
+def build_activation(act_cfg: dict) -> nn.Module:
+    """An activation layer.
+
+    Args:
+        act_cfg: ``type`` is ``'ReLU'``, ``'LeakyReLU'``, ``'SiLU'`` or of
+            another registered class; the rest are its arguments.
+
+    Raises:
+        ConfigError: The type is not registered or has no such argument.
+    """
+    MODELS.check_type(act_cfg, 'act_cfg.type')
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        return build_activation_layer(act_cfg)
