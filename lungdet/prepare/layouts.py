@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lungdet.errors import AnnotationError
 from lungdet.io.image import SUFFIXES, stem
-from lungdet.io.lidc import MIN_READERS, check_consensus
+from lungdet.io.lidc_masks import MIN_READERS, check_consensus
 from lungdet.io.luna16 import read_annotations, read_excluded
 from lungdet.io.reference_set import official_reference, official_subsets
 from lungdet.prepare.find import FoundScan, find_scans, index_xml

@@ -13,12 +13,8 @@ from scipy import ndimage
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry, reorient
 from lungdet.io.image import read_image
-from lungdet.io.lidc import (
-    MIN_READERS,
-    LidcNodule,
-    consensus_masks,
-    read_lidc_xml,
-)
+from lungdet.io.lidc import read_lidc_xml
+from lungdet.io.lidc_masks import MIN_READERS, LidcNodule, consensus_masks
 from lungdet.io.luna16 import has_column, read_numbers
 from lungdet.structures import Annotation, Volume
 

@@ -27,7 +27,7 @@ from lungdet.io.case_store import (
     write_case,
 )
 from lungdet.io.image import load_volume, read_image
-from lungdet.io.lidc import MIN_READERS
+from lungdet.io.lidc_masks import MIN_READERS
 from lungdet.io.metaimage import data_file
 from lungdet.io.processes import processes
 from lungdet.prepare.case import (

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lungdet.io.lidc import consensus_masks, read_lidc_xml
+from lungdet.io.lidc import read_lidc_xml
+from lungdet.io.lidc_masks import consensus_masks
 from lungdet.phantom import Phantom
 from lungdet.phantom.reader_xml import reader_xml
 

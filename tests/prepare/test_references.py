@@ -8,7 +8,7 @@ import pytest
 from lungdet.errors import AnnotationError, GeometryError
 from lungdet.geometry import Geometry
 from lungdet.io.image import write_image
-from lungdet.io.lidc import LidcNodule
+from lungdet.io.lidc_masks import LidcNodule
 from lungdet.prepare.case import prepare_case
 from lungdet.prepare.references import (
     match_nodules,

@@ -1,0 +1,217 @@
+"""The readers' outlines of a series to masks of its nodules.
+
+Contours are filled by the even-odd rule. A contour's own pixels lie just
+outside the nodule: they do not belong to what a contour with inclusion TRUE
+goes around, and are taken away with one of inclusion FALSE (a hole).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry
+from lungdet.io.lidc import LidcReading, NoduleOutline
+
+MODES = ('half', 'union')
+MIN_READERS = 3  # of the four, as LUNA16
+SLICE_TOL = 0.25  # of a slice: how far a contour may lie beside one
+
+
+@dataclass(frozen=True)
+class LidcNodule:
+    """Outlines of several readers that are one nodule.
+
+    Attributes:
+        id: Its value in the labels, from 1.
+        num_readers: Who outlined it.
+        center_mm: Centre of mass of the consensus, x, y, z.
+        diameter_mm: Of the sphere with the consensus' volume.
+    """
+
+    id: int
+    num_readers: int
+    center_mm: tuple[float, float, float]
+    diameter_mm: float
+
+
+def check_consensus(min_readers: int, mode: str) -> None:
+    """Refuse a consensus that does not exist.
+
+    Raises:
+        AnnotationError: An unknown mode, or less than one reader.
+    """
+    if mode not in MODES:
+        raise AnnotationError(f'consensus: {mode!r}; choose one of {MODES}.')
+    if min_readers < 1:
+        raise AnnotationError(
+            f'min_readers: {min_readers}; a nodule has at least 1 reader.'
+        )
+
+
+def consensus_masks(
+    reading: LidcReading,
+    geometry: Geometry,
+    *,
+    min_readers: int = MIN_READERS,
+    mode: str = 'half',
+) -> tuple[np.ndarray, list[LidcNodule]]:
+    """Join the readers' outlines and take their consensus.
+
+    Outlines join by overlap (common voxels / smaller outline), the largest
+    overlap first, and never two outlines of one reader.
+
+    Args:
+        reading: Of ``read_lidc_xml``.
+        geometry: The scan's grid, as its file states it, axis-parallel.
+        min_readers: Readers a nodule needs.
+        mode: ``'half'``: voxels that at least half of the readers who
+            outlined it drew; ``'union'``: any reader.
+
+    Returns:
+        uint8 labels (z, y, x) and the nodules, from 1. Where two nodules
+        overlap the first one stays.
+
+    Raises:
+        AnnotationError: A consensus that does not exist, or a contour in no
+            slice of the scan.
+    """
+    check_consensus(min_readers, mode)
+    voxels = [
+        outline_voxels(outline, geometry) for outline in reading.outlines
+    ]
+    readers = [outline.reader for outline in reading.outlines]
+    labels = np.zeros(geometry.shape, dtype=np.uint8)
+    nodules: list[LidcNodule] = []
+    for group in group_outlines(readers, voxels):
+        if len(group) < min_readers:
+            continue
+        chosen, counts = np.unique(
+            np.concatenate([voxels[k] for k in group]),
+            axis=0,
+            return_counts=True,
+        )
+        if mode == 'half':
+            chosen = chosen[counts >= len(group) / 2]
+        if not len(chosen):
+            continue
+        number = len(nodules) + 1
+        free = chosen[labels[tuple(chosen.T)] == 0]
+        labels[tuple(free.T)] = number
+        x, y, z = geometry.to_world(chosen.mean(0))[0].tolist()
+        volume = len(chosen) * float(np.prod(geometry.spacing))
+        diameter = (6 * volume / np.pi) ** (1 / 3)
+        nodules.append(LidcNodule(number, len(group), (x, y, z), diameter))
+    return labels, nodules
+
+
+def outline_voxels(outline: NoduleOutline, geometry: Geometry) -> np.ndarray:
+    """Voxels (n, 3) z, y, x of one reader's nodule on the scan's grid.
+
+    Raises:
+        AnnotationError: A contour lies in no slice of the scan.
+    """
+    x, y, _ = geometry.origin
+    heights = [(x, y, contour.z_mm) for contour in outline.contours]
+    slices = geometry.to_index(heights)[:, 0]
+    planes: dict[int, np.ndarray] = {}
+    holes: list[tuple[int, np.ndarray]] = []
+    for contour, index in zip(outline.contours, slices):
+        k = round(index)
+        if abs(index - k) > SLICE_TOL or not 0 <= k < geometry.shape[0]:
+            raise AnnotationError(
+                f'nodule {outline.nodule}: outline at z = {contour.z_mm} mm '
+                'lies in no slice of the scan; the XML belongs to another '
+                'series.'
+            )
+        filled = fill_contour(
+            contour.points,
+            geometry.shape[1:],
+            with_contour=not contour.inclusion,
+        )
+        if contour.inclusion:
+            planes[k] = planes.get(k, False) | filled
+        else:
+            holes.append((k, filled))
+    for k, hole in holes:
+        if k in planes:
+            planes[k] &= ~hole
+    pixels = [
+        np.insert(np.argwhere(plane), 0, k, axis=1)
+        for k, plane in planes.items()
+    ]
+    return np.concatenate([np.zeros((0, 3), dtype=int), *pixels])
+
+
+def fill_contour(
+    points: np.ndarray, shape: tuple[int, int], *, with_contour: bool
+) -> np.ndarray:
+    """Fill a closed line by the even-odd rule.
+
+    Args:
+        points: (n, 2) columns and rows, in order along the line.
+        shape: Rows and columns.
+        with_contour: Whether the pixels on the line belong to it.
+
+    Returns:
+        Boolean (rows, columns).
+    """
+    filled = np.zeros(shape, dtype=bool)
+    low = np.clip(points.min(0), 0, None)
+    high = np.minimum(points.max(0) + 1, (shape[1], shape[0]))
+    if (high <= low).any():
+        return filled
+    x, y = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
+    inside = np.zeros(x.shape, dtype=bool)
+    on_line = np.zeros(x.shape, dtype=bool)
+    closed = np.concatenate([points, points[:1]]).astype(np.float64)
+    for (x0, y0), (x1, y1) in zip(closed[:-1], closed[1:]):
+        cross = (x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)
+        within = (
+            (x >= min(x0, x1))
+            & (x <= max(x0, x1))
+            & (y >= min(y0, y1))
+            & (y <= max(y0, y1))
+        )
+        on_line |= (cross == 0) & within
+        if y0 == y1:
+            continue
+        spans = (y >= min(y0, y1)) & (y < max(y0, y1))
+        crossing = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
+        inside ^= spans & (x < crossing)
+    part = (inside | on_line) if with_contour else (inside & ~on_line)
+    filled[low[1] : high[1], low[0] : high[0]] = part
+    return filled
+
+
+def group_outlines(
+    readers: Sequence[int], voxels: Sequence[np.ndarray]
+) -> list[list[int]]:
+    """Join overlapping outlines, each reader at most once in a group.
+
+    Args:
+        readers: Who drew each outline.
+        voxels: Its voxels (n, 3).
+
+    Returns:
+        Indices of the outlines of each nodule, in order.
+    """
+    sets = [set(map(tuple, points.tolist())) for points in voxels]
+    overlaps = []
+    for b in range(len(sets)):
+        for a in range(b):
+            common = len(sets[a] & sets[b])
+            if common and readers[a] != readers[b]:
+                smaller = min(len(sets[a]), len(sets[b]))
+                overlaps.append((-common / smaller, a, b))
+    groups = {k: [k] for k in range(len(sets))}
+    for _, a, b in sorted(overlaps):
+        if groups[a] is groups[b]:
+            continue
+        joined = sorted(groups[a] + groups[b])
+        if len({readers[k] for k in joined}) == len(joined):
+            groups.update(dict.fromkeys(joined, joined))
+    return [group for k, group in groups.items() if group[0] == k]
