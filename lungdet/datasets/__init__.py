@@ -1,5 +1,7 @@
+from lungdet.datasets.case_dataset import CaseDataset
+from lungdet.datasets.crop_grid import CropGrid
 from lungdet.datasets.luna16_dataset import LUNA16Dataset
-from lungdet.datasets.ssl_dataset import LungCropDataset
+from lungdet.datasets.lung_crop_dataset import LungCropDataset
 from lungdet.datasets.transforms import (
     InPainting,
     LoadCandidates,
@@ -20,9 +22,13 @@ from lungdet.datasets.transforms import (
     RandomNoiseBlur,
     RandomTransposeXY,
     RepeatedFlip3D,
+    Sample,
+    Transform,
 )
 
 __all__ = [
+    'CaseDataset',
+    'CropGrid',
     'InPainting',
     'LUNA16Dataset',
     'LoadCandidates',
@@ -44,4 +50,6 @@ __all__ = [
     'RandomNoiseBlur',
     'RandomTransposeXY',
     'RepeatedFlip3D',
+    'Sample',
+    'Transform',
 ]

@@ -1,51 +1,59 @@
-"""Prepared cases as training samples and as whole test scans."""
+"""Prepared cases as training crops and as whole scans, for detection."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from mmcv.transforms import Compose
 from mmengine.logging import print_log
 
-from lungdet.datasets.folds import fold_metainfo, split_series
-from lungdet.errors import ConfigError, LungdetError
-from lungdet.io.case_store import CaseStore
+from lungdet.datasets.case_dataset import CaseDataset
+from lungdet.datasets.transforms.base import Sample
+from lungdet.errors import ConfigError
 from lungdet.io.reference_set import official_subsets
-from lungdet.registry import DATASETS, TRANSFORMS
-from lungdet.seeds import SeedStream, seed_sequence
+from lungdet.registry import DATASETS
+from lungdet.seeds import SeedStream
+from lungdet.structures import CaseNodule
 
-SPLITS = ('train', 'val', 'test')
+
+class SampleSource(NamedTuple):
+    """What a sample is made from.
+
+    Attributes:
+        kind: ``'nodule'``, ``'background'`` or ``'scan'``.
+        series_uid: Of the scan, None for background: each draws its own.
+        nodule: Of the scan, None for the other kinds.
+    """
+
+    kind: str
+    series_uid: str | None = None
+    nodule: CaseNodule | None = None
 
 
 @DATASETS.register_module()
-class LUNA16Dataset:
-    """Folds of a prepared folder.
+class LUNA16Dataset(CaseDataset):
+    """Crops to train a detector on, and whole scans to test it on.
 
     Training: one sample per nodule of the training scans, and
-    ``background_ratio`` times as many more, from lungs (``lung_fraction``) or
-    anywhere, of all training scans. Validation and test: whole scans.
+    ``background_ratio`` times as many more, from lungs (``lung_fraction``)
+    or anywhere, of all training scans. Validation and test: whole scans.
 
     Args:
         data_root: Folder with ``index.json``.
         split: ``'train'``, ``'val'`` or ``'test'``.
-        pipeline: Dicts of transforms.
-        test_subsets: LUNA16 subsets kept for the test.
-        val_subsets: Subsets kept for choosing a checkpoint; may be empty.
-        test_series: Series uids that replace ``test_subsets``.
-        val_series: Series uids that replace ``val_subsets``.
         background_ratio: Background samples per nodule sample.
         lung_fraction: Fraction of the background samples centred in the
             lungs.
-        seed: Every draw follows from (seed, epoch, position); the Runner
-            hands over its own.
-        skip_done: Folder of per-scan results; scans found there are left out.
+        skip_done: Folder of per-scan results; scans that have one there are
+            left out.
+        **options: As in ``CaseDataset``.
+
+    Attributes:
+        sources: What each sample of an epoch is made from.
 
     Raises:
-        ConfigError: Unknown split or series, a series or patient on both
-            sides of a split, or nothing left to train on.
+        ConfigError: As ``CaseDataset``, or nothing is left to train on or to
+            measure.
     """
 
     def __init__(
@@ -53,61 +61,82 @@ class LUNA16Dataset:
         data_root: str | Path,
         split: str,
         *,
-        pipeline: Sequence[dict],
-        test_subsets: Sequence[int] = (9,),
-        val_subsets: Sequence[int] = (8,),
-        test_series: Sequence[str] | None = None,
-        val_series: Sequence[str] | None = None,
         background_ratio: float = 0.0,
         lung_fraction: float = 0.6,
-        seed: int = 0,
         skip_done: str | Path | None = None,
+        **options: Any,
     ) -> None:
-        if split not in SPLITS:
-            raise ConfigError(f'split: {split!r}; choose one of {SPLITS}.')
-        self.split = split
-        self.seed = seed
+        super().__init__(data_root, split, **options)
         self.lung_fraction = lung_fraction
-        self.store = CaseStore(data_root)
-        self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
-        parts = split_series(
-            self.store.records,
-            test_subsets=test_subsets,
-            val_subsets=val_subsets,
-            test_series=test_series,
-            val_series=val_series,
-        )
-        self.series_uids = parts[split]
-        if split != 'train':
-            self._check_tested()
-        self.metainfo = {
-            **fold_metainfo(
-                self.store, split, self.series_uids, parts['test']
-            ),
-            'num_listed': self._num_listed(
-                test_subsets if split == 'test' else val_subsets,
-                test_series if split == 'test' else val_series,
-            ),
-        }
-        self.samples = self._samples(background_ratio, skip_done)
-        print_log(self._kept(parts), logger='current')
+        if split == 'train':
+            self.sources = self._crops(background_ratio)
+            print_log(self._training_summary(), logger='current')
+        else:
+            self._check_measurable()
+            self.metainfo['num_listed'] = self._num_listed()
+            self.sources = self._scans(skip_done)
+            print_log(self._test_summary(), logger='current')
 
-    def _num_listed(
-        self, subsets: Sequence[int], series: Sequence[str] | None
-    ) -> int:
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def start_sample(self, index: int, epoch: int, position: int) -> Sample:
+        rng = self.rng(SeedStream.DETECTION_SAMPLE, epoch, position, index)
+        kind, uid, nodule = self.sources[index]
+        if uid is None:
+            uid = self.series_uids[rng.integers(len(self.series_uids))]
+            in_lungs = rng.random() < self.lung_fraction
+            kind = 'lung' if in_lungs else 'anywhere'
+        return {
+            'store': self.store,
+            'record': self.store.records[uid],
+            'kind': kind,
+            'nodule': nodule,
+            'rng': rng,
+            'sample_key': f'{uid} epoch {epoch} position {position} {kind}',
+        }
+
+    def _crops(self, background_ratio: float) -> list[SampleSource]:
+        nodules = [
+            SampleSource('nodule', uid, nodule)
+            for uid in self.series_uids
+            for nodule in self.store.records[uid].nodules
+        ]
+        if not nodules:
+            raise ConfigError(
+                f'train: none of the {len(self.series_uids)} training scans '
+                f'in {self.store.root} has a nodule; check test_subsets and '
+                'val_subsets.'
+            )
+        num_background = round(background_ratio * len(nodules))
+        return nodules + [SampleSource('background')] * num_background
+
+    def _scans(self, skip_done: str | Path | None) -> list[SampleSource]:
+        done: set[str] = set()
+        if skip_done is not None:
+            done = {path.stem for path in Path(skip_done).glob('*.json')}
+        return [
+            SampleSource('scan', uid)
+            for uid in self.series_uids
+            if uid not in done
+        ]
+
+    def _num_listed(self) -> int:
         """Scans that a full evaluation has: LUNA16's subset lists them all,
         prepared or not."""
         official = official_subsets()
-        if series is not None or not official.keys() & set(self.series_uids):
+        is_named = self.named_series[self.split] is not None
+        if is_named or not official.keys() & set(self.series_uids):
             return len(self.series_uids)
-        listed = {u for u, s in official.items() if s in set(subsets)}
+        subsets = set(self.subsets[self.split])
+        listed = {uid for uid, subset in official.items() if subset in subsets}
         return len(listed | set(self.series_uids))
 
-    def _check_tested(self) -> None:
-        """A figure of nothing would look like one of nothing found."""
+    def _check_measurable(self) -> None:
+        """A figure of nothing would look like one of nothing detected."""
         records = self.store.records
-        found = any(records[uid].nodules for uid in self.series_uids)
-        if self.series_uids and (found or self.split == 'test'):
+        has_nodule = any(records[uid].nodules for uid in self.series_uids)
+        if self.series_uids and (has_nodule or self.split == 'test'):
             return
         what = (
             f'the {len(self.series_uids)} scans have no nodule to choose a '
@@ -125,95 +154,28 @@ class LUNA16Dataset:
             f'{without if self.split == "val" else ""}.'
         )
 
-    def _kept(self, parts: dict[str, list[str]]) -> str:
-        """What was kept, and why the rest was not."""
+    def _summary(self) -> str:
         others = ', '.join(
             f'{len(uids)} in {name}'
-            for name, uids in parts.items()
+            for name, uids in self.parts.items()
             if name != self.split
         )
-        text = (
+        return (
             f'{self.split}: kept {len(self.series_uids)} of '
             f'{len(self.store.records)} prepared scans ({others})'
         )
-        if self.split != 'train':
-            done = len(self.series_uids) - len(self.samples)
-            return f'{text}; {done} done already, {len(self.samples)} to do'
-        nodules = sum(uid is not None for uid, _ in self.samples)
+
+    def _training_summary(self) -> str:
+        kinds = [source.kind for source in self.sources]
         empty = sum(
             not self.store.records[uid].nodules for uid in self.series_uids
         )
         return (
-            f'{text}; {empty} without a nodule; {len(self.samples)} samples '
-            f'an epoch: {nodules} nodules, {len(self.samples) - nodules} '
-            'background'
+            f'{self._summary()}; {empty} without a nodule; {len(kinds)} '
+            f'samples an epoch: {kinds.count("nodule")} nodules, '
+            f'{kinds.count("background")} background'
         )
 
-    def _samples(
-        self, background_ratio: float, skip_done: str | Path | None
-    ) -> list[tuple[str | None, int | None]]:
-        """(series uid, nodule) of every sample; (None, None) = background."""
-        if self.split != 'train':
-            done = set()
-            if skip_done is not None:
-                done = {path.stem for path in Path(skip_done).glob('*.json')}
-            return [(u, None) for u in self.series_uids if u not in done]
-        samples: list[tuple[str | None, int | None]] = [
-            (uid, number)
-            for uid in self.series_uids
-            for number in range(len(self.store.records[uid].nodules))
-        ]
-        if not samples:
-            raise ConfigError(
-                f'train: none of the {len(self.series_uids)} training scans '
-                f'in {self.store.root} has a nodule; check test_subsets and '
-                'val_subsets.'
-            )
-        return samples + [(None, None)] * round(
-            background_ratio * len(samples)
-        )
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> dict:
-        """One sample; ``index`` may carry ``epoch`` and ``pos``.
-
-        Raises:
-            LungdetError: The case is broken; the message starts with series,
-                epoch and position. No other sample takes its place.
-        """
-        epoch = getattr(index, 'epoch', 0)
-        pos = getattr(index, 'pos', int(index))
-        index = int(index)
-        rng = np.random.default_rng(
-            seed_sequence(
-                self.seed, SeedStream.DETECTION_SAMPLE, epoch, pos, index
-            )
-        )
-        uid, nodule = self.samples[index]
-        kind = 'nodule'
-        if uid is None:
-            uid = self.series_uids[rng.integers(len(self.series_uids))]
-            kind = 'lung' if rng.random() < self.lung_fraction else 'anywhere'
-        results: dict[str, Any] = {
-            'store': self.store,
-            'record': self.store.records[uid],
-            'kind': kind,
-            'nodule': nodule,
-            'rng': rng,
-            'sample_key': f'{uid} epoch {epoch} position {pos} {kind}',
-        }
-        return run_pipeline(self.pipeline, results)
-
-
-def run_pipeline(pipeline: Compose, results: dict[str, Any]) -> dict:
-    """A sample, or an error that starts with its ``sample_key``."""
-    try:
-        return pipeline(results)
-    except LungdetError as error:
-        raise type(error)(f'{results["sample_key"]}: {error}') from error
-    except Exception as error:
-        raise RuntimeError(
-            f'{results["sample_key"]}: {type(error).__name__}: {error}'
-        ) from error
+    def _test_summary(self) -> str:
+        done = len(self.series_uids) - len(self)
+        return f'{self._summary()}; {done} done already, {len(self)} to do'

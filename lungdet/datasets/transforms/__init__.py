@@ -1,9 +1,12 @@
+from lungdet.datasets.transforms.base import (
+    FixedTransform,
+    NoParams,
+    Sample,
+    Transform,
+    draw_seed,
+)
 from lungdet.datasets.transforms.genesis import (
-    InPainting,
-    LocalPixelShuffle,
     NonLinearIntensity,
-    OutPainting,
-    Painting,
     RepeatedFlip3D,
 )
 from lungdet.datasets.transforms.intensity import (
@@ -15,9 +18,15 @@ from lungdet.datasets.transforms.loading import (
     LoadCandidates,
     LoadCase,
     LoadCrop,
-    PackDetInputs,
 )
-from lungdet.datasets.transforms.pairs import LoadLungCrop, PackPair
+from lungdet.datasets.transforms.lung_crop import LoadLungCrop
+from lungdet.datasets.transforms.packing import PackDetInputs, PackPair
+from lungdet.datasets.transforms.painting import (
+    InPainting,
+    OutPainting,
+    Painting,
+)
+from lungdet.datasets.transforms.pixel_shuffle import LocalPixelShuffle
 from lungdet.datasets.transforms.spatial import (
     PlaceCrop,
     RandomAffine3D,
@@ -26,12 +35,14 @@ from lungdet.datasets.transforms.spatial import (
 )
 
 __all__ = [
+    'FixedTransform',
     'InPainting',
     'LoadCandidates',
     'LoadCase',
     'LoadCrop',
     'LoadLungCrop',
     'LocalPixelShuffle',
+    'NoParams',
     'NonLinearIntensity',
     'OutPainting',
     'PackDetInputs',
@@ -45,4 +56,7 @@ __all__ = [
     'RandomNoiseBlur',
     'RandomTransposeXY',
     'RepeatedFlip3D',
+    'Sample',
+    'Transform',
+    'draw_seed',
 ]

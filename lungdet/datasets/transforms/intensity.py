@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 
-from lungdet.hounsfield import LUNG_WINDOW, Window
+from lungdet.datasets.transforms.base import Sample, Transform, draw_seed
+from lungdet.hounsfield import Window
 from lungdet.registry import TRANSFORMS
 
 
+@dataclass(frozen=True)
+class HUShiftScaleParams:
+    """HU become ``HU * factor + shift_hu``; the defaults change nothing."""
+
+    factor: float = 1.0
+    shift_hu: float = 0.0
+
+
 @TRANSFORMS.register_module()
-class RandomHUShiftScale(BaseTransform):
+class RandomHUShiftScale(Transform[HUShiftScaleParams]):
     """Shift and stretch HU about water.
 
     Args:
@@ -26,66 +35,82 @@ class RandomHUShiftScale(BaseTransform):
     ) -> None:
         self.shift, self.scale, self.prob = shift, scale, prob
 
-    def draw(self, results: dict) -> tuple[float, float] | None:
-        """Factor and shift, None to leave the crop alone."""
-        rng = results['rng']
+    def draw(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> HUShiftScaleParams:
         if rng.random() >= self.prob:
-            return None
-        return (
+            return HUShiftScaleParams()
+        return HUShiftScaleParams(
             1 + float(rng.uniform(-self.scale, self.scale)),
             float(rng.uniform(-self.shift, self.shift)),
         )
 
-    def transform(self, results: dict) -> dict:
-        drawn = self.draw(results)
-        if drawn is not None:
-            image = results['image'].astype(np.float32, copy=False)
-            results['image'] = image * np.float32(drawn[0]) + np.float32(
-                drawn[1]
-            )
-        return results
+    def apply(self, sample: Sample, params: HUShiftScaleParams) -> Sample:
+        if params == HUShiftScaleParams():
+            return sample
+        stretched = _float(sample['image']) * np.float32(params.factor)
+        return {**sample, 'image': stretched + np.float32(params.shift_hu)}
+
+
+@dataclass(frozen=True)
+class GammaParams:
+    """Exponent of the curve; 1 changes nothing."""
+
+    exponent: float = 1.0
 
 
 @TRANSFORMS.register_module()
-class RandomGamma(BaseTransform):
+class RandomGamma(Transform[GammaParams]):
     """Bend the grey scale inside a HU window; HU outside it stay.
 
     Args:
         gamma: Range of the exponent, drawn evenly on a log scale.
-        window: HU that the curve leaves in place.
+        window: HU whose ends the curve leaves as they are.
         prob: How often.
     """
 
     def __init__(
         self,
         gamma: Sequence[float] = (0.7, 1.5),
-        window: Sequence[float] = LUNG_WINDOW,
+        window: Sequence[float] = (-1200, 600),
         *,
         prob: float = 0.3,
     ) -> None:
-        self.gamma, self.prob = tuple(gamma), prob
-        self.window = Window(*window)
+        self.gamma, self.window = tuple(gamma), Window(*window)
+        self.prob = prob
 
-    def draw(self, results: dict) -> float | None:
-        """Exponent, None to leave the crop alone."""
-        rng = results['rng']
+    def draw(self, rng: np.random.Generator, sample: Sample) -> GammaParams:
         if rng.random() >= self.prob:
-            return None
-        return float(np.exp(rng.uniform(*np.log(self.gamma))))
+            return GammaParams()
+        return GammaParams(float(np.exp(rng.uniform(*np.log(self.gamma)))))
 
-    def transform(self, results: dict) -> dict:
-        gamma = self.draw(results)
-        if gamma is not None:
-            low, high = self.window
-            image = results['image'].astype(np.float32, copy=False)
-            intensity = self.window.normalize(image)
-            bent = intensity ** np.float32(gamma) - intensity
-            results['image'] = image + bent * np.float32(high - low)
-        return results
+    def apply(self, sample: Sample, params: GammaParams) -> Sample:
+        if params == GammaParams():
+            return sample
+        low, high = self.window
+        image = _float(sample['image'])
+        intensity = self.window.normalize(image)
+        bend = intensity ** np.float32(params.exponent) - intensity
+        return {**sample, 'image': image + bend * np.float32(high - low)}
+
+
+@dataclass(frozen=True)
+class NoiseBlurParams:
+    """Noise or blur; the defaults change nothing.
+
+    Attributes:
+        noise_hu: Standard deviation of the noise in HU.
+        noise_seed: Of the noise.
+        blur: Sigma in voxels.
+    """
+
+    noise_hu: float = 0.0
+    noise_seed: int = 0
+    blur: float = 0.0
 
 
 @TRANSFORMS.register_module()
-class RandomNoiseBlur(BaseTransform):
+class RandomNoiseBlur(Transform[NoiseBlurParams]):
     """Another dose or kernel: white noise, or an in-plane blur.
 
     Args:
@@ -103,28 +128,32 @@ class RandomNoiseBlur(BaseTransform):
     ) -> None:
         self.noise, self.blur, self.prob = tuple(noise), tuple(blur), prob
 
-    def draw(self, results: dict) -> tuple[str, float] | None:
-        """What to do and how strongly, None to leave the crop alone."""
-        rng = results['rng']
+    def draw(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> NoiseBlurParams:
         if rng.random() >= self.prob:
-            return None
+            return NoiseBlurParams()
         if rng.random() < 0.5:
-            return 'noise', float(rng.uniform(*self.noise))
-        return 'blur', float(rng.uniform(*self.blur))
+            low, high = self.noise
+            noise_hu = float(rng.uniform(low, high))
+            return NoiseBlurParams(noise_hu, noise_seed=draw_seed(rng))
+        low, high = self.blur
+        return NoiseBlurParams(blur=float(rng.uniform(low, high)))
 
-    def transform(self, results: dict) -> dict:
-        drawn = self.draw(results)
-        if drawn is None:
-            return results
-        what, strength = drawn
-        image = results['image'].astype(np.float32, copy=False)
-        if what == 'noise':
-            noise = results['rng'].standard_normal(image.shape, np.float32)
-            results['image'] = image + np.float32(strength) * noise
-        else:
+    def apply(self, sample: Sample, params: NoiseBlurParams) -> Sample:
+        if params == NoiseBlurParams():
+            return sample
+        image = _float(sample['image'])
+        if params.blur:
             from scipy.ndimage import gaussian_filter
 
-            results['image'] = gaussian_filter(
-                image, (0, strength, strength), truncate=3
-            )
-        return results
+            sigma = (0, params.blur, params.blur)
+            blurred = gaussian_filter(image, sigma, truncate=3)
+            return {**sample, 'image': blurred}
+        rng = np.random.default_rng(params.noise_seed)
+        noise = rng.standard_normal(image.shape, np.float32)
+        return {**sample, 'image': image + np.float32(params.noise_hu) * noise}
+
+
+def _float(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32, copy=False)

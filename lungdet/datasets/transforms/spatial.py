@@ -1,34 +1,30 @@
-"""Where a crop lies. Every transform changes one plan; one load applies it.
-
-The plan is ``center`` and ``matrix``: output voxel j of a crop of n voxels
-shows the case at index ``center + matrix @ (j - (n - 1) / 2)``. Image,
-instance mask and boxes follow from the same plan, and voxels are read and
-interpolated once. ``anchor`` is the case index that keeps its place in the
-crop when the plan is turned or scaled: the nodule of a nodule sample.
-"""
+"""Where a crop lies: each transform maps a crop grid, one load reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 
+from lungdet.datasets.crop_grid import CropGrid
+from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.registry import TRANSFORMS
+from lungdet.structures import CaseNodule
 
-LUNG_TRIES = 20  # points tried before a crop is placed anywhere
+LUNG_TRIES = 20  # points tried before a lung crop may lie anywhere
+SWAP_XY = np.eye(3)[:, [0, 2, 1]]
 
 
-def turn_plan(results: dict, step: np.ndarray) -> None:
-    """Append ``step`` to the plan; the anchor stays where it is seen."""
-    matrix, anchor = results['matrix'], results['anchor']
-    seen = np.linalg.solve(matrix, anchor - results['center'])
-    results['matrix'] = matrix @ step
-    results['center'] = anchor - results['matrix'] @ seen
+@dataclass(frozen=True)
+class PlaceCropParams:
+    """First voxel (z, y, x) of the crop in the case, may be negative."""
+
+    start: Sequence[int]
 
 
 @TRANSFORMS.register_module()
-class PlaceCrop(BaseTransform):
+class PlaceCrop(Transform[PlaceCropParams]):
     """Choose where the crop lies.
 
     A nodule sample holds its nodule with ``margin`` voxels to every face
@@ -37,7 +33,7 @@ class PlaceCrop(BaseTransform):
 
     Args:
         size: Voxels of the crop (z, y, x), multiples of 16.
-        margin: Voxels between nodule and face, wished for.
+        margin: Voxels between nodule and faces, where the crop has room.
 
     Source: NoduleNet's crop rule (bound_size 12).
     """
@@ -46,49 +42,66 @@ class PlaceCrop(BaseTransform):
         self.size = tuple(size)
         self.margin = margin
 
-    def draw(self, results: dict) -> np.ndarray:
-        """First voxel (z, y, x) of the crop, integers."""
-        rng, record = results['rng'], results['record']
-        size = np.array(self.size)
-        if results['kind'] == 'nodule':
-            box = np.array(record.nodules[results['nodule']].box)
-            low = np.ceil(box[3:] + self.margin - size)
-            high = np.floor(box[:3] - self.margin)
-            middle = np.rint((box[:3] + box[3:] - size) / 2)
-            low, high = (
-                np.where(low > high, middle, v).astype(int)
-                for v in (low, high)
-            )
-            return rng.integers(low, high + 1)
-        shape = np.array(record.geometry.shape)
-        if results['kind'] == 'lung':
-            for _ in range(LUNG_TRIES):
-                point = rng.integers(0, shape)
-                region = tuple(slice(p, p + 1) for p in point)
-                if (
-                    results['store']
-                    .read(record.series_uid, 'lungs', region)
-                    .any()
-                ):
-                    return point - size // 2
-        return rng.integers(
-            np.minimum(0, shape - size), np.maximum(0, shape - size) + 1
-        )
+    def draw(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> PlaceCropParams:
+        nodule = sample['nodule']
+        if nodule is not None:
+            start = self._around_nodule(rng, nodule)
+        elif sample['kind'] == 'lung':
+            start = self._in_lungs(rng, sample)
+        else:
+            start = self._anywhere(rng, sample)
+        return PlaceCropParams(tuple(start.tolist()))
 
-    def transform(self, results: dict) -> dict:
-        results['crop_size'] = self.size
-        results['center'] = self.draw(results) + (np.array(self.size) - 1) / 2
-        results['matrix'] = np.eye(3)
-        results['anchor'] = results['center']
-        if results['kind'] == 'nodule':
-            box = np.array(results['record'].nodules[results['nodule']].box)
-            # a whole voxel, so that a transposed plan stays on the grid
-            results['anchor'] = np.floor((box[:3] + box[3:]) / 2)
-        return results
+    def _around_nodule(
+        self, rng: np.random.Generator, nodule: CaseNodule
+    ) -> np.ndarray:
+        size, box = np.array(self.size), np.array(nodule.box)
+        low = np.ceil(box[3:] + self.margin - size)
+        high = np.floor(box[:3] - self.margin)
+        middle = np.rint((box[:3] + box[3:] - size) / 2)
+        no_room = low > high
+        low = np.where(no_room, middle, low).astype(int)
+        high = np.where(no_room, middle, high).astype(int)
+        return rng.integers(low, high + 1)
+
+    def _in_lungs(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> np.ndarray:
+        store, record = sample['store'], sample['record']
+        for _ in range(LUNG_TRIES):
+            point = rng.integers(0, record.geometry.shape)
+            z, y, x = (slice(p, p + 1) for p in point)
+            if store.read(record.series_uid, 'lungs', (z, y, x)).any():
+                return point - np.array(self.size) // 2
+        return self._anywhere(rng, sample)
+
+    def _anywhere(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> np.ndarray:
+        room = np.array(sample['record'].geometry.shape) - self.size
+        return rng.integers(np.minimum(0, room), np.maximum(0, room) + 1)
+
+    def apply(self, sample: Sample, params: PlaceCropParams) -> Sample:
+        record, nodule = sample['record'], sample['nodule']
+        geometry = record.geometry.crop(params.start, self.size)
+        if nodule is None:
+            grid = CropGrid.of_background(geometry)
+        else:
+            grid = CropGrid.around_nodule(geometry, record, nodule)
+        return {**sample, 'crop_grid': grid}
+
+
+@dataclass(frozen=True)
+class FlipParams:
+    """Axes to mirror, one after the other; 0, 1, 2 = z, y, x."""
+
+    axes: Sequence[int]
 
 
 @TRANSFORMS.register_module()
-class RandomFlip3D(BaseTransform):
+class RandomFlip3D(Transform[FlipParams]):
     """Mirror axes, each with probability one half.
 
     Args:
@@ -98,20 +111,24 @@ class RandomFlip3D(BaseTransform):
     def __init__(self, axes: Sequence[int] = (0, 1, 2)) -> None:
         self.axes = tuple(axes)
 
-    def draw(self, results: dict) -> np.ndarray:
-        """+1 or -1 for each axis."""
-        signs = np.ones(3)
-        for axis in self.axes:
-            signs[axis] = results['rng'].choice((-1, 1))
-        return signs
+    def draw(self, rng: np.random.Generator, sample: Sample) -> FlipParams:
+        return FlipParams(
+            tuple(axis for axis in self.axes if rng.choice((-1, 1)) < 0)
+        )
 
-    def transform(self, results: dict) -> dict:
-        results['matrix'] = results['matrix'] @ np.diag(self.draw(results))
-        return results
+    def apply(self, sample: Sample, params: FlipParams) -> Sample:
+        return {**sample, 'crop_grid': sample['crop_grid'].flip(params.axes)}
+
+
+@dataclass(frozen=True)
+class TransposeParams:
+    """Whether to swap y and x."""
+
+    swap: bool
 
 
 @TRANSFORMS.register_module()
-class RandomTransposeXY(BaseTransform):
+class RandomTransposeXY(Transform[TransposeParams]):
     """Swap the in-plane axes about the nodule, or the crop's middle.
 
     Args:
@@ -121,22 +138,32 @@ class RandomTransposeXY(BaseTransform):
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = prob
 
-    def draw(self, results: dict) -> bool:
-        """Whether to swap."""
-        return results['rng'].random() < self.prob
+    def draw(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> TransposeParams:
+        return TransposeParams(rng.random() < self.prob)
 
-    def transform(self, results: dict) -> dict:
-        if self.draw(results):
-            turn_plan(results, np.eye(3)[:, [0, 2, 1]])
-        return results
+    def apply(self, sample: Sample, params: TransposeParams) -> Sample:
+        if not params.swap:
+            return sample
+        return {**sample, 'crop_grid': sample['crop_grid'].warp(SWAP_XY)}
+
+
+@dataclass(frozen=True)
+class AffineParams:
+    """Magnification, and angle about z in radians."""
+
+    magnification: float = 1.0
+    angle: float = 0.0
 
 
 @TRANSFORMS.register_module()
-class RandomAffine3D(BaseTransform):
+class RandomAffine3D(Transform[AffineParams]):
     """Scale, and turn about the long axis of the body.
 
-    Both about the nodule of a nodule sample, which so keeps its place and
-    its margin but for its own growth; about the middle of any other crop.
+    Both about the nodule of a nodule sample, which so stays where it is and
+    keeps its margin but for its own growth; about the middle of any other
+    crop.
 
     Args:
         scale: Range of the magnification; above 1 the nodule grows.
@@ -158,19 +185,18 @@ class RandomAffine3D(BaseTransform):
         self.degrees = degrees
         self.rotate_prob = rotate_prob
 
-    def draw(self, results: dict) -> tuple[float, float]:
-        """Magnification and angle in radians."""
-        rng = results['rng']
-        factor, angle = 1.0, 0.0
+    def draw(self, rng: np.random.Generator, sample: Sample) -> AffineParams:
+        magnification, angle = 1.0, 0.0
         if rng.random() < self.scale_prob:
-            factor = float(np.exp(rng.uniform(*np.log(self.scale))))
+            magnification = float(np.exp(rng.uniform(*np.log(self.scale))))
         if rng.random() < self.rotate_prob:
             angle = float(np.deg2rad(rng.uniform(-self.degrees, self.degrees)))
-        return factor, angle
+        return AffineParams(magnification, angle)
 
-    def transform(self, results: dict) -> dict:
-        factor, angle = self.draw(results)
-        cos, sin = np.cos(angle), np.sin(angle)
+    def apply(self, sample: Sample, params: AffineParams) -> Sample:
+        if params == AffineParams():
+            return sample
+        cos, sin = np.cos(params.angle), np.sin(params.angle)
         turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-        turn_plan(results, turn / factor)
-        return results
+        grid = sample['crop_grid'].warp(turn / params.magnification)
+        return {**sample, 'crop_grid': grid}

@@ -1,0 +1,126 @@
+"""What every data set of prepared cases does: folds, draws, pipeline."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import Compose
+
+from lungdet.datasets.folds import fold_metainfo, split_series
+from lungdet.datasets.transforms.base import Sample
+from lungdet.errors import ConfigError, LungdetError
+from lungdet.io.case_store import CaseStore
+from lungdet.registry import TRANSFORMS
+from lungdet.seeds import SeedStream, seed_sequence
+
+
+class CaseDataset(ABC):
+    """Samples of one part of a folder of prepared cases.
+
+    A subclass says how many samples there are, and where each starts.
+
+    Args:
+        data_root: Folder with ``index.json``.
+        split: One of ``splits``.
+        pipeline: Dicts of transforms.
+        test_subsets: LUNA16 subsets that are left for the test.
+        val_subsets: Subsets for choosing a checkpoint; may be empty.
+        test_series: Series uids that replace ``test_subsets``.
+        val_series: Series uids that replace ``val_subsets``.
+        seed: Every draw follows from it and the sample's position; the
+            Runner hands over its own.
+
+    Attributes:
+        splits: Parts that this data set knows.
+        store: The prepared cases.
+        parts: Series uids of ``'train'``, ``'val'`` and ``'test'``.
+        series_uids: The scans that are sampled.
+        metainfo: What checkpoints, leakage checks and tables must know.
+
+    Raises:
+        ConfigError: Unknown split or series, or a series or patient on both
+            sides of a split.
+    """
+
+    splits: tuple[str, ...] = ('train', 'val', 'test')
+
+    def __init__(
+        self,
+        data_root: str | Path,
+        split: str,
+        *,
+        pipeline: Sequence[dict],
+        test_subsets: Sequence[int] = (9,),
+        val_subsets: Sequence[int] = (8,),
+        test_series: Sequence[str] | None = None,
+        val_series: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if split not in self.splits:
+            raise ConfigError(
+                f'split: {split!r}; choose one of {self.splits}.'
+            )
+        self.split = split
+        self.seed = seed
+        self.store = CaseStore(data_root)
+        self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
+        self.subsets = {'test': test_subsets, 'val': val_subsets}
+        self.named_series = {'test': test_series, 'val': val_series}
+        self.parts = split_series(
+            self.store.records,
+            test_subsets=test_subsets,
+            val_subsets=val_subsets,
+            test_series=test_series,
+            val_series=val_series,
+        )
+        self.series_uids = self.select_series()
+        self.metainfo: dict[str, Any] = fold_metainfo(
+            self.store, split, self.series_uids, self.parts['test']
+        )
+
+    def select_series(self) -> list[str]:
+        """Series uids that are sampled: those of the split."""
+        return self.parts[self.split]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Samples of an epoch."""
+
+    @abstractmethod
+    def start_sample(self, index: int, epoch: int, position: int) -> Sample:
+        """The sample that enters the pipeline.
+
+        Args:
+            index: Of the sample, below ``len(self)``.
+            epoch: From 0.
+            position: Of the sample in the epoch's order.
+        """
+
+    def __getitem__(self, index: int) -> dict:
+        """One sample; ``index`` may carry ``epoch`` and ``pos``.
+
+        Raises:
+            LungdetError: The case is broken; the message starts with
+                ``sample_key``. No other sample replaces it.
+        """
+        epoch = getattr(index, 'epoch', 0)
+        position = getattr(index, 'pos', int(index))
+        sample = self.start_sample(int(index), epoch, position)
+        try:
+            return self.pipeline(sample)
+        except LungdetError as error:
+            raise type(error)(f'{sample["sample_key"]}: {error}') from error
+        except Exception as error:
+            raise RuntimeError(
+                f'{sample["sample_key"]}: {type(error).__name__}: {error}'
+            ) from error
+
+    def rng(self, stream: SeedStream, *position: int) -> np.random.Generator:
+        """Generator of one sample, whatever was drawn before."""
+        return np.random.default_rng(
+            seed_sequence(self.seed, stream, *position)
+        )

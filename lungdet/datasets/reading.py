@@ -1,0 +1,90 @@
+"""Voxels of a prepared case on another grid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungdet.datasets.warp import source_region, warp_linear, warp_nearest
+from lungdet.geometry import Geometry
+from lungdet.io.case_store import DTYPES, CaseStore
+from lungdet.structures import CaseRecord
+
+
+def read_image(
+    store: CaseStore, record: CaseRecord, target: Geometry, *, pad_hu: int
+) -> np.ndarray:
+    """HU on a grid; only the chunks that it touches are read.
+
+    Args:
+        store: Where the case lies.
+        record: The case.
+        target: Grid of the result; it may reach beyond the case.
+        pad_hu: HU beyond the case.
+
+    Returns:
+        ``target.shape``: int16 where the grid's voxels are the case's,
+        flipped and transposed or not, else float32, interpolated linearly.
+
+    Raises:
+        SeriesError: The file is missing or damaged.
+    """
+    matrix, offset = record.geometry.index_map(target)
+    low, high = source_region(matrix, offset, target.shape)
+    region = read_region(store, record, 'image', low, high, fill=pad_hu)
+    return warp_linear(region, matrix, offset - low, target.shape)
+
+
+def read_mask(
+    store: CaseStore, record: CaseRecord, target: Geometry
+) -> np.ndarray:
+    """Instance ids on a grid, of the nearest voxel; all 0 without a mask.
+
+    Returns:
+        uint8 of ``target.shape``. Touching nodules stay two.
+
+    Raises:
+        SeriesError: The file is missing or damaged.
+    """
+    if not store.has(record.series_uid, 'mask'):
+        return np.zeros(target.shape, dtype=DTYPES['mask'])
+    matrix, offset = record.geometry.index_map(target)
+    low, high = source_region(matrix, offset, target.shape)
+    region = read_region(store, record, 'mask', low, high, fill=0)
+    return warp_nearest(region, matrix, offset - low, target.shape)
+
+
+def read_region(
+    store: CaseStore,
+    record: CaseRecord,
+    name: str,
+    low: np.ndarray,
+    high: np.ndarray,
+    *,
+    fill: int,
+) -> np.ndarray:
+    """Region [low, high) of an array of a case.
+
+    Args:
+        store: Where the case lies.
+        record: The case.
+        name: ``'image'``, ``'mask'`` or ``'lungs'``.
+        low: First index (3,), z, y, x; it may lie outside the case.
+        high: Index after the last (3,).
+        fill: Value beyond the case.
+
+    Raises:
+        SeriesError: The file is missing or damaged.
+    """
+    uid, shape = record.series_uid, record.geometry.shape
+    inner_low = np.clip(low, 0, shape)
+    inner_high = np.clip(high, inner_low, shape)
+    z, y, x = (slice(a, b) for a, b in zip(inner_low, inner_high))
+    if (inner_low == low).all() and (inner_high == high).all():
+        return store.read(uid, name, (z, y, x))
+    region = np.full(high - low, fill, dtype=DTYPES[name])
+    if (inner_high > inner_low).all():
+        inside = tuple(
+            slice(a, b) for a, b in zip(inner_low - low, inner_high - low)
+        )
+        region[inside] = store.read(uid, name, (z, y, x))
+    return region

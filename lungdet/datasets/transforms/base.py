@@ -1,0 +1,107 @@
+"""Draw, then apply: what every transform is, and what a sample holds."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypedDict, TypeVar
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from lungdet.datasets.crop_grid import CropGrid
+from lungdet.geometry import Geometry
+from lungdet.hounsfield import Window
+from lungdet.io.case_store import CaseStore
+from lungdet.structures import CaseNodule, CaseRecord
+
+SEED_RANGE = 2**31
+Params = TypeVar('Params')
+
+
+class Sample(TypedDict, total=False):
+    """What transforms hand on; a key is there once something has set it.
+
+    Set by the data set:
+        store: Where the case's arrays are read.
+        record: The case.
+        kind: ``'nodule'``, ``'lung'`` or ``'anywhere'``, what a training crop
+            is chosen for, or ``'scan'``.
+        nodule: The one that the crop is chosen for, None for any other kind.
+        window: HU that become 0 and 1, in pre-training.
+        rng: Generator that ``draw`` is given.
+        sample_key: Names the sample in errors.
+
+    Set by transforms:
+        crop_grid: Where the crop lies, until it is read.
+        geometry: Grid of the arrays, (D, H, W) voxels.
+        image: (D, H, W); HU, int16 or float32, or in pre-training normalized
+            intensity, float32 in [0, 1].
+        mask: (D, H, W) uint8, instance ids of nodules, 0 background.
+        gt_nodules: The N nodules that are targets.
+        gt_boxes: Their edge boxes (N, 6) float64, voxels of ``geometry``.
+        ignored_boxes: Edge boxes (M, 6) float64 that are neither right nor
+            wrong.
+        candidates: Edge boxes (K, 6) float64 to be scored.
+        target: (D, H, W) float32, what pre-training restores.
+        masked: (D, H, W) bool, voxels that painting replaced.
+        painting: ``'in'`` or ``'out'``, which voxels those are.
+    """
+
+    store: CaseStore
+    record: CaseRecord
+    kind: str
+    nodule: CaseNodule | None
+    window: Window
+    rng: np.random.Generator
+    sample_key: str
+    crop_grid: CropGrid
+    geometry: Geometry
+    image: np.ndarray
+    mask: np.ndarray
+    gt_nodules: list[CaseNodule]
+    gt_boxes: np.ndarray
+    ignored_boxes: np.ndarray
+    candidates: np.ndarray
+    target: np.ndarray
+    masked: np.ndarray
+    painting: str
+
+
+class Transform(BaseTransform, Generic[Params]):
+    """A step of a pipeline, in two halves.
+
+    ``draw`` makes every choice and returns it as a frozen dataclass of plain
+    values; ``apply`` follows it. So a stored params object, also one that
+    went through JSON, replays the sample bit for bit, and augmentation can be
+    tested without chance. Noise is drawn as a seed.
+    """
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, sample: Sample) -> Params:
+        """Choose; the sample is read only."""
+
+    @abstractmethod
+    def apply(self, sample: Sample, params: Params) -> Mapping[str, Any]:
+        """A new sample; neither the one given nor its arrays change."""
+
+    def transform(self, sample: Sample) -> Mapping[str, Any]:
+        return self.apply(sample, self.draw(sample['rng'], sample))
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """Nothing is drawn."""
+
+
+class FixedTransform(Transform[NoParams]):
+    """A step without chance."""
+
+    def draw(self, rng: np.random.Generator, sample: Sample) -> NoParams:
+        return NoParams()
+
+
+def draw_seed(rng: np.random.Generator) -> int:
+    """Seed of noise that ``apply`` or the model makes."""
+    return int(rng.integers(SEED_RANGE))

@@ -1,0 +1,133 @@
+"""Samples as tensors and a DetDataSample, as the models take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+
+from lungdet.data_sample import DetDataSample
+from lungdet.datasets.transforms.base import (
+    FixedTransform,
+    NoParams,
+    Sample,
+    Transform,
+    draw_seed,
+)
+from lungdet.registry import TRANSFORMS
+
+HU_RANGE = np.iinfo(np.int16)
+
+
+class DetInputs(TypedDict):
+    """What a detector takes.
+
+    Attributes:
+        inputs: int16 HU (1, D, H, W).
+        data_samples: Targets, where the pipeline loaded them.
+    """
+
+    inputs: torch.Tensor
+    data_samples: DetDataSample
+
+
+@TRANSFORMS.register_module()
+class PackDetInputs(FixedTransform):
+    """Tensors and a DetDataSample, as a detector takes them.
+
+    The image becomes int16 HU (1, D, H, W), rounded once, whatever the
+    transforms before made of it.
+    """
+
+    def apply(self, sample: Sample, params: NoParams) -> DetInputs:
+        packed = DetDataSample(
+            metainfo={
+                'series_uid': sample['record'].series_uid,
+                'affine': sample['geometry'].affine,
+                'img_shape': sample['geometry'].shape,
+                'sample_key': sample['sample_key'],
+            }
+        )
+        if 'gt_boxes' in sample:
+            _pack_targets(packed, sample)
+        if 'candidates' in sample:
+            boxes = torch.from_numpy(sample['candidates'])
+            packed.candidates = InstanceData(bboxes=boxes)
+        image = torch.from_numpy(sample['image'])
+        if image.dtype != torch.int16:
+            image = image.round().clamp_(HU_RANGE.min, HU_RANGE.max)
+        return {
+            'inputs': image.to(torch.int16)[None],
+            'data_samples': packed,
+        }
+
+
+def _pack_targets(packed: DetDataSample, sample: Sample) -> None:
+    nodules = sample['gt_nodules']
+    packed.gt_instances = InstanceData(
+        bboxes=torch.from_numpy(sample['gt_boxes']).float(),
+        labels=torch.ones(len(nodules), dtype=torch.long),
+        ids=torch.tensor([n.id for n in nodules], dtype=torch.long),
+        has_mask=torch.tensor([n.has_mask for n in nodules], dtype=torch.bool),
+    )
+    packed.ignored_instances = InstanceData(
+        bboxes=torch.from_numpy(sample['ignored_boxes']).float()
+    )
+    packed.gt_masks = torch.from_numpy(sample['mask'])
+
+
+class Pair(TypedDict):
+    """What a restoring model takes.
+
+    Attributes:
+        inputs: Normalized intensity, distorted, (1, D, H, W) float32.
+        targets: The same, undistorted.
+        masked: (1, D, H, W) bool, voxels that painting replaced.
+        data_samples: Metainfo alone.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    masked: torch.Tensor
+    data_samples: DetDataSample
+
+
+@dataclass(frozen=True)
+class PackPairParams:
+    """Seed of what the model draws for this crop."""
+
+    mask_seed: int
+
+
+@TRANSFORMS.register_module()
+class PackPair(Transform[PackPairParams]):
+    """Tensors and a DetDataSample, as a restoring model takes them."""
+
+    def draw(self, rng: np.random.Generator, sample: Sample) -> PackPairParams:
+        return PackPairParams(draw_seed(rng))
+
+    def apply(self, sample: Sample, params: PackPairParams) -> Pair:
+        target = sample['target']
+        packed = DetDataSample(
+            metainfo={
+                'series_uid': sample['record'].series_uid,
+                'affine': sample['geometry'].affine,
+                'img_shape': target.shape,
+                'sample_key': sample['sample_key'],
+                'window': tuple(map(float, sample['window'])),
+                'painting': sample.get('painting', 'none'),
+                'mask_seed': params.mask_seed,
+            }
+        )
+        masked = sample.get('masked')
+        if masked is None:
+            masked = np.zeros(target.shape, dtype=bool)
+        return {
+            'inputs': torch.from_numpy(sample['image'])[None],
+            'targets': torch.from_numpy(target)[None],
+            'masked': torch.from_numpy(masked)[None],
+            'data_samples': packed,
+        }

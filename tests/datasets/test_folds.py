@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lungdet.errors import ConfigError
+from lungdet.io.case_store import rebuild_index
+from tests.datasets.stores import cubes_store, training_crops, write_cubes
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return cubes_store(tmp_path)
+
+
+def test_subsets_or_names_choose_the_parts(root: Path) -> None:
+    parts = {
+        split: training_crops(root, split=split).series_uids
+        for split in ('train', 'val', 'test')
+    }
+    named = training_crops(root, test_series=['1.1'], val_series=[])
+
+    assert parts == {'train': ['1.1'], 'val': ['1.2'], 'test': ['1.3']}
+    assert named.series_uids == ['1.2', '1.3']
+
+
+def test_scans_and_patients_stay_on_one_side(root: Path) -> None:
+    with pytest.raises(ConfigError, match="series '7'"):
+        training_crops(root, test_series=['7'])
+    with pytest.raises(ConfigError, match='validation and in test'):
+        training_crops(root, test_series=['1.1'], val_series=['1.1'])
+    for uid, subset in (('2.1', 0), ('2.2', 9)):
+        write_cubes(root, uid, subset, patient='P7')
+    rebuild_index(root)
+    with pytest.raises(ConfigError, match='patient P7'):
+        training_crops(root)
+
+
+@pytest.mark.parametrize(
+    ('series', 'message'),
+    [
+        ('1.2', r"""test_series: '1\.2' is not a list.*"\['1\.2'\]\""""),
+        (1.2, 'test_series: 1.2 is not a list'),
+        (['1.1', 1.2], 'test_series: 1.2 is not text.*in quotes'),
+    ],
+)
+def test_scans_are_named_by_lists_of_text(
+    root: Path, series: object, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        training_crops(root, test_series=series, val_series=[])
