@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,17 @@ import torch
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.weights import load_detector
 from lungdet.errors import ConfigError
-from lungdet.geometry import Geometry
-from lungdet.io.atomic import atomic_path, write_text
-from lungdet.io.image import load_volume, write_image
-from lungdet.io.luna16 import write_submission
-from lungdet.io.results import result_from_instances, result_to_dict
+from lungdet.io.atomic import atomic_path
+from lungdet.io.image import load_volume
+from lungdet.io.result_folder import make_result_folder, write_result_folder
+from lungdet.io.results import result_from_instances
 from lungdet.prepare import prepare_case
 from lungdet.report.figures import nodule_sheet
 from lungdet.structures import CaseRecord, SeriesResult, Volume
 
-NUM_PICTURES = 8  # marks on the picture sheet
+MAX_PICTURES = 8  # detections on the picture sheet
+PICTURES = 'marks.png'
 DEVICE = re.compile(r'cpu|cuda(:\d+)?')
-MASKS, PICTURE = 'masks.nii.gz', 'marks.png'
-FILES = ('result.json', 'marks.csv', MASKS, PICTURE)
 
 
 class NoduleInferencer:
@@ -43,10 +41,7 @@ class NoduleInferencer:
     """
 
     def __init__(self, weights: str | Path, *, device: str = 'auto') -> None:
-        if device == 'auto':
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        _check_device(device)
-        model, self.meta = load_detector(weights, device=device)
+        model, self.meta = load_detector(weights, device=find_device(device))
         self.model: Any = model
         self.weights_name = Path(weights).name
 
@@ -70,77 +65,64 @@ class NoduleInferencer:
             SeriesError: The scan cannot be read as a CT volume.
             NotADirectoryError: ``out_dir`` is a file.
         """
-        if out_dir is not None:
-            _make_folder(Path(out_dir))
-        volume = (
-            scan
-            if isinstance(scan, Volume)
-            else load_volume(scan, series_uid=series_uid, hu_offset=hu_offset)
-        )
-        record, arrays = prepare_case(
-            volume,
+        folder = None if out_dir is None else make_result_folder(out_dir)
+        if not isinstance(scan, Volume):
+            scan = load_volume(
+                scan, series_uid=series_uid, hu_offset=hu_offset
+            )
+        case, arrays = prepare_case(
+            scan,
             annotations=[],
             excluded=[],
             spacing_mm=self.meta['spacing_mm'],
         )
-        image = torch.from_numpy(arrays['image'])[None]
-        sample = DetDataSample(
-            metainfo={
-                'series_uid': volume.series_uid,
-                'affine': record.geometry.affine,
-                'img_shape': record.geometry.shape,
+        result = self.predict(case, arrays['image'])
+        if folder is not None:
+            model = {
+                'weights': self.weights_name,
+                'window': list(self.meta['window']),
+                'spacing_mm': self.meta['spacing_mm'],
             }
-        )
-        with torch.inference_mode():
-            (sample,) = self.model.test_step(
-                {'inputs': [image], 'data_samples': [sample]}
+            write_result_folder(
+                folder, result, case.source_geometry, model=model
             )
-        result = result_from_instances(
-            sample.pred_instances, volume.series_uid, record.geometry
-        )
-        result.caveats = record.caveats
-        if out_dir is not None:
-            self._write(Path(out_dir), record, result, arrays['image'])
+            write_pictures(folder / PICTURES, arrays['image'], result)
         return result
 
-    def _write(
-        self,
-        out: Path,
-        record: CaseRecord,
-        result: SeriesResult,
-        case_image: np.ndarray,
-    ) -> None:
-        for name in FILES:  # what is not written again was another run's
-            (out / name).unlink(missing_ok=True)
-        masks = paint_masks(result, record.source_geometry)
-        mask_file = MASKS if masks.any() else None
-        if mask_file:
-            write_image(out / mask_file, masks, record.source_geometry)
-        content = result_to_dict(
-            result, record.source_geometry, mask_file=mask_file
+    def predict(self, case: CaseRecord, hu: np.ndarray) -> SeriesResult:
+        """Detect in a prepared case.
+
+        Args:
+            case: Its record.
+            hu: int16 (z, y, x) on ``case.geometry``.
+        """
+        sample = DetDataSample(
+            metainfo={
+                'series_uid': case.series_uid,
+                'affine': case.geometry.affine,
+                'img_shape': case.geometry.shape,
+            }
         )
-        content['model'] = {
-            'weights': self.weights_name,
-            'window': list(self.meta['window']),
-            'spacing_mm': self.meta['spacing_mm'],
+        batch = {
+            'inputs': [torch.from_numpy(hu)[None]],
+            'data_samples': [sample],
         }
-        content['intended_use'] = 'Research use only.'
-        write_text(out / 'result.json', json.dumps(content, indent=1))
-        write_submission(
-            out / 'marks.csv',
-            [
-                (result.series_uid, *detection.center_mm, detection.score)
-                for detection in result.detections
-            ],
+        with torch.inference_mode():
+            (sample,) = self.model.test_step(batch)
+        result = result_from_instances(
+            sample.pred_instances, case.series_uid, case.geometry
         )
-        top = result.detections[:NUM_PICTURES]
-        if top:
-            sheet = nodule_sheet(case_image, result.geometry, top)
-            with atomic_path(out / PICTURE) as aside:
-                sheet.savefig(aside, dpi=110)
+        return replace(result, caveats=[*case.caveats])
 
 
-def _check_device(name: str) -> None:
+def find_device(name: str) -> str:
+    """The device to run on; ``'auto'`` is a GPU where there is one.
+
+    Raises:
+        ConfigError: No such device.
+    """
+    if name == 'auto':
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
     if not DEVICE.fullmatch(name):
         raise ConfigError(f'device: {name!r}; choose auto, cpu or cuda[:N].')
     number = int(name.partition(':')[2] or 0)
@@ -149,58 +131,14 @@ def _check_device(name: str) -> None:
             f'device: {name!r}, but torch sees '
             f'{torch.cuda.device_count()} GPUs here; choose auto or cpu.'
         )
+    return name
 
 
-def _make_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(
-            f'{out}: is a file, results need a folder; choose another name.'
-        )
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def paint_masks(result: SeriesResult, grid: Geometry) -> np.ndarray:
-    """Number the detections' masks on another grid, nearest voxel.
-
-    Args:
-        result: Detections with masks on ``result.geometry``.
-        grid: Where to paint, such as the scan's own grid.
-
-    Returns:
-        uint8 (z, y, x); k where detection k (from 1, best first) is; where two
-        overlap the better one stays. Detections beyond 255 are not painted.
-    """
-    labels = np.zeros(grid.shape, dtype=np.uint8)
-    for number, detection in reversed(
-        list(enumerate(result.detections[:255], start=1))
-    ):
-        if detection.mask is None or detection.mask_box is None:
-            continue
-        low = np.array(detection.mask_box[:3])
-        high = np.array(detection.mask_box[3:])
-        corners = np.array(
-            np.meshgrid(*np.stack([low - 0.5, high - 0.5], axis=1))
-        )
-        corners = grid.to_index(
-            result.geometry.to_world(corners.reshape(3, -1).T)
-        )
-        start = np.clip(np.floor(corners.min(0)), 0, None).astype(int)
-        stop = np.ceil(corners.max(0)).astype(int) + 1
-        stop = np.minimum(stop, grid.shape)
-        if (stop <= start).any():
-            continue
-        index = np.stack(
-            np.meshgrid(
-                *(np.arange(a, b) for a, b in zip(start, stop)),
-                indexing='ij',
-            ),
-            axis=-1,
-        )
-        source = result.geometry.to_index(grid.to_world(index.reshape(-1, 3)))
-        source = np.rint(source).astype(int) - low
-        inside = ((source >= 0) & (source < detection.mask.shape)).all(1)
-        hit = np.zeros(len(source), dtype=bool)
-        hit[inside] = detection.mask[tuple(source[inside].T)]
-        region = tuple(slice(a, b) for a, b in zip(start, stop))
-        labels[region][hit.reshape(stop - start)] = number
-    return labels
+def write_pictures(path: Path, hu: np.ndarray, result: SeriesResult) -> None:
+    """Draw the best detections; without any, an earlier run's sheet goes."""
+    path.unlink(missing_ok=True)
+    best = result.detections[:MAX_PICTURES]
+    if best:
+        sheet = nodule_sheet(hu, result.geometry, best)
+        with atomic_path(path) as aside:
+            sheet.savefig(aside, dpi=110)

@@ -124,7 +124,7 @@ def resample_nearest(
     axes = np.abs(matrix).argmax(1)  # target axis along each source axis
     if np.count_nonzero(matrix) == len(set(axes)) == 3:
         lines = [
-            np.rint(matrix[k, axis] * np.arange(target.shape[axis]) + start)
+            _nearest(matrix[k, axis] * np.arange(target.shape[axis]) + start)
             for k, (axis, start) in enumerate(zip(axes, offset))
         ]
         return _take_lines(array, lines, fill).transpose(np.argsort(axes))
@@ -132,7 +132,7 @@ def resample_nearest(
     in_plane = np.indices(target.shape[1:]).reshape(2, -1)
     for k, plane in enumerate(out):  # indices of a whole scan are large
         start = offset + matrix[:, 0] * k
-        index = np.rint(matrix[:, 1:] @ in_plane + start[:, None]).astype(int)
+        index = _nearest(matrix[:, 1:] @ in_plane + start[:, None])
         nearest = np.clip(index, 0, last[:, None])
         values = array[tuple(nearest)]
         if fill is not None:
@@ -141,13 +141,17 @@ def resample_nearest(
     return out
 
 
+def _nearest(index: np.ndarray) -> np.ndarray:
+    # not rint: which way it rounds a half depends on where a crop starts
+    return np.floor(index + 0.5).astype(int)
+
+
 def _take_lines(
     array: np.ndarray, lines: list[np.ndarray], fill: int | None
 ) -> np.ndarray:
     """Values where an index line along each axis says, ``fill`` beyond."""
     nearest = [
-        np.clip(line, 0, size - 1).astype(int)
-        for line, size in zip(lines, array.shape)
+        np.clip(line, 0, size - 1) for line, size in zip(lines, array.shape)
     ]
     out = array[np.ix_(*nearest)]
     if fill is not None:

@@ -15,14 +15,12 @@ import torch
 from scipy import ndimage
 
 from lungdet.apis import NoduleInferencer, inferencer
-from lungdet.apis.inferencer import paint_masks
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, reorient
 from lungdet.io.image import write_image
-from lungdet.structures import Detection, SeriesResult, Volume
+from lungdet.structures import Volume
 
 FLIPPED = np.diag([-1.0, -1.0, 1.0])
-TURNED = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
 
 
 class Threshold:
@@ -33,23 +31,23 @@ class Threshold:
         labels, number = ndimage.label(image > -395)
         boxes = np.array(
             [
-                [s.start for s in place] + [s.stop for s in place]
-                for place in ndimage.find_objects(labels)
+                [s.start for s in region] + [s.stop for s in region]
+                for region in ndimage.find_objects(labels)
             ]
         ).reshape(-1, 6)
         scores = 0.9 - 0.2 * np.arange(number)
-        found = SimpleNamespace(
+        instances = SimpleNamespace(
             bboxes=boxes,
             scores=scores,
             rpn_scores=scores + 0.05,
             rcnn_scores=np.full(number, np.nan),
             mask_boxes=boxes,
             masks=[
-                labels[place] == k
-                for k, place in enumerate(ndimage.find_objects(labels), 1)
+                labels[region] == k
+                for k, region in enumerate(ndimage.find_objects(labels), 1)
             ],
         )
-        return [SimpleNamespace(pred_instances=found)]
+        return [SimpleNamespace(pred_instances=instances)]
 
 
 @pytest.fixture
@@ -88,11 +86,13 @@ def test_files_are_on_the_grid_of_the_scan(
     volume, truth = chest(direction)
     grid = volume.source_geometry or volume.geometry
 
-    found = threshold(volume, out_dir=tmp_path)
+    returned = threshold(volume, out_dir=tmp_path)
 
     result = json.loads((tmp_path / 'result.json').read_text())
     assert Geometry.from_dict(result['geometry']).is_close(grid)
-    assert Geometry.from_dict(result['case_geometry']).is_close(found.geometry)
+    assert Geometry.from_dict(result['case_geometry']).is_close(
+        returned.geometry
+    )
     image = sitk.ReadImage(str(tmp_path / 'masks.nii.gz'))
     assert image.GetSize() == (70, 60, 30)
     np.testing.assert_allclose(image.GetOrigin(), grid.origin, atol=1e-4)
@@ -201,79 +201,20 @@ def test_devices_that_are_not_there(name: str, tmp_path: Path) -> None:
         NoduleInferencer(tmp_path / 'none.pth', device=name)
 
 
-def detection(box: tuple[int, ...], mask: np.ndarray | None) -> Detection:
-    return Detection((0, 0, 0), 0.5, mask_box=box, mask=mask)
-
-
-def test_masks_are_painted_by_hand() -> None:
-    """A grid of twice the spacing, z running down: voxel k of it lies at
-    voxel 9 - 2 k of the case along z, at 2 k along y and x."""
-    case = Geometry.from_parts(
-        (10, 10, 10), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
-    )
-    affine = np.array(
-        [[0, 0, 2, 0], [0, 2, 0, 0], [-2, 0, 0, 9], [0, 0, 0, 1]], float
-    )
-    scan = Geometry((5, 5, 5), affine)
-    best = np.ones((3, 2, 2), bool)
-    best[0] = False
-    result = SeriesResult(
-        '1',
-        [
-            detection((5, 2, 2, 8, 4, 4), best),  # z 6..7, y and x 2..3
-            detection((4, 2, 2, 8, 4, 6), np.ones((4, 2, 4), bool)),
-            detection((0, 0, 0, 1, 1, 1), None),
-            detection((9, 8, 8, 12, 12, 12), np.ones((3, 4, 4), bool)),
-        ],
-        case,
-    )
-    wanted = np.zeros((5, 5, 5), np.uint8)
-    wanted[1, 1, 1] = 1  # case voxel (7, 2, 2)
-    wanted[2, 1, 1] = wanted[2, 1, 2] = wanted[1, 1, 2] = 2
-    wanted[0, 4, 4] = 4  # the part inside the scan
-
-    np.testing.assert_array_equal(paint_masks(result, scan), wanted)
-
-
-def test_masks_on_an_oblique_grid_agree_with_every_voxel_asked() -> None:
-    case = Geometry.from_parts(
-        (12, 14, 16), spacing_zyx=(1, 1, 1), origin_xyz=(3, -2, 5)
-    )
-    scan = Geometry.from_parts(
-        (9, 20, 22),
-        spacing_zyx=(1.7, 0.7, 0.9),
-        origin_xyz=(6, -6, 4),
-        direction=TURNED,
-    )
-    mask = np.random.default_rng(0).random((5, 6, 7)) > 0.4
-    result = SeriesResult('1', [detection((3, 4, 5, 8, 10, 12), mask)], case)
-    full = np.zeros(case.shape, bool)
-    full[3:8, 4:10, 5:12] = mask
-
-    painted = paint_masks(result, scan)
-
-    assert painted.any()
-    for index in np.ndindex(scan.shape):
-        world = scan.to_world(np.array([index], float))
-        place = np.rint(case.to_index(world)[0]).astype(int)
-        inside = ((place >= 0) & (place < case.shape)).all()
-        assert painted[index] == (inside and full[tuple(place)])
-
-
 def test_checkpoint_alone_finds_and_writes(
     trained: Path, tmp_path: Path
 ) -> None:
     volume, _ = chest(FLIPPED)
 
-    found = NoduleInferencer(trained, device='cpu')(
+    returned = NoduleInferencer(trained, device='cpu')(
         volume, out_dir=tmp_path / 'out'
     )
 
     assert torch.is_inference_mode_enabled() is False
     result = json.loads((tmp_path / 'out' / 'result.json').read_text())
     assert result['schema'] == 'lungdet.result/2'
-    assert len(result['detections']) == len(found.detections)
-    scores = [f.score for f in found.detections]
+    assert len(result['detections']) == len(returned.detections)
+    scores = [f.score for f in returned.detections]
     assert scores == sorted(scores, reverse=True)
 
 
