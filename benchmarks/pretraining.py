@@ -53,7 +53,7 @@ def distort(crop: np.ndarray, transforms: list, seed: int) -> np.ndarray:
 
 def part_rows(crop: np.ndarray, pairs: int) -> list[list[str]]:
     """Whole pairs with the published probabilities, then each part alone."""
-    pipeline = load_config(CONFIG).pipeline
+    pipeline = load_config(CONFIG).train_dataloader.dataset.pipeline
     whole = [TRANSFORMS.build(cfg) for cfg in pipeline[1:-1]]
     always = {'prob': 1.0}
     parts = {
@@ -97,7 +97,7 @@ def sample_row(store: Path, pairs: int) -> list[str]:
     data = LungCropDataset(
         store,
         'train',
-        pipeline=config.pipeline,
+        pipeline=config.train_dataloader.dataset.pipeline,
         window=config.window,
         test_subsets=(),
         val_subsets=(),

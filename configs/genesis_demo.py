@@ -24,8 +24,7 @@ pipeline = [
 train_dataloader = dict(
     num_workers=0,
     dataset=dict(
-        crops_per_scan=4, test_subsets=(6, 7, 8, 9), val_subsets=(),
-        pipeline=pipeline))
+        crops_per_scan=4, test_subsets=(6, 7, 8, 9), val_subsets=()))
 val_dataloader = None
 val_cfg = None
 val_evaluator = None

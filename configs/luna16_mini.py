@@ -17,17 +17,14 @@ _base_ = [
     './_base_/backbones/narrow.py',
 ]
 val_series = []
+train_pipeline = [
+    dict(type='PlaceCrop', size=(64, 64, 64), margin=8),
+    dict(type='RandomFlip3D', axes=(1, 2)),
+    dict(type='LoadCrop'),
+    dict(type='PackDetInputs'),
+]
 train_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    dataset=dict(
-        background_ratio=1.0,
-        pipeline=[
-            dict(type='PlaceCrop', size=(64, 64, 64), margin=8),
-            dict(type='RandomFlip3D', axes=(1, 2)),
-            dict(type='LoadCrop'),
-            dict(type='PackDetInputs'),
-        ]))
+    batch_size=4, num_workers=0, dataset=dict(background_ratio=1.0))
 test_dataloader = dict(num_workers=0)
 val_dataloader = None
 val_cfg = None

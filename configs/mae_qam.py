@@ -15,8 +15,6 @@ pipeline = [
     dict(type='RepeatedFlip3D', prob=0.4),
     dict(type='PackPair'),
 ]
-train_dataloader = dict(dataset=dict(pipeline=pipeline))
-val_dataloader = dict(dataset=dict(pipeline=pipeline))
 model = dict(
     type='MaskedAutoencoder',
     backbone=dict(plugins=_base_.plugins),

@@ -45,7 +45,7 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=0,
     dataset=dict(
-        pipeline=train_pipeline, background_ratio=0.6,
+        background_ratio=0.6,
         test_subsets=(6, 7, 8, 9), val_subsets=()))
 test_dataloader = dict(
     num_workers=0,

@@ -22,7 +22,6 @@ train_pipeline = [
     dict(type='LoadCrop', box_source='mask', border=8),
     dict(type='PackDetInputs'),
 ]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 model = dict(
     data_preprocessor=dict(pad_hu=-1200),
     rpn_head=dict(

@@ -24,8 +24,7 @@ train_pipeline = [
     dict(type='RandomNoiseBlur'),
     dict(type='PackDetInputs'),
 ]
-train_dataloader = dict(
-    dataset=dict(pipeline=train_pipeline, background_ratio=0.67))
+train_dataloader = dict(dataset=dict(background_ratio=0.67))
 optim_wrapper = dict(optimizer=dict(nesterov=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, end=4,

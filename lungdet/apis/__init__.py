@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lungdet.apis.ablation import ablate
+    from lungdet.apis.config import load_config
     from lungdet.apis.experiments import cross_validate
     from lungdet.apis.inferencer import NoduleInferencer
-    from lungdet.apis.run import load_config, test, train
+    from lungdet.apis.run import test, train
 
 __all__ = [
     'NoduleInferencer',
@@ -25,6 +26,7 @@ _HOMES = {
     'NoduleInferencer': 'inferencer',
     'ablate': 'ablation',
     'cross_validate': 'experiments',
+    'load_config': 'config',
 }
 
 

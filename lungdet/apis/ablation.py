@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.config import Config
 from terminaltables import AsciiTable
 
+from lungdet.apis.config import load_config
 from lungdet.apis.experiments import (
     Fold,
     config_digest,
@@ -23,7 +24,7 @@ from lungdet.apis.experiments import (
     score_options,
     tested_rows,
 )
-from lungdet.apis.run import load_config, train
+from lungdet.apis.run import train
 from lungdet.datasets.folds import split_series
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.run_manifest import RunCost, RunManifest, claim_folder

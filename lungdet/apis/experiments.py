@@ -14,7 +14,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from lungdet.apis.run import load_config, test, train
+from lungdet.apis.config import load_config
+from lungdet.apis.run import test, train
 from lungdet.engine.run_manifest import (
     RunManifest,
     RunStart,

@@ -94,18 +94,16 @@ model = dict(
     mask_head=dict(in_channels=8, skip_channels=4, channels=4),
     train_cfg=dict(stage_epochs=dict(rcnn=2, mask=3)),
     test_cfg=dict(window=(32, 32, 32), overlap=16, bf16=False))
+train_pipeline = [
+    dict(type='PlaceCrop', size=(32, 32, 32), margin=4),
+    dict(type='RandomFlip3D'),
+    dict(type='LoadCrop'),
+    dict(type='RandomHUShiftScale', prob=1.0),
+    dict(type='PackDetInputs'),
+]
 train_dataloader = dict(
     batch_size=2,
-    dataset=dict(
-        test_subsets=(9, ),
-        background_ratio=0.5,
-        pipeline=[
-            dict(type='PlaceCrop', size=(32, 32, 32), margin=4),
-            dict(type='RandomFlip3D'),
-            dict(type='LoadCrop'),
-            dict(type='RandomHUShiftScale', prob=1.0),
-            dict(type='PackDetInputs'),
-        ]))
+    dataset=dict(test_subsets=(9, ), background_ratio=0.5))
 test_dataloader = dict(dataset=dict(test_subsets=(9, )))
 val_dataloader = dict(
     _delete_=True,
@@ -113,9 +111,7 @@ val_dataloader = dict(
     sampler=dict(type='ExactSampler', shuffle=False, round_up=False),
     collate_fn=dict(type='pseudo_collate'),
     dataset=dict(type='LUNA16Dataset', data_root='{data}', split='val',
-                 test_subsets=(), val_subsets=(9, ),
-                 pipeline=[dict(type='LoadCase', targets=True),
-                           dict(type='PackDetInputs')]))
+                 test_subsets=(), val_subsets=(9, )))
 val_cfg = dict(_delete_=True, type='ValLoop')
 val_evaluator = dict(_delete_=True, type='FROCMetric', bootstrap=0)
 train_cfg = dict(max_epochs=4, val_interval=2)
@@ -170,12 +166,10 @@ pipeline = [
 ]
 train_dataloader = dict(
     batch_size=2, num_workers=0,
-    dataset=dict(crops_per_scan=4, val_subsets=(), val_series=['1.2'],
-                 pipeline=pipeline))
+    dataset=dict(crops_per_scan=4, val_subsets=(), val_series=['1.2']))
 val_dataloader = dict(
     batch_size=2, num_workers=0,
-    dataset=dict(crops_per_scan=2, val_subsets=(), val_series=['1.2'],
-                 pipeline=pipeline))
+    dataset=dict(crops_per_scan=2, val_subsets=(), val_series=['1.2']))
 train_cfg = dict(max_epochs=3, val_interval=2)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=5),

@@ -3,6 +3,7 @@ data_root = 'data/luna16'
 # series uids in place of subsets, for every data set
 test_series = None
 val_series = None
+# load_config hands each pipeline to the data set of its loader
 train_pipeline = [
     dict(type='PlaceCrop', size=(128, 128, 128), margin=12),
     dict(type='RandomFlip3D', axes=(1, 2)),
@@ -35,8 +36,7 @@ train_dataloader = dict(
         val_subsets=(8, ),
         test_series=None,
         val_series=None,
-        background_ratio=0.0,
-        pipeline=train_pipeline))
+        background_ratio=0.0))
 val_dataloader = dict(
     batch_size=1,
     num_workers=1,
@@ -49,8 +49,7 @@ val_dataloader = dict(
         test_subsets=(9, ),
         val_subsets=(8, ),
         test_series=None,
-        val_series=None,
-        pipeline=val_pipeline))
+        val_series=None))
 test_dataloader = dict(
     batch_size=1,
     num_workers=1,
@@ -64,7 +63,6 @@ test_dataloader = dict(
         val_subsets=(8, ),
         test_series=None,
         val_series=None,
-        skip_done=None,
-        pipeline=test_pipeline))
+        skip_done=None))
 val_evaluator = dict(type='FROCMetric', bootstrap=0)
 test_evaluator = dict(type='FROCMetric', out_dir=None)

@@ -31,8 +31,7 @@ train_dataloader = dict(
         val_subsets=(8, ),
         test_series=None,
         val_series=None,
-        window=None,
-        pipeline=pipeline))
+        window=None))
 val_dataloader = dict(
     batch_size=6,
     num_workers=1,
@@ -47,6 +46,5 @@ val_dataloader = dict(
         val_subsets=(8, ),
         test_series=None,
         val_series=None,
-        window=None,
-        pipeline=pipeline))
+        window=None))
 val_evaluator = dict(type='RestorationMetric')

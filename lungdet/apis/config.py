@@ -1,0 +1,276 @@
+"""A config, from its file and options to what a run can take."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from lungdet.errors import ConfigError
+from lungdet.registry import FUNCTIONS, did_you_mean
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+HANDED_OVER = ('data_root', 'test_series', 'val_series')
+# transforms for the data set of one loader, or of all; the first is taken
+PIPELINES = {
+    'train_pipeline': LOADERS[:1],
+    'val_pipeline': LOADERS[1:2],
+    'test_pipeline': LOADERS[2:],
+    'pipeline': LOADERS,
+}
+# keys that a config may have at the top besides the Runner's arguments
+TOP_KEYS = (
+    *HANDED_OVER,
+    *PIPELINES,
+    'allow_seen_test',
+    'auto_scale_lr',
+    'custom_imports',
+    'plugins',
+    'pretrained',
+)
+LOADER_KEYS = {
+    *inspect.signature(DataLoader).parameters,
+    'disable_subprocess_warning',
+    'num_batch_per_epoch',
+}
+# keys of the tables that mmengine reads without comparing them
+TABLE_KEYS = {
+    **dict.fromkeys(LOADERS, LOADER_KEYS),
+    'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
+    'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
+    'randomness': {'deterministic', 'diff_rank_seed', 'seed'},
+    'default_hooks': {
+        'checkpoint',
+        'logger',
+        'param_scheduler',
+        'runtime_info',
+        'sampler_seed',
+        'timer',
+    },
+    'optim_wrapper.clip_grad': {
+        'clip_value',
+        'error_if_nonfinite',
+        'foreach',
+        'max_norm',
+        'norm_type',
+        'type',
+    },
+}
+
+
+def load_config(
+    config: str | Path | Config, cfg_options: dict[str, Any] | None = None
+) -> Config:
+    """Read a config and change values of it.
+
+    Some values stand once in a config and are handed to where they are used:
+    ``data_root``, ``test_series`` and ``val_series`` to every data set;
+    ``train_pipeline``, ``val_pipeline`` and ``test_pipeline`` to the data set
+    of that loader, ``pipeline`` to all, and options by these names likewise;
+    the model's window to data sets that scale crops; and the size of the
+    training crops to the model, which warns of windows that differ.
+
+    Args:
+        config: Path of a config, or a loaded one, which is not changed. What
+            its data sets were given since it was loaded stays.
+        cfg_options: Values by dotted key.
+
+    Returns:
+        A config of its own; its pipelines stand in the data sets alone.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ConfigError: A file that cannot be read as a config; a top-level key
+            that nothing reads, unless it starts with ``_``; a pipeline that
+            the data set has another of; an unknown key in one of
+            ``TABLE_KEYS``, or function of a loader; an option whose key the
+            config does not have, unless it starts with ``+``, which adds it;
+            or weights in an ``init_cfg``.
+    """
+    if isinstance(config, Config):
+        cfg = copy.deepcopy(config)
+    else:
+        cfg = _read(Path(config))
+    _hand_pipelines(cfg)
+    options = _plain_options(cfg, cfg_options or {})
+    cfg.merge_from_dict(options)
+    check_tables(cfg)
+    handed = options if isinstance(config, Config) else HANDED_OVER
+    _hand_values(cfg, [key for key in HANDED_OVER if key in handed])
+    _tell_crop_size(cfg)
+    check_no_weights(cfg.get('model'), 'model')
+    return cfg
+
+
+def _read(path: Path) -> Config:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such config; check the path.')
+    try:
+        config = Config.fromfile(str(path))
+    except Exception as error:
+        raise ConfigError(
+            f'{path}: cannot be read as a config '
+            f'({type(error).__name__}: {error}).'
+        ) from error
+    known = {*inspect.signature(Runner.__init__).parameters, *TOP_KEYS}
+    for key in config.keys() - known:
+        if not key.startswith('_'):
+            raise ConfigError(
+                f'{path}: nothing reads the key {key!r}'
+                f'{did_you_mean(key, known)}. Begin the name of a value that '
+                'the config alone uses with "_".'
+            )
+    return config
+
+
+def _hand_pipelines(config: Config) -> None:
+    """Move the pipelines from the top level into the data sets."""
+    given = {name: config.pop(name, None) for name in PIPELINES}
+    for loader in LOADERS:
+        names = [
+            name
+            for name, loaders in PIPELINES.items()
+            if loader in loaders and given[name] is not None
+        ]
+        if not names or not config.get(loader):
+            continue
+        name, dataset = names[0], config[loader].dataset
+        if 'pipeline' in dataset and dataset.pipeline != given[name]:
+            raise ConfigError(
+                f'{config.filename}: {name} and {loader}.dataset.pipeline '
+                'differ, so one of them would do nothing. Set '
+                f'{name} alone; it reaches the data set.'
+            )
+        dataset.pipeline = copy.deepcopy(given[name])
+
+
+def _plain_options(
+    config: Config, cfg_options: dict[str, Any]
+) -> dict[str, Any]:
+    """Options by keys of the config, each of them compared with it."""
+    options = {}
+    for option, value in cfg_options.items():
+        for key in _whole_keys(config, option.removeprefix('+')):
+            if not option.startswith('+'):
+                _check_key(config, key)
+            options[key] = copy.deepcopy(value)
+    return options
+
+
+def _whole_keys(config: Config, key: str) -> list[str]:
+    """Where the transforms of ``pipeline.0`` and the like stand."""
+    head, *rest = key.split('.')
+    if head not in PIPELINES:
+        return [key]
+    return [
+        '.'.join([loader, 'dataset', 'pipeline', *rest])
+        for loader in PIPELINES[head]
+        if config.get(loader) or len(PIPELINES[head]) == 1
+    ]
+
+
+def _check_key(config: Config, key: str) -> None:
+    value: Any = config
+    for depth, word in enumerate(key.split('.')):
+        if isinstance(value, list | tuple):
+            if word.isdigit() and int(word) < len(value):
+                value = value[int(word)]
+                continue
+            known = [str(k) for k in range(len(value))]
+        elif hasattr(value, 'keys'):
+            if word in value.keys():
+                value = value[word]
+                continue
+            known = [str(k) for k in value.keys()]
+        else:
+            known = []
+        where = '.'.join(key.split('.')[:depth]) or 'the config'
+        raise ConfigError(
+            f'--cfg-options {key}: {where} has no key {word!r}'
+            f'{did_you_mean(word, known)}. Put a "+" in front to add it.'
+        )
+
+
+def check_tables(config: Config) -> None:
+    """Compare the keys of tables that mmengine reads without a word.
+
+    Raises:
+        ConfigError: An unknown key, or function of a loader; with the
+            closest name.
+    """
+    for name, known in TABLE_KEYS.items():
+        table: Any = config
+        for word in name.split('.'):
+            table = (table or {}).get(word)
+            if not isinstance(table, dict | None):
+                raise ConfigError(
+                    f'{name}: {word}={table!r} is no dict of keys.'
+                )
+        for key in (table or {}).keys() - known:
+            more = ' More belong in custom_hooks.' if 'hooks' in name else ''
+            raise ConfigError(
+                f'{name}: {key!r} is none of its keys'
+                f'{did_you_mean(key, known)}. They are '
+                f'{", ".join(sorted(known))}.{more}'
+            )
+    for loader in LOADERS:
+        for key in ('collate_fn', 'worker_init_fn'):
+            function = (config.get(loader) or {}).get(key)
+            # a whole path, 'package.module.name', is imported
+            if isinstance(function, dict) and '.' not in str(function['type']):
+                FUNCTIONS.check_type(function, f'{loader}.{key}.type')
+                FUNCTIONS.check_arguments(function)
+
+
+def _hand_values(config: Config, keys: list[str]) -> None:
+    """Hand values of the top level to every data set."""
+    for loader in LOADERS:
+        if not config.get(loader):
+            continue
+        dataset = config[loader].dataset
+        for key in keys:
+            if config.get(key) is not None:
+                dataset[key] = copy.deepcopy(config[key])
+        if 'window' in dataset:
+            dataset.window = config.model.data_preprocessor.window
+
+
+def _tell_crop_size(config: Config) -> None:
+    """Hand the size of the training crops to a model that has a use for it."""
+    if not config.get('train_dataloader') or 'train_cfg' not in config.model:
+        return
+    for transform in config.train_dataloader.dataset.pipeline:
+        if transform['type'] == 'PlaceCrop':
+            train_cfg = config.model.train_cfg
+            if train_cfg.get('crop_size') is None:
+                train_cfg.crop_size = transform['size']
+
+
+def check_no_weights(model: Any, where: str) -> None:
+    """Refuse weights that would be loaded without being compared.
+
+    Args:
+        model: A model's config, or a value in it.
+        where: Its key, for the message.
+
+    Raises:
+        ConfigError: An ``init_cfg`` in it loads weights.
+    """
+    if isinstance(model, dict):
+        if where.endswith('init_cfg') and model.get('type') == 'Pretrained':
+            raise ConfigError(
+                f'{where}: weights loaded here are not compared with window, '
+                'spacing, plugins and test scans. Start a backbone from '
+                'pre-training by pretrained=dict(weights=..., config=...), a '
+                'detector from a checkpoint by load_from.'
+            )
+        for key, value in model.items():
+            check_no_weights(value, f'{where}.{key}')
+    elif isinstance(model, list | tuple):
+        for value in model:
+            check_no_weights(value, where)
