@@ -30,9 +30,8 @@ def build_norm(
     Raises:
         ConfigError: The type is not registered or has no such argument.
     """
-    MODELS.check_type(norm_cfg, 'norm_cfg.type')
     arguments = {k: v for k, v in norm_cfg.items() if k != 'requires_grad'}
-    MODELS.check_arguments(arguments)
+    _check(arguments, 'norm_cfg')
     # without a scope mmcv would take torch's batch norm
     with DefaultScope.overwrite_default_scope('lungdet'):
         return build_norm_layer(norm_cfg, channels, postfix)
@@ -48,6 +47,11 @@ def build_activation(act_cfg: dict) -> nn.Module:
     Raises:
         ConfigError: The type is not registered or has no such argument.
     """
-    MODELS.check_type(act_cfg, 'act_cfg.type')
+    _check(act_cfg, 'act_cfg')
     with DefaultScope.overwrite_default_scope('lungdet'):
         return build_activation_layer(act_cfg)
+
+
+def _check(cfg: dict, where: str) -> None:
+    MODELS.check_type(cfg, f'{where}.type')
+    MODELS.check_arguments(cfg)
