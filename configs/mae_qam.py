@@ -19,6 +19,6 @@ model = dict(
     type='MaskedAutoencoder',
     backbone=dict(plugins=_base_.plugins),
     block=16,
-    ratio=0.75,
+    mask_ratio=0.75,
     fill='mean',
-    loss='mse')
+    loss=dict(type='MSELoss'))

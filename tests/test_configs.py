@@ -192,11 +192,13 @@ def test_genesis_configs_distort_as_published(name: str, loader: str) -> None:
 def test_pretraining_configs_restore_as_their_headers_say() -> None:
     for path in sorted(CONFIGS.glob('genesis_*.py')):
         model = load_config(path).model
-        assert (model.type, model.loss) == ('GenesisPretrainer', 'l1'), path
+        assert model.type == 'GenesisPretrainer', path
+        assert model.loss == {'type': 'L1Loss'}, path
     hidden = load_config(CONFIGS / 'mae_qam.py').model
 
-    assert (hidden.type, hidden.loss) == ('MaskedAutoencoder', 'mse')
-    assert (hidden.block, hidden.ratio, hidden.fill) == (16, 0.75, 'mean')
+    assert hidden.type == 'MaskedAutoencoder'
+    assert hidden.loss == {'type': 'MSELoss'}
+    assert (hidden.block, hidden.mask_ratio, hidden.fill) == (16, 0.75, 'mean')
 
 
 def test_cbam_config_gates_channels_as_the_original_does() -> None:

@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from lungdet.engine.pretraining import export_backbone
-from lungdet.registry import HOOKS
+from lungdet.registry import HOOKS, MODELS
 
 
 def unwrapped(model: Any) -> Any:
@@ -67,7 +67,8 @@ class StartWithMSEHook(Hook):
         self.iters = iters
 
     def before_train(self, runner: Any) -> None:
-        self.own_kind = unwrapped(runner.model).loss_kind
+        self.model_loss = unwrapped(runner.model).criterion
+        self.squared_error = MODELS.build({'type': 'MSELoss'})
         # a validation that a killed run still owes is of the step before
         self._choose(runner, max(runner.iter - 1, 0))
 
@@ -77,8 +78,8 @@ class StartWithMSEHook(Hook):
         self._choose(runner, runner.iter)
 
     def _choose(self, runner: Any, step: int) -> None:
-        kind = 'mse' if step < self.iters else self.own_kind
-        unwrapped(runner.model).loss_kind = kind
+        loss = self.squared_error if step < self.iters else self.model_loss
+        unwrapped(runner.model).criterion = loss
 
 
 def collapse_alarms(
@@ -159,7 +160,8 @@ class CollapseAlarmHook(Hook):
         for alarm in alarms:
             runner.logger.warning(
                 f'COLLAPSE ALARM: iteration {runner.iter}: {alarm}. Lower the '
-                "learning rate, warm up longer, or start with loss='mse'."
+                'learning rate, warm up longer, or train with '
+                'model.loss.type=MSELoss.'
             )
 
 

@@ -34,6 +34,7 @@ from lungdet.engine.weights import load_detector, load_plain
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 from lungdet.models import AttentionPlugin
+from lungdet.models.losses import L1Loss
 from lungdet.registry import DATASETS, MODELS
 from tests.engine.conftest import write_genesis_config, write_tiny_store
 from tests.killed_training import assert_same, assert_same_end, run_train
@@ -546,14 +547,14 @@ def test_collapsed_run_raises_the_alarm_and_carries_it(
 
 def test_owed_validation_uses_the_loss_of_the_step_before() -> None:
     """A run that was killed between a step and its validation."""
-    model = SimpleNamespace(loss_kind='l1')
+    model = SimpleNamespace(criterion=L1Loss())
     runner = SimpleNamespace(iter=7, model=model)
     hook = StartWithMSEHook(iters=7)
 
     hook.before_train(runner)
-    assert model.loss_kind == 'mse'  # steps 0 to 6 are of it
+    assert model.criterion.kind == 'mse'  # steps 0 to 6 are of it
     hook.before_train_iter(runner, 0)
-    assert model.loss_kind == 'l1'
+    assert model.criterion.kind == 'l1'
 
 
 def test_alarm_of_training_steps_needs_no_validation() -> None:
@@ -606,8 +607,8 @@ def test_alarms_of_the_validation_reach_the_next_checkpoint(
     assert any('copying the input' in alarm for alarm in alarms)
 
 
-def test_squared_error_leads_and_the_own_loss_follows() -> None:
-    model = SimpleNamespace(loss_kind='l1')
+def test_squared_error_leads_and_the_models_loss_follows() -> None:
+    model = SimpleNamespace(criterion=L1Loss())
     runner = SimpleNamespace(model=model, iter=0)
     hook = StartWithMSEHook(iters=2)
     hook.before_train(runner)
@@ -615,7 +616,7 @@ def test_squared_error_leads_and_the_own_loss_follows() -> None:
     kinds = []
     for runner.iter in range(4):
         hook.before_train_iter(runner, 0)
-        kinds.append(model.loss_kind)
+        kinds.append(model.criterion.kind)
 
     assert kinds == ['mse', 'mse', 'l1', 'l1']
 
@@ -667,7 +668,7 @@ def test_masked_autoencoder_goes_the_same_way(
         {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1},
     )
     config.model.type = 'MaskedAutoencoder'
-    config.model.loss = 'mse'
+    config.model.loss.type = 'MSELoss'
     config.model.block = 8
     for name in ('train_dataloader', 'val_dataloader'):
         dataset = config[name].dataset
@@ -831,7 +832,7 @@ def test_pictures_leave_the_model_as_it_was(
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'model.loss': 'L1'}, "loss='L1'; choose one of"),
+        ({'+model.loss_on': 'half'}, "loss_on='half'; choose one of"),
         ({'model.head.channels': (8,)}, r'channels=\(8,\)'),
         (
             {'train_dataloader.dataset.pipeline.0.size': (32, 40, 32)},

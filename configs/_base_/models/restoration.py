@@ -5,4 +5,4 @@ model = dict(
         type='RestorationPreprocessor', window=(-1200, 600)),
     backbone=dict(type='FeatureNet'),
     head=dict(type='RestorationHead', channels=(64, 64)),
-    loss='l1')
+    loss=dict(type='L1Loss'))

@@ -6,16 +6,18 @@ from lungdet.models.losses.detection import (
 )
 from lungdet.models.losses.dice import soft_dice_loss
 from lungdet.models.losses.restoration import (
-    RESTORATION_LOSSES,
-    restoration_loss,
+    L1Loss,
+    MSELoss,
+    RestorationLoss,
 )
 
 __all__ = [
-    'RESTORATION_LOSSES',
     'FocalLoss3D',
     'HardNegativeBCE',
+    'L1Loss',
+    'MSELoss',
+    'RestorationLoss',
     'balanced_cross_entropy',
-    'restoration_loss',
     'smooth_l1_per_coordinate',
     'soft_dice_loss',
 ]

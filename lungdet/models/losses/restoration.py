@@ -2,32 +2,77 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional as F
 
-RESTORATION_LOSSES = {'l1': F.l1_loss, 'mse': F.mse_loss}
+from lungdet.registry import MODELS
 
 
-def restoration_loss(
-    restored: Tensor,
-    target: Tensor,
-    kind: str = 'l1',
-    *,
-    region: Tensor | None = None,
-) -> Tensor:
+class RestorationLoss(BaseModule):
     """Mean error over all voxels, or over those of a region.
 
-    Args:
-        restored: Any shape.
-        target: The same shape.
-        kind: ``'l1'`` or ``'mse'``.
-        region: Boolean, the same shape; None for all voxels. An empty region
-            gives 0.
+    A subclass says in ``error`` what the error of a voxel is.
 
-    Source: Models Genesis (Zhou et al. 2021): squared error in the public
-        code; the absolute error is the text's.
+    Attributes:
+        kind: The error by which validation judges a model of this loss,
+            ``'l1'`` or ``'mse'``.
+
+    Args:
+        loss_weight: Factor.
     """
-    error = RESTORATION_LOSSES[kind](restored, target, reduction='none')
-    if region is None:
-        return error.mean()
-    return (error * region).sum() / region.sum().clamp(min=1)
+
+    kind: ClassVar[str]
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def error(self, restored: Tensor, target: Tensor) -> Tensor:
+        """Error of each voxel, the same shape."""
+        raise NotImplementedError
+
+    def forward(
+        self, restored: Tensor, target: Tensor, region: Tensor | None = None
+    ) -> Tensor:
+        """A scalar.
+
+        Args:
+            restored: Any shape.
+            target: The same shape.
+            region: Boolean, the same shape; None for all voxels. An empty
+                region gives 0.
+        """
+        error = self.error(restored, target)
+        if region is None:
+            return self.loss_weight * error.mean()
+        mean = (error * region).sum() / region.sum().clamp(min=1)
+        return self.loss_weight * mean
+
+
+@MODELS.register_module()
+class L1Loss(RestorationLoss):
+    """Mean absolute error.
+
+    Source: Models Genesis (Zhou et al. 2021), its text.
+    """
+
+    kind = 'l1'
+
+    def error(self, restored: Tensor, target: Tensor) -> Tensor:
+        return F.l1_loss(restored, target, reduction='none')
+
+
+@MODELS.register_module()
+class MSELoss(RestorationLoss):
+    """Mean squared error.
+
+    Source: Models Genesis (Zhou et al. 2021), its public code.
+    """
+
+    kind = 'mse'
+
+    def error(self, restored: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(restored, target, reduction='none')

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
-from lungdet.models.losses import RESTORATION_LOSSES, restoration_loss
 from lungdet.ops import bfloat16_autocast
 from lungdet.registry import MODELS
 
@@ -21,15 +20,15 @@ LOSS_ON = ('all', 'masked')
 class GenesisPretrainer(BaseModel):
     """The detector's backbone and a head that restores the crop.
 
-    Crops are shares of the detector's window, in [0, 1], as the head's
-    sigmoid gives them; only what enters the backbone is scaled to the
-    detector's network range.
+    Crops are normalized intensity in [0, 1], as the head's sigmoid gives it;
+    only what enters the backbone is scaled to the detector's network range.
 
     Args:
         backbone: Dict of the detector's backbone, plugins included.
         head: Dict of the restoration head.
         data_preprocessor: Dict of the preprocessor; holds the window.
-        loss: ``'l1'``, the method's text, or ``'mse'``, the public code.
+        loss: Dict of a ``RestorationLoss``: ``L1Loss``, the method's text,
+            or ``MSELoss``, the public code.
         loss_on: ``'all'`` voxels or the ``'masked'`` ones: those that
             painting replaced by noise.
         test_cfg: ``bf16``: validate in bfloat16.
@@ -38,7 +37,7 @@ class GenesisPretrainer(BaseModel):
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: Unknown ``loss`` or ``loss_on``.
+        ConfigError: Unknown ``loss_on``.
 
     Source: Models Genesis (Zhou et al. 2021).
     """
@@ -51,7 +50,7 @@ class GenesisPretrainer(BaseModel):
         head: dict | None = None,
         *,
         data_preprocessor: dict | None = None,
-        loss: str = 'l1',
+        loss: dict | None = None,
         loss_on: str = 'all',
         test_cfg: dict | None = None,
         channels_last: bool = False,
@@ -63,18 +62,14 @@ class GenesisPretrainer(BaseModel):
             ),
             init_cfg,
         )
-        for name, value, known in (
-            ('loss', loss, tuple(RESTORATION_LOSSES)),
-            ('loss_on', loss_on, LOSS_ON),
-        ):
-            if value not in known:
-                raise ConfigError(
-                    f'{type(self).__name__}: {name}={value!r}; choose one of '
-                    f'{known}.'
-                )
+        if loss_on not in LOSS_ON:
+            raise ConfigError(
+                f'{type(self).__name__}: loss_on={loss_on!r}; choose one of '
+                f'{LOSS_ON}.'
+            )
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head or {'type': 'RestorationHead'})
-        self.loss_kind = loss
+        self.criterion = MODELS.build(loss or {'type': 'L1Loss'})
         self.loss_on = loss_on
         self.test_cfg = {'bf16': False, **(test_cfg or {})}
         self.channels_last = channels_last
@@ -116,9 +111,9 @@ class GenesisPretrainer(BaseModel):
 
     def restore(self, corrupted: Tensor) -> Tensor:
         """Restored crops of corrupted ones, both in [0, 1]."""
-        return self.head(self.features(corrupted))
+        return self.head(self.extract_feat(corrupted))
 
-    def features(self, corrupted: Tensor) -> Tensor:
+    def extract_feat(self, corrupted: Tensor) -> Tensor:
         """What the backbone hands to the head (B, C, D/4, H/4, W/4)."""
         image = self.data_preprocessor.to_network(corrupted)
         if self.channels_last:
@@ -128,22 +123,19 @@ class GenesisPretrainer(BaseModel):
     def loss(
         self, inputs: Tensor, targets: Tensor, masked: Tensor
     ) -> dict[str, Tensor]:
-        """The restoration loss; beside it, not trained, two signs.
+        """The restoration loss, and two signs of collapse that train nothing.
 
         ``spread`` is the standard deviation of the output over that of the
         target; near 0 the output is one constant whatever the input.
         ``rank`` is that of the features, see ``feature_rank``; near 1 all
         channels say the same, which leaves a detector little to start from.
         """
-        features = self.features(inputs)
+        features = self.extract_feat(inputs)
         restored = self.head(features)
         region = masked if self.loss_on == 'masked' else None
-        loss = restoration_loss(
-            restored, targets, self.loss_kind, region=region
-        )
         spread = restored.detach().std() / targets.std().clamp(min=1e-6)
         return {
-            'loss_restoration': loss,
+            'loss_restoration': self.criterion(restored, targets, region),
             'spread': spread,
             'rank': feature_rank(features.detach()),
         }
@@ -165,7 +157,7 @@ class GenesisPretrainer(BaseModel):
             sample.target = targets[k, 0]
             sample.masked = masked[k, 0]
             sample.set_metainfo(
-                {'loss': self.loss_kind, 'loss_on': self.loss_on}
+                {'loss': self.criterion.kind, 'loss_on': self.loss_on}
             )
         return data_samples
 
@@ -175,7 +167,7 @@ def feature_rank(features: Tensor) -> Tensor:
 
     The squared sum of the eigenvalues of the channels' correlation matrix
     over the sum of their squares: from 1, all channels alike, to C, none
-    correlated. A constant channel counts nothing.
+    correlated. A constant channel adds nothing.
 
     Args:
         features: (B, C, D, H, W).

@@ -18,7 +18,7 @@ FILLS = ('mean', 'zero', 'noise')
 
 @MODELS.register_module()
 class MaskedAutoencoder(GenesisPretrainer):
-    """Hide blocks of a fixed grid and restore them; the rest counts not.
+    """Hide blocks of a fixed grid and restore them; nothing else is scored.
 
     The blocks of a crop follow from its sample's ``mask_seed``, so they
     depend on the data's key alone, and validation sees the same every time.
@@ -26,16 +26,17 @@ class MaskedAutoencoder(GenesisPretrainer):
     Args:
         *args: As ``GenesisPretrainer``.
         block: Side of a block in voxels; must divide the crop's sides.
-        ratio: Part of the blocks to hide, ``int(ratio * blocks)``.
+        mask_ratio: Fraction of the blocks to hide,
+            ``int(mask_ratio * blocks)``.
         fill: What the network sees there: ``'mean'`` of the data,
             ``'zero'`` (the window's low end: air), ``'noise'`` uniform in
-            [0, 1], or a share of the window.
-        loss: ``'mse'`` or ``'l1'``.
+            [0, 1], or a normalized intensity.
+        loss: Dict of a ``RestorationLoss``.
         **kwargs: As ``GenesisPretrainer``.
 
     Raises:
-        ConfigError: ``ratio`` or ``fill`` out of range; in use: sides that
-            are no multiples of ``block``, or no block left to hide or see.
+        ConfigError: ``mask_ratio`` or ``fill`` out of range; in use: sides
+            that are no multiples of ``block``, or no block to hide.
 
     Source: Wald et al. 2025 (arXiv 2410.23132), without sparse convolution.
     """
@@ -44,25 +45,27 @@ class MaskedAutoencoder(GenesisPretrainer):
         self,
         *args: Any,
         block: int = 16,
-        ratio: float = 0.75,
+        mask_ratio: float = 0.75,
         fill: str | float = 'mean',
-        loss: str = 'mse',
+        loss: dict | None = None,
         **kwargs: Any,
     ) -> None:
+        loss = loss or {'type': 'MSELoss'}
         super().__init__(*args, loss=loss, loss_on='masked', **kwargs)
-        if not 0 < ratio < 1:
+        if not 0 < mask_ratio < 1:
             raise ConfigError(
-                f'MaskedAutoencoder: ratio={ratio}, not in (0,1)'
+                f'MaskedAutoencoder: mask_ratio={mask_ratio} is not between '
+                '0 and 1.'
             )
         if fill not in FILLS and not (
             isinstance(fill, float | int) and 0 <= fill <= 1
         ):
             raise ConfigError(
                 f'MaskedAutoencoder: fill={fill!r}; choose one of {FILLS} or '
-                'a share of the window in [0, 1].'
+                'a normalized intensity in [0, 1].'
             )
         self.block = block
-        self.ratio = ratio
+        self.mask_ratio = mask_ratio
         self.fill = fill
 
     def forward(
@@ -106,11 +109,11 @@ class MaskedAutoencoder(GenesisPretrainer):
             )
         grid = [side // self.block for side in shape]
         num = int(np.prod(grid))
-        num_hidden = int(self.ratio * num)
+        num_hidden = int(self.mask_ratio * num)
         if not num_hidden:
             raise ConfigError(
-                f'MaskedAutoencoder: ratio={self.ratio} of {num} blocks '
-                'hides none; use a larger crop or a smaller block.'
+                f'MaskedAutoencoder: mask_ratio={self.mask_ratio} of {num} '
+                'blocks hides none; use a larger crop or a smaller block.'
             )
         blocks = torch.zeros(num, dtype=torch.bool)
         blocks[rng.permutation(num)[:num_hidden]] = True
