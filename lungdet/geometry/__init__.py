@@ -1,10 +1,4 @@
-from lungdet.geometry.affine import (
-    AxisOrder,
-    Geometry,
-    index_to_world,
-    reorient,
-    world_to_index,
-)
+from lungdet.geometry.affine import index_to_world, world_to_index
 from lungdet.geometry.boxes import (
     box_iou,
     box_of_mask,
@@ -15,11 +9,14 @@ from lungdet.geometry.boxes import (
     move_boxes,
     zyxdhw_to_corners,
 )
+from lungdet.geometry.grid import Geometry
+from lungdet.geometry.orientation import AxisOrder
 from lungdet.geometry.resample import (
     axis_positions,
     interpolate_axis,
     isotropic_geometry,
     linear_taps,
+    reorient,
     resample_label_crop,
     resample_nearest,
 )

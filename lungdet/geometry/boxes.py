@@ -11,17 +11,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lungdet.geometry.affine import Geometry
+from lungdet.geometry.grid import Geometry
 
 
 def corners_to_zyxdhw(boxes: np.ndarray) -> np.ndarray:
-    """(N, 6) edge boxes to centres and sizes (z, y, x, d, h, w)."""
+    """(N, 6) edge boxes to centres and sizes (z, y, x, d, h, w).
+
+    Examples:
+        >>> corners_to_zyxdhw(np.array([[-2, 1, 0, 4, 5, 3]])).tolist()
+        [[1.0, 3.0, 1.5, 6.0, 4.0, 3.0]]
+    """
     low, high = boxes[..., :3], boxes[..., 3:]
     return np.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
 def zyxdhw_to_corners(boxes: np.ndarray) -> np.ndarray:
-    """The inverse of ``corners_to_zyxdhw``."""
+    """The inverse of ``corners_to_zyxdhw``.
+
+    Examples:
+        >>> zyxdhw_to_corners(np.array([[1, 3, 1.5, 6, 4, 3]])).tolist()
+        [[-2.0, 1.0, 0.0, 4.0, 5.0, 3.0]]
+    """
     center, half = boxes[..., :3], boxes[..., 3:] / 2
     return np.concatenate([center - half, center + half], axis=-1)
 
@@ -32,7 +42,13 @@ def box_volume(boxes: np.ndarray) -> np.ndarray:
 
 
 def box_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
-    """IoU matrix (N, M) of edge boxes; 0 where both are empty."""
+    """IoU matrix (N, M) of edge boxes; 0 where both are empty.
+
+    Examples:
+        >>> one = np.array([[0.0, 0, 0, 2, 2, 2]])
+        >>> box_iou(one, one + [0, 0, 1, 0, 0, 1]).round(3).tolist()
+        [[0.333]]
+    """
     low = np.maximum(boxes_a[:, None, :3], boxes_b[None, :, :3])
     high = np.minimum(boxes_a[:, None, 3:], boxes_b[None, :, 3:])
     inter = np.clip(high - low, 0, None).prod(-1)
@@ -47,7 +63,14 @@ def clip_boxes(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def box_of_mask(mask: np.ndarray) -> np.ndarray | None:
-    """Box (6,) of the true voxels, (min, max + 1); None if there is none."""
+    """Box (6,) of the true voxels, (min, max + 1); None if there is none.
+
+    Examples:
+        >>> mask = np.zeros((5, 6, 7), dtype=bool)
+        >>> mask[1:3, 2:6, 4] = True
+        >>> box_of_mask(mask).tolist()
+        [1.0, 2.0, 4.0, 3.0, 6.0, 5.0]
+    """
     sides = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
@@ -74,6 +97,14 @@ def move_boxes(
     turned box becomes the box of the ellipsoid it held: a nodule is round,
     and a box around turned corners would grow by up to the root of 3. A
     sphere's box so stays a cube under any turn.
+
+    Examples:
+        >>> fine = Geometry.from_parts(
+        ...     (8, 8, 8), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+        ... )
+        >>> box = np.array([[2, 2, 4, 4, 6, 8]])
+        >>> move_boxes(box, fine, fine.coarsened(2)).tolist()
+        [[1.0, 1.0, 2.0, 2.0, 3.0, 4.0]]
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 6)
     step = np.linalg.solve(target.affine[:3, :3], source.affine[:3, :3])

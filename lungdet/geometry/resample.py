@@ -1,4 +1,4 @@
-"""Grids of a resampling, interpolation along an axis, nearest labels."""
+"""Grids of a resampling, and arrays turned or resampled to other grids."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lungdet.errors import GeometryError
-from lungdet.geometry.affine import Geometry
+from lungdet.geometry.grid import Geometry
 
 
 def isotropic_geometry(geometry: Geometry, spacing_mm: float) -> Geometry:
@@ -198,3 +198,32 @@ def resample_label_crop(
     z, y, x = (slice(int(a), int(b)) for a, b in zip(start, stop))
     part = resample_nearest(crop, source, target.crop(start, stop - start))
     return (z, y, x), part
+
+
+def reorient(
+    array: np.ndarray, geometry: Geometry
+) -> tuple[np.ndarray, Geometry]:
+    """Turn an array so that its axes run along +z, +y, +x.
+
+    Args:
+        array: Voxels (z, y, x) on ``geometry``.
+        geometry: Its grid. Of an oblique one nothing is turned.
+
+    Returns:
+        The array, contiguous, and its geometry; both as given where nothing
+        was turned.
+
+    Examples:
+        >>> grid = Geometry.from_parts(
+        ...     (1, 1, 3), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0),
+        ...     direction=[[-1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        ... )
+        >>> array, turned = reorient(np.array([[[1, 2, 3]]]), grid)
+        >>> array.tolist(), turned.origin.tolist()
+        ([[[3, 2, 1]]], [-2.0, 0.0, 0.0])
+    """
+    order = geometry.canonical_order()
+    if order is None or order.changes_nothing:
+        return array, geometry
+    turned = np.ascontiguousarray(order.apply(array))
+    return turned, geometry.reoriented(order)
