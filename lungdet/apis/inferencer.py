@@ -70,12 +70,7 @@ class NoduleInferencer:
             scan = load_volume(
                 scan, series_uid=series_uid, hu_offset=hu_offset
             )
-        case, arrays = prepare_case(
-            scan,
-            annotations=[],
-            excluded=[],
-            spacing_mm=self.meta['spacing_mm'],
-        )
+        case, arrays = prepare_case(scan, spacing_mm=self.meta['spacing_mm'])
         result = self.predict(case, arrays['image'])
         if folder is not None:
             model = {

@@ -11,6 +11,7 @@ import json
 import re
 import zlib
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.io.atomic import atomic_path, write_text
-from lungdet.structures import CaseRecord
+from lungdet.structures import CASE_FORMAT, CaseRecord
 
-INDEX_FORMAT = 'lungdet.index/1'
+INDEX, INDEX_FORMAT = 'index.json', 'lungdet.index/1'
 CHUNK, BLOCK = 64, 32  # voxels per side; measured fastest for 128^3 crops
 MAX_OPEN = 32  # arrays kept open per process
 DTYPES = {'image': np.int16, 'lungs': np.uint8, 'mask': np.uint8}
@@ -29,49 +30,96 @@ SAFE_UID = re.compile(r'[A-Za-z0-9_][A-Za-z0-9._-]*')  # it names files
 
 def write_case(
     root: str | Path, record: CaseRecord, arrays: dict[str, np.ndarray]
-) -> None:
+) -> CaseRecord:
     """Write a case's arrays, then its record.
 
     An older record of the series goes first, so a run that is killed here
-    leaves no record beside arrays that are not its own.
+    leaves no record beside arrays that it does not describe.
 
     Args:
         root: Folder of the store.
-        record: Its ``checksums`` are filled here.
-        arrays: ``image`` int16, ``lungs`` uint8, maybe ``mask`` uint8.
+        record: Of the case; its ``checksums`` are not looked at.
+        arrays: ``image`` int16, ``lungs`` uint8, maybe ``mask`` uint8, each
+            of the record's shape (z, y, x).
+
+    Returns:
+        The record with the checksums of the arrays, as it was written.
 
     Raises:
         SeriesError: A uid that cannot name a file, or an array of another
             name, type or shape than the record's.
     """
-    import blosc2
-
+    uid = record.series_uid
     _check_case(record, arrays)
-    folder = Path(root) / 'cases'
-    (folder / f'{record.series_uid}.json').unlink(missing_ok=True)
+    delete_record(root, uid)
     for name in DTYPES.keys() - arrays.keys():
-        old = folder / f'{record.series_uid}.{name}.b2nd'
-        old.unlink(missing_ok=True)
-    record.checksums.clear()
+        array_file(root, uid, name).unlink(missing_ok=True)
+    checksums = {}
     for name, array in arrays.items():
         array = np.ascontiguousarray(array)
-        record.checksums[name] = zlib.crc32(array.data)
-        with atomic_path(folder / f'{record.series_uid}.{name}.b2nd') as path:
-            blosc2.asarray(
-                array,
-                urlpath=str(path),
-                mode='w',
-                chunks=tuple(min(CHUNK, n) for n in array.shape),
-                blocks=tuple(min(BLOCK, n) for n in array.shape),
-                cparams=blosc2.CParams(
-                    codec=blosc2.Codec.LZ4HC,
-                    clevel=5,
-                    filters=[blosc2.Filter.SHUFFLE],
-                    nthreads=1,
-                ),
-            )
+        checksums[name] = zlib.crc32(array.data)
+        _write_array(array_file(root, uid, name), array)
+    record = replace(record, checksums=checksums)
     text = json.dumps(record.to_dict(), indent=1)
-    write_text(folder / f'{record.series_uid}.json', text)
+    write_text(record_file(root, uid), text)
+    return record
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    import blosc2
+
+    with atomic_path(path) as aside:
+        blosc2.asarray(
+            array,
+            urlpath=str(aside),
+            mode='w',
+            chunks=tuple(min(CHUNK, n) for n in array.shape),
+            blocks=tuple(min(BLOCK, n) for n in array.shape),
+            cparams=blosc2.CParams(
+                codec=blosc2.Codec.LZ4HC,
+                clevel=5,
+                filters=[blosc2.Filter.SHUFFLE],
+                nthreads=1,
+            ),
+        )
+
+
+def record_file(root: str | Path, uid: str) -> Path:
+    """The JSON file of a case."""
+    return Path(root) / 'cases' / f'{uid}.json'
+
+
+def array_file(root: str | Path, uid: str, name: str) -> Path:
+    """The file of one array of a case."""
+    return Path(root) / 'cases' / f'{uid}.{name}.b2nd'
+
+
+def record_files(root: str | Path) -> list[Path]:
+    """The JSON files of all cases; half-written ones are passed over."""
+    return sorted((Path(root) / 'cases').glob('[!.]*.json'))
+
+
+def delete_record(root: str | Path, uid: str) -> None:
+    """Take a case away; without its record it does not exist."""
+    record_file(root, uid).unlink(missing_ok=True)
+
+
+def delete_index(root: str | Path) -> None:
+    """Say that cases are being changed; ``rebuild_index`` ends that."""
+    (Path(root) / INDEX).unlink(missing_ok=True)
+
+
+def stored_settings(root: str | Path, uid: str) -> dict[str, Any] | None:
+    """How a case was prepared; None if it is not there as a whole."""
+    try:
+        case = json.loads(record_file(root, uid).read_text(encoding='utf-8'))
+    except (ValueError, OSError):
+        return None
+    if case.get('format') != CASE_FORMAT:
+        return None
+    names = case['checksums']
+    whole = all(array_file(root, uid, name).is_file() for name in names)
+    return case.get('settings') if whole else None
 
 
 def check_uid(uid: str) -> None:
@@ -128,13 +176,9 @@ def rebuild_index(root: str | Path) -> dict:
     Raises:
         SeriesError: A case's file is not JSON; the message names it.
     """
-    cases = []
-    for path in sorted((Path(root) / 'cases').glob('*.json')):
-        if path.name.startswith('.'):
-            continue
-        cases.append(read_case_file(path))
+    cases = [read_case_file(path) for path in record_files(root)]
     index = {'format': INDEX_FORMAT, 'cases': cases}
-    write_text(Path(root) / 'index.json', json.dumps(index))
+    write_text(Path(root) / INDEX, json.dumps(index))
     return index
 
 
@@ -157,7 +201,7 @@ class CaseStore:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        path = self.root / 'index.json'
+        path = self.root / INDEX
         if not path.is_file():
             why = 'nothing is prepared in this folder'
             if any((self.root / 'cases').glob('[!.]*')):
@@ -180,6 +224,11 @@ class CaseStore:
 
     def __getstate__(self) -> dict:
         return {**vars(self), '_open': OrderedDict()}
+
+    @property
+    def num_open(self) -> int:
+        """How many arrays are open."""
+        return len(self._open)
 
     def has(self, uid: str, name: str) -> bool:
         """Whether a case holds the array ``name``."""
@@ -207,8 +256,9 @@ class CaseStore:
             return array[region if region is not None else ...]
         except RuntimeError as error:
             raise SeriesError(
-                f'{self._path(uid, name)}: cannot be read ({error}); the '
-                'file is damaged. Delete the case and prepare it again.'
+                f'{array_file(self.root, uid, name)}: cannot be read '
+                f'({error}); the file is damaged. Delete the case and prepare '
+                'it again.'
             ) from error
 
     def verify(self, uid: str) -> None:
@@ -217,24 +267,22 @@ class CaseStore:
         Raises:
             SeriesError: One differs.
         """
-        for name, wanted in self.records[uid].checksums.items():
-            found = zlib.crc32(np.ascontiguousarray(self.read(uid, name)).data)
-            if found != wanted:
+        for name, stated in self.records[uid].checksums.items():
+            array = np.ascontiguousarray(self.read(uid, name))
+            checksum = zlib.crc32(array.data)
+            if checksum != stated:
                 raise SeriesError(
-                    f'{self._path(uid, name)}: checksum {found} is not '
-                    f'{wanted}; the file changed since it was prepared. '
-                    'Delete the case and prepare it again.'
+                    f'{array_file(self.root, uid, name)}: checksum {checksum} '
+                    f'is not {stated}; the file changed since it was '
+                    'prepared. Delete the case and prepare it again.'
                 )
-
-    def _path(self, uid: str, name: str) -> Path:
-        return self.root / 'cases' / f'{uid}.{name}.b2nd'
 
     def _array(self, uid: str, name: str) -> Any:
         import blosc2
 
         key = (uid, name)
         if key not in self._open:
-            path = self._path(uid, name)
+            path = array_file(self.root, uid, name)
             try:
                 array = blosc2.open(
                     str(path),

@@ -1,9 +1,11 @@
-from lungdet.prepare.case import prepare_case
-from lungdet.prepare.layouts import prepare_folder, prepare_luna16
+from lungdet.prepare.case import PreparedCase, prepare_case
+from lungdet.prepare.folder import prepare_folder
+from lungdet.prepare.luna16 import prepare_luna16
 from lungdet.prepare.lung_mask import find_lungs
 from lungdet.prepare.summary import Summary
 
 __all__ = [
+    'PreparedCase',
     'Summary',
     'find_lungs',
     'prepare_case',

@@ -6,35 +6,49 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from lungdet.errors import AnnotationError
 from lungdet.io.reference_set import official_reference, official_subsets
-from lungdet.structures import Annotation, CaseRecord
+from lungdet.structures import Annotation, AnnotationTable, CaseRecord
 
-Rows = dict[str, list[tuple[float, ...]]]
+ANNOTATIONS, EXCLUDED = 'annotations.csv', 'annotations_excluded.csv'
+TableRow = tuple[float, float, float, float]  # x, y, z, diameter; mm
+
+
+class OfficialCount(NamedTuple):
+    """How many of LUNA16's scans or nodules are there, and how many it has."""
+
+    present: int
+    official: int
 
 
 @cache
-def _rows(name: str) -> Rows:
-    """Rows (x, y, z, diameter) of an official table, by series."""
-    official = official_reference()
+def _official_rows(name: str) -> dict[str, list[TableRow]]:
+    """Rows of an official table by series."""
+    reference = official_reference()
     table = {
-        'annotations.csv': official.annotations,
-        'annotations_excluded.csv': official.excluded,
+        ANNOTATIONS: reference.annotations,
+        EXCLUDED: reference.excluded,
     }[name]
-    return {uid: [_row(f) for f in found] for uid, found in table.items()}
+    return {uid: _rows(annotations) for uid, annotations in table.items()}
+
+
+def _rows(annotations: Sequence[Annotation]) -> list[TableRow]:
+    return [
+        (*a.center_mm, -1.0 if a.diameter_mm is None else a.diameter_mm)
+        for a in annotations
+    ]
 
 
 def check_official(
-    uids: Sequence[str],
-    tables: dict[str, dict[str, list[Annotation]]],
-    root: Path,
+    uids: Sequence[str], tables: dict[str, AnnotationTable], root: Path
 ) -> frozenset[str]:
     """Compare the rows of official series with the official tables.
 
     Args:
         uids: Series that are present.
-        tables: File name -> findings by series.
+        tables: ``annotations.csv`` and ``annotations_excluded.csv`` by name.
         root: Folder of the tables, for the message.
 
     Returns:
@@ -43,67 +57,66 @@ def check_official(
     Raises:
         AnnotationError: A row is missing, added or changed.
     """
-    mine = [uid for uid in uids if uid in official_subsets()]
+    present = [uid for uid in uids if uid in official_subsets()]
     for name, table in tables.items():
-        wanted = _rows(name) if mine else {}
-        for uid in mine:
+        official = _official_rows(name) if present else {}
+        for uid in present:
             _compare(
-                [_row(found) for found in table.get(uid, [])],
-                wanted.get(uid, []),
+                _rows(table.get(uid, [])),
+                official.get(uid, []),
                 f'{root / name}: series {uid}',
             )
-    return frozenset(mine)
-
-
-def _row(found: Annotation) -> tuple[float, ...]:
-    return (
-        *found.center_mm,
-        -1.0 if found.diameter_mm is None else found.diameter_mm,
-    )
+    return frozenset(present)
 
 
 def _compare(
-    rows: list[tuple[float, ...]],
-    wanted: list[tuple[float, ...]],
-    where: str,
+    rows: list[TableRow], official: list[TableRow], where: str
 ) -> None:
-    missing, added = Counter(wanted), Counter(rows)
-    missing, added = missing - added, added - missing
+    missing = Counter(official) - Counter(rows)
+    added = Counter(rows) - Counter(official)
     if not missing and not added:
         return
     first = next(iter(missing or added))
-    what = 'lacks' if missing else 'adds'
+    verb = 'lacks' if missing else 'adds'
     raise AnnotationError(
-        f'{where} has {len(rows)} rows, the official table {len(wanted)}; it '
-        f'{what} the row {", ".join(f"{v:g}" for v in first)} (x, y, z, '
+        f'{where} has {len(rows)} rows, the official table {len(official)}; '
+        f'it {verb} the row {", ".join(f"{v:g}" for v in first)} (x, y, z, '
         'diameter). Restore the official file.'
     )
 
 
 def official_counts(
     records: Sequence[CaseRecord], uids: Collection[str]
-) -> dict[str, tuple[int, int]]:
-    """What -> (found, official number), over official series only."""
-    mine = [r for r in records if r.series_uid in uids]
-    nodules, excluded = (
-        _rows('annotations.csv'),
-        _rows('annotations_excluded.csv'),
-    )
+) -> dict[str, OfficialCount]:
+    """Numbers of scans and nodules, over official series only.
+
+    Args:
+        records: Cases of a folder.
+        uids: The official series among the scans.
+
+    Returns:
+        What is counted -> how many are present, and how many LUNA16 has.
+    """
+    present = [r for r in records if r.series_uid in uids]
+    nodules, excluded = _official_rows(ANNOTATIONS), _official_rows(EXCLUDED)
     subsets = official_subsets()
     counts = {
-        'scans': (len(mine), len(subsets)),
-        'with nodules': (sum(bool(r.nodules) for r in mine), len(nodules)),
-        'nodules': (
-            sum(len(r.nodules) for r in mine),
+        'scans': OfficialCount(len(present), len(subsets)),
+        'with nodules': OfficialCount(
+            sum(bool(r.nodules) for r in present), len(nodules)
+        ),
+        'nodules': OfficialCount(
+            sum(len(r.nodules) for r in present),
             sum(map(len, nodules.values())),
         ),
-        'excluded findings': (
-            sum(len(r.excluded) for r in mine),
+        'excluded findings': OfficialCount(
+            sum(len(r.excluded) for r in present),
             sum(map(len, excluded.values())),
         ),
     }
     sizes = Counter(subsets.values())
-    found = Counter(subsets[r.series_uid] for r in mine)
-    for subset in sorted(found):
-        counts[f'subset {subset}'] = (found[subset], sizes[subset])
+    by_subset = Counter(subsets[r.series_uid] for r in present)
+    for subset in sorted(by_subset):
+        count = OfficialCount(by_subset[subset], sizes[subset])
+        counts[f'subset {subset}'] = count
     return counts

@@ -1,11 +1,20 @@
-"""HU of one grid on another, parallel one."""
+"""HU and masks of one grid on another, parallel one."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from lungdet.geometry import Geometry, axis_positions, linear_taps
+from lungdet.geometry import (
+    Geometry,
+    axis_positions,
+    linear_taps,
+    move_boxes,
+)
 from lungdet.hounsfield import HU_MAX, HU_MIN
+from lungdet.prepare.references import NoduleMask
+
+INSIDE = 1000  # what a mask is scaled to; fits the range that HU are held to
+Region = tuple[slice, slice, slice]
 
 
 def resample_linear(
@@ -16,8 +25,14 @@ def resample_linear(
     Two source planes at a time are held as floats, so memory stays near that
     of input and output. Beyond the source's edge its edge value holds.
 
+    Args:
+        array: HU (z, y, x) on ``source``.
+        source: Grid of the array.
+        target: Grid of the result, its axes parallel to those of ``source``.
+
     Returns:
-        int16, rounded, clamped to [-1024, 3071] HU before interpolation.
+        int16 of shape ``target.shape``, rounded; HU are held to [-1024, 3071]
+        before interpolation.
     """
     zs, ys, xs = axis_positions(source, target)
     z0, z1, wz = linear_taps(zs, source.shape[0])
@@ -39,3 +54,36 @@ def resample_linear(
         low, high = plane(z0[j]), plane(z1[j])
         out[j] = np.rint(low + wz[j] * (high - low))
     return out
+
+
+def resample_mask(
+    mask: NoduleMask, source: Geometry, target: Geometry
+) -> tuple[Region, np.ndarray]:
+    """One nodule's voxels on another grid.
+
+    Linear interpolation of the binary mask, at least one half.
+
+    Args:
+        mask: On ``source``.
+        source: Grid of the scan.
+        target: Grid of the case, its axes parallel.
+
+    Returns:
+        Slices (z, y, x) of ``target`` around the nodule and the voxels there,
+        boolean; empty beside the grid.
+    """
+    start, stop = mask.box[:3].astype(int), mask.box[3:].astype(int)
+    # one empty voxel around, where the scan has one, to interpolate into
+    before = np.minimum(start, 1)
+    after = np.minimum(np.array(source.shape) - stop, 1)
+    padded = np.pad(mask.voxels, np.stack([before, after], axis=1))
+    (ends,) = move_boxes(mask.box[None], source, target)
+    low = np.clip(np.floor(ends[:3]) - 2, 0, target.shape).astype(int)
+    high = np.clip(np.ceil(ends[3:]) + 2, low, target.shape).astype(int)
+    values = resample_linear(
+        padded.astype(np.int16) * INSIDE,
+        source.crop(start - before, padded.shape),
+        target.crop(low, high - low),
+    )
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high))
+    return (z, y, x), values >= INSIDE / 2

@@ -1,4 +1,4 @@
-"""What a run of preparation did, for people."""
+"""What a run of preparation did, as a table for people."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from terminaltables import AsciiTable
 
-from lungdet.prepare.official import official_counts
+from lungdet.prepare.official import OfficialCount, official_counts
 from lungdet.structures import CaseRecord
 
 
-@dataclass
+@dataclass(frozen=True)
 class Summary:
     """What a run of preparation did.
 
@@ -57,7 +57,7 @@ class Summary:
         lines = [AsciiTable(rows, 'prepared').table]
         if self.official_uids:
             counts = official_counts(self.records, self.official_uids)
-            rows = [['', 'found'], *_of(counts)]
+            rows = [['', 'found'], *_official_rows(counts)]
             lines.append(AsciiTable(rows, 'LUNA16').table)
         lines += [f'caveat: {text}' for text in self.caveats]
         lines += [f'failed: {u}: {why}' for u, why in self.failed.items()]
@@ -69,8 +69,8 @@ class Summary:
         return '\n'.join(lines)
 
 
-def _of(counts: dict[str, tuple[int, int]]) -> list[list[str]]:
+def _official_rows(counts: dict[str, OfficialCount]) -> list[list[str]]:
     return [
-        [what, f'{found:,} of {official:,} found']
-        for what, (found, official) in counts.items()
+        [what, f'{count.present:,} of {count.official:,} found']
+        for what, count in counts.items()
     ]

@@ -155,7 +155,7 @@ def test_store_crosses_processes_closed(
 
     copy = pickle.loads(pickle.dumps(store))
 
-    assert copy._open == {}
+    assert store.num_open == 1 and copy.num_open == 0
     np.testing.assert_array_equal(copy.read('1.2', 'image'), image)
 
 
@@ -260,4 +260,4 @@ def test_few_arrays_stay_open(tmp_path: Path) -> None:
 
     for uid in [*uids, *uids[::-1]]:
         np.testing.assert_array_equal(store.read(uid, 'image'), truth[uid])
-        assert len(store._open) <= MAX_OPEN
+        assert store.num_open <= MAX_OPEN

@@ -7,7 +7,8 @@ from scipy import ndimage
 from lungdet.geometry import Geometry
 from lungdet.prepare import find_lungs
 from lungdet.prepare.case import prepare_case
-from lungdet.prepare.lung_mask import _close, coarse_means
+from lungdet.prepare.lung_mask import close_mask, coarse_means
+from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.structures import Annotation, Volume
 
 SPACING = (3.0, 3.0, 3.0)
@@ -75,7 +76,7 @@ def test_closing_is_the_literal_one(rng: np.random.Generator) -> None:
     ).reshape(wide.shape)
     inner = (slice(reach, -reach),) * 3
 
-    found = _close(mask, spacing)
+    found = close_mask(mask, spacing)
 
     np.testing.assert_array_equal(found, wanted[inner] | mask)
 
@@ -98,8 +99,7 @@ def test_margin_holds_nodules_on_the_pleura_and_closing_alone_does_not() -> (
     center = volume.geometry.to_world(np.array([[35, 44, 18]]))[0]
     record, _ = prepare_case(
         volume,
-        annotations=[Annotation(tuple(center.tolist()), 18.0)],
-        excluded=[],
+        References((ReferenceNodule(Annotation(tuple(center), 18.0)),)),
         lungs=field,
     )
     box = np.array(record.nodules[0].box)
@@ -130,9 +130,9 @@ def test_lungs_are_found_in(name: str) -> None:
     field = find_lungs(volume_of(hu))
 
     assert field.source == 'computed' and not field.caveats
-    drawn = (hu > -1000) & (hu < -800)
-    assert agreement(field.mask, drawn) > 0.95
-    assert (field.mask & drawn).sum() == drawn.sum()
+    lungs = (hu > -1000) & (hu < -800)
+    assert agreement(field.mask, lungs) > 0.95
+    assert (field.mask & lungs).sum() == lungs.sum()
 
 
 @pytest.mark.parametrize('axis', [0, 1, 2])

@@ -1,4 +1,4 @@
-"""Where the scans of a folder are, and which series each one is."""
+"""Which scans a folder holds, and which series each one is."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lungdet.io.dicom_series import list_series
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')
-HIDDEN = ('seg-lungs', 'masks', '.')  # names of what holds no scans
+NO_SCANS = ('seg-lungs', 'masks', '.')  # names of what holds none begin so
 NO_SLICES = (*SUFFIXES, '.raw', '.zraw', '.xml', '.txt', '.csv', '.json')
 TRIED_FILES = 3  # of a folder, to see whether slices without suffix lie in it
 
 
 @dataclass(frozen=True)
-class FoundScan:
-    """A scan of a folder.
+class ScanSource:
+    """Where a scan lies and what it is called.
 
     Attributes:
-        uid: Series uid; the name where a file or folder states none.
+        uid: Series uid; the file's or folder's name where none is stated.
         path: Image file or DICOM folder.
-        subset: LUNA16 subset that a folder's name states.
+        subset: LUNA16 subset, None if unknown.
         folder: Name of the DICOM folder if it holds this series alone;
             tables may use it too.
         is_series: Whether ``uid`` was read from DICOM headers.
@@ -41,13 +41,13 @@ class FoundScan:
     caveats: tuple[str, ...] = ()
 
 
-def find_scans(
+def discover_scans(
     root: Path,
     *,
     known: Collection[str] = (),
     series: Collection[str] = (),
     skip: Path | None = None,
-) -> list[FoundScan]:
+) -> list[ScanSource]:
     """Every scan of a folder, by uid.
 
     Image files count anywhere but in mask folders, linked folders included;
@@ -61,44 +61,36 @@ def find_scans(
         skip: A folder that holds no scans.
 
     Raises:
-        SeriesError: None found, or one uid twice.
+        SeriesError: No scan, or two of one uid.
         FileNotFoundError: No folder ``root``.
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such folder; check the path.')
-    found: dict[str, FoundScan] = {}
     root = root.resolve()
-    for path in _visible(root, skip):
-        if path.is_dir():
-            scans = _of_folder(path, root, known, series)
-        else:
-            scans = [FoundScan(stem(path), path, _subset(path, root))]
-        for scan in scans:
-            if scan.uid in found:
-                remedy = 'keep one'
-                if not scan.is_series:
-                    remedy = "a file's name is its series' name, so rename one"
-                raise SeriesError(
-                    f'{path}: series {scan.uid} is also at '
-                    f'{found[scan.uid].path}; {remedy}.'
-                )
-            found[scan.uid] = scan
-    absent = sorted(set(series) - set(found))
-    if absent or not found:
+    sources: dict[str, ScanSource] = {}
+    for path in _images_and_series_folders(root, skip):
+        for source in _sources_at(path, root, known, series):
+            if source.uid in sources:
+                raise _twice(source, sources[source.uid])
+            sources[source.uid] = source
+    absent = sorted(set(series) - set(sources))
+    if absent or not sources:
         raise SeriesError(
             f'{root}: no scan found'
             + (f' of series {absent[0]}' if absent else '')
             + f' ({", ".join(SUFFIXES)} or DICOM folders); give the folder '
             'that holds them.'
         )
-    return [found[uid] for uid in sorted(found)]
+    return [sources[uid] for uid in sorted(sources)]
 
 
-def _visible(root: Path, skip: Path | None) -> Iterator[Path]:
+def _images_and_series_folders(
+    root: Path, skip: Path | None
+) -> Iterator[Path]:
     """Image files, and folders with DICOM slices.
 
-    Linked folders come last, and no folder twice: a link back to one of its
-    own would never end, and a folder's own name may state its subset.
+    Linked folders come last, and no folder twice: a link to a folder around
+    it would never end, and the name of the folder itself may state a subset.
     """
     visited = set() if skip is None else {os.path.realpath(skip)}
     waiting = deque([root])
@@ -110,7 +102,7 @@ def _visible(root: Path, skip: Path | None) -> Iterator[Path]:
         if _has_slices(folder):
             yield folder
         for path in sorted(folder.iterdir(), reverse=True):
-            if path.name.startswith(HIDDEN):
+            if path.name.startswith(NO_SCANS):
                 continue
             if path.is_dir() and path.is_symlink():
                 waiting.append(path)
@@ -121,7 +113,7 @@ def _visible(root: Path, skip: Path | None) -> Iterator[Path]:
 
 
 def _has_slices(folder: Path) -> bool:
-    """Whether slices lie in a folder itself, with or without a suffix."""
+    """Whether slices lie in the folder itself, with or without a suffix."""
     tried = 0
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() == '.dcm':
@@ -139,39 +131,51 @@ def _has_slices(folder: Path) -> bool:
     return False
 
 
+def _sources_at(
+    path: Path, root: Path, known: Collection[str], only: Collection[str]
+) -> list[ScanSource]:
+    """The one scan of an image file, or every series of a DICOM folder."""
+    subset = _subset(path, root)
+    if path.is_dir():
+        return _series_of_folder(path, subset, known, only)
+    return [ScanSource(stem(path), path, subset)]
+
+
 def _subset(path: Path, root: Path) -> int | None:
     parts = path.relative_to(root).parts
     match = next((m for p in parts if (m := SUBSET.match(p))), None)
     return int(match.group(1)) if match else None
 
 
-def _of_folder(
-    folder: Path, root: Path, known: Collection[str], only: Collection[str]
-) -> list[FoundScan]:
-    subset = _subset(folder, root)
+def _series_of_folder(
+    folder: Path,
+    subset: int | None,
+    known: Collection[str],
+    only: Collection[str],
+) -> list[ScanSource]:
     try:
         series = list_series(folder, depth=0)
     except SeriesError:  # reported when the scan is read
-        return [] if only else [FoundScan(folder.name, folder, subset)]
-    full = [s for s in series if s.is_volume] or series
-    wanted = [s for s in full if s.series_uid in known] or full
+        return [] if only else [ScanSource(folder.name, folder, subset)]
+    volumes = [s for s in series if s.is_volume] or series
+    wanted = [s for s in volumes if s.series_uid in known] or volumes
     if only:
         wanted = [s for s in series if s.series_uid in only]
-    left = [s for s in series if s not in wanted]
-    caveats = [f'beside it, left out: {s.line()}' for s in left]
-    alone = folder.name if len(wanted) == 1 else None
+    caveats = tuple(
+        f'beside it, left out: {s.line()}' for s in series if s not in wanted
+    )
+    name = folder.name if len(wanted) == 1 else None
     return [
-        FoundScan(s.series_uid, folder, subset, alone, True, tuple(caveats))
+        ScanSource(s.series_uid, folder, subset, name, True, caveats)
         for s in wanted
     ]
 
 
-def index_xml(folder: Path) -> dict[str, Path]:
-    """Reader XML files by the series uid inside."""
-    found = {}
-    for path in sorted(folder.rglob('*.xml')):
-        head = path.read_bytes()[:4000].decode('utf-8', errors='replace')
-        match = re.search(r'<SeriesInstanceU[iI][dD]>\s*([0-9.]+)\s*<', head)
-        if match:
-            found[match.group(1)] = path
-    return found
+def _twice(source: ScanSource, first: ScanSource) -> SeriesError:
+    remedy = 'keep one'
+    if not source.is_series:
+        remedy = "a file's name is its series' name, so rename one"
+    return SeriesError(
+        f'{source.path}: series {source.uid} is also at {first.path}; '
+        f'{remedy}.'
+    )

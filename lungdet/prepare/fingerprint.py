@@ -1,0 +1,40 @@
+"""Checksums that tell whether a scan's files have changed."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from lungdet.io.metaimage import data_file
+
+BLOCKS, BLOCK_BYTES = 16, 4096  # that are read of a file
+
+
+def fingerprint(path: Path | None) -> int | None:
+    """Checksum of the names, sizes and a sample of the bytes of a scan.
+
+    Of a header it includes its voxels' file, of a folder all its files. The
+    sample is spread over a file: the first bytes of raw scans are air.
+
+    Args:
+        path: File or folder; None gives None.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    if path is None:
+        return None
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.rglob('*') if p.is_file())
+    elif path.suffix.lower() == '.mhd':
+        files.append(data_file(path))
+    crc = 0
+    for one in files:
+        size = one.stat().st_size
+        crc = zlib.crc32(f'{one.name} {size} '.encode(errors='replace'), crc)
+        with open(one, 'rb') as file:
+            for k in range(BLOCKS):
+                file.seek(k * max(size - BLOCK_BYTES, 0) // (BLOCKS - 1))
+                crc = zlib.crc32(file.read(BLOCK_BYTES), crc)
+    return crc

@@ -1,0 +1,158 @@
+"""Preparing a user's own scans."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lungdet.errors import AnnotationError
+from lungdet.io.image import SUFFIXES, stem
+from lungdet.io.luna16 import read_annotations
+from lungdet.prepare.discover import ScanSource, discover_scans
+from lungdet.prepare.label_image import LabelImageReferences
+from lungdet.prepare.references import ReferenceSource, TableReferences
+from lungdet.prepare.run import prepare_scans
+from lungdet.prepare.summary import Summary
+from lungdet.prepare.task import ScanTask
+from lungdet.prepare.world_boxes import BoxReferences, has_boxes, read_boxes
+
+
+def prepare_folder(
+    scans: str | Path,
+    out: str | Path,
+    *,
+    annotations: str | Path | None = None,
+    series: Collection[str] = (),
+    hu_offset: int | None = None,
+    jobs: int = 1,
+    spacing_mm: float = 1.0,
+    progress: bool = True,
+) -> Summary:
+    """Prepare a user's own scans.
+
+    Args:
+        scans: Folder with image files or DICOM folders.
+        out: Folder for the cases.
+        annotations: A csv with LUNA16's columns or with world boxes
+            (seriesuid, x1, y1, z1, x2, y2, z2), a folder with one label
+            image ``<name>.*`` a scan, or None. A scan's name is its file's
+            stem, or for DICOM its series uid or, where it is the only
+            series of its folder, that folder's name.
+        series: Only these series of DICOM folders; empty for all.
+        hu_offset: Added to values that were stored without their offset.
+        jobs: Processes.
+        spacing_mm: Isotropic spacing.
+        progress: Show a bar.
+
+    Raises:
+        SeriesError: No scan below ``scans``.
+        FileNotFoundError: No folder ``scans``, or nothing at
+            ``annotations``.
+        AnnotationError: A table row that cannot be right, or of a scan that
+            is not there; or annotations without a row or a mask.
+    """
+    path = None if annotations is None else Path(annotations)
+    if path is not None and not path.exists():
+        raise FileNotFoundError(f'{path}: not there; check the path.')
+    sources = discover_scans(Path(scans), series=series, skip=path)
+    references: dict[str, ReferenceSource] = {}
+    caveats: list[str] = []
+    if path is not None:
+        references = references_by_uid(read_references(path), sources, path)
+        caveats = _without_entry(sources, references, path)
+    tasks = [
+        ScanTask(
+            source,
+            references.get(source.uid, TableReferences()),
+            hu_offset=hu_offset,
+        )
+        for source in sources
+    ]
+    summary = prepare_scans(
+        tasks, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
+    )
+    return replace(summary, caveats=[*summary.caveats, *caveats])
+
+
+def read_references(path: Path) -> dict[str, ReferenceSource]:
+    """Where each scan's nodules are written down, by the names used there.
+
+    Args:
+        path: A table of centres or of boxes, or a folder of label images.
+
+    Raises:
+        AnnotationError: A row that cannot be right; or no row, no image.
+    """
+    references: dict[str, ReferenceSource]
+    if path.is_dir():
+        references = {
+            stem(file): LabelImageReferences(file)
+            for file in sorted(path.iterdir())
+            if file.name.lower().endswith(SUFFIXES)
+        }
+    elif has_boxes(path):
+        references = {
+            name: BoxReferences(tuple(boxes))
+            for name, boxes in read_boxes(path).items()
+        }
+    else:
+        references = {
+            name: TableReferences(tuple(rows))
+            for name, rows in read_annotations(path).items()
+        }
+    if not references:
+        what = 'no row'
+        if path.is_dir():
+            what = f'no mask image ({", ".join(SUFFIXES)})'
+        raise AnnotationError(
+            f'{path}: {what} in it, so no scan would have a nodule; '
+            'check the path, or leave --annotations out for scans without '
+            'nodules.'
+        )
+    return references
+
+
+def references_by_uid(
+    references: Mapping[str, ReferenceSource],
+    sources: Sequence[ScanSource],
+    path: Path,
+) -> dict[str, ReferenceSource]:
+    """The same under series uids, where a folder's name was used.
+
+    Args:
+        references: By the names that the annotations use.
+        sources: The scans that are there.
+        path: Of the annotations, for the message.
+
+    Raises:
+        AnnotationError: An entry of no scan, or one scan under two names.
+    """
+    uids = {s.folder: s.uid for s in sources if s.folder}
+    uids |= {s.uid: s.uid for s in sources}
+    stray = sorted(set(references) - set(uids))
+    if stray:
+        raise AnnotationError(
+            f'{path}: names {len(stray)} scans that are not there, such as '
+            f'{stray[0]!r}; check the names.'
+        )
+    by_uid = {uids[name]: entry for name, entry in references.items()}
+    if len(by_uid) < len(references):
+        raise AnnotationError(
+            f'{path}: names a scan by its series uid and by its folder; use '
+            'one name a scan.'
+        )
+    return by_uid
+
+
+def _without_entry(
+    sources: Sequence[ScanSource], named: Collection[str], path: Path
+) -> list[str]:
+    """A caveat if the annotations name some of the scans only."""
+    without = [source.uid for source in sources if source.uid not in named]
+    if not without:
+        return []
+    return [
+        f'{len(without)} of {len(sources)} scans have no entry in {path} '
+        f'and count as without nodules, such as {without[0]}'
+    ]

@@ -1,0 +1,81 @@
+"""The part of a scan that a case holds, as a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungdet.errors import GeometryError
+from lungdet.geometry import (
+    Geometry,
+    box_of_mask,
+    isotropic_geometry,
+    move_boxes,
+)
+from lungdet.prepare.lung_mask import LungField
+
+LUNG_MARGIN_MM = 12.0  # kept around the closed lungs
+NODULE_MARGIN_MM = 8.0  # kept around every reference nodule
+MAX_CASE_VOXELS = 600_000_000
+
+
+def case_grid(
+    source: Geometry,
+    lungs: LungField,
+    boxes: np.ndarray,
+    spacing_mm: float,
+) -> tuple[Geometry, list[str]]:
+    """Grid of a case: lungs and nodules with a margin, inside the scan.
+
+    Args:
+        source: Grid of the scan.
+        lungs: Kept with 12 mm around its box.
+        boxes: Edge boxes (N, 6) of the nodules in the scan's voxels, each
+            kept with 8 mm around.
+        spacing_mm: Isotropic spacing.
+
+    Returns:
+        The grid, and a caveat if nodules made it wider than the lungs did.
+
+    Raises:
+        GeometryError: A spacing that is not positive, or that would make
+            more voxels than the limit.
+    """
+    whole = isotropic_geometry(source, spacing_mm)
+    low, high = _lung_ends(lungs, whole, LUNG_MARGIN_MM / spacing_mm)
+    margin = NODULE_MARGIN_MM / spacing_mm * np.repeat([-1, 1], 3)
+    widened = 0
+    for box in move_boxes(boxes, source, whole) + margin:
+        inside = np.clip(box, 0, np.tile(whole.shape, 2))
+        if (inside[:3] < low).any() or (inside[3:] > high).any():
+            widened += 1
+            low, high = np.minimum(low, box[:3]), np.maximum(high, box[3:])
+    low = np.clip(np.floor(low), 0, np.array(whole.shape) - 1).astype(int)
+    high = np.clip(np.ceil(high), low + 1, whole.shape).astype(int)
+    _check_size(high - low, spacing_mm)
+    caveats = []
+    if widened:
+        caveats.append(
+            f'{widened} reference nodules lie outside the lungs and their '
+            f'{LUNG_MARGIN_MM:g} mm margin; the case was widened for them'
+        )
+    return whole.crop(low, high - low), caveats
+
+
+def _lung_ends(
+    lungs: LungField, whole: Geometry, margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high edges (3,) of the lungs' box and a margin in voxels."""
+    box = box_of_mask(lungs.mask)
+    if box is None:
+        box = np.array([0, 0, 0, *lungs.mask.shape], dtype=np.float64)
+    ends = move_boxes(box[None], lungs.geometry, whole).reshape(2, 3)
+    return ends.min(0) - margin, ends.max(0) + margin
+
+
+def _check_size(size: np.ndarray, spacing_mm: float) -> None:
+    if np.prod(size.astype(float)) > MAX_CASE_VOXELS:
+        raise GeometryError(
+            f'spacing: {spacing_mm} mm makes a case of '
+            f'{"x".join(map(str, size))} voxels (limit '
+            f'{MAX_CASE_VOXELS:.2g}); give a larger spacing.'
+        )

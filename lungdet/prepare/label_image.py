@@ -1,0 +1,130 @@
+"""Reference nodules from a label image on the scan's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry, reorient
+from lungdet.io.image import read_image
+from lungdet.prepare.fingerprint import fingerprint
+from lungdet.prepare.references import (
+    NoduleMask,
+    ReferenceNodule,
+    References,
+)
+from lungdet.structures import Annotation, Volume
+
+MAX_NODULES = 255  # numbers of a uint8 mask
+GRID_TOL_MM = 1e-2  # NIfTI keeps the origin as 32-bit float
+TOUCHING = np.ones((3, 3, 3))  # voxels of one part, also by their corners
+
+
+@dataclass(frozen=True)
+class LabelImageReferences:
+    """An image with a number per nodule, 0 elsewhere.
+
+    Of an image with one number only, each part is a nodule, parts being
+    joined by faces, edges or corners. With several numbers each is one, and a
+    caveat tells of those in parts.
+    """
+
+    path: Path
+
+    def read(self, volume: Volume) -> References:
+        """One nodule a number, in the order of the numbers.
+
+        Raises:
+            AnnotationError: Another grid, values that number nothing, or more
+                than 255 nodules.
+        """
+        labels = _read_labels(self.path, volume.geometry)
+        labels, values, caveats = _number_nodules(labels, self.path)
+        nodules = []
+        regions = ndimage.find_objects(labels)
+        for number, (value, region) in enumerate(zip(values, regions), 1):
+            mask = mask_of_label(labels, number, region)
+            nodules.append(_measured(mask, volume.geometry))
+            if (parts := ndimage.label(mask.voxels, TOUCHING)[1]) > 1:
+                caveats.append(
+                    f'label {value} of {self.path.name} has {parts} parts '
+                    'and stays one nodule'
+                )
+        return References(tuple(nodules), tuple(caveats))
+
+    def settings(self) -> dict[str, Any]:
+        """A checksum of the file."""
+        return {'masks': fingerprint(self.path)}
+
+
+def mask_of_label(
+    labels: np.ndarray, number: int, region: tuple[slice, slice, slice]
+) -> NoduleMask:
+    """The voxels of a label inside its region of ``ndimage.find_objects``."""
+    z, y, x = (int(part.start) for part in region)
+    return NoduleMask((z, y, x), labels[region] == number)
+
+
+def _read_labels(path: Path, geometry: Geometry) -> np.ndarray:
+    """int32 labels (z, y, x), refused if they cannot be of the scan."""
+    image = read_image(path)
+    values, grid = reorient(image.array, image.geometry)
+    if not grid.is_close(geometry, tol_mm=GRID_TOL_MM):
+        raise AnnotationError(
+            f'{path}: its grid is not that of the scan; resample the mask to '
+            'the scan.'
+        )
+    low, top = values.min(initial=0), values.max(initial=0)
+    if not (low >= 0 and top <= np.iinfo(np.int32).max):  # nor NaN
+        raise AnnotationError(
+            f'{path}: values {low:g}..{top:g} number no '
+            'nodules; use 0 for the background and 1, 2, ... for nodules.'
+        )
+    labels = values.astype(np.int32, copy=False)
+    if (labels != values).any():
+        raise AnnotationError(
+            f'{path}: values between whole numbers; give labels, not '
+            'probabilities.'
+        )
+    return labels
+
+
+def _number_nodules(
+    labels: np.ndarray, path: Path
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Labels numbered from 1 (uint8), the image's values (N,), caveats."""
+    caveats = []
+    values = np.flatnonzero(np.bincount(labels[labels > 0].ravel()))
+    if len(values) == 1:  # a binary mask, of one nodule or of several
+        labels, parts = ndimage.label(labels, TOUCHING)
+        values = np.arange(1, parts + 1)
+        if parts > 1:
+            caveats.append(
+                f'the only label of {path.name} has {parts} parts, each of '
+                'which became a nodule'
+            )
+    if len(values) > MAX_NODULES:
+        raise AnnotationError(
+            f'{path}: {len(values)} nodules; a case holds at most '
+            f'{MAX_NODULES}. Are the labels those of nodules?'
+        )
+    numbers = np.zeros(values.max(initial=0) + 1, dtype=np.uint8)
+    numbers[values] = np.arange(1, len(values) + 1)
+    return numbers[labels], values, caveats
+
+
+def _measured(mask: NoduleMask, geometry: Geometry) -> ReferenceNodule:
+    """Centre of mass, the diameter of its volume, and its box."""
+    points = np.argwhere(mask.voxels) + np.array(mask.start)
+    x, y, z = geometry.to_world(points.mean(0)[None])[0].tolist()
+    volume_mm3 = len(points) * float(np.prod(geometry.spacing))
+    diameter = float((6 * volume_mm3 / np.pi) ** (1 / 3))
+    a, b, c, d, e, f = mask.box.tolist()
+    return ReferenceNodule(
+        Annotation((x, y, z), diameter), (a, b, c, d, e, f), mask
+    )

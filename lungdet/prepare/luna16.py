@@ -1,0 +1,169 @@
+"""Preparing a LUNA16 download, or any part of one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lungdet.errors import AnnotationError
+from lungdet.io.lidc_masks import MIN_READERS, check_consensus
+from lungdet.io.luna16 import read_annotations, read_excluded
+from lungdet.io.reference_set import official_reference, official_subsets
+from lungdet.prepare.discover import ScanSource, discover_scans
+from lungdet.prepare.official import ANNOTATIONS, EXCLUDED, check_official
+from lungdet.prepare.outlines import OutlineReferences, index_reader_xml
+from lungdet.prepare.references import ReferenceSource, TableReferences
+from lungdet.prepare.run import prepare_scans
+from lungdet.prepare.summary import Summary
+from lungdet.prepare.task import ScanTask
+from lungdet.structures import AnnotationTable
+
+LUNG_MASKS = 'seg-lungs-LUNA16'
+
+
+def prepare_luna16(
+    root: str | Path,
+    out: str | Path,
+    *,
+    lidc_xml: str | Path | None = None,
+    min_readers: int = MIN_READERS,
+    consensus: str = 'half',
+    series: Collection[str] = (),
+    hu_offset: int | None = None,
+    jobs: int = 1,
+    spacing_mm: float = 1.0,
+    progress: bool = True,
+) -> Summary:
+    """Prepare a LUNA16 download, or any part of one.
+
+    Args:
+        root: Folder with the scans (subset0..9, or DICOM folders of any
+            name), the tables and where present seg-lungs-LUNA16.
+        out: Folder for the cases.
+        lidc_xml: Folder with reader XML, under any names.
+        min_readers: Readers that must have outlined a nodule for a mask.
+        consensus: ``'half'``, voxels that at least half of its readers drew,
+            or ``'union'``, voxels that any of them drew.
+        series: Only these series of DICOM folders; empty for all.
+        hu_offset: Added to values that were stored without their offset.
+        jobs: Processes.
+        spacing_mm: Isotropic spacing.
+        progress: Show a bar.
+
+    Raises:
+        FileNotFoundError: No folder ``lidc_xml``, or no annotations.csv.
+        SeriesError: No scan below ``root``.
+        AnnotationError: No such consensus, or a table whose rows of an
+            official series are not the official ones.
+    """
+    root = Path(root)
+    check_consensus(min_readers, consensus)
+    xml = {} if lidc_xml is None else _reader_xml(Path(lidc_xml))
+    tables, table_caveats = read_tables(root)
+    known = set(official_subsets()).union(*tables.values())
+    sources = discover_scans(root, known=known, series=series)
+    official = check_official([s.uid for s in sources], tables, root)
+
+    def references_of(uid: str) -> ReferenceSource:
+        annotations = tuple(tables[ANNOTATIONS].get(uid, ()))
+        if uid not in xml:
+            return TableReferences(annotations)
+        return OutlineReferences(xml[uid], annotations, min_readers, consensus)
+
+    tasks = [
+        ScanTask(
+            _with_subset(source),
+            references_of(source.uid),
+            excluded=tuple(tables[EXCLUDED].get(source.uid, ())),
+            lung_mask=_lung_mask(root, source.uid),
+            hu_offset=hu_offset,
+        )
+        for source in sources
+    ]
+    summary = prepare_scans(
+        tasks, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
+    )
+    caveats = [
+        *summary.caveats,
+        *table_caveats,
+        *_wrong_subsets(sources),
+        *_without_xml(sources, xml),
+    ]
+    return replace(summary, official_uids=official, caveats=caveats)
+
+
+def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:
+    """The tables of a download by file name, and caveats.
+
+    Raises:
+        FileNotFoundError: No annotations.csv.
+        AnnotationError: A row that cannot be right.
+    """
+    annotations, excluded = root / ANNOTATIONS, root / EXCLUDED
+    if not annotations.is_file():
+        raise FileNotFoundError(
+            f'{root}: no {ANNOTATIONS} there, so this is no LUNA16 '
+            'download; give its folder, or use "lungdet prepare folder".'
+        )
+    tables = {ANNOTATIONS: read_annotations(annotations)}
+    if excluded.is_file():
+        return tables | {EXCLUDED: read_excluded(excluded)}, []
+    return tables | {EXCLUDED: official_reference().excluded}, [
+        f'{excluded} is not there: the official list was taken for the series '
+        'of LUNA16; marks on such findings in others will count as false '
+        'positives'
+    ]
+
+
+def _reader_xml(folder: Path) -> dict[str, Path]:
+    """Reader XML by series uid; there is some."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f'{folder}: no folder of reader XML there; check the path, or '
+            'leave it out for nodules without masks.'
+        )
+    files = index_reader_xml(folder)
+    if not files:
+        raise AnnotationError(
+            f'{folder}: no reader XML of a CT series there; check the path, '
+            'or leave it out for nodules without masks.'
+        )
+    return files
+
+
+def _with_subset(source: ScanSource) -> ScanSource:
+    """The official subset where no folder's name states one."""
+    if source.subset is not None:
+        return source
+    return replace(source, subset=official_subsets().get(source.uid))
+
+
+def _lung_mask(root: Path, uid: str) -> Path | None:
+    path = root / LUNG_MASKS / f'{uid}.mhd'
+    return path if path.is_file() else None
+
+
+def _wrong_subsets(sources: Sequence[ScanSource]) -> list[str]:
+    """A caveat for each official series in a folder of another subset."""
+    official = official_subsets()
+    return [
+        f'{source.uid} is of subset {official[source.uid]}, found in '
+        f'{source.subset}'
+        for source in sources
+        if source.uid in official
+        and source.subset not in (None, official[source.uid])
+    ]
+
+
+def _without_xml(
+    sources: Sequence[ScanSource], xml: dict[str, Path]
+) -> list[str]:
+    """A caveat if there is reader XML, but not of every scan."""
+    without = [source.uid for source in sources if source.uid not in xml]
+    if not xml or not without:
+        return []
+    return [
+        f'{len(without)} of {len(sources)} scans have no reader XML and so no '
+        f'masks, such as {without[0]}'
+    ]

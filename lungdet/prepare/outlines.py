@@ -1,0 +1,169 @@
+"""Reference nodules of a table with the masks that LIDC's readers drew."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from lungdet.geometry import Geometry, reorient
+from lungdet.io.lidc import read_lidc_xml
+from lungdet.io.lidc_masks import MIN_READERS, LidcNodule, consensus_masks
+from lungdet.prepare.fingerprint import fingerprint
+from lungdet.prepare.label_image import mask_of_label
+from lungdet.prepare.references import ReferenceNodule, References
+from lungdet.structures import Annotation, Volume
+
+SERIES_UID = re.compile(r'<SeriesInstanceU[iI][dD]>\s*([0-9.]+)\s*<')
+HEAD_BYTES = 4000  # of an XML file; the series is named in them
+
+
+@dataclass(frozen=True)
+class OutlineReferences:
+    """A table's nodules and the reader XML of their scan.
+
+    Attributes:
+        path: Reader XML.
+        annotations: The table's rows.
+        min_readers: Readers that must have outlined a nodule for a mask.
+        consensus: ``'half'``, voxels that at least half of its readers drew,
+            or ``'union'``, voxels that any of them drew.
+    """
+
+    path: Path
+    annotations: tuple[Annotation, ...]
+    min_readers: int = MIN_READERS
+    consensus: str = 'half'
+
+    def read(self, volume: Volume) -> References:
+        """The rows, each with its mask where there is one.
+
+        Rows without a mask and masks without a row become caveats. The study
+        stands for the patient of a scan whose header names none.
+
+        Raises:
+            AnnotationError: Damaged XML, or outlines of another series.
+        """
+        rows = tuple(map(ReferenceNodule, self.annotations))
+        reading = read_lidc_xml(self.path)
+        if reading is None:
+            caveat = f'{self.path.name}: of an X-ray, no outlines'
+            return References(rows, (caveat,))
+        # outlines are pixels of the file's own grid; a turned scan's turn too
+        file_grid = volume.source_geometry or volume.geometry
+        labels, outlined = consensus_masks(
+            reading,
+            file_grid,
+            min_readers=self.min_readers,
+            mode=self.consensus,
+        )
+        labels, _ = reorient(labels, file_grid)
+        ids = match_nodules(
+            self.annotations, outlined, labels, volume.geometry
+        )
+        return References(
+            _with_masks(rows, ids, outlined, labels),
+            self._caveats(ids, outlined),
+            reading.study_uid,
+        )
+
+    def _caveats(
+        self, ids: Sequence[int | None], outlined: Sequence[LidcNodule]
+    ) -> tuple[str, ...]:
+        caveats = [
+            f'nodule {number} at {row.center_mm} has no outline of '
+            f'{self.min_readers} readers and stays without mask'
+            for number, (row, matched) in enumerate(
+                zip(self.annotations, ids), start=1
+            )
+            if matched is None
+        ]
+        unused = {nodule.id for nodule in outlined} - set(ids)
+        if unused:
+            caveats.append(
+                f'{len(unused)} outlined nodules of {self.min_readers} '
+                'readers are not in the table and were left out'
+            )
+        return tuple(caveats)
+
+    def settings(self) -> dict[str, Any]:
+        """The rows, the rule, and a checksum of the file."""
+        return {
+            'annotations': [vars(a) for a in self.annotations],
+            'xml': fingerprint(self.path),
+            'consensus': [self.min_readers, self.consensus],
+        }
+
+
+def _with_masks(
+    rows: Sequence[ReferenceNodule],
+    ids: Sequence[int | None],
+    outlined: Sequence[LidcNodule],
+    labels: np.ndarray,
+) -> tuple[ReferenceNodule, ...]:
+    """Rows with the masks and numbers of readers of their outlines."""
+    num_readers = {nodule.id: nodule.num_readers for nodule in outlined}
+    regions = dict(enumerate(ndimage.find_objects(labels), start=1))
+    nodules = []
+    for row, number in zip(rows, ids):
+        if number is None:
+            nodules.append(row)
+            continue
+        annotation = replace(row.annotation, num_readers=num_readers[number])
+        mask = None
+        if region := regions.get(number):  # else its voxels are all another's
+            mask = mask_of_label(labels, number, region)
+        nodules.append(ReferenceNodule(annotation, mask=mask))
+    return tuple(nodules)
+
+
+def match_nodules(
+    annotations: Sequence[Annotation],
+    nodules: Sequence[LidcNodule],
+    labels: np.ndarray,
+    geometry: Geometry,
+) -> list[int | None]:
+    """For each annotation the id of the outlined nodule that it is, or None.
+
+    First the mask that holds the annotation's centre, then the nearest
+    centre within the radius; no mask serves two annotations.
+
+    Args:
+        annotations: Rows of a table.
+        nodules: Outlined nodules.
+        labels: Their ids as an array (z, y, x).
+        geometry: Its grid.
+    """
+    pairs = []
+    last = np.array(labels.shape) - 1
+    for row, annotation in enumerate(annotations):
+        index = geometry.to_index(np.array([annotation.center_mm]))[0]
+        nearest = np.clip(np.rint(index), 0, last).astype(int)
+        under = int(labels[tuple(nearest)])
+        for nodule in nodules:
+            distance = math.dist(annotation.center_mm, nodule.center_mm)
+            inside = nodule.id == under
+            if inside or distance <= (annotation.diameter_mm or 0) / 2:
+                pairs.append((not inside, distance, row, nodule.id))
+    ids: list[int | None] = [None] * len(annotations)
+    for _, _, row, number in sorted(pairs):
+        if ids[row] is None and number not in ids:
+            ids[row] = number
+    return ids
+
+
+def index_reader_xml(folder: Path) -> dict[str, Path]:
+    """Reader XML files of a folder, at any depth, by series uid."""
+    files = {}
+    for path in sorted(folder.rglob('*.xml')):
+        with open(path, 'rb') as file:
+            head = file.read(HEAD_BYTES).decode('utf-8', errors='replace')
+        if match := SERIES_UID.search(head):
+            files[match.group(1)] = path
+    return files

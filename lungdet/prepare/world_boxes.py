@@ -1,0 +1,74 @@
+"""Reference nodules from a table of boxes in world mm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry
+from lungdet.io.luna16 import has_column, read_numbers
+from lungdet.prepare.references import ReferenceNodule, References
+from lungdet.structures import Annotation, Volume
+
+COLUMNS = ('x1', 'y1', 'z1', 'x2', 'y2', 'z2')
+WorldBox = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class BoxReferences:
+    """World boxes (x1, y1, z1, x2, y2, z2) mm, LPS, of one scan."""
+
+    boxes: tuple[WorldBox, ...]
+
+    def read(self, volume: Volume) -> References:
+        """One nodule a box; its diameter is that of the box's volume."""
+        return References(
+            tuple(_nodule(box, volume.geometry) for box in self.boxes)
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """The boxes."""
+        return {'boxes': self.boxes}
+
+
+def _nodule(box: WorldBox, geometry: Geometry) -> ReferenceNodule:
+    x1, y1, z1, x2, y2, z2 = box
+    volume_mm3 = (x2 - x1) * (y2 - y1) * (z2 - z1)
+    center_mm = ((x1 + x2) / 2, (y1 + y2) / 2, (z1 + z2) / 2)
+    corners = np.array(
+        [(x, y, z) for x in (x1, x2) for y in (y1, y2) for z in (z1, z2)]
+    )
+    edges = geometry.to_index(corners) + 0.5
+    a, b, c = edges.min(0).tolist()
+    d, e, f = edges.max(0).tolist()
+    return ReferenceNodule(
+        Annotation(center_mm, volume_mm3 ** (1 / 3)), (a, b, c, d, e, f)
+    )
+
+
+def has_boxes(path: Path) -> bool:
+    """Whether a table's header names corners and not diameters."""
+    return all(has_column(path, name) for name in COLUMNS)
+
+
+def read_boxes(path: Path) -> dict[str, list[WorldBox]]:
+    """World boxes (x1, y1, z1, x2, y2, z2) mm, LPS, by series uid.
+
+    Raises:
+        AnnotationError: A row that cannot be right; says file and line.
+    """
+    table: dict[str, list[WorldBox]] = {}
+    rows = read_numbers(path, ('seriesuid', *COLUMNS))
+    for line, uid, (x1, y1, z1, x2, y2, z2) in rows:
+        if not (x1 < x2 and y1 < y2 and z1 < z2):
+            raise AnnotationError(
+                f'{path}:{line}: the box {x1:g}..{x2:g}, {y1:g}..{y2:g}, '
+                f'{z1:g}..{z2:g} mm has no volume; corner 1 is the lower '
+                'one along every axis. Correct the row.'
+            )
+        table.setdefault(uid, []).append((x1, y1, z1, x2, y2, z2))
+    return table

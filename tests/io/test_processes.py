@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lungdet.prepare.task import ScanTask
+from tests.prepare.scans import write_scan
+
+INTERRUPTED = """
+import sys
+import lungdet.prepare.run as prepare, lungdet.phantom.write as phantom
+from lungdet.cli import main
+from tests.io.test_processes import never_end, never_end_phantom
+
+prepare.attempt = never_end
+phantom.write_phantom = never_end_phantom
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def never_end(task: ScanTask, out: Path, spacing_mm: float) -> None:
+    out.joinpath(f'{task.uid}.started').touch()
+    time.sleep(300)
+
+
+def never_end_phantom(number: int, out: Path, seed: int, size: str) -> None:
+    out.joinpath(f'{number}.started').touch()
+    time.sleep(300)
+
+
+@pytest.mark.parametrize('command', ['prepare', 'phantom'])
+def test_interrupt_ends_all_processes_at_once(
+    tmp_path: Path, command: str
+) -> None:
+    """As Ctrl-C does, which reaches the processes too; one scan is queued."""
+    out, scans = tmp_path / 'out', tmp_path / 'scans'
+    out.mkdir()
+    for seed, name in enumerate('abc'):
+        write_scan(scans / f'{name}.mhd', seed)
+    words = {
+        'prepare': ['prepare', 'folder', str(scans), str(out)],
+        'phantom': ['phantom', str(out), '--scans', '3'],
+    }[command]
+    program = subprocess.Popen(
+        [sys.executable, '-c', INTERRUPTED, *words, '--jobs', '2'],
+        start_new_session=True,
+        # what a shell runs in the background is deaf to it
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while len(list(out.glob('*.started'))) < 2:
+            assert program.poll() is None
+            time.sleep(0.05)
+        os.killpg(program.pid, signal.SIGINT)
+
+        assert program.wait(timeout=30) == 130
+        assert len(list(out.glob('*.started'))) == 2
+    finally:
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lungdet.errors import SeriesError
+from lungdet.prepare import prepare_folder
+from lungdet.prepare.discover import ScanSource, discover_scans
+from tests.prepare.scans import write_folder, write_scan
+
+
+def test_slices_without_suffix_are_a_series(tmp_path: Path) -> None:
+    (tmp_path / 'subset4' / 'one').mkdir(parents=True)
+    (tmp_path / 'subset4' / 'one' / 'IM0001').write_bytes(bytes(128) + b'DICM')
+    (tmp_path / 'notes').mkdir()
+    (tmp_path / 'notes' / 'readme').write_text('no image')
+
+    folder = (tmp_path / 'subset4' / 'one').resolve()
+    assert discover_scans(tmp_path) == [ScanSource('one', folder, 4)]
+
+
+def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
+    root, disk = tmp_path / 'root', tmp_path / 'disk'
+    write_scan(disk / 'deep' / 'a.mhd')
+    (disk / 'deep' / 'back').symlink_to(disk)  # without end
+    (disk / 'seg-lungs-LUNA16').mkdir()
+    shutil.copy(disk / 'deep' / 'a.mhd', disk / 'seg-lungs-LUNA16')
+    write_scan(root / 'subset2' / 'b.mhd')
+    write_folder(disk / 'slices', '1.2.3')
+    (root / 'last').symlink_to(root / 'subset2')  # which states the subset
+    (root / 'subset1').symlink_to(disk)
+    (root / 'gone').symlink_to(tmp_path / 'nothing')
+    (root / 'itself').symlink_to(root / 'itself')
+
+    sources = discover_scans(root, skip=disk / 'none')
+
+    assert [(scan.uid, scan.subset) for scan in sources] == [
+        ('1.2.3', 1),
+        ('a', 1),
+        ('b', 2),
+    ]
+    assert sources[1].path == root.resolve() / 'subset1' / 'deep' / 'a.mhd'
+    assert not prepare_folder(root, tmp_path / 'out', progress=False).failed
+
+
+def test_series_in_two_places_is_refused(tmp_path: Path) -> None:
+    for patient in ('files/1', 'files/2'):
+        write_scan(tmp_path / patient / 'ct.nii.gz')
+    for patient in ('slices/1', 'slices/2'):
+        write_folder(tmp_path / patient, '1.2.3')
+
+    with pytest.raises(SeriesError, match='ct is also at .* so rename one'):
+        discover_scans(tmp_path / 'files')
+    with pytest.raises(SeriesError, match='1.2.3 is also at .*; keep one'):
+        discover_scans(tmp_path / 'slices')
+
+
+@pytest.mark.parametrize('suffix', ['.xml', '.txt', '.CSV', '.json', '.raw'])
+def test_slices_behind_other_files_are_a_series(
+    tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / 'one').mkdir()
+    for k in range(4):
+        (tmp_path / 'one' / f'0{k}{suffix}').write_text('no slice')
+    (tmp_path / 'one' / 'IM0001').write_bytes(bytes(128) + b'DICM')
+
+    assert [scan.uid for scan in discover_scans(tmp_path)] == ['one']
