@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lungdet.apis.ablation import ablate
     from lungdet.apis.config import load_config
-    from lungdet.apis.experiments import cross_validate
+    from lungdet.apis.cross_validation import cross_validate
     from lungdet.apis.inferencer import NoduleInferencer
     from lungdet.apis.run import test, train
 
@@ -22,16 +22,18 @@ __all__ = [
     'train',
 ]
 
-_HOMES = {
+_MODULES = {
     'NoduleInferencer': 'inferencer',
     'ablate': 'ablation',
-    'cross_validate': 'experiments',
+    'cross_validate': 'cross_validation',
     'load_config': 'config',
+    'test': 'run',
+    'train': 'run',
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    home = import_module(f'{__name__}.{_HOMES.get(name, "run")}')
-    return getattr(home, name)
+    module = import_module(f'{__name__}.{_MODULES[name]}')
+    return getattr(module, name)

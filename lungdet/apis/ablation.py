@@ -1,257 +1,101 @@
-"""The method's table: rows of configs, the same scans, seeds and budget."""
+"""An ablation: several configs on the same scans, seeds and budget.
+
+Each config is a *row* of the table. A row has one *run* for every seed and
+fold: it pre-trains where the config wants that, trains without the fold's
+scans and tests on them.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
-from terminaltables import AsciiTable
 
+from lungdet.apis.ablation_table import (
+    AblationRow,
+    AblationTable,
+    compared_row,
+)
 from lungdet.apis.config import load_config
-from lungdet.apis.experiments import (
-    Fold,
+from lungdet.apis.cross_validation import score_options
+from lungdet.apis.fold_run import (
     config_digest,
     fold_config,
-    make_folds,
+    read_tested_scans,
     run_fold,
-    score_options,
-    tested_rows,
+)
+from lungdet.apis.folds import (
+    CONFIG_SPLIT,
+    Fold,
+    folds_of_config,
+    prepared_records,
 )
 from lungdet.apis.run import train
-from lungdet.datasets.folds import split_series
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.run_manifest import RunCost, RunManifest, claim_folder
-from lungdet.engine.scan_rows import TESTED_RUN, RowScores, score_rows
+from lungdet.engine.scan_rows import Row, score_rows
 from lungdet.errors import ConfigError
-from lungdet.evaluation import (
-    RATES,
-    Bootstrap,
-    Difference,
-    bootstrap_froc,
-    paired_bootstrap,
-    rate_name,
-)
-from lungdet.io.atomic import write_text
-from lungdet.io.case_store import CaseStore
 from lungdet.registry import build_model
-from lungdet.report.ablation_figure import ablation_figure
 
-# sensitivities at 1/8 .. 8 and the CPM as printed
-PUBLISHED = {
-    'BASE': (0.590, 0.662, 0.738, 0.784, 0.856, 0.905, 0.941, 0.782),
-    'QAM': (0.652, 0.723, 0.806, 0.861, 0.901, 0.925, 0.957, 0.832),
-    'QAM+MG': (0.656, 0.743, 0.818, 0.862, 0.950, 0.957, 0.968, 0.846),
-}
-PROTOCOL = (
-    'published on LUNA16; folds, reference set and seeds are not stated. The '
-    'seven values of QAM+MG average .8506, not the printed .846: at 2 FP/scan '
-    '.950 is probably a misprint for about .919.'
-)
-ALL_ONE_SPLIT = 'config'
+Options = Mapping[str, Any]  # values by dotted key
 
 
 @dataclass(frozen=True)
-class AblationRow:
-    """One config, trained with every seed.
+class RowConfig:
+    """What is run for one row.
 
     Attributes:
         name: Of the config.
-        runs: Figures of each seed, all folds pooled.
-        parameters: Of the model.
-        hours: Of training and pre-training, all seeds and folds.
-        unit: ``'CPU'`` or ``'GPU'``, of the hours.
-        bounds: Intervals of the mean of the seeds.
-        difference: The mean of the seeds less that of the first row.
+        detector: The config, loaded.
+        pretrain_options: Values of the config that pre-trains.
+        folds: What is tested, one after the other.
     """
 
     name: str
-    runs: tuple[RowScores, ...]
-    parameters: int
-    hours: float
-    unit: str
-    bounds: Bootstrap | None
-    difference: Difference | None
+    detector: Config
+    pretrain_options: Options
+    folds: Sequence[Fold]
 
     @property
-    def sensitivities(self) -> list[float]:
-        """At each rate, the mean of the seeds."""
-        reads = [run.results['fused'].sensitivities or [] for run in self.runs]
-        return np.mean(reads, axis=0).tolist()
+    def pretrains(self) -> bool:
+        """Whether its detectors start from weights that are made first."""
+        return bool(self.detector.get('pretrained'))
 
-    @property
-    def caveats(self) -> list[str]:
-        """What a reader of the row must know, such as scans seen before."""
-        return sorted(
-            {
-                c.text
-                for r in self.runs
-                for c in r.caveats
-                if c.name == TESTED_RUN
-            }
+    def pretraining(self, options: Options) -> Config:
+        """The config that pre-trains, on the detector's cases."""
+        data_root = self.detector.test_dataloader.dataset.data_root
+        return load_config(
+            self.detector.pretrained.config,
+            {'data_root': data_root, **options, **self.pretrain_options},
         )
-
-    @property
-    def cpms(self) -> list[float]:
-        """CPM of each seed."""
-        return [run.results['fused'].cpm or 0.0 for run in self.runs]
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """All rows, on the same scans.
-
-    Attributes:
-        rows: In the order of the configs.
-        listed: Prepared scans, tested or not.
-    """
-
-    rows: tuple[AblationRow, ...]
-    listed: int
-
-    @property
-    def caveats(self) -> list[str]:
-        """Caveats of all rows, with the row's name."""
-        return [
-            f'{r.name}: {caveat}' for r in self.rows for caveat in r.caveats
-        ]
-
-    def cells(self) -> list[list[str]]:
-        """Header and one line a row, as the CSV has them."""
-        header = [
-            'row',
-            *map(rate_name, RATES),
-            'CPM',
-            'lower',
-            'upper',
-            'difference',
-            'difference_lower',
-            'difference_upper',
-            'p',
-            'seeds',
-            'CPM_of_seeds',
-            'parameters',
-            'hours',
-            *(
-                f'{rate_name(rate)}_{bound}'
-                for rate in RATES
-                for bound in ('lower', 'upper')
-            ),
-            'caveats',
-        ]
-        return [header, *(_cells(row) for row in self.rows)]
-
-    def text(self) -> str:
-        """Tables for people: ours, then the published rows."""
-        shown = [['row', *map(rate_name, RATES), 'CPM', 'to first']]
-        costs = [['row', 'parameters', 'training hours', 'CPM of each seed']]
-        for row in self.rows:
-            shown.append(_shown(row))
-            costs.append(
-                [
-                    row.name,
-                    f'{row.parameters:,}',
-                    f'{row.hours:.2f} {row.unit}-h',
-                    ' '.join(f'{cpm:.3f}' for cpm in row.cpms),
-                ]
-            )
-        curve = self.rows[0].runs[0].results['fused'].curve
-        published = [['row', *map(rate_name, RATES), 'CPM']]
-        for name, values in PUBLISHED.items():
-            published.append([name, *(f'{value:.3f}' for value in values)])
-        return '\n'.join(
-            [
-                AsciiTable(shown, 'sensitivity').table,
-                f'{curve.scans} scans of {self.listed} listed, '
-                f'{curve.nodules} nodules, {len(self.rows[0].runs)} seeds; '
-                'below each value its 95 % interval; it resamples scans and '
-                'averages the seeds',
-                *self.caveats,
-                AsciiTable(costs, 'cost').table,
-                AsciiTable(published, 'published').table,
-                PROTOCOL,
-            ]
-        )
-
-
-def _cells(row: AblationRow) -> list[str]:
-    bounds = row.bounds.cpm if row.bounds else (None, None)
-    gap: tuple = (None,) * 4
-    if row.difference:
-        gap = (
-            row.difference.cpm,
-            *row.difference.cpm_interval,
-            row.difference.cpm_p,
-        )
-    values = [*row.sensitivities, float(np.mean(row.cpms)), *bounds, *gap]
-    return [
-        row.name,
-        *map(_number, values),
-        str(len(row.runs)),
-        ' '.join(f'{cpm:.4f}' for cpm in row.cpms),
-        str(row.parameters),
-        f'{row.hours:.3f} {row.unit}',
-        *(_number(bound) for pair in _at_rates(row) for bound in pair),
-        '; '.join(row.caveats),
-    ]
-
-
-def _number(value: float | None) -> str:
-    return '' if value is None else f'{value:.4f}'
-
-
-def _at_rates(row: AblationRow) -> list[tuple]:
-    """Interval of the sensitivity at each rate."""
-    if row.bounds is None:
-        return [(None, None)] * len(RATES)
-    return row.bounds.sensitivities
-
-
-def _shown(row: AblationRow) -> list[str]:
-    """Values with their intervals below, and the gap to the first row."""
-    values = [*row.sensitivities, float(np.mean(row.cpms))]
-    cells = [f'{value:.3f}' for value in values]
-    if row.bounds:
-        bounds = [*_at_rates(row), row.bounds.cpm]
-        cells = [
-            f'{cell}\n{low:.2f}-{high:.2f}'
-            for cell, (low, high) in zip(cells, bounds)
-        ]
-    gap = '-'
-    if row.difference:
-        low, high = row.difference.cpm_interval
-        gap = f'{row.difference.cpm:+.3f}\n{low:+.3f} to {high:+.3f}'
-    return [row.name, *cells, gap]
 
 
 def ablate(
     configs: Sequence[str | Path],
     out: str | Path,
     *,
-    folds: str = ALL_ONE_SPLIT,
+    folds: str = CONFIG_SPLIT,
     seeds: int = 1,
     amp: bool = False,
     cfg_options: dict[str, Any] | None = None,
     pretrain_options: dict[str, Any] | None = None,
-) -> Ablation:
+) -> AblationTable:
     """Pre-train where a config wants it, train, test; then the table.
 
     What is done is read back, what was killed continues. Pre-training sees
-    the fold's training scans alone, unless its own options say otherwise;
-    then the rows say so too.
+    the fold's training scans alone, unless its options say otherwise; then
+    the rows say so too.
 
     Args:
-        configs: Paths of configs; the first is compared with.
-        out: Gets a folder a config, seed and fold, and the table.
+        configs: Paths of configs; the others are compared with the first.
+        out: Gets a folder for each config, seed and fold, and the table.
         folds: As ``make_folds`` takes them, or ``'config'``: the split that
             each config has.
-        seeds: Runs of each config, seeds 0, 1, ...
+        seeds: Number of runs of each config, with seeds 0, 1, ...
         amp: bfloat16 in training.
         cfg_options: Values by dotted key, of every config.
         pretrain_options: The same, of the configs that pre-train.
@@ -263,132 +107,149 @@ def ablate(
         CheckpointError: A config whose pre-training has another window,
             network range or other plugins. Both are found before any run.
     """
-    out = Path(out)
-    names = [Path(config).stem for config in configs]
+    names = [Path(path).stem for path in configs]
     if len(set(names)) < len(names):
         raise ConfigError(f'configs: {names} are not all different.')
-    cfgs = [load_config(path, cfg_options) for path in configs]
-    _check_rows(dict(zip(names, cfgs)), folds, pretrain_options or {})
-    rows: list[AblationRow] = []
-    listed = 0
-    for name, cfg in zip(names, cfgs):
-        records = CaseStore(cfg.test_dataloader.dataset.data_root).records
-        listed = len(records)
-        runs, spent, unit = [], 0.0, 'CPU'
-        for seed in range(seeds):
-            found: dict = {}
-            for fold in _plan(cfg, folds):
-                folder = out / name / f'seed_{seed}' / f'fold_{fold.name}'
-                seconds, unit = _run(
-                    cfg,
-                    fold,
-                    folder,
-                    amp=amp,
-                    options={'randomness.seed': seed},
-                    pretrain_options=pretrain_options or {},
-                )
-                spent += seconds
-                found |= tested_rows(fold, folder)
-            runs.append(score_rows(found, records, score_options(cfg)))
-        first = rows[0].runs if rows else ()
-        rows.append(_row(cfg, name, runs, first, (spent, unit)))
-    table = Ablation(tuple(rows), listed)
-    _write(out, table)
+    rows = []
+    for name, path in zip(names, configs):
+        config = load_config(path, cfg_options)
+        all_folds = folds_of_config(config, folds)
+        rows.append(RowConfig(name, config, pretrain_options or {}, all_folds))
+    check_rows(rows)
+    results: list[AblationRow] = []
+    for row in rows:
+        first = results[0] if results else None
+        folder = Path(out) / row.name
+        results.append(run_row(row, folder, seeds=seeds, amp=amp, first=first))
+    listed = len(prepared_records(rows[0].detector))
+    table = AblationTable(tuple(results), listed)
+    table.write(out)
     return table
 
 
-def _check_rows(
-    cfgs: dict[str, Config], folds: str, pretrain_options: dict[str, Any]
-) -> None:
-    """Find what would stop the table only after hours of training."""
-    tested: dict[str, list[tuple[str, ...]]] = {}
-    for name, cfg in cfgs.items():
-        tested[name] = [fold.test_series for fold in _plan(cfg, folds)]
-        first = next(iter(tested))
-        if tested[name] != tested[first]:
+def check_rows(rows: Sequence[RowConfig]) -> None:
+    """Find what would stop the table only after hours of training.
+
+    Raises:
+        ConfigError, CheckpointError: As ``ablate``.
+    """
+    first = rows[0]
+    for row in rows:
+        if _tested(row) != _tested(first):
             raise ConfigError(
-                f'{name}: tests other scans than {first}, so the rows cannot '
-                'be compared. Give both the same test_series or test_subsets.'
+                f'{row.name}: tests other scans than {first.name}, so the '
+                'rows cannot be compared. Give both the same test_series or '
+                'test_subsets.'
             )
-        if cfg.get('pretrained'):
-            if not cfg.pretrained.get('config'):
-                raise ConfigError(
-                    f'{name}: pretrained.config is missing; name the config '
-                    'that pre-trains, an ablation makes its own weights.'
-                )
-            source = _pretrain_config(cfg, pretrain_options)
-            where = f'{name}, {cfg.pretrained.config}'
-            _input_contract(cfg).check(_input_contract(source), where)
+        if row.pretrains:
+            _check_pretraining(row)
 
 
-def _input_contract(cfg: Config) -> InputContract:
+def _tested(row: RowConfig) -> list[tuple[str, ...]]:
+    return [fold.test_series for fold in row.folds]
+
+
+def _check_pretraining(row: RowConfig) -> None:
+    source = row.detector.pretrained.get('config')
+    if not source:
+        raise ConfigError(
+            f'{row.name}: pretrained.config is missing; name the config that '
+            'pre-trains, an ablation makes the weights itself.'
+        )
+    detector = _input_contract(row.detector)
+    pretraining = _input_contract(row.pretraining({}))
+    detector.check(pretraining, f'{row.name}, {source}')
+
+
+def _input_contract(config: Config) -> InputContract:
     """As the runner compares it; both configs read the same cases."""
-    model = build_model(cfg.model)
-    plugins = cfg.model.backbone.get('plugins')
+    model = build_model(config.model)
+    plugins = config.model.backbone.get('plugins')
     return InputContract.of_model(model, plugins, spacing_mm=None)
 
 
-def _row(
-    cfg: Config,
-    name: str,
-    runs: Sequence[RowScores],
-    first: Sequence[RowScores],
-    cost: tuple[float, str],
-) -> AblationRow:
-    """A row and its gap to the first one's runs, none for itself."""
-    mine, other = ([run.results['fused'] for run in r] for r in (runs, first))
-    return AblationRow(
-        name,
-        tuple(runs),
-        _parameters(cfg),
-        cost[0] / 3600,
-        cost[1],
-        bootstrap_froc(mine),
-        paired_bootstrap(mine, other) if other else None,
-    )
-
-
-def _plan(cfg: Config, folds: str) -> list[Fold]:
-    data = cfg.test_dataloader.dataset
-    records = CaseStore(data.data_root).records
-    if folds != ALL_ONE_SPLIT:
-        validate = cfg.get('val_dataloader') is not None
-        return make_folds(folds, records, validate=validate)
-    parts = split_series(
-        records,
-        test_subsets=data.test_subsets,
-        val_subsets=data.val_subsets,
-        test_series=data.get('test_series'),
-        val_series=data.get('val_series'),
-    )
-    return [Fold(folds, tuple(parts['test']), tuple(parts['val']))]
-
-
-def _run(
-    cfg: Config,
-    fold: Fold,
+def run_row(
+    row: RowConfig,
     folder: Path,
     *,
+    seeds: int,
     amp: bool,
-    options: dict[str, Any],
-    pretrain_options: dict[str, Any],
-) -> tuple[float, str]:
-    """One config, seed and fold; seconds of training, and of what."""
-    seconds, made_of = 0.0, None
-    cfg = Config(cfg.to_dict(), filename=cfg.filename)
-    if cfg.get('pretrained'):
-        weights = folder / 'pretrain' / 'backbone.safetensors'
-        first = {**options, **pretrain_options}
-        made_of = _pretrain(cfg, fold, weights.parent, options=first, amp=amp)
-        seconds += _cost(weights.parent).seconds
-        cfg.pretrained.weights = str(weights)
-    cfg.merge_from_dict(options)
-    run_fold(cfg, fold, folder, amp=amp, pretraining=made_of)
-    spent = _cost(folder / 'train')
-    return seconds + spent.seconds, spent.unit
+    first: AblationRow | None,
+) -> AblationRow:
+    """Run a row's seeds and folds, and score each seed's folds together.
+
+    Args:
+        row: What is run.
+        folder: Gets ``seed_<n>/fold_<name>`` for each run.
+        seeds: Number of seeds.
+        amp: bfloat16 in training.
+        first: The row to compare with, None if this is it.
+    """
+    records = prepared_records(row.detector)
+    scores, costs = [], []
+    for seed in range(seeds):
+        tested: dict[str, Row] = {}
+        for fold in row.folds:
+            run_folder = folder / f'seed_{seed}' / f'fold_{fold.name}'
+            costs += run_once(row, fold, run_folder, seed=seed, amp=amp)
+            tested |= read_tested_scans(fold, run_folder)
+        options = score_options(row.detector)
+        scores.append(score_rows(tested, records, options))
+    model = build_model(row.detector.model)
+    return compared_row(
+        row.name,
+        scores,
+        first,
+        parameters=sum(p.numel() for p in model.parameters()),
+        hours=sum(cost.seconds for cost in costs) / 3600,
+        unit=costs[-1].unit,
+    )
 
 
-def _cost(folder: Path) -> RunCost:
+def run_once(
+    row: RowConfig, fold: Fold, folder: Path, *, seed: int, amp: bool
+) -> list[RunCost]:
+    """One run of a row: pre-train if it does, train and test.
+
+    Returns:
+        The cost of each training.
+    """
+    config = copy.deepcopy(row.detector)
+    costs, made_of = [], None
+    if row.pretrains:
+        pretrain_dir = folder / 'pretrain'
+        made_of = pretrain(row, fold, pretrain_dir, seed=seed, amp=amp)
+        costs.append(_training_cost(pretrain_dir))
+        weights = pretrain_dir / 'backbone.safetensors'
+        config.pretrained.weights = str(weights)
+    config.merge_from_dict({'randomness.seed': seed})
+    run_fold(config, fold, folder, amp=amp, pretraining=made_of)
+    return [*costs, _training_cost(folder / 'train')]
+
+
+def pretrain(
+    row: RowConfig, fold: Fold, folder: Path, *, seed: int, amp: bool
+) -> str:
+    """Pre-train on a fold's training scans, or continue, unless it is done.
+
+    Returns:
+        Digest of the config that the weights are made by.
+
+    Raises:
+        ConfigError: The folder holds another pre-training.
+    """
+    config = row.pretraining({'randomness.seed': seed})
+    if not fold.val_series:  # the split keeps no scan to validate on
+        config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    config = fold_config(config, fold)
+    identity = {'fold': fold.name, 'config': config_digest(config, amp)}
+    manifest = claim_folder(folder, identity)
+    if manifest.cost is None:  # written when everything else is
+        train(config, work_dir=folder, amp=amp, resume='auto')
+    return identity['config']
+
+
+def _training_cost(folder: Path) -> RunCost:
     """Of a training that has ended."""
     manifest = RunManifest.read(folder)
     if manifest is None or manifest.cost is None:
@@ -397,54 +258,3 @@ def _cost(folder: Path) -> RunCost:
             'known; remove the folder and run it again.'
         )
     return manifest.cost
-
-
-def _pretrain(
-    cfg: Config, fold: Fold, folder: Path, *, options: dict, amp: bool
-) -> str:
-    """Pre-train for a fold, or continue, unless it is done; its digest.
-
-    Raises:
-        ConfigError: The folder holds another pre-training.
-    """
-    first = _pretrain_config(cfg, options)
-    if not fold.val_series:  # the split keeps no scan to validate on
-        first.val_dataloader = first.val_cfg = first.val_evaluator = None
-    first = fold_config(first, fold)
-    identity = {'fold': fold.name, 'config': config_digest(first, amp)}
-    manifest = claim_folder(folder, identity)
-    if manifest.cost is None:  # written when everything else is
-        train(first, work_dir=folder, amp=amp, resume='auto')
-    return identity['config']
-
-
-def _pretrain_config(cfg: Config, options: dict[str, Any]) -> Config:
-    data_root = cfg.test_dataloader.dataset.data_root
-    return load_config(
-        cfg.pretrained.config, {'data_root': data_root, **options}
-    )
-
-
-def _parameters(cfg: Config) -> int:
-    model = build_model(cfg.model)
-    return sum(p.numel() for p in model.parameters())
-
-
-def _write(out: Path, table: Ablation) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(table.cells())
-    write_text(out / 'ablation.csv', text.getvalue())
-    write_text(out / 'ablation.txt', table.text() + '\n')
-    content = {
-        row.name: [run.to_dict() for run in row.runs] for row in table.rows
-    }
-    write_text(out / 'ablation.json', json.dumps(content, indent=1))
-    figure = ablation_figure(
-        {row.name: row.cpms for row in table.rows},
-        {
-            row.name: row.bounds.cpm if row.bounds else None
-            for row in table.rows
-        },
-        caveats=table.caveats,
-    )
-    figure.savefig(out / 'ablation.png', dpi=150)

@@ -7,21 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import lungdet.apis.ablation as module
-from lungdet.apis import ablate
+from lungdet.apis import ablate, ablation, fold_run
 from lungdet.engine.run_manifest import RunManifest
 from lungdet.errors import CheckpointError, ConfigError
-from lungdet.evaluation import paired_bootstrap
+from tests.apis.quick_run import QUICK
 from tests.engine.conftest import write_genesis_config
 
-QUICK = {
-    'train_cfg.max_epochs': 1,
-    'val_dataloader': None,
-    'val_cfg': None,
-    'val_evaluator': None,
-    'default_hooks.checkpoint.save_best': None,
-    '+test_evaluator.bootstrap': 20,
-}
 RESTORED = """
 _base_ = ['{tiny}']
 pretrained = dict(weights='absent.safetensors', config='{genesis}')
@@ -49,8 +40,8 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     assert (base.name, other.name) == ('tiny', 'restored')
     assert base.difference is None and other.difference is not None
     for row in table.rows:
-        assert len(row.runs) == 2 and row.parameters == base.parameters
-        curve = row.runs[0].results['fused'].curve
+        assert len(row.seeds) == 2 and row.parameters == base.parameters
+        curve = row.seeds[0].results['fused'].curve
         assert (curve.scans, curve.nodules) == (2, 4)
     wanted = np.mean(other.cpms) - np.mean(base.cpms)
     assert other.difference.cpm == pytest.approx(wanted, abs=1e-12)
@@ -73,7 +64,9 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     assert [row['row'] for row in rows] == ['tiny', 'restored']
     assert float(rows[0]['CPM']) == pytest.approx(np.mean(base.cpms), abs=1e-4)
     assert rows[0]['difference'] == '' and rows[1]['p']
-    for rate, (low, high) in zip(('1/8', '1'), base.bounds.sensitivities[::3]):
+    for rate, (low, high) in zip(
+        ('1/8', '1'), base.intervals.sensitivities[::3]
+    ):
         assert float(rows[0][f'{rate}_lower']) == pytest.approx(low, abs=1e-4)
         assert float(rows[0][f'{rate}_upper']) == pytest.approx(high, abs=1e-4)
     text = (out / 'ablation.txt').read_text()
@@ -83,7 +76,8 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
 
     # what is done is read back, wherever it lies now
     out = out.rename(tmp_path / 'moved')
-    monkeypatch.setattr(module, 'train', None)
+    monkeypatch.setattr(ablation, 'train', None)
+    monkeypatch.setattr(fold_run, 'train', None)
     again = ablate([tiny_config, restored], out, seeds=2, cfg_options=QUICK)
     assert again.text() == table.text()
     # but not where the pre-training is another one now
@@ -126,7 +120,7 @@ def test_pretraining_of_another_window_is_refused_before_any_run(
     tiny_config: Path, tiny_store: Path, tmp_path: Path, monkeypatch
 ) -> None:
     restored = write_restored(tmp_path, tiny_config, tiny_store)
-    monkeypatch.setattr(module, '_run', None)
+    monkeypatch.setattr(ablation, 'run_row', None)
 
     with pytest.raises(
         CheckpointError, match=r'restored, .*window \[-1000.0, 400.0\]'
@@ -147,7 +141,7 @@ def test_weights_without_the_config_that_makes_them_are_refused(
         f"_base_ = ['{tiny_config}']\n"
         "pretrained = dict(weights='mine.safetensors')\n"
     )
-    monkeypatch.setattr(module, '_run', None)
+    monkeypatch.setattr(ablation, 'run_row', None)
 
     with pytest.raises(ConfigError, match='given: pretrained.config is miss'):
         ablate([given], tmp_path / 'out', cfg_options=QUICK)
@@ -158,7 +152,7 @@ def test_rows_of_other_test_scans_are_refused_before_any_run(
 ) -> None:
     other = tmp_path / 'other.py'
     other.write_text(f"_base_ = ['{tiny_config}']\ntest_series = ['1.0']\n")
-    monkeypatch.setattr(module, '_run', None)
+    monkeypatch.setattr(ablation, 'run_row', None)
 
     with pytest.raises(
         ConfigError, match='other: tests other scans than tiny'
@@ -169,39 +163,3 @@ def test_rows_of_other_test_scans_are_refused_before_any_run(
 def test_configs_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='not all different'):
         ablate([tmp_path / 'a.py', tmp_path / 'b' / 'a.py'], tmp_path)
-
-
-def test_published_rows_average_what_the_text_says() -> None:
-    means = {k: np.mean(v[:7]) for k, v in module.PUBLISHED.items()}
-
-    assert means['BASE'] == pytest.approx(0.782, abs=5e-4)
-    assert means['QAM'] == pytest.approx(0.832, abs=5e-4)
-    assert means['QAM+MG'] == pytest.approx(0.8506, abs=5e-5)
-    values = list(module.PUBLISHED['QAM+MG'][:7])
-    values[4] = 0.919
-    assert np.mean(values) == pytest.approx(0.846, abs=5e-4)
-
-
-def test_runs_of_one_system_are_averaged_in_each_draw() -> None:
-    from lungdet.evaluation import evaluate_froc
-
-    rng = np.random.default_rng(2)
-    uids = [str(k) for k in range(12)]
-    truth = {u: (rng.uniform(0, 60, (2, 3)), np.full(2, 9.0)) for u in uids}
-
-    def run(share: float):
-        marks = {}
-        for uid, (centers, _) in truth.items():
-            kept = centers[rng.random(2) < share]
-            points = np.concatenate([kept, rng.uniform(90, 200, (3, 3))])
-            marks[uid] = points, rng.random(len(points))
-        return evaluate_froc(truth, {}, marks, uids)
-
-    a, b, c = run(0.9), run(0.7), run(0.3)
-
-    both = paired_bootstrap([a, b], [c], resamples=50)
-    alone = [paired_bootstrap(x, c, resamples=50) for x in (a, b)]
-
-    assert both.cpm == pytest.approx(np.mean([d.cpm for d in alone]))
-    same = paired_bootstrap([a], [c], resamples=50)
-    assert same == alone[0]

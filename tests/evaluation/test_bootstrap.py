@@ -254,3 +254,26 @@ def test_systems_scored_differently_are_not_compared(
     ):
         with pytest.raises(ConfigError, match='score both against the same'):
             paired_bootstrap(result, other)
+
+
+def test_runs_of_one_system_are_averaged_in_each_resample() -> None:
+    rng = np.random.default_rng(2)
+    uids = [str(k) for k in range(12)]
+    truth = {u: (rng.uniform(0, 60, (2, 3)), np.full(2, 9.0)) for u in uids}
+
+    def run(fraction: float):
+        marks = {}
+        for uid, (centers, _) in truth.items():
+            kept = centers[rng.random(2) < fraction]
+            points = np.concatenate([kept, rng.uniform(90, 200, (3, 3))])
+            marks[uid] = points, rng.random(len(points))
+        return evaluate_froc(truth, {}, marks, uids)
+
+    a, b, c = run(0.9), run(0.7), run(0.3)
+
+    both = paired_bootstrap([a, b], [c], resamples=50)
+    alone = [paired_bootstrap(x, c, resamples=50) for x in (a, b)]
+
+    assert both.cpm == pytest.approx(np.mean([d.cpm for d in alone]))
+    same = paired_bootstrap([a], [c], resamples=50)
+    assert same == alone[0]

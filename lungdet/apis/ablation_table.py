@@ -1,0 +1,266 @@
+"""The table of an ablation: its rows, as text, CSV, JSON and figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from terminaltables import AsciiTable
+
+from lungdet.apis.published_rows import PublishedTable, published_table
+from lungdet.engine.scan_rows import TESTED_RUN, RowScores
+from lungdet.evaluation import (
+    RATES,
+    Bootstrap,
+    Difference,
+    FROCResult,
+    bootstrap_froc,
+    paired_bootstrap,
+    rate_name,
+)
+from lungdet.io.atomic import atomic_path, write_text
+from lungdet.report.ablation_figure import ablation_figure
+
+Interval = tuple[float, float]
+Bounds = tuple[float | None, float | None]
+UNKNOWN: Bounds = (None, None)
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One config, trained with every seed.
+
+    Attributes:
+        name: Of the config.
+        seeds: Figures of each seed, all folds pooled.
+        parameters: Of the model.
+        hours: Of training and pre-training, all seeds and folds.
+        unit: ``'CPU'`` or ``'GPU'``, of the hours.
+        intervals: Of the mean of the seeds.
+        difference: The mean of the seeds less that of the first row; None of
+            the first row itself.
+    """
+
+    name: str
+    seeds: tuple[RowScores, ...]
+    parameters: int
+    hours: float
+    unit: str
+    intervals: Bootstrap | None
+    difference: Difference | None
+
+    @property
+    def results(self) -> list[FROCResult]:
+        """Of each seed, by the final score."""
+        return [scores.results['fused'] for scores in self.seeds]
+
+    @property
+    def sensitivities(self) -> list[float]:
+        """At each rate, the mean of the seeds."""
+        values = [result.sensitivities or [] for result in self.results]
+        return np.mean(values, axis=0).tolist()
+
+    @property
+    def cpms(self) -> list[float]:
+        """CPM of each seed."""
+        return [result.cpm or 0.0 for result in self.results]
+
+    @property
+    def cpm(self) -> float:
+        """The mean of the seeds."""
+        return float(np.mean(self.cpms))
+
+    @property
+    def caveats(self) -> list[str]:
+        """What a reader of the row must know, such as scans seen before."""
+        return sorted(
+            {
+                caveat.text
+                for scores in self.seeds
+                for caveat in scores.caveats
+                if caveat.name == TESTED_RUN
+            }
+        )
+
+
+def compared_row(
+    name: str,
+    seeds: Sequence[RowScores],
+    first: AblationRow | None,
+    *,
+    parameters: int,
+    hours: float,
+    unit: str,
+) -> AblationRow:
+    """A row with its intervals and its difference to the first one.
+
+    Args:
+        name: Of the config.
+        seeds: Figures of each seed, all folds pooled.
+        first: The row to compare with, None if this is it.
+        parameters: Of the model.
+        hours: Of training and pre-training.
+        unit: Of the hours.
+    """
+    results = [scores.results['fused'] for scores in seeds]
+    return AblationRow(
+        name,
+        tuple(seeds),
+        parameters,
+        hours,
+        unit,
+        bootstrap_froc(results),
+        paired_bootstrap(results, first.results) if first else None,
+    )
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """All rows, on the same scans.
+
+    Attributes:
+        rows: In the order of the configs.
+        listed: Prepared scans, tested or not.
+    """
+
+    rows: tuple[AblationRow, ...]
+    listed: int
+
+    @property
+    def caveats(self) -> list[str]:
+        """Caveats of all rows, with the row's name."""
+        return [
+            f'{row.name}: {caveat}'
+            for row in self.rows
+            for caveat in row.caveats
+        ]
+
+    def text(self) -> str:
+        """Tables for people: these rows, then the published ones."""
+        first = self.rows[0]
+        curve = first.results[0].curve
+        published = published_table()
+        return '\n'.join(
+            [
+                _sensitivity_table(self.rows),
+                f'{curve.scans} scans of {self.listed} listed, '
+                f'{curve.nodules} nodules, {len(first.seeds)} seeds; '
+                'below each value its 95 % interval; it resamples scans and '
+                'averages the seeds',
+                *self.caveats,
+                _cost_table(self.rows),
+                _published_text(published),
+                published.protocol,
+            ]
+        )
+
+    def cells(self) -> list[list[str]]:
+        """A header and one line per row, as the CSV has them."""
+        header = [
+            'row',
+            *map(rate_name, RATES),
+            *('CPM', 'lower', 'upper'),
+            *('difference', 'difference_lower', 'difference_upper', 'p'),
+            *('seeds', 'CPM_of_seeds', 'parameters', 'hours'),
+            *(
+                f'{rate_name(rate)}_{bound}'
+                for rate in RATES
+                for bound in ('lower', 'upper')
+            ),
+            'caveats',
+        ]
+        return [header, *(_csv_cells(row) for row in self.rows)]
+
+    def write(self, out: str | Path) -> None:
+        """Write ablation.csv, .txt, .json and .png into a folder."""
+        out = Path(out)
+        text = io.StringIO()
+        csv.writer(text, lineterminator='\n').writerows(self.cells())
+        write_text(out / 'ablation.csv', text.getvalue())
+        write_text(out / 'ablation.txt', self.text() + '\n')
+        content = {
+            row.name: [scores.to_dict() for scores in row.seeds]
+            for row in self.rows
+        }
+        write_text(out / 'ablation.json', json.dumps(content, indent=1))
+        figure = ablation_figure(
+            {row.name: row.cpms for row in self.rows},
+            {row.name: _cpm_interval(row) for row in self.rows},
+            caveats=self.caveats,
+        )
+        with atomic_path(out / 'ablation.png') as aside:
+            figure.savefig(aside, dpi=150)
+
+
+def _sensitivity_table(rows: Iterable[AblationRow]) -> str:
+    """Values with their intervals below, and the difference to the first."""
+    table = [['row', *map(rate_name, RATES), 'CPM', 'to first']]
+    for row in rows:
+        cells = [f'{value:.3f}' for value in (*row.sensitivities, row.cpm)]
+        if row.intervals:
+            intervals = [*row.intervals.sensitivities, row.intervals.cpm]
+            cells = [
+                f'{cell}\n{low:.2f}-{high:.2f}'
+                for cell, (low, high) in zip(cells, intervals)
+            ]
+        to_first = '-'
+        if row.difference:
+            low, high = row.difference.cpm_interval
+            to_first = f'{row.difference.cpm:+.3f}\n{low:+.3f} to {high:+.3f}'
+        table.append([row.name, *cells, to_first])
+    return AsciiTable(table, 'sensitivity').table
+
+
+def _cost_table(rows: Iterable[AblationRow]) -> str:
+    table = [['row', 'parameters', 'training hours', 'CPM of each seed']]
+    for row in rows:
+        hours = f'{row.hours:.2f} {row.unit}-h'
+        cpms = ' '.join(f'{cpm:.3f}' for cpm in row.cpms)
+        table.append([row.name, f'{row.parameters:,}', hours, cpms])
+    return AsciiTable(table, 'cost').table
+
+
+def _published_text(published: PublishedTable) -> str:
+    table = [['row', *map(rate_name, RATES), 'CPM']]
+    for row in published.rows:
+        values = (*row.sensitivities, row.cpm)
+        table.append([row.name, *(f'{value:.3f}' for value in values)])
+    return AsciiTable(table, 'published').table
+
+
+def _csv_cells(row: AblationRow) -> list[str]:
+    cpm_interval = _cpm_interval(row) or UNKNOWN
+    intervals: Sequence[Bounds] = [UNKNOWN] * len(RATES)
+    difference: list[float | None] = [None] * 4
+    if row.intervals:
+        intervals = row.intervals.sensitivities
+    if row.difference:
+        difference = [
+            row.difference.cpm,
+            *row.difference.cpm_interval,
+            row.difference.cpm_p,
+        ]
+    values = [*row.sensitivities, row.cpm, *cpm_interval, *difference]
+    return [
+        row.name,
+        *map(_csv_number, values),
+        str(len(row.seeds)),
+        ' '.join(f'{cpm:.4f}' for cpm in row.cpms),
+        str(row.parameters),
+        f'{row.hours:.3f} {row.unit}',
+        *(_csv_number(bound) for bounds in intervals for bound in bounds),
+        '; '.join(row.caveats),
+    ]
+
+
+def _cpm_interval(row: AblationRow) -> Interval | None:
+    return row.intervals.cpm if row.intervals else None
+
+
+def _csv_number(value: float | None) -> str:
+    return '' if value is None else f'{value:.4f}'

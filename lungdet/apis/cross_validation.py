@@ -1,0 +1,143 @@
+"""Cross-validation: every fold trained and tested, all scored at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from lungdet.apis.config import load_config
+from lungdet.apis.fold_run import read_tested_scans, run_fold
+from lungdet.apis.folds import folds_of_config, prepared_records
+from lungdet.engine.scan_rows import (
+    Row,
+    RowScores,
+    ScoreOptions,
+    score_rows,
+    write_scores,
+)
+from lungdet.errors import ConfigError
+from lungdet.evaluation import froc_table
+from lungdet.io.atomic import write_text
+
+MAX_LABEL = 16  # longer names of folds are shown by their ends
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Figures of all folds.
+
+    Attributes:
+        pooled: All scans scored once.
+        folds: Name -> the fold's scans alone.
+        listed: Prepared scans, tested or not.
+    """
+
+    pooled: RowScores
+    folds: dict[str, RowScores]
+    listed: int
+
+    def text(self) -> str:
+        """The pooled figures, and each fold beside them."""
+        results = {'pooled': self.pooled.results['fused']}
+        for label, scores in zip(
+            _short_labels(self.folds), self.folds.values()
+        ):
+            results[f'fold {label}'] = scores.results['fused']
+        lines = [
+            self.pooled.text(self.listed),
+            froc_table(results, listed=self.listed),
+        ]
+        cpms = [scores.results['fused'].cpm for scores in self.folds.values()]
+        known = [cpm for cpm in cpms if cpm is not None]
+        if known:
+            lines.append(
+                f'mean of the CPMs of {len(known)} folds '
+                f'{sum(known) / len(known):.3f}; the rule is the pooled one'
+            )
+        return '\n'.join(lines)
+
+
+def _short_labels(names: Mapping[str, Any]) -> list[str]:
+    """Ends of long names, such as series uids, if they tell them apart."""
+    labels = [f'...{n[-8:]}' if len(n) > MAX_LABEL else n for n in names]
+    return labels if len(set(labels)) == len(labels) else list(names)
+
+
+def cross_validate(
+    config: str | Path,
+    folds: str,
+    out: str | Path,
+    *,
+    amp: bool = False,
+    cfg_options: dict[str, Any] | None = None,
+) -> CrossValidation:
+    """Train and test every fold, pool the detections, evaluate once.
+
+    Folds are independent: several processes may each run some of them into
+    one folder, and a last call over all of them pools. Every fold starts from
+    the same, fresh weights; this is checked.
+
+    Args:
+        config: Path of a config.
+        folds: As in ``make_folds``.
+        out: Gets a folder for each fold, and ``pooled``.
+        amp: bfloat16 in training.
+        cfg_options: Values by dotted key.
+
+    Raises:
+        ConfigError: As ``make_folds`` and ``run_fold``, or weights of a fold
+            that did not start fresh.
+    """
+    out = Path(out)
+    cfg = load_config(config, cfg_options)
+    records = prepared_records(cfg)
+    options = score_options(cfg)
+    all_folds = folds_of_config(cfg, folds)
+    tested: dict[str, Row] = {}
+    scores: dict[str, RowScores] = {}
+    starts: dict[str, str] = {}
+    for number, fold in enumerate(all_folds, start=1):
+        folder = out / f'fold_{fold.name}'
+        print_log(f'fold {fold.name}: {number} of {len(all_folds)}', 'current')
+        starts[fold.name] = run_fold(cfg, fold, folder, amp=amp).weights
+        check_fresh(starts)
+        scans = read_tested_scans(fold, folder)
+        scores[fold.name] = score_rows(scans, records, options)
+        tested |= scans
+    pooled = score_rows(tested, records, options)
+    result = CrossValidation(pooled, scores, len(records))
+    write_scores(out / 'pooled', tested, pooled, listed=len(records))
+    write_text(out / 'pooled' / 'folds.txt', result.text() + '\n')
+    return result
+
+
+def score_options(config: Config) -> ScoreOptions:
+    """How a config's tests are scored."""
+    values = dict(config.test_evaluator)
+    for key in ('type', 'out_dir', 'candidates'):
+        values.pop(key, None)
+    return ScoreOptions(**values)
+
+
+def check_fresh(starts: Mapping[str, str]) -> None:
+    """Compare what the trainings of folds started from.
+
+    Args:
+        starts: Digest of the first weights, by fold.
+
+    Raises:
+        ConfigError: They differ.
+    """
+    (first, fresh), *others = starts.items()
+    for name, weights in others:
+        if weights != fresh:
+            raise ConfigError(
+                f'fold {name}: training did not start from the weights that '
+                f'fold {first} started from, so they are not fresh. '
+                'Remove the folder of the fold and run it again.'
+            )
