@@ -1,6 +1,6 @@
 # Unlabelled lung crops of the detector's training folds, distorted as Models
-# Genesis does. The window is model.data_preprocessor.window, handed over when
-# the config is loaded.
+# Genesis does. load_config hands pipeline and model.data_preprocessor.window to
+# the data sets. Names with two underscores stay in this file.
 data_root = 'data/luna16'
 # series uids in place of subsets, for every data set
 test_series = None
@@ -14,6 +14,15 @@ pipeline = [
     dict(type='Painting', prob=0.9, inside=0.2),
     dict(type='PackPair'),
 ]
+__crops = dict(
+    type='LungCropDataset',
+    data_root=data_root,
+    crops_per_scan=8,
+    test_subsets=(9, ),
+    val_subsets=(8, ),
+    test_series=test_series,
+    val_series=val_series,
+    window=None)
 train_dataloader = dict(
     batch_size=6,
     num_workers=4,
@@ -22,29 +31,13 @@ train_dataloader = dict(
     sampler=dict(type='ExactSampler', shuffle=True),
     collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
-        type='LungCropDataset',
-        data_root=data_root,
+        **__crops,
         split='train',
-        folds='train',  # 'all' as the method's authors did; it is marked
-        crops_per_scan=8,
-        test_subsets=(9, ),
-        val_subsets=(8, ),
-        test_series=None,
-        val_series=None,
-        window=None))
+        folds='train'))  # 'all' as the method's authors did; it is marked
 val_dataloader = dict(
     batch_size=6,
     num_workers=1,
     sampler=dict(type='ExactSampler', shuffle=False, round_up=False),
     collate_fn=dict(type='pseudo_collate'),
-    dataset=dict(
-        type='LungCropDataset',
-        data_root=data_root,
-        split='val',
-        crops_per_scan=8,
-        test_subsets=(9, ),
-        val_subsets=(8, ),
-        test_series=None,
-        val_series=None,
-        window=None))
+    dataset=dict(**__crops, split='val'))
 val_evaluator = dict(type='RestorationMetric')
