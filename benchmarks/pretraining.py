@@ -40,15 +40,15 @@ def cpu_ms(work: Callable[[int], object], runs: int) -> float:
 
 def distort(crop: np.ndarray, transforms: list, seed: int) -> np.ndarray:
     """Input of a pair whose target is ``crop``."""
-    results = {
+    sample = {
         'image': crop,
         'target': crop,
         'geometry': Geometry(crop.shape, np.eye(4)),
         'rng': np.random.default_rng(seed),
     }
     for transform in transforms:
-        results = transform(results)
-    return results['image']
+        sample = transform(sample)
+    return sample['image']
 
 
 def part_rows(crop: np.ndarray, pairs: int) -> list[list[str]]:
@@ -77,16 +77,21 @@ def part_rows(crop: np.ndarray, pairs: int) -> list[list[str]]:
     }
     rows = []
     for name, (transforms, slow) in parts.items():
-        ours = cpu_ms(
+        fast = cpu_ms(
             lambda k, t=transforms: distort(crop, t, k),  # type: ignore[misc]
             pairs,
         )
-        other = cpu_ms(
+        literally = cpu_ms(
             lambda k, f=slow: f(crop, np.random.default_rng(k)),  # type: ignore[misc]
             max(pairs // 8, 10),
         )
         rows.append(
-            [name, f'{ours:.2f}', f'{other:.2f}', f'{other / ours:.1f}']
+            [
+                name,
+                f'{fast:.2f}',
+                f'{literally:.2f}',
+                f'{literally / fast:.1f}',
+            ]
         )
     return rows
 

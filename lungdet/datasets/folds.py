@@ -1,4 +1,4 @@
-"""Which scans train, validate and test: the one place that says so."""
+"""Which scans train, validate and test; nothing else decides it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,18 @@ def split_series(
     test_series: Sequence[str] | None,
     val_series: Sequence[str] | None,
 ) -> dict[str, list[str]]:
-    """Series uids of train, val and test.
+    """Divide a store's scans.
+
+    Args:
+        records: Case records by series uid.
+        test_subsets: LUNA16 subsets of the test.
+        val_subsets: LUNA16 subsets of the validation.
+        test_series: Series uids that replace ``test_subsets``.
+        val_series: Series uids that replace ``val_subsets``.
+
+    Returns:
+        Series uids of ``'test'``, ``'val'`` and ``'train'``, in the order of
+        ``records``; what is neither test nor validation trains.
 
     Raises:
         ConfigError: Series that are no list of text, an unknown series, or a
@@ -66,42 +77,53 @@ def split_series(
     """
     _check_names('test_series', test_series)
     _check_names('val_series', val_series)
-
-    def chosen(
-        subsets: Sequence[int], series: Sequence[str] | None
-    ) -> list[str]:
-        if series is None:
-            return [u for u, r in records.items() if r.subset in set(subsets)]
-        unknown = sorted(set(series) - set(records))
-        if unknown:
-            raise ConfigError(
-                f'series {unknown[0]!r} (and {len(unknown) - 1} more) is '
-                f'not among the {len(records)} prepared scans.'
-            )
-        return [u for u in records if u in set(series)]
-
-    parts = {
-        'test': chosen(test_subsets, test_series),
-        'val': chosen(val_subsets, val_series),
-    }
-    both = set(parts['test']) & set(parts['val'])
+    test = _select(records, test_subsets, test_series)
+    val = _select(records, val_subsets, val_series)
+    both = sorted(set(test) & set(val))
     if both:
         raise ConfigError(
-            f'series {sorted(both)[0]} is in validation and in test; choose '
+            f'series {both[0]} is in validation and in test; choose '
             'disjoint subsets.'
         )
-    held_out = {*parts['test'], *parts['val']}
-    parts['train'] = [u for u in records if u not in held_out]
-    owner: dict[str, str] = {}
+    held_out = {*test, *val}
+    train = [uid for uid in records if uid not in held_out]
+    parts = {'test': test, 'val': val, 'train': train}
+    _check_patients(records, parts)
+    return parts
+
+
+def _select(
+    records: dict[str, CaseRecord],
+    subsets: Sequence[int],
+    series: Sequence[str] | None,
+) -> list[str]:
+    """Scans of some subsets, or the named ones, in the order of records."""
+    if series is None:
+        return [
+            uid for uid, record in records.items() if record.subset in subsets
+        ]
+    unknown = sorted(set(series) - set(records))
+    if unknown:
+        raise ConfigError(
+            f'series {unknown[0]!r} (and {len(unknown) - 1} more) is '
+            f'not among the {len(records)} prepared scans.'
+        )
+    named = set(series)
+    return [uid for uid in records if uid in named]
+
+
+def _check_patients(
+    records: dict[str, CaseRecord], parts: dict[str, list[str]]
+) -> None:
+    part_of: dict[str, str] = {}
     for part, uids in parts.items():
         for uid in uids:
             patient = records[uid].patient_id
-            if patient and owner.setdefault(patient, part) != part:
+            if patient and part_of.setdefault(patient, part) != part:
                 raise ConfigError(
-                    f'patient {patient} is in {owner[patient]} and in {part} '
-                    f'(series {uid}); keep a patient on one side.'
+                    f'patient {patient} is in {part_of[patient]} and in '
+                    f'{part} (series {uid}); keep a patient on one side.'
                 )
-    return parts
 
 
 def _check_names(key: str, series: Any) -> None:

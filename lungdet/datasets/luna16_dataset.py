@@ -21,8 +21,8 @@ class SampleSource(NamedTuple):
 
     Attributes:
         kind: ``'nodule'``, ``'background'`` or ``'scan'``.
-        series_uid: Of the scan, None for background: each draws its own.
-        nodule: Of the scan, None for the other kinds.
+        series_uid: Of the scan, None for background, which draws one.
+        nodule: The nodule, None for the other kinds.
     """
 
     kind: str

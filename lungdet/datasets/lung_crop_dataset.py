@@ -86,7 +86,7 @@ class LungCropDataset(CaseDataset):
             return super().select_series()
         uids = list(self.store.records)
         warnings.warn(
-            f"folds='all': pre-training sees all {len(uids)} scans, "
+            f"folds='all': pre-training uses all {len(uids)} scans, "
             f'{len(self.parts["test"])} of them of the test; results of '
             'detectors that start from it are marked.',
             stacklevel=4,

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def literal_tissue_score(hu: np.ndarray, threshold: float = -150) -> float:
-    """Share of soft tissue with a look-ahead of two slices.
+    """Fraction of soft tissue with a look-ahead of two slices.
 
     Args:
         hu: (D + 2, H, W); the crop and the two slices after it.
@@ -43,15 +43,15 @@ def literal_shuffle(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """10,000 windows with sides up to a tenth of the crop's."""
     original, x = x, x.copy()
     for _ in range(10_000):
-        place = []
+        region = []
         for side in x.shape:
             size = int(rng.integers(1, side // 10 + 1))
             start = int(rng.integers(0, side - size + 1))
-            place.append(slice(start, start + size))
-        window = original[tuple(place)]
+            region.append(slice(start, start + size))
+        window = original[tuple(region)]
         values = window.flatten()
         rng.shuffle(values)
-        x[tuple(place)] = values.reshape(window.shape)
+        x[tuple(region)] = values.reshape(window.shape)
     return x
 
 
@@ -70,12 +70,12 @@ def literal_inpainting(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     x = x.copy()
     count = 5
     while count > 0 and rng.random() < 0.95:
-        place = []
+        box = []
         for side in x.shape:
             size = int(rng.integers(side // 6, side // 3 + 1))
             start = int(rng.integers(3, side - size - 3 + 1))
-            place.append(slice(start, start + size))
-        x[tuple(place)] = rng.random(x[tuple(place)].shape)
+            box.append(slice(start, start + size))
+        x[tuple(box)] = rng.random(x[tuple(box)].shape)
         count -= 1
     return x
 
@@ -84,12 +84,12 @@ def literal_outpainting(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     original, x = x, rng.random(x.shape)
     count = 5
     while count == 5 or (count > 0 and rng.random() < 0.95):
-        place = []
+        box = []
         for side in x.shape:
             size = side - int(rng.integers(3 * side // 7, 4 * side // 7 + 1))
             start = int(rng.integers(3, side - size - 3 + 1))
-            place.append(slice(start, start + size))
-        x[tuple(place)] = original[tuple(place)]
+            box.append(slice(start, start + size))
+        x[tuple(box)] = original[tuple(box)]
         count -= 1
     return x
 

@@ -1,6 +1,7 @@
 # Unlabelled lung crops of the detector's training folds, distorted as Models
-# Genesis does. load_config hands pipeline and model.data_preprocessor.window to
-# the data sets. Names with two underscores stay in this file.
+# Genesis does. load_config hands the pipeline and the detector's window,
+# model.data_preprocessor.window, to the data sets. Names with two underscores
+# stay in this file.
 data_root = 'data/luna16'
 # series uids in place of subsets, for every data set
 test_series = None

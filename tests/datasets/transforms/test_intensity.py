@@ -13,17 +13,11 @@ from lungdet.datasets.transforms.intensity import (
     HUShiftScaleParams,
     NoiseBlurParams,
 )
-
-DRAWS = 2000
+from tests.datasets.transforms.draws import assert_rate, draws
 
 
 def sample_of(*hu: float) -> dict:
     return {'image': np.array(hu, dtype=np.int16)}
-
-
-def draws(transform: object) -> list:
-    rng = np.random.default_rng(3)
-    return [transform.draw(rng, {}) for _ in range(DRAWS)]
 
 
 def test_shift_and_scale_hand_worked() -> None:
@@ -77,9 +71,8 @@ def test_most_crops_are_left_alone(
     transform: object, identity: object
 ) -> None:
     sample = sample_of(5)
-    rate = np.mean([params == identity for params in draws(transform)])
 
-    assert rate == pytest.approx(0.7, abs=4.5 * (0.21 / DRAWS) ** 0.5)
+    assert_rate(sum(params == identity for params in draws(transform)), 0.7)
     assert transform.apply(sample, identity) is sample
 
 
@@ -101,5 +94,5 @@ def test_draws_stay_in_their_ranges() -> None:
         span = high - low
         assert low <= min(values) < low + span / 100
         assert high - span / 100 < max(values) <= high
-    assert len(noise) / DRAWS == pytest.approx(0.5, abs=0.051)
+    assert_rate(len(noise), 0.5)
     assert len({p.noise_seed for p in both if not p.blur}) == len(noise)
