@@ -25,6 +25,7 @@ from lungdet.datasets import LUNA16Dataset
 from lungdet.engine import Key
 from lungdet.io.case_store import CaseStore
 from lungdet.models import NoduleNet
+from lungdet.models.feature_maps import FeatureMaps
 from lungdet.ops import BatchNorm3d, computes_bfloat16
 from lungdet.phantom import make_phantom
 from lungdet.prepare import prepare_luna16
@@ -52,9 +53,7 @@ def precisions() -> list[tuple[str, bool, bool]]:
 def base(channels_last: bool) -> NoduleNet:
     """BASE, untrained, with all three heads."""
     cfg = load_config(CONFIGS / 'nodulenet_base.py').model
-    model = build_model({**cfg, 'channels_last': channels_last})
-    model.set_epoch(max(model.train_cfg['stage_epochs'].values()))
-    return model
+    return build_model({**cfg, 'channels_last': channels_last})
 
 
 def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
@@ -140,16 +139,17 @@ def bench_step() -> list[list[str]]:
 
         def backbone(bf16: bool = bf16, model: NoduleNet = model) -> None:
             with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
-                features = model.extract(image)
-            sum(f.mean() for f in features).backward()
+                features = model.extract_feat(image)
+            sum(f.mean() for f in features[1:]).backward()
 
         whole, part = cpu_seconds(step), cpu_seconds(backbone)
         with (
             torch.no_grad(),
             torch.autocast('cpu', torch.bfloat16, enabled=bf16),
         ):
-            features = [f.requires_grad_() for f in model.extract(image)]
-        model.extract = lambda image, features=features: features
+            maps = model.extract_feat(image)[1:]
+        features = FeatureMaps(image, *(f.requires_grad_() for f in maps))
+        model.extract_feat = lambda image, features=features: features
         heads = cpu_seconds(step)
         for what, cost in (
             ('', whole),
@@ -176,7 +176,9 @@ def bench_windows() -> list[list[str]]:
         for num in (1, 2):
             images = torch.randn(num, 1, side, side, side)
             with torch.inference_mode():
-                cost = cpu_seconds(lambda images=images: model.extract(images))
+                cost = cpu_seconds(
+                    lambda images=images: model.extract_feat(images)
+                )
             costs.append(cost / (images.numel() / 1e6))
         rows.append(
             [
@@ -204,7 +206,8 @@ def bench_norm() -> list[list[str]]:
         for forward in forwards:
             BatchNorm3d.forward = forward
             start = time.perf_counter()
-            sum(f.mean() for f in model.extract(image)).backward()
+            features = model.extract_feat(image)[1:]
+            sum(f.mean() for f in features).backward()
             times[-1].append(1e3 * (time.perf_counter() - start))
     torchs, own = np.median(times[5:], axis=0)
     return [

@@ -33,8 +33,9 @@ model = dict(
     channels_last=True,
     backbone=_base_._narrow,
     rpn_head=dict(in_channels=24, feat_channels=32),
-    rcnn_head=dict(in_channels=24, fc_channels=(128, 64)),
-    mask_head=dict(in_channels=24, skip_channels=8, channels=16),
-    train_cfg=dict(stage_epochs=dict(rcnn=40, mask=80)),
+    roi_head=dict(
+        bbox_head=dict(in_channels=24, fc_channels=(128, 64)),
+        mask_head=dict(in_channels=24, skip_channels=8, channels=16)),
+    train_cfg=dict(rcnn=dict(start_epoch=40), mask=dict(start_epoch=80)),
     test_cfg=dict(window=(64, 64, 64)))
 default_hooks = dict(checkpoint=dict(interval=20, save_best=None))

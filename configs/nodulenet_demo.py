@@ -17,19 +17,17 @@ model = dict(
     channels_last=True,  # with bfloat16 about twice as fast on CPUs
     backbone=_base_._narrow,
     rpn_head=dict(in_channels=24, feat_channels=32),
-    rcnn_head=dict(
-        in_channels=24,
-        fc_channels=(128, 64),
-        sampler=dict(type='RoISampler3D', num=16)),
-    mask_head=dict(in_channels=24, skip_channels=8, channels=16),
+    roi_head=dict(
+        bbox_head=dict(in_channels=24, fc_channels=(128, 64)),
+        mask_head=dict(in_channels=24, skip_channels=8, channels=16)),
     train_cfg=dict(
-        stage_epochs=dict(rcnn=10, mask=19),
-        proposals=dict(nms_pre=200, max_num=32),
-        max_mask_pos=2),
+        rpn=dict(proposals=dict(nms_pre=200, max_num=32)),
+        rcnn=dict(start_epoch=10, sampler=dict(num=16)),
+        mask=dict(start_epoch=19, max_pos=2)),
     test_cfg=dict(
         window=(64, 64, 64),
         overlap=16,
-        proposals=dict(nms_pre=200, max_num=16),
+        rpn=dict(nms_pre=200, max_num=16),
         bf16=True))
 train_pipeline = [
     dict(type='PlaceCrop', size=(64, 64, 64), margin=8),

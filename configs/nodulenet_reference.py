@@ -2,7 +2,8 @@
 
 One positive a crop, no negative without a positive, forced matches without
 overlap, true boxes among validation proposals, unbounded decoding and
-proposals, truncated mask boxes, raw component numbers as mask target.
+proposals, truncated mask boxes, raw component numbers as mask target: the
+Published* classes of lungdet/models/detectors/nodulenet_reference.py.
 Boxes are those of the masks and 8 voxels longer, and so are those found:
 subtract 8 from a size. A scan is seen whole, its ends padded with byte 0
 (-1200 HU), and memory grows with it. Not trained yet.
@@ -25,21 +26,21 @@ train_pipeline = [
 model = dict(
     data_preprocessor=dict(pad_hu=-1200),
     rpn_head=dict(
-        bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=None),
-        assigner=dict(force_without_overlap=True),
-        sampler=dict(pos_per='crop'),
-        loss_cls=dict(min_hard=0)),
-    rcnn_head=dict(
-        bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=None),
-        add_gt='always'),
-    mask_head=dict(target='component', boxes='truncated'),
+        bbox_coder=dict(max_dlog=None), loss_cls=dict(min_hard=0)),
+    roi_head=dict(
+        type='PublishedRoIHead',
+        bbox_head=dict(bbox_coder=dict(max_dlog=None)),
+        mask_head=dict(type='PublishedMask3DHead')),
     train_cfg=dict(
-        proposals=dict(nms_pre=None, max_num=None),
-        mask_from='detections',
-        max_mask_pos=None),
+        rpn=dict(
+            assigner=dict(type='PublishedAssigner3D'),
+            sampler=dict(
+                _delete_=True, type='PublishedAnchorSampler3D', num_neg=800),
+            proposals=dict(nms_pre=None, max_num=None)),
+        rcnn=dict(sampler=dict(type='PublishedRoISampler3D')),
+        mask=dict(max_pos=None)),
     test_cfg=dict(
         window=None,
-        proposals=dict(score_thr=0.5, nms_pre=None, max_num=None),
-        max_per_scan=None,
-        box_source='rpn',
-        mask=dict(score_thr=0.0, max_per_window=None)))
+        rpn=dict(score_thr=0.5, nms_pre=None, max_num=None),
+        mask=dict(score_thr=0.0, max_per_window=None),
+        postprocess=dict(box_source='rpn', max_per_scan=None)))

@@ -4,12 +4,27 @@ from lungdet.models.data_preprocessor import (
     RestorationPreprocessor,
 )
 from lungdet.models.dense_heads import RPN3DHead
-from lungdet.models.detectors import NoduleNet
-from lungdet.models.losses import FocalLoss3D, HardNegativeBCE
+from lungdet.models.detectors import (
+    CasePredictor,
+    NoduleNet,
+    PublishedAnchorSampler3D,
+    PublishedAssigner3D,
+    PublishedMask3DHead,
+    PublishedRoIHead,
+    PublishedRoISampler3D,
+)
+from lungdet.models.losses import (
+    BalancedCrossEntropy,
+    FocalLoss3D,
+    HardNegativeBCE,
+    SmoothL1BoxLoss,
+    SoftDiceLoss,
+)
 from lungdet.models.plugins import AttentionPlugin
 from lungdet.models.roi_heads import (
+    BBox3DHead,
     Mask3DHead,
-    RCNN3DHead,
+    NoduleRoIHead,
     RoIAlign3D,
     RoICrop3D,
 )
@@ -23,6 +38,7 @@ from lungdet.models.task_modules import (
     AnchorSampler3D,
     CenterAssigner3D,
     DeltaBoxCoder3D,
+    DetectionPostProcessor,
     MaxIoUAssigner3D,
     RoISampler3D,
 )
@@ -31,9 +47,13 @@ __all__ = [
     'AnchorGenerator3D',
     'AnchorSampler3D',
     'AttentionPlugin',
+    'BBox3DHead',
+    'BalancedCrossEntropy',
     'CTDataPreprocessor',
+    'CasePredictor',
     'CenterAssigner3D',
     'DeltaBoxCoder3D',
+    'DetectionPostProcessor',
     'FeatureNet',
     'FocalLoss3D',
     'GenesisPretrainer',
@@ -42,7 +62,12 @@ __all__ = [
     'MaskedAutoencoder',
     'MaxIoUAssigner3D',
     'NoduleNet',
-    'RCNN3DHead',
+    'NoduleRoIHead',
+    'PublishedAnchorSampler3D',
+    'PublishedAssigner3D',
+    'PublishedMask3DHead',
+    'PublishedRoIHead',
+    'PublishedRoISampler3D',
     'RPN3DHead',
     'ResBlock3D',
     'RestorationHead',
@@ -50,4 +75,6 @@ __all__ = [
     'RoIAlign3D',
     'RoICrop3D',
     'RoISampler3D',
+    'SmoothL1BoxLoss',
+    'SoftDiceLoss',
 ]

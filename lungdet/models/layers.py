@@ -55,3 +55,15 @@ def build_activation(act_cfg: dict) -> nn.Module:
 def _check(cfg: dict, where: str) -> None:
     MODELS.check_type(cfg, f'{where}.type')
     MODELS.check_arguments(cfg)
+
+
+def norm_and_activation(
+    channels: int, norm_cfg: dict | None, act_cfg: dict | None
+) -> list[nn.Module]:
+    """The layers after a convolution; None leaves one out."""
+    layers: list[nn.Module] = []
+    if norm_cfg is not None:
+        layers.append(build_norm(norm_cfg, channels)[1])
+    if act_cfg is not None:
+        layers.append(build_activation(act_cfg))
+    return layers

@@ -1,4 +1,10 @@
-from lungdet.ops.boxes import box_iou, box_volume, clip_box_centers
+from lungdet.ops.boxes import (
+    box_centers,
+    box_iou,
+    box_volume,
+    centers_in_boxes,
+    clip_box_centers,
+)
 from lungdet.ops.conv import check_conv_method, map_conv
 from lungdet.ops.nms import nms
 from lungdet.ops.norm import BatchNorm3d
@@ -8,8 +14,10 @@ from lungdet.ops.roi_pool import roi_align, roi_crop_pool
 __all__ = [
     'BatchNorm3d',
     'bfloat16_autocast',
+    'box_centers',
     'box_iou',
     'box_volume',
+    'centers_in_boxes',
     'check_conv_method',
     'clip_box_centers',
     'computes_bfloat16',

@@ -26,6 +26,18 @@ def box_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     return (inter / union).masked_fill(inter <= 0, 0)
 
 
+def box_centers(boxes: Tensor) -> Tensor:
+    """Centres (N, 3) of (N, 6) boxes."""
+    return (boxes[..., :3] + boxes[..., 3:]) / 2
+
+
+def centers_in_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Whether the centre of each box (N, 6) lies in any region (M, 6)."""
+    center = box_centers(boxes)[:, None]
+    inside = (center >= regions[:, :3]) & (center < regions[:, 3:])
+    return inside.all(-1).any(1)
+
+
 def clip_box_centers(boxes: Tensor, shape: Sequence[int]) -> Tensor:
     """Move boxes so that their centres lie on voxel centres' range.
 
@@ -37,6 +49,6 @@ def clip_box_centers(boxes: Tensor, shape: Sequence[int]) -> Tensor:
         shape: Volume (z, y, x).
     """
     high = boxes.new_tensor(list(shape)) - 0.5
-    center = (boxes[:, :3] + boxes[:, 3:]) / 2
+    center = box_centers(boxes)
     shift = torch.minimum(center.clamp(min=0.5), high) - center
     return boxes + torch.cat([shift, shift], dim=1)

@@ -2,45 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from lungdet.ops.boxes import box_iou
+from lungdet.ops.boxes import box_centers, box_iou
 
 BLOCK = 1024  # boxes compared at once; 4 MiB of IoU per block pair
 
 
-def nms(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
-    """Keep the best boxes of each heap.
+def nms(
+    boxes: Tensor,
+    scores: Tensor,
+    iou_thr: float | None,
+    *,
+    center_distance: float | None = None,
+) -> Tensor:
+    """Keep the best of boxes that show the same thing.
 
-    A box is dropped when its IoU with a better kept box is > ``iou_thr``;
-    equal scores: the smaller index is the better one.
+    A box is dropped when its IoU with a better kept box is > ``iou_thr``, or
+    their centres are nearer than ``center_distance``; equal scores: the
+    smaller index is the better one.
 
     Args:
         boxes: (N, 6) edge boxes.
         scores: (N,).
-        iou_thr: Overlap above which the worse box goes.
+        iou_thr: Overlap above which the worse box goes; None: overlap does
+            not matter.
+        center_distance: Distance of the centres, in voxels, below which the
+            worse box goes; None: it does not matter.
 
     Returns:
         Indices (K,) of the kept boxes, best first.
     """
+    same = partial(_same, iou_thr=iou_thr, center_distance=center_distance)
     order = torch.sort(scores, descending=True, stable=True).indices
     boxes, kept = boxes[order], []
     while len(order):  # each turn settles the best BLOCK of those left
         head, rest = boxes[:BLOCK], boxes[BLOCK:]
-        stays = _greedy((box_iou(head, head) > iou_thr).triu(1))
+        stays = _greedy(same(head, head).triu(1))
         kept.append(order[:BLOCK][stays])
-        left = ~_overlaps_any(rest, head[stays], iou_thr)
+        left = ~_same_as_any(rest, head[stays], same)
         boxes, order = rest[left], order[BLOCK:][left]
     return torch.cat(kept) if kept else order
 
 
-def _overlaps_any(boxes: Tensor, winners: Tensor, iou_thr: float) -> Tensor:
+def _same(
+    boxes_a: Tensor,
+    boxes_b: Tensor,
+    *,
+    iou_thr: float | None,
+    center_distance: float | None,
+) -> Tensor:
+    """Whether boxes (N, 6) and (M, 6) show the same thing, (N, M) bool."""
+    same = boxes_a.new_zeros(len(boxes_a), len(boxes_b), dtype=torch.bool)
+    if iou_thr is not None:
+        same = box_iou(boxes_a, boxes_b) > iou_thr
+    if center_distance is not None:
+        offset = box_centers(boxes_a)[:, None] - box_centers(boxes_b)
+        same = same | (offset.norm(dim=-1) < center_distance)
+    return same
+
+
+def _same_as_any(boxes: Tensor, winners: Tensor, same: Callable) -> Tensor:
     return torch.cat(
-        [
-            (box_iou(part, winners) > iou_thr).any(1)
-            for part in boxes.split(BLOCK)
-        ]
+        [same(part, winners).any(1) for part in boxes.split(BLOCK)]
     )
 
 

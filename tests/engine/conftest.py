@@ -90,9 +90,10 @@ model = dict(
     backbone=dict(stem_channels=4, channels=(4, 8, 8, 8, 8, 8),
                   blocks=(1, 1, 1, 1, 1, 1)),
     rpn_head=dict(in_channels=8, feat_channels=8),
-    rcnn_head=dict(in_channels=8, fc_channels=(16, 8)),
-    mask_head=dict(in_channels=8, skip_channels=4, channels=4),
-    train_cfg=dict(stage_epochs=dict(rcnn=2, mask=3)),
+    roi_head=dict(
+        bbox_head=dict(in_channels=8, fc_channels=(16, 8)),
+        mask_head=dict(in_channels=8, skip_channels=4, channels=4)),
+    train_cfg=dict(rcnn=dict(start_epoch=2), mask=dict(start_epoch=3)),
     test_cfg=dict(window=(32, 32, 32), overlap=16, bf16=False))
 train_pipeline = [
     dict(type='PlaceCrop', size=(32, 32, 32), margin=4),

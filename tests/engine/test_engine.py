@@ -369,7 +369,7 @@ def test_given_candidates_are_scored_by_the_second_stage(
 ) -> None:
     config = {
         'train_cfg.max_epochs': 1,
-        'model.train_cfg.stage_epochs.rcnn': 1,
+        'model.train_cfg.rcnn.start_epoch': 1,
         'val_dataloader': None,
         'val_cfg': None,
         'val_evaluator': None,
@@ -396,7 +396,7 @@ def test_given_candidates_are_scored_by_the_second_stage(
         tmp_path / 'work',
         out=tmp_path / 'out',
         candidates=table,
-        cfg_options={'model.train_cfg.stage_epochs.rcnn': 1},
+        cfg_options={'model.train_cfg.rcnn.start_epoch': 1},
     )
 
     marks = read_marks(tmp_path / 'out' / 'submission.csv')

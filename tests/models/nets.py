@@ -6,6 +6,7 @@ import torch
 
 from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.models import NoduleNet
+from lungdet.models.feature_maps import FeatureMaps
 
 SHAPE = (32, 32, 48)
 
@@ -14,16 +15,19 @@ def narrow_net(**changes: object) -> NoduleNet:
     """All heads, a few channels, windows of 32."""
     torch.manual_seed(0)
     parts = {
-        'rcnn_head': {
-            'type': 'RCNN3DHead',
-            'in_channels': 8,
-            'fc_channels': (16, 8),
-        },
-        'mask_head': {
-            'type': 'Mask3DHead',
-            'in_channels': 8,
-            'skip_channels': 4,
-            'channels': 4,
+        'roi_head': {
+            'type': 'NoduleRoIHead',
+            'bbox_head': {
+                'type': 'BBox3DHead',
+                'in_channels': 8,
+                'fc_channels': (16, 8),
+            },
+            'mask_head': {
+                'type': 'Mask3DHead',
+                'in_channels': 8,
+                'skip_channels': 4,
+                'channels': 4,
+            },
         },
         'test_cfg': {
             'window': (32, 32, 32),
@@ -61,3 +65,14 @@ def sample_of(
     sample.gt_masks = torch.zeros(SHAPE, dtype=torch.uint8)
     sample.gt_masks[10:18, 10:18, 10:18] = 1
     return sample
+
+
+def feature_maps(
+    num: int, channels: tuple[int, int, int], shape: tuple = SHAPE
+) -> FeatureMaps:
+    """Random maps of ``num`` images; channels of out1, out2 and comb2."""
+    maps = [
+        torch.randn(num, c, *(side // stride for side in shape))
+        for c, stride in zip((1, *channels), (1, 2, 4, 4))
+    ]
+    return FeatureMaps(*maps)

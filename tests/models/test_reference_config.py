@@ -24,11 +24,11 @@ NARROW = {
     '+model.backbone.channels': (4, 8, 8, 8, 8, 8),
     '+model.backbone.blocks': (1, 1, 1, 1, 1, 1),
     '+model.rpn_head.in_channels': 8,
-    '+model.rcnn_head.in_channels': 8,
-    '+model.rcnn_head.fc_channels': (16, 8),
-    '+model.mask_head.in_channels': 8,
-    '+model.mask_head.skip_channels': 4,
-    '+model.mask_head.channels': 4,
+    '+model.roi_head.bbox_head.in_channels': 8,
+    '+model.roi_head.bbox_head.fc_channels': (16, 8),
+    '+model.roi_head.mask_head.in_channels': 8,
+    '+model.roi_head.mask_head.skip_channels': 4,
+    '+model.roi_head.mask_head.channels': 4,
 }
 
 
@@ -40,9 +40,10 @@ def narrow(name: str) -> NoduleNet:
 
 def test_training_step_of_all_heads() -> None:
     net = narrow('nodulenet_reference').train()
-    torch.nn.init.constant_(net.rcnn_head.logit.bias[1:], 5)  # detections
+    bbox_head = net.roi_head.bbox_head
+    torch.nn.init.constant_(bbox_head.logit.bias[1:], 5)  # detections
     image = torch.randn(2, 1, *SHAPE)
-    # the second nodule of the first crop has no voxels of its own
+    # the second nodule of the first crop has no voxels in the mask
     samples = [
         sample_of([[6, 6, 6, 22, 22, 22], [16, 16, 30, 28, 28, 42]]),
         sample_of([]),
@@ -74,8 +75,9 @@ def test_one_positive_a_crop() -> None:
 
     positives = {}
     for name in ('reference', 'base'):
-        rpn = narrow(f'nodulenet_{name}').rpn
-        roles = rpn.targets(rpn.anchors.grid_anchors((8, 8, 8)), gt)
+        rpn_head = narrow(f'nodulenet_{name}').rpn_head
+        anchors = rpn_head.prior_generator.grid_anchors((8, 8, 8))
+        roles = rpn_head.get_targets(anchors, gt)
         positives[name] = int(roles.positive.sum())
 
     assert positives == {'reference': 1, 'base': 2}
@@ -83,35 +85,29 @@ def test_one_positive_a_crop() -> None:
 
 def test_whole_volume_inference() -> None:
     net = narrow('nodulenet_reference').eval()
-    images = []
-    extract = net.extract
-
-    def note(image: torch.Tensor) -> tuple:
-        images.append(image)
-        return extract(image)
-
-    net.extract = note
+    images: list[torch.Tensor] = []
+    net.backbone.register_forward_pre_hook(lambda _, x: images.append(x[0]))
     case = torch.full((1, 33, 44, 48), 100, dtype=torch.int16)
     # two of five sizes pass the threshold: NMS of thousands takes seconds
     bias = torch.tensor([-50, -50, -50, 0.1, 0.1])
-    net.rpn.logits.bias.data.copy_(bias)
+    net.rpn_head.logits.bias.data.copy_(bias)
 
-    found = net.predict_case(case)
+    detections = net.predict_case(case)
 
     (image,) = images
     assert image.shape == (1, 1, 48, 48, 48)
     assert (image[0, 0, 33:] == -1).all() and (image[0, 0, :, 44:] == -1).all()
-    (proposals,) = net._proposals(
-        net._screen(image, extract(image)), net.test_cfg
-    )
-    assert len(found) > 1
-    # boxes of the first stage, in the order of the fused scores
+    with torch.no_grad():
+        (proposals,) = net.rpn_head.predict(net.extract_feat(image))
+    assert len(detections) > 1
+    # the proposals' boxes, in the order of the fused scores
     rows = {tuple(box) for box in proposals.bboxes.tolist()}
-    assert {tuple(box) for box in found.bboxes.tolist()} <= rows
+    assert {tuple(box) for box in detections.bboxes.tolist()} <= rows
     torch.testing.assert_close(
-        found.scores, (found.rpn_scores + found.rcnn_scores) / 2
+        detections.scores,
+        (detections.rpn_scores + detections.rcnn_scores) / 2,
     )
-    assert (found.rpn_scores > 0.5).all()
+    assert (detections.rpn_scores > 0.5).all()
 
 
 @pytest.fixture

@@ -6,41 +6,37 @@ import numpy as np
 import pytest
 import torch
 
-from lungdet.data_sample import InstanceData
+from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.models import (
     AnchorGenerator3D,
+    BalancedCrossEntropy,
+    BBox3DHead,
     DeltaBoxCoder3D,
+    DetectionPostProcessor,
     HardNegativeBCE,
     Mask3DHead,
-    MaxIoUAssigner3D,
     NoduleNet,
-    RCNN3DHead,
+    NoduleRoIHead,
+    PublishedAssigner3D,
+    PublishedMask3DHead,
+    PublishedRoIHead,
     RPN3DHead,
+    SmoothL1BoxLoss,
 )
-from lungdet.models.detectors.nodulenet import Screened
-from lungdet.models.detectors.sliding_window import cut, windows
-from lungdet.models.losses import (
-    balanced_cross_entropy,
-    smooth_l1_per_coordinate,
-)
-from lungdet.models.roi_heads import (
-    RoIBatch,
-    mask_boxes,
-    truncated_mask_boxes,
-)
+from lungdet.models.detectors.case_windows import case_windows, crop_window
 from lungdet.ops import box_iou, clip_box_centers, nms, roi_crop_pool
 from lungdet.ops.roi_pool import roi_cells
-from tests.models.nets import narrow_net
 from tests.oracles.reference import (
+    PARTS,
     check,
     edges,
     filled_state,
     golden_input,
     index_form,
     live_entries,
+    lungdet_name,
     mask_labels,
     mask_logits,
-    own_name,
     published_entry,
     u,
     v,
@@ -52,8 +48,10 @@ def make_net(**changes: object) -> NoduleNet:
     return NoduleNet(
         {'type': 'FeatureNet'},
         {'type': 'RPN3DHead'},
-        rcnn_head={'type': 'RCNN3DHead'},
-        mask_head={'type': 'Mask3DHead'},
+        roi_head={
+            'type': 'NoduleRoIHead',
+            'mask_head': {'type': 'Mask3DHead'},
+        },
         **changes,
     )
 
@@ -62,21 +60,23 @@ def test_parameter_counts() -> None:
     net = make_net()
 
     counts = {
-        name: sum(p.numel() for p in child.parameters())
-        for name, child in net.named_children()
+        name: sum(p.numel() for p in net.get_submodule(name).parameters())
+        for name in PARTS.values()
     }
 
     assert counts['backbone'] == 5_346_872
-    assert counts['rpn'] == 10_531
-    assert counts['rcnn_head'] == 11_374_862
-    assert counts['mask_head'] == 610_817
-    assert sum(counts.values()) == 17_343_082
+    assert counts['rpn_head'] == 10_531
+    assert counts['roi_head.bbox_head'] == 11_374_862
+    assert counts['roi_head.mask_head'] == 610_817
+    assert sum(p.numel() for p in net.parameters()) == 17_343_082
 
 
 def test_state_dict_names_and_shapes_are_the_published_ones() -> None:
-    own = {k: list(t.shape) for k, t in make_net().state_dict().items()}
+    shapes = {k: list(t.shape) for k, t in make_net().state_dict().items()}
 
-    assert own == {own_name(name): size for _, name, size in live_entries()}
+    assert shapes == {
+        lungdet_name(name): size for _, name, size in live_entries()
+    }
 
 
 def test_anchors() -> None:
@@ -224,7 +224,7 @@ def test_rpn_candidates(name: str) -> None:
     stored, anchors, gt = rpn_input(name)
     wanted = stored.get('positive_candidates_index_gt', [])
 
-    found = MaxIoUAssigner3D(force_without_overlap=True).assign(anchors, gt)
+    found = PublishedAssigner3D().assign(anchors, gt)
 
     inds = torch.nonzero(found.positive).flatten().tolist()
     pairs = [[i, int(found.gt_inds[i])] for i in inds]
@@ -246,11 +246,13 @@ def test_rpn_targets(
         torch, 'randperm', lambda n, **kwargs: torch.arange(n, **kwargs)
     )
     head = RPN3DHead(
-        assigner={'type': 'MaxIoUAssigner3D', 'force_without_overlap': True},
-        sampler={'type': 'AnchorSampler3D', 'pos_per': 'crop'},
+        train_cfg={
+            'assigner': {'type': 'PublishedAssigner3D'},
+            'sampler': {'type': 'PublishedAnchorSampler3D'},
+        }
     ).train(mode == 'train')
 
-    roles = head.targets(anchors, gt)
+    roles = head.get_targets(anchors, gt)
 
     wanted = stored[mode]
     if 'raises' in wanted:  # a division by the number of negatives, none here
@@ -263,7 +265,7 @@ def test_rpn_targets(
     assert len(positive) + len(negative) == wanted['label_weight_nonzero']
     owner = roles.gt_inds[positive]
     assert owner.tolist() == wanted['assign_of_positive']
-    deltas = head.coder.encode(anchors[positive], gt[owner])
+    deltas = head.bbox_coder.encode(anchors[positive], gt[owner])
     np.testing.assert_allclose(
         deltas,
         np.array(wanted['target']).reshape(-1, 7)[:, 1:],
@@ -288,7 +290,7 @@ def test_rpn_loss(mode: str) -> None:
     loss = HardNegativeBCE(num_hard=3).train(mode == 'train')
 
     cls = loss(logits, positive, negative)
-    box = smooth_l1_per_coordinate(deltas[positive], targets[positive])
+    box = SmoothL1BoxLoss()(deltas[positive], targets[positive])
 
     assert float(cls) == pytest.approx(stored[mode]['cls'], rel=1e-9)
     assert float(box) == pytest.approx(stored[mode]['reg'], rel=1e-9)
@@ -300,10 +302,9 @@ def test_rcnn_loss() -> None:
     logits = torch.tensor(stored['logits'], dtype=torch.float64)
     deltas = torch.tensor(stored['deltas'], dtype=torch.float64)
     targets = torch.tensor(stored['targets'], dtype=torch.float64)
-    batch = RoIBatch(torch.zeros(len(labels), 7), labels, targets)
 
-    losses = RCNN3DHead().loss(logits, deltas, batch)
-    all_positive = balanced_cross_entropy(
+    losses = BBox3DHead().loss(logits, deltas, labels, targets)
+    all_positive = BalancedCrossEntropy()(
         logits[:2], torch.ones(2, dtype=torch.long)
     )
 
@@ -330,30 +331,32 @@ def test_rcnn_targets(monkeypatch: pytest.MonkeyPatch) -> None:
         'randint',
         lambda high, size, **kwargs: torch.arange(*size, **kwargs) % high,
     )
-    head = RCNN3DHead().train()
+    head = NoduleRoIHead().train()
     boxes = edges(np.array(stored['proposals'])[:, 2:])
     gt = edges(stored['gt'])
+    sample = DetDataSample()
+    sample.gt_instances = InstanceData(bboxes=gt)
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 6))
 
-    batch = head.sample(
-        [InstanceData(bboxes=boxes)], [gt], [torch.zeros(0, 6)]
-    )
+    sampled = head.sample_proposals([InstanceData(bboxes=boxes)], [sample])
+    labels, targets = head.bbox_head.get_targets(sampled, [gt])
 
+    (result,) = sampled
     with_gt = torch.cat([boxes, gt])
     assert len(with_gt) == stored['with_gt_rows']
     np.testing.assert_allclose(box_iou(with_gt, gt), stored['iou'], rtol=1e-9)
-    assert len(batch.rois) == stored['n_sampled']
-    assert batch.labels.tolist() == stored['labels']
+    assert len(result.priors) == stored['n_sampled']
+    assert labels.tolist() == stored['labels']
     first = np.array(stored['first_rows'])
-    np.testing.assert_array_equal(batch.rois[: len(first), 0], first[:, 0])
     np.testing.assert_allclose(
-        index_form(batch.rois[: len(first), 1:]), first[:, 2:], atol=1e-9
+        index_form(result.priors[: len(first)]), first[:, 2:], atol=1e-9
     )
     np.testing.assert_allclose(
-        batch.targets, stored['targets'], rtol=1e-6, atol=1e-6
+        targets, stored['targets'], rtol=1e-6, atol=1e-6
     )
-    owner = head.assigner.assign(batch.rois[:, 1:], gt).gt_inds
-    owner[batch.labels == 0] = -1
-    assert owner.tolist() == stored['assign']
+    gt_inds = [-1] * len(labels)
+    gt_inds[: len(result.pos_gt_inds)] = result.pos_gt_inds.tolist()
+    assert gt_inds == stored['assign']
 
 
 def rcnn_output() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -370,17 +373,18 @@ def test_rcnn_detections(mode: str, thr: float) -> None:
     stored = vectors()['rcnn_nms']
     boxes, logits, deltas = rcnn_output()
     rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
-    head = RCNN3DHead(bbox_coder={'type': 'DeltaBoxCoder3D'})
+    head = PublishedRoIHead(
+        bbox_head={
+            'type': 'BBox3DHead',
+            'bbox_coder': {'type': 'DeltaBoxCoder3D', 'max_dlog': None},
+        }
+    )
     shape = tuple(stored['img'])
 
     found = head.detections(
-        rois,
-        logits,
-        deltas,
-        img_shape=shape,
-        cfg={'score_thr': thr, 'nms_thr': 0.1},
+        rois, logits, deltas, img_shape=shape, score_thr=thr
     )
-    refined, scores = head.refine(boxes, logits, deltas, shape)
+    refined, scores = head.bbox_head.predict(boxes, logits, deltas, shape)
 
     wanted = np.array(stored[mode]['detections'])
     keep = stored[mode]['keep']
@@ -391,35 +395,26 @@ def test_rcnn_detections(mode: str, thr: float) -> None:
     np.testing.assert_allclose(scores[keep], wanted[:, 1], rtol=1e-6)
 
 
-def test_fused_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused_scores() -> None:
     """Proposals keep box and order and get the mean of both scores."""
     stored = vectors()['rcnn_nms']
     boxes, logits, deltas = rcnn_output()
-    first = torch.tensor(stored['proposals']).double()[:, 1]
-    net = narrow_net(
-        test_cfg={'window': stored['img'], 'box_source': 'rpn'}
-    ).double()
-    net.rcnn_head.coder.max_dlog = None
-    image = torch.zeros(1, 1, *stored['img']).double()
-    seen = Screened(image, *[image] * 6)
-    monkeypatch.setattr(
-        net.rpn,
-        'proposals',
-        lambda *args, **kwargs: [InstanceData(bboxes=boxes, scores=first)],
+    rpn_scores = torch.tensor(stored['proposals']).double()[:, 1]
+    refined, rcnn_scores = BBox3DHead().predict(
+        boxes, logits, deltas, tuple(stored['img'])
     )
-    net.rcnn_head.extractor.forward = lambda *args: None
-    net.rcnn_head.forward = lambda pooled: (logits, deltas)
-    net.mask_head = None
-    (window,) = windows(stored['img'], stored['img'], 0)
 
-    found = net._marks(seen, window)
+    found = DetectionPostProcessor(box_source='rpn').fuse(
+        InstanceData(bboxes=boxes, scores=rpn_scores),
+        InstanceData(bboxes=refined, scores=rcnn_scores),
+    )
 
     order = np.argsort(-np.array(stored['ensemble_scores']))
     np.testing.assert_allclose(
         found.scores, np.array(stored['ensemble_scores'])[order], atol=1e-6
     )
     assert torch.equal(found.bboxes, boxes[order])
-    assert torch.equal(found.rpn_scores, first[order])
+    assert torch.equal(found.rpn_scores, rpn_scores[order])
     np.testing.assert_allclose(
         found.rcnn_scores, logits.softmax(1)[order, 1], rtol=1e-12
     )
@@ -433,12 +428,17 @@ def test_rpn_proposals() -> None:
     deltas = torch.from_numpy(0.3 * v(0, np.arange(num * 6))).view(1, num, 6)
     head = RPN3DHead(bbox_coder={'type': 'DeltaBoxCoder3D'})
 
-    (found,) = head.proposals(
+    (found,) = head.predict_by_feat(
         logits,
         deltas,
-        anchors=head.anchors.grid_anchors(cells, dtype=torch.float64),
+        head.prior_generator.grid_anchors(cells, dtype=torch.float64),
         img_shape=tuple(stored['input_shape']),
-        cfg={'score_thr': 0.5, 'nms_thr': 0.1},
+        cfg={
+            'score_thr': 0.5,
+            'nms_thr': 0.1,
+            'nms_pre': None,
+            'max_num': None,
+        },
     )
 
     assert len(found.bboxes) == stored['n_keep']
@@ -457,8 +457,8 @@ def test_mask_boxes_published_and_repaired() -> None:
     boxes = edges(stored['center'])
     rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
 
-    published = truncated_mask_boxes(rois, stored['img'])
-    repaired = mask_boxes(rois, stored['img'])
+    published = PublishedMask3DHead().align(rois, stored['img'])
+    repaired = Mask3DHead().align(rois, stored['img'])
 
     np.testing.assert_allclose(boxes - 0.5, stored['coord'], atol=1e-12)
     assert published[:, 1:].tolist() == stored['crop']
@@ -480,10 +480,9 @@ def mask_loss(labels: list[torch.Tensor]) -> float:
     """Published loss of the vector's logits, one box for each label map."""
     logits, num = mask_logits(), len(labels)
     boxes = torch.tensor([[k, 0, 0, 0, *logits.shape] for k in range(num)])
-    losses = Mask3DHead(target='component').loss(
-        [logits] * num, boxes, labels, torch.ones(num, dtype=torch.long)
-    )
-    return float(losses['loss_mask'])
+    head = PublishedMask3DHead()
+    targets = head.get_targets(boxes, labels, torch.ones(num).long())
+    return float(head.loss([logits] * num, targets)['loss_mask'])
 
 
 @pytest.mark.parametrize(('key', 'number'), MASK_TARGETS.items())
@@ -515,8 +514,8 @@ def test_whole_volumes_are_padded_at_the_end(side: list[int]) -> None:
     length, wanted = side
     case = torch.ones(1, length, 16, 32)
 
-    (window,) = windows(case.shape[1:], None, 32)
-    image = cut(case, window.start, window.size, 7)
+    (window,) = case_windows(case.shape[1:], None, 32)
+    image = crop_window(case, window, 7)
 
     assert window.size == (wanted, 16, 32)
     assert (image[:, :length] == 1).all() and (image[:, length:] == 7).all()
@@ -554,22 +553,21 @@ def golden_net() -> NoduleNet:
 def golden_forward(net: NoduleNet) -> dict[str, torch.Tensor]:
     stored = vectors()['golden']
     image = golden_input()
-    out1, out2, comb2 = net.extract(image)
-    logits, deltas = net.rpn(comb2)
+    feats = net.extract_feat(image)
+    logits, deltas = net.rpn_head(feats)
     rois = np.array(stored['rois'])
     boxes = torch.cat(
         [torch.from_numpy(rois[:, :1]), edges(rois[:, 1:])], dim=1
     )
-    pooled = net.rcnn_head.extractor(out2, boxes)
-    cls, box = net.rcnn_head(pooled)
-    masks = net.mask_head(
-        image, out1, comb2, torch.tensor(stored['mask_boxes'])
-    )
+    roi_head = net.roi_head
+    pooled = roi_head.bbox_roi_extractor(feats.out2, boxes)
+    cls, box = roi_head.bbox_head(pooled)
+    masks = roi_head.mask_head(feats, torch.tensor(stored['mask_boxes']))
     cells = (2, 8, 12, 16, 5)
     return {
-        'out1': out1,
-        'out2': out2,
-        'comb2': comb2,
+        'out1': feats.out1,
+        'out2': feats.out2,
+        'comb2': feats.comb2,
         'rpn_logits': logits.view(*cells, 1),
         'rpn_deltas': deltas.view(*cells, 6),
         'roi_pooled': pooled,
@@ -590,7 +588,7 @@ def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
     for name, found in out.items():
         check(found, stored['train'][name] | {'shape': list(found.shape)})
     for name, wanted in stored['running_after_train'].items():
-        check(golden_net.state_dict()[own_name(name)], wanted)
+        check(golden_net.state_dict()[lungdet_name(name)], wanted)
 
     loss = sum(
         (out[name] ** 2).mean()
@@ -608,5 +606,5 @@ def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
     assert loss.item() == pytest.approx(stored['train_loss'], rel=1e-9)
     grads = dict(golden_net.named_parameters())
     for name, wanted in stored['grads'].items():
-        check(grads[own_name(name)].grad, wanted, tol=1e-7)
+        check(grads[lungdet_name(name)].grad, wanted, tol=1e-7)
     assert not [name for name, p in grads.items() if p.grad is None]

@@ -8,6 +8,7 @@ import torch
 from lungdet.apis import load_config
 from lungdet.errors import ConfigError
 from lungdet.models.plugins import SE3D
+from lungdet.ops import box_centers
 from lungdet.registry import build_model
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -23,14 +24,14 @@ def model() -> torch.nn.Module:
             'model.backbone.channels': [4, 8, 8, 8, 8, 8],
             'model.rpn_head.in_channels': 8,
             'model.rpn_head.feat_channels': 8,
-            'model.rcnn_head.in_channels': 8,
-            'model.mask_head.in_channels': 8,
+            'model.roi_head.bbox_head.in_channels': 8,
+            'model.roi_head.mask_head.in_channels': 8,
             'model.channels_last': False,
             'model.test_cfg.window': [32, 32, 32],
             'model.test_cfg.overlap': 16,
             'model.test_cfg.bf16': False,
-            '+model.test_cfg.proposals.score_thr': 0.0,
-            '+model.test_cfg.box_source': 'rpn',
+            'model.test_cfg.rpn.score_thr': 0.0,
+            'model.test_cfg.postprocess.box_source': 'rpn',
         },
     )
     torch.manual_seed(3)
@@ -38,27 +39,27 @@ def model() -> torch.nn.Module:
     return net.eval()
 
 
-def test_scores_are_those_the_detector_gives_its_own_marks(
+def test_scores_are_those_of_the_detections(
     model: torch.nn.Module,
 ) -> None:
     # 44 voxels along z: two windows from 0 and 12, cores meet at 22
     generator = torch.Generator().manual_seed(5)
     case = torch.randn(1, 44, 28, 32, generator=generator) * 300 - 500
-    found = model.predict_case(case)
-    middle = (found.bboxes[:, 0] + found.bboxes[:, 3]) / 2
-    # at the seam both windows keep marks, and either may have survived
+    detections = model.predict_case(case)
+    middle = box_centers(detections.bboxes)[:, 0]
+    # at the seam both windows keep one, and either may have survived
     clear = (middle - 22).abs() > 2
     assert clear.sum() > 10
 
-    again = model.score_candidates(case, found.bboxes[clear])
+    again = model.score_candidates(case, detections.bboxes[clear])
 
     torch.testing.assert_close(
-        again.scores, found.rcnn_scores[clear], rtol=0, atol=1e-6
+        again.scores, detections.rcnn_scores[clear], rtol=0, atol=1e-6
     )
     assert again.scores.std() > 1e-4
 
 
-def test_places_outside_the_case_score_nothing(
+def test_boxes_outside_the_case_score_nothing(
     model: torch.nn.Module,
 ) -> None:
     case = torch.full((1, 20, 24, 28), -700.0)
@@ -79,7 +80,7 @@ def test_places_outside_the_case_score_nothing(
 def test_other_windows_than_the_crops_are_warned_of(
     model: torch.nn.Module,
 ) -> None:
-    """As in a search: gates that pool see another amount of space."""
+    """As in a search: gates that pool get another amount of space."""
     model.backbone.add_module('gate', SE3D(8))
     box = torch.tensor([[8.0, 8, 8, 14, 14, 14]])
 
@@ -87,7 +88,7 @@ def test_other_windows_than_the_crops_are_warned_of(
         model.score_candidates(torch.full((1, 32, 32, 32), -700.0), box)
 
 
-def test_a_second_stage_that_has_not_started_scores_nothing(
+def test_a_roi_head_that_has_not_started_scores_nothing(
     model: torch.nn.Module,
 ) -> None:
     model.set_epoch(1)

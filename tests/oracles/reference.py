@@ -64,15 +64,24 @@ def live_entries() -> list[tuple[int, str, list[int]]]:
     return [row for row in rows if not any(part in row[1] for part in dead)]
 
 
-def own_name(name: str) -> str:
-    """lungdet's name of a published parameter."""
-    return name.replace('feature_net.', 'backbone.')
+PARTS = {
+    'feature_net': 'backbone',
+    'rpn': 'rpn_head',
+    'rcnn_head': 'roi_head.bbox_head',
+    'mask_head': 'roi_head.mask_head',
+}
+
+
+def lungdet_name(name: str) -> str:
+    """lungdet's name of a published parameter: the part differs alone."""
+    part, _, rest = name.partition('.')
+    return f'{PARTS[part]}.{rest}'
 
 
 def filled_state() -> dict[str, torch.Tensor]:
     """The fill of the golden check, under lungdet's names."""
     return {
-        own_name(name): torch.from_numpy(published_entry(k, name, shape))
+        lungdet_name(name): torch.from_numpy(published_entry(k, name, shape))
         for k, name, shape in live_entries()
     }
 

@@ -27,8 +27,12 @@ def main() -> None:
     print(AsciiTable(rows).table)
     crop = torch.zeros(1, 1, args.side, args.side, args.side)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        head = 'rpn' if hasattr(model, 'rpn') else 'head'
-        getattr(model, head)(model.backbone(crop)[2])
+        if hasattr(model, 'rpn_head'):
+            head = 'RPN'
+            model.rpn_head(model.extract_feat(crop))
+        else:
+            head = 'head'
+            model.head(model.backbone(crop)[2])
     print(
         f'{counter.get_total_flops() / 2e9:.1f} GMAC for backbone and {head} '
         f'at {args.side}^3'

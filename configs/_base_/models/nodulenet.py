@@ -10,10 +10,42 @@ model = dict(
         type='RPN3DHead',
         anchor_generator=dict(
             type='AnchorGenerator3D', sizes=(5, 10, 20, 30, 50)),
-        assigner=dict(type='MaxIoUAssigner3D', pos_iou=0.5, neg_iou=0.02),
-        sampler=dict(type='AnchorSampler3D', pos_per='gt', num_neg=800),
-        loss_cls=dict(type='HardNegativeBCE', num_hard=3, min_hard=3)),
-    rcnn_head=dict(type='RCNN3DHead'),
-    mask_head=dict(type='Mask3DHead'),
-    train_cfg=dict(stage_epochs=dict(rcnn=65, mask=80)),
-    test_cfg=dict(window=(128, 128, 128), overlap=32))
+        bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=4.0),
+        loss_cls=dict(type='HardNegativeBCE', num_hard=3, min_hard=3),
+        loss_bbox=dict(type='SmoothL1BoxLoss')),
+    roi_head=dict(
+        type='NoduleRoIHead',
+        bbox_roi_extractor=dict(type='RoICrop3D', output_size=7, stride=4),
+        bbox_head=dict(
+            type='BBox3DHead',
+            bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=4.0),
+            loss_cls=dict(type='BalancedCrossEntropy'),
+            loss_bbox=dict(type='SmoothL1BoxLoss')),
+        mask_head=dict(
+            type='Mask3DHead',
+            norm_cfg=dict(type='IN3d', affine=True),
+            loss_mask=dict(type='SoftDiceLoss', reduction='sum'))),
+    train_cfg=dict(
+        rpn=dict(
+            assigner=dict(type='MaxIoUAssigner3D', pos_iou=0.5, neg_iou=0.02),
+            sampler=dict(type='AnchorSampler3D', pos_per_gt=1, num_neg=800),
+            proposals=dict(
+                score_thr=0.5, nms_thr=0.1, nms_pre=2000, max_num=300)),
+        rcnn=dict(
+            start_epoch=65,
+            assigner=dict(
+                type='MaxIoUAssigner3D', pos_iou=0.5, neg_iou=0.1,
+                force_match=False),
+            sampler=dict(type='RoISampler3D', num=64)),
+        mask=dict(start_epoch=80, max_pos=4)),
+    test_cfg=dict(
+        window=(128, 128, 128),
+        overlap=32,
+        rpn=dict(score_thr=0.02, nms_thr=0.1, nms_pre=2000, max_num=60),
+        mask=dict(score_thr=0.3, max_per_window=4),
+        postprocess=dict(
+            type='DetectionPostProcessor',
+            box_source='rcnn',
+            score_fusion='mean',
+            nms=dict(iou_thr=0.1, center_distance=None),
+            max_per_scan=100)))

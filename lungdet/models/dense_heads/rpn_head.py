@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from lungdet.models.losses import smooth_l1_per_coordinate
-from lungdet.models.task_modules import Assignment
+from lungdet.data_sample import DetDataSample
+from lungdet.models.defaults import with_defaults
+from lungdet.models.feature_maps import FeatureMaps
+from lungdet.models.layers import ACT_CFG, norm_and_activation
+from lungdet.models.task_modules import AssignResult
 from lungdet.ops import clip_box_centers, nms
 from lungdet.registry import MODELS, TASK_UTILS
+
+# of proposals: score_thr (a score is above), nms_thr, and how many are kept
+# before and after NMS, None for all
+TRAIN_CFG: dict[str, Any] = {
+    'assigner': {'type': 'MaxIoUAssigner3D'},
+    'sampler': {'type': 'AnchorSampler3D'},
+    'proposals': {
+        'score_thr': 0.5,
+        'nms_thr': 0.1,
+        'nms_pre': 2000,
+        'max_num': 300,
+    },
+}
+TEST_CFG: dict[str, Any] = {
+    'score_thr': 0.02,
+    'nms_thr': 0.1,
+    'nms_pre': 2000,
+    'max_num': 60,
+}
 
 
 @MODELS.register_module()
 class RPN3DHead(BaseModule):
-    """Nodule candidate screening on the decoder's map.
+    """Proposals from the decoder's map, ``comb2``.
 
     Args:
         in_channels: Channels of ``comb2``.
         feat_channels: Hidden channels.
         anchor_generator: Dict of an anchor generator.
         bbox_coder: Dict of a box coder.
-        assigner: Dict of an assigner.
-        sampler: Dict of an anchor sampler.
         loss_cls: Dict of a loss taking (logits, positive, negative).
-        loss_bbox_weight: Factor of the box loss.
+        loss_bbox: Dict of a loss taking (deltas, targets) of positives.
+        norm_cfg: Norm of the hidden layer, as mmcv's; None for none.
+        act_cfg: Its activation, as mmcv's.
         prior: Score of every anchor at the start (focal loss wants a small
             one); None keeps torch's initialisation, as published.
+        train_cfg: Differences to ``TRAIN_CFG``.
+        test_cfg: Differences to ``TEST_CFG``.
 
-    Source: NoduleNet (Tang et al. 2019).
+    Source: NoduleNet (Tang et al. 2019); layers named as published.
     """
 
     def __init__(
@@ -41,25 +66,32 @@ class RPN3DHead(BaseModule):
         *,
         anchor_generator: dict | None = None,
         bbox_coder: dict | None = None,
-        assigner: dict | None = None,
-        sampler: dict | None = None,
         loss_cls: dict | None = None,
-        loss_bbox_weight: float = 1.0,
+        loss_bbox: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
         prior: float | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
     ) -> None:
         super().__init__()
+        self.train_cfg = with_defaults(train_cfg, TRAIN_CFG, 'train_cfg.rpn')
+        self.test_cfg = with_defaults(test_cfg, TEST_CFG, 'test_cfg.rpn')
         build = TASK_UTILS.build
-        self.anchors = build(anchor_generator or {'type': 'AnchorGenerator3D'})
-        self.coder = build(
+        self.prior_generator = build(
+            anchor_generator or {'type': 'AnchorGenerator3D'}
+        )
+        self.bbox_coder = build(
             bbox_coder or {'type': 'DeltaBoxCoder3D', 'max_dlog': 4.0}
         )
-        self.assigner = build(assigner or {'type': 'MaxIoUAssigner3D'})
-        self.sampler = build(sampler or {'type': 'AnchorSampler3D'})
+        self.assigner = build(self.train_cfg['assigner'])
+        self.sampler = build(self.train_cfg['sampler'])
         self.loss_cls = MODELS.build(loss_cls or {'type': 'HardNegativeBCE'})
-        self.loss_bbox_weight = loss_bbox_weight
-        num = self.anchors.num_anchors
+        self.loss_bbox = MODELS.build(loss_bbox or {'type': 'SmoothL1BoxLoss'})
+        num = self.prior_generator.num_anchors
         self.conv = nn.Sequential(
-            nn.Conv3d(in_channels, feat_channels, 1), nn.ReLU(inplace=True)
+            nn.Conv3d(in_channels, feat_channels, 1),
+            *norm_and_activation(feat_channels, norm_cfg, act_cfg or ACT_CFG),
         )
         self.logits = nn.Conv3d(feat_channels, num, 1)
         self.deltas = nn.Conv3d(feat_channels, 6 * num, 1)
@@ -67,101 +99,133 @@ class RPN3DHead(BaseModule):
             assert self.logits.bias is not None
             nn.init.constant_(self.logits.bias, math.log(prior / (1 - prior)))
 
-    def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, D, H, W) -> logits (B, N) and deltas (B, N, 6).
+    def forward(self, feats: FeatureMaps) -> tuple[Tensor, Tensor]:
+        """Logits (B, N) and deltas (B, N, 6) of every anchor.
 
-        N runs over cells (z, y, x), then anchors, as the generator's boxes.
+        N runs over cells (z, y, x), then sizes, as ``anchors``.
         """
-        hidden = self.conv(feature)
-        batch = feature.shape[0]
+        hidden = self.conv(feats.comb2)
+        batch = len(hidden)
         logits = self.logits(hidden).permute(0, 2, 3, 4, 1)
         deltas = self.deltas(hidden).permute(0, 2, 3, 4, 1)
         return logits.reshape(batch, -1), deltas.reshape(batch, -1, 6)
 
-    def targets(
-        self,
-        anchors: Tensor,
-        gt: Tensor,
-        ignored: Tensor | None = None,
-    ) -> Assignment:
+    def anchors(self, feats: FeatureMaps) -> Tensor:
+        """Anchors (N, 6) of each image."""
+        return self.prior_generator.grid_anchors(
+            feats.comb2.shape[2:], feats.image.device, feats.image.dtype
+        )
+
+    def loss(
+        self, feats: FeatureMaps, samples: list[DetDataSample]
+    ) -> dict[str, Tensor]:
+        """``loss_rpn_cls`` and ``loss_rpn_bbox`` of a batch."""
+        logits, deltas = self(feats)
+        return self.loss_by_feat(logits, deltas, self.anchors(feats), samples)
+
+    def predict(self, feats: FeatureMaps) -> list[InstanceData]:
+        """Proposals of each image, by ``test_cfg``."""
+        logits, deltas = self(feats)
+        return self.predict_by_feat(
+            logits,
+            deltas,
+            self.anchors(feats),
+            img_shape=feats.img_shape,
+            cfg=self.test_cfg,
+        )
+
+    def loss_and_predict(
+        self, feats: FeatureMaps, samples: list[DetDataSample]
+    ) -> tuple[dict[str, Tensor], list[InstanceData]]:
+        """Losses, and the proposals that the RoI head is trained on."""
+        logits, deltas = self(feats)
+        anchors = self.anchors(feats)
+        proposals = self.predict_by_feat(
+            logits,
+            deltas,
+            anchors,
+            img_shape=feats.img_shape,
+            cfg=self.train_cfg['proposals'],
+        )
+        return self.loss_by_feat(logits, deltas, anchors, samples), proposals
+
+    def get_targets(
+        self, anchors: Tensor, gt: Tensor, ignored: Tensor | None = None
+    ) -> AssignResult:
         """Roles of the anchors (N, 6) of one crop with boxes (M, 6)."""
         assigned = self.assigner.assign(anchors, gt, ignored)
         return self.sampler.sample(assigned, self.training)
 
-    def loss(
+    def loss_by_feat(
         self,
         logits: Tensor,
         deltas: Tensor,
-        *,
         anchors: Tensor,
-        gt_boxes: list[Tensor],
-        ignored_boxes: list[Tensor],
+        samples: list[DetDataSample],
     ) -> dict[str, Tensor]:
-        """``loss_rpn_cls`` and ``loss_rpn_bbox`` of a batch, flattened.
+        """Losses over the anchors of all crops together.
 
         Args:
             logits: (B, N).
             deltas: (B, N, 6).
             anchors: (N, 6).
-            gt_boxes: (M, 6) of each crop, M may be 0.
-            ignored_boxes: (K, 6) of each crop, K may be 0.
+            samples: Targets of each crop.
         """
-        roles = [
-            self.targets(anchors, gt, ignored)
-            for gt, ignored in zip(gt_boxes, ignored_boxes)
-        ]
-        positive = torch.cat([role.positive for role in roles])
-        negative = torch.cat([role.negative for role in roles])
-        wanted = [
-            self.coder.encode(
-                anchors[role.positive], gt[role.gt_inds[role.positive]]
+        positive, negative, targets = [], [], []
+        for sample in samples:
+            gt = sample.gt_instances.bboxes.to(anchors)
+            ignored = sample.ignored_instances.bboxes.to(anchors)
+            roles = self.get_targets(anchors, gt, ignored)
+            positive.append(roles.positive)
+            negative.append(roles.negative)
+            matched = gt[roles.gt_inds[roles.positive]]
+            targets.append(
+                self.bbox_coder.encode(anchors[roles.positive], matched)
             )
-            for role, gt in zip(roles, gt_boxes)
-        ]
-        bbox = smooth_l1_per_coordinate(
-            deltas.flatten(0, 1)[positive], torch.cat(wanted)
-        )
+        is_positive = torch.cat(positive)
         return {
             'loss_rpn_cls': self.loss_cls(
-                logits.flatten(), positive, negative
+                logits.flatten(), is_positive, torch.cat(negative)
             ),
-            'loss_rpn_bbox': self.loss_bbox_weight * bbox,
+            'loss_rpn_bbox': self.loss_bbox(
+                deltas.flatten(0, 1)[is_positive], torch.cat(targets)
+            ),
         }
 
     @torch.no_grad()
-    def proposals(
+    def predict_by_feat(
         self,
         logits: Tensor,
         deltas: Tensor,
-        *,
         anchors: Tensor,
+        *,
         img_shape: tuple[int, int, int],
-        cfg: dict,
+        cfg: dict[str, Any],
     ) -> list[InstanceData]:
-        """Candidates of each image, best first.
+        """Proposals of each image, best first.
 
         Args:
             logits: (B, N).
             deltas: (B, N, 6).
             anchors: (N, 6).
             img_shape: Input voxels (z, y, x).
-            cfg: ``score_thr`` (a candidate's score is above), ``nms_thr``,
-                ``nms_pre`` (best kept before NMS) and ``max_num`` (after),
-                None = all.
+            cfg: As ``TEST_CFG``.
 
         Returns:
             For each image ``bboxes`` (K, 6) and ``scores`` (K,).
         """
-        found = []
+        proposals = []
         for image_logits, image_deltas in zip(logits, deltas):
             scores = image_logits.sigmoid()
             inds = torch.nonzero(scores > cfg['score_thr']).flatten()
-            nms_pre = cfg.get('nms_pre')
+            nms_pre = cfg['nms_pre']
             if nms_pre is not None and len(inds) > nms_pre:
                 inds = inds[scores[inds].topk(nms_pre).indices.sort().values]
-            boxes = self.coder.decode(anchors[inds], image_deltas[inds])
+            boxes = self.bbox_coder.decode(anchors[inds], image_deltas[inds])
             boxes = clip_box_centers(boxes, img_shape)
             scores = scores[inds]
-            keep = nms(boxes, scores, cfg['nms_thr'])[: cfg.get('max_num')]
-            found.append(InstanceData(bboxes=boxes[keep], scores=scores[keep]))
-        return found
+            keep = nms(boxes, scores, cfg['nms_thr'])[: cfg['max_num']]
+            proposals.append(
+                InstanceData(bboxes=boxes[keep], scores=scores[keep])
+            )
+        return proposals

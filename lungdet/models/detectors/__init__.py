@@ -1,3 +1,19 @@
+from lungdet.models.detectors.case_predictor import CasePredictor
 from lungdet.models.detectors.nodulenet import NoduleNet
+from lungdet.models.detectors.nodulenet_reference import (
+    PublishedAnchorSampler3D,
+    PublishedAssigner3D,
+    PublishedMask3DHead,
+    PublishedRoIHead,
+    PublishedRoISampler3D,
+)
 
-__all__ = ['NoduleNet']
+__all__ = [
+    'CasePredictor',
+    'NoduleNet',
+    'PublishedAnchorSampler3D',
+    'PublishedAssigner3D',
+    'PublishedMask3DHead',
+    'PublishedRoIHead',
+    'PublishedRoISampler3D',
+]

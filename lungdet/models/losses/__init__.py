@@ -1,10 +1,10 @@
 from lungdet.models.losses.detection import (
+    BalancedCrossEntropy,
     FocalLoss3D,
     HardNegativeBCE,
-    balanced_cross_entropy,
-    smooth_l1_per_coordinate,
+    SmoothL1BoxLoss,
 )
-from lungdet.models.losses.dice import soft_dice_loss
+from lungdet.models.losses.dice import SoftDiceLoss
 from lungdet.models.losses.restoration import (
     L1Loss,
     MSELoss,
@@ -12,12 +12,12 @@ from lungdet.models.losses.restoration import (
 )
 
 __all__ = [
+    'BalancedCrossEntropy',
     'FocalLoss3D',
     'HardNegativeBCE',
     'L1Loss',
     'MSELoss',
     'RestorationLoss',
-    'balanced_cross_entropy',
-    'smooth_l1_per_coordinate',
-    'soft_dice_loss',
+    'SmoothL1BoxLoss',
+    'SoftDiceLoss',
 ]

@@ -93,26 +93,53 @@ class FocalLoss3D(BaseModule):
         return self.loss_weight * loss / max(len(pos), 1)
 
 
-def smooth_l1_per_coordinate(deltas: Tensor, targets: Tensor) -> Tensor:
-    """Sum over the 6 coordinates of the mean over rows; 0 without rows.
+@MODELS.register_module()
+class SmoothL1BoxLoss(BaseModule):
+    """Smooth L1: the mean over boxes, summed over the six coordinates.
 
-    Source: NoduleNet, box regression loss, beta = 1.
+    Args:
+        beta: Difference at which the square becomes a straight line.
+        loss_weight: Factor.
+
+    Source: NoduleNet, box regression loss.
     """
-    if len(deltas) == 0:
-        return deltas.sum() * 0
-    return F.smooth_l1_loss(deltas, targets, reduction='none').mean(0).sum()
+
+    def __init__(self, beta: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.beta = beta
+        self.loss_weight = loss_weight
+
+    def forward(self, deltas: Tensor, targets: Tensor) -> Tensor:
+        """Loss of (P, 6) deltas; 0 without rows."""
+        if len(deltas) == 0:
+            return deltas.sum() * 0
+        loss = F.smooth_l1_loss(
+            deltas, targets, reduction='none', beta=self.beta
+        )
+        return self.loss_weight * loss.mean(0).sum()
 
 
-def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy (R, C) with classes weighted by 1 / count.
+@MODELS.register_module()
+class BalancedCrossEntropy(BaseModule):
+    """Cross entropy with every class weighted by 1 / count.
 
-    With every class present it is the mean of the class-wise means; 0
-    without rows.
+    With every class present it is the mean of the class-wise means.
+
+    Args:
+        loss_weight: Factor.
 
     Source: NoduleNet, RCNN classification loss.
     """
-    if len(logits) == 0:
-        return logits.sum() * 0
-    counts = torch.bincount(labels, minlength=logits.shape[1])
-    weight = len(labels) / counts.clamp(min=1).to(logits.dtype)
-    return F.cross_entropy(logits, labels, weight=weight / weight.sum())
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of (R, C) logits with (R,) labels; 0 without rows."""
+        if len(logits) == 0:
+            return logits.sum() * 0
+        counts = torch.bincount(labels, minlength=logits.shape[1])
+        weight = len(labels) / counts.clamp(min=1).to(logits.dtype)
+        loss = F.cross_entropy(logits, labels, weight=weight / weight.sum())
+        return self.loss_weight * loss

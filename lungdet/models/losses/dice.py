@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
+import torch
+from mmengine.model import BaseModule
 from torch import Tensor
 
+from lungdet.errors import ConfigError
+from lungdet.registry import MODELS
+
 EPSILON = 1e-5  # of the published loss; keeps an empty pair finite
+REDUCTIONS = ('mean', 'sum')
 
 
-def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus soft Dice of one box, in Tversky form, alpha = beta = 0.5.
+@MODELS.register_module()
+class SoftDiceLoss(BaseModule):
+    """One minus soft Dice of each box, in Tversky form, alpha = beta = 0.5.
 
     Args:
-        logits: Before the sigmoid, any shape.
-        target: The same shape; a mask of 0 and 1.
+        reduction: ``'sum'`` over boxes as published, or their ``'mean'``.
+        loss_weight: Factor.
+
+    Raises:
+        ConfigError: Unknown ``reduction``.
 
     Source: NoduleNet, segmentation loss.
     """
+
+    def __init__(
+        self, reduction: str = 'sum', loss_weight: float = 1.0
+    ) -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ConfigError(
+                f'SoftDiceLoss.reduction: {reduction!r}; choose one of '
+                f'{REDUCTIONS}.'
+            )
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+
+    def forward(self, logits: list[Tensor], targets: list[Tensor]) -> Tensor:
+        """Loss of at least one box.
+
+        Args:
+            logits: Before the sigmoid; each box has its own shape.
+            targets: Of the same shapes, 1 in the nodule and 0 elsewhere. A
+                box that nowhere holds 1 has nothing to segment and gives 0.
+        """
+        losses = torch.stack(
+            [_soft_dice(logit, goal) for logit, goal in zip(logits, targets)]
+        )
+        total = losses.sum() if self.reduction == 'sum' else losses.mean()
+        return self.loss_weight * total
+
+
+def _soft_dice(logits: Tensor, target: Tensor) -> Tensor:
+    target = target.to(logits.dtype)
+    # a factor instead of a branch, so that the device is not asked
+    is_present = (target == 1).any()
     prob = logits.sigmoid()
-    hit = (prob * target).sum()
-    spill = (prob * (1 - target)).sum()
-    miss = ((1 - prob) * target).sum()
-    return 1 - hit / (hit + 0.5 * spill + 0.5 * miss + EPSILON)
+    true_positive = (prob * target).sum()
+    false_positive = (prob * (1 - target)).sum()
+    false_negative = ((1 - prob) * target).sum()
+    total = (
+        true_positive + 0.5 * false_positive + 0.5 * false_negative + EPSILON
+    )
+    return (1 - true_positive / total) * is_present

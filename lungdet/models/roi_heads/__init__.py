@@ -1,17 +1,12 @@
+from lungdet.models.roi_heads.bbox_head import BBox3DHead
 from lungdet.models.roi_heads.extractors import RoIAlign3D, RoICrop3D
-from lungdet.models.roi_heads.mask_head import (
-    Mask3DHead,
-    mask_boxes,
-    truncated_mask_boxes,
-)
-from lungdet.models.roi_heads.rcnn_head import RCNN3DHead, RoIBatch
+from lungdet.models.roi_heads.mask_head import Mask3DHead
+from lungdet.models.roi_heads.nodule_roi_head import NoduleRoIHead
 
 __all__ = [
+    'BBox3DHead',
     'Mask3DHead',
-    'RCNN3DHead',
+    'NoduleRoIHead',
     'RoIAlign3D',
-    'RoIBatch',
     'RoICrop3D',
-    'mask_boxes',
-    'truncated_mask_boxes',
 ]

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lungdet.ops import box_iou
+from lungdet.ops import box_centers, box_iou, centers_in_boxes
 from lungdet.registry import TASK_UTILS
 
 
-class Assignment(NamedTuple):
+class AssignResult(NamedTuple):
     """Roles of N boxes; a box that is neither is ignored.
 
     Attributes:
@@ -25,13 +25,6 @@ class Assignment(NamedTuple):
     gt_inds: Tensor
 
 
-def center_in_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
-    """(N,) bool: is the centre of a box (N, 6) in any region (M, 6)."""
-    center = ((boxes[:, :3] + boxes[:, 3:]) / 2)[:, None]
-    inside = (center >= regions[:, :3]) & (center < regions[:, 3:])
-    return inside.all(-1).any(1)
-
-
 @TASK_UTILS.register_module()
 class MaxIoUAssigner3D:
     """Positive by overlap, and the best anchors of every nodule besides.
@@ -39,10 +32,8 @@ class MaxIoUAssigner3D:
     Args:
         pos_iou: Overlap from which a box is positive.
         neg_iou: Overlap below which it is negative.
-        force_match: Every nodule's best boxes are positive, ties all count;
-            a later nodule takes a box from an earlier one.
-        force_without_overlap: Force even where the best overlap is 0 (the
-            published fault: every anchor becomes positive).
+        force_match: Every nodule's best boxes are positive; a later nodule
+            takes a box from an earlier one.
 
     Source: NoduleNet, code (its text says 0.1 for ``neg_iou``).
     """
@@ -53,17 +44,15 @@ class MaxIoUAssigner3D:
         neg_iou: float = 0.02,
         *,
         force_match: bool = True,
-        force_without_overlap: bool = False,
     ) -> None:
         self.pos_iou = pos_iou
         self.neg_iou = neg_iou
         self.force_match = force_match
-        self.force_without_overlap = force_without_overlap
 
     def assign(
         self, boxes: Tensor, gt: Tensor, ignored: Tensor | None = None
-    ) -> Assignment:
-        """Assign (N, 6) boxes to (M, 6) nodules, M may be 0.
+    ) -> AssignResult:
+        """Assign (N, 6) boxes to (M, 6) nodules, N and M may be 0.
 
         A negative whose centre lies in an ``ignored`` (K, 6) box becomes
         ignored; a positive stays positive.
@@ -72,23 +61,27 @@ class MaxIoUAssigner3D:
         positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
         gt_inds = torch.zeros(num, dtype=torch.long, device=boxes.device)
         negative = ~positive
-        if len(gt):
+        if num and len(gt):
             iou = box_iou(boxes, gt)
             best, gt_inds = iou.max(1)
             positive, negative = best >= self.pos_iou, best < self.neg_iou
             if self.force_match:
-                top = iou.max(0).values
-                forced = iou == top
-                if not self.force_without_overlap:
-                    forced &= top > 0
                 later = torch.arange(len(gt), device=boxes.device) + 1
-                last = (forced * later).max(1).values
+                last = (self.best_boxes(iou) * later).max(1).values
                 positive = positive | (last > 0)
                 gt_inds = torch.where(last > 0, last - 1, gt_inds)
                 negative = negative & ~positive
-        if ignored is not None and len(ignored):
-            negative = negative & ~center_in_boxes(boxes, ignored)
-        return Assignment(positive, negative, gt_inds)
+        assigned = AssignResult(positive, negative, gt_inds)
+        return without_ignored(assigned, boxes, ignored)
+
+    def best_boxes(self, iou: Tensor) -> Tensor:
+        """Which boxes are a nodule's best, (N, M) bool; all of a tie are.
+
+        Args:
+            iou: (N, M) overlap. A nodule that no box touches has none.
+        """
+        best = iou.max(0).values
+        return (iou == best) & (best > 0)
 
 
 @TASK_UTILS.register_module()
@@ -124,20 +117,19 @@ class CenterAssigner3D:
 
     def assign(
         self, boxes: Tensor, gt: Tensor, ignored: Tensor | None = None
-    ) -> Assignment:
+    ) -> AssignResult:
         """Assign (N, 6) anchors to (M, 6) nodules, M may be 0."""
         num = len(boxes)
         positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
         shell = torch.zeros_like(positive)
         gt_inds = torch.zeros(num, dtype=torch.long, device=boxes.device)
-        centers = (boxes[:, :3] + boxes[:, 3:]) / 2
+        centers = box_centers(boxes)
         log_side = (boxes[:, 3] - boxes[:, 0]).log()
         sizes = log_side.unique()
-        # larger nodules first, so that a small one keeps its own anchors
+        # larger nodules first, so that a small one keeps its anchors
         sides = (gt[:, 3:] - gt[:, :3]).clamp(min=1e-3).log().mean(1)
         for j in sides.argsort(descending=True).tolist():
-            center = (gt[j, :3] + gt[j, 3:]) / 2
-            distance = (centers - center).norm(dim=1)
+            distance = (centers - box_centers(gt[j])).norm(dim=1)
             fit = sizes[(sizes - sides[j]).abs().argmin()]
             of_size = torch.nonzero(log_side == fit).flatten()
             near = distance[of_size].sort(stable=True)
@@ -152,7 +144,15 @@ class CenterAssigner3D:
             gt_inds[chosen] = j
             outer = min(count + self.ignore_k, len(of_size)) - 1
             shell |= distance <= near.values[outer]
-        negative = ~positive & ~shell
-        if ignored is not None and len(ignored):
-            negative = negative & ~center_in_boxes(boxes, ignored)
-        return Assignment(positive, negative, gt_inds)
+        assigned = AssignResult(positive, ~positive & ~shell, gt_inds)
+        return without_ignored(assigned, boxes, ignored)
+
+
+def without_ignored(
+    assigned: AssignResult, boxes: Tensor, ignored: Tensor | None
+) -> AssignResult:
+    """Negatives whose centre lies in an ignored region (K, 6) are none."""
+    if ignored is None or not len(ignored):
+        return assigned
+    negative = assigned.negative & ~centers_in_boxes(boxes, ignored)
+    return assigned._replace(negative=negative)

@@ -1,16 +1,38 @@
-"""Which assigned boxes enter the loss. Draws use torch's global generator."""
+"""Which assigned boxes enter the loss.
+
+Chance comes from torch's global generator.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lungdet.models.task_modules.assigners import Assignment
+from lungdet.models.task_modules.assigners import AssignResult
 from lungdet.registry import TASK_UTILS
 
 
-def draw(mask: Tensor, num: int) -> Tensor:
-    """Keep ``num`` true entries of a mask, drawn without replacement."""
+class SamplingResult(NamedTuple):
+    """Proposals of one image that enter the RoI head's loss.
+
+    Attributes:
+        priors: (R, 6) boxes, the positive ones first.
+        pos_gt_inds: (P,) long, the nodule of each positive.
+    """
+
+    priors: Tensor
+    pos_gt_inds: Tensor
+
+    @property
+    def pos_priors(self) -> Tensor:
+        """(P, 6)."""
+        return self.priors[: len(self.pos_gt_inds)]
+
+
+def random_subset(mask: Tensor, num: int) -> Tensor:
+    """At most ``num`` true entries of a mask, without replacement."""
     inds = torch.nonzero(mask).flatten()
     if len(inds) <= num:
         return mask
@@ -23,50 +45,47 @@ class AnchorSampler3D:
     """Thin out the anchors of one crop.
 
     Args:
-        pos_per: ``'all'`` keeps every positive, ``'gt'`` draws one for each
-            nodule, ``'crop'`` one for the whole crop (as published).
-        num_neg: Negatives drawn in training; None keeps all. Validation
+        pos_per_gt: Positives of each nodule, at most; None keeps all.
+        num_neg: Negatives in training, at most; None keeps all. Validation
             keeps all.
-
-    Raises:
-        ValueError: Unknown ``pos_per``.
     """
 
     def __init__(
-        self, pos_per: str = 'all', num_neg: int | None = 800
+        self, pos_per_gt: int | None = None, num_neg: int | None = 800
     ) -> None:
-        if pos_per not in ('all', 'gt', 'crop'):
-            raise ValueError(
-                f"AnchorSampler3D.pos_per: {pos_per!r}; choose 'all', 'gt' "
-                "or 'crop'."
-            )
-        self.pos_per = pos_per
+        self.pos_per_gt = pos_per_gt
         self.num_neg = num_neg
 
-    def sample(self, assigned: Assignment, training: bool) -> Assignment:
+    def sample(self, assigned: AssignResult, training: bool) -> AssignResult:
         """The anchors that enter the loss; the others become ignored."""
-        positive, negative, gt_inds = assigned
-        if self.pos_per == 'crop':
-            positive = draw(positive, 1)
-        elif self.pos_per == 'gt':
-            kept = torch.zeros_like(positive)
-            for j in gt_inds[positive].unique():
-                kept |= draw(positive & (gt_inds == j), 1)
-            positive = kept
+        positive = self.sample_pos(assigned)
+        negative = assigned.negative
         if training and self.num_neg is not None:
-            negative = draw(negative, self.num_neg)
-        return Assignment(positive, negative, gt_inds)
+            negative = random_subset(negative, self.num_neg)
+        return AssignResult(positive, negative, assigned.gt_inds)
+
+    def sample_pos(self, assigned: AssignResult) -> Tensor:
+        """Positives (N,) bool that enter the loss."""
+        positive, _, gt_inds = assigned
+        if self.pos_per_gt is None:
+            return positive
+        kept = torch.zeros_like(positive)
+        for j in gt_inds[positive].unique():
+            kept |= random_subset(positive & (gt_inds == j), self.pos_per_gt)
+        return kept
 
 
 @TASK_UTILS.register_module()
 class RoISampler3D:
-    """Draw the proposals of one crop for the second stage.
+    """Choose the proposals of one crop for the RoI head.
+
+    In training the true boxes join the proposals.
 
     Args:
-        num: Rows wanted.
-        pos_fraction: Share of positives, at most.
-        fill: Fill up to ``num`` with negatives, drawn with replacement where
-            they are too few (as published).
+        num: Boxes wanted.
+        pos_fraction: Fraction of positives, at most.
+        fill: Fill up to ``num`` with negatives, with replacement where they
+            are too few (as published).
     """
 
     def __init__(
@@ -76,20 +95,42 @@ class RoISampler3D:
         self.pos_fraction = pos_fraction
         self.fill = fill
 
-    def sample(self, assigned: Assignment) -> tuple[Tensor, int]:
-        """Row indices, positives first, and how many are positive."""
+    def sample(
+        self,
+        assigned: AssignResult,
+        proposals: Tensor,
+        gt_boxes: Tensor,
+        training: bool,
+    ) -> SamplingResult:
+        """Choose among proposals (N, 6) and, in training, (M, 6) true boxes.
+
+        Args:
+            assigned: Of the proposals.
+            proposals: (N, 6).
+            gt_boxes: (M, 6), M may be 0.
+            training: Whether the true boxes join, each its own positive.
+        """
         pos = torch.nonzero(assigned.positive).flatten()
         neg = torch.nonzero(assigned.negative).flatten()
+        gt_inds = assigned.gt_inds
+        if training:
+            joined = torch.arange(len(gt_boxes), device=pos.device)
+            pos = torch.cat([pos, len(proposals) + joined])
+            gt_inds = torch.cat([gt_inds, joined])
+            proposals = torch.cat([proposals, gt_boxes.to(proposals.dtype)])
         pos = pos[torch.randperm(len(pos), device=pos.device)]
         pos = pos[: round(self.num * self.pos_fraction)]
-        if not len(pos):
+        neg = self.sample_neg(neg, len(pos))
+        return SamplingResult(proposals[torch.cat([pos, neg])], gt_inds[pos])
+
+    def sample_neg(self, neg: Tensor, num_pos: int) -> Tensor:
+        """Indices of the negatives beside ``num_pos`` positives."""
+        if not num_pos:
             wanted = min(self.num, len(neg))
         elif not len(neg):
             wanted = 0
         else:
-            wanted = self.num - len(pos)
+            wanted = self.num - num_pos
         if wanted > len(neg) and self.fill:
-            rows = torch.randint(len(neg), (wanted,), device=neg.device)
-        else:
-            rows = torch.randperm(len(neg), device=neg.device)[:wanted]
-        return torch.cat([pos, neg[rows]]), len(pos)
+            return neg[torch.randint(len(neg), (wanted,), device=neg.device)]
+        return neg[torch.randperm(len(neg), device=neg.device)[:wanted]]

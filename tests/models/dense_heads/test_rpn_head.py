@@ -3,15 +3,19 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lungdet.errors import ConfigError
 from lungdet.models import RPN3DHead
 from lungdet.ops import box_iou, nms
+from tests.models.nets import SHAPE, feature_maps, sample_of
+
+CFG = {'score_thr': 0.5, 'nms_thr': 0.1, 'nms_pre': None, 'max_num': None}
 
 
 @pytest.fixture
 def output() -> dict:
-    """Every anchor of a 32^3 crop at its own place, with a random score."""
+    """Every anchor of a 32^3 crop in its position, with a random score."""
     torch.manual_seed(0)
-    anchors = RPN3DHead().anchors.grid_anchors((8, 8, 8))
+    anchors = RPN3DHead().prior_generator.grid_anchors((8, 8, 8))
     return {
         'logits': torch.randn(1, len(anchors)) + 2,
         'deltas': torch.zeros(1, len(anchors), 6),
@@ -23,10 +27,9 @@ def output() -> dict:
 def test_only_the_best_anchors_meet_each_other(output: dict) -> None:
     """Published: all above 0.5 do, thousands in an untrained net."""
     head = RPN3DHead()
-    cfg = {'score_thr': 0.5, 'nms_thr': 0.1}
 
-    (all_of_them,) = head.proposals(**output, cfg=cfg)
-    (bounded,) = head.proposals(**output, cfg={**cfg, 'nms_pre': 50})
+    (all_of_them,) = head.predict_by_feat(**output, cfg=CFG)
+    (bounded,) = head.predict_by_feat(**output, cfg={**CFG, 'nms_pre': 50})
 
     scores = output['logits'][0].sigmoid()
     assert (scores > 0.5).sum() > 2000
@@ -40,12 +43,70 @@ def test_only_the_best_anchors_meet_each_other(output: dict) -> None:
 
 def test_the_best_proposals_are_kept(output: dict) -> None:
     head = RPN3DHead()
-    cfg = {'score_thr': 0.5, 'nms_thr': 0.1}
 
-    (all_of_them,) = head.proposals(**output, cfg=cfg)
-    (few,) = head.proposals(**output, cfg={**cfg, 'max_num': 7})
+    (all_of_them,) = head.predict_by_feat(**output, cfg=CFG)
+    (few,) = head.predict_by_feat(**output, cfg={**CFG, 'max_num': 7})
 
     assert torch.equal(few.bboxes, all_of_them.bboxes[:7])
     overlap = box_iou(few.bboxes, few.bboxes).fill_diagonal_(0)
     assert overlap.max() <= 0.1
     assert (few.scores.diff() <= 0).all()
+
+
+def test_losses_and_proposals_by_one_call_are_those_of_two() -> None:
+    torch.manual_seed(0)
+    head = RPN3DHead(
+        in_channels=8,
+        feat_channels=4,
+        train_cfg={'proposals': {'score_thr': 0.3, 'max_num': 5}},
+        test_cfg={'score_thr': 0.3, 'max_num': 5},
+    ).eval()
+    feats = feature_maps(2, (4, 8, 8))
+    samples = [sample_of([[10, 10, 10, 18, 18, 18]]), sample_of([])]
+
+    losses, proposals = head.loss_and_predict(feats, samples)
+
+    assert losses == head.loss(feats, samples)
+    assert set(losses) == {'loss_rpn_cls', 'loss_rpn_bbox'}
+    for one, other in zip(proposals, head.predict(feats), strict=True):
+        assert len(one) == 5
+        assert torch.equal(one.bboxes, other.bboxes)
+
+
+def test_box_loss_comes_from_the_config() -> None:
+    loss = {'type': 'SmoothL1BoxLoss', 'loss_weight': 2.0}
+    feats, samples = (
+        feature_maps(1, (4, 8, 8)),
+        [sample_of([[8] * 3 + [20] * 3])],
+    )
+    values = []
+    for loss_bbox in (None, loss):
+        torch.manual_seed(0)
+        head = RPN3DHead(8, 4, loss_bbox=loss_bbox).eval()
+        values.append(head.loss(feats, samples)['loss_rpn_bbox'])
+
+    torch.testing.assert_close(values[1], 2 * values[0])
+    assert values[0] > 0
+
+
+@pytest.mark.parametrize(
+    ('norm_cfg', 'kind'),
+    [
+        ({'type': 'BN3d'}, torch.nn.BatchNorm3d),
+        ({'type': 'SyncBN'}, torch.nn.SyncBatchNorm),
+        ({'type': 'IN3d'}, torch.nn.InstanceNorm3d),
+        ({'type': 'GN', 'num_groups': 2}, torch.nn.GroupNorm),
+    ],
+)
+def test_norm_and_activation_are_mmcvs(norm_cfg: dict, kind: type) -> None:
+    head = RPN3DHead(8, 4, norm_cfg=norm_cfg, act_cfg={'type': 'LeakyReLU'})
+
+    _, norm, act = head.conv
+    assert isinstance(norm, kind) and isinstance(act, torch.nn.LeakyReLU)
+    logits, _ = head.eval()(feature_maps(1, (4, 8, 8)))
+    assert logits.shape == (1, 5 * SHAPE[0] * SHAPE[1] * SHAPE[2] // 64)
+
+
+def test_unknown_norm() -> None:
+    with pytest.raises(ConfigError, match=r"norm_cfg\.type='BN4d'.*'BN3d'"):
+        RPN3DHead(8, 4, norm_cfg={'type': 'BN4d'})

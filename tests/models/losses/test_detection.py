@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lungdet.models import HardNegativeBCE
-from lungdet.models.losses import (
-    balanced_cross_entropy,
-    smooth_l1_per_coordinate,
+from lungdet.models import (
+    BalancedCrossEntropy,
+    FocalLoss3D,
+    HardNegativeBCE,
+    SmoothL1BoxLoss,
 )
 
 
@@ -40,15 +41,45 @@ def test_loss_gradient_survives_a_large_logit() -> None:
     assert float(published.grad) == 0
 
 
-def test_background_alone_gives_the_second_stage_no_box_loss() -> None:
+def test_background_alone_gives_the_roi_head_no_box_loss() -> None:
     """Published: an undefined list."""
     logits = torch.tensor([[1.0, 0.0], [0.0, 2.0]], requires_grad=True)
     none = torch.zeros(0, 6, requires_grad=True)
 
-    cls = balanced_cross_entropy(logits, torch.zeros(2, dtype=torch.long))
-    box = smooth_l1_per_coordinate(none, torch.zeros(0, 6))
+    cls = BalancedCrossEntropy()(logits, torch.zeros(2, dtype=torch.long))
+    box = SmoothL1BoxLoss()(none, torch.zeros(0, 6))
     (cls + box).backward()
 
     wanted = (np.log1p(np.exp(-1)) + np.log1p(np.exp(2))) / 2
     assert float(cls.detach()) == pytest.approx(wanted)
     assert float(box.detach()) == 0
+
+
+def test_box_loss_is_a_mean_over_boxes_and_a_sum_over_coordinates() -> None:
+    deltas = torch.zeros(2, 6)
+    deltas[0, 0], deltas[1, 0], deltas[0, 3] = 3.0, 0.5, 1.0
+    targets = torch.zeros(2, 6)
+
+    loss = SmoothL1BoxLoss()(deltas, targets)
+    sharp = SmoothL1BoxLoss(beta=0.5)(deltas, targets)
+
+    # beta 1: 3 - 0.5, 0.5 * 0.5^2 and 1 - 0.5; beta 0.5: |d| - 0.25
+    assert float(loss) == pytest.approx((2.5 + 0.125 + 0.5) / 2)
+    assert float(sharp) == pytest.approx((2.75 + 0.25 + 0.75) / 2)
+
+
+def test_loss_weight_is_a_factor_of_every_loss() -> None:
+    logits = torch.tensor([1.0, -2.0, 0.5])
+    positive = torch.tensor([True, False, False])
+    rows, labels = torch.randn(3, 2), torch.tensor([0, 1, 1])
+    inputs = {
+        HardNegativeBCE: (logits, positive, ~positive),
+        FocalLoss3D: (logits, positive, ~positive),
+        SmoothL1BoxLoss: (torch.randn(3, 6), torch.randn(3, 6)),
+        BalancedCrossEntropy: (rows, labels),
+    }
+
+    for loss, args in inputs.items():
+        one = loss(loss_weight=1.0)(*args)
+        torch.testing.assert_close(loss(loss_weight=3.0)(*args), 3 * one)
+        assert one > 0

@@ -13,13 +13,14 @@ from torch.nn import functional as F
 from lungdet.models.backbones.featurenet import MAX_STRIDE
 
 
-class Window(NamedTuple):
-    """One tile.
+class CaseWindow(NamedTuple):
+    """One window of a case and the core that it answers for.
 
     Attributes:
         size: Its voxels (z, y, x).
         start: First voxel (z, y, x).
-        core_low: Marks with centres from here (edge coordinates) ...
+        core_low: Detections with centres from here (edge coordinates of the
+            case) ...
         core_high: ... up to here, exclusive, belong to this window.
     """
 
@@ -28,12 +29,14 @@ class Window(NamedTuple):
     core_low: tuple[float, float, float]
     core_high: tuple[float, float, float]
 
-    def owns(self, center: Tensor, seam: float = 0.0) -> Tensor:
-        """Which centres (N, 3) in the case lie in the core, or ``seam``
-        voxels beside it."""
-        low = center.new_tensor(self.core_low) - seam
-        high = center.new_tensor(self.core_high) + seam
-        return ((center >= low) & (center < high)).all(1)
+    def core(self, seam: float = 0.0) -> Tensor:
+        """The core in the case, ``seam`` voxels wider, as a box (6,)."""
+        low, high = torch.tensor(self.core_low), torch.tensor(self.core_high)
+        return torch.cat([low - seam, high + seam])
+
+    def offset(self) -> Tensor:
+        """What leads from boxes (N, 6) of the window to the case's, (6,)."""
+        return torch.tensor(self.start).repeat(2)
 
 
 def axis_windows(
@@ -42,7 +45,7 @@ def axis_windows(
     """(start, core low, core high) along one axis.
 
     Cores meet in the middle of the overlaps, cover the axis and do not
-    overlap, so every mark belongs to exactly one window.
+    overlap, so every detection belongs to exactly one window.
     """
     if side <= window:
         return [(0, -torch.inf, torch.inf)]
@@ -61,43 +64,49 @@ def whole_size(shape: Sequence[int]) -> tuple[int, int, int]:
     return z, y, x
 
 
-def windows(
+def case_windows(
     shape: Sequence[int], window: Sequence[int] | None, overlap: int
-) -> Iterator[Window]:
+) -> list[CaseWindow]:
     """All windows of a case of ``shape`` (z, y, x).
 
     Args:
         shape: Voxels of the case.
         window: Those of a window; None for one that holds the whole case.
-        overlap: Voxels that neighbours share.
+        overlap: Voxels that neighbours have in common.
     """
     depth, height, width = window or whole_size(shape)
     size = (depth, height, width)
     axes = [axis_windows(*sides, overlap) for sides in zip(shape, size)]
-    for z, y, x in itertools.product(*axes):
-        yield Window(
+    return [
+        CaseWindow(
             size,
             (z[0], y[0], x[0]),
             (z[1], y[1], x[1]),
             (z[2], y[2], x[2]),
         )
+        for z, y, x in itertools.product(*axes)
+    ]
 
 
-def even_parts(chosen: list[Window], most: int) -> Iterator[list[Window]]:
-    """Parts of at most ``most`` windows, as equally large as can be."""
-    num = -(-len(chosen) // most)
+def even_batches(
+    windows: list[CaseWindow], most: int
+) -> Iterator[list[CaseWindow]]:
+    """Batches of at most ``most`` windows, as equally large as can be."""
+    num = -(-len(windows) // most)
     for k in range(num):
-        yield chosen[len(chosen) * k // num : len(chosen) * (k + 1) // num]
+        yield windows[len(windows) * k // num : len(windows) * (k + 1) // num]
 
 
-def cut(
-    case: Tensor, start: Sequence[int], size: Sequence[int], pad: int
-) -> Tensor:
-    """Window (C, d, h, w) of a case (C, D, H, W), ends filled with ``pad``."""
-    z, y, x = start
-    tile = case[:, z : z + size[0], y : y + size[1], x : x + size[2]]
-    missing = [side - got for side, got in zip(size, tile.shape[1:])]
+def crop_window(case: Tensor, window: CaseWindow, pad: int) -> Tensor:
+    """Voxels (C, d, h, w) of a window of a case (C, D, H, W).
+
+    What lies beyond the case's end is filled with ``pad``.
+    """
+    z, y, x = window.start
+    depth, height, width = window.size
+    crop = case[:, z : z + depth, y : y + height, x : x + width]
+    missing = [want - got for want, got in zip(window.size, crop.shape[1:])]
     if not any(missing):
-        return tile
+        return crop
     ends = [n for gap in reversed(missing) for n in (0, gap)]
-    return F.pad(tile, ends, value=pad)
+    return F.pad(crop, ends, value=pad)

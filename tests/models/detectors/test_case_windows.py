@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungdet.models import AttentionPlugin, NoduleNet
-from lungdet.models.detectors.sliding_window import (
+from lungdet.models.detectors.case_windows import (
     axis_windows,
-    cut,
-    even_parts,
-    windows,
+    case_windows,
+    crop_window,
+    even_batches,
 )
 
 
@@ -25,44 +25,53 @@ from lungdet.models.detectors.sliding_window import (
 def test_cores_part_the_axis_and_lie_in_their_windows(
     side: int, window: int, overlap: int
 ) -> None:
-    found = axis_windows(side, window, overlap)
+    windows = axis_windows(side, window, overlap)
     points = np.arange(0.25, side, 0.5)
 
     owners = [
-        [k for k, (_, low, high) in enumerate(found) if low <= p < high]
+        [k for k, (_, low, high) in enumerate(windows) if low <= p < high]
         for p in points
     ]
 
     assert all(len(owner) == 1 for owner in owners)
     for p, (k,) in zip(points, owners):
-        start = found[k][0]
+        start = windows[k][0]
         assert start <= p < start + window or side <= window
     if side > window:
-        assert found[-1][0] == side - window
+        assert windows[-1][0] == side - window
 
 
 def test_windows_of_a_case_and_their_padding() -> None:
     case = torch.arange(40 * 20 * 36).view(1, 40, 20, 36)
 
-    tiles = [
-        cut(case, w.start, (32, 32, 32), -7)
-        for w in windows(case.shape[1:], (32, 32, 32), 16)
+    crops = [
+        crop_window(case, window, -7)
+        for window in case_windows(case.shape[1:], (32, 32, 32), 16)
     ]
 
-    assert len(tiles) == 4
-    assert torch.equal(tiles[0][:, :, :20], case[:, :32, :, :32])
-    assert (tiles[0][:, :, 20:] == -7).all()
-    assert torch.equal(tiles[3][:, :, :20], case[:, 8:, :, 4:])
+    assert len(crops) == 4
+    assert torch.equal(crops[0][:, :, :20], case[:, :32, :, :32])
+    assert (crops[0][:, :, 20:] == -7).all()
+    assert torch.equal(crops[3][:, :, :20], case[:, 8:, :, 4:])
 
 
-def test_parts_hold_every_window_once_and_differ_by_one() -> None:
-    every = list(windows((100, 130, 40), (32, 32, 32), 8))
+def test_core_and_offset_are_boxes() -> None:
+    first, last = case_windows((32, 32, 48), (32, 32, 32), 16)
+
+    inf = torch.inf
+    assert first.core(seam=2).tolist() == [-inf] * 3 + [inf, inf, 26]
+    assert last.core().tolist() == [-inf, -inf, 24, inf, inf, inf]
+    assert last.offset().tolist() == [0, 0, 16, 0, 0, 16]
+
+
+def test_batches_hold_every_window_once_and_differ_by_one() -> None:
+    every = case_windows((100, 130, 40), (32, 32, 32), 8)
     for most in (1, 2, 4, 7, 1000):
-        parts = list(even_parts(every, most))
-        assert [w for part in parts for w in part] == every
-        sizes = {len(part) for part in parts}
+        batches = list(even_batches(every, most))
+        assert [w for batch in batches for w in batch] == every
+        sizes = {len(batch) for batch in batches}
         assert max(sizes) <= most and max(sizes) - min(sizes) <= 1
-    assert list(even_parts([], 4)) == []
+    assert list(even_batches([], 4)) == []
 
 
 def tiny(plugin: str | None, crop: object, window: int) -> NoduleNet:
@@ -82,18 +91,18 @@ def tiny(plugin: str | None, crop: object, window: int) -> NoduleNet:
 
 
 @pytest.mark.parametrize(
-    ('crop', 'window', 'found'),
+    ('crop', 'window', 'message'),
     [
         ((32, 32, 32), 48, r'the training crops were \(32, 32, 32\)'),
         (None, 32, 'the training crops were of unknown size'),
     ],
 )
 def test_other_windows_than_the_training_crops_warn_of_pooling_plugins(
-    crop: object, window: int, found: str
+    crop: object, window: int, message: str
 ) -> None:
     case = torch.zeros(1, 40, 36, 33, dtype=torch.int16)
 
-    with pytest.warns(UserWarning, match=found) as caught:
+    with pytest.warns(UserWarning, match=message) as caught:
         tiny('QuartetAttention', crop, window).predict_case(case)
 
     assert 'QuartetAttention pools over the whole window' in str(
@@ -103,8 +112,8 @@ def test_other_windows_than_the_training_crops_warn_of_pooling_plugins(
 
 @pytest.mark.parametrize('pools', [True, False])
 def test_a_users_plugin_warns_if_it_pools(pools: bool) -> None:
-    class Own(AttentionPlugin):
-        name = 'own'
+    class Plugin(AttentionPlugin):
+        name = 'plugin'
         pools_over_space = pools
 
         def __init__(self, in_channels: int) -> None:
@@ -117,9 +126,9 @@ def test_a_users_plugin_warns_if_it_pools(pools: bool) -> None:
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        tiny(Own, (32, 32, 32), 48).predict_case(case)
+        tiny(Plugin, (32, 32, 32), 48).predict_case(case)
 
-    assert sum('Own pools' in str(w.message) for w in caught) == pools
+    assert sum('Plugin pools' in str(w.message) for w in caught) == pools
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,133 @@
+"""The faults of the published NoduleNet, each one class.
+
+``configs/nodulenet_reference.py`` takes them in place of the repaired ones,
+so that the published system can be measured. Not for use elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lungdet.models.roi_heads.mask_head import CELL, Mask3DHead, crop_masks
+from lungdet.models.roi_heads.nodule_roi_head import NoduleRoIHead
+from lungdet.models.task_modules import (
+    AnchorSampler3D,
+    AssignResult,
+    MaxIoUAssigner3D,
+    RoISampler3D,
+    SamplingResult,
+)
+from lungdet.models.task_modules.samplers import random_subset
+from lungdet.ops import nms
+from lungdet.registry import MODELS, TASK_UTILS
+
+
+@TASK_UTILS.register_module()
+class PublishedAssigner3D(MaxIoUAssigner3D):
+    """Forces a match also where a nodule overlaps no anchor.
+
+    The best overlap is then 0, and every anchor that has it is positive.
+    """
+
+    def best_boxes(self, iou: Tensor) -> Tensor:
+        return iou == iou.max(0).values
+
+
+@TASK_UTILS.register_module()
+class PublishedAnchorSampler3D(AnchorSampler3D):
+    """One positive for a crop, however many nodules it holds."""
+
+    def sample_pos(self, assigned: AssignResult) -> Tensor:
+        return random_subset(assigned.positive, 1)
+
+
+@TASK_UTILS.register_module()
+class PublishedRoISampler3D(RoISampler3D):
+    """The true boxes join the proposals in validation as well."""
+
+    def sample(
+        self,
+        assigned: AssignResult,
+        proposals: Tensor,
+        gt_boxes: Tensor,
+        training: bool,
+    ) -> SamplingResult:
+        return super().sample(assigned, proposals, gt_boxes, True)
+
+
+@MODELS.register_module()
+class PublishedRoIHead(NoduleRoIHead):
+    """Trains the mask head on detections instead of the sampled positives.
+
+    An early network detects little, and its mask head then learns nothing.
+    """
+
+    score_thr = 0.5
+    nms_thr = 0.1
+
+    def mask_rois(
+        self,
+        rois: Tensor,
+        labels: Tensor,
+        logits: Tensor,
+        deltas: Tensor,
+        *,
+        img_shape: tuple[int, int, int],
+    ) -> Tensor:
+        return self.detections(
+            rois, logits, deltas, img_shape=img_shape, score_thr=self.score_thr
+        )
+
+    @torch.no_grad()
+    def detections(
+        self,
+        rois: Tensor,
+        logits: Tensor,
+        deltas: Tensor,
+        *,
+        img_shape: tuple[int, int, int],
+        score_thr: float,
+    ) -> Tensor:
+        """RoIs (K, 7) refined, above ``score_thr``, after NMS per image."""
+        boxes, scores = self.bbox_head.predict(
+            rois[:, 1:], logits, deltas, img_shape
+        )
+        kept = []
+        for index in rois[:, 0].unique():
+            of_image = (rois[:, 0] == index) & (scores > score_thr)
+            rows = torch.nonzero(of_image).flatten()
+            rows = rows[nms(boxes[rows], scores[rows], self.nms_thr)]
+            kept.append(torch.cat([rois[rows, :1], boxes[rows]], dim=1))
+        return torch.cat(kept) if kept else rois[:0]
+
+
+@MODELS.register_module()
+class PublishedMask3DHead(Mask3DHead):
+    """Cuts the ends of boxes, and takes numbers of nodules for a target."""
+
+    def align(self, rois: Tensor, img_shape: Sequence[int]) -> Tensor:
+        """Whole cells of RoIs (R, 7), too few of them.
+
+        Positions are stated by voxel centres, and the end is cut to an
+        integer before it is widened: up to a cell is lost, and a small box
+        can become empty.
+        """
+        side = torch.tensor(list(img_shape), device=rois.device)
+        low = (rois[:, 1:4] - 0.5).trunc().long()
+        high = (rois[:, 4:7] - 0.5).trunc().long()
+        low = low.div(CELL, rounding_mode='floor') * CELL
+        high = -(-high).div(CELL, rounding_mode='floor') * CELL
+        low, high = (torch.minimum(v.clamp(min=0), side) for v in (low, high))
+        return torch.cat([rois[:, :1].long(), low, high], dim=1)
+
+    def get_targets(
+        self, boxes: Tensor, gt_masks: list[Tensor], ids: Tensor
+    ) -> list[Tensor]:
+        """The raw ids in each box, as if they were probabilities.
+
+        Only boxes that hold the id 1 then teach anything.
+        """
+        return crop_masks(boxes, gt_masks)

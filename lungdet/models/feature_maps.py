@@ -1,0 +1,34 @@
+"""What the backbone makes of a batch, and what every head reads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class FeatureMaps(NamedTuple):
+    """Maps of a batch of equal crops or windows.
+
+    Attributes:
+        image: (B, 1, D, H, W), as the network gets it.
+        out1: (B, C1, D/2, H/2, W/2), of the encoder.
+        out2: (B, C2, D/4, H/4, W/4), of the encoder: the RoI head's.
+        comb2: (B, C3, D/4, H/4, W/4), of the decoder: the RPN's and the mask
+            head's.
+    """
+
+    image: Tensor
+    out1: Tensor
+    out2: Tensor
+    comb2: Tensor
+
+    @property
+    def img_shape(self) -> tuple[int, int, int]:
+        """Input voxels (z, y, x) of each image."""
+        depth, height, width = self.image.shape[2:]
+        return depth, height, width
+
+    def of_image(self, index: int) -> FeatureMaps:
+        """The maps of one image, as a batch of one."""
+        return FeatureMaps(*(m[index : index + 1] for m in self))

@@ -1,0 +1,106 @@
+"""From the scores and boxes of two heads to a scan's list of detections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from lungdet.errors import ConfigError
+from lungdet.models.defaults import with_defaults
+from lungdet.ops import nms
+from lungdet.registry import TASK_UTILS
+
+BOX_SOURCES = ('rcnn', 'rpn')
+SCORE_FUSIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    'mean': lambda rpn, rcnn: (rpn + rcnn) / 2,
+    'product': lambda rpn, rcnn: rpn * rcnn,
+    'rpn': lambda rpn, rcnn: rpn,
+    'rcnn': lambda rpn, rcnn: rcnn,
+}
+NMS: dict[str, Any] = {'iou_thr': 0.1, 'center_distance': None}
+
+
+@TASK_UTILS.register_module()
+class DetectionPostProcessor:
+    """Which box and score a detection gets, and which detections stay.
+
+    Args:
+        box_source: Whose box a detection has: ``'rcnn'``, the refined one,
+            or ``'rpn'``, the proposal.
+        score_fusion: Its score: the ``'mean'`` or the ``'product'`` of the
+            RPN's and the RCNN's probability, or that of ``'rpn'`` or
+            ``'rcnn'`` alone.
+        nms: ``iou_thr``: of two detections of a scan that overlap by more
+            the better one stays; ``center_distance``: the same where their
+            centres are nearer, in voxels. None switches a rule off; where
+            both are on, either suffices.
+        max_per_scan: Detections kept, None for all.
+
+    Raises:
+        ConfigError: An unknown ``box_source``, ``score_fusion`` or key of
+            ``nms``.
+    """
+
+    def __init__(
+        self,
+        box_source: str = 'rcnn',
+        score_fusion: str = 'mean',
+        *,
+        nms: dict[str, float | None] | None = None,
+        max_per_scan: int | None = 100,
+    ) -> None:
+        _check('box_source', box_source, BOX_SOURCES)
+        _check('score_fusion', score_fusion, SCORE_FUSIONS)
+        self.box_source = box_source
+        self.score_fusion = score_fusion
+        self.nms = with_defaults(nms, NMS, 'DetectionPostProcessor.nms')
+        self.max_per_scan = max_per_scan
+
+    def fuse(
+        self, proposals: InstanceData, refined: InstanceData | None
+    ) -> InstanceData:
+        """Detections of one image, best first, none segmented yet.
+
+        Args:
+            proposals: The RPN's ``bboxes`` (K, 6) and ``scores`` (K,).
+            refined: The RCNN's for the same rows; None while it has not
+                started: boxes and scores are then the RPN's.
+
+        Returns:
+            ``bboxes``, ``scores``, ``rpn_scores``, ``rcnn_scores`` (NaN
+            without an RCNN), ``mask_boxes`` (K, 6) of zeros and ``masks``,
+            a list of None, both on the CPU.
+        """
+        boxes, scores = proposals.bboxes, proposals.scores
+        rcnn_scores = torch.full_like(scores, torch.nan)
+        if refined is not None:
+            rcnn_scores = refined.scores
+            scores = SCORE_FUSIONS[self.score_fusion](scores, rcnn_scores)
+            if self.box_source == 'rcnn':
+                boxes = refined.bboxes
+        order = scores.argsort(descending=True, stable=True)
+        return InstanceData(
+            bboxes=boxes[order],
+            scores=scores[order],
+            rpn_scores=proposals.scores[order],
+            rcnn_scores=rcnn_scores[order],
+            mask_boxes=torch.zeros(len(order), 6, dtype=torch.long),
+            masks=[None] * len(order),
+        )
+
+    def select(self, detections: InstanceData) -> InstanceData:
+        """The detections of a scan that stay, best first."""
+        keep = nms(detections.bboxes, detections.scores, **self.nms)
+        return detections[keep[: self.max_per_scan]]
+
+
+def _check(argument: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise ConfigError(
+            f'DetectionPostProcessor.{argument}: {value!r}; choose one of '
+            f'{sorted(known)}.'
+        )

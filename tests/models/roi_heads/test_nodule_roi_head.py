@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lungdet.data_sample import InstanceData
+from lungdet.models import NoduleRoIHead, PublishedRoIHead
+from tests.models.nets import SHAPE, feature_maps, sample_of
+
+GT = torch.tensor([[10.0, 10, 10, 20, 20, 20]])
+NONE = torch.zeros(0, 6)
+NODULE = [10, 10, 10, 18, 18, 18]
+
+
+def roi_head(
+    kind: type[NoduleRoIHead] = NoduleRoIHead, **changes: object
+) -> NoduleRoIHead:
+    """All heads on four channels."""
+    torch.manual_seed(0)
+    return kind(
+        bbox_head={
+            'type': 'BBox3DHead',
+            'in_channels': 4,
+            'fc_channels': (8, 4),
+        },
+        mask_head={
+            'type': 'Mask3DHead',
+            'in_channels': 4,
+            'skip_channels': 4,
+            'channels': 4,
+        },
+        **changes,
+    )
+
+
+def test_full_and_empty_crops_share_a_batch() -> None:
+    """Published: rows of different rank cannot be stacked."""
+    far = InstanceData(bboxes=GT + 100)
+    none = InstanceData(bboxes=NONE)
+    samples = [sample_of(GT.tolist()), sample_of([])]
+    head = roi_head().train()
+
+    for proposals in (far, none):
+        sampled = head.sample_proposals([proposals, proposals], samples)
+        labels, targets = head.bbox_head.get_targets(sampled, [GT, NONE])
+
+        assert torch.equal(sampled[0].pos_priors, GT)
+        assert torch.equal(sampled[1].priors, proposals.bboxes)
+        num = len(labels) - len(proposals)
+        assert labels.tolist() == [1] + [0] * (num - 1) + [0] * len(proposals)
+        assert targets.tolist() == [[0] * 6]
+
+
+@pytest.mark.parametrize('most', [1, 3, None])
+def test_mask_head_takes_so_many_boxes_of_a_crop(most: int | None) -> None:
+    head = roi_head(train_cfg={'mask': {'max_pos': most}})
+    roi = torch.tensor([[0.0, *NODULE]])
+    rois = torch.cat([roi.repeat(5, 1), roi + torch.tensor([1.0] + [0] * 6)])
+    segmented: list[int] = []
+    head.mask_head.register_forward_pre_hook(
+        lambda _, args: segmented.extend(args[1][:, 0].tolist())
+    )
+
+    head.mask_loss(feature_maps(2, (4, 4, 4)), rois, [sample_of([NODULE])] * 2)
+
+    assert segmented == [0] * (most or 5) + [1]
+
+
+def test_training_without_any_detection_still_reaches_the_mask_head() -> None:
+    """Published: no mask targets, an AttributeError."""
+    head = roi_head(PublishedRoIHead).train()
+    torch.nn.init.constant_(head.bbox_head.logit.bias[:1], 50)  # background
+    proposals = [InstanceData(bboxes=NONE)]
+
+    losses = head.loss(
+        feature_maps(1, (4, 4, 4)), proposals, [sample_of([NODULE])]
+    )
+    losses['loss_mask'].backward()
+
+    assert float(losses['loss_mask'].detach()) == 0
+    for name, parameter in head.mask_head.named_parameters():
+        assert parameter.grad is not None and not parameter.grad.any(), name
+
+
+def test_detections_of_two_images_do_not_compete() -> None:
+    """Published: numbers within an image are taken for those of the batch."""
+    rois = torch.cat([torch.arange(2.0)[:, None], GT.repeat(2, 1)], dim=1)
+    logits = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+
+    detections = roi_head(PublishedRoIHead).detections(
+        rois,
+        logits,
+        torch.zeros(2, 12),
+        img_shape=(32, 32, 32),
+        score_thr=0.5,
+    )
+
+    assert torch.equal(detections, rois)
+
+
+def test_masks_of_a_batch_are_those_of_each_image() -> None:
+    head = roi_head(test_cfg={'mask': {'score_thr': 0.5}}).eval()
+    feats = feature_maps(2, (4, 4, 4))
+    boxes = torch.tensor([[4.0, 4, 4, 12, 12, 12], [8, 12, 20, 17, 20, 31]])
+    detections = [
+        InstanceData(bboxes=boxes, scores=torch.tensor([0.9, 0.4])),
+        InstanceData(bboxes=boxes[:1] + 4, scores=torch.tensor([0.8])),
+    ]
+
+    first, second = head.predict_mask(feats, detections)
+
+    assert first.mask_boxes.tolist() == [[4, 4, 4, 12, 12, 12], [0] * 6]
+    assert first.masks[0].shape == (8, 8, 8) and first.masks[1] is None
+    assert second.mask_boxes.tolist() == [[8, 8, 8, 16, 16, 16]]
+    assert 'masks' not in detections[0]  # what was given is left alone
+    (alone,) = head.predict_mask(feats.of_image(1), detections[1:])
+    assert torch.equal(alone.masks[0], second.masks[0])
+
+
+def test_refined_boxes_stay_with_their_image() -> None:
+    head = roi_head().eval()
+    feats = feature_maps(3, (4, 4, 4))
+    proposals = [
+        InstanceData(bboxes=GT.repeat(num, 1) + k)
+        for k, num in enumerate((2, 0, 1))
+    ]
+
+    refined = head.predict_bbox(feats, proposals)
+
+    assert [len(r) for r in refined] == [2, 0, 1]
+    (alone,) = head.predict_bbox(feats.of_image(2), proposals[2:])
+    torch.testing.assert_close(alone.bboxes, refined[2].bboxes)
+    torch.testing.assert_close(alone.scores, refined[2].scores)
+
+
+def test_sampled_positives_are_segmented_in_training() -> None:
+    head = roi_head()
+    rois = torch.cat([torch.zeros(3, 1), GT.repeat(3, 1)], dim=1)
+    labels = torch.tensor([1, 0, 1])
+
+    chosen = head.mask_rois(
+        rois, labels, torch.zeros(3, 2), torch.zeros(3, 12), img_shape=SHAPE
+    )
+
+    assert torch.equal(chosen, rois[[0, 2]])
