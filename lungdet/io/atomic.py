@@ -1,4 +1,4 @@
-"""Files that are whole or absent: write aside, sync, rename."""
+"""Files that are whole or absent: written aside, synced, then renamed."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ CT_CLASS = '1.2.840.10008.5.1.4.1.1.2'
 MULTIFRAME = {f'{CT_CLASS}.1', f'{CT_CLASS}.2'}  # enhanced, legacy converted
 DICOMDIR = '1.2.840.10008.1.3.10'  # the index of a disc
 COSINE_TOL, SPACING_TOL_MM = 1e-3, 1e-3  # within one stack
-BROKEN = (
+# what pydicom raises on damaged files
+READ_ERRORS = (
     AttributeError,
     EOFError,
     KeyError,
@@ -31,9 +32,29 @@ BROKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """Header of one slice; None where a tag is absent.
+    """Header of one slice; None where an optional tag is absent.
 
-    Of a multi-frame file each frame is a slice, numbered from 0.
+    Attributes:
+        path: File that holds it.
+        frame: Which frame of a multi-frame file, from 0; None in a file of
+            one slice.
+        syntax: Transfer syntax UID, which says how pixels are compressed.
+        series_uid: Series it belongs to.
+        rows: Pixels along y of the image.
+        columns: Pixels along x of the image.
+        orientation: Unit vectors (6,) along rows and down columns, LPS.
+        position: World position (3,) of the first pixel's centre, LPS, mm.
+        spacing: mm (2,) between rows, between columns.
+        uid: SOP instance UID, unique to the slice.
+        description: Of the series.
+        patient: Patient's ID.
+        slope: HU of one step of stored values.
+        intercept: HU of a stored 0.
+        rescale_type: Unit of rescaled values.
+        bits: Bits of a stored value that are used.
+        acquisition: Number of the acquisition.
+        time: Of the acquisition.
+        thickness: mm.
     """
 
     path: Path
@@ -174,7 +195,7 @@ def read_header(path: Path) -> Any:
         header = pydicom.dcmread(
             path, stop_before_pixels=True, specific_tags=TAGS
         )
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise SeriesError(
             f'{path}: damaged DICOM header ({error}); copy it again.'
         ) from error
@@ -216,7 +237,7 @@ def _value(
     try:
         value = header.get(tag)
         return None if value in (None, '') else parse(value)
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise SeriesError(
             f'{path}: {tag} cannot be read ({error}); correct it, or export '
             'the series again.'

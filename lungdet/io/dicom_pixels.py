@@ -10,7 +10,7 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import interpolate_axis
-from lungdet.io.dicom_headers import BROKEN, Slice
+from lungdet.io.dicom_headers import READ_ERRORS, Slice
 
 RAW_SYNTAXES = {
     '1.2.840.10008.1.2',
@@ -31,7 +31,7 @@ def read_planes(slices: Sequence[Slice]) -> np.ndarray:
     array = np.empty(shape, dtype=np.int16)
     for plane, one in zip(array, slices):
         plane[:] = np.clip(np.rint(slice_values(one)), limits.min, limits.max)
-    _stored.cache_clear()
+    _stored_frames.cache_clear()
     return array
 
 
@@ -77,8 +77,8 @@ def resample_planes(array: np.ndarray, planes: np.ndarray) -> np.ndarray:
     return resampled
 
 
-@lru_cache(maxsize=1)  # the frames of a file are asked for one by one
-def _stored(path: Path) -> np.ndarray:
+@lru_cache(maxsize=1)  # frames are read one by one from the same file
+def _stored_frames(path: Path) -> np.ndarray:
     """Stored values (frames, rows, columns) of a file."""
     from pydicom.pixels import pixel_array
 
@@ -89,8 +89,8 @@ def _stored(path: Path) -> np.ndarray:
 def _raw(one: Slice) -> np.ndarray:
     """Rescaled values of an uncompressed slice, or of any frame."""
     try:
-        stored = _stored(one.path)[one.frame or 0]
-    except BROKEN as error:
+        stored = _stored_frames(one.path)[one.frame or 0]
+    except READ_ERRORS as error:
         raise SeriesError(
             f'{one.path}: pixels cannot be read ({error}); the file may be '
             'cut, copy it again.'
@@ -100,7 +100,7 @@ def _raw(one: Slice) -> np.ndarray:
             f'{one.path}: frames of transfer syntax {one.syntax} cannot be '
             f'decoded ({error}); export the series uncompressed.'
         ) from error
-    spare = max(16 - (one.bits or 16), 0)  # overlays may hide up there
+    spare = max(16 - (one.bits or 16), 0)  # bits that may hold overlays
     values = (stored << spare) >> spare
     if not one.has_rescale:
         return values

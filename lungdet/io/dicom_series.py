@@ -10,8 +10,8 @@ import os
 import stat
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lungdet.errors import SeriesError
@@ -29,21 +29,21 @@ MAX_THICKNESS_MM = 3.0
 NOBODY = {'', '0', 'anon', 'anonymous', 'anonymized', 'none', 'unknown'}
 
 
-@dataclass
+@dataclass(frozen=True)
 class SeriesSummary:
     """One CT series of a folder.
 
     Attributes:
         series_uid: Identifier.
-        slices: Headers of its stack.
-        defects: Why it cannot be read, one text a file.
+        slices: Headers of its largest stack.
+        defects: Why it cannot be read, one text for each file.
         caveats: What was left out of it.
     """
 
     series_uid: str
-    slices: list[Slice] = field(default_factory=list)
-    defects: list[str] = field(default_factory=list)
-    caveats: list[str] = field(default_factory=list)
+    slices: Sequence[Slice] = ()
+    defects: Sequence[str] = ()
+    caveats: Sequence[str] = ()
 
     @property
     def thickness(self) -> float:
@@ -59,7 +59,7 @@ class SeriesSummary:
 
     @property
     def is_volume(self) -> bool:
-        """Whether it has slices enough for a volume."""
+        """Whether it has enough slices for a volume."""
         return len(self.slices) >= SLICES[0]
 
     def line(self) -> str:
@@ -74,7 +74,7 @@ class SeriesSummary:
 def list_series(
     folder: str | Path, *, depth: int = MAX_DEPTH
 ) -> list[SeriesSummary]:
-    """CT series of a folder; what was skipped is a caveat of each.
+    """CT series of a folder; files that were skipped are a caveat of each.
 
     Args:
         folder: Links in it are not followed.
@@ -120,7 +120,7 @@ def list_series(
 
 
 def choose_series(
-    series: list[SeriesSummary], folder: Path, wanted: str | None
+    series: Sequence[SeriesSummary], folder: Path, wanted: str | None
 ) -> tuple[SeriesSummary, list[str]]:
     """The series asked for, or the thinnest, and a caveat of the choice.
 
@@ -143,7 +143,7 @@ def choose_series(
 
 
 def _named(
-    series: list[SeriesSummary], folder: Path, wanted: str
+    series: Sequence[SeriesSummary], folder: Path, wanted: str
 ) -> SeriesSummary:
     for one in series:
         if one.series_uid == wanted:
@@ -153,7 +153,7 @@ def _named(
     )
 
 
-def _thinnest(series: list[SeriesSummary], folder: Path) -> SeriesSummary:
+def _thinnest(series: Sequence[SeriesSummary], folder: Path) -> SeriesSummary:
     full = [s for s in series if s.is_volume]
     thin = [s for s in full if s.thickness <= MAX_THICKNESS_MM]
     if len(full) == 1:
@@ -207,19 +207,20 @@ def _summary(
         else:
             stacks.append([one])
     largest, *others = sorted(stacks, key=len, reverse=True) or [[]]
-    summary = SeriesSummary(uid, largest, [*defects])
+    strays, two_stacks = [], []
     for stack in others:
         names = ', '.join(one.name for one in stack)
         if len(stack) < STRAY_SLICES:
-            summary.caveats.append(
+            strays.append(
                 f'{len(stack)} slices of another size, spacing or orientation '
                 f'left out: {names}'
             )
         else:
-            summary.defects.append(
+            two_stacks.append(
                 f'{stack[0].path}: series {uid} holds two stacks '
                 f'({len(largest)} and {len(stack)} slices of different '
                 'grids); put one in a folder of its own.'
             )
-    summary.caveats += caveats
-    return summary
+    return SeriesSummary(
+        uid, largest, [*defects, *two_stacks], [*strays, *caveats]
+    )

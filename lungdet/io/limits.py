@@ -1,4 +1,4 @@
-"""What an image and a chest CT can be; checked before memory is taken."""
+"""Limits of images and chest CTs, checked before memory is taken."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_DEPTH = 8
 def check_grid(
     where: str, shape: Sequence[int], spacing: Sequence[float], itemsize: int
 ) -> None:
-    """Judge a header's sizes and spacings, of any image.
+    """Check the sizes and spacings that a header of any image states.
 
     Args:
         where: File, for the message.
@@ -61,11 +61,11 @@ def check_grid(
 
 
 def check_chest(where: str, geometry: Geometry) -> None:
-    """Judge whether a grid (z, y, x) can be that of a chest CT.
+    """Check whether a grid (z, y, x) can be that of a chest CT.
 
     Raises:
-        SeriesError: Too few or too many slices or pixels, spacings that no
-            CT has, or an extent no chest fits in.
+        SeriesError: Too few or too many slices or pixels, a spacing that no
+            CT has, or an extent that no chest has.
     """
     for name, axis, size, step in (
         ('z', 0, SLICES, SLICE_STEP_MM),

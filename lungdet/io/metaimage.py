@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -33,7 +34,7 @@ META_TYPES = {
 }
 ONCE = ('DimSize', 'ElementSpacing', 'ElementDataFile')
 NO_OFFSET = 'no Offset in the header; the origin was taken as 0'
-INFLATED = 1 << 22  # bytes taken from the decompressor at a time
+CHUNK = 1 << 22  # bytes taken from the decompressor at a time
 
 
 def _numbers(count: int, kind: type = float) -> Callable[[str], list]:
@@ -50,22 +51,35 @@ def _boolean(text: str) -> bool:
     return {'true': True, 'false': False}[text.lower()]
 
 
-# field: parser, what it must be, value where absent (None: must be there)
-FIELDS: dict[str, tuple[Callable[[str], Any], str, Any]] = {
-    'NDims': (int, 'a whole number', None),
-    'ElementNumberOfChannels': (int, 'a whole number', 1),
-    'DimSize': (_numbers(3, int), '3 whole numbers', None),
-    'ElementSpacing': (_numbers(3), '3 numbers', None),
-    'Offset': (_numbers(3), '3 numbers', (0.0, 0.0, 0.0)),
-    'TransformMatrix': (_numbers(9), '9 numbers', np.eye(3).ravel()),
-    'ElementType': (META_TYPES.__getitem__, f'one of {[*META_TYPES]}', None),
-    'ElementToIntensityFunctionSlope': (float, 'a number', 1.0),
-    'ElementToIntensityFunctionOffset': (float, 'a number', 0.0),
-    'BinaryData': (_boolean, 'True or False', True),
-    'BinaryDataByteOrderMSB': (_boolean, 'True or False', False),
-    'CompressedData': (_boolean, 'True or False', False),
-    'HeaderSize': (int, 'a whole number', 0),
-    'ElementDataFile': (str, 'a file name', None),
+class Field(NamedTuple):
+    """How a header's field is read.
+
+    Attributes:
+        parse: Text to value; raises for what it cannot be.
+        what: What it must be, in words.
+        absent: Its value where the header lacks it; None if it must not.
+    """
+
+    parse: Callable[[str], Any]
+    what: str
+    absent: Any = None
+
+
+FIELDS = {
+    'NDims': Field(int, 'a whole number'),
+    'ElementNumberOfChannels': Field(int, 'a whole number', 1),
+    'DimSize': Field(_numbers(3, int), '3 whole numbers'),
+    'ElementSpacing': Field(_numbers(3), '3 numbers'),
+    'Offset': Field(_numbers(3), '3 numbers', (0.0, 0.0, 0.0)),
+    'TransformMatrix': Field(_numbers(9), '9 numbers', np.eye(3).ravel()),
+    'ElementType': Field(META_TYPES.__getitem__, f'one of {[*META_TYPES]}'),
+    'ElementToIntensityFunctionSlope': Field(float, 'a number', 1.0),
+    'ElementToIntensityFunctionOffset': Field(float, 'a number', 0.0),
+    'BinaryData': Field(_boolean, 'True or False', True),
+    'BinaryDataByteOrderMSB': Field(_boolean, 'True or False', False),
+    'CompressedData': Field(_boolean, 'True or False', False),
+    'HeaderSize': Field(int, 'a whole number', 0),
+    'ElementDataFile': Field(str, 'a file name'),
 }
 SYNONYMS = {
     'ElementSize': 'ElementSpacing',
@@ -75,7 +89,7 @@ SYNONYMS = {
     'Rotation': 'TransformMatrix',
     'ElementByteOrderMSB': 'BinaryDataByteOrderMSB',
 }
-# values that other readers ignore or that make no single CT channel
+# other values are ignored by other readers, or are not one channel of CT
 ONLY = {
     'NDims': 3,
     'ElementNumberOfChannels': 1,
@@ -83,6 +97,24 @@ ONLY = {
     'ElementToIntensityFunctionOffset': 0.0,
     'BinaryData': True,
 }
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header's values.
+
+    Attributes:
+        values: Of every name in ``FIELDS``.
+        given: Names that the header states, synonyms resolved.
+        end: The byte after the header.
+    """
+
+    values: dict[str, Any]
+    given: frozenset[str]
+    end: int
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
 
 
 def read_metaimage(path: Path) -> FileImage:
@@ -94,25 +126,25 @@ def read_metaimage(path: Path) -> FileImage:
     Raises:
         SeriesError: Header or voxels that cannot be right.
     """
-    fields, end = _parse(path)
-    size, spacing = fields['DimSize'], fields['ElementSpacing']
-    dtype = np.dtype(fields['ElementType'])
+    header = _parse(path)
+    size, spacing = header['DimSize'], header['ElementSpacing']
+    dtype = np.dtype(header['ElementType'])
     check_grid(str(path), size, spacing, dtype.itemsize)
     try:
         geometry = Geometry.from_itk(
             size,
             spacing=spacing,
-            origin=fields['Offset'],
+            origin=header['Offset'],
             # the file lists the axes' vectors: rows here, columns in D
-            direction=np.reshape(fields['TransformMatrix'], (3, 3)).T,
+            direction=np.reshape(header['TransformMatrix'], (3, 3)).T,
         )
     except GeometryError as error:
         raise SeriesError(f'{path}: {error}') from error
-    raw = _voxels(path, fields, end, math.prod(size) * dtype.itemsize)
+    raw = _voxels(path, header, math.prod(size) * dtype.itemsize)
     array = np.frombuffer(raw, dtype=dtype).reshape(geometry.shape)
-    if fields['BinaryDataByteOrderMSB']:
+    if header['BinaryDataByteOrderMSB']:
         array.byteswap(inplace=True)
-    caveats = () if 'Offset' in fields['given'] else (NO_OFFSET,)
+    caveats = () if 'Offset' in header.given else (NO_OFFSET,)
     return FileImage(str(path), array, geometry, caveats)
 
 
@@ -122,7 +154,7 @@ def data_file(path: Path) -> Path:
     Raises:
         SeriesError: As ``read_metaimage``, of the header.
     """
-    return _data_file(path, _parse(path)[0]['ElementDataFile'])
+    return _data_file(path, _parse(path)['ElementDataFile'])
 
 
 def write_mhd(path: Path, array: np.ndarray, geometry: Geometry) -> None:
@@ -154,8 +186,8 @@ def write_mhd(path: Path, array: np.ndarray, geometry: Geometry) -> None:
         aside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
-def _parse(path: Path) -> tuple[dict[str, Any], int]:
-    """Values of ``FIELDS``, the names ``given``, the byte after the header.
+def _parse(path: Path) -> Header:
+    """Read a header.
 
     Raises:
         SeriesError: A field that is absent, unreadable or not supported.
@@ -164,28 +196,28 @@ def _parse(path: Path) -> tuple[dict[str, Any], int]:
     for synonym, name in SYNONYMS.items():
         if synonym in texts:
             texts.setdefault(name, texts[synonym])
-    fields: dict[str, Any] = {'given': frozenset(texts)}
-    for name, (parse, what, absent) in FIELDS.items():
+    values: dict[str, Any] = {}
+    for name, field in FIELDS.items():
         text = texts.get(name)
-        if text is None and absent is None:
+        if text is None and field.absent is None:
             raise SeriesError(
                 f'{path}: {name} is missing; without it the voxels cannot be '
                 'placed. Export the image again.'
             )
         try:
-            fields[name] = absent if text is None else parse(text)
+            values[name] = field.absent if text is None else field.parse(text)
         except (KeyError, OverflowError, ValueError) as error:
             raise SeriesError(
-                f'{path}: {name} = {text!r} is not {what}; correct the '
+                f'{path}: {name} = {text!r} is not {field.what}; correct the '
                 'header, or export the image again.'
             ) from error
-        if name in ONLY and fields[name] != ONLY[name]:
+        if name in ONLY and values[name] != ONLY[name]:
             raise SeriesError(
                 f'{path}: {name} is {text} (DimSize '
                 f'{texts.get("DimSize")}); only {ONLY[name]} is read, one 3D '
                 'channel of binary HU. Export it that way.'
             )
-    return fields, end
+    return Header(values, frozenset(texts), end)
 
 
 def _texts(path: Path) -> tuple[dict[str, str], int]:
@@ -244,21 +276,19 @@ def _data_file(path: Path, name: str) -> Path:
     return raw
 
 
-def _voxels(
-    path: Path, fields: dict[str, Any], end: int, need: int
-) -> bytearray:
+def _voxels(path: Path, header: Header, need: int) -> bytearray:
     """Voxel bytes, exactly as many as the header promises."""
-    raw = _data_file(path, fields['ElementDataFile'])
+    raw = _data_file(path, header['ElementDataFile'])
     size = raw.stat().st_size
-    skip = fields['HeaderSize']
-    start = end if raw == path else 0
+    skip = header['HeaderSize']
+    start = header.end if raw == path else 0
     if skip < -1:
         raise SeriesError(
             f'{path}: HeaderSize is {skip}; it is -1 or a number of bytes. '
             'Correct the header.'
         )
     with open(raw, 'rb') as file:
-        if fields['CompressedData']:
+        if header['CompressedData']:
             file.seek(start + max(skip, 0))
             return inflate(file, need, str(raw))
         start = size - need if skip == -1 else start + skip
@@ -280,12 +310,12 @@ def inflate(file: BinaryIO, need: int, where: str) -> bytearray:
     Raises:
         SeriesError: Damaged data, or more or fewer bytes.
     """
-    decoder = zlib.decompressobj(47)
+    decoder = zlib.decompressobj(wbits=47)  # zlib or gzip, as it says
     voxels, got = bytearray(need), 0
     try:
         while got <= need and not decoder.eof:
             chunk = decoder.unconsumed_tail or file.read(1 << 20)
-            part = decoder.decompress(chunk, min(need + 1 - got, INFLATED))
+            part = decoder.decompress(chunk, min(need + 1 - got, CHUNK))
             if not chunk and not part:
                 break
             if got + len(part) <= need:

@@ -11,13 +11,16 @@ from multiprocessing import active_children, get_context
 
 @contextmanager
 def processes(jobs: int) -> Iterator[Executor]:
-    """A pool that ends at once, and its queue with it, where the caller is
-    stopped.
+    """A pool of processes that stops at once if the block raises.
 
-    Ctrl-C reaches a whole process group. The pool's processes leave it to the
-    caller: one that died of it would look like one killed for want of memory.
+    Its processes ignore Ctrl-C, which reaches the whole process group, and
+    leave it to the caller: a worker that died of it would look like one that
+    was killed for lack of memory.
+
+    Args:
+        jobs: How many processes.
     """
-    others = set(active_children())
+    before = set(active_children())
     pool = ProcessPoolExecutor(
         jobs,
         get_context('spawn'),
@@ -27,7 +30,7 @@ def processes(jobs: int) -> Iterator[Executor]:
     try:
         yield pool
     except BaseException:
-        for process in set(active_children()) - others:
+        for process in set(active_children()) - before:
             process.terminate()
         pool.shutdown(cancel_futures=True)
         raise
