@@ -117,3 +117,34 @@ def _item(part: Dataset, *tags: str) -> Sequence:
         if tag in part:
             setattr(item, tag, part[tag].value)
     return Sequence([item])
+
+
+def drop_rescale(data: FileDataset) -> None:
+    del data.RescaleSlope, data.RescaleIntercept
+
+
+def labelled(**tags: object) -> Callable[[FileDataset], None]:
+    def edit(data: FileDataset) -> None:
+        for tag, value in tags.items():
+            setattr(data, tag, value)
+
+    return edit
+
+
+def without(*tags: str) -> Callable[[FileDataset], None]:
+    def edit(data: FileDataset) -> None:
+        for tag in tags:
+            delattr(data, tag)
+
+    return edit
+
+
+def raw_text(path: Path, tag: str, text: str) -> None:
+    """Put text into a number, as scanners and scripts have done."""
+    data = pydicom.dcmread(path)
+    with pydicom.config.disable_value_validation():
+        element = data[tag]
+        data[tag] = pydicom.dataelem.RawDataElement(
+            element.tag, element.VR, len(text), text.encode(), 0, False, True
+        )
+        data.save_as(path)

@@ -58,7 +58,7 @@ def test_values_that_are_no_numbers_are_kept(
 
 
 @pytest.mark.parametrize(
-    ('place', 'form', 'value', 'reason'),
+    ('start', 'form', 'value', 'reason'),
     [
         (108, '<f', np.nan, 'vox_offset is nan'),
         (108, '<f', np.inf, 'vox_offset is inf'),
@@ -70,7 +70,7 @@ def test_values_that_are_no_numbers_are_kept(
 def test_defective_nifti_headers_are_refused(
     tmp_path: Path,
     rng: np.random.Generator,
-    place: int,
+    start: int,
     form: str,
     value: float,
     reason: str,
@@ -81,7 +81,7 @@ def test_defective_nifti_headers_are_refused(
     )
     write_image(path, hu(rng), grid)
     content = bytearray(path.read_bytes())
-    struct.pack_into(form, content, place, value)
+    struct.pack_into(form, content, start, value)
     path.write_bytes(content)
 
     with pytest.raises(SeriesError, match=reason):

@@ -1,5 +1,3 @@
-"""Enhanced multi-frame CT: judged and read as the slices it is made of."""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,10 +13,97 @@ from tests.dicom_series import (
     COLUMNS,
     ROWS,
     SLICES,
+    labelled,
+    raw_text,
     write_frames,
     write_series,
     write_slice,
 )
+
+
+@pytest.mark.parametrize(
+    ('tag', 'text', 'reason'),
+    [
+        ('RescaleIntercept', '-102,40 ', 'RescaleIntercept cannot be read'),
+        ('AcquisitionNumber', 'x ', 'AcquisitionNumber cannot be read'),
+        ('PixelSpacing', '4.0 ', 'PixelSpacing cannot be read'),
+        ('ImagePositionPatient', '1\\2\\x ', 'PositionPatient cannot be'),
+        ('SliceThickness', '2,5 ', 'SliceThickness cannot be read'),
+        ('NumberOfFrames', '2 ', 'NumberOfFrames is 2'),
+    ],
+)
+def test_unreadable_tag_is_named_with_its_file(
+    tmp_path: Path, truth: np.ndarray, tag: str, text: str, reason: str
+) -> None:
+    write_series(
+        tmp_path, truth, edit=labelled(AcquisitionNumber=1, NumberOfFrames=1)
+    )
+    raw_text(tmp_path / '095.dcm', tag, text)
+
+    with pytest.raises(SeriesError, match=f'095.dcm: .*{reason}'):
+        load_volume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'tag',
+    [
+        'Rows',
+        'SeriesInstanceUID',
+        'ImagePositionPatient',
+        'ImageOrientationPatient',
+        'PixelSpacing',
+    ],
+)
+def test_missing_tag_is_named_with_its_file(
+    tmp_path: Path, truth: np.ndarray, tag: str
+) -> None:
+    write_series(tmp_path, truth)
+    data = pydicom.dcmread(tmp_path / '095.dcm')
+    delattr(data, tag)
+    data.save_as(tmp_path / '095.dcm')
+
+    with pytest.raises(SeriesError, match=f'095.dcm: {tag} is missing'):
+        load_volume(tmp_path)
+
+
+def test_cut_file_is_named_wherever_it_ends(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    write_series(tmp_path, truth[:10])
+    path = tmp_path / '095.dcm'
+    whole = path.read_bytes()
+    for keep in range(140, len(whole), 41):
+        path.write_bytes(whole[:keep])
+
+        with pytest.raises(SeriesError, match='095.dcm'):
+            load_volume(tmp_path)
+
+
+def test_index_of_a_disc_is_skipped(tmp_path: Path, truth: np.ndarray) -> None:
+    write_series(tmp_path, truth)
+    data = pydicom.dcmread(tmp_path / '095.dcm')
+    data.file_meta.MediaStorageSOPClassUID = pydicom.uid.UID(
+        '1.2.840.10008.1.3.10'
+    )
+    for tag in ('SOPClassUID', 'Modality', 'SeriesInstanceUID'):
+        delattr(data, tag)
+    data.save_as(tmp_path / 'DICOMDIR')
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array, truth)
+    assert volume.caveats == [
+        'files skipped: 1 Media Storage Directory Storage objects'
+    ]
+
+
+def test_other_modality_under_a_ct_class_is_refused(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    write_series(tmp_path, truth, edit=labelled(Modality='MR'))
+
+    with pytest.raises(SeriesError, match='no CT series .*26 MR objects'):
+        load_volume(tmp_path)
 
 
 @pytest.fixture
