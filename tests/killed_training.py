@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from lungdet.engine.weights import load_plain
+from lungdet.engine.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 CLOCK = {'message_hub', 'cost_seconds'}  # hold times, which differ
@@ -87,7 +87,7 @@ def run_train(
 
 def assert_same_end(one: Path, other: Path) -> dict:
     """Bit for bit the same last checkpoint in two work folders; it."""
-    first, second = load_plain(one), load_plain(other)
+    first, second = read_checkpoint(one), read_checkpoint(other)
     assert first.keys() == second.keys()
     assert {'state_dict', 'optimizer', 'runtime'} <= first.keys()
     for key in first.keys() - CLOCK:

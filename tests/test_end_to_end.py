@@ -12,7 +12,7 @@ import torch
 from lungdet.apis import evaluate, load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import FROCMetric
-from lungdet.engine.weights import load_plain
+from lungdet.engine.checkpoint import read_checkpoint
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
 from lungdet.prepare import prepare_luna16
@@ -82,7 +82,7 @@ def test_full_size_on_a_real_scan(
     speed = {'threads': torch.get_num_threads(), 'amp': True}
     run_train(file, tmp_path / 'whole', **speed)
     run_train(file, tmp_path / 'cut', kill_at=2, **speed)
-    assert load_plain(tmp_path / 'cut')['meta']['iter'] == 2
+    assert read_checkpoint(tmp_path / 'cut')['meta']['iter'] == 2
     run_train(file, tmp_path / 'cut', **speed)
 
     end = assert_same_end(tmp_path / 'whole', tmp_path / 'cut')

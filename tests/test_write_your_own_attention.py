@@ -14,7 +14,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from lungdet.apis import load_config
-from lungdet.engine.weights import load_plain
+from lungdet.engine.checkpoint import read_checkpoint
 from lungdet.models import ResBlock3D
 from lungdet.phantom import write_luna16_phantoms
 from lungdet.prepare import prepare_luna16
@@ -87,7 +87,7 @@ def test_the_command_trains(reader: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr[-3000:]
-    checkpoint = load_plain(reader / 'work_dirs' / 'my_config')
+    checkpoint = read_checkpoint(reader / 'work_dirs' / 'my_config')
     assert checkpoint['meta']['iter'] >= 2
     assert checkpoint['meta']['model']['train_cfg']['crop_size'] == [64] * 3
     names = [k for k in checkpoint['state_dict'] if 'slice_attention' in k]

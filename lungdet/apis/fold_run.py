@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from lungdet.apis.folds import Fold, Records, patients_of, prepared_records
 from lungdet.apis.run import test, train
+from lungdet.engine.checkpoint import read_checkpoint
 from lungdet.engine.run_manifest import (
     RunManifest,
     RunStart,
@@ -18,7 +19,6 @@ from lungdet.engine.run_manifest import (
     digest_of,
 )
 from lungdet.engine.scan_rows import Row
-from lungdet.engine.weights import load_plain
 from lungdet.errors import ConfigError
 
 
@@ -73,7 +73,7 @@ def run_fold(
     checkpoint = best if best.is_file() else train_dir
     trained = {
         *start.train_series,
-        *load_plain(checkpoint)['meta']['train_series'],
+        *read_checkpoint(checkpoint)['meta']['train_series'],
     }
     check_untrained(fold, trained, prepared_records(config))
     test(config, checkpoint, out=test_dir)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lungdet.data_sample import DetDataSample
-from lungdet.engine.weights import load_detector
+from lungdet.engine.detector import load_detector
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import atomic_path
 from lungdet.io.image import load_volume
@@ -41,7 +41,9 @@ class NoduleInferencer:
     """
 
     def __init__(self, weights: str | Path, *, device: str = 'auto') -> None:
-        model, self.meta = load_detector(weights, device=find_device(device))
+        model, self.contract = load_detector(
+            weights, device=find_device(device)
+        )
         self.model: Any = model
         self.weights_name = Path(weights).name
 
@@ -70,13 +72,15 @@ class NoduleInferencer:
             scan = load_volume(
                 scan, series_uid=series_uid, hu_offset=hu_offset
             )
-        case, arrays = prepare_case(scan, spacing_mm=self.meta['spacing_mm'])
+        case, arrays = prepare_case(
+            scan, spacing_mm=self.contract.spacing_mm or 1.0
+        )
         result = self.predict(case, arrays['image'])
         if folder is not None:
             model = {
                 'weights': self.weights_name,
-                'window': list(self.meta['window']),
-                'spacing_mm': self.meta['spacing_mm'],
+                'window': list(self.contract.window),
+                'spacing_mm': self.contract.spacing_mm,
             }
             write_result_folder(
                 folder, result, case.source_geometry, model=model

@@ -10,9 +10,11 @@ from mmengine.config import Config
 
 from lungdet.apis.config import load_config
 from lungdet.engine import LungRunner
-from lungdet.engine.hooks import own_checkpoints
+from lungdet.engine.checkpoint import (
+    numbered_checkpoints,
+    resolve_checkpoint,
+)
 from lungdet.engine.run_manifest import RunManifest, digest_of
-from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import ConfigError
 from lungdet.geometry import UNKNOWN_DIAMETER_MM
 from lungdet.io.luna16 import read_candidates, sha256_of
@@ -74,7 +76,7 @@ def _check_work_dir(cfg: Config) -> None:
     continues = cfg.get('resume') and (
         start is None or Path(start).resolve().parent == folder
     )
-    earlier = own_checkpoints(folder)
+    earlier = numbered_checkpoints(folder)
     if earlier and not continues:
         raise ConfigError(
             f'{cfg.work_dir}: holds checkpoints of an earlier run '

@@ -1,3 +1,5 @@
+from lungdet.engine.checkpoint import export_backbone, read_backbone
+from lungdet.engine.detector import load_detector
 from lungdet.engine.hooks import (
     HeadScheduleHook,
     LungCheckpointHook,
@@ -8,7 +10,6 @@ from lungdet.engine.optim import (
     BF16OptimWrapper,
     MergedOptimWrapperConstructor,
 )
-from lungdet.engine.pretraining import export_backbone, read_backbone
 from lungdet.engine.pretraining_hooks import (
     CollapseAlarmHook,
     DataMeanHook,
@@ -25,7 +26,6 @@ from lungdet.engine.resume import (
 )
 from lungdet.engine.run_manifest import RunManifestHook
 from lungdet.engine.runner import LungRunner
-from lungdet.engine.weights import load_detector
 
 __all__ = [
     'BF16OptimWrapper',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from lungdet.engine.checkpoint import numbered_checkpoints
 from lungdet.errors import DivergenceError
 from lungdet.io.atomic import write_text
 from lungdet.registry import HOOKS
-
-OWN_NAME = re.compile(r'(epoch|iter)_\d+\.pth')
 
 
 @HOOKS.register_module()
@@ -69,12 +67,12 @@ class StopOnNaNHook(Hook):
 class LungCheckpointHook(Hook):
     """Save by epoch or iteration, keep the newest and the best.
 
-    A new file is whole before an old one goes.
+    An old file is deleted only when a new one is whole.
 
     Args:
         interval: Epochs between checkpoints; the last epoch is saved too.
-        iter_interval: Iterations between checkpoints besides, 0 for none.
-        max_keep: Files kept.
+        iter_interval: Iterations between further checkpoints, 0 for none.
+        max_keep: Numbered files that are kept.
         save_best: Metric whose best checkpoint is kept as ``best.pth``.
     """
 
@@ -137,17 +135,8 @@ class LungCheckpointHook(Hook):
         runner.save_checkpoint(runner.work_dir, name, epoch=epoch)
         if runner.rank == 0:
             write_text(Path(runner.work_dir) / 'last_checkpoint', name)
-            files = own_checkpoints(Path(runner.work_dir))
+            files = numbered_checkpoints(Path(runner.work_dir))
             for old in files[: -self.max_keep]:
                 old.unlink()
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
-
-
-def own_checkpoints(folder: Path) -> list[Path]:
-    """Files that training numbers itself, oldest first; no other is ever
-    deleted."""
-    files = [
-        path for path in folder.glob('*.pth') if OWN_NAME.fullmatch(path.name)
-    ]
-    return sorted(files, key=lambda file: file.stat().st_mtime_ns)

@@ -12,8 +12,13 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from lungdet.engine.pretraining import export_backbone
+from lungdet.engine.checkpoint import export_backbone
+from lungdet.engine.provenance import TrainingScans, backbone_provenance
 from lungdet.registry import HOOKS, MODELS
+
+# names of a run's last alarms in mmengine's message hub, by training steps
+# and by validation: one must not replace the other
+ALARMS = ('train_alarms', 'val_alarms')
 
 
 def unwrapped(model: Any) -> Any:
@@ -31,7 +36,7 @@ class DataMeanHook(Hook):
     """Tell a fresh model the mean of its crops; its output starts there.
 
     Args:
-        num: Crops looked at.
+        num: Crops that are averaged.
     """
 
     def __init__(self, num: int = 64) -> None:
@@ -55,9 +60,9 @@ class DataMeanHook(Hook):
 class StartWithMSEHook(Hook):
     """Train with the squared error first, then with the model's own loss.
 
-    Most voxels of a lung crop are one grey, so the absolute error of the best
-    constant is low and its gradient as strong there as anywhere: a fresh
-    network falls into it. The squared error is led by what differs most.
+    Most voxels of a lung crop have nearly one intensity, so the absolute
+    error of the best constant is low, and a fresh network collapses to it.
+    The squared error weighs what differs most.
 
     Args:
         iters: Iterations of the squared error.
@@ -69,7 +74,7 @@ class StartWithMSEHook(Hook):
     def before_train(self, runner: Any) -> None:
         self.model_loss = unwrapped(runner.model).criterion
         self.squared_error = MODELS.build({'type': 'MSELoss'})
-        # a validation that a killed run still owes is of the step before
+        # a validation that a killed run still owes belongs to the step before
         self._choose(runner, max(runner.iter - 1, 0))
 
     def before_train_iter(
@@ -85,7 +90,7 @@ class StartWithMSEHook(Hook):
 def collapse_alarms(
     metrics: dict[str, float], min_spread: float = 0.1
 ) -> list[str]:
-    """What says that a model does not restore.
+    """Signs that a model does not restore its input.
 
     Args:
         metrics: Some of ``spread``, ``vs_constant`` and ``vs_copy``.
@@ -115,16 +120,16 @@ def collapse_alarms(
 
 @HOOKS.register_module()
 class CollapseAlarmHook(Hook):
-    """Warn when the model gives a constant, or no more than its input.
+    """Warn when the model outputs a constant, or little but its input.
 
-    After each epoch by the spread of the last training step, after each
-    validation by all numbers. The last alarms of both go into the checkpoint
-    and into the exported file.
+    After each epoch the spread of the last training step is checked, after
+    each validation all of its metrics. The last alarms of both are stored in
+    the checkpoint and in the exported file.
 
     Args:
         min_spread: See ``collapse_alarms``.
-        begin: Iterations before which a young network is left in peace, or
-            half of the training if that is less.
+        begin: Iterations before which nothing is checked, or half of the
+            training if that is less.
     """
 
     def __init__(self, min_spread: float = 0.1, *, begin: int = 200) -> None:
@@ -149,8 +154,8 @@ class CollapseAlarmHook(Hook):
     def after_val_epoch(
         self, runner: Any, metrics: dict[str, float] | None = None
     ) -> None:
-        found = {k.split('/')[-1]: v for k, v in (metrics or {}).items()}
-        self._check(runner, 'val_alarms', found)
+        named = {k.split('/')[-1]: v for k, v in (metrics or {}).items()}
+        self._check(runner, 'val_alarms', named)
 
     def _check(self, runner: Any, source: str, metrics: dict) -> None:
         if runner.iter < min(self.begin, runner.max_iters // 2):
@@ -170,7 +175,7 @@ class RestorationPicturesHook(Hook):
     """Draw input, corrupted, restored and target of the same few crops.
 
     Args:
-        interval: Epochs between pictures; the last epoch is drawn too.
+        interval: Epochs between pictures; the last epoch has one too.
         num: Crops, of the validation data if there is any.
     """
 
@@ -223,8 +228,25 @@ class ExportBackboneHook(Hook):
     @master_only
     def after_train(self, runner: Any) -> None:
         path = Path(runner.work_dir) / self.filename
-        backbone = unwrapped(runner.model).backbone
-        export_backbone(path, backbone, runner.provenance())
+        scans = runner.training_scans
+        if runner.pretraining is not None:
+            scans = scans.after(TrainingScans.from_dict(runner.pretraining))
+        provenance = backbone_provenance(
+            method=runner.cfg.model.type,
+            config=str(runner.cfg.filename),
+            contract=runner.input_contract,
+            scans=scans,
+            iterations=runner.iter,
+            epochs=runner.epoch,
+            seed=runner.seed,
+            alarms=[
+                alarm
+                for name in ALARMS
+                for alarm in runner.message_hub.runtime_info.get(name, [])
+            ],
+        )
+        backbone = runner.bare_model.backbone
+        export_backbone(path, backbone.state_dict(), provenance)
         runner.logger.info(
             f'pre-trained backbone: {path}; a detector starts from it by '
             f'pretrained.weights={path}'

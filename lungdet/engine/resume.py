@@ -1,8 +1,8 @@
-"""Exact resume: every draw is a function of (seed, position).
+"""Exact resume: every random draw is a function of (seed, position).
 
 No generator's state is stored. Checkpoints hold counters; the order of the
-data, each sample's draws and the model's draws follow from them. A run that
-was killed and continued ends bit for bit like one that was not.
+data and the draws of each sample and of the model follow from them. A run
+that was killed and continued ends bit for bit like one that was not.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ class ExactSampler(Sampler):
 class ExactEpochLoop(EpochBasedTrainLoop):
     """Epoch loop that continues in the middle of an epoch.
 
-    ``iter`` alone says how much of the epoch is done. A validation that a
-    checkpoint still owed (it was killed in between) runs first.
+    ``iter`` alone says how much of the epoch is done. A validation that was
+    due when the run was killed comes first.
     """
 
     val_owed = False
@@ -162,10 +162,9 @@ def check_epochs(
         where: Names the checkpoint in the message.
 
     Raises:
-        CheckpointError: They differ, so ``iter`` would mean another place.
+        CheckpointError: They differ, so ``iter`` would mean another step.
     """
-    # older files may lack what is compared here, and are judged by the rest
-    new = sorted(set(series) - set(meta.get('train_series', series)))
+    new = sorted(set(series) - set(meta['train_series']))
     if new:
         raise CheckpointError(
             f'{where}: was trained without {len(new)} scans of this run, such '
@@ -173,20 +172,13 @@ def check_epochs(
             'scans of before, or start a new run from its weights by '
             'load_from.'
         )
-    stored = meta.get('epoch_length')
-    if stored is None:
-        first = meta['epoch'] * steps
-        fits = first <= meta['iter'] <= first + steps
-        theirs = f'{meta["iter"]} iterations are in epoch {meta["epoch"] + 1}'
-    else:
-        fits = stored == steps
-        theirs = f'its epochs have {stored} batches'
-    if not fits:
+    if meta['epoch_length'] != steps:
         raise CheckpointError(
-            f'{where}: {theirs}, but an epoch of this run has {steps} '
-            'batches, so the place to continue from is lost. Resume with the '
-            'batch_size, number of processes and scans that it was trained '
-            'with, or start a new run from its weights by load_from.'
+            f'{where}: its epochs have {meta["epoch_length"]} batches, but an '
+            f'epoch of this run has {steps} batches, so the step to continue '
+            'from is lost. Resume with the batch_size, number of processes '
+            'and scans that it was trained with, or start a new run from its '
+            'weights by load_from.'
         )
 
 

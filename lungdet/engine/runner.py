@@ -20,58 +20,48 @@ from mmengine.dist import (
     all_reduce_params,
     get_world_size,
     is_distributed,
-    master_only,
 )
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch.utils.data import DataLoader
 
 import lungdet
-from lungdet.engine.input_contract import InputContract
-from lungdet.engine.leakage import (
-    check_leakage,
-    seen_in_pretraining,
-    seen_in_training,
+from lungdet.engine.checkpoint import (
+    CHECKPOINT_FORMAT,
+    MIN_TENSORS,
+    fill_module,
+    newest_checkpoint,
+    plain,
+    read_checkpoint,
+    write_checkpoint,
 )
-from lungdet.engine.pretraining import (
-    ALARMS,
-    fill_backbone,
-    missing_weights,
-    read_backbone,
+from lungdet.engine.input_contract import InputContract
+from lungdet.engine.pretraining import missing_weights
+from lungdet.engine.pretraining_hooks import ALARMS
+from lungdet.engine.provenance import (
+    TrainingScans,
+    leakage_caveats,
+    start_backbone,
+    training_scans,
 )
 from lungdet.engine.resume import check_epochs
-from lungdet.engine.weights import (
-    FORMAT,
-    load_plain,
-    newest_checkpoint,
-    report_match,
-)
 from lungdet.errors import CheckpointError, ConfigError
-from lungdet.io.atomic import atomic_path
 from lungdet.registry import (
     DATASETS,
     RUNNERS,
     argument_names,
+    build_model,
     patch_mmengine_build,
 )
 
-
-def plain(value: Any) -> Any:
-    """Tensors, numbers, text, lists and dicts only: torch's weights-only
-    reader takes nothing else."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
-    if isinstance(value, str | int | float | bool | None):
-        return value
-    return str(value)
+# of every training; a config's custom_hooks cannot drop them
+BUILT_IN_HOOKS = (
+    'IterSeedHook',
+    'HeadScheduleHook',
+    'StopOnNaNHook',
+    'RunManifestHook',
+)
 
 
 def _hand_seed(dataset: Any, seed: int | None) -> None:
@@ -84,15 +74,6 @@ def _hand_seed(dataset: Any, seed: int | None) -> None:
         dataset.setdefault('seed', seed)
 
 
-# of every training; a config's custom_hooks cannot drop them
-BUILT_IN_HOOKS = (
-    'IterSeedHook',
-    'HeadScheduleHook',
-    'StopOnNaNHook',
-    'RunManifestHook',
-)
-
-
 @RUNNERS.register_module()
 class LungRunner(Runner):
     """Runner for CPUs, current torch and exact resume."""
@@ -101,10 +82,10 @@ class LungRunner(Runner):
     _has_loaded: bool
     _resume: bool
     optim_wrapper: Any
-    # provenance of the pre-trained weights that the model started from
+    # provenance of the backbone that the model started from
     pretraining: dict[str, Any] | None = None
-    # of the checkpoint that the model's weights are from
-    _loaded: dict[str, Any] | None = None
+    # meta of the checkpoint that the model's weights are from
+    loaded: dict[str, Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         patch_mmengine_build()
@@ -207,6 +188,42 @@ class LungRunner(Runner):
             default_hooks, [*built_in, *(custom_hooks or ())]
         )
 
+    def build_model(self, model: torch.nn.Module | dict) -> torch.nn.Module:
+        """Build in lungdet's scope, whatever the config's default is."""
+        return build_model(model) if isinstance(model, dict) else model
+
+    @property
+    def bare_model(self) -> Any:
+        """The model without its wrapper for several processes."""
+        return (
+            self.model.module if is_model_wrapper(self.model) else self.model
+        )
+
+    @property
+    def input_contract(self) -> InputContract:
+        """Of the model and the data that it reads."""
+        return InputContract.of_model(
+            self.bare_model,
+            self.cfg.model.backbone.get('plugins'),
+            self._dataset_meta['spacing_mm'],
+        )
+
+    @property
+    def training_scans(self) -> TrainingScans:
+        """What a checkpoint of now says of its weights."""
+        return training_scans(
+            self._dataset_meta, self.loaded, self.pretraining
+        )
+
+    @property
+    def _built_loops(self) -> list[Any]:
+        loops = (self._train_loop, self._val_loop, self._test_loop)
+        return [loop for loop in loops if isinstance(loop, BaseLoop)]
+
+    @property
+    def _dataset_meta(self) -> dict[str, Any]:
+        return self._built_loops[0].dataloader.dataset.metainfo
+
     def save_checkpoint(
         self,
         out_dir: str | Path,
@@ -216,9 +233,10 @@ class LungRunner(Runner):
     ) -> None:
         """Write a whole checkpoint or none, in plain types.
 
-        Weights, optimiser, schedulers, counters, and what inference needs:
-        the model's config, window and spacing. Batch-norm buffers are
-        averaged over ranks first, so every rank continues from the same.
+        mmengine writes it in place, so a run that is killed then leaves half
+        a file, and with objects that a weights-only reader refuses. Buffers
+        of batch norms are averaged over ranks first, so every rank continues
+        from the same.
 
         Args:
             out_dir: Folder.
@@ -226,48 +244,51 @@ class LungRunner(Runner):
             epoch: Epochs done, where one has just ended; None within one,
                 after a step that the loop has not counted yet.
         """
-        model = self._bare_model
         if is_distributed():
             all_reduce_params(
-                [b for b in model.buffers() if b.is_floating_point()],
+                [
+                    buffer
+                    for buffer in self.bare_model.buffers()
+                    if buffer.is_floating_point()
+                ],
                 op='mean',
             )
-        self._write_checkpoint(model, Path(out_dir) / filename, epoch)
+        if not self.rank:
+            checkpoint = {
+                'meta': self._checkpoint_meta(epoch),
+                **self._checkpoint_state(),
+            }
+            self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+            write_checkpoint(Path(out_dir) / filename, checkpoint)
 
-    @master_only
-    def _write_checkpoint(
-        self,
-        model: torch.nn.Module,
-        path: Path,
-        epoch: int | None,
-    ) -> None:
+    def _checkpoint_meta(self, epoch: int | None) -> dict[str, Any]:
+        """Counters, and what inference and a next training must know."""
         loop = self.train_loop
         within = epoch is None
         done = loop.epoch if epoch is None else epoch
-        checkpoint: dict[str, Any] = {
-            'meta': {
-                'format': FORMAT,
-                'epoch': done,
-                'iter': loop.iter + within,
-                'epoch_in_progress': done + within,
-                'epoch_length': len(self.train_dataloader),
-                'seed': self.seed,
-                'val_owed': getattr(loop, 'val_owed', False) and not within,
-                'model': plain(self.cfg.model.to_dict()),
-                'imports': plain(
-                    self.cfg.get('custom_imports', {}).get('imports', [])
-                ),
-                'spacing_mm': self._dataset_meta.get('spacing_mm'),
-                'input_contract': self._input_contract().to_dict(),
-                'train_series': self._seen('series_uids', 'train_series'),
-                'train_patients': self._seen('patients', 'train_patients'),
-                'folds': self._folds(),
-                'pretraining': self.pretraining,
-                'lungdet_version': lungdet.__version__,
-            },
+        imports = self.cfg.get('custom_imports', {}).get('imports', [])
+        return {
+            'format': CHECKPOINT_FORMAT,
+            'epoch': done,
+            'iter': loop.iter + within,
+            'epoch_in_progress': done + within,
+            'epoch_length': len(self.train_dataloader),
+            'seed': self.seed,
+            'val_owed': getattr(loop, 'val_owed', False) and not within,
+            'model': plain(self.cfg.model.to_dict()),
+            'imports': plain(imports),
+            'input_contract': self.input_contract.to_dict(),
+            **self.training_scans.to_dict(),
+            'pretraining': self.pretraining,
+            'lungdet_version': lungdet.__version__,
+        }
+
+    def _checkpoint_state(self) -> dict[str, Any]:
+        """Weights, optimiser, schedulers, and the best score until now."""
+        return {
             'state_dict': {
                 key: value.detach().cpu().clone()
-                for key, value in model.state_dict().items()
+                for key, value in self.bare_model.state_dict().items()
             },
             'optimizer': plain(self.optim_wrapper.state_dict()),
             'param_schedulers': [
@@ -282,28 +303,37 @@ class LungRunner(Runner):
                 }
             ),
         }
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        with atomic_path(path) as aside:
-            torch.save(checkpoint, aside)
 
     def load_or_resume(self) -> None:
         """``--resume`` continues if there is something, else starts: from
         ``load_from``, or from the config's ``pretrained`` backbone.
 
         Raises:
-            CheckpointError: Weights that do not fit, or have seen the test.
+            CheckpointError: Weights that do not fit, or were made from scans
+                of the test.
             FileNotFoundError: No pre-trained weights yet; the message has
                 the command that makes them.
         """
         if not self._has_loaded:
             self._load_weights()
-        if self._loaded is not None:
-            self._input_contract().check(
-                InputContract.from_dict(self._loaded['input_contract']),
+        if self.loaded is not None:
+            self.input_contract.check(
+                InputContract.from_dict(self.loaded['input_contract']),
                 'the checkpoint',
                 may_add=not self._resume,
             )
-        self._mark_tables()
+        caveats = leakage_caveats(
+            self._dataset_meta,
+            self.loaded,
+            self.pretraining,
+            allowed=bool(self.cfg.get('allow_seen_test')),
+        )
+        for caveat in caveats:
+            self.logger.warning(caveat)
+        for loop in self._built_loops:
+            evaluator = getattr(loop, 'evaluator', None)
+            for metric in evaluator.metrics if evaluator else []:
+                metric.caveats = caveats
 
     def _load_weights(self) -> None:
         path = self._load_from
@@ -312,138 +342,51 @@ class LungRunner(Runner):
             if path is None:
                 self.logger.info('nothing to resume; starting')
                 self._resume = False
-        if path is None:
-            if self.cfg.get('pretrained'):
-                self._transfer(self.cfg.pretrained)
-            return
-        if self._resume:
-            self.resume(str(path))
-        else:
-            self.load_checkpoint(str(path))
-        self._has_loaded = True
+        if path is not None:
+            load = self.resume if self._resume else self.load_checkpoint
+            load(str(path))
+        elif self.cfg.get('pretrained'):
+            self._start_from_pretraining(self.cfg.pretrained)
 
-    def _transfer(self, pretrained: dict) -> None:
-        """Start the backbone from ``pretrained['weights']``."""
+    def _start_from_pretraining(self, pretrained: dict) -> None:
         path = pretrained['weights']
         if not Path(path).is_file():
             raise FileNotFoundError(missing_weights(pretrained, self.cfg))
-        tensors, provenance = read_backbone(path)
-        stored = InputContract.from_dict(provenance['input_contract'])
-        self._input_contract().check(stored, path)
-        line = fill_backbone(self._bare_model.backbone, tensors, path)
-        self.logger.info(f'{line}; {provenance["method"]}')
-        for alarm in provenance['alarms']:
+        line, self.pretraining = start_backbone(
+            self.bare_model.backbone, path, self.input_contract
+        )
+        self.logger.info(line)
+        for alarm in self.pretraining['alarms']:
             self.logger.warning(f'{path}: its training ended with: {alarm}')
-        self.pretraining = provenance
-
-    def _mark_tables(self) -> None:
-        """Refuse weights that saw the test, or say in every table that they
-        did."""
-        meta = self._dataset_meta
-        sources = []
-        if meta.get('folds') != 'all':
-            allowed = bool(self.cfg.get('allow_seen_test'))
-            sources.append(
-                seen_in_training(self._loaded or {}, allowed=allowed)
-            )
-        if self.pretraining is not None:
-            sources.append(seen_in_pretraining(self.pretraining))
-        found = [check_leakage(source, meta) for source in sources]
-        caveats = [caveat for caveat in found if caveat is not None]
-        for caveat in caveats:
-            self.logger.warning(caveat)
-        for loop in self._built_loops:
-            evaluator = getattr(loop, 'evaluator', None)
-            for metric in evaluator.metrics if evaluator else []:
-                metric.caveats = caveats
-
-    @property
-    def _built_loops(self) -> list[Any]:
-        loops = (self._train_loop, self._val_loop, self._test_loop)
-        return [loop for loop in loops if isinstance(loop, BaseLoop)]
-
-    @property
-    def _dataset_meta(self) -> dict[str, Any]:
-        return self._built_loops[0].dataloader.dataset.metainfo
-
-    def _seen(self, mine: str, before: str) -> list[str]:
-        """Scans or patients of this training and of the weights it is
-        from."""
-        earlier = (self._loaded or {}).get(before, [])
-        return sorted({*self._dataset_meta.get(mine, []), *earlier})
-
-    def _folds(self) -> str | None:
-        """Of this pre-training and of the weights it is from; None for a
-        detector."""
-        own = self._dataset_meta.get('folds')
-        before = [
-            w.get('folds') for w in (self._loaded, self.pretraining) if w
-        ]
-        return 'all' if own and 'all' in before else own
-
-    @property
-    def _bare_model(self) -> Any:
-        """The model without its wrapper."""
-        return (
-            self.model.module if is_model_wrapper(self.model) else self.model
-        )
-
-    def _input_contract(self) -> InputContract:
-        return InputContract.of_model(
-            self._bare_model,
-            self.cfg.model.backbone.get('plugins'),
-            self._dataset_meta['spacing_mm'],
-        )
-
-    def provenance(self) -> dict[str, Any]:
-        """How the backbone of a pre-training run was made.
-
-        Scans and folds of weights that it started from itself count too.
-        """
-        before = self.pretraining or {}
-        series = self._seen('series_uids', 'train_series')
-        patients = self._seen('patients', 'train_patients')
-        return {
-            'method': self.cfg.model.type,
-            'config': str(self.cfg.filename),
-            'input_contract': self._input_contract().to_dict(),
-            'train_series': sorted({*series, *before.get('train_series', [])}),
-            'train_patients': sorted(
-                {*patients, *before.get('train_patients', [])}
-            ),
-            'folds': self._folds(),
-            'iterations': self.iter,
-            'epochs': self.epoch,
-            'seed': self.seed,
-            'alarms': [
-                alarm
-                for name in ALARMS
-                for alarm in self.message_hub.runtime_info.get(name, [])
-            ],
-            'lungdet_version': lungdet.__version__,
-        }
 
     def load_checkpoint(
         self, filename: str, map_location: Any = 'cpu', **_: Any
     ) -> dict:
-        """Read plain types only; refuse weights that hardly match.
+        """Read plain types only; refuse weights that hardly fit.
+
+        mmengine unpickles, which runs code of the file, and skips what does
+        not fit with a line in the log.
 
         Raises:
-            CheckpointError: Not lungdet's, or too few parameters match.
+            CheckpointError: Not lungdet's, or too little fits.
         """
-        checkpoint = load_plain(filename)
+        checkpoint = read_checkpoint(filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self._bare_model
-        self.logger.info(
-            report_match(model, checkpoint['state_dict'], filename)
+        line = fill_module(
+            self.bare_model,
+            checkpoint['state_dict'],
+            filename,
+            # new gates that start as the identity may be added else
+            min_tensors=MIN_TENSORS if self._resume else 0.0,
         )
-        _load_checkpoint_to_model(model, checkpoint, strict=False)
-        if hasattr(model, 'set_epoch'):
-            model.set_epoch(checkpoint['meta']['epoch_in_progress'])
-        self._loaded = checkpoint['meta']
+        self.logger.info(line)
+        meta = checkpoint['meta']
+        if hasattr(self.bare_model, 'set_epoch'):
+            self.bare_model.set_epoch(meta['epoch_in_progress'])
         if not isinstance(self._train_loop, BaseLoop):
-            self._tell_crop_size(checkpoint['meta'])
-        self.pretraining = checkpoint['meta'].get('pretraining')
+            self._tell_crop_size(meta)
+        self.loaded = meta
+        self.pretraining = meta['pretraining']
         self._has_loaded = True
         return checkpoint
 
@@ -451,12 +394,15 @@ class LungRunner(Runner):
         """The crops that the weights know may differ from the config's, and
         plugins that pool need windows of their size."""
         crop = meta['model'].get('train_cfg', {}).get('crop_size')
-        own = getattr(self._bare_model, 'train_cfg', None) or {}
-        if crop is not None and 'crop_size' in own:
-            own['crop_size'] = crop
+        train_cfg = getattr(self.bare_model, 'train_cfg', None) or {}
+        if crop is not None and 'crop_size' in train_cfg:
+            train_cfg['crop_size'] = crop
 
     def resume(self, filename: str, **_: Any) -> None:
         """Restore weights, optimiser, schedulers and counters.
+
+        mmengine continues with the next epoch, and with random states that
+        a killed run has not stored.
 
         Raises:
             CheckpointError: Weights that do not fit, epochs of another

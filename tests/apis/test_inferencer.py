@@ -15,6 +15,7 @@ import torch
 from scipy import ndimage
 
 from lungdet.apis import NoduleInferencer, inferencer
+from lungdet.engine.input_contract import InputContract
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, reorient
 from lungdet.io.image import write_image
@@ -52,9 +53,9 @@ class Threshold:
 
 @pytest.fixture
 def threshold(monkeypatch: pytest.MonkeyPatch) -> NoduleInferencer:
-    meta = {'window': (-1200, 600), 'spacing_mm': 1.0}
+    contract = InputContract((-1200, 600), (-1, 1), 1.0)
     monkeypatch.setattr(
-        inferencer, 'load_detector', lambda *_, **__: (Threshold(), meta)
+        inferencer, 'load_detector', lambda *_, **__: (Threshold(), contract)
     )
     return NoduleInferencer('w/epoch_1.pth', device='cpu')
 

@@ -14,8 +14,8 @@ import torch
 from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import ExactSampler, FROCMetric, Key
+from lungdet.engine.checkpoint import resolve_checkpoint
 from lungdet.engine.resume import check_epochs
-from lungdet.engine.weights import resolve_checkpoint
 from lungdet.errors import CheckpointError, ConfigError, DivergenceError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
@@ -96,7 +96,7 @@ def test_checkpoint_is_plain_and_carries_what_inference_needs(
     checkpoint = torch.load(resolve_checkpoint(trained), weights_only=True)
 
     assert checkpoint['meta']['model']['type'] == 'NoduleNet'
-    assert checkpoint['meta']['spacing_mm'] == 1.0
+    assert checkpoint['meta']['input_contract']['spacing_mm'] == 1.0
     assert checkpoint['meta']['epoch'] == 1
     assert not list(trained.glob('.tmp-*'))
     # a moved work dir still resolves
@@ -121,23 +121,6 @@ def test_resume_with_epochs_of_another_length_is_refused(
         )
 
     assert sorted(trained.glob('*.pth')) == saved
-
-
-@pytest.mark.parametrize(
-    ('epoch', 'iteration', 'fits'),
-    [(2, 7, False), (2, 8, True), (2, 12, True), (2, 13, False)],
-)
-def test_counters_stand_in_for_the_length_in_older_files(
-    epoch: int, iteration: int, fits: bool
-) -> None:
-    """Two epochs of four batches end at 8, the third at 12."""
-    meta = {'epoch': epoch, 'iter': iteration, 'train_series': ['1.0']}
-
-    if fits:
-        check_epochs(meta, 4, ['1.0'], 'old.pth')
-    else:
-        with pytest.raises(CheckpointError, match='old.pth.*in epoch 3'):
-            check_epochs(meta, 4, ['1.0'], 'old.pth')
 
 
 def test_resume_with_other_scans_is_refused() -> None:

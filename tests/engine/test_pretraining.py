@@ -25,12 +25,10 @@ from lungdet.engine import (
     export_backbone,
     read_backbone,
 )
-from lungdet.engine.pretraining import (
-    fill_backbone,
-    missing_weights,
-)
+from lungdet.engine.checkpoint import fill_module, read_checkpoint
+from lungdet.engine.detector import load_detector
+from lungdet.engine.pretraining import missing_weights
 from lungdet.engine.pretraining_hooks import collapse_alarms
-from lungdet.engine.weights import load_detector, load_plain
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 from lungdet.models import AttentionPlugin
@@ -97,8 +95,7 @@ def detector(config: Path, weights: Path, **options: object) -> Config:
 def rewrite(weights: Path, target: Path, **changes: object) -> Path:
     """The same tensors with another provenance."""
     tensors, provenance = read_backbone(weights)
-    holder = SimpleNamespace(state_dict=lambda: tensors)
-    export_backbone(target, holder, {**provenance, **changes})
+    export_backbone(target, tensors, {**provenance, **changes})
     return target
 
 
@@ -112,7 +109,7 @@ def test_detector_starts_from_the_pretrained_backbone(
 
     assert runner.iter >= 2
     tensors, provenance = read_backbone(weights)
-    saved = load_plain(tmp_path / 'detector')
+    saved = read_checkpoint(tmp_path / 'detector')
     for name, value in runner.model.backbone.named_parameters():
         assert torch.equal(value, tensors[name]), name
     assert saved['meta']['pretraining'] == provenance
@@ -120,7 +117,7 @@ def test_detector_starts_from_the_pretrained_backbone(
     config = detector(tiny_config, tmp_path / 'gone.safetensors')
     config.train_cfg.max_epochs = 2
     train(config, work_dir=tmp_path / 'detector', resume='auto')
-    saved = load_plain(tmp_path / 'detector')
+    saved = read_checkpoint(tmp_path / 'detector')
     assert saved['meta']['epoch'] == 2
     assert saved['meta']['pretraining'] == provenance
 
@@ -321,7 +318,7 @@ def test_transfer_needs_95_percent_of_the_tensors() -> None:
     }
 
     enough = dict(list(tensors.items())[2:])  # 38 of 40
-    assert 'fills 38 of 40' in fill_backbone(model, enough, 'file')
+    assert 'fills 38 of 40' in fill_module(model, enough, 'file')
     assert model[1].bias.item() == 7 and model[0].bias.item() != 7
     model = small()
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -331,11 +328,11 @@ def test_transfer_needs_95_percent_of_the_tensors() -> None:
         CheckpointError,
         match=r'fills 37 of 40.*0\.weight, 0\.bias, 3\.weight \(another shape',
     ):
-        fill_backbone(model, few, 'file')
+        fill_module(model, few, 'file')
     assert_same(dict(model.state_dict()), before)
     wrong = {f'backbone.{k}': v for k, v in tensors.items()}
     with pytest.raises(CheckpointError, match='fills 0 of 40.*and 20 more'):
-        fill_backbone(model, wrong, 'file')
+        fill_module(model, wrong, 'file')
 
 
 def test_files_that_are_no_backbone_are_refused(
@@ -406,7 +403,10 @@ def test_all_folds_are_written_down_and_shown_in_every_table(
     run_test(tiny_config, tmp_path / 'w', out=tmp_path / 'out')
 
     assert read_backbone(weights)[1]['folds'] == 'all'
-    assert load_plain(tmp_path / 'w')['meta']['pretraining']['folds'] == 'all'
+    assert (
+        read_checkpoint(tmp_path / 'w')['meta']['pretraining']['folds']
+        == 'all'
+    )
     log = ''.join(p.read_text() for p in (tmp_path / 'w').rglob('*.log'))
     validation = log[log.index('+sensitivity') :]
     assert caveat in validation.replace('\n', ' ')
@@ -472,7 +472,7 @@ def test_scans_and_flag_of_a_loaded_checkpoint_are_carried_on(
     _, provenance = read_backbone(tmp_path / 'again/backbone.safetensors')
     assert provenance['folds'] == 'all'
     assert provenance['train_series'] == ['1.0', '1.1', '1.2', '1.3', '1.4']
-    assert load_plain(tmp_path / 'again')['meta']['folds'] == 'all'
+    assert read_checkpoint(tmp_path / 'again')['meta']['folds'] == 'all'
 
 
 def test_scans_of_a_loaded_detector_are_carried_on(
@@ -596,7 +596,7 @@ def test_alarms_of_the_validation_reach_the_next_checkpoint(
 
     train(config, work_dir=tmp_path / 'run')
 
-    saved = load_plain(tmp_path / 'run')
+    saved = read_checkpoint(tmp_path / 'run')
     alarms = [
         alarm
         for name, found in saved['runtime'].items()
@@ -804,7 +804,7 @@ def test_loaded_weights_keep_their_mean(
 
     runner = train(config, work_dir=tmp_path / 'run')
 
-    loaded = load_plain(genesis_run)['state_dict']
+    loaded = read_checkpoint(genesis_run)['state_dict']
     mean = loaded['data_mean'].logit().item()
     assert loaded['head.out.bias'].item() != pytest.approx(mean, abs=1e-6)
     assert torch.equal(runner.model.head.out.bias, loaded['head.out.bias'])

@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 
 from lungdet.apis import load_config, train
 from lungdet.engine import BF16OptimWrapper, LungRunner
-from lungdet.engine.weights import load_plain, resolve_checkpoint
+from lungdet.engine.checkpoint import read_checkpoint, resolve_checkpoint
 from lungdet.ops import precision
 from lungdet.registry import OPTIM_WRAPPERS
 
@@ -122,7 +122,7 @@ def test_killed_in_a_save_the_last_good_file_is_resumed(
 
     left = resolve_checkpoint(tmp_path / 'work')
     assert left is not None
-    assert load_plain(left)['meta']['iter'] == 4
+    assert read_checkpoint(left)['meta']['iter'] == 4
     files = [path.name for path in (tmp_path / 'work').glob('*.pth')]
     assert sorted(files) == ['epoch_1.pth', 'iter_3.pth']
 
@@ -147,7 +147,7 @@ def test_validation_that_was_cut_off_is_made_up_for(
         cfg_options=options,
     )
 
-    best = load_plain(tmp_path / 'work' / 'best.pth')['meta']
+    best = read_checkpoint(tmp_path / 'work' / 'best.pth')['meta']
     assert best['epoch'] == 2 and best['iter'] == runner.iter
     kept = [p.name for p in (tmp_path / 'work').glob('epoch_*.pth')]
     assert kept == ['epoch_2.pth']  # the best file adds no further epoch file

@@ -10,11 +10,11 @@ import torch
 
 from lungdet.apis import train
 from lungdet.engine import load_detector
-from lungdet.engine.hooks import own_checkpoints
-from lungdet.engine.weights import (
-    FORMAT,
-    load_plain,
+from lungdet.engine.checkpoint import (
+    CHECKPOINT_FORMAT,
     newest_checkpoint,
+    numbered_checkpoints,
+    read_checkpoint,
     resolve_checkpoint,
 )
 from lungdet.errors import CheckpointError
@@ -25,11 +25,11 @@ def test_foreign_and_cut_checkpoints_are_refused(
 ) -> None:
     torch.save({'state_dict': {}}, tmp_path / 'other.pth')
     with pytest.raises(CheckpointError, match='was not written by this'):
-        load_plain(tmp_path / 'other.pth')
+        read_checkpoint(tmp_path / 'other.pth')
     whole = resolve_checkpoint(trained).read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match='cannot be read'):
-        load_plain(tmp_path / 'cut.pth')
+        read_checkpoint(tmp_path / 'cut.pth')
     with pytest.raises(FileNotFoundError, match='train first'):
         resolve_checkpoint(tmp_path / 'nothing' / 'x.pth')
 
@@ -39,7 +39,10 @@ def test_other_things_that_torch_reads_are_refused(tmp_path: Path) -> None:
     for content, message in (
         (torch.zeros(2), 'not written by this'),
         ({'meta': 3}, 'not written by this'),
-        ({'meta': {'format': FORMAT}}, 'does not describe its model'),
+        (
+            {'meta': {'format': CHECKPOINT_FORMAT}},
+            'does not describe its model',
+        ),
     ):
         torch.save(content, tmp_path / 'x.pth')
         with pytest.raises(CheckpointError, match=message):
@@ -76,7 +79,7 @@ def test_checkpoint_runs_nothing_that_it_names(
 ) -> None:
     mark = tmp_path / 'ran'
     text = repr(model).replace('{mark}', str(mark))
-    meta = {'format': FORMAT, 'model': eval(text)}
+    meta = {'format': CHECKPOINT_FORMAT, 'model': eval(text)}
     torch.save({'meta': meta, 'state_dict': {}}, tmp_path / 'evil.pth')
 
     with pytest.raises(CheckpointError, match='which is not registered'):
@@ -87,7 +90,7 @@ def test_checkpoint_runs_nothing_that_it_names(
 
 def test_class_of_ones_own_is_named_with_its_imports(tmp_path: Path) -> None:
     meta = {
-        'format': FORMAT,
+        'format': CHECKPOINT_FORMAT,
         'model': {'type': 'MyNet'},
         'imports': ['my_project.nets'],
     }
@@ -100,7 +103,7 @@ def test_class_of_ones_own_is_named_with_its_imports(tmp_path: Path) -> None:
 
 
 def write_checkpoint(path: Path, when: int) -> Path:
-    torch.save({'meta': {'format': FORMAT}}, path)
+    torch.save({'meta': {'format': CHECKPOINT_FORMAT}}, path)
     os.utime(path, (when, when))
     return path
 
@@ -160,6 +163,6 @@ def test_only_numbered_files_are_pruned(tmp_path: Path) -> None:
     for when, name in enumerate([*names, '.tmp-1-epoch_2.pth']):
         write_checkpoint(tmp_path / name, when)
 
-    found = [path.name for path in own_checkpoints(tmp_path)]
+    found = [path.name for path in numbered_checkpoints(tmp_path)]
 
     assert found == ['epoch_1.pth', 'iter_3.pth']

@@ -10,62 +10,93 @@ import pytest
 
 from lungdet.apis import test as run_test
 from lungdet.apis import train
-from lungdet.engine.leakage import (
-    Seen,
-    check_leakage,
-    seen_in_pretraining,
-    seen_in_training,
+from lungdet.engine.checkpoint import read_checkpoint
+from lungdet.engine.provenance import (
+    TrainingScans,
+    WeightSource,
+    leakage_caveats,
+    training_scans,
 )
-from lungdet.engine.weights import load_plain
 from lungdet.errors import CheckpointError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 
 CLEAN = {'test_series': ['c'], 'test_patients': ['R']}
 TWICE = {'test_series': ['c', 'b', 'a']}
 OTHER_SCAN = {'test_series': ['c'], 'test_patients': ['Q']}
-STORED = {'train_series': ['a', 'b'], 'train_patients': ['P', 'Q']}
+SCANS = TrainingScans(('a', 'b'), ('P', 'Q'))
+CROPS = TrainingScans(('a', 'b'), ('P', 'Q'), 'train')
+EVERYWHERE = TrainingScans(('a', 'b'), ('P', 'Q'), 'all')
+
+
+def provenance(scans: TrainingScans) -> dict:
+    return {'method': 'GenesisPretrainer', **scans.to_dict()}
 
 
 @pytest.mark.parametrize(
-    'seen',
+    'source',
     [
-        seen_in_training(STORED, allowed=False),
-        seen_in_pretraining(
-            {'method': 'GenesisPretrainer', 'folds': 'train', **STORED}
-        ),
+        WeightSource.training(SCANS, allowed=False),
+        WeightSource.pretraining(provenance(CROPS)),
     ],
     ids=['trained', 'pretrained'],
 )
-def test_leakage_counts_by_hand(seen: Seen) -> None:
-    assert check_leakage(seen, CLEAN) is None
-    assert check_leakage(seen, {}) is None
+def test_leakage_counts_by_hand(source: WeightSource) -> None:
+    assert source.check_test(CLEAN) is None
+    assert source.check_test({}) is None
     with pytest.raises(CheckpointError, match='2 of the 3 test.*first a;'):
-        check_leakage(seen, TWICE)
+        source.check_test(TWICE)
     with pytest.raises(CheckpointError, match='1 of their known patients'):
-        check_leakage(seen, OTHER_SCAN)
+        source.check_test(OTHER_SCAN)
 
 
-def test_only_a_detector_is_said_to_have_seen_labels() -> None:
-    crops = {**STORED, 'folds': 'train'}
-
+def test_only_a_detector_was_trained_with_labels() -> None:
+    source = WeightSource.training(CROPS, allowed=False)
     with pytest.raises(CheckpointError, match='pre-trained without labels: 2'):
-        check_leakage(seen_in_training(crops, allowed=False), TWICE)
-    crops['folds'] = 'all'
-    assert check_leakage(seen_in_training(crops, allowed=False), TWICE) == (
+        source.check_test(TWICE)
+
+    source = WeightSource.training(EVERYWHERE, allowed=False)
+    assert source.check_test(TWICE) == (
         'pre-trained without labels, 2 of the 3 test scans among them'
     )
 
 
 def test_leaks_that_were_asked_for_are_told() -> None:
-    trained = seen_in_training(STORED, allowed=True)
-    crops = {'method': 'GenesisPretrainer', 'folds': 'all', **STORED}
-
-    assert check_leakage(trained, TWICE) == (
+    source = WeightSource.training(SCANS, allowed=True)
+    assert source.check_test(TWICE) == (
         'trained with labels, 2 of the 3 test scans among them'
     )
-    assert '0 of the 1 test scans' in check_leakage(
-        seen_in_pretraining(crops), CLEAN
+
+    source = WeightSource.pretraining(provenance(EVERYWHERE))
+    assert '0 of the 1 test scans' in source.check_test(CLEAN)
+
+
+def test_caveats_are_of_all_that_the_weights_went_through() -> None:
+    loaded, before = SCANS.to_dict(), provenance(EVERYWHERE)
+
+    assert leakage_caveats(TWICE, None, None, allowed=False) == []
+    trained, pretrained = leakage_caveats(TWICE, loaded, before, allowed=True)
+    assert trained.startswith('trained with labels, 2 of the 3')
+    assert pretrained.startswith('pre-trained without labels on all folds')
+    # a pre-training on all folds has no test to keep apart
+    on_all = {**TWICE, 'folds': 'all'}
+    assert leakage_caveats(on_all, loaded, None, allowed=False) == []
+    with pytest.raises(CheckpointError, match='trained with labels: 2'):
+        leakage_caveats(TWICE, loaded, before, allowed=False)
+
+
+def test_scans_of_earlier_weights_are_kept() -> None:
+    data = {'series_uids': ['d', 'c'], 'patients': ['S']}
+    detector = training_scans(data, SCANS.to_dict(), provenance(EVERYWHERE))
+
+    assert detector == TrainingScans(('a', 'b', 'c', 'd'), ('P', 'Q', 'S'))
+    # what a backbone saw without labels is told apart from a detector's scans
+    assert training_scans(data, None, provenance(CROPS)).series == ('c', 'd')
+    crops = {**data, 'folds': 'train'}
+    assert training_scans(crops, None, provenance(EVERYWHERE)) == (
+        TrainingScans(('a', 'b', 'c', 'd'), ('P', 'Q', 'S'), 'all')
     )
+    assert training_scans(crops, CROPS.to_dict(), None).folds == 'train'
+    assert TrainingScans.from_dict(EVERYWHERE.to_dict()) == EVERYWHERE
 
 
 def test_scans_that_were_trained_on_are_no_test(
@@ -109,7 +140,7 @@ def test_scans_of_an_earlier_training_are_carried_on(
     options['allow_seen_test'] = True
     train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
 
-    meta = load_plain(tmp_path / 'w')['meta']
+    meta = read_checkpoint(tmp_path / 'w')['meta']
     assert meta['train_series'] == ['1.0', '1.1', '1.2', '1.3']
 
 
@@ -146,7 +177,7 @@ def test_gates_that_start_as_the_identity_join_a_trained_network(
 
     marks = [(tmp_path / n / 'submission.csv').read_text() for n in ('b', 'c')]
     assert marks[0] == marks[1] and marks[0].count('\n') > 10
-    before = load_plain(trained)['state_dict']
+    before = read_checkpoint(trained)['state_dict']
     after = more.model.state_dict()
     gates = [name for name in after if name not in before]
     assert gates and before.keys() < after.keys()

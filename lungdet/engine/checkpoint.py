@@ -1,0 +1,248 @@
+"""Files of weights: what is in them, which one is meant, and what fits.
+
+A training's checkpoint is a ``.pth`` of plain values: weights, optimiser,
+counters, and a ``meta`` that describes them. An exported backbone is a
+safetensors file whose header says how it was made, its ``provenance``.
+Reading either runs no code of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from lungdet.errors import CheckpointError
+from lungdet.io.atomic import atomic_path
+
+CHECKPOINT_FORMAT = 'lungdet.checkpoint/2'
+BACKBONE_FORMAT = 'lungdet.backbone/2'
+NUMBERED = re.compile(r'(epoch|iter)_\d+\.pth')
+MIN_VALUES = 0.9  # of a module's values, that a file must fill
+MIN_TENSORS = 0.95  # of its tensors: norms and gates hold few values
+MAX_LISTED = 20  # names in a message
+
+
+def resolve_checkpoint(path: str | Path) -> Path:
+    """A checkpoint file from a file, a work folder or ``last_checkpoint``.
+
+    Names are stored without folders, so a work folder can be moved.
+
+    Raises:
+        FileNotFoundError: Nothing there. A file that was named is never
+            replaced by another.
+    """
+    path = Path(path)
+    if path.is_file() and path.name != 'last_checkpoint':
+        return path
+    newest = None
+    if path.is_dir() or path.name == 'last_checkpoint':
+        newest = newest_checkpoint(path if path.is_dir() else path.parent)
+    if newest is None:
+        there = sorted(f.name for f in path.parent.glob('[!.]*.pth'))
+        near = f' In its folder are {", ".join(there)}.' if there else ''
+        raise FileNotFoundError(
+            f'{path}: no checkpoint there; train first, or give the file.'
+            f'{near}'
+        )
+    return newest
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The file that ``last_checkpoint`` names, else the newest readable one.
+
+    A run that was killed in a save leaves a half-written, hidden file, which
+    is ignored.
+    """
+    pointer = folder / 'last_checkpoint'
+    if pointer.is_file():
+        named = folder / Path(pointer.read_text().strip()).name
+        if named.is_file():
+            return named
+    files = sorted(folder.glob('[!.]*.pth'), key=lambda f: f.stat().st_mtime)
+    for file in reversed(files):
+        try:
+            read_checkpoint(file)
+        except CheckpointError as error:
+            warnings.warn(f'{error} It is passed over.', stacklevel=2)
+            continue
+        warnings.warn(
+            f'{pointer}: names no file that is there; taking {file.name}, '
+            'the newest.',
+            stacklevel=2,
+        )
+        return file
+    return None
+
+
+def numbered_checkpoints(folder: Path) -> list[Path]:
+    """Files that training numbers, oldest first; it deletes no others."""
+    files = [
+        path for path in folder.glob('*.pth') if NUMBERED.fullmatch(path.name)
+    ]
+    return sorted(files, key=lambda file: file.stat().st_mtime_ns)
+
+
+def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: Of the file.
+        checkpoint: ``meta``, ``state_dict`` and what a resume needs.
+    """
+    with atomic_path(path) as aside:
+        torch.save(checkpoint, aside)
+
+
+def plain(value: Any) -> Any:
+    """Tensors, numbers, text, lists and dicts only: torch's weights-only
+    reader takes nothing else."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    return str(value)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint, given as for ``resolve_checkpoint``.
+
+    Raises:
+        CheckpointError: Not readable, or not written by this version.
+        FileNotFoundError: Nothing there.
+    """
+    file = resolve_checkpoint(path)
+    try:
+        checkpoint = torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f'{file}: cannot be read as plain weights ({type(error).__name__}'
+            '); the file is cut, or was not written by lungdet.'
+        ) from error
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if not isinstance(meta, dict) or meta.get('format') != CHECKPOINT_FORMAT:
+        raise CheckpointError(
+            f'{file}: format is not {CHECKPOINT_FORMAT!r}; it was not written '
+            'by this version of lungdet. Train again.'
+        )
+    return checkpoint
+
+
+def export_backbone(
+    path: str | Path,
+    state: Mapping[str, torch.Tensor],
+    provenance: dict[str, Any],
+) -> None:
+    """Write a backbone's tensors and their provenance; no pickle.
+
+    Args:
+        path: Of the safetensors file; replaced only when it is whole.
+        state: The backbone's ``state_dict``, names without a prefix.
+        provenance: JSON values, read back by ``read_backbone``.
+    """
+    tensors = {
+        name: value.detach().cpu().clone().contiguous()
+        for name, value in state.items()
+    }
+    header = {'format': BACKBONE_FORMAT, 'provenance': json.dumps(provenance)}
+    with atomic_path(path) as aside:
+        # save_file would make it readable for its owner alone
+        aside.write_bytes(save(tensors, metadata=header))
+
+
+def read_backbone(
+    path: str | Path,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and provenance of an exported file.
+
+    Raises:
+        FileNotFoundError: Not there.
+        CheckpointError: Not such a file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such weights; check the path.')
+    try:
+        with safe_open(path, 'pt') as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'{path}: not a safetensors file ({error}); give the '
+            'backbone.safetensors that pre-training wrote.'
+        ) from error
+    if header.get('format') != BACKBONE_FORMAT:
+        raise CheckpointError(
+            f'{path}: format {header.get("format")!r}, not '
+            f'{BACKBONE_FORMAT!r}; it does not say what it was trained on. '
+            'Give the backbone.safetensors that pre-training of this version '
+            'wrote.'
+        )
+    return tensors, json.loads(header['provenance'])
+
+
+def fill_module(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    where: str | Path,
+    *,
+    min_tensors: float = MIN_TENSORS,
+) -> str:
+    """Copy the tensors that fit by name and shape, if they are enough.
+
+    Args:
+        module: Stays as it is where too little fits.
+        tensors: By the module's names.
+        where: They are from, for the message.
+        min_tensors: Part of the module's tensors that must be filled, besides
+            ``MIN_VALUES`` of its values. 0 where the module may have new
+            gates, which are many tensors of few values.
+
+    Returns:
+        One line of numbers.
+
+    Raises:
+        CheckpointError: Too little fits; the message lists what is missing.
+    """
+    state = module.state_dict()
+    fitting = {
+        name: value
+        for name, value in tensors.items()
+        if name in state and state[name].shape == value.shape
+    }
+    missing = [
+        name + (' (another shape)' if name in tensors else '')
+        for name in state
+        if name not in fitting
+    ]
+    total = sum(value.numel() for value in state.values())
+    filled = sum(value.numel() for value in fitting.values()) / max(total, 1)
+    line = (
+        f'{where}: fills {len(fitting)} of {len(state)} tensors '
+        f'({filled:.1%} of the values), {len(tensors) - len(fitting)} of the '
+        'file are not used'
+    )
+    if filled < MIN_VALUES or len(fitting) < min_tensors * len(state):
+        more = len(missing) - MAX_LISTED
+        raise CheckpointError(
+            f'{line}; at least {MIN_VALUES:.0%} of the values and '
+            f'{min_tensors:.0%} of the tensors must be filled. Missing: '
+            f'{", ".join(missing[:MAX_LISTED])}'
+            f'{f" and {more} more" if more > 0 else ""}. Use the network, '
+            'with the plugins, that the weights were trained with.'
+        )
+    module.load_state_dict(fitting, strict=False)
+    return line

@@ -1,0 +1,81 @@
+"""A detector from one file, for inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lungdet.engine.checkpoint import fill_module, read_checkpoint
+from lungdet.engine.input_contract import InputContract
+from lungdet.errors import CheckpointError
+from lungdet.registry import MODELS, TASK_UTILS, build_model
+
+
+def load_detector(
+    path: str | Path, *, device: str = 'cpu'
+) -> tuple[torch.nn.Module, InputContract]:
+    """Build and load the detector that a checkpoint describes.
+
+    Returns:
+        The model in evaluation mode, and what its input must be.
+
+    Raises:
+        CheckpointError: As ``read_checkpoint``; not of a detector; or of
+            classes that are not registered. Nothing is imported to find them.
+    """
+    checkpoint = read_checkpoint(path)
+    meta = checkpoint['meta']
+    if 'model' not in meta:
+        raise CheckpointError(
+            f'{path}: does not describe its model; give a checkpoint of '
+            'tools/train.py.'
+        )
+    _check_types(meta, str(path))
+    model = build_model(meta['model'])
+    if not hasattr(model, 'predict_case'):
+        raise CheckpointError(
+            f'{path}: holds a {meta["model"]["type"]}, which detects no '
+            'nodules; train a detector from its backbone and give that.'
+        )
+    fill_module(model, checkpoint['state_dict'], path, min_tensors=1.0)
+    model.set_epoch(meta['epoch_in_progress'])
+    model.to(device).eval()
+    return model, InputContract.from_dict(meta['input_contract'])
+
+
+def _check_types(meta: dict, where: str) -> None:
+    """Refuse a model with a class that is not registered.
+
+    A checkpoint is data: nothing is imported because it says so.
+    """
+    for name in _types(meta['model']):
+        if not (
+            isinstance(name, str)
+            and (MODELS.get(name) or TASK_UTILS.get(name))
+        ):
+            imports = meta.get('imports')
+            remedy = (
+                f'It was trained with custom_imports {imports}: import them '
+                'first, on the command line by --import.'
+                if imports
+                else 'It was not written by this version of lungdet.'
+            )
+            raise CheckpointError(
+                f'{where}: its model holds a {name!r}, which is not '
+                f'registered. {remedy}'
+            )
+
+
+def _types(value: Any) -> Iterator[Any]:
+    """Every ``type`` of a nested config, and scopes that would be entered."""
+    if isinstance(value, dict):
+        yield from (value[key] for key in ('type', '_scope_') if key in value)
+        # initial weights are not built for a model that gets its own
+        inner = [v for key, v in value.items() if key != 'init_cfg']
+    else:
+        inner = value if isinstance(value, list) else []
+    for item in inner:
+        yield from _types(item)

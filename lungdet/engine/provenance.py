@@ -1,0 +1,261 @@
+"""What weights were made from: carried on, and kept apart from the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lungdet
+from lungdet.engine.checkpoint import fill_module, read_backbone
+from lungdet.engine.input_contract import InputContract
+from lungdet.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class TrainingScans:
+    """Scans that weights were made from, those of earlier weights included.
+
+    Attributes:
+        series: Series uids, sorted.
+        patients: Their patients, where known, sorted.
+        folds: Of a pre-training, ``'all'`` if it was on the test's scans
+            too, else ``'train'``; None of a detector.
+    """
+
+    series: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    folds: str | None = None
+
+    @classmethod
+    def of_data(cls, metainfo: Mapping[str, Any]) -> TrainingScans:
+        """Those of a data set."""
+        return cls(
+            tuple(sorted(metainfo.get('series_uids', ()))),
+            tuple(sorted(metainfo.get('patients', ()))),
+            metainfo.get('folds'),
+        )
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> TrainingScans:
+        """Those of a checkpoint's meta, or of a provenance."""
+        return cls(
+            tuple(stored['train_series']),
+            tuple(stored['train_patients']),
+            stored['folds'],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, which ``from_dict`` reads."""
+        return {
+            'train_series': list(self.series),
+            'train_patients': list(self.patients),
+            'folds': self.folds,
+        }
+
+    def after(self, *earlier: TrainingScans) -> TrainingScans:
+        """These, of weights that started from earlier ones."""
+        every = (self, *earlier)
+        on_all = self.folds and 'all' in [scans.folds for scans in every]
+        return TrainingScans(
+            tuple(sorted({uid for scans in every for uid in scans.series})),
+            tuple(sorted({p for scans in every for p in scans.patients})),
+            'all' if on_all else self.folds,
+        )
+
+
+def training_scans(
+    metainfo: Mapping[str, Any],
+    loaded: Mapping[str, Any] | None,
+    pretraining: Mapping[str, Any] | None,
+) -> TrainingScans:
+    """What a checkpoint says of its weights.
+
+    A detector was trained with labels on its scans, and its backbone without
+    on others, which its checkpoint keeps by themselves as ``pretraining``.
+
+    Args:
+        metainfo: Of the data that is trained on.
+        loaded: Meta of the checkpoint that the training goes on from.
+        pretraining: Provenance of the backbone that it started from.
+    """
+    scans = TrainingScans.of_data(metainfo)
+    if loaded is not None:
+        scans = scans.after(TrainingScans.from_dict(loaded))
+    if pretraining is not None and scans.folds is not None:
+        scans = scans.after(TrainingScans.from_dict(pretraining))
+    return scans
+
+
+def backbone_provenance(
+    *,
+    method: str,
+    config: str,
+    contract: InputContract,
+    scans: TrainingScans,
+    iterations: int,
+    epochs: int,
+    seed: int | None,
+    alarms: list[str],
+) -> dict[str, Any]:
+    """How an exported backbone was made, as JSON values.
+
+    Args:
+        method: Class of the model that was pre-trained.
+        config: Its file.
+        contract: What the backbone's input must be.
+        scans: That it was made from, in all.
+        iterations: Steps done.
+        epochs: Epochs done.
+        seed: Of the run.
+        alarms: Which the run ended with; a detector repeats them.
+    """
+    return {
+        'method': method,
+        'config': config,
+        'input_contract': contract.to_dict(),
+        **scans.to_dict(),
+        'iterations': iterations,
+        'epochs': epochs,
+        'seed': seed,
+        'alarms': alarms,
+        'lungdet_version': lungdet.__version__,
+    }
+
+
+def start_backbone(
+    backbone: torch.nn.Module, path: str | Path, contract: InputContract
+) -> tuple[str, dict[str, Any]]:
+    """Fill a detector's backbone with pre-trained weights.
+
+    Args:
+        backbone: Of the detector.
+        path: Of an exported file.
+        contract: Of the detector.
+
+    Returns:
+        A line that says what was filled, and the file's provenance.
+
+    Raises:
+        FileNotFoundError: No such file.
+        CheckpointError: The contracts differ, or the tensors do not fit.
+    """
+    tensors, provenance = read_backbone(path)
+    stored = InputContract.from_dict(provenance['input_contract'])
+    contract.check(stored, str(path))
+    line = fill_module(backbone, tensors, path)
+    return f'{line}; {provenance["method"]}', provenance
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """One of the trainings that weights went through.
+
+    Attributes:
+        how: The weights were ...
+        scans: Scans of it.
+        allowed: A test on them was asked for; every table says so.
+        remedy: What to do if it was not.
+    """
+
+    how: str
+    scans: TrainingScans
+    allowed: bool
+    remedy: str
+
+    @classmethod
+    def training(cls, scans: TrainingScans, *, allowed: bool) -> WeightSource:
+        """Of a checkpoint.
+
+        Args:
+            scans: Of its meta; a detector's were trained on with labels.
+            allowed: Whether a test on them was asked for; a pre-training
+                with ``folds='all'`` asks for it too.
+        """
+        return cls(
+            'trained with labels'
+            if scans.folds is None
+            else 'pre-trained without labels',
+            scans,
+            allowed or scans.folds == 'all',
+            'Test with the folds of the training, or with '
+            'allow_seen_test=True, which every table says.',
+        )
+
+    @classmethod
+    def pretraining(cls, provenance: Mapping[str, Any]) -> WeightSource:
+        """Of an exported backbone."""
+        scans = TrainingScans.from_dict(provenance)
+        on_all = scans.folds == 'all'
+        return cls(
+            "pre-trained without labels on all folds (folds='all')"
+            if on_all
+            else f'pre-trained ({provenance["method"]})',
+            scans,
+            on_all,
+            'Pre-train again with the same test scans, or with '
+            "train_dataloader.dataset.folds='all', which every table says.",
+        )
+
+    def check_test(self, metainfo: Mapping[str, Any]) -> str | None:
+        """Compare its scans with those of a test.
+
+        Args:
+            metainfo: May have ``test_series`` and ``test_patients``.
+
+        Returns:
+            The caveat that every table must print, None if there is none.
+
+        Raises:
+            CheckpointError: They share a scan or a patient, and it was not
+                asked for.
+        """
+        tests = metainfo.get('test_series', [])
+        patients = metainfo.get('test_patients', [])
+        series = sorted(set(self.scans.series) & set(tests))
+        known = sorted(set(self.scans.patients) & set(patients))
+        count = f'{len(series)} of the {len(tests)} test scans'
+        if self.allowed:
+            return f'{self.how}, {count} among them'
+        if series or known:
+            raise CheckpointError(
+                f'weights that were {self.how}: {count}, and {len(known)} of '
+                'their known patients, were used to make them, first '
+                f'{(series + known)[0]}; the test would be too good. '
+                f'{self.remedy}'
+            )
+        return None
+
+
+def leakage_caveats(
+    metainfo: Mapping[str, Any],
+    loaded: Mapping[str, Any] | None,
+    pretraining: Mapping[str, Any] | None,
+    *,
+    allowed: bool,
+) -> list[str]:
+    """Refuse weights that were made from test scans, or say that they were.
+
+    Args:
+        metainfo: Of the data that is trained on or tested.
+        loaded: Meta of the checkpoint that the weights are from, if any.
+        pretraining: Provenance of the backbone that they started from.
+        allowed: Whether such a test was asked for.
+
+    Returns:
+        Caveats of every table.
+
+    Raises:
+        CheckpointError: As ``WeightSource.check_test``.
+    """
+    sources = []
+    if loaded is not None and metainfo.get('folds') != 'all':
+        scans = TrainingScans.from_dict(loaded)
+        sources.append(WeightSource.training(scans, allowed=allowed))
+    if pretraining is not None:
+        sources.append(WeightSource.pretraining(pretraining))
+    caveats = [source.check_test(metainfo) for source in sources]
+    return [caveat for caveat in caveats if caveat is not None]
