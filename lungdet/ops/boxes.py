@@ -9,12 +9,37 @@ from torch import Tensor
 
 
 def box_volume(boxes: Tensor) -> Tensor:
-    """Volumes (N,) of (N, 6) boxes; negative sides count as 0."""
+    """Volume of each box in voxels; a negative side counts as 0.
+
+    Args:
+        boxes: (..., 6) edge boxes.
+
+    Returns:
+        (...).
+
+    Examples:
+        >>> box_volume(torch.tensor([[0, 0, 0, 2, 3, 4], [5, 5, 5, 4, 9, 9]]))
+        tensor([24,  0])
+    """
     return (boxes[..., 3:] - boxes[..., :3]).clamp(min=0).prod(-1)
 
 
 def box_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
-    """IoU matrix (N, M) of edge boxes; 0 where both are empty."""
+    """Intersection over union of every pair of boxes.
+
+    Args:
+        boxes_a: (N, 6) edge boxes.
+        boxes_b: (M, 6) edge boxes.
+
+    Returns:
+        (N, M), 0 where both boxes are empty.
+
+    Examples:
+        >>> boxes = torch.tensor([[0., 0, 0, 2, 2, 2], [0, 0, 1, 2, 2, 3]])
+        >>> box_iou(boxes, boxes)
+        tensor([[1.0000, 0.3333],
+                [0.3333, 1.0000]])
+    """
     inter: Tensor | None = None
     for axis in range(3):  # axis by axis: a third of the peak memory
         low = torch.maximum(boxes_a[:, None, axis], boxes_b[:, axis])
@@ -27,26 +52,61 @@ def box_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
 
 
 def box_centers(boxes: Tensor) -> Tensor:
-    """Centres (N, 3) of (N, 6) boxes."""
+    """Centres of boxes.
+
+    Args:
+        boxes: (..., 6) edge boxes.
+
+    Returns:
+        (..., 3), edge coordinates.
+
+    Examples:
+        >>> box_centers(torch.tensor([[0, 0, 0, 2, 3, 4]]))
+        tensor([[1.0000, 1.5000, 2.0000]])
+    """
     return (boxes[..., :3] + boxes[..., 3:]) / 2
 
 
 def centers_in_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
-    """Whether the centre of each box (N, 6) lies in any region (M, 6)."""
+    """Whether the centre of each box lies in any region.
+
+    A region holds its lower faces, not its upper ones.
+
+    Args:
+        boxes: (N, 6) edge boxes.
+        regions: (M, 6) edge boxes.
+
+    Returns:
+        Boolean (N,).
+
+    Examples:
+        >>> regions = torch.tensor([[0, 0, 0, 4, 4, 4]])
+        >>> boxes = torch.tensor([[1, 1, 1, 3, 3, 3], [2, 2, 2, 6, 6, 6]])
+        >>> centers_in_boxes(boxes, regions)
+        tensor([ True, False])
+    """
     center = box_centers(boxes)[:, None]
     inside = (center >= regions[:, :3]) & (center < regions[:, 3:])
     return inside.all(-1).any(1)
 
 
 def clip_box_centers(boxes: Tensor, shape: Sequence[int]) -> Tensor:
-    """Move boxes so that their centres lie on voxel centres' range.
+    """Move boxes so that every centre lies within the volume's voxel centres.
 
-    The centre index is clamped to [0, side - 1] on each axis, sizes stay
-    (the rule of the published system, NoduleNet ``clip_boxes``).
+    The centre's index is clamped to [0, side - 1] on each axis; sizes stay.
 
     Args:
         boxes: (N, 6) edge boxes.
         shape: Volume (z, y, x).
+
+    Returns:
+        (N, 6).
+
+    Source: NoduleNet, ``clip_boxes`` of the published code.
+
+    Examples:
+        >>> clip_box_centers(torch.tensor([[-4., 0, 6, -2, 2, 14]]), (9, 9, 9))
+        tensor([[-0.5000,  0.0000,  4.5000,  1.5000,  2.0000, 12.5000]])
     """
     high = boxes.new_tensor(list(shape)) - 0.5
     center = box_centers(boxes)

@@ -36,6 +36,12 @@ def nms(
 
     Returns:
         Indices (K,) of the kept boxes, best first.
+
+    Examples:
+        >>> boxes = torch.tensor([[0., 0, 0, 4, 4, 4], [0, 0, 1, 4, 4, 5],
+        ...                       [9, 9, 9, 12, 12, 12]])
+        >>> nms(boxes, torch.tensor([0.6, 0.8, 0.9]), iou_thr=0.1)
+        tensor([2, 1])
     """
     same = partial(_same, iou_thr=iou_thr, center_distance=center_distance)
     order = torch.sort(scores, descending=True, stable=True).indices
@@ -73,7 +79,7 @@ def _same_as_any(boxes: Tensor, winners: Tensor, same: Callable) -> Tensor:
 
 
 def _greedy(beats: Tensor) -> Tensor:
-    """Resolve ``beats[i, j]`` (i better than j) as a greedy walk would.
+    """Resolve ``beats[i, j]`` (i better than j) as a greedy loop would.
 
     Repeats "j stays unless a staying i beats it" until nothing changes. The
     fixed point is unique, because i beats only later j, and is reached after

@@ -18,10 +18,23 @@ CHUNK_VALUES = 1 << 23  # feature values gathered at once
 def roi_cells(
     rois: Tensor, shape: tuple[int, int, int], stride: int
 ) -> tuple[Tensor, Tensor]:
-    """First and last + 1 feature cells (N, 3) that each RoI touches.
+    """First and last + 1 feature cells that each RoI touches.
 
     The published system states RoIs by voxel centres; half a voxel is taken
     off the edges so that its cells result.
+
+    Args:
+        rois: (N, 7) in input voxels, edge coordinates.
+        shape: Cells of the feature (z, y, x).
+        stride: Input voxels per cell.
+
+    Returns:
+        Two integer tensors (N, 3).
+
+    Examples:
+        >>> rois = torch.tensor([[0, -3., 4, 9, 2, 8, 40]])
+        >>> roi_cells(rois, (8, 8, 8), stride=4)
+        (tensor([[0, 0, 2]]), tensor([[1, 2, 8]]))
     """
     size = rois.new_tensor(list(shape)).long()
     low = ((rois[:, 1:4] - 0.5) / stride).floor().long().clamp(min=0)
@@ -36,7 +49,7 @@ def roi_crop_pool(
 
     Bin i of an axis with m cells covers [floor(i m / k), ceil((i + 1) m / k)).
     A maximum over a box is taken axis by axis, for all RoIs of like size at
-    once; only the places of the maxima are kept for the backward pass.
+    once; only the cells of the maxima are kept for the backward pass.
 
     Args:
         feature: (B, C, D, H, W).
@@ -48,24 +61,35 @@ def roi_crop_pool(
         (N, C, k, k, k).
 
     Source: NoduleNet, section "decoupled false positive reduction".
+
+    Examples:
+        >>> feature = torch.arange(4.).view(1, 1, 1, 1, 4)
+        >>> roi = torch.tensor([[0, 0., 0, 5, 4, 4, 12]])  # x cells 1 and 2
+        >>> roi_crop_pool(feature, roi, output_size=1).item()
+        2.0
     """
     k, channels = output_size, feature.shape[1]
     depth, height, width = feature.shape[2:]
     low, high = roi_cells(rois, (depth, height, width), stride)
     batch = rois[:, 0].long()
-    last = feature.detach().movedim(1, -1)
-    places = torch.zeros(
+    channels_last = feature.detach().movedim(1, -1)
+    maxima = torch.zeros(
         (len(rois), k, k, k, channels), dtype=torch.long, device=rois.device
     )
-    for mine, side in _like_sized(low, high, channels):
-        rows = torch.tensor(mine, device=rois.device)
-        places[rows] = _find_maxima(
-            last, batch[rows], low[rows], high[rows], k=k, side=side
+    for indices, side in _like_sized(low, high, channels):
+        group = torch.tensor(indices, device=rois.device)
+        maxima[group] = _find_maxima(
+            channels_last,
+            batch[group],
+            low[group],
+            high[group],
+            k=k,
+            side=side,
         )
     channel = torch.arange(channels, device=rois.device)
     cells = depth * height * width
     index = (batch[:, None] * channels + channel)[:, :, None] * cells
-    index = index + places.flatten(1, 3).movedim(-1, 1)
+    index = index + maxima.flatten(1, 3).movedim(-1, 1)
     pooled = feature.flatten().gather(0, index.flatten())
     return pooled.view(len(rois), channels, k, k, k)
 
@@ -73,16 +97,16 @@ def roi_crop_pool(
 def _like_sized(
     low: Tensor, high: Tensor, channels: int
 ) -> Iterator[tuple[list[int], int]]:
-    """Row numbers of RoIs no longer than ``side`` cells, in groups that fit
-    in memory (the one host synchronisation of the pooling)."""
+    """Indices of RoIs no longer than ``side`` cells, in groups that fit in
+    memory (the one host synchronisation of the pooling)."""
     groups: dict[int, list[int]] = {}
-    for row, length in enumerate((high - low).clamp(min=1).amax(1).tolist()):
+    for index, length in enumerate((high - low).clamp(min=1).amax(1).tolist()):
         side = max(SMALL_SIDE, 1 << (length - 1).bit_length())
-        groups.setdefault(side, []).append(row)
-    for side, rows in groups.items():
+        groups.setdefault(side, []).append(index)
+    for side, indices in groups.items():
         step = max(1, CHUNK_VALUES // (side**3 * channels))
-        for start in range(0, len(rows), step):
-            yield rows[start : start + step], side
+        for start in range(0, len(indices), step):
+            yield indices[start : start + step], side
 
 
 def _bin_cells(length: Tensor, k: int, side: int) -> Tensor:
@@ -97,7 +121,7 @@ def _bin_cells(length: Tensor, k: int, side: int) -> Tensor:
 
 
 def _find_maxima(
-    last: Tensor,
+    channels_last: Tensor,
     batch: Tensor,
     low: Tensor,
     high: Tensor,
@@ -108,35 +132,35 @@ def _find_maxima(
     """Flat cell numbers (n, k, k, k, C) of the maxima.
 
     Args:
-        last: (B, D, H, W, C).
+        channels_last: (B, D, H, W, C).
         batch: (n,) image of each RoI.
         low: (n, 3) first cell.
         high: (n, 3) last cell + 1.
         k: Bins per axis.
         side: No RoI is longer, in cells.
     """
-    _, _, height, width, channels = last.shape
-    steps = torch.arange(side, device=last.device)
-    size = low.new_tensor(last.shape[1:4])
-    # cells beyond a RoI's end are cut off at the border and never read
+    _, _, height, width, channels = channels_last.shape
+    steps = torch.arange(side, device=low.device)
+    size = low.new_tensor(channels_last.shape[1:4])
+    # cells beyond a RoI's end are clamped to the border and never read
     z, y, x = torch.minimum(low[..., None] + steps, size[:, None] - 1).unbind(
         1
     )
     z, y, x = z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]
-    values = last[batch[:, None, None, None], z, y, x]
-    places = ((z * height + y) * width + x)[..., None]
-    row = torch.arange(len(low), device=last.device)[:, None, None]
+    values = channels_last[batch[:, None, None, None], z, y, x]
+    cells = ((z * height + y) * width + x)[..., None]
+    roi = torch.arange(len(low), device=low.device)[:, None, None]
     length = (high - low).clamp(min=1)
     for axis in (2, 1, 0):  # (n, a, b, c, C) -> (n, bins of c, a, b, C)
         bins = _bin_cells(length[:, axis], k, side)
-        values, best = values[row, :, :, bins].max(dim=2)
-        places = places[row, :, :, bins].expand(
-            *bins.shape, *best.shape[2:4], places.shape[-1]
+        values, best = values[roi, :, :, bins].max(dim=2)
+        cells = cells[roi, :, :, bins].expand(
+            *bins.shape, *best.shape[2:4], cells.shape[-1]
         )
-        if places.shape[-1] != channels:
-            places = places.expand(*places.shape[:-1], channels)
-        places = places.gather(2, best[:, :, None]).squeeze(2)
-    return places
+        if cells.shape[-1] != channels:
+            cells = cells.expand(*cells.shape[:-1], channels)
+        cells = cells.gather(2, best[:, :, None]).squeeze(2)
+    return cells
 
 
 def roi_align(
@@ -153,6 +177,12 @@ def roi_align(
 
     Returns:
         (N, C, k, k, k); positions outside the feature take the border value.
+
+    Examples:
+        >>> feature = torch.arange(4.).view(1, 1, 1, 1, 4)
+        >>> roi = torch.tensor([[0, 0., 0, 4, 4, 4, 12]])  # centre x = 8
+        >>> roi_align(feature, roi, output_size=1).item()
+        1.5
     """
     k, channels = output_size, feature.shape[1]
     # positions in bf16 would be off by whole cells
@@ -174,16 +204,17 @@ def roi_align(
     )
     out = feature.new_zeros((len(rois), channels, k, k, k), dtype=exact)
     for image in range(feature.shape[0]):
-        mine = torch.nonzero(rois[:, 0].long() == image).flatten()
-        if len(mine) == 0:
+        indices = torch.nonzero(rois[:, 0].long() == image).flatten()
+        if len(indices) == 0:
             continue
-        # the RoIs of an image lie one after the other along z: no copies
+        # the RoIs of an image are stacked along z: the feature isn't copied
         values = F.grid_sample(
             feature[image : image + 1].to(exact),
-            sample[mine].flatten(0, 1)[None],
+            sample[indices].flatten(0, 1)[None],
             mode='bilinear',
             padding_mode='border',
             align_corners=False,
         )
-        out[mine] = values.view(channels, len(mine), k, k, k).transpose(0, 1)
+        pooled = values.view(channels, len(indices), k, k, k)
+        out[indices] = pooled.transpose(0, 1)
     return out.to(feature.dtype)

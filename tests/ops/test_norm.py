@@ -18,85 +18,85 @@ def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def norms(
     channels: int, dtype: torch.dtype
 ) -> tuple[BatchNorm3d, nn.BatchNorm3d]:
-    own, torchs = BatchNorm3d(channels), nn.BatchNorm3d(channels)
+    norm, reference = BatchNorm3d(channels), nn.BatchNorm3d(channels)
     with torch.no_grad():
-        own.weight.uniform_(-2, 2)
-        own.bias.uniform_(-2, 2)
-    torchs.load_state_dict(own.state_dict())
-    return own.to(dtype), torchs.to(dtype)
+        norm.weight.uniform_(-2, 2)
+        norm.bias.uniform_(-2, 2)
+    reference.load_state_dict(norm.state_dict())
+    return norm.to(dtype), reference.to(dtype)
 
 
-def is_own(out: Tensor) -> bool:
+def takes_rows(out: Tensor) -> bool:
     assert out.grad_fn is not None
     return 'RowNorm' in out.grad_fn.name()
 
 
 @pytest.mark.parametrize('shape', SHAPES)
 @pytest.mark.parametrize('grad_lies', ['channels last', 'channels first'])
-def test_rows_give_torch_own_numbers(
+def test_rows_give_torchs_numbers(
     shape: tuple[int, ...], grad_lies: str
 ) -> None:
     torch.manual_seed(0)
-    own, torchs = norms(shape[1], torch.float64)
+    norm, reference = norms(shape[1], torch.float64)
     x = (3 + 2 * torch.randn(shape)).double()
     x = x.contiguous(memory_format=torch.channels_last_3d).requires_grad_()
     grad = torch.randn(shape).double()
     if grad_lies == 'channels last':
         grad = grad.contiguous(memory_format=torch.channels_last_3d)
 
-    found, wanted = own(x), torchs(x)
-    grads = torch.autograd.grad(found, (x, own.weight, own.bias), grad)
+    out, wanted = norm(x), reference(x)
+    grads = torch.autograd.grad(out, (x, norm.weight, norm.bias), grad)
     wanted_grads = torch.autograd.grad(
-        wanted, (x, torchs.weight, torchs.bias), grad
+        wanted, (x, reference.weight, reference.bias), grad
     )
 
-    assert is_own(found)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    assert takes_rows(out)
+    torch.testing.assert_close(out, wanted, rtol=0, atol=0)
     for one, wanted_one in zip(grads, wanted_grads):
         torch.testing.assert_close(one, wanted_one, rtol=1e-11, atol=1e-11)
-    for name, value in own.state_dict().items():  # running values too
-        assert torch.equal(value, torchs.state_dict()[name]), name
+    for name, value in norm.state_dict().items():  # running values too
+        assert torch.equal(value, reference.state_dict()[name]), name
 
 
 def test_large_mean_loses_no_digits() -> None:
     torch.manual_seed(0)
-    own, torchs = norms(8, torch.float32)
+    norm, reference = norms(8, torch.float32)
     x = 1000 + torch.randn(2, 8, 8, 8, 8)
     x = x.contiguous(memory_format=torch.channels_last_3d).requires_grad_()
     exact = x.detach().double().requires_grad_()
     grad = torch.randn_like(x)
 
-    (found,) = torch.autograd.grad(own(x), x, grad)
+    (grad_x,) = torch.autograd.grad(norm(x), x, grad)
     (wanted,) = torch.autograd.grad(
-        torchs.double()(exact), exact, grad.double()
+        reference.double()(exact), exact, grad.double()
     )
 
     # 1000 is stored to 6e-5, of a spread of 1
-    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=5e-4)
+    torch.testing.assert_close(grad_x.double(), wanted, rtol=0, atol=5e-4)
 
 
 def test_bfloat16_maps_are_summed_in_float32() -> None:
     torch.manual_seed(0)
-    own, torchs = norms(8, torch.float32)
+    norm, reference = norms(8, torch.float32)
     x = torch.randn(2, 8, 16, 16, 16).bfloat16()
     x = x.contiguous(memory_format=torch.channels_last_3d).requires_grad_()
     exact = x.detach().double().requires_grad_()
     grad = torch.randn_like(x)
 
-    out = own(x)
-    found = torch.autograd.grad(out, (x, own.weight, own.bias), grad)
+    out = norm(x)
+    grads = torch.autograd.grad(out, (x, norm.weight, norm.bias), grad)
     wanted = torch.autograd.grad(
-        torchs.double()(exact),
-        (exact, torchs.weight, torchs.bias),
+        reference.double()(exact),
+        (exact, reference.weight, reference.bias),
         grad.double(),
     )
 
-    assert is_own(out)
-    assert found[0].dtype == torch.bfloat16
-    torch.testing.assert_close(  # to bfloat16's own rounding
-        found[0].double(), wanted[0], rtol=2**-8, atol=2**-9
+    assert takes_rows(out)
+    assert grads[0].dtype == torch.bfloat16
+    torch.testing.assert_close(  # to bfloat16's rounding
+        grads[0].double(), wanted[0], rtol=2**-8, atol=2**-9
     )
-    for sums, wanted_sums in zip(found[1:], wanted[1:]):
+    for sums, wanted_sums in zip(grads[1:], wanted[1:]):
         torch.testing.assert_close(
             sums.double(), wanted_sums, rtol=1e-4, atol=1e-2
         )
@@ -112,7 +112,7 @@ def test_bfloat16_maps_are_summed_in_float32() -> None:
         (8, torch.channels_last_3d, 2, False),
     ],
 )
-def test_torch_own_kernel_where_it_is_faster(
+def test_torchs_kernel_where_it_is_faster(
     channels: int,
     memory: torch.memory_format,
     threads: int,
@@ -120,27 +120,27 @@ def test_torch_own_kernel_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
-    own, torchs = norms(channels, torch.float32)
-    own.train(training)
-    torchs.train(training)
+    norm, reference = norms(channels, torch.float32)
+    norm.train(training)
+    reference.train(training)
     x = torch.randn(2, channels, 4, 3, 2).contiguous(memory_format=memory)
 
-    found = own(x.requires_grad_())
+    out = norm(x.requires_grad_())
 
-    assert not is_own(found)
-    assert torch.equal(found, torchs(x))
+    assert not takes_rows(out)
+    assert torch.equal(out, reference(x))
 
 
 def test_in_place_relu_after_it_trains() -> None:
     torch.manual_seed(0)
-    own, torchs = norms(8, torch.float64)
+    norm, reference = norms(8, torch.float64)
     x = torch.randn(2, 8, 4, 3, 2, dtype=torch.float64)
     x = x.contiguous(memory_format=torch.channels_last_3d).requires_grad_()
 
-    (found,) = torch.autograd.grad(own(x).relu_().square().sum(), x)
+    (grad_x,) = torch.autograd.grad(norm(x).relu_().square().sum(), x)
 
-    (wanted,) = torch.autograd.grad(torchs(x).relu_().square().sum(), x)
-    torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-11)
+    (wanted,) = torch.autograd.grad(reference(x).relu_().square().sum(), x)
+    torch.testing.assert_close(grad_x, wanted, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,9 @@ def test_arguments_are_torchs(arguments: dict) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 8, 4, 3, 2)
     x = x.contiguous(memory_format=torch.channels_last_3d)
-    norm, torchs = BatchNorm3d(8, **arguments), nn.BatchNorm3d(8, **arguments)
+    norm = BatchNorm3d(8, **arguments)
+    reference = nn.BatchNorm3d(8, **arguments)
 
-    assert torch.equal(norm(x), torchs(x))
+    assert torch.equal(norm(x), reference(x))
     for name, value in norm.state_dict().items():
-        assert torch.equal(value, torchs.state_dict()[name]), name
+        assert torch.equal(value, reference.state_dict()[name]), name

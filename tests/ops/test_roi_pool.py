@@ -5,106 +5,7 @@ import pytest
 import torch
 
 from lungdet import ops
-
-
-def literal_nms(
-    boxes: np.ndarray, scores: np.ndarray, thr: float
-) -> list[int]:
-    from lungdet.geometry import box_iou
-
-    iou = box_iou(boxes, boxes)
-    alive = sorted(range(len(boxes)), key=lambda k: (-scores[k], k))
-    keep = []
-    for k in alive:
-        if all(iou[j, k] <= thr for j in keep):
-            keep.append(k)
-    return keep
-
-
-def literal_iou(a: list[float], b: list[float]) -> float:
-    inter, volume_a, volume_b = 1.0, 1.0, 1.0
-    for k in range(3):
-        inter *= max(min(a[k + 3], b[k + 3]) - max(a[k], b[k]), 0)
-        volume_a *= a[k + 3] - a[k]
-        volume_b *= b[k + 3] - b[k]
-    return inter / (volume_a + volume_b - inter) if inter > 0 else 0.0
-
-
-def test_iou_agrees_with_a_literal_one(rng: np.random.Generator) -> None:
-    # small integers: touching, nested, equal and empty ones come by chance
-    boxes = np.concatenate(
-        [
-            random_boxes(rng, 40),
-            rng.uniform(0, 1e-5, (5, 1))
-            + np.tile([0.0, 0, 0, 1, 2, 3], (5, 1)),
-            [[3.0, 3, 3, 3, 3, 3], [1, 1, 1, 9, 8, 7], [2, 2, 2, 3, 4, 5]],
-            [[0.0, 0, 0, 1e-6, 1e-6, 1e-6], [0, 0, 0, 2e-6, 1e-6, 1e-6]],
-        ]
-    )
-
-    found = ops.box_iou(torch.from_numpy(boxes), torch.from_numpy(boxes[::2]))
-
-    wanted = [[literal_iou(a, b) for b in boxes[::2]] for a in boxes]
-    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=0)
-
-
-def test_nms_of_a_long_chain_over_many_blocks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import sys
-
-    monkeypatch.setattr(sys.modules['lungdet.ops.nms'], 'BLOCK', 7)
-    low = torch.arange(101)[:, None] * torch.tensor([0.0, 0, 2])
-    boxes = torch.cat([low, low + 4], dim=1)  # each overlaps the next by 1/3
-
-    falling = ops.nms(boxes, torch.linspace(1, 0, 101), 0.1)
-    equal = ops.nms(boxes, torch.ones(101), 0.1)
-    copies = ops.nms(boxes[:1].repeat(50, 1), torch.zeros(50), 0.1)
-
-    assert falling.tolist() == equal.tolist() == list(range(0, 101, 2))
-    assert copies.tolist() == [0]
-
-
-def random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
-    low = rng.integers(0, 20, (num, 3)).astype(float)
-    return np.concatenate([low, low + rng.integers(0, 9, (num, 3))], axis=1)
-
-
-@pytest.mark.parametrize('block', [3, 16, 2048])
-@pytest.mark.parametrize('thr', [0.0, 0.1, 0.5])
-def test_nms_agrees_with_the_greedy_walk(
-    rng: np.random.Generator,
-    monkeypatch: pytest.MonkeyPatch,
-    block: int,
-    thr: float,
-) -> None:
-    import sys
-
-    monkeypatch.setattr(sys.modules['lungdet.ops.nms'], 'BLOCK', block)
-    for _ in range(10):
-        boxes = random_boxes(rng, 60)
-        scores = rng.integers(0, 6, 60) / 5  # many ties
-
-        found = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), thr)
-
-        assert found.tolist() == literal_nms(boxes, scores, thr)
-
-
-def test_nms_of_chains_touching_nested_and_nothing() -> None:
-    boxes = torch.tensor(
-        [
-            [0.0, 0, 0, 4, 4, 4],
-            [0, 0, 2, 4, 4, 6],
-            [0, 0, 4, 4, 4, 8],
-            [1, 1, 1, 2, 2, 2],
-            [0, 0, 8, 4, 4, 8],
-        ]
-    )
-    scores = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5])
-
-    # 1 falls to 0, so 2 stays; 3 is nested with IoU 1/64; 4 is empty
-    assert ops.nms(boxes, scores, 0.1).tolist() == [0, 2, 3, 4]
-    assert ops.nms(boxes[:0], scores[:0], 0.1).tolist() == []
+from lungdet.ops import roi_pool
 
 
 def test_roi_pool_against_a_loop(rng: np.random.Generator) -> None:
@@ -116,9 +17,9 @@ def test_roi_pool_against_a_loop(rng: np.random.Generator) -> None:
     )
     rois[:, 1:] = ops.clip_box_centers(rois[:, 1:], (32, 40, 48))
 
-    found = ops.roi_crop_pool(feature, rois, output_size=3)
+    pooled = ops.roi_crop_pool(feature, rois, output_size=3)
 
-    for roi, pooled in zip(rois, found):
+    for roi, values in zip(rois, pooled):
         a = [max(int(np.floor((float(v) - 0.5) / 4)), 0) for v in roi[1:4]]
         b = [
             min(int(np.ceil((float(v) - 0.5) / 4)), n)
@@ -126,16 +27,14 @@ def test_roi_pool_against_a_loop(rng: np.random.Generator) -> None:
         ]
         crop = feature[int(roi[0]), :, a[0] : b[0], a[1] : b[1], a[2] : b[2]]
         wanted = torch.nn.functional.adaptive_max_pool3d(crop, 3)
-        assert torch.equal(pooled, wanted)
+        assert torch.equal(values, wanted)
 
 
 def test_roi_pool_gradient_goes_to_the_maxima(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     # one RoI a chunk: the grouping must not change the order of the rows
-    monkeypatch.setattr(sys.modules['lungdet.ops.roi_pool'], 'CHUNK_VALUES', 1)
+    monkeypatch.setattr(roi_pool, 'CHUNK_VALUES', 1)
     feature = torch.from_numpy(rng.normal(size=(2, 3, 18, 10, 12)))
     feature.requires_grad_()
     other = feature.detach().clone().requires_grad_()
@@ -193,14 +92,14 @@ def test_roi_align_against_a_literal_trilinear(
     image = rng.integers(0, 2, (9, 1))
     rois = torch.from_numpy(np.concatenate([image, boxes], axis=1))
 
-    found = ops.roi_align(torch.from_numpy(feature), rois, output_size=3)
+    sampled = ops.roi_align(torch.from_numpy(feature), rois, output_size=3)
 
     for row, (b, box) in enumerate(zip(image[:, 0], boxes)):
         for bins in np.ndindex(3, 3, 3):
             side = box[3:] - box[:3]
             point = (box[:3] + side * (np.array(bins) + 0.5) / 3) / 4 - 0.5
             np.testing.assert_allclose(
-                found[(row, slice(None), *bins)],
+                sampled[(row, slice(None), *bins)],
                 literal_trilinear(feature[b], point),
                 atol=1e-12,
             )
@@ -210,11 +109,11 @@ def test_roi_align_of_bf16_features_keeps_exact_positions() -> None:
     feature = torch.arange(64.0).expand(1, 1, 2, 2, 64)
     roi = torch.tensor([[0.0, 0, 0, 200.6, 8, 8, 205.4]])
 
-    found = ops.roi_align(feature.bfloat16(), roi, output_size=1)
+    sampled = ops.roi_align(feature.bfloat16(), roi, output_size=1)
 
     # the sample lies at x = 203, cell 50.25; bf16 keeps values of 1/4 here
-    assert found.dtype == torch.bfloat16
-    assert found.item() == pytest.approx(50.25)
+    assert sampled.dtype == torch.bfloat16
+    assert sampled.item() == pytest.approx(50.25)
 
 
 def test_roi_align_reads_a_linear_field_exactly() -> None:
@@ -225,7 +124,7 @@ def test_roi_align_reads_a_linear_field_exactly() -> None:
     field = (2 * z - y + 3 * x)[None, None]
     roi = torch.tensor([[0.0, 4, 5, 6, 12, 11, 18]], dtype=torch.float64)
 
-    found = ops.roi_align(field, roi, output_size=2)
+    sampled = ops.roi_align(field, roi, output_size=2)
 
     for i, j, k in np.ndindex(2, 2, 2):
         at = [
@@ -234,6 +133,6 @@ def test_roi_align_reads_a_linear_field_exactly() -> None:
             6 + 12 * (k + 0.5) / 2,
         ]
         cz, cy, cx = (v / 4 - 0.5 for v in at)  # continuous cell index
-        assert float(found[0, 0, i, j, k]) == pytest.approx(
+        assert float(sampled[0, 0, i, j, k]) == pytest.approx(
             2 * cz - cy + 3 * cx
         )

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lungdet import ops
+
+
+def literal_iou(a: list[float], b: list[float]) -> float:
+    inter, volume_a, volume_b = 1.0, 1.0, 1.0
+    for k in range(3):
+        inter *= max(min(a[k + 3], b[k + 3]) - max(a[k], b[k]), 0)
+        volume_a *= a[k + 3] - a[k]
+        volume_b *= b[k + 3] - b[k]
+    return inter / (volume_a + volume_b - inter) if inter > 0 else 0.0
+
+
+def random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
+    low = rng.integers(0, 20, (num, 3)).astype(float)
+    return np.concatenate([low, low + rng.integers(0, 9, (num, 3))], axis=1)
+
+
+def test_iou_agrees_with_a_literal_one(rng: np.random.Generator) -> None:
+    # small integers: touching, nested, equal and empty ones come by chance
+    boxes = np.concatenate(
+        [
+            random_boxes(rng, 40),
+            rng.uniform(0, 1e-5, (5, 1))
+            + np.tile([0.0, 0, 0, 1, 2, 3], (5, 1)),
+            [[3.0, 3, 3, 3, 3, 3], [1, 1, 1, 9, 8, 7], [2, 2, 2, 3, 4, 5]],
+            [[0.0, 0, 0, 1e-6, 1e-6, 1e-6], [0, 0, 0, 2e-6, 1e-6, 1e-6]],
+        ]
+    )
+
+    iou = ops.box_iou(torch.from_numpy(boxes), torch.from_numpy(boxes[::2]))
+
+    wanted = [[literal_iou(a, b) for b in boxes[::2]] for a in boxes]
+    np.testing.assert_allclose(iou, wanted, rtol=1e-12, atol=0)
+
+
+def test_volume_of_negative_and_of_no_boxes() -> None:
+    boxes = torch.tensor([[0.0, 0, 0, 2, 3, 4], [5, 5, 5, 4, 9, 9]])
+
+    assert ops.box_volume(boxes).tolist() == [24, 0]
+    assert ops.box_volume(boxes[:0]).shape == (0,)
+    assert ops.box_iou(boxes[:0], boxes).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ('low', 'high', 'moved'),
+    [
+        # z: centre -3 moves to 0.5; y: inside; x: centre 10 moves to 6.5
+        ([-4.0, 1, 8], [-2.0, 2, 12], ([-0.5, 1, 4.5], [1.5, 2, 8.5])),
+        ([0.0, 0, 0], [1.0, 1, 1], ([0.0, 0, 0], [1.0, 1, 1])),
+    ],
+)
+def test_centers_are_clipped_and_sizes_stay(
+    low: list, high: list, moved: tuple
+) -> None:
+    boxes = torch.tensor([low + high])
+
+    clipped = ops.clip_box_centers(boxes, (5, 6, 7))
+
+    assert clipped.tolist() == [moved[0] + moved[1]]
