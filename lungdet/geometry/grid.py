@@ -178,27 +178,45 @@ class Geometry:
         """World points (N, 3) x, y, z in mm to indices (N, 3) z, y, x."""
         return world_to_index(points_mm, self.affine)
 
+    def mapped(
+        self, matrix: ArrayLike, offset: ArrayLike, shape: Sequence[int]
+    ) -> Geometry:
+        """Grid whose voxel j shows index ``matrix @ j + offset`` of this one.
+
+        Args:
+            matrix: (3, 3), index step of this grid for one voxel of the new
+                one; columns along its z, y, x.
+            offset: Index (z, y, x) that voxel (0, 0, 0) shows; any real
+                numbers, also outside this grid.
+            shape: Voxels of the new grid (z, y, x).
+
+        Examples:
+            >>> grid = Geometry.from_parts(
+            ...     (4, 5, 6), spacing_zyx=(2, 1, 1), origin_xyz=(0, 0, 0)
+            ... )
+            >>> every_second = grid.mapped(np.eye(3) * 2, (1, 0, 0), (2, 3, 3))
+            >>> every_second.spacing.tolist(), every_second.origin.tolist()
+            ([4.0, 2.0, 2.0], [0.0, 0.0, 2.0])
+        """
+        affine = self.affine.copy()
+        affine[:3, :3] = self.affine[:3, :3] @ np.asarray(matrix, np.float64)
+        affine[:3, 3] = self.to_world(offset)[0]
+        return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
     def crop(self, start_zyx: ArrayLike, shape: Sequence[int]) -> Geometry:
         """Geometry of ``array[start:start + shape]``; may reach outside."""
-        affine = self.affine.copy()
-        affine[:3, 3] = self.to_world(np.asarray(start_zyx)[None])[0]
-        return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+        return self.mapped(np.eye(3), start_zyx, shape)
 
     def flip(self, axis: int) -> Geometry:
         """Geometry of ``np.flip(array, axis)``; axis 0, 1, 2 = z, y, x."""
-        affine = self.affine.copy()
-        last = np.zeros(3)
-        last[axis] = self.shape[axis] - 1
-        affine[:3, 3] = self.to_world(last[None])[0]
-        affine[:3, axis] = -affine[:3, axis]
-        return Geometry(self.shape, affine)
+        signs, last = np.ones(3), np.zeros(3)
+        signs[axis], last[axis] = -1, self.shape[axis] - 1
+        return self.mapped(np.diag(signs), last, self.shape)
 
     def transpose(self, axes: Sequence[int]) -> Geometry:
         """Geometry of ``array.transpose(axes)``."""
-        affine = self.affine.copy()
-        affine[:3, :3] = self.affine[:3, list(axes)]
-        a, b, c = (self.shape[axis] for axis in axes)
-        return Geometry((a, b, c), affine)
+        shape = [self.shape[axis] for axis in axes]
+        return self.mapped(np.eye(3)[:, list(axes)], np.zeros(3), shape)
 
     def canonical_order(self) -> AxisOrder | None:
         """How to turn an array so that its axes run along +z, +y, +x.
@@ -266,10 +284,7 @@ class Geometry:
         matrix = np.asarray(matrix, dtype=np.float64)
         half = (np.asarray(shape, dtype=np.float64) - 1) / 2
         corner = np.asarray(center_zyx, dtype=np.float64) - matrix @ half
-        affine = self.affine.copy()
-        affine[:3, :3] = self.affine[:3, :3] @ matrix
-        affine[:3, 3] = self.to_world(corner[None])[0]
-        return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+        return self.mapped(matrix, corner, shape)
 
     def coarsened(self, factor: ArrayLike) -> Geometry:
         """Grid of the means of blocks of ``factor`` voxels (z, y, x).
@@ -285,14 +300,13 @@ class Geometry:
             ((4, 3, 2), [1.5, 0.5, 0.0])
         """
         factors = np.broadcast_to(np.asarray(factor, dtype=int), 3)
-        z, y, x = (int(n) for n in np.array(self.shape) // factors)
-        affine = self.affine.copy()
-        affine[:3, :3] = self.affine[:3, :3] * factors
-        affine[:3, 3] = self.to_world((factors - 1) / 2)[0]
-        return Geometry((z, y, x), affine)
+        shape = np.array(self.shape) // factors
+        return self.mapped(np.diag(factors), (factors - 1) / 2, [*shape])
 
     def index_map(self, target: Geometry) -> tuple[np.ndarray, np.ndarray]:
         """Where each voxel of another grid lies on this one.
+
+        The inverse of ``mapped``.
 
         Returns:
             ``matrix`` (3, 3) and ``offset`` (3,), both (z, y, x): voxel j of

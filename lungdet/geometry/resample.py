@@ -35,12 +35,20 @@ def isotropic_geometry(geometry: Geometry, spacing_mm: float) -> Geometry:
 def axis_positions(source: Geometry, target: Geometry) -> list[np.ndarray]:
     """Source index of every target voxel along each axis (z, y, x).
 
-    Both grids must have parallel axes.
+    Args:
+        source: A grid.
+        target: A grid with the same axes in the same order.
+
+    Examples:
+        >>> grid = Geometry.from_parts(
+        ...     (2, 2, 2), spacing_zyx=(2, 1, 1), origin_xyz=(0, 0, 0)
+        ... )
+        >>> axis_positions(grid, isotropic_geometry(grid, 1.0))[0].tolist()
+        [-0.25, 0.25, 0.75, 1.25]
     """
-    first = source.to_index(target.origin[None])[0]
-    step = target.spacing / source.spacing
+    matrix, offset = source.index_map(target)
     return [
-        first[axis] + step[axis] * np.arange(target.shape[axis])
+        offset[axis] + matrix[axis, axis] * np.arange(target.shape[axis])
         for axis in range(3)
     ]
 

@@ -152,3 +152,21 @@ def test_box_around_hand_worked() -> None:
     # edge centre (2.5, 3.5, 4.5), half sides 1, 1, 3 voxels
     assert box.tolist() == [1.5, 2.5, 1.5, 3.5, 4.5, 7.5]
     assert grid.box_around(np.zeros((0, 3)), np.zeros((0, 1))).shape == (0, 6)
+
+
+@given(
+    angles=st.tuples(*[st.floats(-3, 3)] * 3),
+    scale=st.tuples(*[st.floats(0.3, 4)] * 3),
+    offset=st.tuples(*[st.floats(-20, 20)] * 3),
+)
+def test_index_map_is_the_inverse_of_mapped(
+    angles: tuple, scale: tuple, offset: tuple
+) -> None:
+    matrix = rotation(*angles) * scale
+
+    back, start = oblique().index_map(
+        oblique().mapped(matrix, offset, (2, 3, 4))
+    )
+
+    np.testing.assert_allclose(back, matrix, atol=1e-8)
+    np.testing.assert_allclose(start, offset, atol=1e-8)
