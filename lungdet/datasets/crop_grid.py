@@ -35,15 +35,22 @@ class CropGrid:
     def around_nodule(
         cls, geometry: Geometry, record: CaseRecord, nodule: CaseNodule
     ) -> CropGrid:
-        """A crop that was chosen for a nodule of a case."""
+        """A crop that was chosen for a nodule.
+
+        Args:
+            geometry: Grid of the crop.
+            record: The nodule's case.
+            nodule: Its box, in the case's voxels, gives the fixed point.
+        """
         box = np.array(nodule.box)
-        # a whole voxel, so that a transposed crop stays on the case's grid
+        # the voxel that holds the centre; a whole one, so that a transposed
+        # crop stays on the case's grid
         center = np.floor((box[:3] + box[3:]) / 2)
         return cls(geometry, _world_point(record.geometry, center), nodule)
 
     @classmethod
     def of_background(cls, geometry: Geometry) -> CropGrid:
-        """A crop that was chosen for no nodule."""
+        """A crop that was chosen for no nodule; its middle is fixed."""
         middle = (np.array(geometry.shape) - 1) / 2
         return cls(geometry, _world_point(geometry, middle))
 

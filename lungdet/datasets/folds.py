@@ -16,7 +16,17 @@ def fold_metainfo(
     series_uids: Sequence[str],
     test_series: Sequence[str],
 ) -> dict[str, Any]:
-    """What checkpoints, leakage checks and tables must know of a fold."""
+    """What checkpoints, leakage checks and tables must know of a fold.
+
+    Args:
+        store: The prepared cases.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        series_uids: Scans that are sampled.
+        test_series: Scans of the test.
+
+    Raises:
+        ConfigError: The store's cases differ in spacing.
+    """
     return {
         'data_root': str(store.root),
         'split': split,
