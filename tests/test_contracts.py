@@ -1,4 +1,4 @@
-"""What every registered plugin keeps to, found by itself."""
+"""What every registered plugin keeps to."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_start_survives_the_backbone_s_own(name: str) -> None:
         for key, value in backbone.named_parameters()
         if f'.{MODELS.get(name).name}.' in key
         and not value.any()
-        # torch's own start of a norm is no decision of the plugin's
+        # torch's start value of a norm is no decision of the plugin's
         and not key.endswith('bn.bias')
     ]
     assert zeros or name not in (*ADDED, *OFFERED)

@@ -50,8 +50,8 @@ def test_the_class_trains_in_every_block(
     config = load_config(reader / 'my_config.py')
     with DefaultScope.overwrite_default_scope('lungdet'):
         backbone = MODELS.build(config.model.backbone)
-    own = {k: v for k, v in backbone.named_parameters() if 'slice_' in k}
-    before = {key: value.detach().clone() for key, value in own.items()}
+    added = {k: v for k, v in backbone.named_parameters() if 'slice_' in k}
+    before = {key: value.detach().clone() for key, value in added.items()}
     torch.manual_seed(0)
     optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
 
@@ -62,8 +62,8 @@ def test_the_class_trains_in_every_block(
         optimizer.step()
 
     blocks = [m for m in backbone.modules() if isinstance(m, ResBlock3D)]
-    assert len(own) == 2 * len(blocks)  # a weight and a bias each
-    for key, value in own.items():
+    assert len(added) == 2 * len(blocks)  # a weight and a bias each
+    for key, value in added.items():
         assert not torch.equal(value, before[key]), key
 
 

@@ -1,4 +1,4 @@
-"""From HU to what the network sees, on the device."""
+"""From HU to the network's input, on the device."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class CTDataPreprocessor(BaseDataPreprocessor):
         """Collated lists to a batch.
 
         Crops of one size become one windowed tensor (B, 1, D, H, W) on the
-        device. In evaluation whole cases stay int16 HU where they are; the
-        sliding window takes its tiles from them.
+        device. In evaluation whole cases stay int16 HU and are not moved;
+        the detector cuts its windows from them.
 
         Raises:
             ValueError: Crops of different sizes in training.
@@ -72,9 +72,8 @@ class CTDataPreprocessor(BaseDataPreprocessor):
 class RestorationPreprocessor(CTDataPreprocessor):
     """Stack pairs of pre-training; the window is the detector's.
 
-    Distortions are defined on [0, 1], so the crops arrive as
-    normalized intensity; the model scales them for the network by
-    ``to_network``.
+    Distortions are defined on [0, 1], so the crops arrive as normalized
+    intensity; the model scales them for the network by ``to_network``.
     """
 
     def forward(self, data: Any, training: bool = False) -> dict:

@@ -24,9 +24,9 @@ def test_norms_and_their_names(
 ) -> None:
     before = dict(norm_cfg)
 
-    found, layer = build_norm(norm_cfg, 4, 1)
+    built_name, layer = build_norm(norm_cfg, 4, 1)
 
-    assert found == name and isinstance(layer, kind)
+    assert built_name == name and isinstance(layer, kind)
     assert norm_cfg == before
     x = torch.randn(2, 4, 3, 5, 6)
     assert layer.eval()(x).shape == x.shape

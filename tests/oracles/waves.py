@@ -26,10 +26,10 @@ def wave(
     return (amp * torch.sin(freq * index + phase)).reshape(shape)
 
 
-def check_wave(found: Tensor, wanted: dict) -> None:
+def check_wave(actual: Tensor, wanted: dict) -> None:
     """Compare with a stored shape, sums, beginning and end (12 digits)."""
-    flat = found.detach().reshape(-1)
-    assert list(found.shape) == wanted['shape']
+    flat = actual.detach().reshape(-1)
+    assert list(actual.shape) == wanted['shape']
     scale = wanted['abs_sum']
     assert abs(float(flat.sum()) - wanted['sum']) <= 1e-11 * scale
     assert abs(float(flat.abs().sum()) - scale) <= 1e-11 * scale

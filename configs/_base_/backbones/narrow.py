@@ -1,5 +1,5 @@
-# FeatureNet at a tenth of its width and one block a stage, for runs of
-# minutes on a CPU. The detector and its pre-training take it from here:
+# FeatureNet at about a third of its width and one block in each stage, for
+# runs of minutes on a CPU, of detection and pre-training:
 # model = dict(backbone=_base_._narrow)
 _narrow = dict(
     stem_channels=8,

@@ -1,4 +1,4 @@
-# Quartet attention in all 16 residual blocks. Both stages take it from here:
+# Quartet attention in all 16 residual blocks, of detection and pre-training:
 # model = dict(backbone=dict(plugins=_base_.plugins))
 plugins = [
     dict(

@@ -52,7 +52,7 @@ class AttentionPlugin(nn.Module):
                 )
 
     def init_weights(self) -> None:
-        """Set start values that matter; called after the backbone's own."""
+        """Set start values that matter; called after those of the backbone."""
 
     @classmethod
     def is_identity_when_built(cls, cfg: Mapping[str, Any]) -> bool:

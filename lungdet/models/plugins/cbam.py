@@ -22,16 +22,16 @@ class CBAM3D(AttentionPlugin):
     """Scale channels by a shared MLP of mean and maximum, then voxels.
 
     Args:
-        in_channels: Channels.
+        in_channels: C.
         ratio: Channels over the MLP's hidden width.
         min_hidden: Lower bound of that width.
-        sigmoid: ``'after'`` the MLP's two answers are summed, the original;
+        sigmoid: ``'after'`` the MLP's two outputs are summed, the original;
             ``'before'``, the form of some printed equations: a gate in
             (0, 2), near 1 at the start.
         norm: Batch norm in the spatial gate.
         conv_method: Of its convolution, see ``lungdet.ops.map_conv``.
-        identity_start: Start as the identity, for a net that is trained
-            already; else near 0.25 (``'before'``: 0.5).
+        identity_start: Start as the identity, for a network that is
+            trained already; else near 0.25 (``'before'``: 0.5).
 
     Shape:
         (N, C, D, H, W) -> the same.
@@ -61,7 +61,7 @@ class CBAM3D(AttentionPlugin):
         if sigmoid not in ('after', 'before'):
             raise ConfigError(
                 f"CBAM3D: sigmoid={sigmoid!r} is unknown; choose 'after' "
-                "(the original) or 'before' (each answer gated by itself)."
+                "(the original) or 'before' (a gate from each output)."
             )
         hidden = hidden_channels(in_channels, ratio, min_hidden)
         self.sigmoid = sigmoid

@@ -16,11 +16,11 @@ class DropBlock3D(AttentionPlugin):
     """Zero random cubes in training; the identity in evaluation.
 
     Args:
-        in_channels: Not used; every plugin takes it.
-        drop_prob: Share of voxels to drop after the ramp.
+        in_channels: Not used.
+        drop_prob: Fraction of voxels to drop after the ramp.
         block_size: Side of the cubes; cut to the map's shortest side.
-        ramp: Training steps over which the share grows from 0, linearly;
-            0 for all of it at once.
+        ramp: Training steps over which the fraction grows linearly from 0; 0
+            for no ramp.
 
     Shape:
         (N, C, D, H, W) -> the same; no parameters, a counter of steps.
@@ -51,11 +51,11 @@ class DropBlock3D(AttentionPlugin):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        grown = (self.steps / self.ramp).clamp(max=1) if self.ramp else 1.0
-        prob = self.drop_prob * grown
+        ramp = (self.steps / self.ramp).clamp(max=1) if self.ramp else 1.0
+        prob = self.drop_prob * ramp
         self.steps += 1
         side = min(self.block_size, *x.shape[2:])
-        # corners of cubes that lie inside, at a rate that drops prob of all
+        # first corners of cubes, at a rate that drops prob of all voxels
         inside = [length - side + 1 for length in x.shape[2:]]
         corners = x.new_empty(*x.shape[:2], *inside)
         rate = prob * x[0, 0].numel() / corners[0, 0].numel() / side**3

@@ -28,8 +28,8 @@ class SE3D(AttentionPlugin):
         in_channels: C.
         ratio: Channels over hidden width h.
         min_hidden: Lower bound of h; 2 units at 32 channels are too few.
-        identity_start: Start as the identity, for a net that is trained
-            already; else the gates start near 0.5.
+        identity_start: Start as the identity, for a network that is
+            trained already; else the gates start near 0.5.
 
     Shape:
         (N, C, D, H, W) -> the same; 2 C h + h + C parameters.
@@ -74,8 +74,8 @@ class ECA3D(AttentionPlugin):
         in_channels: C.
         kernel_size: Taps k along the channel index, odd; None: by C, 3 for
             32 to 96 channels, 5 for 128.
-        identity_start: Start as the identity, for a net that is trained
-            already; else the gates start near 0.5.
+        identity_start: Start as the identity, for a network that is
+            trained already; else the gates start near 0.5.
 
     Shape:
         (N, C, D, H, W) -> the same; k parameters.
@@ -130,8 +130,8 @@ class SCSE3D(AttentionPlugin):
         in_channels: C.
         ratio: Channels over hidden width h.
         min_hidden: Lower bound of h.
-        identity_start: Start as the identity, for a net that is trained
-            already; else the two gates start near 0.5 each.
+        identity_start: Start as the identity, for a network that is
+            trained already; else the two gates start near 0.5 each.
 
     Shape:
         (N, C, D, H, W) -> the same; 2 C h + h + 2 C + 1 parameters.
@@ -178,8 +178,8 @@ class CoordAttention3D(AttentionPlugin):
         in_channels: C.
         ratio: Channels over hidden width m.
         min_hidden: Lower bound of m.
-        identity_start: Start as the identity, for a net that is trained
-            already; else three gates of 0.5 start near 0.125.
+        identity_start: Start as the identity, for a network that is
+            trained already; else three gates of 0.5 start near 0.125.
 
     Shape:
         (N, C, D, H, W) -> the same; C m + 3 m + 3 (m C + C) parameters.
@@ -232,7 +232,7 @@ class SimAM3D(AttentionPlugin):
     """Scale each voxel by its distance from the channel's mean.
 
     Args:
-        in_channels: Not used; every plugin takes it.
+        in_channels: Not used.
         e_lambda: Added to the variance.
 
     Shape:

@@ -1,4 +1,4 @@
-"""What plugins share: precision, gates, and the convolved gate of maps."""
+"""Parts of several plugins: precision, gates, a gate convolved from maps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SPACE = (2, 3, 4)  # D, H, W of (N, C, D, H, W)
 
 
 def wide_type(x: Tensor) -> torch.dtype:
-    """The type to compute in: float32 for halves, else the input's own."""
+    """The type to compute in: float32 for half precision, else the input's."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
 def in_float32(forward: Callable[[Any, Tensor], Tensor]) -> Callable:
-    """Run a ``forward`` in float32 under autocast too, back in x's type.
+    """Run a ``forward`` in float32, also under autocast.
 
-    Sums over millions of voxels overflow float16 and lose bfloat16's few
-    digits.
+    The output has the input's type. Sums over millions of voxels overflow
+    float16 and exceed bfloat16's few digits.
     """
 
     @functools.wraps(forward)
@@ -42,13 +42,13 @@ def hidden_channels(in_channels: int, ratio: int, min_hidden: int) -> int:
 
 
 def gate(logits: Tensor, *, identity_start: bool) -> Tensor:
-    """Sigmoid; doubled it is 1 at a logit of 0, where it then starts."""
+    """Sigmoid of the logits, doubled for a start at 1 with logits of 0."""
     gates = torch.sigmoid(logits)
     return 2 * gates if identity_start else gates
 
 
 class MapGate(nn.Module):
-    """Maximum and mean maps -> 7x7x7 convolution -> norm -> sigmoid.
+    """Gate from maximum and mean maps: 7x7x7 convolution, norm, sigmoid.
 
     Args:
         conv_method: See ``lungdet.ops.map_conv``.
@@ -81,7 +81,12 @@ class MapGate(nn.Module):
     def forward(
         self, maps: Tensor, kernel_axes: Sequence[int] = (0, 1, 2)
     ) -> Tensor:
-        """Gate of maps whose axes are the kernel's in another order."""
+        """Gate of maps whose axes are those of the stored kernel, reordered.
+
+        Args:
+            maps: (N, 2, A, B, C).
+            kernel_axes: Which axis of the stored kernel A, B and C are.
+        """
         weight = self.conv.weight.permute(0, 1, *(a + 2 for a in kernel_axes))
         logits = map_conv(maps, weight, self.conv_method)
         if self.bn is not None:

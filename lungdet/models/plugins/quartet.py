@@ -14,8 +14,8 @@ from lungdet.models.plugins.gating import MapGate, wide_type
 from lungdet.registry import MODELS
 
 AXES = 'CDHW'  # order of the branches
-# axes of a branch's stored kernel: C stands in the pooled axis' place, as in
-# the form that permutes the tensor, so that form's checkpoints load
+# axes of a branch's stored kernel: C is where the pooled axis would be, as in
+# the implementation that permutes the tensor, so that its checkpoints load
 KERNEL_AXES = {'C': 'DHW', 'D': 'CHW', 'H': 'DCW', 'W': 'DHC'}
 DIMS = (1, 2, 3, 4)
 
@@ -25,14 +25,14 @@ class QuartetAttention(AttentionPlugin):
     """Scale each value by the mean of four gates, one for each axis.
 
     A branch takes maximum and mean along its axis, convolves the two maps,
-    norms, and gates: ``x * (g_C + g_D + g_H + g_W) / 4``. The tensor is never
-    permuted; axes are walked in the order in which they lie in memory.
+    normalizes, and gates: ``x * (g_C + g_D + g_H + g_W) / 4``. The tensor is
+    never permuted; axes are walked in the order in which they lie in memory.
 
     Args:
         in_channels: Channels; the 2,752 parameters do not depend on it.
         conv_method: Of the convolutions, see ``lungdet.ops.map_conv``.
-        identity_start: Start as the identity, for a net that is trained
-            already; else the gates start near 0.5.
+        identity_start: Start as the identity, for a network that is
+            trained already; else the gates start near 0.5.
 
     Shape:
         (N, C, D, H, W) -> the same.
@@ -68,13 +68,15 @@ class QuartetAttention(AttentionPlugin):
         dims = [AXES.index(axis) + 1 for axis in order]
         with torch.autocast(x.device.type, enabled=False):
             out = self._attend(x.permute(0, *dims), order)
-        back = [order.index(axis) + 1 for axis in AXES]
-        return out.to(x.dtype).permute(0, *back)
+        inverse = [order.index(axis) + 1 for axis in AXES]
+        return out.to(x.dtype).permute(0, *inverse)
 
     def _attend(self, x: Tensor, order: str) -> Tensor:
         """Pool, gate and multiply a tensor with its axes in ``order``."""
-        own = x.device.type == 'cpu' and not torch.compiler.is_compiling()
-        if own:
+        # plain operations where the custom backward cannot be traced, and on
+        # GPUs, where it is not measured
+        custom = x.device.type == 'cpu' and not torch.compiler.is_compiling()
+        if custom:
             x, *maps = _AxisPool.apply(x.to(wide_type(x)))
         else:
             maps = [_pooled(x, dim) for dim in DIMS]
@@ -82,16 +84,19 @@ class QuartetAttention(AttentionPlugin):
             self._gate(pooled, axis, order).squeeze(1).unsqueeze(dim)
             for dim, axis, pooled in zip(DIMS, order, maps)
         ]
-        return _AxisGate.apply(x, *gates) if own else x * _mean_gate(gates)
+        if custom:
+            return _AxisGate.apply(x, *gates)
+        return x * _mean_gate(gates)
 
     def _gate(self, maps: Tensor, axis: str, order: str) -> Tensor:
         stored = KERNEL_AXES[axis]
-        turn = [stored.index(rest) for rest in order if rest != axis]
-        return self.branches[AXES.index(axis)](maps, turn)
+        kernel_axes = [stored.index(other) for other in order if other != axis]
+        return self.branches[AXES.index(axis)](maps, kernel_axes)
 
 
 def _memory_order(x: Tensor) -> str:
-    """Walking a channels-last tensor as if it were not costs four times."""
+    """Axes as they lie in memory: walking a channels-last tensor as if it
+    were contiguous takes four times as long."""
     last = x.is_contiguous(memory_format=torch.channels_last_3d)
     return 'DHWC' if last and not x.is_contiguous() else AXES
 
@@ -103,7 +108,7 @@ def _pooled(x: Tensor, dim: int) -> Tensor:
 
 
 def _mean_gate(gates: Sequence[Tensor]) -> Tensor:
-    """Mean of four gates of which each lacks another axis."""
+    """Mean of four gates, each of length 1 along another axis."""
     first, second, third, last = (gate / 4 for gate in gates)
     return first.add(last).add_(second).add_(third)
 
@@ -111,8 +116,8 @@ def _mean_gate(gates: Sequence[Tensor]) -> Tensor:
 class _AxisPool(torch.autograd.Function):
     """``x`` itself and its maps along every axis.
 
-    Keeps ``x`` and the small maps only; of tied maxima each gets its share
-    of the gradient, as amax has it (after a ReLU many are tied at 0).
+    Keeps ``x`` and the small maps only. Tied maxima divide the gradient, as
+    in amax (after a ReLU many are tied at 0).
     """
 
     @staticmethod
@@ -126,7 +131,7 @@ class _AxisPool(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *grad_maps: Tensor) -> Tensor:
         x, *maps = ctx.saved_tensors
         is_top = torch.empty_like(x)
-        # grad is _AxisGate's fresh tensor and nobody else's: added to in place
+        # in place: grad is the tensor that _AxisGate made, used nowhere else
         for dim, pooled, grad_map in zip(DIMS, maps, grad_maps):
             torch.eq(x, pooled[:, 0].unsqueeze(dim), out=is_top)
             ties = is_top.sum(dim, keepdim=True)
@@ -137,7 +142,7 @@ class _AxisPool(torch.autograd.Function):
 
 
 class _AxisGate(torch.autograd.Function):
-    """``x`` times the mean gate, which is built anew for the way back."""
+    """``x`` times the mean gate, which is recomputed in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *gates: Tensor) -> Tensor:

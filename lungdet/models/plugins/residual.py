@@ -45,17 +45,17 @@ class GRN3D(AttentionPlugin):
 
     @in_float32
     def forward(self, x: Tensor) -> Tensor:
-        # the smallest number: a root has no slope at a channel of zeros
+        # the smallest number: a root has no derivative at a channel of zeros
         tiny = torch.finfo(x.dtype).tiny
         norm = (x.square().sum(SPACE, keepdim=True) + tiny).sqrt()
-        share = norm / (norm.mean(1, keepdim=True) + self.eps)
+        relative = norm / (norm.mean(1, keepdim=True) + self.eps)
         gamma, beta = (p[:, None, None, None] for p in (self.gamma, self.beta))
-        return x + gamma * x * share + beta
+        return x + gamma * x * relative + beta
 
 
 @MODELS.register_module()
 class GlobalContext3D(AttentionPlugin):
-    """Add one vector to all voxels, from the voxels that matter.
+    """Add one vector to all voxels, pooled with learned weights.
 
     Args:
         in_channels: C.
@@ -100,7 +100,7 @@ class GlobalContext3D(AttentionPlugin):
 
 @MODELS.register_module()
 class NonLocal3D(AttentionPlugin):
-    """Add to each voxel what the voxels like it hold.
+    """Add to each voxel a mean of others, weighted by similarity.
 
     Meant for coarse maps: every voxel is compared with one in eight of all.
 
@@ -152,23 +152,23 @@ class NonLocal3D(AttentionPlugin):
             raise ConfigError(
                 f'NonLocal3D: a map of {tuple(x.shape[2:])} is {voxels:,} '
                 f'voxels, more than max_voxels={self.max_voxels:,}; each is '
-                'compared with an eighth of the others. Use stages=(...) to '
-                'place it at forw3, forw4 and back3 only.'
+                'compared with an eighth of the others. Use stages=(...) for '
+                'forw3, forw4 and back3 only.'
             )
         query = self.query(x)
         # ceil_mode: a side of 1 stays
         key = F.max_pool3d(self.key(x), 2, ceil_mode=True)
         value = F.max_pool3d(self.value(x), 2, ceil_mode=True)
-        found = F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             _rows(query), _rows(key), _rows(value)
         )
-        found = found[:, 0].transpose(1, 2).reshape(query.shape)
-        return x + self.out(found)
+        attended = attended[:, 0].transpose(1, 2).reshape(query.shape)
+        return x + self.out(attended)
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(N, h, D, H, W) to one head's rows (N, 1, voxels, h).
+    """(N, h, D, H, W) as the rows (N, 1, voxels, h) of one head.
 
-    Contiguous, or torch holds the matrix of all voxels by all others.
+    Contiguous: for other layouts torch keeps the matrix of all pairs.
     """
     return x.flatten(2).transpose(1, 2)[:, None].contiguous()

@@ -23,7 +23,7 @@ class RestorationHead(BaseModule):
     """Two more decoder levels and a 1x1x1 convolution with sigmoid.
 
     No shortcut from the input: it would let the network copy instead of
-    restore. Thrown away after pre-training.
+    restore. Not kept after pre-training.
 
     Args:
         in_channels: Channels of ``comb2``.
@@ -37,7 +37,7 @@ class RestorationHead(BaseModule):
         (N, in_channels, D/4, H/4, W/4) -> (N, 1, D, H, W), float32 in (0, 1).
 
     Raises:
-        ConfigError: ``channels`` are not two.
+        ConfigError: ``channels`` are not two numbers.
 
     Source: Models Genesis (Zhou et al. 2021), whose decoder ends at full
         size; FeatureNet's ends at stride 4.

@@ -17,7 +17,7 @@ def declare(**attributes: object) -> type[AttentionPlugin]:
     [
         ({}, 'name'),
         ({'pools_over_space': True}, 'name'),
-        ({'name': 'mine'}, 'pools_over_space'),
+        ({'name': 'gate'}, 'pools_over_space'),
     ],
 )
 def test_a_class_that_declares_too_little_is_refused(
@@ -28,7 +28,7 @@ def test_a_class_that_declares_too_little_is_refused(
 
 
 def test_a_subclass_keeps_what_its_parent_declares() -> None:
-    parent = declare(name='mine', pools_over_space=True)
+    parent = declare(name='gate', pools_over_space=True)
 
     child = type('Child', (parent,), {'name': 'other'})
 

@@ -40,9 +40,9 @@ def image() -> tuple[Tensor, np.ndarray]:
     return x, x.numpy()
 
 
-def assert_equal(found: Tensor, wanted: np.ndarray) -> None:
+def assert_equal(actual: Tensor, wanted: np.ndarray) -> None:
     np.testing.assert_allclose(
-        found.detach().numpy(), wanted, rtol=1e-12, atol=1e-13
+        actual.detach().numpy(), wanted, rtol=1e-12, atol=1e-13
     )
 
 
@@ -56,9 +56,9 @@ def test_simam_of_one_voxel_is_finite() -> None:
     # no distance from the mean: sigmoid(1 / 2)
     x = torch.full((1, 2, 1, 1, 1), 3.0)
 
-    found = SimAM3D(2)(x)
+    actual = SimAM3D(2)(x)
 
-    torch.testing.assert_close(found, torch.full_like(x, 3 * 0.6224593))
+    torch.testing.assert_close(actual, torch.full_like(x, 3 * 0.6224593))
 
 
 def test_eca_stored_gates() -> None:
@@ -67,10 +67,10 @@ def test_eca_stored_gates() -> None:
     module.load_state_dict({'conv.weight': kernel})
     x = wave(2, 4, 2, 3, 3, freq=0.41)
 
-    found = module(x)
+    actual = module(x)
 
     gates = x.new_tensor(vectors()['eca']['gate'])[:, :, None, None, None]
-    torch.testing.assert_close(found, x * gates, rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(actual, x * gates, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -132,20 +132,20 @@ def test_coordinate_attention_is_the_literal_formula() -> None:
             'nml,cm->ncl', part, w[f'expand.{k}.weight'][:, :, 0]
         )
         gates = sigmoid(logits + w[f'expand.{k}.bias'][:, None])
-        place = [1, 1, 1]
-        place[k] = side
-        wanted = wanted * gates.reshape(2, 4, *place)
+        along = [1, 1, 1]
+        along[k] = side
+        wanted = wanted * gates.reshape(2, 4, *along)
         start += side
     assert_equal(module(x), wanted)
 
 
 @pytest.mark.parametrize(
-    ('kind', 'share'), [(SE3D, 0.5), (SCSE3D, 1.0), (CoordAttention3D, 0.125)]
+    ('kind', 'gate'), [(SE3D, 0.5), (SCSE3D, 1.0), (CoordAttention3D, 0.125)]
 )
-def test_fresh_gates(kind: type, share: float) -> None:
+def test_fresh_gates(kind: type, gate: float) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 64, 8, 9, 10)
 
-    found = (kind(64).train()(x) / x).mean().detach()
+    actual = (kind(64).train()(x) / x).mean().detach()
 
-    assert abs(float(found) - share) < 0.15 * share
+    assert abs(float(actual) - gate) < 0.15 * gate

@@ -65,10 +65,11 @@ def run(
     return out.detach(), list(grads), list(module.buffers())
 
 
-def assert_same(found: tuple, wanted: tuple) -> None:
+def assert_same(actual: tuple, wanted: tuple) -> None:
     """Of two results of ``run``."""
     for value, wanted_value in zip(
-        [found[0], *found[1], *found[2]], [wanted[0], *wanted[1], *wanted[2]]
+        [actual[0], *actual[1], *actual[2]],
+        [wanted[0], *wanted[1], *wanted[2]],
     ):
         torch.testing.assert_close(value, wanted_value, rtol=1e-11, atol=1e-12)
 
@@ -87,10 +88,10 @@ def test_agrees_with_the_permuting_form(
     if last:
         x = x.contiguous(memory_format=torch.channels_last_3d)
 
-    found = run(module, x, seed)
+    actual = run(module, x, seed)
 
-    assert_same(found, wanted)
-    out = found[0]
+    assert_same(actual, wanted)
+    out = actual[0]
     assert out.is_contiguous(memory_format=torch.channels_last_3d) == last
 
 
@@ -126,17 +127,17 @@ def test_stored_numbers_in_training() -> None:
     c, d, h, w = module.branches
     check_wave(h.conv.weight.grad, wanted['train_grad_kernel_H'])
     check_wave(w.conv.weight.grad, wanted['train_grad_kernel_W'])
-    found = torch.cat([b.bn.running_mean for b in (c, d, h, w)])
+    actual = torch.cat([b.bn.running_mean for b in (c, d, h, w)])
     torch.testing.assert_close(
-        found,
-        found.new_tensor(wanted['running_mean_after']),
+        actual,
+        actual.new_tensor(wanted['running_mean_after']),
         rtol=1e-11,
         atol=0,
     )
-    found = torch.cat([b.bn.running_var for b in (c, d, h, w)])
+    actual = torch.cat([b.bn.running_var for b in (c, d, h, w)])
     torch.testing.assert_close(
-        found,
-        found.new_tensor(wanted['running_var_after']),
+        actual,
+        actual.new_tensor(wanted['running_var_after']),
         rtol=1e-11,
         atol=0,
     )
@@ -152,7 +153,7 @@ def test_state_dict_is_the_permuting_forms_whatever_the_form() -> None:
 
 
 def test_tied_maxima_share_the_gradient() -> None:
-    # after a ReLU whole lines are 0; amax' own gradient is the measure
+    # after a ReLU whole lines are 0; amax' gradient is the measure
     module, _ = pair()
     x, seed = torch.randn(2, *FOUR_SIZES, dtype=torch.float64)
     x = (x - 1.5).relu()
@@ -257,9 +258,9 @@ def test_fresh_gates_lie_around_a_half() -> None:
     torch.manual_seed(0)
     x = torch.randn(FOUR_SIZES)
 
-    share = (QuartetAttention(5)(x) / x).detach()
+    gates = (QuartetAttention(5)(x) / x).detach()
 
-    assert abs(float(share.mean()) - 0.5) < 0.05
+    assert abs(float(gates.mean()) - 0.5) < 0.05
 
 
 @pytest.mark.gpu
@@ -270,8 +271,8 @@ def test_on_a_gpu_agrees_with_the_permuting_form() -> None:
     x, seed = torch.randn(2, *FOUR_SIZES, dtype=torch.float64)
     wanted = run(oracle.train(), x, seed)
 
-    found = run(module, x.cuda(), seed.cuda())
+    actual = run(module, x.cuda(), seed.cuda())
 
     assert_same(
-        [found[0].cpu(), *(map(Tensor.cpu, v) for v in found[1:])], wanted
+        [actual[0].cpu(), *(map(Tensor.cpu, v) for v in actual[1:])], wanted
     )

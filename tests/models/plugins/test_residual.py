@@ -23,8 +23,8 @@ def filled(module: nn.Module) -> tuple[nn.Module, dict[str, np.ndarray]]:
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    share = np.exp(x - x.max(-1, keepdims=True))
-    return share / share.sum(-1, keepdims=True)
+    exponential = np.exp(x - x.max(-1, keepdims=True))
+    return exponential / exponential.sum(-1, keepdims=True)
 
 
 def test_grn_stored_numbers() -> None:
@@ -93,9 +93,9 @@ def test_non_local_is_the_literal_formula() -> None:
     key, value = pooled(embed('key', a)), pooled(embed('value', a))
     assert query.shape[2] == 90 and key.shape[2] == 2 * 3 * 3
     matrix = softmax(np.einsum('ncq,nck->nqk', query, key) / np.sqrt(2))
-    found = np.einsum('nqk,nck->ncq', matrix, value).reshape(2, 2, 3, 5, 6)
+    attended = np.einsum('nqk,nck->ncq', matrix, value).reshape(2, 2, 3, 5, 6)
     np.testing.assert_allclose(
-        module(x).detach(), a + embed('out', found), rtol=1e-11
+        module(x).detach(), a + embed('out', attended), rtol=1e-11
     )
 
 

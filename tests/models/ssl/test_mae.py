@@ -68,7 +68,7 @@ def test_hidden_blocks_are_filled_and_the_others_kept(
     again = model.hide(targets, samples(2))
     assert torch.equal(inputs, again[0])
     assert not torch.equal(masked[0], masked[1])
-    # the network sees the fill in its own range
+    # the network sees the fill in its range
     model(targets, targets, masked, samples(2), mode='loss')
     received = model.backbone.received[masked]
     assert torch.allclose(received, torch.tensor(2 * value - 1), atol=1e-6)
