@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
-
-CASE_FORMAT = 'lungdet.case/1'
 
 
 @dataclass
@@ -94,7 +91,7 @@ class CaseNodule:
     mask_box: tuple[float, ...] | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class CaseRecord:
     """Everything about a prepared case but its voxels.
 
@@ -126,50 +123,6 @@ class CaseRecord:
     settings: dict[str, Any] = field(default_factory=dict)
     checksums: dict[str, int] = field(default_factory=dict)
     patient_id: str | None = None
-
-    def to_dict(self) -> dict:
-        """Plain JSON values."""
-        values = dict(vars(self))
-        values['format'] = CASE_FORMAT
-        values['geometry'] = self.geometry.to_dict()
-        values['source_geometry'] = self.source_geometry.to_dict()
-        values['nodules'] = [vars(nodule) for nodule in self.nodules]
-        values['excluded'] = [vars(finding) for finding in self.excluded]
-        return values
-
-    @classmethod
-    def from_dict(cls, values: dict) -> CaseRecord:
-        """The inverse of ``to_dict``.
-
-        Raises:
-            SeriesError: Written by another version of the format.
-        """
-        values = dict(values)
-        found = values.pop('format', None)
-        if found != CASE_FORMAT:
-            raise SeriesError(
-                f'case {values.get("series_uid")}: format {found!r}, this '
-                f'version reads {CASE_FORMAT!r}; prepare the scan again.'
-            )
-        if 'warnings' in values:  # the key's name until version 0.1
-            values['caveats'] = values.pop('warnings')
-        values['geometry'] = Geometry.from_dict(values['geometry'])
-        values['source_geometry'] = Geometry.from_dict(
-            values['source_geometry']
-        )
-        values['nodules'] = [
-            CaseNodule(**{k: _tuple(v) for k, v in nodule.items()})
-            for nodule in values['nodules']
-        ]
-        values['excluded'] = [
-            Annotation(**{k: _tuple(v) for k, v in finding.items()})
-            for finding in values['excluded']
-        ]
-        return cls(**values)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass

@@ -19,7 +19,8 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.io.atomic import atomic_path, write_text
-from lungdet.structures import CASE_FORMAT, CaseRecord
+from lungdet.io.case_json import case_from_json, case_to_json
+from lungdet.structures import CaseRecord
 
 INDEX, INDEX_FORMAT = 'index.json', 'lungdet.index/1'
 CHUNK, BLOCK = 64, 32  # voxels per side; measured fastest for 128^3 crops
@@ -60,7 +61,7 @@ def write_case(
         checksums[name] = zlib.crc32(array.data)
         _write_array(array_file(root, uid, name), array)
     record = replace(record, checksums=checksums)
-    text = json.dumps(record.to_dict(), indent=1)
+    text = json.dumps(case_to_json(record), indent=1)
     write_text(record_file(root, uid), text)
     return record
 
@@ -112,14 +113,13 @@ def delete_index(root: str | Path) -> None:
 def stored_settings(root: str | Path, uid: str) -> dict[str, Any] | None:
     """How a case was prepared; None if it is not there as a whole."""
     try:
-        case = json.loads(record_file(root, uid).read_text(encoding='utf-8'))
-    except (ValueError, OSError):
+        record = read_record(record_file(root, uid))
+    except (SeriesError, OSError):
         return None
-    if case.get('format') != CASE_FORMAT:
-        return None
-    names = case['checksums']
-    whole = all(array_file(root, uid, name).is_file() for name in names)
-    return case.get('settings') if whole else None
+    whole = all(
+        array_file(root, uid, name).is_file() for name in record.checksums
+    )
+    return record.settings if whole else None
 
 
 def check_uid(uid: str) -> None:
@@ -153,33 +153,40 @@ def _check_case(record: CaseRecord, arrays: dict[str, np.ndarray]) -> None:
             )
 
 
-def read_case_file(path: Path) -> dict:
-    """The plain values of one case's file.
+def read_record(path: Path) -> CaseRecord:
+    """The record of one case.
+
+    Args:
+        path: Of ``record_file``.
 
     Raises:
-        SeriesError: It is not JSON; the message names it.
+        SeriesError: It is not JSON, or of another version of the format; the
+            message names it.
+        OSError: It cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        values = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
         raise SeriesError(
             f'{path}: not JSON ({error}). Delete it and prepare the scan '
             'again.'
         ) from error
+    return case_from_json(values)
 
 
-def rebuild_index(root: str | Path) -> dict:
-    """Collect the per-case files into ``index.json`` and return it.
+def rebuild_index(root: str | Path) -> list[CaseRecord]:
+    """Collect the records of all cases into ``index.json`` and return them.
 
     Half-written files of a killed run are passed over.
 
     Raises:
-        SeriesError: A case's file is not JSON; the message names it.
+        SeriesError: As ``read_record``.
     """
-    cases = [read_case_file(path) for path in record_files(root)]
+    records = [read_record(path) for path in record_files(root)]
+    cases = [case_to_json(record) for record in records]
     index = {'format': INDEX_FORMAT, 'cases': cases}
     write_text(Path(root) / INDEX, json.dumps(index))
-    return index
+    return records
 
 
 class CaseStore:
@@ -217,8 +224,7 @@ class CaseStore:
                 f'{INDEX_FORMAT!r}; prepare the scans again.'
             )
         self.records = {
-            case['series_uid']: CaseRecord.from_dict(case)
-            for case in index['cases']
+            case['series_uid']: case_from_json(case) for case in index['cases']
         }
         self._open: OrderedDict[tuple[str, str], Any] = OrderedDict()
 

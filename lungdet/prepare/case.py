@@ -12,12 +12,15 @@ from lungdet.geometry import (
     Geometry,
     box_of_mask,
     move_boxes,
-    resample_nearest,
 )
 from lungdet.prepare.grid import case_grid
 from lungdet.prepare.lung_mask import LungField, find_lungs
 from lungdet.prepare.references import ReferenceNodule, References
-from lungdet.prepare.resample import resample_linear, resample_mask
+from lungdet.prepare.resample import (
+    resample_linear,
+    resample_lungs,
+    resample_mask,
+)
 from lungdet.structures import Annotation, CaseNodule, CaseRecord, Volume
 
 MAX_NODULES = 255  # numbers of a uint8 mask
@@ -67,10 +70,9 @@ def prepare_case(
     grid, caveats = case_grid(
         source, lungs, _with_masks(boxes, nodules), spacing_mm
     )
-    lung_mask = lungs.mask.astype(np.uint8)
     arrays = {
         'image': resample_linear(volume.array, source, grid),
-        'lungs': resample_nearest(lung_mask, lungs.geometry, grid, fill=None),
+        'lungs': resample_lungs(lungs, grid),
     }
     mask, mask_boxes = number_masks(nodules, source, grid)
     if mask.any():

@@ -15,7 +15,7 @@ from lungdet.errors import GeometryError, LungdetError
 from lungdet.io.case_store import (
     delete_index,
     delete_record,
-    read_case_file,
+    read_record,
     rebuild_index,
     record_files,
     stored_settings,
@@ -70,8 +70,7 @@ def prepare_scans(
             bar.update()
             if reason is not None:
                 failed[uid] = reason
-    index = rebuild_index(out)
-    records = [CaseRecord.from_dict(case) for case in index['cases']]
+    records = rebuild_index(out)
     return Summary(
         records,
         failed,
@@ -163,10 +162,10 @@ def _check_spacing(
     for path in record_files(out):
         if path.stem in uids:
             continue
-        case = read_case_file(path)
-        if case.get('spacing_mm') != spacing_mm:
+        stored_mm = read_record(path).spacing_mm
+        if stored_mm != spacing_mm:
             raise GeometryError(
-                f'{path}: a case of {case.get("spacing_mm")} mm that is not '
+                f'{path}: a case of {stored_mm} mm that is not '
                 f'of these scans; one folder holds one spacing, and this run '
                 f'makes {spacing_mm} mm. Give another folder.'
             )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from lungdet.datasets import LUNA16Dataset, luna16_dataset
 from lungdet.engine import Key
 from lungdet.errors import ConfigError
-from lungdet.io.case_store import CaseStore, rebuild_index
+from lungdet.io.case_json import case_to_json
+from lungdet.io.case_store import CaseStore, rebuild_index, record_file
 from tests.datasets.stores import BALLS_GRID, cubes_store, training_crops
 
 
@@ -24,9 +26,8 @@ def test_split_without_scans_or_without_what_is_measured(root: Path) -> None:
         training_crops(root, split='test', test_series=[])
     with pytest.raises(ConfigError, match='val: none .*val_evaluator=None'):
         training_crops(root, split='val', val_series=[])
-    record = CaseStore(root).records['1.2']
-    record.nodules.clear()
-    (root / 'cases' / '1.2.json').write_text(json.dumps(record.to_dict()))
+    record = replace(CaseStore(root).records['1.2'], nodules=[])
+    record_file(root, '1.2').write_text(json.dumps(case_to_json(record)))
     rebuild_index(root)
     with pytest.raises(ConfigError, match='the 1 scans have no nodule'):
         training_crops(root, split='val')

@@ -5,7 +5,8 @@ import pytest
 import SimpleITK as sitk
 
 from lungdet.geometry import Geometry, isotropic_geometry
-from lungdet.prepare.resample import resample_linear
+from lungdet.prepare.lung_mask import LungField
+from lungdet.prepare.resample import resample_linear, resample_lungs
 
 
 def tilted_grid() -> Geometry:
@@ -79,6 +80,20 @@ def test_linear_is_the_literal_sum_of_eight(
 
     assert np.abs(found - wanted).max() < 0.501
     assert found.dtype == np.int16
+
+
+def test_lungs_are_the_nearest_voxel_and_the_even_one_of_two() -> None:
+    """0.5 mm to 1 mm: slices at .5, 2.5 and 4.5 of the mask."""
+    source = Geometry.from_parts(
+        (6, 1, 1), spacing_zyx=(0.5, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    mask = np.array([1, 0, 0, 1, 1, 0], dtype=bool).reshape(6, 1, 1)
+    target = isotropic_geometry(source, 1.0)
+
+    lungs = resample_lungs(LungField(mask, source, 'given'), target)
+
+    assert lungs.dtype == np.uint8
+    assert lungs.ravel().tolist() == [1, 0, 1]
 
 
 def test_resampling_turns_with_the_scan(rng: np.random.Generator) -> None:
