@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from mmengine.config import Config
 
-from lungdet.apis.folds import Fold, Records, patients_of, prepared_records
+from lungdet.apis.folds import Fold, Records, prepared_records
 from lungdet.apis.run import test, train
+from lungdet.datasets.folds import patients_of
 from lungdet.engine.checkpoint import read_checkpoint
 from lungdet.engine.run_manifest import (
     RunManifest,
@@ -107,7 +108,7 @@ def config_digest(
 
 
 def check_untrained(
-    fold: Fold, trained: Iterable[str], records: Records
+    fold: Fold, trained: Collection[str], records: Records
 ) -> None:
     """Compare the scans of a training with those of its test.
 
@@ -119,11 +120,11 @@ def check_untrained(
     Raises:
         ConfigError: They share a series or a patient.
     """
-    trained = set(trained)
-    series = trained & set(fold.test_series)
-    patients = patients_of(trained, records) & patients_of(
-        fold.test_series, records
-    )
+    series = set(trained) & set(fold.test_series)
+    prepared = [uid for uid in trained if uid in records]
+    patients = {*patients_of(records, prepared)} & {
+        *patients_of(records, fold.test_series)
+    }
     if series or patients:
         what = (
             f'series {min(series)}' if series else f'patient {min(patients)}'

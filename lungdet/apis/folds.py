@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from mmengine.config import Config
 
-from lungdet.datasets.folds import split_series
+from lungdet.datasets.folds import patients_of, split_series
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_column
@@ -21,7 +21,7 @@ SUBSETS = re.compile(r'\d+(-\d+)?(,\d+(-\d+)?)*')
 FOLD_NAME = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9._-]*')
 MIN_FOLDS = 3  # one to test, one to validate, the rest to train
 
-Records = Mapping[str, CaseRecord]
+Records = dict[str, CaseRecord]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def folds_of_config(config: Config, spec: str) -> list[Fold]:
         return make_folds(spec, records, validate=validate)
     dataset = config.test_dataloader.dataset
     parts = split_series(
-        dict(records),
+        records,
         test_subsets=dataset.test_subsets,
         val_subsets=dataset.val_subsets,
         test_series=dataset.get('test_series'),
@@ -181,16 +181,12 @@ def _requested(spec: str, names: Sequence[str]) -> list[str]:
 
 
 def _check_patients(groups: Mapping[str, list[str]], records: Records) -> None:
-    for (one, uids), (other, more) in combinations(groups.items(), 2):
-        shared = patients_of(uids, records) & patients_of(more, records)
-        if shared:
+    patients = {
+        name: set(patients_of(records, uids)) for name, uids in groups.items()
+    }
+    for one, other in combinations(groups, 2):
+        if shared := patients[one] & patients[other]:
             raise ConfigError(
                 f'patient {min(shared)} has scans in fold {one} and in fold '
                 f'{other}; keep a patient in one fold.'
             )
-
-
-def patients_of(uids: Iterable[str], records: Records) -> set[str]:
-    """Known patients of series; series that are not prepared have none."""
-    patients = (records[uid].patient_id for uid in uids if uid in records)
-    return {patient for patient in patients if patient}
