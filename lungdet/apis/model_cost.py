@@ -1,0 +1,59 @@
+"""What a network costs: its parameters, and its arithmetic for one crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from terminaltables import AsciiTable
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """Cost of a network.
+
+    Attributes:
+        parameters: Of each part of the model.
+        multiply_adds: Of the backbone and of the head that sees whole crops:
+            the RPN, or the head that restores them.
+        side: Of the cubic crop, voxels.
+    """
+
+    parameters: dict[str, int]
+    multiply_adds: float
+    side: int
+
+    def text(self) -> str:
+        """A table of the parts, and the arithmetic, for people."""
+        table = [['part', 'parameters']]
+        table += [[name, f'{n:,}'] for name, n in self.parameters.items()]
+        table.append(['all', f'{sum(self.parameters.values()):,}'])
+        return (
+            f'{AsciiTable(table).table}\n{self.multiply_adds / 1e9:.1f} GMAC '
+            f'for backbone and dense head at {self.side}^3'
+        )
+
+
+def model_cost(model: Any, side: int = 128) -> ModelCost:
+    """Count parameters and multiply-adds.
+
+    Args:
+        model: A detector, or a model that restores crops.
+        side: Of the crop, voxels.
+    """
+    crop = torch.zeros(1, 1, side, side, side)
+    model.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        outputs = model(crop, mode='tensor')
+        if hasattr(model, 'rpn_head'):
+            model.rpn_head(outputs)
+    return ModelCost(
+        {
+            name: sum(p.numel() for p in part.parameters())
+            for name, part in model.named_children()
+        },
+        counter.get_total_flops() / 2,
+        side,
+    )
