@@ -4,13 +4,13 @@ One positive a crop, no negative without a positive, forced matches without
 overlap, true boxes among validation proposals, unbounded decoding and
 proposals, truncated mask boxes, raw component numbers as mask target: the
 Published* classes of lungdet/models/detectors/nodulenet_reference.py.
-Boxes are those of the masks and 8 voxels longer, and so are those found:
-subtract 8 from a size. A scan is seen whole, its ends padded with byte 0
+Boxes are those of the masks and 8 voxels longer, and so are the detections':
+subtract 8 from a size. A scan runs as a whole, its ends padded with byte 0
 (-1200 HU), and memory grows with it. Not trained yet.
 
 Not literal: cases are prepared and crops resampled by lungdet's own way, and
-a mark's mask is that of its own box (published: of the refined one, in a
-list of its own).
+a detection's mask is that of the proposal's box (published: of the refined
+one, in a separate list).
 """
 _base_ = [
     './_base_/models/nodulenet.py',

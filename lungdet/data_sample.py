@@ -11,7 +11,7 @@ class DetDataSample(BaseDataElement):
     """Targets and predictions of one crop or one whole case.
 
     Boxes are (N, 6) edge boxes (z1, y1, x1, z2, y2, x2) in the voxels of the
-    sample's own array; N may be 0 and every field then has length 0.
+    sample's array; N may be 0 and every field then has length 0.
 
     Data fields:
         gt_instances: InstanceData with ``bboxes`` (N, 6) float32, ``labels``
@@ -20,8 +20,8 @@ class DetDataSample(BaseDataElement):
         ignored_instances: InstanceData with ``bboxes`` (M, 6): excluded
             findings and nodules cut by the crop.
         gt_masks: (D, H, W) uint8 instance ids, 0 background.
-        candidates: InstanceData with ``bboxes`` (K, 6) float64 of places to
-            be scored instead of searched for.
+        candidates: InstanceData with ``bboxes`` (K, 6) float64: boxes to be
+            scored; no others are searched for.
         pred_instances: InstanceData with ``bboxes`` (K, 6), ``scores``,
             ``rpn_scores``, ``rcnn_scores`` (K,), and where segmented
             ``mask_boxes`` (K, 6) int64 and ``masks`` (list of bool arrays

@@ -134,10 +134,10 @@ def test_iou_including_touching_nested_and_empty(
     stored = vectors()['iou']
     wanted = np.array(stored[key], dtype=np.float64)  # null -> nan
 
-    found = box_iou(edges(stored['A']).to(dtype), edges(stored['B']).to(dtype))
+    iou = box_iou(edges(stored['A']).to(dtype), edges(stored['B']).to(dtype))
 
-    assert found.dtype == dtype
-    np.testing.assert_allclose(found, np.nan_to_num(wanted), atol=atol)
+    assert iou.dtype == dtype
+    np.testing.assert_allclose(iou, np.nan_to_num(wanted), atol=atol)
 
 
 NMS_THRESHOLDS = [key for key in vectors()['nms']['keep'] if key[0].isdigit()]
@@ -149,10 +149,10 @@ def test_nms(thr: str) -> None:
     stored = vectors()['nms']
     dets = np.array(stored['dets'])
 
-    found = nms(edges(dets[:, 1:]), torch.from_numpy(dets[:, 0]), float(thr))
+    keep = nms(edges(dets[:, 1:]), torch.from_numpy(dets[:, 0]), float(thr))
 
     kept = stored['keep'][thr]['python_float64']
-    assert found.tolist() == sorted(kept, key=lambda k: (-dets[k, 0], k))
+    assert keep.tolist() == sorted(kept, key=lambda k: (-dets[k, 0], k))
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_nms_of_ties(key: str, rule: str) -> None:
     boxes = edges(dets[:, 1:])
     thr = stored.get('thr', 1 / 3)
 
-    found = nms(boxes, torch.from_numpy(dets[:, 0]), thr)
+    keep = nms(boxes, torch.from_numpy(dets[:, 0]), thr)
 
-    assert found.tolist() == stored[rule]
+    assert keep.tolist() == stored[rule]
     if 'iou01' in stored:
         iou = float(box_iou(boxes[:1], boxes[1:2]))
         assert iou == pytest.approx(stored['iou01'], rel=1e-12)
@@ -224,10 +224,10 @@ def test_rpn_candidates(name: str) -> None:
     stored, anchors, gt = rpn_input(name)
     wanted = stored.get('positive_candidates_index_gt', [])
 
-    found = PublishedAssigner3D().assign(anchors, gt)
+    assigned = PublishedAssigner3D().assign(anchors, gt)
 
-    inds = torch.nonzero(found.positive).flatten().tolist()
-    pairs = [[i, int(found.gt_inds[i])] for i in inds]
+    inds = torch.nonzero(assigned.positive).flatten().tolist()
+    pairs = [[i, int(assigned.gt_inds[i])] for i in inds]
     assert pairs[: len(wanted)] == wanted  # of 'outside' 60 are stored
     if len(gt):
         best = box_iou(anchors, gt).max(0).values
@@ -381,7 +381,7 @@ def test_rcnn_detections(mode: str, thr: float) -> None:
     )
     shape = tuple(stored['img'])
 
-    found = head.detections(
+    detections = head.detections(
         rois, logits, deltas, img_shape=shape, score_thr=thr
     )
     refined, scores = head.bbox_head.predict(boxes, logits, deltas, shape)
@@ -389,9 +389,9 @@ def test_rcnn_detections(mode: str, thr: float) -> None:
     wanted = np.array(stored[mode]['detections'])
     keep = stored[mode]['keep']
     np.testing.assert_allclose(
-        index_form(found[:, 1:]), wanted[:, 2:8], atol=1e-5
+        index_form(detections[:, 1:]), wanted[:, 2:8], atol=1e-5
     )
-    assert torch.equal(found[:, 1:], refined[keep])
+    assert torch.equal(detections[:, 1:], refined[keep])
     np.testing.assert_allclose(scores[keep], wanted[:, 1], rtol=1e-6)
 
 
@@ -404,19 +404,19 @@ def test_fused_scores() -> None:
         boxes, logits, deltas, tuple(stored['img'])
     )
 
-    found = DetectionPostProcessor(box_source='rpn').fuse(
+    fused = DetectionPostProcessor(box_source='rpn').fuse(
         InstanceData(bboxes=boxes, scores=rpn_scores),
         InstanceData(bboxes=refined, scores=rcnn_scores),
     )
 
     order = np.argsort(-np.array(stored['ensemble_scores']))
     np.testing.assert_allclose(
-        found.scores, np.array(stored['ensemble_scores'])[order], atol=1e-6
+        fused.scores, np.array(stored['ensemble_scores'])[order], atol=1e-6
     )
-    assert torch.equal(found.bboxes, boxes[order])
-    assert torch.equal(found.rpn_scores, rpn_scores[order])
+    assert torch.equal(fused.bboxes, boxes[order])
+    assert torch.equal(fused.rpn_scores, rpn_scores[order])
     np.testing.assert_allclose(
-        found.rcnn_scores, logits.softmax(1)[order, 1], rtol=1e-12
+        fused.rcnn_scores, logits.softmax(1)[order, 1], rtol=1e-12
     )
 
 
@@ -428,7 +428,7 @@ def test_rpn_proposals() -> None:
     deltas = torch.from_numpy(0.3 * v(0, np.arange(num * 6))).view(1, num, 6)
     head = RPN3DHead(bbox_coder={'type': 'DeltaBoxCoder3D'})
 
-    (found,) = head.predict_by_feat(
+    (proposals,) = head.predict_by_feat(
         logits,
         deltas,
         head.prior_generator.grid_anchors(cells, dtype=torch.float64),
@@ -441,9 +441,9 @@ def test_rpn_proposals() -> None:
         },
     )
 
-    assert len(found.bboxes) == stored['n_keep']
+    assert len(proposals.bboxes) == stored['n_keep']
     wanted = np.array(stored['first'])
-    rows = np.column_stack([found.scores, index_form(found.bboxes)])
+    rows = np.column_stack([proposals.scores, index_form(proposals.bboxes)])
     np.testing.assert_allclose(rows[:5], wanted[:, 1:], atol=1e-5)
     np.testing.assert_allclose(rows[-1], stored['last'][1:], atol=1e-5)
     np.testing.assert_allclose(
@@ -581,12 +581,12 @@ def golden_forward(net: NoduleNet) -> dict[str, torch.Tensor]:
 def test_golden_forward_and_backward(golden_net: NoduleNet) -> None:
     stored = vectors()['golden']
     with torch.no_grad():
-        for name, found in golden_forward(golden_net.eval()).items():
-            check(found, stored['eval'][name] | {'shape': list(found.shape)})
+        for name, value in golden_forward(golden_net.eval()).items():
+            check(value, stored['eval'][name] | {'shape': list(value.shape)})
 
     out = golden_forward(golden_net.train())
-    for name, found in out.items():
-        check(found, stored['train'][name] | {'shape': list(found.shape)})
+    for name, value in out.items():
+        check(value, stored['train'][name] | {'shape': list(value.shape)})
     for name, wanted in stored['running_after_train'].items():
         check(golden_net.state_dict()[lungdet_name(name)], wanted)
 

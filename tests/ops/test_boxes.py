@@ -63,3 +63,25 @@ def test_centers_are_clipped_and_sizes_stay(
     clipped = ops.clip_box_centers(boxes, (5, 6, 7))
 
     assert clipped.tolist() == [moved[0] + moved[1]]
+
+
+BOXES = torch.tensor([[0.0, 2, 4, 2, 6, 10], [1, 1, 1, 9, 3, 5]])
+
+
+def test_centers() -> None:
+    assert ops.box_centers(BOXES).tolist() == [[1, 4, 7], [5, 2, 3]]
+    assert ops.box_centers(BOXES[:0]).shape == (0, 3)
+
+
+def test_centers_in_boxes_from_the_low_face_up_to_the_high_one() -> None:
+    # the first centre is the low corner of one, the high corner of the other
+    low = torch.tensor([[1.0, 4, 7, 2, 5, 8]])
+    high = torch.tensor([[0.0, 3, 6, 1, 4, 7]])
+    infinite = torch.tensor([[-torch.inf] * 3 + [torch.inf] * 3])
+
+    assert ops.centers_in_boxes(BOXES, low).tolist() == [True, False]
+    assert ops.centers_in_boxes(BOXES, high).tolist() == [False, False]
+    assert ops.centers_in_boxes(BOXES, infinite).tolist() == [True, True]
+    both = torch.cat([low, torch.tensor([[5.0, 2, 3, 6, 3, 4]])])
+    assert ops.centers_in_boxes(BOXES, both).tolist() == [True, True]
+    assert ops.centers_in_boxes(BOXES, low[:0]).tolist() == [False, False]

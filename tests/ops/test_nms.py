@@ -100,3 +100,22 @@ def test_near_centers_suppress_whatever_the_overlap() -> None:
     assert kept(0.1, 0.4) == [0, 1, 2]
     assert kept(0.1, 0.6) == [0, 2]
     assert kept(None, None) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize('num', [40, 1500])  # one block, two blocks
+def test_both_rules_agree_with_the_greedy_walk(
+    num: int, rng: np.random.Generator
+) -> None:
+    low = torch.from_numpy(rng.uniform(0, 60, (num, 3)))
+    boxes = torch.cat(
+        [low, low + torch.from_numpy(rng.uniform(2, 12, (num, 3)))], 1
+    )
+    scores = torch.from_numpy(rng.uniform(size=num))
+    near = torch.cdist(ops.box_centers(boxes), ops.box_centers(boxes)) < 5.0
+    same = (near | (ops.box_iou(boxes, boxes) > 0.2)).numpy()
+    keep: list[int] = []
+    for k in scores.argsort(descending=True).tolist():
+        if not same[k, keep].any():
+            keep.append(k)
+
+    assert ops.nms(boxes, scores, 0.2, center_distance=5.0).tolist() == keep

@@ -107,10 +107,10 @@ def mask_labels(number: int) -> torch.Tensor:
     return labels
 
 
-def check(found: torch.Tensor, wanted: dict, tol: float = 1e-9) -> None:
+def check(tensor: torch.Tensor, wanted: dict, tol: float = 1e-9) -> None:
     """Compare a tensor with a stored checksum."""
-    flat = found.detach().double().reshape(-1).numpy()
-    assert list(found.shape) == wanted['shape']
+    flat = tensor.detach().double().reshape(-1).numpy()
+    assert list(tensor.shape) == wanted['shape']
     scale = wanted['abs_sum']
     assert abs(flat.sum() - wanted['sum']) <= tol * scale
     assert abs(np.abs(flat).sum() - scale) <= tol * scale

@@ -11,20 +11,22 @@ model = dict(
         anchor_generator=dict(
             type='AnchorGenerator3D', sizes=(5, 10, 20, 30, 50)),
         bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=4.0),
-        loss_cls=dict(type='HardNegativeBCE', num_hard=3, min_hard=3),
-        loss_bbox=dict(type='SmoothL1BoxLoss')),
+        loss_cls=dict(
+            type='HardNegativeBCE', num_hard=3, min_hard=3, loss_weight=1.0),
+        loss_bbox=dict(type='SmoothL1BoxLoss', loss_weight=1.0)),
     roi_head=dict(
         type='NoduleRoIHead',
         bbox_roi_extractor=dict(type='RoICrop3D', output_size=7, stride=4),
         bbox_head=dict(
             type='BBox3DHead',
             bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=4.0),
-            loss_cls=dict(type='BalancedCrossEntropy'),
-            loss_bbox=dict(type='SmoothL1BoxLoss')),
+            loss_cls=dict(type='BalancedCrossEntropy', loss_weight=1.0),
+            loss_bbox=dict(type='SmoothL1BoxLoss', loss_weight=1.0)),
         mask_head=dict(
             type='Mask3DHead',
             norm_cfg=dict(type='IN3d', affine=True),
-            loss_mask=dict(type='SoftDiceLoss', reduction='sum'))),
+            loss_mask=dict(
+                type='SoftDiceLoss', reduction='sum', loss_weight=1.0))),
     train_cfg=dict(
         rpn=dict(
             assigner=dict(type='MaxIoUAssigner3D', pos_iou=0.5, neg_iou=0.02),

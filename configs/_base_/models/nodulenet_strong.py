@@ -11,7 +11,7 @@ model = dict(
         bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=4.0),
         loss_cls=dict(
             type='FocalLoss3D', alpha=0.75, gamma=2.0, loss_weight=4.0),
-        loss_bbox=dict(type='SmoothL1BoxLoss'),
+        loss_bbox=dict(type='SmoothL1BoxLoss', loss_weight=1.0),
         prior=0.01),
     roi_head=dict(
         type='NoduleRoIHead',
@@ -19,12 +19,13 @@ model = dict(
         bbox_head=dict(
             type='BBox3DHead',
             bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=4.0),
-            loss_cls=dict(type='BalancedCrossEntropy'),
-            loss_bbox=dict(type='SmoothL1BoxLoss')),
+            loss_cls=dict(type='BalancedCrossEntropy', loss_weight=1.0),
+            loss_bbox=dict(type='SmoothL1BoxLoss', loss_weight=1.0)),
         mask_head=dict(
             type='Mask3DHead',
             norm_cfg=dict(type='IN3d', affine=True),
-            loss_mask=dict(type='SoftDiceLoss', reduction='sum'))),
+            loss_mask=dict(
+                type='SoftDiceLoss', reduction='sum', loss_weight=1.0))),
     train_cfg=dict(
         rpn=dict(
             assigner=dict(type='CenterAssigner3D', topk=5, ignore_k=25),

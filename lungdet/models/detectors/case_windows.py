@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lungdet.errors import ConfigError
 from lungdet.models.backbones.featurenet import MAX_STRIDE
 
 
@@ -46,9 +47,17 @@ def axis_windows(
 
     Cores meet in the middle of the overlaps, cover the axis and do not
     overlap, so every detection belongs to exactly one window.
+
+    Raises:
+        ConfigError: A second window would not be further on than the first.
     """
     if side <= window:
         return [(0, -torch.inf, torch.inf)]
+    if overlap >= window:
+        raise ConfigError(
+            f'test_cfg.overlap: {overlap}, but a window has {window} voxels, '
+            'so the next one would not be further on. Take a smaller overlap.'
+        )
     step = window - overlap
     starts = [*range(0, side - window, step), side - window]
     cuts = [(a + window + b) / 2 for a, b in itertools.pairwise(starts)]
@@ -73,6 +82,9 @@ def case_windows(
         shape: Voxels of the case.
         window: Those of a window; None for one that holds the whole case.
         overlap: Voxels that neighbours have in common.
+
+    Raises:
+        ConfigError: Neighbours would overlap by a whole window.
     """
     depth, height, width = window or whole_size(shape)
     size = (depth, height, width)

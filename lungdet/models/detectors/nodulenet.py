@@ -256,46 +256,16 @@ class NoduleNet(BaseModel):
             cores: (B, 6) boxes; only proposals centred in them are kept,
                 pooled and segmented. None for all.
         """
-        return self._predict_by_feat(self._extract_window(images), cores)
+        return self.predict_by_feat(self._extract_window(images), cores)
 
     @torch.no_grad()
-    def loss_and_predict_window(
-        self,
-        images: Tensor,
-        targets: list[DetDataSample],
-        cores: Tensor | None = None,
-    ) -> tuple[list[dict[str, Tensor]], list[InstanceData]]:
-        """Losses of each window that holds a nodule, and ``predict_window``.
-
-        Windows run through the backbone together, but each has its own
-        losses.
-        """
-        feats = self._extract_window(images)
-        losses = [
-            self.loss_by_feat(feats.of_image(index), [target])
-            for index, target in enumerate(targets)
-            if len(target.gt_instances)
-        ]
-        return losses, self._predict_by_feat(feats, cores)
-
-    @torch.no_grad()
-    def score_window(
-        self, images: Tensor, boxes: list[Tensor]
-    ) -> list[Tensor]:
-        """Nodule probabilities of given boxes (K, 6) of each window."""
-        feats = self._extract_window(images)
-        proposals = [InstanceData(bboxes=b) for b in boxes]
-        with torch.autocast(images.device.type, enabled=False):
-            refined = self.roi_head.predict_bbox(feats, proposals)
-        return [result.scores.cpu() for result in refined]
-
-    def _extract_window(self, images: Tensor) -> FeatureMaps:
-        with bfloat16_autocast(images.device.type, self.test_cfg['bf16']):
-            return self.extract_feat(images)
-
-    def _predict_by_feat(
-        self, feats: FeatureMaps, cores: Tensor | None
+    def predict_by_feat(
+        self, feats: FeatureMaps, cores: Tensor | None = None
     ) -> list[InstanceData]:
+        """``predict_window`` from feature maps.
+
+        Heads run in float32 also under autocast.
+        """
         with torch.autocast(feats.image.device.type, enabled=False):
             proposals = self.rpn_head.predict(feats)
             if cores is not None:
@@ -313,6 +283,41 @@ class NoduleNet(BaseModel):
             if self.mask_started:
                 detections = self.roi_head.predict_mask(feats, detections)
         return [d.cpu() for d in detections]
+
+    @torch.no_grad()
+    def loss_and_predict_window(
+        self,
+        images: Tensor,
+        targets: list[DetDataSample],
+        cores: Tensor | None = None,
+    ) -> tuple[list[dict[str, Tensor]], list[InstanceData]]:
+        """Losses of each window that holds a nodule, and ``predict_window``.
+
+        Windows run through the backbone together, but losses are those of
+        each alone.
+        """
+        feats = self._extract_window(images)
+        losses = [
+            self.loss_by_feat(feats.of_image(index), [target])
+            for index, target in enumerate(targets)
+            if len(target.gt_instances)
+        ]
+        return losses, self.predict_by_feat(feats, cores)
+
+    @torch.no_grad()
+    def score_window(
+        self, images: Tensor, boxes: list[Tensor]
+    ) -> list[Tensor]:
+        """Nodule probabilities of given boxes (K, 6) of each window."""
+        feats = self._extract_window(images)
+        proposals = [InstanceData(bboxes=b) for b in boxes]
+        with torch.autocast(images.device.type, enabled=False):
+            refined = self.roi_head.predict_bbox(feats, proposals)
+        return [result.scores.cpu() for result in refined]
+
+    def _extract_window(self, images: Tensor) -> FeatureMaps:
+        with bfloat16_autocast(images.device.type, self.test_cfg['bf16']):
+            return self.extract_feat(images)
 
 
 def warn_of_pooling(

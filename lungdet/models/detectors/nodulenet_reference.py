@@ -7,6 +7,7 @@ so that the published system can be measured. Not for use elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,11 +63,20 @@ class PublishedRoISampler3D(RoISampler3D):
 class PublishedRoIHead(NoduleRoIHead):
     """Trains the mask head on detections instead of the sampled positives.
 
-    An early network detects little, and its mask head then learns nothing.
+    A network that detects nothing yet teaches its mask head nothing.
+
+    Args:
+        score_thr: Detections of training are above.
+        nms_thr: Overlap of which the better detection stays.
+        **kwargs: As ``NoduleRoIHead``.
     """
 
-    score_thr = 0.5
-    nms_thr = 0.1
+    def __init__(
+        self, score_thr: float = 0.5, nms_thr: float = 0.1, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.score_thr = score_thr
+        self.nms_thr = nms_thr
 
     def mask_rois(
         self,

@@ -43,7 +43,7 @@ class SoftDiceLoss(BaseModule):
         """Loss of at least one box.
 
         Args:
-            logits: Before the sigmoid; each box has its own shape.
+            logits: Before the sigmoid; one of each box, (d, h, w).
             targets: Of the same shapes, 1 in the nodule and 0 elsewhere. A
                 box that nowhere holds 1 has nothing to segment and gives 0.
         """

@@ -108,7 +108,7 @@ class RoISampler3D:
             assigned: Of the proposals.
             proposals: (N, 6).
             gt_boxes: (M, 6), M may be 0.
-            training: Whether the true boxes join, each its own positive.
+            training: Whether the true boxes join, as positives.
         """
         pos = torch.nonzero(assigned.positive).flatten()
         neg = torch.nonzero(assigned.negative).flatten()

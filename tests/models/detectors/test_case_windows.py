@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lungdet.errors import ConfigError
 from lungdet.models import AttentionPlugin, NoduleNet
 from lungdet.models.detectors.case_windows import (
     axis_windows,
@@ -62,6 +63,13 @@ def test_core_and_offset_are_boxes() -> None:
     assert first.core(seam=2).tolist() == [-inf] * 3 + [inf, inf, 26]
     assert last.core().tolist() == [-inf, -inf, 24, inf, inf, inf]
     assert last.offset().tolist() == [0, 0, 16, 0, 0, 16]
+
+
+def test_windows_must_get_on() -> None:
+    with pytest.raises(ConfigError, match=r'overlap: 32, .* has 32 voxels'):
+        case_windows((40, 64, 40), (48, 32, 48), 32)
+
+    assert len(case_windows((40, 32, 40), (48, 32, 48), 32)) == 1
 
 
 def test_batches_hold_every_window_once_and_differ_by_one() -> None:

@@ -39,14 +39,14 @@ def test_deltas_of_the_rows_class_are_trained() -> None:
 )
 def test_norm_of_the_hidden_rows(norm_cfg: dict) -> None:
     head = BBox3DHead(2, (8, 4), norm_cfg=norm_cfg, act_cfg={'type': 'GELU'})
-    seen: list[torch.Tensor] = []
-    head.fc2.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    hidden: list[torch.Tensor] = []
+    head.fc2.register_forward_pre_hook(lambda _, x: hidden.append(x[0]))
 
     logits, deltas = head(torch.randn(1, 2, 7, 7, 7))
 
     assert logits.shape == (1, 2) and deltas.shape == (1, 12)
     # GELU, unlike ReLU, lets a little below 0 through
-    assert -0.2 < float(seen[0].detach().min()) < 0
+    assert -0.2 < float(hidden[0].detach().min()) < 0
 
 
 def test_norms_of_volumes_do_not_fit() -> None:

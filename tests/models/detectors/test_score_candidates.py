@@ -11,7 +11,7 @@ from lungdet.models.plugins import SE3D
 from lungdet.ops import box_centers
 from lungdet.registry import build_model
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
+CONFIGS = Path(__file__).parents[3] / 'configs'
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from lungdet.structures import CaseNodule, CaseRecord
 from tests.models.nets import SHAPE, sample_of
 from tests.oracles.reference import index_form, vectors
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
+CONFIGS = Path(__file__).parents[3] / 'configs'
 NARROW = {
     '+model.backbone.stem_channels': 4,
     '+model.backbone.channels': (4, 8, 8, 8, 8, 8),
@@ -158,5 +158,5 @@ def test_boxes_are_those_of_the_masks_and_8_longer(vector_store: Path) -> None:
     boxes = index_form(sample.gt_instances.bboxes)
     wanted = np.array(stored['boxes'])
     np.testing.assert_allclose(boxes[:, 3:], wanted[:, 3:6])
-    gaps = boxes[:, :3] - wanted[:, :3]  # the crop's own corner
+    gaps = boxes[:, :3] - wanted[:, :3]  # the corner of the crop
     np.testing.assert_allclose(gaps, gaps[:1].repeat(3, axis=0), atol=1e-4)
