@@ -1,6 +1,6 @@
 """A DICOM series folder to an array.
 
-Headers are read and judged before pixels: SimpleITK's series reader repairs
+Headers are read and checked before pixels: SimpleITK's series reader repairs
 or hides most defects without a word (missing slices, duplicates, tilted
 gantries, localizers, absent rescale values).
 

@@ -1,7 +1,7 @@
 """The CT series of a folder, from DICOM headers alone.
 
-A file that cannot be used is a defect of its own series: it stops the series
-it belongs to and no other.
+A file that cannot be used is a defect of the series it belongs to, and stops
+no other.
 """
 
 from __future__ import annotations

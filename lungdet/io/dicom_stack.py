@@ -47,7 +47,7 @@ class Stack:
 
 
 def build_stack(slices: Sequence[Slice], where: str) -> Stack:
-    """Order slices, leave copies out, and judge where they lie.
+    """Order slices, leave copies out, and check where they lie.
 
     Args:
         slices: Headers of one series that fit together.
@@ -199,7 +199,7 @@ def _tilt(
     """
     along = index[:, 0]
     inside = index[:, 1:] * slices[0].spacing  # mm
-    # medians: one misplaced slice must not turn the line it is judged by
+    # medians: a misplaced slice must not turn the line it is compared with
     lean = np.median(np.diff(inside, axis=0) / np.diff(along)[:, None], axis=0)
     off = inside - along[:, None] * lean
     off = np.linalg.norm(off - np.median(off, axis=0), axis=1)
@@ -273,7 +273,7 @@ def _fill_gaps(slices: list[Slice], counts: np.ndarray, where: str) -> str:
 
     Args:
         slices: In order.
-        counts: Steps between each two of them; 1 where none is missing.
+        counts: Steps between neighbours; 1 where none is missing.
         where: For messages.
 
     Raises:

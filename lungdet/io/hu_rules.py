@@ -9,7 +9,7 @@ from lungdet.hounsfield import AIR_HU, HU_MIN
 from lungdet.io.file_image import FileImage
 
 BAD_FRACTION = 1e-3  # more voxels without a usable value are an error
-SAMPLES = 64  # values along each axis that are looked at
+SAMPLES = 64  # values along each axis that decide
 # stored CT without its offset: no value below 0, much air near 0, bone above
 MAX_AIR, MIN_BONE = 50, 500
 
@@ -25,7 +25,7 @@ def to_hu(
             air in HU already stay as they are.
 
     Returns:
-        int16 HU, the image's own array where nothing had to change, and
+        int16 HU (the image's array itself where nothing had to change) and
         caveats.
 
     Raises:

@@ -1,7 +1,7 @@
 """NIfTI files (.nii, .nii.gz) to arrays.
 
-nibabel reads the header and gives its affine; sizes, types and the length of
-the file are judged here before memory is taken.
+nibabel reads the header and gives its affine. Sizes, types and the length of
+the file are checked here, before memory is taken.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def read_nifti(path: Path) -> FileImage:
 
 
 def _header(path: Path, file: BufferedIOBase) -> Any:
-    """nibabel's header, its bytes not yet judged."""
+    """nibabel's header, its values not yet checked."""
     from nibabel import Nifti1Header, Nifti2Header
 
     first = file.read(4)  # the header's length

@@ -1,7 +1,7 @@
 """NRRD files (.nrrd) to arrays.
 
-SimpleITK reads the voxels once the header was judged here: it takes other
-files' voxels and absent spacings without a word.
+SimpleITK reads the voxels after the header was checked here; on its own it
+accepts voxels in other files and absent spacings without a word.
 """
 
 from __future__ import annotations

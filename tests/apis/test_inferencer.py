@@ -165,7 +165,7 @@ def test_marks_and_scores_are_the_detectors(
 def test_nothing_of_an_earlier_run_is_left(
     threshold: NoduleInferencer, tmp_path: Path
 ) -> None:
-    (tmp_path / 'notes.txt').write_text('mine')
+    (tmp_path / 'notes.txt').write_text('kept')
     threshold(chest(FLIPPED)[0], out_dir=tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {
         'notes.txt',
@@ -189,7 +189,7 @@ def test_a_file_in_the_place_of_the_folder_stops_before_the_work(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / 'out').write_text('mine')
+    (tmp_path / 'out').write_text('kept')
     monkeypatch.setattr(Threshold, 'test_step', lambda *_: 1 / 0)
 
     with pytest.raises(NotADirectoryError, match='out: is a file'):

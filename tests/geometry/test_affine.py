@@ -18,13 +18,13 @@ def test_index_to_world_agrees_with_simpleitk_on_an_oblique_grid() -> None:
     image.SetOrigin((-120.5, 33.25, -410.0))
     image.SetDirection(rotation(0.3, -0.2, 0.5).ravel().tolist())
 
-    found = geometry.to_world(np.array([[1, 2, 3], [0, 4, 6], [3, 0, 0]]))
+    world = geometry.to_world(np.array([[1, 2, 3], [0, 4, 6], [3, 0, 0]]))
 
     wanted = [
         image.TransformIndexToPhysicalPoint(p)
         for p in ((3, 2, 1), (6, 4, 0), (0, 0, 3))
     ]
-    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    np.testing.assert_allclose(world, wanted, atol=1e-12)
 
 
 @given(

@@ -46,10 +46,10 @@ def test_iou_counts_voxels(boxes: np.ndarray) -> None:
     )
     wanted = [[literal_iou(a, b) for b in boxes] for a in boxes]
 
-    found = box_iou(boxes.astype(float), boxes.astype(float))
+    iou = box_iou(boxes.astype(float), boxes.astype(float))
     on_tensors = ops.box_iou(*[torch.tensor(boxes, dtype=torch.float64)] * 2)
 
-    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    np.testing.assert_allclose(iou, wanted, atol=1e-12)
     np.testing.assert_allclose(on_tensors, wanted, atol=1e-12)
 
 

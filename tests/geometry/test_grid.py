@@ -10,20 +10,20 @@ from lungdet.geometry import Geometry, axis_positions, isotropic_geometry
 from tests.geometry.grids import oblique, rotation
 
 
-def test_crop_flip_and_transpose_keep_every_voxel_in_place() -> None:
+def test_crop_flip_and_transpose_keep_every_voxel_where_it_is() -> None:
     geometry = oblique()
     world = geometry.to_world(np.argwhere(np.ones(geometry.shape)))
     world = world.reshape(*geometry.shape, 3)
-    for found, wanted in (
+    for moved, wanted in (
         (geometry.crop((1, 2, 3), (2, 3, 4)), world[1:3, 2:5, 3:7]),
         (geometry.flip(1), world[:, ::-1]),
         (geometry.transpose((2, 0, 1)), world.transpose(2, 0, 1, 3)),
     ):
-        index = np.argwhere(np.ones(found.shape))
+        index = np.argwhere(np.ones(moved.shape))
         np.testing.assert_allclose(
-            found.to_world(index), wanted.reshape(-1, 3), atol=1e-9
+            moved.to_world(index), wanted.reshape(-1, 3), atol=1e-9
         )
-        assert found.shape == wanted.shape[:3]
+        assert moved.shape == wanted.shape[:3]
 
 
 def test_sphere_box_hand_worked() -> None:

@@ -47,12 +47,12 @@ def test_grid_follows_the_rule_on_every_axis(
 
     np.testing.assert_allclose(target.spacing, wanted, rtol=1e-12)
     np.testing.assert_allclose(target.direction, TILTED, atol=1e-12)
-    for axis, found in enumerate(axis_positions(source, target)):
+    for axis, positions in enumerate(axis_positions(source, target)):
         scale = spacing[axis] / wanted
         size = target.shape[axis]
         assert 0 <= size - shape[axis] * scale + 2e-6 < 1 + 1e-5
         literal = [(j + 0.5) / scale - 0.5 for j in range(size)]
-        np.testing.assert_allclose(found, literal, atol=1e-9)
+        np.testing.assert_allclose(positions, literal, atol=1e-9)
     edge = source.to_world(np.full((1, 3), -0.5))
     np.testing.assert_allclose(target.to_index(edge), -0.5, atol=1e-9)
 
@@ -79,10 +79,10 @@ def test_interpolation_along_an_axis_hand_worked() -> None:
     positions=st.lists(st.floats(-3, 9), max_size=5),
 )
 def test_interpolation_is_numpys(values: list, positions: list) -> None:
-    found = interpolate_axis(np.array(values), np.array(positions), 0)
+    interpolated = interpolate_axis(np.array(values), np.array(positions), 0)
 
     wanted = np.interp(positions, np.arange(len(values)), values)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-2)
+    np.testing.assert_allclose(interpolated, wanted, rtol=1e-5, atol=1e-2)
 
 
 def as_itk(array: np.ndarray, grid: Geometry) -> sitk.Image:
@@ -105,7 +105,7 @@ def test_nearest_labels_are_simpleitks(turned: bool) -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(1, 9, source.shape).astype(np.uint8)
 
-    found = resample_nearest(labels, source, target)
+    resampled = resample_nearest(labels, source, target)
 
     wanted = sitk.GetArrayFromImage(
         sitk.Resample(
@@ -115,8 +115,8 @@ def test_nearest_labels_are_simpleitks(turned: bool) -> None:
             sitk.sitkNearestNeighbor,
         )
     )
-    assert 0 < (found == 0).mean() < 1
-    np.testing.assert_array_equal(found, wanted)
+    assert 0 < (resampled == 0).mean() < 1
+    np.testing.assert_array_equal(resampled, wanted)
 
 
 @pytest.mark.parametrize('axes', [(0, 1, 2), (2, 0, 1)])
@@ -124,9 +124,11 @@ def test_nearest_labels_between_whole_grids_move_voxels(axes: tuple) -> None:
     source = tilted_grid()
     labels = np.arange(np.prod(source.shape)).reshape(source.shape)
 
-    found = resample_nearest(labels, source, source.flip(0).transpose(axes))
+    resampled = resample_nearest(
+        labels, source, source.flip(0).transpose(axes)
+    )
 
-    np.testing.assert_array_equal(found, labels[::-1].transpose(axes))
+    np.testing.assert_array_equal(resampled, labels[::-1].transpose(axes))
 
 
 @pytest.mark.parametrize('turn', [np.eye(3), TILTED])
@@ -139,9 +141,9 @@ def test_the_edge_repeats_where_nothing_fills(turn: object) -> None:
         (4, 4, 4), spacing_zyx=(1, 1, 1), origin_xyz=(-1, -1, -1)
     )
 
-    found = resample_nearest(labels, source, target, fill=None)
+    resampled = resample_nearest(labels, source, target, fill=None)
 
-    np.testing.assert_array_equal(found, np.pad(labels, 1, mode='edge'))
+    np.testing.assert_array_equal(resampled, np.pad(labels, 1, mode='edge'))
 
 
 def test_a_label_crop_lands_in_its_region_alone() -> None:

@@ -36,7 +36,7 @@ def test_other_bytes_under_a_type_do_not_pass_for_hu(
 
 
 @pytest.mark.parametrize(
-    ('bad', 'share', 'reason'),
+    ('bad', 'fraction', 'reason'),
     [
         (np.nan, 0.01, 'were not numbers'),
         (np.inf, 0.01, 'were not numbers'),
@@ -52,11 +52,11 @@ def test_values_that_are_no_hu(
     rng: np.random.Generator,
     suffix: str,
     bad: float,
-    share: float,
+    fraction: float,
     reason: str,
 ) -> None:
     array = hu(rng).astype(np.float64) + 0.4
-    count = round(share * array.size)
+    count = round(fraction * array.size)
     array.ravel()[-count:] = bad
     grid = Geometry.from_parts(
         SHAPE, spacing_zyx=(5, 4, 3.5), origin_xyz=(-10, 20, -30)
@@ -64,7 +64,7 @@ def test_values_that_are_no_hu(
     path = tmp_path / f'x{suffix}'
     write_image(path, array, grid)
 
-    if share > 0.001:
+    if fraction > 0.001:
         with pytest.raises(SeriesError, match=reason):
             load_volume(path)
         return

@@ -133,11 +133,11 @@ def test_meta_values_agree_with_simpleitk(
             CompressedDataSize=None,
         )
 
-        found = read_image(path).array
+        values = read_image(path).array
 
         wanted = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        np.testing.assert_array_equal(found, wanted)
-        np.testing.assert_array_equal(found, array)
+        np.testing.assert_array_equal(values, wanted)
+        np.testing.assert_array_equal(values, array)
 
 
 @pytest.mark.parametrize(
@@ -181,11 +181,11 @@ def test_bytes_before_the_voxels_are_skipped(
     array = hu(rng)
     path = write_meta(tmp_path, extra + array.tobytes(), HeaderSize=skip)
 
-    found = read_image(path).array
+    values = read_image(path).array
 
-    np.testing.assert_array_equal(found, array)
+    np.testing.assert_array_equal(values, array)
     np.testing.assert_array_equal(
-        found, sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        values, sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     )
 
 

@@ -52,9 +52,9 @@ def test_values_that_are_no_numbers_are_kept(
     if not packed:  # bytes behind the image are none of its values
         path.write_bytes(path.read_bytes() + bytes([255]) * 64)
 
-    found = read_image(path).array
+    values = read_image(path).array
 
-    np.testing.assert_array_equal(found, array)
+    np.testing.assert_array_equal(values, array)
 
 
 @pytest.mark.parametrize(
