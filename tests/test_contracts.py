@@ -1,4 +1,4 @@
-"""What every registered plugin keeps to."""
+"""What every registered plugin and backbone keeps to."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ OFFERED = [
     for name in PLUGINS
     if 'identity_start' in inspect.signature(MODELS.get(name)).parameters
 ]
+BACKBONES = sorted(
+    name
+    for name, kind in MODELS.module_dict.items()
+    if kind.__module__.startswith('lungdet.models.backbones')
+)
 every_plugin = pytest.mark.parametrize('name', PLUGINS)
 
 
@@ -318,3 +323,15 @@ def test_parameters_of_all_sixteen_blocks(name: str, count: int) -> None:
     full = FeatureNet(plugins=[plugin])
 
     assert sum(p.numel() for p in full.parameters()) == 5_346_872 + count
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_a_backbone_gives_the_maps_that_heads_read(name: str) -> None:
+    backbone = MODELS.build({'type': name}).eval()
+
+    out1, out2, comb2 = backbone(torch.randn(2, 1, 32, 48, 64))
+
+    assert out1.shape[2:] == (16, 24, 32)
+    assert out2.shape[2:] == comb2.shape[2:] == (8, 12, 16)
+    channels = [out.shape[1] for out in (out1, out2, comb2)]
+    assert channels == [32, 64, 128]  # what the heads take by default

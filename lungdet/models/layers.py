@@ -1,4 +1,4 @@
-"""Norm and activation layers, built from a config by mmcv."""
+"""Layers that backbones and heads build from a config, by mmcv."""
 
 from __future__ import annotations
 
@@ -52,18 +52,37 @@ def build_activation(act_cfg: dict) -> nn.Module:
         return build_activation_layer(act_cfg)
 
 
-def _check(cfg: dict, where: str) -> None:
-    MODELS.check_type(cfg, f'{where}.type')
-    MODELS.check_arguments(cfg)
-
-
 def norm_and_activation(
     channels: int, norm_cfg: dict | None, act_cfg: dict | None
 ) -> list[nn.Module]:
-    """The layers after a convolution; None leaves one out."""
+    """The layers after a convolution.
+
+    Args:
+        channels: Channels of the map.
+        norm_cfg: See ``build_norm``; None for no norm.
+        act_cfg: See ``build_activation``; None for no activation.
+    """
     layers: list[nn.Module] = []
     if norm_cfg is not None:
         layers.append(build_norm(norm_cfg, channels)[1])
     if act_cfg is not None:
         layers.append(build_activation(act_cfg))
     return layers
+
+
+def upsample(
+    in_channels: int,
+    out_channels: int,
+    norm_cfg: dict = NORM_CFG,
+    act_cfg: dict = ACT_CFG,
+) -> nn.Sequential:
+    """Double every side by a transposed convolution, norm and activation."""
+    return nn.Sequential(
+        nn.ConvTranspose3d(in_channels, out_channels, 2, stride=2),
+        *norm_and_activation(out_channels, norm_cfg, act_cfg),
+    )
+
+
+def _check(cfg: dict, where: str) -> None:
+    MODELS.check_type(cfg, f'{where}.type')
+    MODELS.check_arguments(cfg)

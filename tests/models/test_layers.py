@@ -6,7 +6,11 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from lungdet.errors import ConfigError
-from lungdet.models.layers import build_activation, build_norm
+from lungdet.models.layers import (
+    build_activation,
+    build_norm,
+    norm_and_activation,
+)
 from lungdet.ops import BatchNorm3d
 
 
@@ -53,6 +57,18 @@ def test_activations() -> None:
     leaky = build_activation({'type': 'LeakyReLU', 'negative_slope': 0.5})
 
     assert leaky(x).tolist() == [-1.0, 3.0]
+
+
+def test_layers_after_a_convolution_can_be_left_out() -> None:
+    norm_cfg, act_cfg = {'type': 'BN3d'}, {'type': 'ReLU'}
+
+    def kinds(norm: dict | None, act: dict | None) -> list[type]:
+        return [type(m) for m in norm_and_activation(4, norm, act)]
+
+    assert kinds(norm_cfg, act_cfg) == [BatchNorm3d, nn.ReLU]
+    assert kinds(None, act_cfg) == [nn.ReLU]
+    assert kinds(norm_cfg, None) == [BatchNorm3d]
+    assert kinds(None, None) == []
 
 
 def test_what_cannot_be_built_is_named() -> None:

@@ -14,8 +14,8 @@ from lungdet.models.backbones.res_block import ResBlock3D
 from lungdet.models.layers import (
     ACT_CFG,
     NORM_CFG,
-    build_activation,
-    build_norm,
+    norm_and_activation,
+    upsample,
 )
 from lungdet.models.plugins.placement import stage_plugins
 from lungdet.registry import MODELS
@@ -72,9 +72,9 @@ class FeatureNet(BaseModule):
         layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         self.preBlock = nn.Sequential(
             nn.Conv3d(in_channels, stem_channels, 3, stride=2, padding=1),
-            *_norm_and_activation(stem_channels, **layers),
+            *norm_and_activation(stem_channels, norm_cfg, act_cfg),
             nn.Conv3d(stem_channels, stem_channels, 3, padding=1),
-            *_norm_and_activation(stem_channels, **layers),
+            *norm_and_activation(stem_channels, norm_cfg, act_cfg),
         )
         c1, c2, c3, c4, c5, _ = self.channels = tuple(channels)
         inputs = (stem_channels, c1, c2, c3, c3 + c3, c2 + c2)
@@ -120,22 +120,3 @@ def _make_stage(
     return Sequential(
         *(ResBlock3D(width, out_channels, **options) for width in widths)
     )
-
-
-def upsample(
-    in_channels: int,
-    out_channels: int,
-    norm_cfg: dict = NORM_CFG,
-    act_cfg: dict = ACT_CFG,
-) -> nn.Sequential:
-    """Double every side by a transposed convolution, norm and activation."""
-    return nn.Sequential(
-        nn.ConvTranspose3d(in_channels, out_channels, 2, stride=2),
-        *_norm_and_activation(out_channels, norm_cfg, act_cfg),
-    )
-
-
-def _norm_and_activation(
-    channels: int, norm_cfg: dict, act_cfg: dict
-) -> tuple[nn.Module, nn.Module]:
-    return build_norm(norm_cfg, channels)[1], build_activation(act_cfg)

@@ -10,8 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
-from lungdet.models.backbones.featurenet import upsample
-from lungdet.models.layers import ACT_CFG, NORM_CFG
+from lungdet.models.layers import ACT_CFG, NORM_CFG, upsample
 from lungdet.registry import MODELS
 
 NUM_LEVELS = 2  # from stride 4 to stride 1
