@@ -15,6 +15,11 @@ from lungdet.io.atomic import write_text
 from lungdet.registry import HOOKS
 
 
+def unwrapped(model: Any) -> Any:
+    """The model inside a wrapper for several processes."""
+    return model.module if is_model_wrapper(model) else model
+
+
 @HOOKS.register_module()
 class HeadScheduleHook(Hook):
     """Tell the model its epoch, counted from 1: its heads start by it.
@@ -23,8 +28,7 @@ class HeadScheduleHook(Hook):
     """
 
     def before_train_epoch(self, runner: Any) -> None:
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrapped(runner.model)
         if hasattr(model, 'set_epoch'):
             model.set_epoch(runner.epoch + 1)
 

@@ -10,20 +10,15 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from lungdet.engine.checkpoint import export_backbone
+from lungdet.engine.hooks import unwrapped
 from lungdet.engine.provenance import TrainingScans, backbone_provenance
 from lungdet.registry import HOOKS, MODELS
 
 # names of a run's last alarms in mmengine's message hub, by training steps
 # and by validation: one must not replace the other
 ALARMS = ('train_alarms', 'val_alarms')
-
-
-def unwrapped(model: Any) -> Any:
-    """The model inside a wrapper for several processes."""
-    return model.module if is_model_wrapper(model) else model
 
 
 def spread_indices(num: int, total: int) -> list[int]:

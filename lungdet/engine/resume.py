@@ -8,19 +8,25 @@ that was killed and continued ends bit for bit like one that was not.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import Sampler
 
+from lungdet.engine.checkpoint import plain
+from lungdet.engine.pretraining_hooks import ALARMS
 from lungdet.errors import CheckpointError
 from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
 from lungdet.seeds import SeedStream, seed_sequence
+
+# of mmengine's notes of a run, those that a checkpoint stores
+KEPT = ('best_score', *ALARMS)
 
 
 class Key(int):
@@ -180,6 +186,53 @@ def check_epochs(
             'and scans that it was trained with, or start a new run from its '
             'weights by load_from.'
         )
+
+
+def training_state(
+    model: torch.nn.Module,
+    optim_wrapper: OptimWrapper,
+    schedulers: Sequence[Any],
+    runtime: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a checkpoint stores besides its ``meta``, as plain values.
+
+    Args:
+        model: Without its wrapper.
+        optim_wrapper: With the optimiser's state.
+        schedulers: Of learning rates.
+        runtime: mmengine's notes of the run, of which ``KEPT`` are stored.
+    """
+    return {
+        'state_dict': {
+            name: value.detach().cpu().clone()
+            for name, value in model.state_dict().items()
+        },
+        'optimizer': plain(optim_wrapper.state_dict()),
+        'param_schedulers': [plain(s.state_dict()) for s in schedulers],
+        'runtime': plain({k: v for k, v in runtime.items() if k in KEPT}),
+    }
+
+
+def restore_training(
+    checkpoint: Mapping[str, Any],
+    optim_wrapper: OptimWrapper,
+    schedulers: Sequence[Any],
+    where: str,
+) -> None:
+    """Give optimiser and schedulers the state that a checkpoint stored.
+
+    Raises:
+        CheckpointError: Another number of schedulers.
+    """
+    optim_wrapper.load_state_dict(checkpoint['optimizer'])
+    stored = checkpoint['param_schedulers']
+    if len(stored) != len(schedulers):
+        raise CheckpointError(
+            f'{where}: {len(stored)} schedulers stored, the config has '
+            f'{len(schedulers)}; resume with the same config.'
+        )
+    for scheduler, state in zip(schedulers, stored):
+        scheduler.load_state_dict(state)
 
 
 @HOOKS.register_module()

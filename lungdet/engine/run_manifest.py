@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from lungdet.engine.hooks import unwrapped
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import write_text
 from lungdet.registry import HOOKS
@@ -184,10 +184,9 @@ class RunManifestHook(Hook):
         self.started_at = _seconds(runner.world_size)
         if runner.iter or runner.rank:
             return
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
         series = runner.train_dataloader.dataset.metainfo['series_uids']
-        start = RunStart(weights_digest(model), tuple(series))
+        digest = weights_digest(unwrapped(runner.model))
+        start = RunStart(digest, tuple(series))
         manifest = RunManifest.read(runner.work_dir) or RunManifest()
         replace(manifest, start=start, cost=None).write(runner.work_dir)
 

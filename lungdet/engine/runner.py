@@ -6,7 +6,6 @@ Written for mmengine 0.10.7; each override says which symptom it repairs, and
 
 from __future__ import annotations
 
-import copy
 import itertools
 import os
 import platform
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from mmengine.dist import (
     all_reduce_params,
-    get_world_size,
     is_distributed,
 )
 from mmengine.logging import MMLogger
@@ -36,21 +34,23 @@ from lungdet.engine.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from lungdet.engine.dataloader import check_batches, complete_loader
+from lungdet.engine.hooks import unwrapped
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.pretraining import missing_weights
-from lungdet.engine.pretraining_hooks import ALARMS
 from lungdet.engine.provenance import (
     TrainingScans,
     leakage_caveats,
     start_backbone,
     training_scans,
 )
-from lungdet.engine.resume import check_epochs
-from lungdet.errors import CheckpointError, ConfigError
+from lungdet.engine.resume import (
+    check_epochs,
+    restore_training,
+    training_state,
+)
 from lungdet.registry import (
-    DATASETS,
     RUNNERS,
-    argument_names,
     build_model,
     patch_mmengine_build,
 )
@@ -62,16 +62,6 @@ BUILT_IN_HOOKS = (
     'StopOnNaNHook',
     'RunManifestHook',
 )
-
-
-def _hand_seed(dataset: Any, seed: int | None) -> None:
-    """Give a data set's config the run's seed, where it takes one."""
-    if seed is None or not isinstance(dataset, dict):
-        return
-    kind = dataset['type']
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
-    if kind is not None and 'seed' in (argument_names(kind) or ()):
-        dataset.setdefault('seed', seed)
 
 
 @RUNNERS.register_module()
@@ -150,28 +140,18 @@ class LungRunner(Runner):
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader:
-        """The run's seed reaches the data set; options for workers are
-        dropped where there are none.
+        """Complete the config: mmengine keeps the seed from data sets, and
+        passes options for workers on where torch refuses them.
 
         Raises:
             ConfigError: Less samples than a batch, and the rest is dropped.
         """
         if not isinstance(dataloader, dict):
             return dataloader
-        dataloader = copy.deepcopy(dataloader)
-        if dataloader.get('num_workers', 0) == 0:
-            dataloader.pop('persistent_workers', None)
-            dataloader.pop('prefetch_factor', None)
-        _hand_seed(dataloader['dataset'], seed)
-        built = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        if dataloader.get('drop_last') and not len(built):
-            raise ConfigError(
-                f'batch_size: {built.batch_size}, but there are only '
-                f'{len(built.dataset)} samples for {get_world_size()} '
-                'processes, so no batch would be trained on. Lower '
-                'train_dataloader.batch_size, or prepare more scans.'
-            )
-        return built
+        cfg = complete_loader(dataloader, seed)
+        loader = Runner.build_dataloader(cfg, seed, diff_rank_seed)
+        check_batches(loader)
+        return loader
 
     def register_hooks(
         self,
@@ -195,9 +175,7 @@ class LungRunner(Runner):
     @property
     def bare_model(self) -> Any:
         """The model without its wrapper for several processes."""
-        return (
-            self.model.module if is_model_wrapper(self.model) else self.model
-        )
+        return unwrapped(self.model)
 
     @property
     def input_contract(self) -> InputContract:
@@ -256,7 +234,12 @@ class LungRunner(Runner):
         if not self.rank:
             checkpoint = {
                 'meta': self._checkpoint_meta(epoch),
-                **self._checkpoint_state(),
+                **training_state(
+                    self.bare_model,
+                    self.optim_wrapper,
+                    self.param_schedulers or [],
+                    self.message_hub.runtime_info,
+                ),
             }
             self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
             write_checkpoint(Path(out_dir) / filename, checkpoint)
@@ -281,27 +264,6 @@ class LungRunner(Runner):
             **self.training_scans.to_dict(),
             'pretraining': self.pretraining,
             'lungdet_version': lungdet.__version__,
-        }
-
-    def _checkpoint_state(self) -> dict[str, Any]:
-        """Weights, optimiser, schedulers, and the best score until now."""
-        return {
-            'state_dict': {
-                key: value.detach().cpu().clone()
-                for key, value in self.bare_model.state_dict().items()
-            },
-            'optimizer': plain(self.optim_wrapper.state_dict()),
-            'param_schedulers': [
-                plain(scheduler.state_dict())
-                for scheduler in self.param_schedulers or []
-            ],
-            'runtime': plain(
-                {
-                    key: value
-                    for key, value in self.message_hub.runtime_info.items()
-                    if key in ('best_score', *ALARMS)
-                }
-            ),
         }
 
     def load_or_resume(self) -> None:
@@ -419,17 +381,12 @@ class LungRunner(Runner):
         self.train_loop._epoch = meta['epoch']
         self.train_loop._iter = meta['iter']
         self.train_loop.val_owed = meta['val_owed']
-        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-        self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
-        stored = checkpoint['param_schedulers']
-        schedulers = self.param_schedulers or []
-        if len(stored) != len(schedulers):
-            raise CheckpointError(
-                f'{filename}: {len(stored)} schedulers stored, the config '
-                f'has {len(schedulers)}; resume with the same config.'
-            )
-        for scheduler, state in zip(schedulers, stored):
-            scheduler.load_state_dict(state)
+        restore_training(
+            checkpoint,
+            self.optim_wrapper,
+            self.param_schedulers or [],
+            filename,
+        )
         for key, value in checkpoint['runtime'].items():
             self.message_hub.update_info(key, value)
         self.logger.info(

@@ -1,0 +1,50 @@
+"""Configs of data loaders, as mmengine can build them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from mmengine.dist import get_world_size
+from torch.utils.data import DataLoader
+
+from lungdet.errors import ConfigError
+from lungdet.registry import DATASETS, argument_names
+
+
+def complete_loader(cfg: dict[str, Any], seed: int | None) -> dict[str, Any]:
+    """A copy of a loader's config with what the run knows.
+
+    The seed goes to the data set, where it takes one and has none;
+    options for workers are left out where there are no workers.
+
+    Args:
+        cfg: Of the loader, with a ``dataset``.
+        seed: Of the run.
+    """
+    cfg = copy.deepcopy(cfg)
+    if cfg.get('num_workers', 0) == 0:
+        cfg.pop('persistent_workers', None)
+        cfg.pop('prefetch_factor', None)
+    dataset = cfg['dataset']
+    if seed is not None and isinstance(dataset, dict):
+        kind = dataset['type']
+        kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+        if kind is not None and 'seed' in (argument_names(kind) or ()):
+            dataset.setdefault('seed', seed)
+    return cfg
+
+
+def check_batches(loader: DataLoader) -> None:
+    """Refuse a loader that would drop all of its samples.
+
+    Raises:
+        ConfigError: Less samples than a batch, and the rest is dropped.
+    """
+    if loader.drop_last and not len(loader):
+        raise ConfigError(
+            f'batch_size: {loader.batch_size}, but there are only '
+            f'{len(loader.dataset)} samples for {get_world_size()} '  # type: ignore[arg-type]
+            'processes, so no batch would be trained on. Lower '
+            'train_dataloader.batch_size, or prepare more scans.'
+        )
