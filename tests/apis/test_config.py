@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from lungdet.apis import load_config, train
 from lungdet.errors import ConfigError
+from tests.engine.runs import NO_VALIDATION
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
@@ -206,10 +207,7 @@ def test_neither_loading_nor_training_changes_the_config_that_is_given(
         tiny_config,
         {
             'train_cfg.max_epochs': 1,
-            'val_dataloader': None,
-            'val_cfg': None,
-            'val_evaluator': None,
-            'default_hooks.checkpoint.save_best': None,
+            **NO_VALIDATION,
         },
     )
     before = Config(config.to_dict()).to_dict()

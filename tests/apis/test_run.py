@@ -1,16 +1,26 @@
-"""Folders that runs write to."""
+"""Training and testing a config, and the folders that they write."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lungdet.apis import test as run_test
 from lungdet.apis import train
 from lungdet.engine.run_manifest import MANIFEST_FILE, RunManifest
 from lungdet.errors import ConfigError
+from lungdet.io.case_store import CaseStore
+from lungdet.io.luna16 import read_marks
+from tests.engine.runs import NO_VALIDATION
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_checkpoints_of_an_earlier_run_are_not_replaced(
@@ -75,3 +85,119 @@ def test_a_test_that_failed_early_does_not_bind_its_folder(
     manifest = RunManifest.read(out)
     assert manifest.metrics == metrics
     assert manifest.compare(failed.identity) == ['checkpoint', 'cases']
+
+
+def test_whole_test_writes_everything_and_continues(
+    trained: Path, tiny_config: Path
+) -> None:
+    out = trained / 'test'
+
+    first = run_test(tiny_config, trained, out=out)
+    scans = sorted((out / 'scans').glob('*.json'))
+    stamp = scans[0].stat().st_mtime_ns
+    scans[1].unlink()
+    second = run_test(tiny_config, trained, out=out)
+
+    assert first == second
+    assert scans[0].stat().st_mtime_ns == stamp
+    assert scans[1].is_file()
+    froc = json.loads((out / 'froc.json').read_text())
+    assert {'rates', 'sensitivities', 'cpm', 'counts'} <= set(froc)
+    assert set(froc['counts']) == {
+        'scans',
+        'nodules',
+        'tp',
+        'fp',
+        'fn',
+        'candidates',
+        'ignored_excluded',
+        'ignored_double',
+    }
+    assert froc['counts']['scans'] == 2 and froc['counts']['nodules'] == 4
+    for name in ('submission.csv', 'detections.json', 'froc.png'):
+        assert (out / name).stat().st_size > 0
+    assert '2 scans of 2 listed' in (out / 'table.txt').read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_test_every_scan_once(
+    trained: Path, tiny_config: Path
+) -> None:
+    single = run_test(tiny_config, trained, out=trained / 'one')
+    subprocess.run(
+        [
+            'bash',
+            'tools/dist_test.sh',
+            str(tiny_config),
+            str(trained),
+            '2',
+            '--out',
+            str(trained / 'two'),
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=300,
+        env={
+            **os.environ,
+            'OMP_NUM_THREADS': '1',
+            'PORT': '29517',
+            'PYTHONPATH': str(ROOT),
+            'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+        },
+    )
+
+    one, two = (
+        json.loads((trained / n / 'froc.json').read_text())
+        for n in ('one', 'two')
+    )
+    assert one == two
+    assert one['cpm'] == single['froc/cpm']
+
+
+@pytest.mark.slow
+def test_given_candidates_are_scored_by_the_second_stage(
+    tiny_config: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    config = {
+        'train_cfg.max_epochs': 1,
+        'model.train_cfg.rcnn.start_epoch': 1,
+        **NO_VALIDATION,
+    }
+    train(tiny_config, work_dir=tmp_path / 'work', cfg_options=config)
+    records = CaseStore(tiny_store).records
+    given = {
+        uid: [*(n.center_mm for n in records[uid].nodules), (20.5, 11.5, 30.5)]
+        for uid in ('1.3', '1.4')
+    }
+    table = tmp_path / 'candidates.csv'
+    table.write_text(
+        'seriesuid,coordX,coordY,coordZ,class\n'
+        + ''.join(
+            f'{uid},{x},{y},{z},0\n'
+            for uid, points in given.items()
+            for x, y, z in points
+        )
+    )
+
+    run_test(
+        tiny_config,
+        tmp_path / 'work',
+        out=tmp_path / 'out',
+        candidates=table,
+        cfg_options={'model.train_cfg.rcnn.start_epoch': 1},
+    )
+
+    marks = read_marks(tmp_path / 'out' / 'submission.csv')
+    for uid, points in given.items():
+        centers, scores = marks[uid]
+        assert sorted(centers.round(4).tolist()) == sorted(
+            np.round(points, 4).tolist()
+        )
+        assert ((scores > 0) & (scores < 1)).all()
+    froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
+    assert froc['candidates']['candidates'] == 6
+    assert froc['candidates']['reached'] == froc['counts']['nodules'] == 4
+    # the folder is not mixed with results of another kind
+    with pytest.raises(ConfigError, match='candidates; their marks'):
+        run_test(tiny_config, tmp_path / 'work', out=tmp_path / 'out')

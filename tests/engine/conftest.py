@@ -191,3 +191,17 @@ def write_genesis_config(folder: Path, store: Path) -> Path:
 @pytest.fixture
 def genesis_config(tiny_store: Path, tmp_path: Path) -> Path:
     return write_genesis_config(tmp_path, tiny_store)
+
+
+@pytest.fixture(scope='session')
+def genesis_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work folder of a pre-training run."""
+    folder = tmp_path_factory.mktemp('genesis')
+    config = write_genesis_config(folder, write_tiny_store(folder / 'cases'))
+    train(config, work_dir=folder / 'run')
+    return folder / 'run'
+
+
+@pytest.fixture
+def weights(genesis_run: Path) -> Path:
+    return genesis_run / 'backbone.safetensors'

@@ -1,12 +1,59 @@
+"""Optimisers: bfloat16, and few groups of parameters."""
+
 from __future__ import annotations
 
 import pytest
 import torch
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import AmpOptimWrapper, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
-import lungdet.engine  # noqa: F401 - registers the constructor
+from lungdet.engine import BF16OptimWrapper
+from lungdet.ops import precision
+from lungdet.registry import OPTIM_WRAPPERS
+
+
+class Doubling(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self) -> torch.Tensor:
+        out = self.layer(torch.ones(1, 2))
+        self.seen.append(out.dtype)
+        return (out.float() ** 2).sum()
+
+
+def test_bfloat16_trains_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, 'computes_bfloat16', lambda _: True)
+    model = Doubling()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper = BF16OptimWrapper(optimizer=sgd)
+    before = model.layer.weight.clone()
+
+    for _ in range(3):
+        with wrapper.optim_context(model):
+            loss = model()
+        wrapper.update_params(loss)
+
+    assert model.seen == [torch.bfloat16] * 3
+    assert not torch.equal(before, model.layer.weight)
+    if not torch.cuda.is_available():
+        with pytest.raises(AssertionError, match='only available'):
+            AmpOptimWrapper(optimizer=sgd)
+
+
+@pytest.mark.parametrize('name', ['SGD', 'Adam', 'AdamW'])
+def test_optimizers_of_configs_are_torchs_own(name: str) -> None:
+    with DefaultScope.overwrite_default_scope('lungdet'):
+        wrapper = build_optim_wrapper(
+            torch.nn.Linear(1, 1),
+            {'type': 'OptimWrapper', 'optimizer': {'type': name, 'lr': 0.1}},
+        )
+
+    assert type(wrapper.optimizer) is getattr(torch.optim, name)
+    assert OPTIM_WRAPPERS.get('BF16OptimWrapper') is BF16OptimWrapper
 
 
 @pytest.fixture

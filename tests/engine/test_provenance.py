@@ -1,4 +1,4 @@
-"""Weights, and the tests they may stand."""
+"""What weights were made from, and the tests they may stand."""
 
 from __future__ import annotations
 
@@ -19,12 +19,22 @@ from lungdet.engine.provenance import (
 )
 from lungdet.errors import CheckpointError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
+from tests.engine.runs import NO_VALIDATION
 
 CLEAN = {'test_series': ['c'], 'test_patients': ['R']}
+
 TWICE = {'test_series': ['c', 'b', 'a']}
+
+
 OTHER_SCAN = {'test_series': ['c'], 'test_patients': ['Q']}
+
+
 SCANS = TrainingScans(('a', 'b'), ('P', 'Q'))
+
+
 CROPS = TrainingScans(('a', 'b'), ('P', 'Q'), 'train')
+
+
 EVERYWHERE = TrainingScans(('a', 'b'), ('P', 'Q'), 'all')
 
 
@@ -129,10 +139,7 @@ def test_scans_of_an_earlier_training_are_carried_on(
         'train_dataloader.dataset.test_subsets': [],
         'train_dataloader.dataset.test_series': ['1.1', '1.2', '1.4'],
         'load_from': str(trained / 'epoch_1.pth'),
-        'val_dataloader': None,
-        'val_cfg': None,
-        'val_evaluator': None,
-        'default_hooks.checkpoint.save_best': None,
+        **NO_VALIDATION,
     }
 
     with pytest.raises(CheckpointError, match='2 of the 3 test scans'):
@@ -168,10 +175,7 @@ def test_gates_that_start_as_the_identity_join_a_trained_network(
             **options,
             'train_cfg.max_epochs': 1,
             'load_from': str(trained / 'epoch_1.pth'),
-            'val_dataloader': None,
-            'val_cfg': None,
-            'val_evaluator': None,
-            'default_hooks.checkpoint.save_best': None,
+            **NO_VALIDATION,
         },
     )
 

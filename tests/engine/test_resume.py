@@ -1,0 +1,225 @@
+"""Order, counters, and runs that are killed and continued."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.runner import ValLoop
+
+from lungdet.apis import load_config, train
+from lungdet.engine import (
+    ExactSampler,
+    Key,
+    read_backbone,
+)
+from lungdet.engine.checkpoint import read_checkpoint, resolve_checkpoint
+from lungdet.engine.resume import check_epochs
+from lungdet.errors import CheckpointError
+from tests.engine.runs import NO_VALIDATION
+from tests.killed_training import assert_same, assert_same_end, run_train
+
+
+def test_sampler_deals_every_sample_once_and_continues() -> None:
+    data = list(range(7))
+    sampler = ExactSampler(data, seed=4)
+    sampler.set_epoch(2)
+    order = list(sampler)
+
+    assert sorted(order) == data
+    assert [k.pos for k in order] == data and order[0].epoch == 2
+    sampler.start = 3
+    assert list(sampler) == order[3:]
+    assert list(sampler) == order  # start counts once
+    sampler.set_epoch(3)
+    assert list(sampler) != order
+    parts = []
+    for rank in range(2):
+        sampler.rank, sampler.world_size = rank, 2
+        parts.append(list(sampler))
+    assert sorted(set(parts[0]) | set(parts[1])) == data
+    assert len(parts[0]) == len(parts[1]) == len(sampler) == 4
+
+
+def test_key_survives_pickling() -> None:
+    key = pickle.loads(pickle.dumps(Key(5, 2, 9)))
+
+    assert (int(key), key.epoch, key.pos) == (5, 2, 9)
+
+
+def test_resume_with_epochs_of_another_length_is_refused(
+    trained: Path, tiny_config: Path
+) -> None:
+    """Nine samples: four whole batches of two, or nine of one."""
+    saved = sorted(trained.glob('*.pth'))
+
+    with pytest.raises(
+        CheckpointError, match='have 4 batches.* this run has 9 batches'
+    ):
+        train(
+            tiny_config,
+            work_dir=trained,
+            resume='auto',
+            cfg_options={'train_dataloader.batch_size': 1},
+        )
+
+    assert sorted(trained.glob('*.pth')) == saved
+
+
+def test_resume_with_other_scans_is_refused() -> None:
+    """Their samples would take the places of those not yet seen."""
+    meta = {'epoch': 0, 'iter': 1, 'epoch_length': 4, 'train_series': ['1.0']}
+
+    check_epochs(meta, 4, ['1.0'], 'a.pth')
+    with pytest.raises(CheckpointError, match='without 1 scans.* as 2.0'):
+        check_epochs(meta, 4, ['1.0', '2.0'], 'a.pth')
+
+
+def test_pretraining_resumes_epochs_of_its_own_length_alone(
+    genesis_run: Path, genesis_config: Path, tmp_path: Path
+) -> None:
+    """Eight crops, two scans of four: four batches of two, two of four."""
+    with pytest.raises(
+        CheckpointError, match='have 4 batches.* this run has 2 batches'
+    ):
+        train(
+            genesis_config,
+            work_dir=tmp_path / 'run',
+            resume=genesis_run,
+            cfg_options={'train_dataloader.batch_size': 4},
+        )
+
+
+def test_killed_in_a_save_the_last_good_file_is_resumed(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, saved = torch.save, []
+
+    def cut_short(content: Any, path: Path) -> None:
+        saved.append(path)
+        if len(saved) < 3:
+            return whole(content, path)
+        path.write_bytes(b'half a checkpoint')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, 'save', cut_short)
+    options = {**NO_VALIDATION, 'train_cfg.max_epochs': 2}
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_config, work_dir=tmp_path / 'work', cfg_options=options)
+    monkeypatch.setattr(torch, 'save', whole)
+
+    left = resolve_checkpoint(tmp_path / 'work')
+    assert left is not None
+    assert read_checkpoint(left)['meta']['iter'] == 4
+    files = [path.name for path in (tmp_path / 'work').glob('*.pth')]
+    assert sorted(files) == ['epoch_1.pth', 'iter_3.pth']
+
+
+def test_run_killed_in_its_first_save_starts_again(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / 'work'
+    work.mkdir()
+    (work / '.tmp-77-epoch_1.pth').write_bytes(b'half a checkpoint')
+    theirs = work / 'my_own.pth'
+    theirs.write_bytes(b'weights of the user')
+    options = {
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.batch_size': 6,
+        **NO_VALIDATION,
+    }
+
+    with pytest.warns(UserWarning, match=r'my_own\.pth.*passed over'):
+        train(tiny_config, work_dir=work, resume='auto', cfg_options=options)
+
+    assert not list(work.glob('.tmp-*'))
+    assert theirs.read_bytes() == b'weights of the user'
+
+
+def test_validation_that_was_cut_off_is_made_up_for(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {'train_cfg.max_epochs': 2}
+    run = ValLoop.run
+    monkeypatch.setattr(ValLoop, 'run', lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(tiny_config, work_dir=tmp_path / 'work', cfg_options=options)
+    assert not (tmp_path / 'work' / 'best.pth').exists()
+    monkeypatch.setattr(ValLoop, 'run', run)
+
+    runner = train(
+        tiny_config,
+        work_dir=tmp_path / 'work',
+        resume='auto',
+        cfg_options=options,
+    )
+
+    best = read_checkpoint(tmp_path / 'work' / 'best.pth')['meta']
+    assert best['epoch'] == 2 and best['iter'] == runner.iter
+    kept = [p.name for p in (tmp_path / 'work').glob('epoch_*.pth')]
+    assert kept == ['epoch_2.pth']  # the best file adds no further epoch file
+    assert (tmp_path / 'work' / 'last_checkpoint').read_text() == kept[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 2])
+def test_killed_and_resumed_ends_bit_for_bit_the_same(
+    tiny_config: Path, tmp_path: Path, processes: int
+) -> None:
+    run_train(tiny_config, tmp_path / 'whole', processes=processes)
+    kills = (5, 12) if processes == 1 else (5,)
+    for kill in kills:
+        run_train(
+            tiny_config, tmp_path / 'cut', kill_at=kill, processes=processes
+        )
+    run_train(tiny_config, tmp_path / 'cut', processes=processes)
+
+    end = assert_same_end(tmp_path / 'whole', tmp_path / 'cut')
+    assert end['meta']['epoch'] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['GenesisPretrainer', 'MaskedAutoencoder'])
+def test_killed_and_resumed_pretraining_ends_the_same(
+    genesis_config: Path, tmp_path: Path, method: str
+) -> None:
+    config = load_config(genesis_config)
+    config.model.type = method
+    for hook in config.custom_hooks:
+        if hook.type == 'StartWithMSEHook':
+            hook.iters = 7  # between the two kills
+    config.dump(genesis_config)
+    run_train(genesis_config, tmp_path / 'whole')
+    for kill in (5, 9):
+        run_train(genesis_config, tmp_path / 'cut', kill_at=kill)
+    run_train(genesis_config, tmp_path / 'cut')
+
+    end = assert_same_end(tmp_path / 'whole', tmp_path / 'cut')
+    assert end['meta']['iter'] == 12
+    files = [
+        read_backbone(tmp_path / n / 'backbone.safetensors')
+        for n in ('whole', 'cut')
+    ]
+    assert_same(*(dict(tensors) for tensors, _ in files))
+    assert files[0][1] == files[1][1]
+
+
+@pytest.mark.slow
+def test_persistent_workers_end_with_the_training(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    """What they cost counts only when they have ended."""
+    options = {
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.num_workers': 1,
+        '+train_dataloader.persistent_workers': True,
+        **NO_VALIDATION,
+    }
+
+    train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
+
+    assert multiprocessing.active_children() == []
