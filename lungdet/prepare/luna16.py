@@ -60,21 +60,14 @@ def prepare_luna16(
     root = Path(root)
     check_consensus(min_readers, consensus)
     xml = {} if lidc_xml is None else _reader_xml(Path(lidc_xml))
-    tables, table_caveats = read_tables(root)
+    tables, caveats = read_tables(root)
     known = set(official_subsets()).union(*tables.values())
     sources = discover_scans(root, known=known, series=series)
     official = check_official([s.uid for s in sources], tables, root)
-
-    def references_of(uid: str) -> ReferenceSource:
-        annotations = tuple(tables[ANNOTATIONS].get(uid, ()))
-        if uid not in xml:
-            return TableReferences(annotations)
-        return OutlineReferences(xml[uid], annotations, min_readers, consensus)
-
     tasks = [
         ScanTask(
             _with_subset(source),
-            references_of(source.uid),
+            _references(source.uid, tables, xml, min_readers, consensus),
             excluded=tuple(tables[EXCLUDED].get(source.uid, ())),
             lung_mask=_lung_mask(root, source.uid),
             hu_offset=hu_offset,
@@ -84,13 +77,12 @@ def prepare_luna16(
     summary = prepare_scans(
         tasks, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
-    caveats = [
-        *summary.caveats,
-        *table_caveats,
-        *_wrong_subsets(sources),
-        *_without_xml(sources, xml),
-    ]
-    return replace(summary, official_uids=official, caveats=caveats)
+    caveats += _wrong_subsets(sources) + _without_xml(sources, xml)
+    return replace(
+        summary,
+        official_uids=official,
+        caveats=[*summary.caveats, *caveats],
+    )
 
 
 def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:
@@ -130,6 +122,20 @@ def _reader_xml(folder: Path) -> dict[str, Path]:
             'or leave it out for nodules without masks.'
         )
     return files
+
+
+def _references(
+    uid: str,
+    tables: dict[str, AnnotationTable],
+    xml: dict[str, Path],
+    min_readers: int,
+    consensus: str,
+) -> ReferenceSource:
+    """A scan's rows, and its reader XML where there is one."""
+    annotations = tuple(tables[ANNOTATIONS].get(uid, ()))
+    if uid not in xml:
+        return TableReferences(annotations)
+    return OutlineReferences(xml[uid], annotations, min_readers, consensus)
 
 
 def _with_subset(source: ScanSource) -> ScanSource:

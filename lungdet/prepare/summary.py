@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from terminaltables import AsciiTable
 
-from lungdet.prepare.official import OfficialCount, official_counts
+from lungdet.prepare.official import official_counts
 from lungdet.structures import CaseRecord
 
 
@@ -35,30 +35,14 @@ class Summary:
         return len(self.official_uids)
 
     def table(self) -> str:
-        """Counts, and every failure with its reason."""
-        nodules = [n for r in self.records for n in r.nodules]
-        rows = [
-            ['', 'found'],
-            ['scans', str(len(self.records))],
-            ['already done', str(self.skipped)],
-            ['with nodules', str(sum(bool(r.nodules) for r in self.records))],
-            ['nodules', str(len(nodules))],
-            ['nodules with mask', str(sum(n.has_mask for n in nodules))],
-            [
-                'excluded findings',
-                str(sum(len(r.excluded) for r in self.records)),
-            ],
-            [
-                'lungs not found',
-                str(sum(r.lung_mask == 'failed' for r in self.records)),
-            ],
-            ['failed', str(len(self.failed))],
-        ]
-        lines = [AsciiTable(rows, 'prepared').table]
+        """Counts, caveats, and every failure with its reason."""
+        lines = [_table('prepared', 'number', self._counts())]
         if self.official_uids:
             counts = official_counts(self.records, self.official_uids)
-            rows = [['', 'found'], *_official_rows(counts)]
-            lines.append(AsciiTable(rows, 'LUNA16').table)
+            rows = {
+                what: f'{n:,} of {of:,}' for what, (n, of) in counts.items()
+            }
+            lines.append(_table('LUNA16', 'present', rows))
         lines += [f'caveat: {text}' for text in self.caveats]
         lines += [f'failed: {u}: {why}' for u, why in self.failed.items()]
         lines += [
@@ -68,9 +52,23 @@ class Summary:
         ]
         return '\n'.join(lines)
 
+    def _counts(self) -> dict[str, int]:
+        records = self.records
+        nodules = [nodule for r in records for nodule in r.nodules]
+        return {
+            'scans': len(records),
+            'already done': self.skipped,
+            'with nodules': sum(bool(r.nodules) for r in records),
+            'nodules': len(nodules),
+            'nodules with mask': sum(n.has_mask for n in nodules),
+            'excluded findings': sum(len(r.excluded) for r in records),
+            'lungs not found': sum(r.lung_mask == 'failed' for r in records),
+            'failed': len(self.failed),
+        }
 
-def _official_rows(counts: dict[str, OfficialCount]) -> list[list[str]]:
-    return [
-        [what, f'{count.present:,} of {count.official:,} found']
-        for what, count in counts.items()
-    ]
+
+def _table(
+    title: str, column: str, rows: Mapping[str, str] | Mapping[str, int]
+) -> str:
+    body = [['', column], *([what, str(n)] for what, n in rows.items())]
+    return AsciiTable(body, title).table

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from lungdet.phantom.vessels import LEAF_MM, grow_tree, murray_radii
 from tests.phantom.conftest import Measured
 
 
@@ -67,3 +68,22 @@ def test_thin_vessels_are_grey_and_thick_ones_reach_blood(
     assert 0.61 <= median(2, 2.9) <= 0.97
     assert 0.85 <= median(2.9, 4) <= 1.1
     assert 0.9 <= median(4, 6) <= 1.1
+
+
+def test_radii_by_murrays_law_hand_worked() -> None:
+    """A root with a leaf and a branch that bears two leaves."""
+    radii = murray_radii(np.array([0, 0, 0, 2, 2]))
+
+    leaf = LEAF_MM
+    branch, root = (n ** (1 / 2.9) * leaf for n in (2, 3))
+    np.testing.assert_allclose(radii, [root, leaf, branch, leaf, leaf])
+
+
+def test_points_join_the_nearest_part_of_the_tree() -> None:
+    points = np.array([[9.0, 1, 0], [4, 0, 0], [9, 0, 0], [0, 5, 0]])
+
+    nodes, parent = grow_tree(np.zeros(3), points)
+
+    np.testing.assert_array_equal(nodes[0], np.zeros(3))
+    np.testing.assert_array_equal(nodes[1:], points[[1, 3, 2, 0]])
+    assert parent.tolist() == [0, 0, 0, 1, 3]

@@ -77,17 +77,17 @@ def test_case_keeps_positions_lungs_and_nodules(phantom: Phantom) -> None:
             assert around.min() - 1 <= near.mean() <= around.max() + 1
 
 
-def test_lungs_hold_those_drawn(phantom: Phantom) -> None:
+def test_lungs_hold_those_of_the_phantom(phantom: Phantom) -> None:
     record, arrays = prepare_case(phantom.volume)
-    drawn = resample_nearest(
+    truth = resample_nearest(
         np.isin(phantom.lungs, (3, 4)).astype(np.uint8),
         phantom.volume.geometry,
         record.geometry,
         fill=None,
     )
     lungs = arrays['lungs']
-    assert (lungs & drawn).sum() / drawn.sum() > 0.95
-    assert 2 * (lungs & drawn).sum() / (lungs.sum() + drawn.sum()) > 0.9
+    assert (lungs & truth).sum() / truth.sum() > 0.95
+    assert 2 * (lungs & truth).sum() / (lungs.sum() + truth.sum()) > 0.9
 
 
 @pytest.mark.slow

@@ -82,20 +82,20 @@ def test_annotations_of_no_scan_are_refused(
 def test_scans_that_the_annotations_do_not_name_are_counted(
     scans: Path, tmp_path: Path
 ) -> None:
-    note = 'have no entry in .*nodules.csv and count as without nodules'
+    caveat = 'have no entry in .*nodules.csv and count as without nodules'
     some = table_of(tmp_path, 'b,10,10,10,5\n')
     summary = prepare_folder(
         scans, tmp_path / 'out', annotations=some, progress=False
     )
     assert re.search(
-        f'caveat: 2 of 3 scans {note}, such as a', summary.table()
+        f'caveat: 2 of 3 scans {caveat}, such as a', summary.table()
     )
 
     every = table_of(tmp_path, ''.join(f'{s},9,10,10,5\n' for s in SCANS))
     summary = prepare_folder(
         scans, tmp_path / 'out', annotations=every, progress=False
     )
-    assert not re.search(note, summary.table())
+    assert not re.search(caveat, summary.table())
 
 
 @pytest.mark.parametrize('name', ['1.2.3', 'knee'])

@@ -102,11 +102,11 @@ def test_series_in_a_folder_of_another_name_is_found(
     assert record.nodules[0].has_mask
     table = summary.table()
     for line in (
-        '1 of 888 found',
-        '1 of 601 found',
-        '1 of 1,186 found',
-        '1 of 89 found',
-        f'{len(record.excluded)} of 35,192 found',
+        '1 of 888 ',
+        '1 of 601 ',
+        '1 of 1,186 ',
+        '1 of 89 ',
+        f'{len(record.excluded)} of 35,192 ',
     ):
         assert line in table
 

@@ -76,9 +76,9 @@ def test_closing_is_the_literal_one(rng: np.random.Generator) -> None:
     ).reshape(wide.shape)
     inner = (slice(reach, -reach),) * 3
 
-    found = close_mask(mask, spacing)
+    closed = close_mask(mask, spacing)
 
-    np.testing.assert_array_equal(found, wanted[inner] | mask)
+    np.testing.assert_array_equal(closed, wanted[inner] | mask)
 
 
 def test_margin_holds_nodules_on_the_pleura_and_closing_alone_does_not() -> (

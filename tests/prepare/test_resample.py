@@ -49,14 +49,14 @@ def test_linear_is_simpleitk_rounded(
     wanted = by_simpleitk(array, source, target)
     inside = wanted > -5000
 
-    found = resample_linear(array, source, target)
+    resampled = resample_linear(array, source, target)
 
     # a sum in another order may fall on the other side of a half
     tie = np.abs(wanted - np.floor(wanted) - 0.5) < 2e-3
     np.testing.assert_array_equal(
-        found[inside & ~tie], np.rint(wanted)[inside & ~tie]
+        resampled[inside & ~tie], np.rint(wanted)[inside & ~tie]
     )
-    assert np.abs(found[inside] - wanted[inside]).max() < 0.51
+    assert np.abs(resampled[inside] - wanted[inside]).max() < 0.51
     assert inside.mean() > 0.6 and tie.mean() < 0.02
 
 
@@ -76,10 +76,10 @@ def test_linear_is_the_literal_sum_of_eight(
             weight = np.where(corner, at - low, 1 - (at - low)).prod()
             wanted[index] += weight * held[tuple(low + corner)]
 
-    found = resample_linear(array, source, target)
+    resampled = resample_linear(array, source, target)
 
-    assert np.abs(found - wanted).max() < 0.501
-    assert found.dtype == np.int16
+    assert np.abs(resampled - wanted).max() < 0.501
+    assert resampled.dtype == np.int16
 
 
 def test_lungs_are_the_nearest_voxel_and_the_even_one_of_two() -> None:
@@ -104,8 +104,8 @@ def test_resampling_turns_with_the_scan(rng: np.random.Generator) -> None:
     straight = resample_linear(array, source, isotropic_geometry(source, 1.0))
     for axis in range(3):
         turned = source.flip(axis)
-        found = resample_linear(
+        resampled = resample_linear(
             np.flip(array, axis), turned, isotropic_geometry(turned, 1.0)
         )
-        gap = np.abs(np.flip(found, axis).astype(int) - straight)
+        gap = np.abs(np.flip(resampled, axis).astype(int) - straight)
         assert gap.max() <= 1 and (gap > 0).mean() < 0.02
