@@ -63,23 +63,16 @@ def build_stack(slices: Sequence[Slice], where: str) -> Stack:
         # mm along the normal, voxels along rows and columns
         index = first.grid(1.0, 1).to_index([s.position for s in kept])
         shifts, of_tilt = _tilt(kept, index, where)
-        along = index[:, 0]
-        planes, of_gaps = _even_positions(kept, along, where)
-        step = float(planes[-1] - planes[0]) / (len(planes) - 1)
-        shape = (len(planes), first.rows, first.columns)
+        planes, of_gaps = _planes(kept, index[:, 0], where)
+        count = len(kept if planes is None else planes)
+        step = float(index[-1, 0] - index[0, 0]) / (count - 1)
+        shape = (count, first.rows, first.columns)
         check_grid(where, shape, (step, *first.spacing), itemsize=2)
-        geometry = first.grid(step, len(planes))
+        geometry = first.grid(step, count)
     except GeometryError as error:
         raise SeriesError(f'{where}: {error}') from error
-    return Stack(
-        kept,
-        geometry,
-        shifts,
-        None
-        if planes is along
-        else np.interp(planes, along, np.arange(len(along))),
-        [*of_copies, *of_rescale, *of_tilt, *of_gaps],
-    )
+    caveats = [*of_copies, *of_rescale, *of_tilt, *of_gaps]
+    return Stack(kept, geometry, shifts, planes, caveats)
 
 
 def _one_per_position(
@@ -223,17 +216,22 @@ def _tilt(
     ]
 
 
-def _even_positions(
+def _planes(
     slices: list[Slice], along: np.ndarray, where: str
-) -> tuple[np.ndarray, list[str]]:
-    """Positions along the normal, mm, one step apart.
+) -> tuple[np.ndarray | None, list[str]]:
+    """Indices among the slices of planes that lie one step apart.
 
-    ``along`` itself where its steps differ by no more than jitter.
+    None where the slices do so themselves, but for jitter.
+
+    Args:
+        slices: In order.
+        along: Their positions (n,) along the normal, mm.
+        where: For messages.
     """
     steps = np.diff(along)
     step = float(np.median(steps))
     if np.abs(steps - step).max() <= max(JITTER_MM, JITTER_FRACTION * step):
-        return along, []
+        return None, []
     counts = np.rint(steps / step)
     whole = np.abs(steps - counts * step).max() <= MULTIPLE_TOL * step
     if whole and counts.min() >= 1 and not _has_second_spacing(counts):
@@ -253,7 +251,8 @@ def _even_positions(
         )
         step = float(steps.min())
     count = round((along[-1] - along[0]) / step) + 1
-    return np.linspace(along[0], along[-1], count), [caveat]
+    even = np.linspace(along[0], along[-1], count)
+    return np.interp(even, along, np.arange(len(along))), [caveat]
 
 
 def _has_second_spacing(counts: np.ndarray) -> bool:
