@@ -9,13 +9,16 @@ import numpy as np
 from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
 
+# of any image
 MAX_VOXELS = 1_500_000_000
 MAX_BYTES = 3_000_000_000
-MAX_HEADER = 64 * 1024
-SPACING_MM = (0.05, 20.0)  # of any image
-SLICES, SIDE = (8, 3000), (16, 2048)  # of a chest CT, axial
+MAX_HEADER = 64 * 1024  # bytes
+SPACING_MM = (0.05, 20.0)
+# of a chest CT, axial
+SLICES, SIDE = (8, 3000), (16, 2048)  # voxels
 SLICE_STEP_MM, PIXEL_MM = (0.1, 20.0), (0.05, 10.0)
 EXTENT_MM = (50.0, 2500.0)
+# of a DICOM folder
 MAX_FILES = 20_000
 MAX_DEPTH = 8
 
