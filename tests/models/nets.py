@@ -9,6 +9,14 @@ from lungdet.models import NoduleNet
 from lungdet.models.feature_maps import FeatureMaps
 
 SHAPE = (32, 32, 48)
+NODULE = [10, 10, 10, 18, 18, 18]  # the mask of sample_of
+LOSSES = {
+    'loss_rpn_cls',
+    'loss_rpn_bbox',
+    'loss_rcnn_cls',
+    'loss_rcnn_bbox',
+    'loss_mask',
+}
 
 
 def narrow_net(**changes: object) -> NoduleNet:

@@ -15,16 +15,13 @@ from lungdet.models.detectors.case_predictor import SEAM
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.ops import box_centers, centers_in_boxes
 from tests.models.host_syncs import HostSyncs
-from tests.models.nets import SHAPE, narrow_net, sample_of
-
-NODULE = [10, 10, 10, 18, 18, 18]
-LOSSES = {
-    'loss_rpn_cls',
-    'loss_rpn_bbox',
-    'loss_rcnn_cls',
-    'loss_rcnn_bbox',
-    'loss_mask',
-}
+from tests.models.nets import (
+    LOSSES,
+    NODULE,
+    SHAPE,
+    narrow_net,
+    sample_of,
+)
 
 
 class NoduleAtTheSeam:

@@ -7,16 +7,13 @@ import torch
 
 from lungdet.errors import ConfigError
 from lungdet.ops import computes_bfloat16
-from tests.models.nets import SHAPE, narrow_net, sample_of
-
-NODULE = [10, 10, 10, 18, 18, 18]
-LOSSES = {
-    'loss_rpn_cls',
-    'loss_rpn_bbox',
-    'loss_rcnn_cls',
-    'loss_rcnn_bbox',
-    'loss_mask',
-}
+from tests.models.nets import (
+    LOSSES,
+    NODULE,
+    SHAPE,
+    narrow_net,
+    sample_of,
+)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,10 @@ import torch
 
 from lungdet.data_sample import InstanceData
 from lungdet.models import NoduleRoIHead, PublishedRoIHead
-from tests.models.nets import SHAPE, feature_maps, sample_of
+from tests.models.nets import NODULE, SHAPE, feature_maps, sample_of
 
 GT = torch.tensor([[10.0, 10, 10, 20, 20, 20]])
 NONE = torch.zeros(0, 6)
-NODULE = [10, 10, 10, 18, 18, 18]
 
 
 def roi_head(
