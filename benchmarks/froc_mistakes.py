@@ -15,9 +15,12 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
-from lungdet.apis.evaluate import Arrays, arrays_of
-from lungdet.evaluation import evaluate_froc
-from lungdet.evaluation.matching import hits
+from lungdet.evaluation import (
+    PointsByScan,
+    annotations_by_scan,
+    evaluate_froc,
+)
+from lungdet.geometry import points_in_spheres
 from lungdet.io.luna16 import read_marks
 from lungdet.io.reference_set import official_reference, official_subsets
 
@@ -29,8 +32,8 @@ class Task:
 
     def __init__(self, submission: Path) -> None:
         official = official_reference()
-        self.nodules = arrays_of(official.annotations)
-        self.excluded = arrays_of(official.excluded)
+        self.nodules = annotations_by_scan(official.annotations)
+        self.excluded = annotations_by_scan(official.excluded)
         self.marks = read_marks(submission)
         self.uids = list(official.seriesuids)
 
@@ -45,7 +48,7 @@ class Task:
         result = evaluate_froc(**{**inputs, **changed})  # type: ignore
         return result.sensitivities or [], result.cpm or 0.0
 
-    def diameters(self, change: Callable) -> dict[str, Arrays]:
+    def diameters(self, change: Callable) -> dict[str, PointsByScan]:
         """Both tables with other diameters."""
         return {
             name: {u: (c, change(d)) for u, (c, d) in table.items()}
@@ -81,18 +84,19 @@ class Task:
             marks[uid] = centers[keep], scores[keep]
         return self.read(marks=marks)
 
-    def kept(self, findings: Arrays, keep: Callable) -> Arrays:
-        """Marks whose hits on findings pass a test."""
+    def kept(self, annotations: PointsByScan, keep: Callable) -> PointsByScan:
+        """Marks whose hits on a table pass a test."""
         marks = {}
         for uid, (centers, scores) in self.marks.items():
-            chosen = keep(self.hits_of(findings, uid))
+            chosen = keep(self.hits_of(annotations, uid))
             marks[uid] = centers[chosen], scores[chosen]
         return marks
 
-    def hits_of(self, findings: Arrays, uid: str) -> np.ndarray:
-        """(findings, marks) bool of one scan."""
+    def hits_of(self, annotations: PointsByScan, uid: str) -> np.ndarray:
+        """(annotations, marks) bool of one scan."""
         empty = np.zeros((0, 3)), np.zeros(0)
-        return hits(findings.get(uid, empty), self.marks[uid][0])
+        points, _ = self.marks[uid]
+        return points_in_spheres(*annotations.get(uid, empty), points)
 
     def positive(self) -> list[str]:
         """Scans with a nodule."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,44 @@ class ReferenceSet:
     annotations: AnnotationTable
     excluded: AnnotationTable
     seriesuids: tuple[str, ...]
+
+    def same_rows(self, other: ReferenceSet, series_uid: str) -> bool:
+        """Whether both list a scan, with equal nodules and exclusions."""
+        both = {*self.seriesuids} & {*other.seriesuids}
+        tables = (
+            (self.annotations, other.annotations),
+            (self.excluded, other.excluded),
+        )
+        return series_uid in both and all(
+            row_differences(
+                table.get(series_uid, []), wanted.get(series_uid, [])
+            )
+            == ([], [])
+            for table, wanted in tables
+        )
+
+
+def row_differences(
+    rows: Sequence[Annotation], wanted: Sequence[Annotation]
+) -> tuple[list[Annotation], list[Annotation]]:
+    """Annotations that ``rows`` lack, and those they add.
+
+    Centre and diameter are compared, not the order of rows; an annotation
+    that stands twice is wanted twice.
+
+    Examples:
+        >>> one, two = Annotation((1, 2, 3), 4.0), Annotation((5, 6, 7), None)
+        >>> row_differences([two, one], [one, two])
+        ([], [])
+        >>> missing, added = row_differences([one], [two])
+        >>> missing == [two], added == [one]
+        (True, True)
+    """
+    here, there = (
+        Counter(Annotation(a.center_mm, a.diameter_mm) for a in part)
+        for part in (rows, wanted)
+    )
+    return [*(there - here).elements()], [*(here - there).elements()]
 
 
 @dataclass(frozen=True)
@@ -163,10 +203,23 @@ class SeriesResult:
         series_uid: Identifier, always text.
         detections: Best first.
         geometry: Grid that ``mask_box`` and ``mask`` refer to.
+        source_geometry: Grid of the scan as its file states it; None if it is
+            ``geometry``.
         caveats: What a reader of the result must know.
     """
 
     series_uid: str
     detections: list[Detection]
     geometry: Geometry
+    source_geometry: Geometry | None = None
     caveats: list[str] = field(default_factory=list)
+
+    def without_masks(self) -> SeriesResult:
+        """The same detections with their boxes, but without their masks."""
+        return replace(
+            self,
+            detections=[
+                replace(detection, mask=None, mask_box=None)
+                for detection in self.detections
+            ],
+        )

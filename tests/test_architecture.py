@@ -23,7 +23,7 @@ ALLOWED = {
     'phantom': BASE | {'io'},
     'prepare': BASE | {'io'},
     'evaluation': BASE,
-    'report': BASE | {'evaluation'},
+    'report': BASE | {'io', 'evaluation'},
     'ops': {'errors'},
     'models': {'errors', 'hounsfield', 'registry', 'data_sample', 'ops'},
     'datasets': BASE | {'registry', 'data_sample', 'seeds', 'io', 'ops'},

@@ -13,6 +13,7 @@ from lungdet.apis import evaluate, load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import FROCMetric
 from lungdet.engine.checkpoint import read_checkpoint
+from lungdet.evaluation import EvaluationOptions, evaluate_submission
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
 from lungdet.prepare import prepare_luna16
@@ -129,8 +130,8 @@ def test_reference_boxes_of_real_scans_score_one(
     submission = evaluate.load_submission(
         tmp_path / 'out' / 'submission.csv', reference
     )
-    result = evaluate.evaluate_submission(
-        submission, reference, bootstrap=0
+    result = evaluate_submission(
+        submission, reference, EvaluationOptions(bootstrap=0)
     ).result
 
     assert result.cpm == 1.0 and result.sensitivities == [1.0] * 7

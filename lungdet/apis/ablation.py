@@ -37,8 +37,9 @@ from lungdet.apis.folds import (
 from lungdet.apis.run import train
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.run_manifest import RunCost, RunManifest, claim_folder
-from lungdet.engine.scan_rows import Row, score_rows
 from lungdet.errors import ConfigError
+from lungdet.evaluation import ScoredScan, evaluate_cases
+from lungdet.io.reference_set import official_reference
 from lungdet.registry import build_model
 
 Options = Mapping[str, Any]  # values by dotted key
@@ -186,19 +187,25 @@ def run_row(
         first: The row to compare with, None if this is it.
     """
     records = prepared_records(row.detector)
-    scores, costs = [], []
+    reports, costs = [], []
     for seed in range(seeds):
-        tested: dict[str, Row] = {}
+        tested: dict[str, ScoredScan] = {}
         for fold in row.folds:
             run_folder = folder / f'seed_{seed}' / f'fold_{fold.name}'
             costs += run_once(row, fold, run_folder, seed=seed, amp=amp)
             tested |= read_tested_scans(fold, run_folder)
-        options = score_options(row.detector)
-        scores.append(score_rows(tested, records, options))
+        reports.append(
+            evaluate_cases(
+                tested,
+                records,
+                score_options(row.detector),
+                official=official_reference(),
+            )
+        )
     model = build_model(row.detector.model)
     return compared_row(
         row.name,
-        scores,
+        reports,
         first,
         parameters=sum(p.numel() for p in model.parameters()),
         hours=sum(cost.seconds for cost in costs) / 3600,

@@ -13,11 +13,11 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from lungdet.apis.published_rows import PublishedTable, published_table
-from lungdet.engine.scan_rows import TESTED_RUN, RowScores
 from lungdet.evaluation import (
     RATES,
     Bootstrap,
     Difference,
+    EvaluationReport,
     FROCResult,
     bootstrap_froc,
     paired_bootstrap,
@@ -37,7 +37,7 @@ class AblationRow:
 
     Attributes:
         name: Of the config.
-        seeds: Figures of each seed, all folds pooled.
+        seeds: Report of each seed, all folds pooled.
         parameters: Of the model.
         hours: Of training and pre-training, all seeds and folds.
         unit: ``'CPU'`` or ``'GPU'``, of the hours.
@@ -47,7 +47,7 @@ class AblationRow:
     """
 
     name: str
-    seeds: tuple[RowScores, ...]
+    seeds: tuple[EvaluationReport, ...]
     parameters: int
     hours: float
     unit: str
@@ -57,7 +57,7 @@ class AblationRow:
     @property
     def results(self) -> list[FROCResult]:
         """Of each seed, by the final score."""
-        return [scores.results['fused'] for scores in self.seeds]
+        return [report.result for report in self.seeds]
 
     @property
     def sensitivities(self) -> list[float]:
@@ -78,19 +78,12 @@ class AblationRow:
     @property
     def caveats(self) -> list[str]:
         """What a reader of the row must know, such as scans seen before."""
-        return sorted(
-            {
-                caveat.text
-                for scores in self.seeds
-                for caveat in scores.caveats
-                if caveat.name == TESTED_RUN
-            }
-        )
+        return sorted({c for report in self.seeds for c in report.run_caveats})
 
 
 def compared_row(
     name: str,
-    seeds: Sequence[RowScores],
+    seeds: Sequence[EvaluationReport],
     first: AblationRow | None,
     *,
     parameters: int,
@@ -101,13 +94,13 @@ def compared_row(
 
     Args:
         name: Of the config.
-        seeds: Figures of each seed, all folds pooled.
+        seeds: Report of each seed, all folds pooled.
         first: The row to compare with, None if this is it.
         parameters: Of the model.
         hours: Of training and pre-training.
         unit: Of the hours.
     """
-    results = [scores.results['fused'] for scores in seeds]
+    results = [report.result for report in seeds]
     return AblationRow(
         name,
         tuple(seeds),

@@ -13,16 +13,17 @@ from mmengine.logging import print_log
 from lungdet.apis.config import load_config
 from lungdet.apis.fold_run import read_tested_scans, run_fold
 from lungdet.apis.folds import folds_of_config, prepared_records
-from lungdet.engine.scan_rows import (
-    Row,
-    RowScores,
-    ScoreOptions,
-    score_rows,
-    write_scores,
-)
 from lungdet.errors import ConfigError
-from lungdet.evaluation import froc_table
+from lungdet.evaluation import (
+    CaseOptions,
+    EvaluationReport,
+    ScoredScan,
+    evaluate_cases,
+    froc_table,
+)
 from lungdet.io.atomic import write_text
+from lungdet.io.reference_set import official_reference
+from lungdet.report.evaluation_files import write_run
 
 MAX_LABEL = 16  # longer names of folds are shown by their ends
 
@@ -34,25 +35,23 @@ class CrossValidation:
     Attributes:
         pooled: All scans scored once.
         folds: Name -> the fold's scans alone.
-        listed: Prepared scans, tested or not.
     """
 
-    pooled: RowScores
-    folds: dict[str, RowScores]
-    listed: int
+    pooled: EvaluationReport
+    folds: dict[str, EvaluationReport]
 
     def text(self) -> str:
         """The pooled figures, and each fold beside them."""
-        results = {'pooled': self.pooled.results['fused']}
-        for label, scores in zip(
+        results = {'pooled': self.pooled.result}
+        for label, report in zip(
             _short_labels(self.folds), self.folds.values()
         ):
-            results[f'fold {label}'] = scores.results['fused']
+            results[f'fold {label}'] = report.result
         lines = [
-            self.pooled.text(self.listed),
-            froc_table(results, listed=self.listed),
+            self.pooled.text(),
+            froc_table(results, listed=self.pooled.num_listed),
         ]
-        cpms = [scores.results['fused'].cpm for scores in self.folds.values()]
+        cpms = [report.result.cpm for report in self.folds.values()]
         known = [cpm for cpm in cpms if cpm is not None]
         if known:
             lines.append(
@@ -98,8 +97,9 @@ def cross_validate(
     records = prepared_records(cfg)
     options = score_options(cfg)
     all_folds = folds_of_config(cfg, folds)
-    tested: dict[str, Row] = {}
-    scores: dict[str, RowScores] = {}
+    official = official_reference()
+    tested: dict[str, ScoredScan] = {}
+    reports: dict[str, EvaluationReport] = {}
     starts: dict[str, str] = {}
     for number, fold in enumerate(all_folds, start=1):
         folder = out / f'fold_{fold.name}'
@@ -107,21 +107,25 @@ def cross_validate(
         starts[fold.name] = run_fold(cfg, fold, folder, amp=amp).weights
         check_fresh(starts)
         scans = read_tested_scans(fold, folder)
-        scores[fold.name] = score_rows(scans, records, options)
+        reports[fold.name] = evaluate_cases(
+            scans, records, options, official=official
+        )
         tested |= scans
-    pooled = score_rows(tested, records, options)
-    result = CrossValidation(pooled, scores, len(records))
-    write_scores(out / 'pooled', tested, pooled, listed=len(records))
+    pooled = evaluate_cases(
+        tested, records, options, official=official, num_listed=len(records)
+    )
+    result = CrossValidation(pooled, reports)
+    write_run(out / 'pooled', pooled, tested)
     write_text(out / 'pooled' / 'folds.txt', result.text() + '\n')
     return result
 
 
-def score_options(config: Config) -> ScoreOptions:
+def score_options(config: Config) -> CaseOptions:
     """How a config's tests are scored."""
     values = dict(config.test_evaluator)
     for key in ('type', 'out_dir', 'candidates'):
         values.pop(key, None)
-    return ScoreOptions(**values)
+    return CaseOptions(**values)
 
 
 def check_fresh(starts: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from lungdet.engine.run_manifest import (
     claim_folder,
     digest_of,
 )
-from lungdet.engine.scan_rows import Row
 from lungdet.errors import ConfigError
+from lungdet.evaluation import ScoredScan
+from lungdet.report.evaluation_files import read_scan
 
 
 def run_fold(
@@ -135,10 +135,7 @@ def check_untrained(
         )
 
 
-def read_tested_scans(fold: Fold, folder: str | Path) -> dict[str, Row]:
-    """Results of the scans that ``run_fold`` tested, in the fold's order."""
-    scans = Path(folder) / 'test' / 'scans'
-    return {
-        uid: json.loads((scans / f'{uid}.json').read_text())
-        for uid in fold.test_series
-    }
+def read_tested_scans(fold: Fold, folder: str | Path) -> dict[str, ScoredScan]:
+    """The scans that ``run_fold`` tested, in the fold's order."""
+    test_dir = Path(folder) / 'test'
+    return {uid: read_scan(test_dir, uid) for uid in fold.test_series}

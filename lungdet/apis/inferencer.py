@@ -18,7 +18,7 @@ from lungdet.io.image import load_volume
 from lungdet.io.result_folder import make_result_folder, write_result_folder
 from lungdet.io.results import result_from_instances
 from lungdet.prepare import prepare_case
-from lungdet.report.figures import nodule_sheet
+from lungdet.report.figures import detection_picture, picture_sheet
 from lungdet.structures import CaseRecord, SeriesResult, Volume
 
 MAX_PICTURES = 8  # detections on the picture sheet
@@ -82,9 +82,7 @@ class NoduleInferencer:
                 'window': list(self.contract.window),
                 'spacing_mm': self.contract.spacing_mm,
             }
-            write_result_folder(
-                folder, result, case.source_geometry, model=model
-            )
+            write_result_folder(folder, result, model=model)
             write_pictures(folder / PICTURES, arrays['image'], result)
         return result
 
@@ -109,7 +107,10 @@ class NoduleInferencer:
         with torch.inference_mode():
             (sample,) = self.model.test_step(batch)
         result = result_from_instances(
-            sample.pred_instances, case.series_uid, case.geometry
+            sample.pred_instances,
+            case.series_uid,
+            case.geometry,
+            source_geometry=case.source_geometry,
         )
         return replace(result, caveats=[*case.caveats])
 
@@ -138,6 +139,8 @@ def write_pictures(path: Path, hu: np.ndarray, result: SeriesResult) -> None:
     path.unlink(missing_ok=True)
     best = result.detections[:MAX_PICTURES]
     if best:
-        sheet = nodule_sheet(hu, result.geometry, best)
+        sheet = picture_sheet(
+            [detection_picture(hu, result.geometry, d) for d in best]
+        )
         with atomic_path(path) as aside:
             sheet.savefig(aside, dpi=110)

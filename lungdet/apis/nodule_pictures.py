@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lungdet.io.case_store import CaseStore
-from lungdet.report.figures import nodule_sheet
+from lungdet.report.figures import nodule_picture, picture_sheet
 
 
 def draw_nodules(
@@ -36,8 +36,9 @@ def draw_nodules(
     for record, nodule in tqdm(nodules[:limit]):
         uid = record.series_uid
         masks = store.read(uid, 'mask') if store.has(uid, 'mask') else None
-        figure = nodule_sheet(
-            store.read(uid, 'image'), record.geometry, [nodule], masks=masks
+        picture = nodule_picture(
+            store.read(uid, 'image'), record.geometry, nodule, masks
         )
+        figure = picture_sheet([picture])
         figure.savefig(out / f'{uid}_{nodule.id}.png', dpi=110)
     return len(nodules[:limit]), len(nodules)

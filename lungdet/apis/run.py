@@ -17,7 +17,8 @@ from lungdet.engine.checkpoint import (
 from lungdet.engine.run_manifest import RunManifest, digest_of
 from lungdet.errors import ConfigError
 from lungdet.geometry import UNKNOWN_DIAMETER_MM
-from lungdet.io.luna16 import read_candidates, sha256_of
+from lungdet.io.digests import sha256_of
+from lungdet.io.luna16 import read_candidates
 
 
 def train(

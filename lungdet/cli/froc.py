@@ -104,46 +104,28 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def froc(args: argparse.Namespace) -> int:
     """Score a submission by LUNA16's rule."""
-    from lungdet.apis import evaluate
+    from lungdet import evaluation
+    from lungdet.report.evaluation_files import write_figure, write_report
 
     check_outputs(args)
-    reference = evaluate.load_reference(
-        args.annotations, args.excluded, args.seriesuids
+    options = evaluation.EvaluationOptions(
+        bootstrap=args.bootstrap,
+        seed=args.seed,
+        read_out=args.read_out,
+        max_marks=args.max_marks or None,
     )
-    groups = args.strata and evaluate.load_groups(
-        args.strata,
-        reference,
-        annotations=args.annotations,
-        scan_table=args.scan_table,
-    )
-    paths = [args.submission, *args.compare]
-    evaluations = [
-        evaluate.evaluate_submission(
-            submission,
-            reference,
-            read_out=args.read_out,
-            max_marks=args.max_marks or None,
-            bootstrap=args.bootstrap,
-            seed=args.seed,
-            groups=groups,
-            candidates=given_candidates(args.candidates, path),
-        )
-        for path, submission in zip(
-            paths, evaluate.load_submissions(paths, reference)
-        )
-    ]
-    first, *others = evaluations
-    differences = evaluate.compare(
-        first, others, resamples=args.bootstrap, seed=args.seed
-    )
-    for evaluation in evaluations:
-        print(evaluation.text(), end='\n\n')
+    reports = evaluate_files(args, options)
+    first, *others = reports
+    differences = evaluation.compare_reports(first, others, options)
+    for report in reports:
+        print(report.text(), end='\n\n')
     for other, difference in zip(others, differences):
-        print(evaluate.difference_text(first, other, difference), end='\n\n')
+        text = evaluation.difference_text(first, other, difference)
+        print(text, end='\n\n')
     if args.json:
-        evaluate.write_json(args.json, evaluations, differences)
+        write_report(args.json, reports, differences)
     if args.plot:
-        evaluate.write_plot(args.plot, evaluations)
+        write_figure(args.plot, reports)
     if args.details:
         write_details(first, args.details, args.cases)
     return 0
@@ -156,14 +138,44 @@ def check_outputs(args: argparse.Namespace) -> None:
         ConfigError: ``--cases`` without ``--details``, or a figure of an
             unknown kind.
     """
-    from lungdet.apis import evaluate
+    from lungdet.report.evaluation_files import check_figure
 
     if args.cases and not args.details:
         raise ConfigError(
             '--cases: pictures go into --details DIR; name it too.'
         )
     if args.plot:
-        evaluate.check_figure(args.plot)
+        check_figure(args.plot)
+
+
+def evaluate_files(args: argparse.Namespace, options: Any) -> list[Any]:
+    """Reports of the submission and of those it is compared with."""
+    from lungdet.apis import evaluate
+    from lungdet.evaluation import evaluate_submission
+
+    reference = evaluate.load_reference(
+        args.annotations, args.excluded, args.seriesuids
+    )
+    grouping = None
+    if args.strata:
+        grouping = evaluate.load_grouping(
+            args.strata,
+            reference,
+            annotations=args.annotations,
+            scan_table=args.scan_table,
+        )
+    paths = [args.submission, *args.compare]
+    submissions = evaluate.load_submissions(paths, reference)
+    return [
+        evaluate_submission(
+            submission,
+            reference,
+            options,
+            grouping=grouping,
+            candidates=given_candidates(args.candidates, path),
+        )
+        for path, submission in zip(paths, submissions)
+    ]
 
 
 def given_candidates(option: str | None, submission: Path) -> Any:
@@ -173,11 +185,11 @@ def given_candidates(option: str | None, submission: Path) -> Any:
     return None if option is None else read_candidates(option or submission)
 
 
-def write_details(evaluation: Any, folder: Path, cases: Path | None) -> None:
+def write_details(report: Any, folder: Path, cases: Path | None) -> None:
     """Tables and pictures; drawing is loaded for them alone."""
     from lungdet.apis import details
     from lungdet.io.case_store import CaseStore
 
     store = CaseStore(cases) if cases else None
-    for path in details.write_details(evaluation, folder, store=store):
+    for path in details.write_details(report, folder, store=store):
         print(f'written: {path}')

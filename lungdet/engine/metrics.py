@@ -1,8 +1,7 @@
-"""FROC and mask overlap of whole scans; mmengine's side of it."""
+"""Whole-scan evaluation as a metric of mmengine's."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,39 +15,41 @@ from mmengine.dist import (
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from lungdet.engine.scan_rows import (
-    Row,
-    ScoreOptions,
-    scan_row,
-    score_rows,
-    write_scores,
+from lungdet.evaluation import (
+    MAX_MARKS,
+    CaseOptions,
+    ScoredScan,
+    evaluate_cases,
+    score_scan_masks,
 )
-from lungdet.errors import ConfigError
-from lungdet.evaluation import MAX_MARKS
 from lungdet.geometry import Geometry
-from lungdet.io.atomic import write_text
 from lungdet.io.case_store import CaseStore
+from lungdet.io.reference_set import official_reference
 from lungdet.io.results import result_from_instances
 from lungdet.registry import METRICS
+from lungdet.report.evaluation_files import (
+    listed_scans,
+    write_run,
+    write_scan,
+)
 
 
 @METRICS.register_module()
 class FROCMetric(BaseMetric):
     """LUNA16's rule on the final score, box precision, and mask agreement.
 
-    One record a scan. With ``out_dir`` each record is written at once, so a
-    test that was killed continues, and the end writes submission.csv,
-    froc.json, froc.png and detections.json.
+    With ``out_dir`` each scan is written at once, so a test that was stopped
+    continues, and the end writes the files of ``write_run``.
 
     Args:
         out_dir: Folder for results, None for none.
         candidates: Name of the candidate list that was scored, None if the
-            detector looked for itself.
-        bootstrap: As in ``ScoreOptions``, and so the rest.
+            detector searched.
+        bootstrap: As in ``CaseOptions``, and so the others.
         seed: Of the resampling.
         read_out: How the curve is read.
-        max_marks: Cap a scan.
-        strata: A field to split the figures by.
+        max_marks: The cap on a scan's marks, None for none.
+        strata: A field to split the figures by, None for none.
     """
 
     default_prefix = 'froc'
@@ -67,7 +68,7 @@ class FROCMetric(BaseMetric):
         super().__init__()
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.candidates = candidates
-        self.options = ScoreOptions(
+        self.options = CaseOptions(
             bootstrap=bootstrap,
             seed=seed,
             read_out=read_out,
@@ -75,50 +76,54 @@ class FROCMetric(BaseMetric):
             strata=strata,
             candidates=candidates is not None,
         )
-        self.store: CaseStore | None = None
-        self.caveats: list[str] = []  # the runner's, for every table
+        self.caveats: list[str] = []  # set by the runner, for every table
+        self._store: CaseStore | None = None
 
-    def _store(self) -> CaseStore:
-        if self.store is None:
-            self.store = CaseStore(self.dataset_meta['data_root'])
-        return self.store
+    @property
+    def store(self) -> CaseStore:
+        """The prepared cases of the data set."""
+        if self._store is None:
+            self._store = CaseStore(self.dataset_meta['data_root'])
+        return self._store
 
     def process(self, data_batch: Any, data_samples: Any) -> None:
-        """Turn predictions into records, one a scan."""
+        """Keep the detections of each scan, and how its masks agree."""
         for sample in data_samples:
-            uid = sample['series_uid']
-            record = self._store().records[uid]
-            result = result_from_instances(
-                SimpleNamespace(**sample['pred_instances']),
-                uid,
-                Geometry(record.geometry.shape, np.asarray(sample['affine'])),
-            )
-            result.caveats = list(self.caveats)
-            labels = None
-            if self._store().has(uid, 'mask'):
-                labels = self._store().read(uid, 'mask')
-            row = scan_row(record, result, labels)
-            row['losses'] = dict(sample.get('losses') or {})
+            scan = self._scored(sample)
             if self.out_dir is not None:
-                write_text(
-                    self.out_dir / 'scans' / f'{uid}.json', json.dumps(row)
-                )
-            self.results.append(row)
+                write_scan(self.out_dir, scan)
+            self.results.append(scan)
+
+    def _scored(self, sample: dict[str, Any]) -> ScoredScan:
+        uid = sample['series_uid']
+        record = self.store.records[uid]
+        result = result_from_instances(
+            SimpleNamespace(**sample['pred_instances']),
+            uid,
+            Geometry(record.geometry.shape, np.asarray(sample['affine'])),
+            source_geometry=record.source_geometry,
+        )
+        result.caveats = list(self.caveats)
+        has_masks = self.store.has(uid, 'mask')
+        labels = self.store.read(uid, 'mask') if has_masks else None
+        return ScoredScan(
+            result.without_masks(),
+            score_scan_masks(record, result, labels),
+            dict(sample.get('losses') or {}),
+        )
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather every scan once, score on rank 0, tell all ranks.
 
         An error on rank 0 is raised on every rank, so none waits for it.
         """
-        gathered = all_gather_object(
-            {r['series_uid']: r for r in self.results}
-        )
+        gathered = all_gather_object(list(self.results))
         self.results.clear()
         outcome: list[Any] = [None]
         if is_main_process():
             try:
-                rows = {uid: r for part in gathered for uid, r in part.items()}
-                outcome[0] = self._score(rows)
+                scans = [scan for part in gathered for scan in part]
+                outcome[0] = self.compute_metrics(scans)
             except Exception as error:
                 outcome[0] = error
         broadcast_object_list(outcome)
@@ -126,36 +131,21 @@ class FROCMetric(BaseMetric):
             raise outcome[0]
         return outcome[0]
 
-    def compute_metrics(self, results: list) -> dict:
-        """Required by the base class; ``evaluate`` does the work."""
-        return self._score({row['series_uid']: row for row in results})
-
-    def _score(self, found: dict[str, Row]) -> dict[str, float]:
-        rows = self._listed(found)
-        listed = self.dataset_meta.get('num_listed', len(rows))
-        scores = score_rows(rows, self._store().records, self.options)
-        MMLogger.get_current_instance().info('\n' + scores.text(listed))
+    def compute_metrics(self, results: list[ScoredScan]) -> dict[str, float]:
+        """Score the listed scans, print and write the report."""
+        scans = listed_scans(
+            {scan.result.series_uid: scan for scan in results},
+            self.dataset_meta['series_uids'],
+            self.out_dir,
+        )
+        report = evaluate_cases(
+            scans,
+            self.store.records,
+            self.options,
+            official=official_reference(),
+            num_listed=self.dataset_meta.get('num_listed'),
+        )
+        MMLogger.get_current_instance().info('\n' + report.text())
         if self.out_dir is not None:
-            write_scores(self.out_dir, rows, scores, listed=listed)
-        return scores.metrics()
-
-    def _listed(self, found: dict[str, Row]) -> dict[str, Row]:
-        """Rows of all listed scans, those of an earlier run read back.
-
-        Raises:
-            ConfigError: A scan is missing.
-        """
-        uids = list(self.dataset_meta['series_uids'])
-        if self.out_dir is not None:
-            for uid in set(uids) - set(found):
-                path = self.out_dir / 'scans' / f'{uid}.json'
-                if path.is_file():
-                    found[uid] = json.loads(path.read_text())
-        missing = sorted(set(uids) - set(found))
-        if missing or set(found) - set(uids):
-            raise ConfigError(
-                f'evaluation: {len(found)} scans were tested, {len(uids)} are '
-                f'listed; missing: {missing[:3]}. Run the test again, it '
-                'continues where it stopped.'
-            )
-        return {uid: found[uid] for uid in uids}
+            write_run(self.out_dir, report, scans)
+        return report.metrics()

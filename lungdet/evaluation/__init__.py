@@ -11,8 +11,20 @@ from lungdet.evaluation.candidates import (
     check_candidates,
     summarise_candidates,
 )
-from lungdet.evaluation.checks import Caveat, mangled_ids
+from lungdet.evaluation.cases import (
+    CaseOptions,
+    ScoredScan,
+    case_grouping,
+    case_reference,
+    evaluate_cases,
+)
+from lungdet.evaluation.caveats import Caveat
 from lungdet.evaluation.curve import READ_OUTS, FROCCurve, thinned
+from lungdet.evaluation.details import (
+    false_positive_lines,
+    nodule_lines,
+    scan_lines,
+)
 from lungdet.evaluation.detection_ap import (
     AveragePrecision,
     average_precision,
@@ -23,11 +35,6 @@ from lungdet.evaluation.froc import (
     evaluate_froc,
     mean_sensitivity,
     summarise,
-)
-from lungdet.evaluation.listing import (
-    false_positive_rows,
-    nodule_rows,
-    scan_rows,
 )
 from lungdet.evaluation.mask_metrics import (
     MaskScore,
@@ -42,10 +49,35 @@ from lungdet.evaluation.matching import (
     ScanMatch,
     match_scan,
 )
+from lungdet.evaluation.points import (
+    Points,
+    PointsByScan,
+    annotation_points,
+    annotations_by_scan,
+    detection_points,
+)
+from lungdet.evaluation.report import (
+    EvaluationReport,
+    Submission,
+    compared_dict,
+    difference_text,
+)
+from lungdet.evaluation.scan_masks import (
+    ScanMasks,
+    score_scan_masks,
+    summarise_masks,
+)
+from lungdet.evaluation.series_ids import mangled_ids
 from lungdet.evaluation.strata import (
+    Grouping,
     diameter_labels,
     strata_by_nodule,
     strata_by_scan,
+)
+from lungdet.evaluation.submission import (
+    EvaluationOptions,
+    compare_reports,
+    evaluate_submission,
 )
 from lungdet.evaluation.table import (
     difference_table,
@@ -62,38 +94,59 @@ __all__ = [
     'Bootstrap',
     'Calibration',
     'CandidateSummary',
+    'CaseOptions',
+    'Caveat',
     'Difference',
+    'EvaluationOptions',
+    'EvaluationReport',
     'FROCCurve',
     'FROCResult',
-    'MatchOutcome',
+    'Grouping',
     'MaskScore',
-    'Caveat',
+    'MatchOutcome',
+    'Points',
+    'PointsByScan',
+    'ScanMasks',
     'ScanMatch',
+    'ScoredScan',
+    'Submission',
+    'annotation_points',
+    'annotations_by_scan',
     'average_precision',
     'bootstrap_froc',
     'calibrate',
+    'case_grouping',
+    'case_reference',
     'check_candidates',
+    'compare_reports',
+    'compared_dict',
+    'detection_points',
     'detection_scores',
     'diameter_labels',
     'dice_iou',
     'difference_table',
+    'difference_text',
+    'evaluate_cases',
     'evaluate_froc',
-    'false_positive_rows',
+    'evaluate_submission',
+    'false_positive_lines',
     'froc_table',
     'mangled_ids',
-    'match_scan',
     'mask_table',
+    'match_scan',
     'mean_sensitivity',
-    'nodule_rows',
+    'nodule_lines',
     'official_bootstrap',
     'paired_bootstrap',
     'rate_name',
     'reference_box_scores',
-    'scan_rows',
+    'scan_lines',
     'scan_score',
+    'score_scan_masks',
     'strata_by_nodule',
     'strata_by_scan',
     'summarise',
     'summarise_candidates',
+    'summarise_masks',
     'thinned',
 ]

@@ -1,19 +1,16 @@
-"""Intervals of a FROC curve: scans drawn with replacement.
-
-Marks are sorted once; a resample only counts how often each scan came, so
-no curve is built from copied scores.
-"""
+"""Intervals of a FROC curve: scans resampled with replacement."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lungdet.errors import ConfigError
 from lungdet.evaluation.curve import FROCCurve, read_interp
-from lungdet.evaluation.froc import FROCResult, known_read_out
+from lungdet.evaluation.froc import FROCResult, named_read_out
+from lungdet.evaluation.resampling import RankedScores, resampled_curves
 
 LEVEL = 0.95
 TAILS = (50 * (1 - LEVEL), 50 * (1 + LEVEL))  # percent
@@ -82,53 +79,6 @@ class Difference:
         return {'level': LEVEL, **vars(self)}
 
 
-@dataclass(frozen=True)
-class RankedScores:
-    """The scores of listed scans, sorted once.
-
-    Attributes:
-        tp_scan: Place in the scan list of each true positive, best first.
-        fp_scan: The same of each false positive.
-        threshold: Infinity, then the distinct scores, falling.
-        tp_end: Number of true positives at or above each threshold.
-        fp_end: Number of false positives there.
-        nodules: Nodules of each listed scan.
-    """
-
-    tp_scan: np.ndarray
-    fp_scan: np.ndarray
-    threshold: np.ndarray
-    tp_end: np.ndarray
-    fp_end: np.ndarray
-    nodules: np.ndarray
-
-    @classmethod
-    def of(cls, result: FROCResult) -> RankedScores:
-        """Rank the marks of the listed scans."""
-        matches = [result.matches[uid] for uid in result.seriesuids]
-        tp_scan, tp = _ranked([m.tp_scores for m in matches])
-        fp_scan, fp = _ranked([m.fp_scores for m in matches])
-        falling = np.unique(np.concatenate([tp, fp, [np.inf]]))[::-1]
-        return cls(
-            tp_scan,
-            fp_scan,
-            falling,
-            np.searchsorted(-tp, -falling, side='right'),
-            np.searchsorted(-fp, -falling, side='right'),
-            np.array([m.nodules for m in matches], dtype=np.int64),
-        )
-
-    def curve(self, times: np.ndarray) -> FROCCurve:
-        """Curve of a resample in which scan k came ``times[k]`` times.
-
-        A score of scans that were not drawn repeats the point before it.
-        """
-        tps = _running(times[self.tp_scan])[self.tp_end]
-        fps = _running(times[self.fp_scan])[self.fp_end]
-        nodules = int(times @ self.nodules)
-        return FROCCurve(self.threshold, tps, fps, nodules, len(times))
-
-
 def bootstrap_froc(
     result: Runs, *, resamples: int = 1000, seed: int = 0
 ) -> Bootstrap | None:
@@ -146,9 +96,9 @@ def bootstrap_froc(
         scan, or ``resamples`` below 1.
     """
     runs = _as_runs(result)
-    read, rates = known_read_out(runs[0].read_out), runs[0].rates
+    read, rates = named_read_out(runs[0].read_out), runs[0].rates
     at_rates, on_band = [], []
-    for curves in _resampled_curves(runs, resamples, seed):
+    for curves in resampled_curves(runs, resamples, seed):
         at_rates.append(np.mean([read(c, rates) for c in curves], axis=0))
         on_band.append(
             np.mean([read_interp(c, BAND_GRID) for c in curves], axis=0)
@@ -199,7 +149,7 @@ def paired_bootstrap(
     runs = [*ones, *others]
     for other in runs[1:]:
         _check_pair(runs[0], other)
-    read, rates = known_read_out(runs[0].read_out), runs[0].rates
+    read, rates = named_read_out(runs[0].read_out), runs[0].rates
 
     def difference(curves: Sequence[FROCCurve]) -> np.ndarray:
         reads = np.array([read(curve, rates) for curve in curves])
@@ -207,7 +157,7 @@ def paired_bootstrap(
 
     drawn = [
         difference(curves)
-        for curves in _resampled_curves(runs, resamples, seed)
+        for curves in resampled_curves(runs, resamples, seed)
     ]
     if not drawn:
         return None
@@ -260,21 +210,6 @@ def official_bootstrap(
     )
 
 
-def _resampled_curves(
-    results: Sequence[FROCResult], resamples: int, seed: int
-) -> Iterator[list[FROCCurve]]:
-    """Curves of every result on the same drawn scans; none without nodules."""
-    num = len(results[0].seriesuids)
-    if not num:
-        return
-    ranked = [RankedScores.of(result) for result in results]
-    rng = np.random.default_rng(seed)
-    for _ in range(resamples):
-        times = np.bincount(rng.integers(num, size=num), minlength=num)
-        if times @ ranked[0].nodules:
-            yield [each.curve(times) for each in ranked]
-
-
 def _as_runs(result: Runs) -> list[FROCResult]:
     return [result] if isinstance(result, FROCResult) else list(result)
 
@@ -302,15 +237,3 @@ def _two_sided(differences: np.ndarray) -> float:
     low = (1 + (differences <= 0).sum()) / (1 + len(differences))
     high = (1 + (differences >= 0).sum()) / (1 + len(differences))
     return float(min(1.0, 2 * min(low, high)))
-
-
-def _running(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-
-
-def _ranked(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Place in the list and value of every element, best value first."""
-    scan = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    values = np.concatenate(parts) if parts else np.zeros(0)
-    order = np.argsort(-values, kind='stable')
-    return scan[order], values[order]

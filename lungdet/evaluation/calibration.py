@@ -18,15 +18,15 @@ class Calibration:
 
     Attributes:
         mean_scores: Mean score of each bin.
-        hit_shares: Share of its marks that lie on a nodule.
-        numbers: Its marks.
+        hit_fractions: Fraction of its marks that lie on a nodule.
+        numbers: How many marks it holds.
         error: Mean distance of the two, weighted by marks (expected
             calibration error).
         brier: Mean squared distance of score and outcome.
     """
 
     mean_scores: list[float]
-    hit_shares: list[float]
+    hit_fractions: list[float]
     numbers: list[int]
     error: float
     brier: float
@@ -42,6 +42,13 @@ def calibrate(result: FROCResult, *, bins: int = BINS) -> Calibration | None:
         None without such marks, or if a score lies outside [0, 1].
 
     Source: Guo et al. 2017, section 2 (expected calibration error).
+
+    Examples:
+        >>> from lungdet.evaluation import evaluate_froc
+        >>> nodules = {'a': (np.array([[0.0, 0, 0]]), np.array([8.0]))}
+        >>> marks = {'a': (np.zeros((1, 3)), np.array([0.75]))}
+        >>> calibrate(evaluate_froc(nodules, {}, marks, ['a'])).error
+        0.25
     """
     matches = [result.matches[uid] for uid in result.seriesuids]
     outcomes = np.concatenate([m.outcomes for m in matches] or [np.zeros(0)])
@@ -50,18 +57,18 @@ def calibrate(result: FROCResult, *, bins: int = BINS) -> Calibration | None:
     scores, hit = scores[counted], outcomes[counted] == MatchOutcome.HIT
     if not len(scores) or scores.min() < 0 or scores.max() > 1:
         return None
-    place = np.minimum((scores * bins).astype(int), bins - 1)
-    numbers = np.bincount(place, minlength=bins)
+    bin_of = np.minimum((scores * bins).astype(int), bins - 1)
+    numbers = np.bincount(bin_of, minlength=bins)
     filled = numbers > 0
-    means, shares = (
-        np.bincount(place, weights=values, minlength=bins)[filled]
+    means, fractions = (
+        np.bincount(bin_of, weights=values, minlength=bins)[filled]
         / numbers[filled]
         for values in (scores, hit)
     )
-    gaps = np.abs(means - shares)
+    gaps = np.abs(means - fractions)
     return Calibration(
         mean_scores=means.tolist(),
-        hit_shares=shares.tolist(),
+        hit_fractions=fractions.tolist(),
         numbers=numbers[filled].tolist(),
         error=float((gaps * numbers[filled]).sum() / len(scores)),
         brier=float(((scores - hit) ** 2).mean()),

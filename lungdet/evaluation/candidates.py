@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungdet.evaluation.checks import Caveat
+from lungdet.evaluation.caveats import Caveat
 from lungdet.evaluation.froc import FROCResult
-from lungdet.evaluation.matching import Findings, MatchOutcome
+from lungdet.evaluation.matching import MatchOutcome
+from lungdet.evaluation.points import PointsByScan
 
-SAME_PLACE_MM = 0.01
+SAME_POINT_MM = 0.01
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class CandidateSummary:
         candidates: On the listed scans, before the cap.
         on_nodules: Of them, on a nodule.
         on_excluded: On an excluded finding only; left out of ``auc``.
-        nodules: Included findings.
+        nodules: Of the listed scans.
         reached: Nodules with a candidate.
         auc: How often a candidate on a nodule is scored above a false one,
             ties half; None where either is missing.
@@ -42,7 +43,11 @@ class CandidateSummary:
 
 
 def summarise_candidates(result: FROCResult) -> CandidateSummary:
-    """Summarise candidates scored without a cap."""
+    """Summarise candidates.
+
+    Args:
+        result: Of ``evaluate_froc`` with ``max_marks=None``.
+    """
     matches = [result.matches[uid] for uid in result.seriesuids]
     outcomes = np.concatenate([m.outcomes for m in matches] or [np.zeros(0)])
     scores = np.concatenate([m.scores for m in matches] or [np.zeros(0)])
@@ -61,22 +66,22 @@ def summarise_candidates(result: FROCResult) -> CandidateSummary:
 
 
 def check_candidates(
-    marks: Findings, given: Mapping[str, np.ndarray]
+    marks: PointsByScan, given: Mapping[str, np.ndarray]
 ) -> list[Caveat]:
-    """Tell of given candidates without a score and of marks beside them.
+    """Notice candidates without a score, and marks that are no candidate.
 
     Args:
         marks: Series uid -> centres (n, 3) mm and scores (n,).
         given: Series uid -> centres (n, 3) mm.
     """
     unscored = sum(
-        int((_gap(points, marks.get(u)) > SAME_PLACE_MM).sum())
+        int((_gap(points, marks.get(u)) > SAME_POINT_MM).sum())
         for u, points in given.items()
     )
     foreign = sum(
         int(
             (
-                _gap(m[0], (given[u],) if u in given else None) > SAME_PLACE_MM
+                _gap(m[0], (given[u],) if u in given else None) > SAME_POINT_MM
             ).sum()
         )
         for u, m in marks.items()
@@ -115,7 +120,9 @@ def _gap(points: np.ndarray, others: tuple | None) -> np.ndarray:
 def _auc(hit: np.ndarray, false: np.ndarray) -> float | None:
     if not len(hit) or not len(false):
         return None
-    ordered = np.sort(false)
-    below = np.searchsorted(ordered, hit, side='left')
-    upto = np.searchsorted(ordered, hit, side='right')
-    return float((below + upto).mean() / 2 / len(false))
+    from scipy.stats import rankdata
+
+    # the Mann-Whitney statistic over the number of pairs
+    ranks = rankdata(np.concatenate([hit, false]))[: len(hit)]
+    above = ranks.sum() - len(hit) * (len(hit) + 1) / 2
+    return float(above / (len(hit) * len(false)))

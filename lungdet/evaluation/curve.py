@@ -42,7 +42,19 @@ class FROCCurve:
         nodules: int,
         scans: int,
     ) -> FROCCurve:
-        """The curve of the scores of all scans."""
+        """The curve of the scores of all scans.
+
+        Args:
+            tp_scores: Best score of each detected nodule.
+            fp_scores: Score of each false positive.
+            nodules: Of the listed scans.
+            scans: Listed scans.
+
+        Examples:
+            >>> curve = FROCCurve.of(np.array([0.9]), np.array([0.8]), 2, 4)
+            >>> curve.fp_per_scan.tolist(), curve.sensitivity.tolist()
+            ([0.0, 0.0, 0.25], [0.0, 0.5, 0.5])
+        """
         threshold = np.unique(np.concatenate([tp_scores, fp_scores]))[::-1]
         tps = len(tp_scores) - np.searchsorted(np.sort(tp_scores), threshold)
         fps = len(fp_scores) - np.searchsorted(np.sort(fp_scores), threshold)
@@ -57,12 +69,12 @@ class FROCCurve:
     @cached_property
     def fp_per_scan(self) -> np.ndarray:
         """Abscissa in the official arithmetic."""
-        return _axis(self.fps, self.scans)
+        return _official_quotient(self.fps, self.scans)
 
     @cached_property
     def sensitivity(self) -> np.ndarray:
         """Ordinate in the official arithmetic."""
-        return _axis(self.tps, self.nodules)
+        return _official_quotient(self.tps, self.nodules)
 
     @cached_property
     def whole_fp_per_scan(self) -> np.ndarray:
@@ -70,10 +82,10 @@ class FROCCurve:
         return self.fps / max(self.scans, 1)
 
 
-def _axis(counts: np.ndarray, denominator: int) -> np.ndarray:
+def _official_quotient(counts: np.ndarray, denominator: int) -> np.ndarray:
     """Running counts over ``denominator``, rounded as the official script.
 
-    It goes through the share of the last count, so a value can lie one unit
+    It goes through the fraction of the last count, so a value can lie one unit
     in the last place beside ``counts / denominator``, and a vertical step of
     the curve beside a rate. All zero where there is nothing to count.
     """
@@ -98,7 +110,13 @@ def thinned(curve: FROCCurve) -> np.ndarray:
 
 
 def read_interp(curve: FROCCurve, rates: Rates) -> np.ndarray:
-    """Straight between points, the last value beyond the end (official)."""
+    """Linear between points, the last value beyond the end (official).
+
+    Examples:
+        >>> curve = FROCCurve.of(np.array([0.9, 0.7]), np.array([0.8]), 2, 2)
+        >>> read_interp(curve, [0.125, 0.25, 0.5]).tolist()
+        [0.5, 0.5, 1.0]
+    """
     return np.interp(rates, curve.fp_per_scan, curve.sensitivity)
 
 

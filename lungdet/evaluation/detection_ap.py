@@ -39,10 +39,14 @@ class AveragePrecision:
         """Mean over the IoUs, mAP; None without a nodule."""
         return None if self.values is None else float(np.mean(self.values))
 
+    def to_dict(self) -> dict:
+        """Plain JSON values."""
+        return {**vars(self), 'iou_thrs': list(self.iou_thrs)}
+
 
 def average_precision(
     truth: Mapping[str, np.ndarray],
-    found: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    detected: Mapping[str, tuple[np.ndarray, np.ndarray]],
     seriesuids: Sequence[str],
     *,
     iou_thrs: Sequence[float] = IOU_THRS,
@@ -56,20 +60,26 @@ def average_precision(
 
     Args:
         truth: Series uid -> edge boxes (n, 6).
-        found: Series uid -> edge boxes (m, 6) and scores (m,).
-        seriesuids: The scans; others are not looked at.
+        detected: Series uid -> edge boxes (m, 6) and scores (m,).
+        seriesuids: The scans; others are left out.
         iou_thrs: Lowest IoUs of a hit.
         max_boxes: Best boxes kept per scan.
 
     Source: Lin et al. 2014 (COCO); the IoUs 0.1 to 0.5 as in Baumgartner et
         al. 2021 (nnDetection).
+
+    Examples:
+        >>> nodule = np.array([[0.0, 0, 0, 4, 4, 4]])
+        >>> exact = nodule, np.array([0.9])
+        >>> average_precision({'a': nodule}, {'a': exact}, ['a']).mean
+        1.0
     """
     nodules = sum(len(truth.get(uid, ())) for uid in seriesuids)
     if not nodules:
         return AveragePrecision(tuple(iou_thrs), None, len(seriesuids), 0)
     scores, hits = [np.zeros(0)], [np.zeros((len(iou_thrs), 0), dtype=bool)]
     for uid in seriesuids:
-        boxes, values = found.get(uid, (np.zeros((0, 6)), np.zeros(0)))
+        boxes, values = detected.get(uid, (np.zeros((0, 6)), np.zeros(0)))
         best = np.argsort(-values, kind='stable')[:max_boxes]
         iou = box_iou(boxes[best], truth.get(uid, np.zeros((0, 6))))
         scores.append(values[best])
@@ -102,5 +112,5 @@ def _precision(hit: np.ndarray, nodules: int) -> float:
     tps = np.cumsum(hit)
     precision = tps / np.arange(1, len(hit) + 1)
     falling = np.maximum.accumulate(precision[::-1])[::-1]
-    place = np.searchsorted(tps / nodules, RECALLS)
-    return float(np.append(falling, 0.0)[place].mean())
+    position = np.searchsorted(tps / nodules, RECALLS)
+    return float(np.append(falling, 0.0)[position].mean())

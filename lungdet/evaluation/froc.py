@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lungdet.errors import AnnotationError, ConfigError
-from lungdet.evaluation.checks import (
+from lungdet.evaluation.caveats import (
     Caveat,
     check_curve,
     check_marks,
@@ -17,12 +17,11 @@ from lungdet.evaluation.checks import (
 from lungdet.evaluation.curve import READ_OUTS, FROCCurve, ReadOut
 from lungdet.evaluation.matching import (
     MAX_MARKS,
-    Findings,
     MatchOutcome,
-    Points,
     ScanMatch,
     match_scan,
 )
+from lungdet.evaluation.points import Points, PointsByScan
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -118,7 +117,7 @@ class FROCResult:
         return sum(not len(m.scores) for m in matches)
 
     def to_dict(self) -> dict:
-        """The content of froc.json."""
+        """Plain JSON values, all but the caveats."""
         step = self.read('step')
         return {
             'rates': list(self.rates),
@@ -131,19 +130,23 @@ class FROCResult:
             'counts': self.counts,
             'marks_cut': self.marks_cut,
             'scans_without_marks': self.scans_without_marks,
-            'caveats': [vars(caveat) for caveat in self.caveats],
         }
 
 
 def mean_sensitivity(sensitivities: Sequence[float] | None) -> float | None:
-    """Their mean, the CPM; None without nodules."""
+    """The CPM: their mean; None without nodules.
+
+    Examples:
+        >>> mean_sensitivity([0.5, 0.75, 1.0])
+        0.75
+    """
     return None if sensitivities is None else float(np.mean(sensitivities))
 
 
 def evaluate_froc(
-    annotations: Findings,
-    excluded: Findings,
-    marks: Findings,
+    annotations: PointsByScan,
+    excluded: PointsByScan,
+    marks: PointsByScan,
     seriesuids: Sequence[str],
     *,
     max_marks: int | None = MAX_MARKS,
@@ -158,7 +161,7 @@ def evaluate_froc(
             is unknown.
         marks: Series uid -> centres (n, 3) mm and scores (n,).
         seriesuids: The scans; their number is the denominator. Findings and
-            marks of other scans are not looked at.
+            marks of other scans are left out.
         max_marks: The cap, None for none.
         rates: False positives per scan to read at.
         read_out: ``'interp'`` (official), ``'step'``, ``'nearest'``,
@@ -175,8 +178,23 @@ def evaluate_froc(
         ConfigError: An unknown read-out.
 
     Source: LUNA16 evaluation script (Setio et al. 2017).
+
+    Examples:
+        Two scans, one nodule in the first; a hit, and a false positive of a
+        lower score.
+
+        >>> nodules = {'a': (np.array([[0.0, 0, 0]]), np.array([8.0]))}
+        >>> marks = {
+        ...     'a': (np.array([[1.0, 0, 0]]), np.array([0.9])),
+        ...     'b': (np.array([[5.0, 5, 5]]), np.array([0.8])),
+        ... }
+        >>> result = evaluate_froc(nodules, {}, marks, ['a', 'b'])
+        >>> result.cpm, result.counts['tp'], result.counts['fp']
+        (1.0, 1, 1)
+        >>> [caveat.name for caveat in result.caveats]
+        ['short-curve']
     """
-    known_read_out(read_out)
+    named_read_out(read_out)
     uids = tuple(dict.fromkeys(seriesuids))
     tables = [
         {uid: _of_scan(table, uid, name) for uid in uids}
@@ -186,7 +204,7 @@ def evaluate_froc(
             ('marks', marks),
         )
     ]
-    caveats = check_marks(tables[2], marks, tables[:2])
+    caveats = check_marks(tables[2], marks, tables[0], tables[1])
     caveats += check_scan_list(annotations, excluded, uids)
     matches = {
         uid: match_scan(*(t[uid] for t in tables), max_marks=max_marks)
@@ -204,7 +222,14 @@ def summarise(
     rates: Sequence[float] = RATES,
     read_out: str = 'interp',
 ) -> FROCResult:
-    """The curve of scans whose marks are matched already."""
+    """The curve of scans whose marks are matched already.
+
+    Args:
+        matches: Series uid -> outcome of its marks.
+        seriesuids: The scans that count.
+        rates: False positives per scan to read at.
+        read_out: A name of ``READ_OUTS``.
+    """
     listed = [matches[uid] for uid in seriesuids]
     curve = FROCCurve.of(
         _joined([m.tp_scores for m in listed]),
@@ -217,7 +242,7 @@ def summarise(
     )
 
 
-def known_read_out(name: str) -> ReadOut:
+def named_read_out(name: str) -> ReadOut:
     """The read-out of that name.
 
     Raises:
@@ -231,7 +256,7 @@ def known_read_out(name: str) -> ReadOut:
     return READ_OUTS[name]
 
 
-def _of_scan(table: Findings, uid: str, name: str) -> Points:
+def _of_scan(table: PointsByScan, uid: str, name: str) -> Points:
     """Checked float64 arrays of one scan; empty where it is not listed."""
     if uid not in table:
         return np.zeros((0, 3)), np.zeros(0)
@@ -247,8 +272,8 @@ def _of_scan(table: Findings, uid: str, name: str) -> Points:
     if not finite.all():
         raise AnnotationError(
             f'{name}[{uid!r}]: row {int(np.argmin(finite))} holds a number '
-            'that is not finite and has no place on the curve; correct or '
-            'remove it.'
+            'that is not finite, so it cannot be ranked; correct or remove '
+            'it.'
         )
     return centers, values
 

@@ -1,8 +1,8 @@
 """How well segmentations cover nodules, in three senses.
 
-Of the *reference box*: what of the predicted masks lies in a nodule's box,
-whoever predicted it. Of the *detections*: masks matched one to one with
-nodules. Of the *whole scan*: all predicted against all reference voxels.
+Of the *reference box*: all predicted voxels in a nodule's box, whatever they
+were predicted for. Of the *detections*: masks matched one to one with nodules.
+Of the *whole scan*: all predicted against all reference voxels.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ def dice_iou(pred: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
     Raises:
         AnnotationError: Different shapes.
+
+    Examples:
+        >>> dice_iou(np.array([True, True, False]), np.array([0, 1, 1], bool))
+        (0.5, 0.3333333333333333)
     """
     if pred.shape != truth.shape:
         raise AnnotationError(
@@ -112,7 +116,7 @@ def reference_box_scores(
     for number, box in boxes.items():
         region = box_slices(box)
         scores[number] = score_mask(
-            _painted(masks, box), labels[region] == number, spacing_zyx
+            paint_region(masks, box), labels[region] == number, spacing_zyx
         )
     return scores
 
@@ -139,7 +143,7 @@ def detection_scores(
         both = np.stack([boxes[number], masks[partner][1]])
         region = np.concatenate([both[:, :3].min(0), both[:, 3:].max(0)])
         scores[number] = score_mask(
-            _painted([masks[partner]], region),
+            paint_region([masks[partner]], region),
             labels[box_slices(region)] == number,
             spacing_zyx,
         )
@@ -151,15 +155,22 @@ def scan_score(
 ) -> MaskScore:
     """Third sense: all predicted against all reference voxels of a scan."""
     whole = np.array([0, 0, 0, *labels.shape])
-    return score_mask(_painted(masks, whole), labels > 0, spacing_zyx)
+    return score_mask(paint_region(masks, whole), labels > 0, spacing_zyx)
 
 
 def match_masks(
     labels: np.ndarray, ids: Sequence[int], masks: Sequence[BoxedMask]
 ) -> dict[int, int]:
-    """One to one: nodule id -> place of its mask, largest sum of IoUs.
+    """Match nodules with masks one to one, for the largest sum of IoUs.
 
-    Pairs that do not touch are no pairs.
+    Args:
+        labels: Nodule ids (z, y, x), 0 outside.
+        ids: The nodules to match.
+        masks: The predicted masks.
+
+    Returns:
+        Nodule id -> position of its mask. Pairs that do not overlap are left
+        out.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -178,7 +189,7 @@ def match_masks(
     }
 
 
-def _painted(masks: Sequence[BoxedMask], region: np.ndarray) -> np.ndarray:
+def paint_region(masks: Sequence[BoxedMask], region: np.ndarray) -> np.ndarray:
     """Union of masks, cut to an integer edge box (6,)."""
     region = np.asarray(region)
     union = np.zeros(region[3:] - region[:3], dtype=bool)

@@ -1,28 +1,23 @@
 """LUNA16's rule for the marks of one scan.
 
-At most 100 marks a scan (ties with the 101st all go); a mark hits when its
-distance to the centre is strictly below the radius; a nodule takes the best
-score among its hits, and further hits are neither true nor false; marks on
-excluded findings that hit no nodule are ignored; a finding without diameter
-counts 10 mm. Included findings are matched first, because nearly every
-nodule has an excluded finding inside it.
+At most 100 marks of a scan are kept; ties with the 101st are all dropped. A
+mark hits what it is nearer to than the radius. A nodule takes the best score
+among its hits, and its further hits are neither true nor false. Marks on
+excluded findings that hit no nodule are ignored. Nodules are matched first,
+because nearly every nodule has an excluded finding inside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
 
-from lungdet.geometry import UNKNOWN_DIAMETER_MM
+from lungdet.evaluation.points import Points
+from lungdet.geometry import points_in_spheres
 
 MAX_MARKS = 100
-
-# centres (n, 3) mm and one value each (n,): diameter or score
-Points = tuple[np.ndarray, np.ndarray]
-Findings = Mapping[str, Points]
 
 
 class MatchOutcome(IntEnum):
@@ -62,7 +57,7 @@ class ScanMatch:
 
     @property
     def nodules(self) -> int:
-        """Included findings of the scan."""
+        """Nodules of the scan."""
         return len(self.hits)
 
     @property
@@ -91,7 +86,14 @@ class ScanMatch:
 
 
 def cap_marks(scores: np.ndarray, max_marks: int | None) -> np.ndarray:
-    """Which marks (n,) survive the cap; ties with the first cut all go."""
+    """Which marks (n,) survive the cap.
+
+    Marks that tie with the first one beyond the cap are all dropped.
+
+    Examples:
+        >>> cap_marks(np.array([0.9, 0.5, 0.5, 0.1]), 2).tolist()
+        [True, False, False, False]
+    """
     if max_marks is None or len(scores) <= max_marks:
         return np.ones(len(scores), dtype=bool)
     first_cut = -np.sort(-scores, kind='stable')[max_marks]
@@ -112,12 +114,30 @@ def match_scan(
         excluded: The same of excluded findings.
         marks: Centres (m, 3) mm and scores (m,).
         max_marks: The cap, None for none.
+
+    Source: LUNA16 evaluation script (Setio et al. 2017).
+
+    Examples:
+        Two marks on a nodule of 8 mm, the second one a double, and a false
+        positive.
+
+        >>> nodules = np.array([[0.0, 0, 0]]), np.array([8.0])
+        >>> marks = (
+        ...     np.array([[1.0, 0, 0], [0, 2, 0], [0, 4, 0]]),
+        ...     np.array([0.9, 0.8, 0.7]),
+        ... )
+        >>> match = match_scan(nodules, (np.zeros((0, 3)), np.zeros(0)), marks)
+        >>> match.tp_scores.tolist(), match.fp_scores.tolist()
+        ([0.9], [0.7])
+        >>> match.ignored_double
+        1
     """
     points, scores = marks
     keep = cap_marks(scores, max_marks)
-    on_nodule = hits(annotations, points) & keep
+    on_nodule = points_in_spheres(*annotations, points) & keep
+    on_excluded = points_in_spheres(*excluded, points)
     outcomes = np.full(len(scores), MatchOutcome.FALSE, dtype=np.int8)
-    outcomes[hits(excluded, points).any(0)] = MatchOutcome.IGNORED
+    outcomes[on_excluded.any(0)] = MatchOutcome.IGNORED
     outcomes[on_nodule.any(0)] = MatchOutcome.HIT
     outcomes[~keep] = MatchOutcome.CUT
     return ScanMatch(
@@ -129,14 +149,3 @@ def match_scan(
             dtype=np.float64,
         ),
     )
-
-
-def hits(findings: Points, points: np.ndarray) -> np.ndarray:
-    """(findings, marks) bool: is the mark strictly inside the radius."""
-    centers, diameters = findings
-    unknown = ~(diameters >= 0)
-    radius = np.where(unknown, UNKNOWN_DIAMETER_MM, diameters) / 2.0
-    gap = centers[:, None, :] - points[None, :, :]
-    # summed in the official order x, y, z; np.sum could pair differently
-    square = gap[..., 0] ** 2 + gap[..., 1] ** 2 + gap[..., 2] ** 2
-    return square < (radius**2)[:, None]

@@ -1,8 +1,9 @@
-"""The same submission, by groups of nodules or of scans."""
+"""The same marks, by groups of nodules or of scans."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,33 @@ SMALL_MM, LARGE_MM = 6, 10
 DIAMETER_STRATA = ('< 6 mm', '6-10 mm', '> 10 mm')
 MAX_STRATA = 20
 UNKNOWN = 'unknown'
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Labels by which a result is split.
+
+    Attributes:
+        name: Printed above the table.
+        scan_labels: Series uid -> label of the scan; None if nodules are
+            grouped.
+        nodule_labels: Series uid -> label of each nodule, in the table's
+            order; None if scans are grouped.
+    """
+
+    name: str
+    scan_labels: Mapping[str, str] | None = None
+    nodule_labels: Mapping[str, Sequence[str]] | None = None
+
+    def split(self, result: FROCResult) -> dict[str, FROCResult]:
+        """Label -> result of the group.
+
+        Raises:
+            AnnotationError: As ``strata_by_nodule`` and ``strata_by_scan``.
+        """
+        if self.nodule_labels is not None:
+            return strata_by_nodule(result, self.nodule_labels)
+        return strata_by_scan(result, self.scan_labels or {})
 
 
 def strata_by_nodule(
@@ -50,7 +78,7 @@ def strata_by_nodule(
             },
             result.seriesuids,
         )
-        for label in _ordered(t for own in listed.values() for t in own)
+        for label in _ordered(t for row in listed.values() for t in row)
     }
 
 
@@ -66,14 +94,14 @@ def strata_by_scan(
     Raises:
         AnnotationError: More than 20 labels.
     """
-    own = {uid: labels.get(uid) or UNKNOWN for uid in result.seriesuids}
+    known = {uid: labels.get(uid) or UNKNOWN for uid in result.seriesuids}
     return {
         label: _of_matches(
             result,
             result.matches,
-            [uid for uid in result.seriesuids if own[uid] == label],
+            [uid for uid in result.seriesuids if known[uid] == label],
         )
-        for label in _ordered(own.values())
+        for label in _ordered(known.values())
     }
 
 
@@ -85,6 +113,10 @@ def diameter_labels(
     Args:
         diameters_mm: Series uid -> diameters (n,); NaN or negative where
             unknown.
+
+    Examples:
+        >>> diameter_labels({'a': np.array([5.0, 6.0, 10.5, np.nan])})
+        {'a': ['< 6 mm', '6-10 mm', '> 10 mm', 'unknown']}
     """
 
     def label(diameter: float) -> str:

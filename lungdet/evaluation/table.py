@@ -97,26 +97,32 @@ def difference_table(difference: Difference, rates: Sequence[float]) -> str:
 def mask_table(
     masks: Mapping[str, Mapping[str, tuple[float, int]]],
 ) -> str:
-    """One row a sense: means of the measures, and of how many.
+    """One row for each sense: means of the measures, and their number.
 
-    A mean of fewer (a distance needs both masks) says of how many itself.
+    A mean of fewer values (a distance needs both masks) gives their number
+    itself.
 
     Args:
         masks: Sense -> measure -> mean and number of values.
     """
     measures = list(dict.fromkeys(m for row in masks.values() for m in row))
     rows = [['masks', *measures, 'of']]
-    for sense, found in masks.items():
-        number = max(n for _, n in found.values())
+    for sense, means in masks.items():
+        number = max(n for _, n in means.values())
         cells = []
-        for mean, n in (found.get(m, (None, number)) for m in measures):
+        for mean, n in (means.get(m, (None, number)) for m in measures):
             cells.append(_digits(mean) + f' ({n})' * (n < number))
         rows.append([sense, *cells, str(number)])
     return AsciiTable(rows).table
 
 
 def rate_name(rate: float) -> str:
-    """``1/8`` for 0.125."""
+    """A rate as it is printed.
+
+    Examples:
+        >>> rate_name(0.125), rate_name(4.0)
+        ('1/8', '4')
+    """
     return f'1/{round(1 / rate)}' if rate < 1 else f'{rate:g}'
 
 

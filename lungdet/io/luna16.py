@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
-import hashlib
 import io
 import math
 import re
@@ -17,9 +16,9 @@ import numpy as np
 
 from lungdet.errors import AnnotationError
 from lungdet.io.atomic import write_text
-from lungdet.structures import Annotation
+from lungdet.structures import Annotation, AnnotationTable, SeriesResult
 
-FINDING_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'diameter_mm')
+ANNOTATION_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'diameter_mm')
 MARK_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'probability')
 CANDIDATE_COLUMNS = MARK_COLUMNS[:4]
 MAX_DIAMETER_MM = 200.0
@@ -83,20 +82,20 @@ def _records(
     """(line, uid, other cells) of every row; extra columns are ignored."""
     cells = _cells(path)
     header = [name.strip() for name in next(cells, (0, []))[1]]
-    places = [_column(header, name, path, columns) for name in columns]
+    positions = [_column(header, name, path, columns) for name in columns]
     checked = set()
     for line, row in cells:
         if len(row) != len(header):
             if not any(cell.strip() for cell in row):
                 continue
-            _check_width(row, header, places, f'{path}:{line}')
-        uid = row[places[0]].strip()
+            _check_width(row, header, positions, f'{path}:{line}')
+        uid = row[positions[0]].strip()
         if uid not in checked:
             if not any(cell.strip() for cell in row):
                 continue
             _check_uid(uid, f'{path}:{line}')
             checked.add(uid)
-        yield line, uid, [row[k] for k in places[1:]]
+        yield line, uid, [row[k] for k in positions[1:]]
 
 
 def read_numbers(
@@ -124,9 +123,9 @@ def read_numbers(
 
 
 def _check_width(
-    row: list[str], header: list[str], places: list[int], where: str
+    row: list[str], header: list[str], positions: list[int], where: str
 ) -> None:
-    if len(row) <= max(places):
+    if len(row) <= max(positions):
         raise AnnotationError(
             f'{where}: {len(row)} cells, the header has {len(header)}; '
             'the row is cut. Restore it from the source.'
@@ -185,12 +184,10 @@ def _refuse_numbers(
             )
 
 
-def _findings(
-    path: str | Path, *, unknown_ok: bool
-) -> dict[str, list[Annotation]]:
-    table: dict[str, list[Annotation]] = {}
+def _annotations(path: str | Path, *, unknown_ok: bool) -> AnnotationTable:
+    table: AnnotationTable = {}
     for line, uid, (x, y, z, diameter) in read_numbers(
-        Path(path), FINDING_COLUMNS
+        Path(path), ANNOTATION_COLUMNS
     ):
         known = diameter > 0
         unknown = diameter < 0 and unknown_ok  # the table writes -1
@@ -206,23 +203,23 @@ def _findings(
     return table
 
 
-def read_annotations(path: str | Path) -> dict[str, list[Annotation]]:
+def read_annotations(path: str | Path) -> AnnotationTable:
     """Reference nodules by series uid, in the file's order.
 
     Raises:
         AnnotationError: A column, number or id that cannot be right; the
             message gives file and line.
     """
-    return _findings(path, unknown_ok=False)
+    return _annotations(path, unknown_ok=False)
 
 
-def read_excluded(path: str | Path) -> dict[str, list[Annotation]]:
+def read_excluded(path: str | Path) -> AnnotationTable:
     """Excluded findings by series uid; a negative diameter is unknown.
 
     Raises:
         AnnotationError: As ``read_annotations``.
     """
-    return _findings(path, unknown_ok=True)
+    return _annotations(path, unknown_ok=True)
 
 
 def read_seriesuids(path: str | Path) -> list[str]:
@@ -315,29 +312,16 @@ def has_column(path: str | Path, name: str) -> bool:
     return name in [cell.strip() for cell in header]
 
 
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file as it lies there."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
 def write_submission(
-    path: str | Path, rows: Iterable[tuple[str, float, float, float, float]]
+    path: str | Path, results: Iterable[SeriesResult]
 ) -> None:
-    """Write marks (uid, x, y, z, probability) in LUNA16's format."""
+    """Write detections as marks in LUNA16's format."""
     lines = [','.join(MARK_COLUMNS)]
-    lines += [
-        f'{uid},{x:.6f},{y:.6f},{z:.6f},{score:.9g}'
-        for uid, x, y, z, score in rows
-    ]
+    for result in results:
+        for detection in result.detections:
+            x, y, z = detection.center_mm
+            lines.append(
+                f'{result.series_uid},{x:.6f},{y:.6f},{z:.6f},'
+                f'{detection.score:.9g}'
+            )
     write_text(path, '\n'.join(lines) + '\n')
-
-
-def as_arrays(
-    findings: Sequence[Annotation],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (n, 3) and diameters (n,), NaN where unknown."""
-    centers = np.array([f.center_mm for f in findings], dtype=np.float64)
-    diameters = [
-        np.nan if f.diameter_mm is None else f.diameter_mm for f in findings
-    ]
-    return centers.reshape(-1, 3), np.array(diameters, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What submissions are scored against: nodules, exclusions, scan list."""
+"""LUNA16's own tables, which ship with the package."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def official_subsets() -> dict[str, int]:
 
 @cache
 def official_reference() -> ReferenceSet:
-    """LUNA16's own tables, which ship with the package.
+    """LUNA16's nodules, exclusions and scan list.
 
     Source: Setio et al. 2017; see ``official/README.md`` for the licence.
     """

@@ -38,7 +38,6 @@ def make_result_folder(path: str | Path) -> Path:
 def write_result_folder(
     folder: Path,
     result: SeriesResult,
-    scan: Geometry,
     *,
     model: dict[str, Any],
 ) -> None:
@@ -49,30 +48,24 @@ def write_result_folder(
 
     Args:
         folder: Exists.
-        result: Of one scan.
-        scan: The scan's grid as its file states it; the label image lies on
-            it.
+        result: Of one scan; the label image lies on the scan's grid as its
+            file states it.
         model: What the weights are, for result.json.
     """
     for name in (RESULT, MARKS, MASKS):
         (folder / name).unlink(missing_ok=True)
+    scan = result.source_geometry or result.geometry
     labels = paint_masks(result, scan)
     mask_file = MASKS if labels.any() else None
     if mask_file is not None:
         write_image(folder / mask_file, labels, scan)
     content = {
-        **result_to_dict(result, scan, mask_file=mask_file),
+        **result_to_dict(result, mask_file=mask_file),
         'model': model,
         'intended_use': INTENDED_USE,
     }
     write_text(folder / RESULT, json.dumps(content, indent=1))
-    write_submission(
-        folder / MARKS,
-        [
-            (result.series_uid, *detection.center_mm, detection.score)
-            for detection in result.detections
-        ],
-    )
+    write_submission(folder / MARKS, [result])
 
 
 def paint_masks(result: SeriesResult, grid: Geometry) -> np.ndarray:

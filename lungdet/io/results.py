@@ -1,4 +1,7 @@
-"""The results' JSON schema ``lungdet.result/2``, written in one place."""
+"""Results as JSON, by the schema ``lungdet.result/2``, in one place.
+
+``lungdet/schemas/result.schema.json`` states the schema.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
 from lungdet.structures import Detection, SeriesResult
 
-SCHEMA = 'lungdet.result/2'
-
-
-def _number(values: Any, index: int) -> float | None:
-    if values is None:
-        return None
-    value = float(values[index])
-    return None if np.isnan(value) else value
+RESULT_SCHEMA = 'lungdet.result/2'
 
 
 def result_from_instances(
-    instances: Any, series_uid: str, geometry: Geometry
+    instances: Any,
+    series_uid: str,
+    geometry: Geometry,
+    *,
+    source_geometry: Geometry | None = None,
 ) -> SeriesResult:
     """Turn predictions in voxels into detections in world mm.
 
@@ -30,67 +31,110 @@ def result_from_instances(
             ``mask_boxes`` (K, 6) and ``masks`` (list of bool arrays or None).
         series_uid: Identifier of the scan.
         geometry: Grid of the boxes.
+        source_geometry: Grid of the scan as its file states it, if another.
     """
     boxes = np.asarray(instances.bboxes, dtype=np.float64).reshape(-1, 6)
     scores = np.asarray(instances.scores, dtype=np.float64)
     centers = geometry.box_center_world(boxes)
     sizes = (boxes[:, 3:] - boxes[:, :3]) * geometry.spacing
-    rpn = getattr(instances, 'rpn_scores', None)
-    rcnn = getattr(instances, 'rcnn_scores', None)
-    masks = getattr(instances, 'masks', None)
     detections = []
     for k in np.argsort(-scores, kind='stable'):
-        mask = None if masks is None else masks[k]
-        mask_box = None
-        if mask is not None:
-            mask = np.asarray(mask, dtype=bool)
-            z1, y1, x1, z2, y2, x2 = (int(v) for v in instances.mask_boxes[k])
-            mask_box = (z1, y1, x1, z2, y2, x2)
         x, y, z = (float(v) for v in centers[k])
         dz, dy, dx = (float(v) for v in sizes[k])
+        mask, mask_box = _mask(instances, k)
         detections.append(
             Detection(
                 center_mm=(x, y, z),
                 score=float(scores[k]),
-                rpn_score=_number(rpn, k),
-                rcnn_score=_number(rcnn, k),
+                rpn_score=_number(instances, 'rpn_scores', k),
+                rcnn_score=_number(instances, 'rcnn_scores', k),
                 size_mm=(dz, dy, dx),
                 mask_box=mask_box,
                 mask=mask,
             )
         )
-    return SeriesResult(series_uid, detections, geometry)
+    return SeriesResult(series_uid, detections, geometry, source_geometry)
+
+
+def _number(instances: Any, name: str, index: int) -> float | None:
+    values = getattr(instances, name, None)
+    if values is None or np.isnan(float(values[index])):
+        return None
+    return float(values[index])
+
+
+def _mask(
+    instances: Any, index: int
+) -> tuple[np.ndarray | None, tuple[int, int, int, int, int, int] | None]:
+    masks = getattr(instances, 'masks', None)
+    if masks is None or masks[index] is None:
+        return None, None
+    z1, y1, x1, z2, y2, x2 = (int(v) for v in instances.mask_boxes[index])
+    mask = np.asarray(masks[index], dtype=bool)
+    return mask, (z1, y1, x1, z2, y2, x2)
 
 
 def result_to_dict(
-    result: SeriesResult, scan: Geometry, *, mask_file: str | None = None
+    result: SeriesResult, *, mask_file: str | None = None
 ) -> dict:
-    """Plain JSON values of a result; see docs/conventions.md.
+    """Plain JSON values of a result; masks stay in their own file.
 
     Args:
-        result: What was found.
-        scan: Grid of the scan as its file states it.
+        result: The detections of a series.
         mask_file: Name of the label image in which detection k has value k.
     """
-    detections = []
-    for number, detection in enumerate(result.detections, start=1):
-        detections.append(
+    scan = result.source_geometry or result.geometry
+    return {
+        'schema': RESULT_SCHEMA,
+        'series_uid': result.series_uid,
+        'geometry': scan.to_dict(),
+        'case_geometry': result.geometry.to_dict(),
+        'detections': [
             {
                 'id': number,
                 'score': detection.score,
                 'rpn_score': detection.rpn_score,
                 'rcnn_score': detection.rcnn_score,
                 'center_world_xyz': list(detection.center_mm),
-                'size_mm_zyx': list(detection.size_mm or ()) or None,
+                'size_mm_zyx': detection.size_mm and list(detection.size_mm),
                 'diameter_mm': detection.diameter_mm,
-                'mask_file': mask_file if detection.mask is not None else None,
+                'mask_file': None if detection.mask is None else mask_file,
             }
-        )
-    return {
-        'schema': SCHEMA,
-        'series_uid': result.series_uid,
-        'geometry': scan.to_dict(),
-        'case_geometry': result.geometry.to_dict(),
-        'detections': detections,
+            for number, detection in enumerate(result.detections, start=1)
+        ],
         'caveats': list(result.caveats),
     }
+
+
+def result_from_dict(values: dict) -> SeriesResult:
+    """The inverse of ``result_to_dict``, without masks.
+
+    Raises:
+        SeriesError: Written by another version of the schema.
+    """
+    if values.get('schema') != RESULT_SCHEMA:
+        raise SeriesError(
+            f'result of series {values.get("series_uid")}: schema '
+            f'{values.get("schema")!r}, this version reads '
+            f'{RESULT_SCHEMA!r}; run the detector on the scan again.'
+        )
+    return SeriesResult(
+        series_uid=values['series_uid'],
+        detections=[
+            Detection(
+                center_mm=tuple(detection['center_world_xyz']),
+                score=detection['score'],
+                rpn_score=detection['rpn_score'],
+                rcnn_score=detection['rcnn_score'],
+                size_mm=_tuple_or_none(detection['size_mm_zyx']),
+            )
+            for detection in values['detections']
+        ],
+        geometry=Geometry.from_dict(values['case_geometry']),
+        source_geometry=Geometry.from_dict(values['geometry']),
+        caveats=list(values['caveats']),
+    )
+
+
+def _tuple_or_none(values: list[float] | None) -> Any:
+    return None if values is None else tuple(values)

@@ -1,4 +1,4 @@
-"""Score against the share of marks that lie on a nodule."""
+"""Score against the fraction of marks that lie on a nodule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lungdet.evaluation import Calibration
 
 
 def calibration_figure(results: Mapping[str, Calibration]) -> Figure:
-    """One curve a system; the number of marks stands at each point.
+    """One curve for each system; each point says how many marks it holds.
 
     Args:
         results: Label of the curve -> its bins.
@@ -18,20 +18,18 @@ def calibration_figure(results: Mapping[str, Calibration]) -> Figure:
     figure = Figure(figsize=(4.6, 4.4), layout='constrained')
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], '--', color='grey', lw=0.8)
-    for name, found in results.items():
+    for name, calibration in results.items():
+        points = list(zip(calibration.mean_scores, calibration.hit_fractions))
         axes.plot(
-            found.mean_scores,
-            found.hit_shares,
+            *zip(*points),
             'o-',
             ms=4,
-            label=f'{name}, error {found.error:.3f}',
+            label=f'{name}, error {calibration.error:.3f}',
         )
-        for x, y, number in zip(
-            found.mean_scores, found.hit_shares, found.numbers
-        ):
+        for point, number in zip(points, calibration.numbers):
             axes.annotate(
                 str(number),
-                (x, y),
+                point,
                 textcoords='offset points',
                 xytext=(0, 6),
                 ha='center',
@@ -40,7 +38,7 @@ def calibration_figure(results: Mapping[str, Calibration]) -> Figure:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel('score')
-    axes.set_ylabel('share of marks on a nodule')
+    axes.set_ylabel('fraction of marks on a nodule')
     axes.set_aspect('equal')
     axes.grid(alpha=0.3)
     axes.legend(loc='upper left', fontsize=9)

@@ -41,7 +41,7 @@ def test_rows_are_pretrained_trained_and_compared_on_the_same_scans(
     assert base.difference is None and other.difference is not None
     for row in table.rows:
         assert len(row.seeds) == 2 and row.parameters == base.parameters
-        curve = row.seeds[0].results['fused'].curve
+        curve = row.seeds[0].result.curve
         assert (curve.scans, curve.nodules) == (2, 4)
     wanted = np.mean(other.cpms) - np.mean(base.cpms)
     assert other.difference.cpm == pytest.approx(wanted, abs=1e-12)

@@ -39,10 +39,10 @@ def test_folds_are_trained_once_pooled_and_compared(
     assert runs[0].start.weights == runs[1].start.weights
     assert runs[0].start.train_series == ('1.3', '1.4')
     assert runs[1].start.train_series == ('1.0', '1.1', '1.2')
-    sizes = {k: s.results['fused'].counts for k, s in result.folds.items()}
+    sizes = {k: s.result.counts for k, s in result.folds.items()}
     assert [sizes[k]['scans'] for k in ('0', '9')] == [3, 2]
     # pooled: the same marks once more, over five scans
-    pooled = result.pooled.results['fused']
+    pooled = result.pooled.result
     assert pooled.counts['scans'] == 5 and pooled.counts['nodules'] == 10
     for key in ('tp', 'fp', 'candidates'):
         assert pooled.counts[key] == sum(s[key] for s in sizes.values())
@@ -61,7 +61,7 @@ def test_folds_are_trained_once_pooled_and_compared(
         out,
         cfg_options={**QUICK, '+test_evaluator.read_out': 'step'},
     )
-    assert rescored.pooled.results['fused'].read_out == 'step'
+    assert rescored.pooled.result.read_out == 'step'
     with pytest.raises(ConfigError, match='another config'):
         cross_validate(
             tiny_config,

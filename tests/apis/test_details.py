@@ -6,11 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from lungdet.apis.details import write_details
-from lungdet.apis.evaluate import (
-    evaluate_submission,
-    load_reference,
-    load_submission,
-)
+from lungdet.apis.evaluate import load_reference, load_submission
+from lungdet.evaluation import evaluate_submission
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 from lungdet.structures import CaseRecord
@@ -41,12 +38,12 @@ def test_tables_and_pictures_of_prepared_scans(tmp_path: Path) -> None:
     write_case(tmp_path / 'cases', record, arrays)
     rebuild_index(tmp_path / 'cases')
     reference = load_reference(*(tmp_path / f'{n}.csv' for n in 'nxs'))
-    evaluation = evaluate_submission(
+    report = evaluate_submission(
         load_submission(tmp_path / 'm.csv', reference), reference
     )
 
     written = write_details(
-        evaluation, tmp_path / 'out', store=CaseStore(tmp_path / 'cases')
+        report, tmp_path / 'out', store=CaseStore(tmp_path / 'cases')
     )
 
     assert {path.name for path in written} == {

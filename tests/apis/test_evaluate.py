@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from lungdet.apis.evaluate import (
-    evaluate_submission,
-    load_groups,
+    load_grouping,
     load_reference,
     load_submission,
 )
 from lungdet.cli import main
 from lungdet.errors import AnnotationError
+from lungdet.evaluation import EvaluationOptions, evaluate_submission
 from lungdet.io.reference_set import official_reference
+from tests.schemas import assert_valid
 
+NO_INTERVALS = EvaluationOptions(bootstrap=0)
 MARKS = 'seriesuid,coordX,coordY,coordZ,probability\n'
 NODULES = 'seriesuid,coordX,coordY,coordZ,diameter_mm\n'
 
@@ -68,10 +70,10 @@ def test_official_tables_are_those_of_the_challenge() -> None:
     assert sum(map(len, official.annotations.values())) == 1186
     assert sum(map(len, official.excluded.values())) == 35192
     unknown = [
-        f
-        for found in official.excluded.values()
-        for f in found
-        if f.diameter_mm is None
+        finding
+        for findings in official.excluded.values()
+        for finding in findings
+        if finding.diameter_mm is None
     ]
     assert len(unknown) == 30513
 
@@ -151,9 +153,12 @@ def test_json_has_everything_that_is_printed(tables: dict[str, Path]) -> None:
     )
     submission = load_submission(tables['marks'], reference)
 
-    found = evaluate_submission(submission, reference, bootstrap=50).to_dict()
+    found = evaluate_submission(
+        submission, reference, EvaluationOptions(bootstrap=50)
+    ).to_dict()
 
     assert json.loads(json.dumps(found)) == found
+    assert_valid('froc', found)
     assert found['counts']['tp'] == 1 and found['cpm'] == 0.5
     assert len(found['sha256']) == 64
     assert found['thresholds'] == [0.9, 0.9, 0.6, 0.6, 0.6, 0.6, 0.6]
@@ -202,6 +207,7 @@ def test_two_submissions_strata_json_and_plot(
     text = capsys.readouterr().out
     assert 'marks.csv less other.csv, 40 resamples of the same scans' in text
     found = json.loads((out / 'froc.json').read_text())
+    assert_valid('froc', found)
     (compared,) = found['compared']
     assert compared['cpm'] == 1.0
     assert compared['difference']['cpm'] == -0.5
@@ -224,19 +230,17 @@ def test_columns_of_nodules_and_of_scans(
     submission = load_submission(tables['marks'], reference)
 
     def strata(column: str) -> dict[str, tuple]:
-        groups = load_groups(
+        grouping = load_grouping(
             column,
             reference,
             annotations=tables['annotations'],
             scan_table=scans,
         )
-        found = evaluate_submission(
-            submission, reference, bootstrap=0, groups=groups
+        report = evaluate_submission(
+            submission, reference, NO_INTERVALS, grouping=grouping
         )
-        return {
-            name: (r.counts['scans'], r.counts['tp'], r.counts['fn'])
-            for name, (r, _) in found.strata.items()
-        }
+        counts = {k: s.result.counts for k, s in report.strata.items()}
+        return {k: (c['scans'], c['tp'], c['fn']) for k, c in counts.items()}
 
     assert strata('texture') == {'ground glass': (2, 0, 1), 'solid': (2, 1, 0)}
     assert strata('slice_mm') == {'0.625': (1, 1, 0), '2.5': (1, 0, 1)}
@@ -255,11 +259,11 @@ def test_official_subsets_are_strata(test_data: Path) -> None:
     found = evaluate_submission(
         load_submission(folder / 'deeplung_dpn26.csv.gz', reference),
         reference,
-        bootstrap=0,
-        groups=load_groups('subset', reference),
+        NO_INTERVALS,
+        grouping=load_grouping('subset', reference),
     )
 
-    assert [result.cpm for result, _ in found.strata.values()] == (
+    assert [stratum.result.cpm for stratum in found.strata.values()] == (
         pytest.approx(
             [s['cpm_interp'] for s in expected['deeplung_dpn26']['per_subset']]
         )

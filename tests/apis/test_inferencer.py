@@ -20,6 +20,7 @@ from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, reorient
 from lungdet.io.image import write_image
 from lungdet.structures import Volume
+from tests.schemas import assert_valid
 
 FLIPPED = np.diag([-1.0, -1.0, 1.0])
 
@@ -132,6 +133,7 @@ def test_marks_and_scores_are_the_detectors(
     threshold(volume, out_dir=tmp_path)
 
     result = json.loads((tmp_path / 'result.json').read_text())
+    assert_valid('result', result)
     assert [f['score'] for f in result['detections']] == [0.9, 0.7]
     assert [f['rpn_score'] for f in result['detections']] == pytest.approx(
         [0.95, 0.75]

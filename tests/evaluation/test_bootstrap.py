@@ -11,86 +11,30 @@ from numpy.testing import assert_array_equal
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
     RATES,
-    FROCResult,
+    annotations_by_scan,
     bootstrap_froc,
     evaluate_froc,
     official_bootstrap,
     paired_bootstrap,
     summarise,
-    thinned,
 )
-from lungdet.evaluation.bootstrap import RankedScores
-from lungdet.evaluation.curve import read_interp
 from lungdet.io.luna16 import (
-    as_arrays,
     read_annotations,
     read_excluded,
     read_marks,
     read_seriesuids,
 )
+from tests.evaluation.toy_result import UIDS, toy_result
 from tests.oracles.froc_literal import (
     literal_bootstrap,
     literal_bootstrap_sample,
 )
 
-UIDS = [f's{k}' for k in range(23)]
-
-
-def toy(rng: np.random.Generator) -> FROCResult:
-    """Scans of 0 to 2 nodules, ties, misses, and marks beside them."""
-    nodules, marks = {}, {}
-    for k, uid in enumerate(UIDS):
-        count = k % 3
-        nodules[uid] = (
-            np.array([[90.0 * i, 0, 0] for i in range(count)]).reshape(-1, 3),
-            np.full(count, 8.0),
-        )
-        places = rng.integers(0, 4, size=(5, 1)) * [[45.0, 0, 0]]
-        marks[uid] = places, rng.integers(0, 9, size=5) / 8
-    return evaluate_froc(nodules, {}, marks, UIDS)
-
-
-def test_a_draw_is_the_curve_of_copied_scans(
-    rng: np.random.Generator,
-) -> None:
-    result = toy(rng)
-    ranked = RankedScores.of(result)
-    tp = {u: m.tp_scores.tolist() for u, m in result.matches.items()}
-    fp = {u: m.fp_scores.tolist() for u, m in result.matches.items()}
-    nodules = {u: m.nodules for u, m in result.matches.items()}
-    assert 0 < result.counts['tp'] < result.counts['nodules']
-
-    for _ in range(20):
-        drawn = rng.integers(len(UIDS), size=len(UIDS))
-        times = np.bincount(drawn, minlength=len(UIDS))
-        curve = ranked.curve(times)
-        wanted, table = literal_bootstrap_sample(
-            tp, fp, nodules, [UIDS[k] for k in drawn], list(RATES)
-        )
-        np.testing.assert_allclose(
-            read_interp(curve, RATES), wanted, atol=1e-12
-        )
-        rows = [','.join(f'{v:.9f}' for v in row) for row in thinned(curve)]
-        assert rows == table
-
-
-def test_every_scan_once_is_the_result_itself(
-    rng: np.random.Generator,
-) -> None:
-    result = toy(rng)
-    ranked = RankedScores.of(result)
-
-    curve = ranked.curve(np.ones(len(UIDS), dtype=int))
-
-    for name in ('threshold', 'tps', 'fps'):
-        assert_array_equal(getattr(curve, name), getattr(result.curve, name))
-    assert (curve.nodules, curve.scans) == (22, 23)
-
 
 def test_intervals_are_seeded_and_hold_the_estimates(
     rng: np.random.Generator,
 ) -> None:
-    result = toy(rng)
+    result = toy_result(rng)
 
     found = bootstrap_froc(result, resamples=300, seed=5)
 
@@ -121,7 +65,7 @@ def test_binomial_width_of_independent_nodules() -> None:
     assert high == pytest.approx(0.569, abs=0.012)
 
 
-def test_nothing_to_draw_has_no_interval() -> None:
+def test_nothing_to_resample_has_no_interval() -> None:
     empty = evaluate_froc({}, {}, {}, ['a'])
 
     assert bootstrap_froc(empty) is None
@@ -133,7 +77,7 @@ def test_the_official_bootstrap_file_is_reproduced(test_data: Path) -> None:
     rows = expected['deepseed_fold9']['bootstrap']['rows']
     uids = read_seriesuids(folder / 'deepseed_fold9_seriesuids.csv')
     tables = [
-        {uid: as_arrays(found) for uid, found in table.items()}
+        annotations_by_scan(table)
         for table in (
             read_annotations(folder / 'annotations.csv'),
             read_excluded(folder / 'annotations_excluded.csv'),
@@ -152,7 +96,7 @@ def test_the_official_bootstrap_file_is_reproduced(test_data: Path) -> None:
 def test_draws_equal_those_that_copy_entries(
     rng: np.random.Generator,
 ) -> None:
-    result = toy(rng)
+    result = toy_result(rng)
     matches = result.matches
 
     wanted = literal_bootstrap(
@@ -173,7 +117,7 @@ def test_draws_equal_those_that_copy_entries(
 
 
 def test_equal_systems_do_not_differ(rng: np.random.Generator) -> None:
-    result = toy(rng)
+    result = toy_result(rng)
 
     found = paired_bootstrap(result, result, resamples=50)
 
@@ -181,10 +125,12 @@ def test_equal_systems_do_not_differ(rng: np.random.Generator) -> None:
     assert found.cpm_p == 1 and found.p == [1] * 7
 
 
-def test_paired_draws_take_the_same_scans(rng: np.random.Generator) -> None:
+def test_paired_resamples_take_the_same_scans(
+    rng: np.random.Generator,
+) -> None:
     # the second system misses what the first one finds on s2, s5, ...; draw
     # by draw the difference is that of the curves of the same copied scans
-    first = toy(rng)
+    first = toy_result(rng)
     lost = {
         u: replace(m, hits=np.zeros_like(m.hits)) if k % 6 == 5 else m
         for k, (u, m) in enumerate(first.matches.items())
@@ -244,7 +190,7 @@ def test_chance_differences_are_rarely_significant() -> None:
 def test_systems_scored_differently_are_not_compared(
     rng: np.random.Generator,
 ) -> None:
-    result = toy(rng)
+    result = toy_result(rng)
 
     for other in (
         replace(result, seriesuids=result.seriesuids[::-1]),

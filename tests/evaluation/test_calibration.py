@@ -35,7 +35,7 @@ def test_hand_worked_bins() -> None:
 
     assert found.numbers == [1, 2, 1]
     np.testing.assert_allclose(found.mean_scores, [0.2, 0.35, 1.0])
-    assert found.hit_shares == [0.0, 0.5, 1.0]
+    assert found.hit_fractions == [0.0, 0.5, 1.0]
     # (.2 + 2 * .15 + 0) / 4, and (.04 + .49 + .16 + 0) / 4
     assert found.error == pytest.approx(0.125)
     assert found.brier == pytest.approx(0.1725)

@@ -14,12 +14,12 @@ from lungdet.errors import AnnotationError
 from lungdet.evaluation import (
     RATES,
     FROCResult,
+    annotations_by_scan,
     evaluate_froc,
     froc_table,
     thinned,
 )
 from lungdet.io.luna16 import (
-    as_arrays,
     read_annotations,
     read_excluded,
     read_marks,
@@ -44,10 +44,6 @@ NAMES = {
 }
 
 
-def arrays_of(table: dict) -> dict:
-    return {uid: as_arrays(found) for uid, found in table.items()}
-
-
 @pytest.fixture(scope='module')
 def oracles(test_data: Path) -> Path:
     return test_data / 'froc-oracles'
@@ -56,8 +52,10 @@ def oracles(test_data: Path) -> Path:
 @pytest.fixture(scope='module')
 def official(oracles: Path) -> tuple[dict, dict]:
     return (
-        arrays_of(read_annotations(oracles / 'annotations.csv')),
-        arrays_of(read_excluded(oracles / 'annotations_excluded.csv')),
+        annotations_by_scan(read_annotations(oracles / 'annotations.csv')),
+        annotations_by_scan(
+            read_excluded(oracles / 'annotations_excluded.csv')
+        ),
     )
 
 
@@ -182,12 +180,12 @@ def test_edge_case(oracles: Path, tmp_path: Path, prefix: str) -> None:
         (tmp_path / file).write_text('\n'.join(lines) + '\n')
     uids = [line.split(',')[0] for line in case['files']['seriesuids.csv']]
 
-    def findings(file: str) -> dict:
-        return arrays_of(read_excluded(tmp_path / file))
+    def read(file: str) -> dict:
+        return annotations_by_scan(read_excluded(tmp_path / file))
 
     result = evaluate_froc(
-        findings('annotations.csv'),
-        findings('annotations_excluded.csv'),
+        read('annotations.csv'),
+        read('annotations_excluded.csv'),
         read_marks(tmp_path / 'submission.csv'),
         uids,
     )

@@ -8,6 +8,7 @@ import pytest
 
 import lungdet.io.luna16 as luna16
 from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry
 from lungdet.io.luna16 import (
     has_column,
     read_annotations,
@@ -19,7 +20,9 @@ from lungdet.io.luna16 import (
     write_submission,
     write_table,
 )
+from lungdet.structures import Detection, SeriesResult
 
+GRID = Geometry((1, 1, 1), np.eye(4))
 HEAD = 'seriesuid,coordX,coordY,coordZ,diameter_mm\n'
 
 
@@ -72,7 +75,8 @@ def test_scan_list_refuses_header_and_repeats(tmp_path: Path) -> None:
 def test_submission_survives_the_file(tmp_path: Path) -> None:
     file = tmp_path / 'out.csv'
 
-    write_submission(file, [('1.10', 1.25, -2, 3.0000005, 0.123456789)])
+    detection = Detection((1.25, -2, 3.0000005), 0.123456789)
+    write_submission(file, [SeriesResult('1.10', [detection], GRID)])
 
     centers, scores = read_marks(file)['1.10']
     np.testing.assert_allclose(centers, [[1.25, -2, 3]], atol=1e-6)

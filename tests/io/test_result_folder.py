@@ -15,7 +15,9 @@ from lungdet.io.result_folder import (
 )
 from lungdet.structures import Detection, SeriesResult
 from tests.oracles.published_data import paste
+from tests.schemas import assert_valid
 
+MODEL = {'weights': 'a.pth', 'window': [-1200, 600], 'spacing_mm': 1.0}
 TURNED = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
 SHAPE = (6, 7, 8)
 # best first; the second shares [2, 4) on each axis with the first
@@ -123,14 +125,13 @@ def test_the_files_of_a_result(tmp_path: Path) -> None:
         SHAPE, spacing_zyx=(2, 1, 0.5), origin_xyz=(5, -3, 9)
     )
 
-    write_result_folder(
-        tmp_path, result_of(grid), grid, model={'weights': 'a.pth'}
-    )
+    write_result_folder(tmp_path, result_of(grid), model=MODEL)
 
     content = json.loads((tmp_path / 'result.json').read_text())
+    assert_valid('result', content)
     assert content['detections'][0]['mask_file'] == 'masks.nii.gz'
     assert content['caveats'] == ['a doubt']
-    assert content['model'] == {'weights': 'a.pth'}
+    assert content['model'] == MODEL
     assert content['intended_use'] == 'Research use only.'
     labels = read_image(tmp_path / 'masks.nii.gz')
     assert labels.geometry.is_close(grid)
@@ -149,11 +150,9 @@ def test_a_result_without_masks_leaves_none_of_another(tmp_path: Path) -> None:
     grid = Geometry.from_parts(
         SHAPE, spacing_zyx=(2, 1, 0.5), origin_xyz=(5, -3, 9)
     )
-    write_result_folder(tmp_path, result_of(grid), grid, model={})
+    write_result_folder(tmp_path, result_of(grid), model={})
 
-    write_result_folder(
-        tmp_path, SeriesResult('1.2', [], grid), grid, model={}
-    )
+    write_result_folder(tmp_path, SeriesResult('1.2', [], grid), model={})
 
     assert {path.name for path in tmp_path.iterdir()} == {
         'result.json',

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
-
 import numpy as np
 
 from lungdet.datasets.reading import read_image, read_mask
@@ -18,7 +16,7 @@ from lungdet.geometry import (
 )
 from lungdet.io.luna16 import read_candidates
 from lungdet.registry import TRANSFORMS
-from lungdet.structures import CaseRecord
+from lungdet.structures import CaseNodule, CaseRecord
 
 BOX_SOURCES = ('diameter', 'mask')
 
@@ -70,51 +68,43 @@ class LoadCrop(FixedTransform):
         store, record = sample['store'], sample['record']
         geometry = sample['crop_grid'].geometry
         mask = read_mask(store, record, geometry)
-        boxes = move_boxes(nodule_boxes(record), record.geometry, geometry)
-        is_target = depth_of_centers(boxes, geometry) >= self.min_inside
-        boxes = self._outlined(boxes, record, mask)
-        is_cut = touches(boxes, geometry) & ~is_target
-        ignored = [boxes[is_cut], excluded_boxes(record, geometry)]
+        size = np.array(geometry.shape)
+        targets: list[tuple[CaseNodule, np.ndarray]] = []
+        cut: list[np.ndarray] = []
+        for nodule in record.nodules:
+            (box,) = move_boxes(
+                np.array(nodule.box), record.geometry, geometry
+            )
+            middle = (box[:3] + box[3:]) / 2
+            box = self._target_box(nodule, box, mask)
+            gap = np.minimum(middle, size - middle).min()
+            if gap >= self.min_inside:
+                targets.append((nodule, box))
+            elif (box[3:] > 0).all() and (box[:3] < size).all():
+                cut.append(box)
         return {
             **sample,
             'geometry': geometry,
             'image': read_image(store, record, geometry, pad_hu=self.pad_hu),
             'mask': mask,
-            'gt_nodules': list(compress(record.nodules, is_target)),
-            'gt_boxes': boxes[is_target],
-            'ignored_boxes': np.concatenate(ignored),
+            'gt_nodules': [nodule for nodule, _ in targets],
+            'gt_boxes': _stacked([box for _, box in targets]),
+            'ignored_boxes': np.concatenate(
+                [_stacked(cut), excluded_boxes(record, geometry)]
+            ),
         }
 
-    def _outlined(
-        self, boxes: np.ndarray, record: CaseRecord, mask: np.ndarray
+    def _target_box(
+        self, nodule: CaseNodule, box: np.ndarray, mask: np.ndarray
     ) -> np.ndarray:
-        """Nodules' boxes (N, 6) as ``box_source`` and ``border`` want them."""
-        boxes = boxes.copy()
-        if self.box_source == 'mask':
-            for box, nodule in zip(boxes, record.nodules):
-                visible = box_of_mask(mask == nodule.id)
-                if nodule.has_mask and visible is not None:
-                    box[:] = visible
-        return boxes + np.repeat([-0.5, 0.5], 3) * self.border
+        if self.box_source == 'mask' and nodule.has_mask:
+            visible = box_of_mask(mask == nodule.id)
+            box = box if visible is None else visible
+        return box + np.repeat([-0.5, 0.5], 3) * self.border
 
 
-def nodule_boxes(record: CaseRecord) -> np.ndarray:
-    """Edge boxes (N, 6) of a case's nodules, in its voxels; N may be 0."""
-    boxes = [nodule.box for nodule in record.nodules]
+def _stacked(boxes: list[np.ndarray]) -> np.ndarray:
     return np.array(boxes, dtype=np.float64).reshape(-1, 6)
-
-
-def depth_of_centers(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Voxels (N,) from the centres of boxes (N, 6) to the nearest face of
-    their grid; negative outside."""
-    centers = (boxes[:, :3] + boxes[:, 3:]) / 2
-    return np.minimum(centers, geometry.shape - centers).min(axis=1)
-
-
-def touches(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Which boxes (N, 6) overlap their grid, (N,) bool."""
-    overlap = (boxes[:, 3:] > 0) & (boxes[:, :3] < geometry.shape)
-    return np.all(overlap, axis=1)
 
 
 def excluded_boxes(record: CaseRecord, geometry: Geometry) -> np.ndarray:
@@ -139,7 +129,8 @@ def excluded_boxes(record: CaseRecord, geometry: Geometry) -> np.ndarray:
         centers,
     ).any(0)
     boxes = geometry.sphere_box(centers, diameters)
-    return boxes[touches(boxes, geometry) & ~at_nodule]
+    touch = (boxes[:, 3:] > 0).all(1) & (boxes[:, :3] < geometry.shape).all(1)
+    return boxes[touch & ~at_nodule]
 
 
 @TRANSFORMS.register_module()
@@ -167,7 +158,7 @@ class LoadCase(FixedTransform):
             **loaded,
             'mask': read_mask(store, record, record.geometry),
             'gt_nodules': list(record.nodules),
-            'gt_boxes': nodule_boxes(record),
+            'gt_boxes': _stacked([np.array(n.box) for n in record.nodules]),
             'ignored_boxes': excluded_boxes(record, record.geometry),
         }
 

@@ -26,9 +26,9 @@ class LungCropParams:
 class LoadLungCrop(Transform[LungCropParams]):
     """Choose a crop of lung, read it, and normalize its intensity.
 
-    A lung voxel is drawn, and a crop near it. A crop with too much soft
-    tissue or too little lung is drawn again; after ``tries`` the one that
-    misses the limits least is taken, so no scan is left out.
+    A lung voxel is drawn and the crop laid about it. A crop with too much
+    soft tissue or too little lung is drawn again; after ``tries`` the one
+    that misses least is taken, so no scan is left out.
 
     Args:
         size: Voxels of the crop (z, y, x), multiples of 16.
@@ -76,7 +76,7 @@ class LoadLungCrop(Transform[LungCropParams]):
     def _draw_start(
         self, rng: np.random.Generator, sample: Sample
     ) -> np.ndarray:
-        """A crop near a lung voxel, inside the case if it fits."""
+        """Lay a crop about a lung voxel, inside the case if it fits."""
         size = np.array(self.size)
         reach = (self.jitter * size).astype(int)
         start = _lung_voxel(rng, sample) - size // 2

@@ -161,9 +161,9 @@ class AffineParams:
 class RandomAffine3D(Transform[AffineParams]):
     """Scale, and turn about the long axis of the body.
 
-    Both about the nodule of a nodule sample, which stays on its voxel of the
-    crop and loses of its margin only what it grows; about the middle of any
-    other crop.
+    Both about the nodule of a nodule sample, which so stays where it is and
+    keeps its margin but for its own growth; about the middle of any other
+    crop.
 
     Args:
         scale: Range of the magnification; above 1 the nodule grows.

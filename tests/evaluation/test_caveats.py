@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from lungdet.evaluation import Caveat, evaluate_froc, mangled_ids
+from lungdet.evaluation import Caveat, evaluate_froc
 
 UIDS = [f's{k:02d}' for k in range(24)]
 POSITIVE = UIDS[:12]  # these have a nodule, the others an excluded finding
@@ -156,26 +155,3 @@ def test_a_step_exactly_at_a_rate() -> None:
 
     assert (11 / 1358) * 1358 / 88 > 1 / 8
     assert found['step-at-rate'].count == 1
-
-
-@pytest.mark.parametrize(
-    ('found', 'listed'),
-    [
-        ('56', '056'),
-        ('56.0', '056'),
-        ('1.2.3', '1.02.3'),
-        ('1.3.6.1.4.1.14519.5.2', '1.3.6.1.4.1.14519.5.2.1.6279.6001.1005'),
-    ],
-)
-def test_ids_that_lost_digits_are_recognised(found: str, listed: str) -> None:
-    assert mangled_ids([found, listed], ['7', listed]) == {found: listed}
-
-
-def test_other_ids_are_not_taken_for_mangled_ones() -> None:
-    listed = ['056', '1.2.840.113654.1', 'scan-1']
-
-    assert mangled_ids(['57', '1.2.840.113654.2', 'scan-2'], listed) == {}
-    assert mangled_ids(['scan'], listed) == {}  # too short to be a cut id
-    # of a phantom folder, where the list is a part of the scans
-    root = '1.2.826.0.1.3680043.10.9999.1'
-    assert mangled_ids([f'{root}.1'], [f'{root}.15', f'{root}.100']) == {}

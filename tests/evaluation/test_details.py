@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungdet.evaluation import evaluate_froc
-from lungdet.evaluation.listing import (
-    false_positive_rows,
-    nodule_rows,
-    scan_rows,
+from lungdet.evaluation import (
+    evaluate_froc,
+    false_positive_lines,
+    nodule_lines,
+    scan_lines,
 )
 
 
@@ -25,22 +25,22 @@ MARKS = {
 }
 
 
-def test_rows_add_up_to_the_counts() -> None:
+def test_lines_add_up_to_the_counts() -> None:
     result = evaluate_froc(NODULES, {}, MARKS, ['a', 'b', 'c'], max_marks=3)
 
-    rows = scan_rows(result)
+    lines = scan_lines(result)
 
-    assert [row['seriesuid'] for row in rows] == ['a', 'b', 'c']
-    for own, theirs in (
+    assert [line['seriesuid'] for line in lines] == ['a', 'b', 'c']
+    for column, count in (
         ('nodules', 'nodules'),
         ('detected', 'tp'),
         ('false_positives', 'fp'),
         ('ignored_double', 'ignored_double'),
     ):
-        assert sum(r[own] for r in rows) == result.counts[theirs]
-    assert sum(row['marks_cut'] for row in rows) == 1
+        assert sum(line[column] for line in lines) == result.counts[count]
+    assert sum(line['marks_cut'] for line in lines) == 1
     # three false positives on three scans: all are kept at 1 per scan
-    assert sum(row['false_positives_at_1'] for row in rows) == 3
+    assert sum(line['false_positives_at_1'] for line in lines) == 3
 
 
 def test_a_threshold_of_one_per_scan_keeps_no_more() -> None:
@@ -48,24 +48,24 @@ def test_a_threshold_of_one_per_scan_keeps_no_more() -> None:
     # and the hit .4 comes later; .7 is the last score kept
     result = evaluate_froc(NODULES, {}, MARKS, ['a', 'b'])
 
-    rows = scan_rows(result)
+    lines = scan_lines(result)
 
     assert result.threshold_at(1.0) == 0.7
-    assert sum(row['false_positives_at_1'] for row in rows) == 2
-    assert [row['detected_at_1'] for row in rows] == [1, 0]
+    assert sum(line['false_positives_at_1'] for line in lines) == 2
+    assert [line['detected_at_1'] for line in lines] == [1, 0]
 
 
 def test_hardest_nodules_and_worst_false_positives_come_first() -> None:
     result = evaluate_froc(NODULES, {}, MARKS, ['a', 'b'])
 
-    nodules = nodule_rows(result, NODULES)
-    false = false_positive_rows(result, MARKS, limit=3)
+    nodules = nodule_lines(result, NODULES)
+    false = false_positive_lines(result, MARKS, limit=3)
 
     # never hit, 12 mm then 5 mm; then .4 after three false positives
-    assert [row['diameter_mm'] for row in nodules] == [12, 5, 6, 8]
-    assert [row['probability'] for row in nodules] == ['', '', 0.4, 0.9]
-    assert [row['fp_per_scan'] for row in nodules] == ['', '', 1.5, 0]
-    assert [row['probability'] for row in false] == [0.8, 0.7, 0.6]
+    assert [line['diameter_mm'] for line in nodules] == [12, 5, 6, 8]
+    assert [line['probability'] for line in nodules] == ['', '', 0.4, 0.9]
+    assert [line['fp_per_scan'] for line in nodules] == ['', '', 1.5, 0]
+    assert [line['probability'] for line in false] == [0.8, 0.7, 0.6]
     assert false[0] == {
         'seriesuid': 'b',
         'coordX': 2.0,

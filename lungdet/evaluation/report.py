@@ -1,0 +1,234 @@
+"""What a set of detections is worth: one report for every way in.
+
+A submission's marks and a tested run's detections are scored alike, printed
+alike and written alike; a part that one of them lacks stays empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from lungdet.evaluation.bootstrap import Bootstrap, Difference
+from lungdet.evaluation.calibration import Calibration
+from lungdet.evaluation.candidates import CandidateSummary
+from lungdet.evaluation.caveats import Caveat
+from lungdet.evaluation.detection_ap import AveragePrecision
+from lungdet.evaluation.froc import FROCResult
+from lungdet.evaluation.points import PointsByScan
+from lungdet.evaluation.report_lines import (
+    calibration_line,
+    candidate_lines,
+    count_lines,
+    precision_lines,
+    reference_line,
+)
+from lungdet.evaluation.scan_masks import MaskSummary
+from lungdet.evaluation.table import difference_table, froc_table, mask_table
+from lungdet.structures import ReferenceSet
+
+FROC_SCHEMA = 'lungdet.froc/1'
+TESTED_RUN = 'tested-run'  # name of what a tested run says of its scans
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Marks to be scored.
+
+    Attributes:
+        name: Of its row in tables and of its curve.
+        marks: Series uid -> centres (n, 3) mm and scores (n,).
+        sha256: Of the file they were read from, None if from none.
+    """
+
+    name: str
+    marks: PointsByScan
+    sha256: str | None = None
+
+
+class Stratum(NamedTuple):
+    """The result of a group of nodules or scans, and its intervals."""
+
+    result: FROCResult
+    bootstrap: Bootstrap | None
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What a set of detections is worth against a reference.
+
+    Attributes:
+        submission: What was scored.
+        reference: What it was scored against.
+        result: By LUNA16's rule.
+        bootstrap: Its intervals, None without resamples.
+        num_listed: Scans that were listed; a tested run may hold fewer.
+        parts: Name -> result of another score of the same detections, such
+            as ``'rpn'`` and ``'rcnn'``.
+        calibration: None where scores are no probabilities.
+        grouped_by: Name of the strata.
+        strata: Label -> result and intervals of the group.
+        candidates: Of given candidates, LUNA16's second track.
+        precision: Average precision of the boxes, None where marks have none.
+        masks: Sense -> measure -> mean, and the number of its values.
+        losses: The training's losses on these scans, and their sum.
+        caveats: What a reader of the figures must know.
+    """
+
+    submission: Submission
+    reference: ReferenceSet
+    result: FROCResult
+    bootstrap: Bootstrap | None
+    num_listed: int
+    parts: Mapping[str, FROCResult] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    grouped_by: str | None = None
+    strata: Mapping[str, Stratum] = field(default_factory=dict)
+    candidates: CandidateSummary | None = None
+    precision: AveragePrecision | None = None
+    masks: MaskSummary = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=dict)
+    caveats: tuple[Caveat, ...] = ()
+
+    @property
+    def run_caveats(self) -> list[str]:
+        """What the tested run says of its scans, such as that it saw them."""
+        return [c.text for c in self.caveats if c.name == TESTED_RUN]
+
+    @property
+    def unmatched_ids(self) -> list[str]:
+        """Series uids of the submission that are not listed."""
+        return sorted(set(self.submission.marks) - set(self.result.seriesuids))
+
+    def text(self) -> str:
+        """Origin, counts, tables and caveats, for people."""
+        whole = {self.submission.name: Stratum(self.result, self.bootstrap)}
+        parts = {k: Stratum(part, None) for k, part in self.parts.items()}
+        lines = self._origin()
+        lines += count_lines(self.result, self.submission.marks)
+        lines.append(self._table(whole | parts))
+        if self.candidates is not None:
+            lines += candidate_lines(self.candidates)
+        if self.calibration is not None:
+            lines.append(calibration_line(self.calibration))
+        if self.precision is not None:
+            lines += precision_lines(self.precision)
+        if self.masks:
+            lines.append(mask_table(self.masks))
+        if self.strata:
+            whole = {'all': Stratum(self.result, self.bootstrap)}
+            lines += [
+                f'by {self.grouped_by}:',
+                self._table(whole | dict(self.strata)),
+            ]
+        lines += [f'caveat: {caveat}' for caveat in self.caveats]
+        return '\n'.join(lines)
+
+    def _origin(self) -> list[str]:
+        lines = [
+            f'reference: {self.reference.name}',
+            reference_line(self.reference),
+        ]
+        if self.submission.sha256 is None:
+            return lines
+        return [
+            f'submission: {self.submission.name}',
+            f'sha256: {self.submission.sha256}',
+            *lines,
+        ]
+
+    def _table(self, rows: Mapping[str, Stratum]) -> str:
+        return froc_table(
+            {name: row.result for name, row in rows.items()},
+            listed=self.num_listed,
+            bootstraps={name: row.bootstrap for name, row in rows.items()},
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Figures by name, as a training log takes them."""
+        values = {'froc/cpm': self.result.cpm or 0.0}
+        rates = self.result.rates
+        for rate, value in zip(rates, self.result.sensitivities or []):
+            values[f'froc/sens@{rate:g}'] = value
+        if self.precision is not None and self.precision.values is not None:
+            values['ap/ap@0.1'] = self.precision.values[0]
+            values['ap/map@0.1:0.5'] = float(np.mean(self.precision.values))
+        for sense, measures in self.masks.items():
+            for measure, (mean, _) in measures.items():
+                values[f'mask/{measure}_{sense}'] = mean
+        return values | dict(self.losses)
+
+    def to_dict(self) -> dict:
+        """Plain JSON values, by ``lungdet/schemas/froc.schema.json``."""
+        return {
+            'schema': FROC_SCHEMA,
+            'name': self.submission.name,
+            'sha256': self.submission.sha256,
+            'reference': self.reference.name,
+            'num_listed': self.num_listed,
+            **self.result.to_dict(),
+            'unmatched_ids': self.unmatched_ids,
+            'bootstrap': self.bootstrap and self.bootstrap.to_dict(),
+            'parts': {k: part.to_dict() for k, part in self.parts.items()},
+            'calibration': self.calibration and asdict(self.calibration),
+            'grouped_by': self.grouped_by,
+            'strata': {
+                label: {
+                    **stratum.result.to_dict(),
+                    'bootstrap': stratum.bootstrap
+                    and stratum.bootstrap.to_dict(),
+                }
+                for label, stratum in self.strata.items()
+            },
+            'candidates': self.candidates and asdict(self.candidates),
+            'average_precision': self.precision and self.precision.to_dict(),
+            'masks': {
+                f'{measure}_{sense}': {'mean': mean, 'number': number}
+                for sense, measures in self.masks.items()
+                for measure, (mean, number) in measures.items()
+            },
+            'losses': dict(self.losses),
+            'caveats': [asdict(caveat) for caveat in self.caveats],
+        }
+
+
+def compared_dict(
+    reports: Sequence[EvaluationReport],
+    differences: Sequence[Difference | None],
+) -> dict:
+    """The first report's JSON values, with the others in ``compared``.
+
+    Args:
+        reports: One or more.
+        differences: The first less each of the others.
+    """
+    first, *others = reports
+    return first.to_dict() | {
+        'compared': [
+            {
+                **other.to_dict(),
+                'difference': difference and difference.to_dict(),
+            }
+            for other, difference in zip(others, differences)
+        ]
+    }
+
+
+def difference_text(
+    first: EvaluationReport,
+    other: EvaluationReport,
+    difference: Difference | None,
+) -> str:
+    """The paired comparison of two reports, for people."""
+    names = f'{first.submission.name} less {other.submission.name}'
+    if difference is None:
+        return f'{names}: nothing to resample'
+    return '\n'.join(
+        [
+            f'{names}, {difference.resamples} resamples of the same scans:',
+            difference_table(difference, first.result.rates),
+        ]
+    )

@@ -1,0 +1,54 @@
+"""Series ids that lost characters on their way through table programs."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable
+
+MIN_LOST = 3  # characters missing at an id's end
+MIN_PREFIX = 8  # characters from which on a cut id is recognised
+
+
+def mangled_ids(uids: Iterable[str], listed: Iterable[str]) -> dict[str, str]:
+    """Ids that are not listed but are a listed one with digits lost.
+
+    Recognised are leading zeros that were dropped, a ``.0`` that was put
+    behind a number, and the end of a long id that was cut off.
+
+    Args:
+        uids: Ids of a table.
+        listed: Ids of the scan list.
+
+    Returns:
+        Mangled id -> the listed id it was.
+
+    Examples:
+        >>> mangled_ids(['7', '12.0', '1.2.840.113'], ['007', '12', '13'])
+        {'7': '007', '12.0': '12'}
+    """
+    ordered = sorted(set(listed))
+    known = set(ordered)
+    bare = {_bare(uid): uid for uid in ordered}
+    mangled = {}
+    for uid in dict.fromkeys(uids):
+        if uid in known:
+            continue
+        if _bare(uid) in bare:
+            mangled[uid] = bare[_bare(uid)]
+            continue
+        position = bisect_left(ordered, uid)
+        if len(uid) >= MIN_PREFIX and position < len(ordered):
+            longer = ordered[position]
+            # scan 1 beside scan 15 lost nothing
+            lost = len(longer) - len(uid)
+            if longer.startswith(uid) and lost >= MIN_LOST:
+                mangled[uid] = longer
+    return mangled
+
+
+def _bare(uid: str) -> str:
+    """An id without what table programs add or take."""
+    if re.fullmatch(r'\d+\.0+', uid):
+        uid = uid.split('.')[0]
+    return '.'.join(part.lstrip('0') or '0' for part in uid.split('.'))

@@ -1,0 +1,142 @@
+"""Scoring a submission's marks, and comparing several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lungdet.evaluation.bootstrap import (
+    Bootstrap,
+    Difference,
+    bootstrap_froc,
+    paired_bootstrap,
+)
+from lungdet.evaluation.calibration import calibrate
+from lungdet.evaluation.candidates import (
+    check_candidates,
+    summarise_candidates,
+)
+from lungdet.evaluation.froc import FROCResult, evaluate_froc
+from lungdet.evaluation.matching import MAX_MARKS
+from lungdet.evaluation.points import annotations_by_scan
+from lungdet.evaluation.report import EvaluationReport, Stratum, Submission
+from lungdet.evaluation.strata import Grouping
+from lungdet.structures import ReferenceSet
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How marks are scored.
+
+    Attributes:
+        bootstrap: Resamples for the 95 % intervals, 0 for none.
+        seed: Of the resampling.
+        read_out: How the curve is read, a name of ``READ_OUTS``.
+        max_marks: The cap on a scan's marks, None for none.
+    """
+
+    bootstrap: int = 1000
+    seed: int = 0
+    read_out: str = 'interp'
+    max_marks: int | None = MAX_MARKS
+
+
+def evaluate_submission(
+    submission: Submission,
+    reference: ReferenceSet,
+    options: EvaluationOptions | None = None,
+    *,
+    grouping: Grouping | None = None,
+    candidates: Mapping[str, np.ndarray] | None = None,
+) -> EvaluationReport:
+    """Score marks by LUNA16's rule.
+
+    Args:
+        submission: The marks.
+        reference: What they are scored against.
+        options: How, by default as the challenge does.
+        grouping: Split the figures by it.
+        candidates: The given candidates of the second track, which the marks
+            should be: series uid -> centres (n, 3) mm.
+
+    Raises:
+        AnnotationError: Marks that cannot be scored, as ``evaluate_froc``.
+        ConfigError: An unknown read-out.
+
+    Examples:
+        >>> from lungdet.structures import Annotation
+        >>> reference = ReferenceSet(
+        ...     'mine', {'a': [Annotation((0, 0, 0), 8.0)]}, {}, ('a',)
+        ... )
+        >>> marks = {'a': (np.zeros((1, 3)), np.array([0.9]))}
+        >>> report = evaluate_submission(Submission('marks', marks), reference)
+        >>> report.result.cpm, report.to_dict()['counts']['tp']
+        (1.0, 1)
+    """
+    options = options or EvaluationOptions()
+    tables = (
+        annotations_by_scan(reference.annotations),
+        annotations_by_scan(reference.excluded),
+        submission.marks,
+    )
+    uids, read_out = reference.seriesuids, options.read_out
+    result = evaluate_froc(
+        *tables, uids, max_marks=options.max_marks, read_out=read_out
+    )
+    caveats = list(result.caveats)
+    summary = None
+    if candidates is not None:
+        summary = summarise_candidates(
+            evaluate_froc(*tables, uids, max_marks=None, read_out=read_out)
+        )
+        caveats += check_candidates(submission.marks, candidates)
+    strata = grouping.split(result) if grouping else {}
+    return EvaluationReport(
+        submission=submission,
+        reference=reference,
+        result=result,
+        bootstrap=_intervals(result, options),
+        num_listed=len(uids),
+        calibration=calibrate(result),
+        grouped_by=grouping.name if grouping else None,
+        strata={
+            label: Stratum(part, _intervals(part, options))
+            for label, part in strata.items()
+        },
+        candidates=summary,
+        caveats=tuple(caveats),
+    )
+
+
+def _intervals(
+    result: FROCResult, options: EvaluationOptions
+) -> Bootstrap | None:
+    return bootstrap_froc(
+        result, resamples=options.bootstrap, seed=options.seed
+    )
+
+
+def compare_reports(
+    first: EvaluationReport,
+    others: Sequence[EvaluationReport],
+    options: EvaluationOptions,
+) -> list[Difference | None]:
+    """Paired bootstrap of a report with each of the others.
+
+    Returns:
+        The first less each other; None where nothing can be resampled.
+
+    Raises:
+        ConfigError: Two were not scored alike.
+    """
+    return [
+        paired_bootstrap(
+            first.result,
+            other.result,
+            resamples=options.bootstrap,
+            seed=options.seed,
+        )
+        for other in others
+    ]

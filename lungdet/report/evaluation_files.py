@@ -1,0 +1,149 @@
+"""The files of an evaluation: of a submission, and of a tested run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lungdet.errors import ConfigError
+from lungdet.evaluation import (
+    Difference,
+    EvaluationReport,
+    ScanMasks,
+    ScoredScan,
+    compared_dict,
+)
+from lungdet.io.atomic import atomic_path, write_text
+from lungdet.io.luna16 import write_submission
+from lungdet.io.results import result_from_dict, result_to_dict
+
+FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
+
+
+def write_run(
+    out: str | Path, report: EvaluationReport, scans: Mapping[str, ScoredScan]
+) -> None:
+    """Write the files of a tested run.
+
+    These are submission.csv, detections.json, froc.json, table.txt and
+    froc.png.
+
+    Args:
+        out: Folder, made if it is not there.
+        report: Of ``scans``.
+        scans: Series uid -> tested scan.
+    """
+    out = Path(out)
+    results = [scan.result for scan in scans.values()]
+    write_submission(out / 'submission.csv', results)
+    detections = [result_to_dict(result) for result in results]
+    write_text(out / 'detections.json', json.dumps(detections))
+    write_report(out / 'froc.json', [report])
+    write_text(out / 'table.txt', report.text() + '\n')
+    write_figure(out / 'froc.png', [report], dpi=150)
+
+
+def write_report(
+    path: str | Path,
+    reports: Sequence[EvaluationReport],
+    differences: Sequence[Difference | None] = (),
+) -> None:
+    """Write the first report as JSON, with the others it was compared with.
+
+    Args:
+        path: Of the file.
+        reports: One or more.
+        differences: The first less each of the others.
+    """
+    content = compared_dict(reports, differences)
+    write_text(path, json.dumps(content, indent=1) + '\n')
+
+
+def write_figure(
+    path: str | Path, reports: Sequence[EvaluationReport], *, dpi: int = 200
+) -> None:
+    """Write the curves of all reports with their bands in one figure.
+
+    Raises:
+        ConfigError: The suffix is none of png, svg and pdf.
+    """
+    from lungdet.report.froc_figure import froc_figure
+
+    check_figure(path)
+    with atomic_path(path) as aside:
+        froc_figure(reports).savefig(aside, dpi=dpi)
+
+
+def check_figure(path: str | Path) -> None:
+    """Refuse a figure that cannot be written, before anything is scored.
+
+    Raises:
+        ConfigError: Its suffix is none of png, svg and pdf.
+    """
+    if Path(path).suffix not in FIGURE_SUFFIXES:
+        raise ConfigError(
+            f'{path}: figures are written as {", ".join(FIGURE_SUFFIXES)}; '
+            'choose one of these suffixes.'
+        )
+
+
+def write_scan(folder: str | Path, scan: ScoredScan) -> None:
+    """Write a tested scan, so that a test that is stopped continues."""
+    content = {
+        'result': result_to_dict(scan.result),
+        'masks': scan.masks.to_dict(),
+        'losses': dict(scan.losses),
+    }
+    write_text(_scan_file(folder, scan.result.series_uid), json.dumps(content))
+
+
+def read_scan(folder: str | Path, series_uid: str) -> ScoredScan:
+    """A scan that ``write_scan`` wrote.
+
+    Raises:
+        FileNotFoundError: The scan was not tested yet.
+        SeriesError: Written by another version.
+    """
+    content = json.loads(_scan_file(folder, series_uid).read_text())
+    return ScoredScan(
+        # an older version wrote no 'result'; its schema is refused
+        result_from_dict(content.get('result', content)),
+        ScanMasks.from_dict(content['masks']),
+        content['losses'],
+    )
+
+
+def listed_scans(
+    tested: Mapping[str, ScoredScan],
+    seriesuids: Sequence[str],
+    folder: str | Path | None,
+) -> dict[str, ScoredScan]:
+    """All listed scans in order, those of an earlier run read back.
+
+    Args:
+        tested: Scans of this run.
+        seriesuids: The listed ones.
+        folder: Of an earlier run, None for none.
+
+    Raises:
+        ConfigError: A listed scan is missing, or another one was tested.
+        SeriesError: As ``read_scan``.
+    """
+    scans = dict(tested)
+    if folder is not None:
+        for uid in seriesuids:
+            if uid not in scans and _scan_file(folder, uid).is_file():
+                scans[uid] = read_scan(folder, uid)
+    missing = sorted(set(seriesuids) - set(scans))
+    if missing or set(scans) - set(seriesuids):
+        raise ConfigError(
+            f'evaluation: {len(scans)} scans were tested, {len(seriesuids)} '
+            f'are listed; missing: {missing[:3]}. Run the test again, it '
+            'continues where it stopped.'
+        )
+    return {uid: scans[uid] for uid in seriesuids}
+
+
+def _scan_file(folder: str | Path, series_uid: str) -> Path:
+    return Path(folder) / 'scans' / f'{series_uid}.json'
