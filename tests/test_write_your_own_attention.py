@@ -35,7 +35,7 @@ def reader(tmp_path: Path) -> Iterator[Path]:
     for name, content in files:
         (tmp_path / name).write_text(content)
     yield tmp_path
-    MODELS._module_dict.pop('SliceAttention', None)
+    MODELS.module_dict.pop('SliceAttention', None)
     sys.modules.pop('my_attention', None)
 
 
