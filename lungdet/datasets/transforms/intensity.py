@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.datasets.transforms.base import Sample, Transform, draw_seed
-from lungdet.hounsfield import Window
+from lungdet.hounsfield import LUNG_WINDOW, Window
 from lungdet.registry import TRANSFORMS
 
 
@@ -72,7 +72,7 @@ class RandomGamma(Transform[GammaParams]):
     def __init__(
         self,
         gamma: Sequence[float] = (0.7, 1.5),
-        window: Sequence[float] = (-1200, 600),
+        window: Sequence[float] = LUNG_WINDOW,
         *,
         prob: float = 0.3,
     ) -> None:
