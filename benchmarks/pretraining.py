@@ -1,4 +1,4 @@
-"""CPU cost of a Models Genesis pair, beside the rules read literally.
+"""CPU cost of a Models Genesis pair, beside a literal implementation.
 
 python -m benchmarks.pretraining [--pairs 200] [--store PREPARED]
 """
@@ -26,7 +26,7 @@ ROUNDS = 3
 
 
 def cpu_ms(work: Callable[[int], object], runs: int) -> float:
-    """CPU-ms of ``work(k)``: median of three rounds' means."""
+    """CPU-ms of ``work(k)``: the median of three rounds' means."""
     for k in range(5):
         work(k)
     means = []
@@ -97,12 +97,12 @@ def part_rows(crop: np.ndarray, pairs: int) -> list[list[str]]:
 
 
 def sample_row(store: Path, pairs: int) -> list[str]:
-    """A whole sample: place, filter, read, scale, distort, pack."""
+    """A whole sample: choose a crop, read, scale, distort and pack it."""
     config = load_config(CONFIG).train_dataloader.dataset
     data = LungCropDataset(
         store,
         'train',
-        pipeline=config.train_dataloader.dataset.pipeline,
+        pipeline=config.pipeline,
         window=config.window,
         test_subsets=(),
         val_subsets=(),

@@ -1,19 +1,23 @@
-"""Costs, as CPU-seconds and ratios of one run; prints tables.
+"""Costs from a scan to its boxes, as CPU-seconds and ratios of one run.
 
 python -m benchmarks.run [--store PREPARED] [--scans LUNA16] [--long 700]
+
+Each part runs in a fresh process, so that memory peaks do not mix.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,31 +37,40 @@ from lungdet.registry import build_model
 from tests.oracles.published_data import hu_to_uint8, training_sample
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-SIDE = 128  # of a training crop
+Rows = list[list[str]]  # what, CPU-seconds, ratio
 
 
-def precisions() -> list[tuple[str, bool, bool]]:
-    """Name, bfloat16 or not, channels last or not.
+class Precision(NamedTuple):
+    """How a network computes: its number format and its memory layout."""
 
-    bfloat16 where the CPU computes in it.
-    """
-    ways = [
-        ('fp32', False, False),
-        ('fp32, channels last', False, True),
-        ('bf16', True, False),
-        ('bf16, channels last', True, True),
+    name: str
+    bf16: bool
+    channels_last: bool
+
+    def autocast(self) -> torch.autocast:
+        """bfloat16 where convolutions take it."""
+        return torch.autocast('cpu', torch.bfloat16, enabled=self.bf16)
+
+
+def precisions() -> list[Precision]:
+    """All of them, bfloat16 only where the CPU computes in it."""
+    known = [
+        Precision('fp32', False, False),
+        Precision('fp32, channels last', False, True),
+        Precision('bf16', True, False),
+        Precision('bf16, channels last', True, True),
     ]
-    return ways if computes_bfloat16('cpu') else ways[:2]
+    return known if computes_bfloat16('cpu') else known[:2]
 
 
-def base(channels_last: bool) -> NoduleNet:
+def untrained_base(channels_last: bool) -> NoduleNet:
     """BASE, untrained, with all three heads."""
     cfg = load_config(CONFIGS / 'nodulenet_base.py').model
     return build_model({**cfg, 'channels_last': channels_last})
 
 
 def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
-    """Median CPU-seconds of ``work``, after one run not counted."""
+    """Median CPU-seconds of ``work``, after one run that is not counted."""
     work()
     times = []
     for _ in range(runs):
@@ -67,8 +80,8 @@ def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
     return float(np.median(times))
 
 
-def literal_samples(data: LUNA16Dataset) -> Callable[[], object]:
-    """The published pipeline; scans are in memory, as it wants them."""
+def published_pipeline(data: LUNA16Dataset) -> Callable[[], object]:
+    """Makes a training sample as published, from scans in memory."""
     uid = next(u for u in data.series_uids if data.store.records[u].nodules)
     nodule = data.store.records[uid].nodules[0]
     image = hu_to_uint8(data.store.read(uid, 'image'))
@@ -83,95 +96,98 @@ def literal_samples(data: LUNA16Dataset) -> Callable[[], object]:
     return lambda: training_sample(image, mask, target, rng)
 
 
-def bench_loader(root: Path) -> list[list[str]]:
-    """CPU-seconds of one training sample."""
-    head = {'type': 'PlaceCrop', 'size': (SIDE,) * 3}
-    tail = [{'type': 'LoadCrop'}, {'type': 'PackDetInputs'}]
-    full = {'type': 'RandomAffine3D', 'scale_prob': 1.0, 'rotate_prob': 1.0}
+def bench_loader(root: Path, side: int) -> Rows:
+    """One training sample."""
+    place = {'type': 'PlaceCrop', 'size': (side,) * 3}
+    flip = {'type': 'RandomFlip3D'}
+    warp = {'type': 'RandomAffine3D', 'scale_prob': 1.0, 'rotate_prob': 1.0}
+    load = [{'type': 'LoadCrop'}, {'type': 'PackDetInputs'}]
     costs = {}
-    for name, middle in (
-        ('flips', [{'type': 'RandomFlip3D'}]),
-        ('scale and rotation', [{'type': 'RandomFlip3D'}, full]),
+    for name, augmentation in (
+        ('flips', [flip]),
+        ('scale and rotation', [flip, warp]),
     ):
         data = LUNA16Dataset(
             root,
             'train',
-            pipeline=[head, *middle, *tail],
+            pipeline=[place, *augmentation, *load],
             test_series=[],
             val_series=[],
         )
-        counter = iter(range(10_000))
+        keys = (Key(0, position, 0) for position in itertools.count())
         costs[name] = cpu_seconds(
-            lambda data=data, counter=counter: data[Key(0, next(counter), 0)],
-            runs=9,
+            lambda data=data, keys=keys: data[next(keys)], runs=9
         )
-    literal = costs['published pipeline'] = cpu_seconds(
-        literal_samples(data), runs=9
-    )
+    published = cpu_seconds(published_pipeline(data), runs=9)
+    costs['published pipeline'] = published
     return [
-        [f'{SIDE}^3 sample, {name}', f'{cost:.3f}', f'{cost / literal:.2f}']
+        [f'{side}^3 sample, {name}', f'{cost:.3f}', f'{cost / published:.2f}']
         for name, cost in costs.items()
     ]
 
 
-def bench_step() -> list[list[str]]:
-    """Training step of BASE, all heads: backbone and the rest."""
+def one_nodule(side: int) -> DetDataSample:
+    """Targets of a crop with a nodule of 12 voxels in its middle."""
+    low, high = side // 2 - 6, side // 2 + 6
     sample = DetDataSample()
-    middle = SIDE // 2
-    box = [middle - 6] * 3 + [middle + 6] * 3
     sample.gt_instances = InstanceData(
-        bboxes=torch.tensor([box], dtype=torch.float32),
+        bboxes=torch.tensor([[low] * 3 + [high] * 3], dtype=torch.float32),
         labels=torch.ones(1, dtype=torch.long),
-        ids=torch.ones(1).long(),
+        ids=torch.ones(1, dtype=torch.long),
         has_mask=torch.ones(1, dtype=torch.bool),
     )
     sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 6))
-    sample.gt_masks = torch.zeros(SIDE, SIDE, SIDE, dtype=torch.uint8)
-    image = torch.randn(1, 1, SIDE, SIDE, SIDE).clamp(-1, 1)
+    sample.gt_masks = torch.zeros(side, side, side, dtype=torch.uint8)
+    return sample
+
+
+def bench_step(side: int) -> Rows:
+    """Training step of BASE, all heads: whole, backbone alone, the rest."""
+    image = torch.randn(1, 1, side, side, side).clamp(-1, 1)
     rows = []
-    for name, bf16, channels_last in precisions():
-        model = base(channels_last).train()
-
-        def step(bf16: bool = bf16, model: NoduleNet = model) -> None:
-            with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
-                losses = model(image, [sample], mode='loss')
-            sum(losses.values()).backward()
-
-        def backbone(bf16: bool = bf16, model: NoduleNet = model) -> None:
-            with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
-                features = model.extract_feat(image)
-            sum(f.mean() for f in features[1:]).backward()
-
-        whole, part = cpu_seconds(step), cpu_seconds(backbone)
-        with (
-            torch.no_grad(),
-            torch.autocast('cpu', torch.bfloat16, enabled=bf16),
-        ):
-            maps = model.extract_feat(image)[1:]
-        features = FeatureMaps(image, *(f.requires_grad_() for f in maps))
-        model.extract_feat = lambda image, features=features: features
-        heads = cpu_seconds(step)
-        for what, cost in (
-            ('', whole),
-            (': backbone', part),
-            (': heads and targets', heads),
-        ):
+    for precision in precisions():
+        costs = step_costs(image, precision)
+        for part, cost in costs.items():
             rows.append(
                 [
-                    f'training step {SIDE}^3, {name}{what}',
+                    f'training step {side}^3, {precision.name}{part}',
                     f'{cost:.2f}',
-                    f'{cost / whole:.2f}',
+                    f'{cost / costs[""]:.2f}',
                 ]
             )
     return rows
 
 
-def bench_windows() -> list[list[str]]:
-    """Features of windows, alone and together; CPU-s per million voxels."""
+def step_costs(image: torch.Tensor, precision: Precision) -> dict[str, float]:
+    """CPU-seconds of a whole step, and of its parts."""
+    model = untrained_base(precision.channels_last).train()
+    sample = one_nodule(image.shape[-1])
+
+    def step() -> None:
+        with precision.autocast():
+            losses = model(image, [sample], mode='loss')
+        sum(losses.values()).backward()
+
+    def backbone_step() -> None:
+        with precision.autocast():
+            features = model.extract_feat(image)[1:]
+        sum(f.mean() for f in features).backward()
+
+    costs = {'': cpu_seconds(step), ': backbone': cpu_seconds(backbone_step)}
+    with torch.no_grad(), precision.autocast():
+        maps = model.extract_feat(image)[1:]
+    features = FeatureMaps(image, *(f.requires_grad_() for f in maps))
+    model.extract_feat = lambda image: features
+    costs[': heads and targets'] = cpu_seconds(step)
+    return costs
+
+
+def bench_windows(sides: Sequence[int] = (64, 96, 128)) -> Rows:
+    """Features of windows, one or two at a time, per million voxels."""
     model = build_model(load_config(CONFIGS / 'nodulenet_demo.py').model)
     model.eval()
     rows = []
-    for side in (64, 96, 128):
+    for side in sides:
         costs = []
         for num in (1, 2):
             images = torch.randn(num, 1, side, side, side)
@@ -182,7 +198,7 @@ def bench_windows() -> list[list[str]]:
             costs.append(cost / (images.numel() / 1e6))
         rows.append(
             [
-                f'window {side}^3 alone and in pairs, per M voxels',
+                f'window {side}^3, one and two at a time, per M voxels',
                 f'{costs[0]:.2f}, {costs[1]:.2f}',
                 f'{costs[1] / costs[0]:.2f}',
             ]
@@ -190,10 +206,10 @@ def bench_windows() -> list[list[str]]:
     return rows
 
 
-def bench_norm() -> list[list[str]]:
-    """Training step of the demo's backbone with torch's norm and our own.
+def bench_norm() -> Rows:
+    """Training step of the demo's backbone with torch's norm and lungdet's.
 
-    Milliseconds of two threads: what is measured is how they disturb each
+    Milliseconds of two threads: what is measured is how they wait for each
     other.
     """
     torch.set_num_threads(2)
@@ -201,7 +217,7 @@ def bench_norm() -> list[list[str]]:
     image = torch.randn(2, 1, 64, 64, 64)
     forwards = (torch.nn.BatchNorm3d.forward, BatchNorm3d.forward)
     times: list[list[float]] = []
-    for _ in range(40):  # in turn, so that what else runs disturbs both
+    for _ in range(40):  # in turn, so that other load affects both alike
         times.append([])
         for forward in forwards:
             BatchNorm3d.forward = forward
@@ -209,44 +225,43 @@ def bench_norm() -> list[list[str]]:
             features = model.extract_feat(image)[1:]
             sum(f.mean() for f in features).backward()
             times[-1].append(1e3 * (time.perf_counter() - start))
-    torchs, own = np.median(times[5:], axis=0)
+    of_torch, of_lungdet = np.median(times[5:], axis=0)
     return [
         [
-            'step of a narrow backbone, norm of torch and own, ms',
-            f'{torchs:.0f}, {own:.0f}',
-            f'{own / torchs:.2f}',
+            "step of a narrow backbone, torch's norm and lungdet's, ms",
+            f'{of_torch:.0f}, {of_lungdet:.0f}',
+            f'{of_lungdet / of_torch:.2f}',
         ]
     ]
 
 
-def bench_case(case: torch.Tensor, name: str) -> list[list[str]]:
+def bench_case(case: torch.Tensor, name: str) -> Rows:
     """Inference of BASE, untrained, with all three heads.
 
     Args:
         case: (1, D, H, W) int16 HU.
         name: Of the row.
     """
-    rows: list[list[str]] = []
+    rows: Rows = []
     first = None
-    for precision, bf16, channels_last in precisions():
-        model = base(channels_last).eval()
-        model.test_cfg['bf16'] = bf16
+    for precision in precisions():
+        model = untrained_base(precision.channels_last).eval()
+        model.test_cfg['bf16'] = precision.bf16
         start = time.process_time()
         model.predict_case(case)
         cost = time.process_time() - start
         first = first or cost
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         rows.append(
             [
-                f'{name}, {case.numel() / 1e6:.0f} M voxels, {precision}',
+                f'{name}, {case.numel() / 1e6:.0f} M voxels, {precision.name}',
                 f'{cost:.0f}',
-                f'{cost / first:.2f}; peak memory {peak:.1f} GB',
+                f'{cost / first:.2f}; peak memory {peak_gb():.1f} GB',
             ]
         )
     return rows
 
 
-def bench_store(root: Path) -> list[list[str]]:
+def bench_store(root: Path) -> Rows:
     """Inference on the first prepared case."""
     store = CaseStore(root)
     uid = next(iter(store.records))
@@ -254,7 +269,7 @@ def bench_store(root: Path) -> list[list[str]]:
     return bench_case(image, 'whole scan')
 
 
-def bench_prepare(scans: Path) -> list[list[str]]:
+def bench_prepare(scans: Path) -> Rows:
     """Preparation of a LUNA16 folder, per scan of 300 slices."""
     xml = scans / 'xml'
     with tempfile.TemporaryDirectory() as out:
@@ -265,17 +280,16 @@ def bench_prepare(scans: Path) -> list[list[str]]:
         cost = time.process_time() - start
         records = CaseStore(Path(out)).records.values()
         slices = sum(record.source_geometry.shape[0] for record in records)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return [
         [
             f'preparing {len(records)} scans, per 300 slices',
             f'{300 * cost / slices:.1f}',
-            f'peak memory {peak:.2f} GB',
+            f'peak memory {peak_gb():.2f} GB',
         ]
     ]
 
 
-def bench_phantom() -> list[list[str]]:
+def bench_phantom() -> Rows:
     """Drawing phantoms, CPU-seconds per million voxels."""
     make_phantom(0, size='small')  # the first one of a process takes longer
     start = time.process_time()
@@ -286,15 +300,20 @@ def bench_phantom() -> list[list[str]]:
     return [['small phantoms, per M voxels', f'{cost:.2f}', '']]
 
 
-def bench_long(slices: int) -> list[list[str]]:
+def bench_long(slices: int) -> Rows:
     """Inference on noise as large as a 360 x 360 mm scan of many slices."""
     rng = np.random.default_rng(0)
     image = rng.normal(-850, 60, (1, slices, 360, 360)).astype(np.int16)
     return bench_case(torch.from_numpy(image), f'{slices} slices of noise')
 
 
-def alone(work: Callable[..., list], *args: object) -> list:
-    """Run in a process of its own, so that its peak memory is its own."""
+def peak_gb() -> float:
+    """The most memory that this process had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def in_fresh_process(work: Callable[..., Rows], *args: object) -> Rows:
+    """Rows of ``work``."""
     print(f'{work.__name__} ...', file=sys.stderr, flush=True)
     with ProcessPoolExecutor(1, get_context('spawn')) as pool:
         return pool.submit(work, *args).result()
@@ -307,21 +326,24 @@ def main() -> None:
     parser.add_argument(
         '--long', type=int, default=0, help='slices of a further, long case'
     )
+    parser.add_argument(
+        '--side', type=int, default=128, help='of a training crop, voxels'
+    )
     args = parser.parse_args()
-    rows = [['what', 'CPU-s', 'ratio']]
-    rows += alone(bench_phantom)
+    rows: Rows = [['what', 'CPU-s', 'ratio']]
+    rows += in_fresh_process(bench_phantom)
     if args.scans:
-        rows += alone(bench_prepare, args.scans)
-    rows += alone(bench_loader, args.store)
-    rows += alone(bench_step)
-    rows += alone(bench_windows)
-    rows += alone(bench_norm)
-    rows += alone(bench_store, args.store)
+        rows += in_fresh_process(bench_prepare, args.scans)
+    rows += in_fresh_process(bench_loader, args.store, args.side)
+    rows += in_fresh_process(bench_step, args.side)
+    rows += in_fresh_process(bench_windows)
+    rows += in_fresh_process(bench_norm)
+    rows += in_fresh_process(bench_store, args.store)
     if args.long:
-        rows += alone(bench_long, args.long)
+        rows += in_fresh_process(bench_long, args.long)
     print(AsciiTable(rows, 'costs').table)
-    if len(precisions()) == 1:
-        print('this CPU has no bfloat16 arithmetic; float32 alone was timed')
+    if len(precisions()) == 2:
+        print('this CPU has no bfloat16 arithmetic; only float32 was timed')
 
 
 if __name__ == '__main__':

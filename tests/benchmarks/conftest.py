@@ -1,0 +1,3 @@
+from tests.engine.conftest import fresh_mmengine, tiny_store
+
+__all__ = ['fresh_mmengine', 'tiny_store']

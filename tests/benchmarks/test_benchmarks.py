@@ -1,0 +1,96 @@
+"""The benchmarks run; what they measure is for people to read."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import froc, pretraining, run
+
+MODULES = sorted(
+    path.stem
+    for path in (Path(__file__).parents[2] / 'benchmarks').glob('*.py')
+)
+
+
+def run_main(
+    name: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, 'argv', [name, *words])
+    importlib.import_module(f'benchmarks.{name}').main()
+
+
+@pytest.mark.parametrize('name', MODULES)
+def test_help_is_printed(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit, match='0'):
+        run_main(name, ['--help'], monkeypatch)
+
+    assert capsys.readouterr().out.startswith('usage: ')
+
+
+@pytest.mark.slow
+def test_cost_of_a_sample_is_compared_with_the_published_one(
+    tiny_store: Path,
+) -> None:
+    rows = run.bench_loader(tiny_store, 32)
+
+    assert [row[0].split(', ')[1] for row in rows] == [
+        'flips',
+        'scale and rotation',
+        'published pipeline',
+    ]
+    assert rows[-1][2] == '1.00'
+
+
+def test_cost_of_phantoms() -> None:
+    ((what, cost, _),) = run.bench_phantom()
+
+    assert what.startswith('small phantoms') and float(cost) > 0
+
+
+@pytest.mark.slow
+def test_parts_of_a_training_step_and_windows() -> None:
+    step = run.bench_step(32)
+    ((what, both, _),) = run.bench_windows([32])
+
+    assert len(step) == 3 * len(run.precisions())
+    assert [row[2] for row in step[::3]] == ['1.00'] * len(run.precisions())
+    assert what.startswith('window 32^3') and both.count(',') == 1
+
+
+@pytest.mark.slow
+def test_pairs_of_pretraining(
+    tiny_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    words = ['--pairs', '2', '--store', str(tiny_store)]
+
+    run_main('pretraining', words, monkeypatch)
+
+    text = capsys.readouterr().out
+    assert '| pair ' in text and '| sample from the store' in text
+
+
+@pytest.mark.slow
+def test_attention_plugins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    words = ['--side', '32', '--runs', '1', '--plugins', 'SE3D']
+
+    run_main('attention', words, monkeypatch)
+
+    assert '| SE3D ' in capsys.readouterr().out
+
+
+def test_benchmark_of_froc_scores_whole_submissions() -> None:
+    nodules, marks, uids = froc.submission()
+
+    assert len(uids) == len(marks) == froc.SCANS
+    assert sum(len(centers) for centers, _ in nodules.values()) == froc.NODULES
+    assert pretraining.CONFIG.is_file()
