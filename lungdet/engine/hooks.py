@@ -1,4 +1,4 @@
-"""Hooks: when heads start, checkpoints, and an alarm."""
+"""Hooks of every training: head schedule, divergence, checkpoints."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class StopOnNaNHook(Hook):
         ]
         raise DivergenceError(
             f'iteration {runner.iter}: a loss is not finite: {values}. '
-            f'Samples: {"; ".join(keys)}. Lower the learning rate, or look '
-            'at these samples.'
+            f'Samples: {"; ".join(keys)}. Lower the learning rate, or '
+            'inspect these samples.'
         )
 
 

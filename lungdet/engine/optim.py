@@ -33,8 +33,8 @@ class BF16OptimWrapper(OptimWrapper):
 class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's, with parameters of equal settings in one group.
 
-    With ``paramwise_cfg`` mmengine makes a group of every parameter; an
-    optimizer steps groups one by one, so it cannot step tensors together.
+    With ``paramwise_cfg`` mmengine gives each parameter a group of its own.
+    Optimizers step group by group, and only the tensors of one group together.
     """
 
     def add_params(
@@ -45,7 +45,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         is_dcn_module: int | float | None = None,
     ) -> None:
         super().add_params(params, module, prefix, is_dcn_module)
-        if not prefix:  # the whole model, and no module of it
+        if not prefix:  # called for the whole model, not for a module in it
             params[:] = merged_groups(params)
 
 

@@ -1,4 +1,4 @@
-"""How well distorted crops are restored, next to what needs no learning."""
+"""How well distorted crops are restored, next to trivial answers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ SATURATED = 0.01  # outputs this near to 0 or 1
 class RestorationMetric(BaseMetric):
     """Errors over all scored voxels of all crops.
 
-    Scored are all voxels, or the hidden ones where the model is trained on
-    those alone. ``l1`` and ``mse``; of the trained kind also the ratio to
-    the best constant (median or mean of the target) and to the input left as
-    it is; ``spread``, standard deviation of the output over the target's;
-    ``saturated``, part of the outputs nearer than 0.01 to 0 or 1; and for
-    each kind of painting the absolute error inside and outside of it. What no
-    voxel was scored for is left out.
+    All voxels are scored, or the hidden ones where the model is trained on
+    those alone. Metrics without a scored voxel are left out. They are
+
+    - ``l1`` and ``mse``,
+    - ``vs_constant`` and ``vs_copy``: the error that is trained on, over that
+      of the best constant (median or mean of the target) and over that of
+      the corrupted input itself,
+    - ``spread``: standard deviation of the output over the target's,
+    - ``saturated``: fraction of outputs within 0.01 of 0 or 1,
+    - ``l1_inside_<kind>``, ``l1_outside_<kind>``: absolute error inside and
+      outside of each kind of painting.
     """
 
     default_prefix = 'restore'
@@ -70,7 +74,7 @@ class RestorationMetric(BaseMetric):
                 if name not in ('key', 'kind'):
                     total[name] = total[name] + value
         n = total['n']
-        if not n:  # only hidden voxels count, and none was
+        if not n:  # only hidden voxels are scored, and there was none
             return {}
         errors = {'l1': total['l1'] / n, 'mse': total['mse'] / n}
         copied = {'l1': total['copy_l1'] / n, 'mse': total['copy_mse'] / n}

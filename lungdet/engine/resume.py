@@ -36,9 +36,9 @@ class Key(int):
     pos: int
 
     def __new__(cls, index: int, epoch: int, pos: int) -> Key:
-        key = super().__new__(cls, index)
-        key.epoch, key.pos = epoch, pos
-        return key
+        self = super().__new__(cls, index)
+        self.epoch, self.pos = epoch, pos
+        return self
 
     def __reduce__(self) -> tuple:
         return Key, (int(self), self.epoch, self.pos)

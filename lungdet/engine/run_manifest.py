@@ -164,10 +164,10 @@ def weights_digest(model: torch.nn.Module) -> str:
 class RunManifestHook(Hook):
     """Write a training's start and cost into the manifest of its folder.
 
-    The cost is that of the processors, data loading included: workers count
-    when they end, so an attempt that was killed loses what its workers cost.
-    Each checkpoint carries what it cost until then, so a run that continues
-    counts what led to its checkpoint and no more.
+    The cost is that of all processors, with workers that load data; these
+    are known when they end, so the cost of a killed attempt is without them.
+    Each checkpoint carries the cost until then, and a run that continues from
+    it adds to that.
     """
 
     priority = 'VERY_HIGH'

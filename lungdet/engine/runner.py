@@ -125,7 +125,7 @@ class LungRunner(Runner):
         return logger
 
     def _log_env(self, env_cfg: dict) -> None:
-        """Versions that matter; mmengine's own needs distutils and gcc."""
+        """Log versions that matter; mmengine's needs distutils and gcc."""
         self.logger.info(
             f'lungdet {lungdet.__version__}, torch {torch.__version__}, '
             f'numpy {np.__version__}, Python {platform.python_version()}, '

@@ -152,8 +152,8 @@ def test_option_of_a_pipeline_reaches_its_data_set(
         },
     )
 
-    place = config.train_dataloader.dataset.pipeline[0]
-    assert (place.margin, place.size) == (2, (16, 16, 16))
+    crop = config.train_dataloader.dataset.pipeline[0]
+    assert (crop.margin, crop.size) == (2, (16, 16, 16))
     assert config.test_dataloader.dataset.pipeline == [{'type': 'LoadCase'}]
     small = (16, 16, 16)
     config = load_config(genesis_config, {'pipeline.0.size': small})

@@ -112,9 +112,9 @@ def test_only_numbered_files_are_pruned(tmp_path: Path) -> None:
     for when, name in enumerate([*names, '.tmp-1-epoch_2.pth']):
         write_checkpoint(tmp_path / name, when)
 
-    found = [path.name for path in numbered_checkpoints(tmp_path)]
+    names_kept = [path.name for path in numbered_checkpoints(tmp_path)]
 
-    assert found == ['epoch_1.pth', 'iter_3.pth']
+    assert names_kept == ['epoch_1.pth', 'iter_3.pth']
 
 
 def test_export_needs_safetensors_alone(weights: Path) -> None:

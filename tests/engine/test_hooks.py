@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from mmengine.logging import MessageHub
 
 from lungdet.apis import train
+from lungdet.engine import HeadScheduleHook, LungCheckpointHook
 from lungdet.errors import DivergenceError
 
 
@@ -22,3 +26,74 @@ def test_non_finite_loss_stops_with_the_samples(
                 'optim_wrapper.clip_grad': None,
             },
         )
+
+
+def fake_runner(folder: Path, **values: Any) -> Any:
+    """What a checkpoint hook asks a runner for; it notes what is saved."""
+    saved: list[str] = []
+
+    def save_checkpoint(out_dir: Path, name: str, *, epoch: int) -> None:
+        saved.append(name)
+        (Path(out_dir) / name).write_bytes(b'weights')
+
+    lines: list[str] = []
+    hub = MessageHub.get_instance('hooks')
+    return SimpleNamespace(
+        rank=0,
+        work_dir=str(folder),
+        message_hub=hub,
+        logger=SimpleNamespace(warning=lines.append),
+        lines=lines,
+        save_checkpoint=save_checkpoint,
+        saved=saved,
+        **values,
+    )
+
+
+def test_heads_learn_the_epoch_and_models_without_are_left_alone() -> None:
+    epochs: list[int] = []
+    model = SimpleNamespace(set_epoch=epochs.append)
+
+    for epoch in (0, 7):
+        runner = SimpleNamespace(model=model, epoch=epoch)
+        HeadScheduleHook().before_train_epoch(runner)
+    HeadScheduleHook().before_train_epoch(
+        SimpleNamespace(model=SimpleNamespace(), epoch=0)
+    )
+
+    assert epochs == [1, 8]
+
+
+def test_newest_checkpoints_are_kept_and_the_last_epoch_is_saved(
+    tmp_path: Path,
+) -> None:
+    hook = LungCheckpointHook(interval=2, iter_interval=5, max_keep=2)
+    runner = fake_runner(tmp_path, max_epochs=5)
+    (tmp_path / '.tmp-1-epoch_9.pth').write_bytes(b'half')
+
+    hook.before_train(runner)
+    for runner.iter in range(11):
+        hook.after_train_iter(runner, 0)
+    for runner.epoch in range(5):
+        hook.after_train_epoch(runner)
+
+    assert runner.saved == [
+        *('iter_5.pth', 'iter_10.pth'),
+        *('epoch_2.pth', 'epoch_4.pth', 'epoch_5.pth'),
+    ]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ['epoch_4.pth', 'epoch_5.pth', 'last_checkpoint']
+    assert (tmp_path / 'last_checkpoint').read_text() == 'epoch_5.pth'
+
+
+def test_best_checkpoint_is_that_of_the_highest_score(tmp_path: Path) -> None:
+    hook = LungCheckpointHook(save_best='froc/cpm')
+    runner = fake_runner(tmp_path, epoch=1)
+
+    for score in (0.4, 0.3, 0.6):
+        hook.after_val_epoch(runner, {'froc/cpm': score})
+    hook.after_val_epoch(runner, {'restore/l1': 0.1})
+
+    assert runner.saved == ['best.pth', 'best.pth']
+    assert runner.message_hub.get_info('best_score') == 0.6
+    assert "'froc/cpm' is not among the metrics" in runner.lines[0]

@@ -16,7 +16,7 @@ from lungdet.io.case_store import CaseStore
 def test_reference_boxes_come_back_as_perfect_score(
     tiny_store: Path, tmp_path: Path
 ) -> None:
-    """The way back is right: boxes in, CPM 1.000 and no false positive."""
+    """Boxes of the reference become detections of exactly these nodules."""
     store = CaseStore(tiny_store)
     metric = FROCMetric(tmp_path / 'out', bootstrap=0)
     metric.dataset_meta = {

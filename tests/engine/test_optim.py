@@ -17,11 +17,11 @@ class Doubling(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(2, 1)
-        self.seen: list[torch.dtype] = []
+        self.dtypes: list[torch.dtype] = []
 
     def forward(self) -> torch.Tensor:
         out = self.layer(torch.ones(1, 2))
-        self.seen.append(out.dtype)
+        self.dtypes.append(out.dtype)
         return (out.float() ** 2).sum()
 
 
@@ -37,7 +37,7 @@ def test_bfloat16_trains_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
             loss = model()
         wrapper.update_params(loss)
 
-    assert model.seen == [torch.bfloat16] * 3
+    assert model.dtypes == [torch.bfloat16] * 3
     assert not torch.equal(before, model.layer.weight)
     if not torch.cuda.is_available():
         with pytest.raises(AssertionError, match='only available'):

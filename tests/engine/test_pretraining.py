@@ -32,7 +32,7 @@ def test_missing_weights_name_the_command(
 
 
 @pytest.mark.parametrize(
-    ('name', 'changes', 'seen'),
+    ('name', 'changes', 'scans'),
     [
         ('luna16_mini_qam_mg', {}, ['1.0', '1.1', '1.2']),
         (
@@ -51,7 +51,7 @@ def test_missing_weights_name_the_command(
     ],
 )
 def test_command_for_missing_weights_sees_the_same_scans(
-    name: str, changes: dict, seen: list[str], tiny_store: Path
+    name: str, changes: dict, scans: list[str], tiny_store: Path
 ) -> None:
     config = load_config(
         CONFIGS / f'{name}.py', {'data_root': str(tiny_store), **changes}
@@ -74,9 +74,9 @@ def test_command_for_missing_weights_sees_the_same_scans(
     for loader in (made.train_dataloader, made.val_dataloader):
         if loader is not None:
             dataset = DATASETS.build(loader.dataset)
-            assert set(dataset.metainfo['test_series']).isdisjoint(seen)
+            assert set(dataset.metainfo['test_series']).isdisjoint(scans)
     train_set = DATASETS.build(made.train_dataloader.dataset)
-    assert train_set.series_uids == seen
+    assert train_set.series_uids == scans
 
 
 def test_missing_weights_without_a_config_say_what_to_give() -> None:

@@ -142,9 +142,9 @@ def test_alarms_of_the_validation_reach_the_next_checkpoint(
     saved = read_checkpoint(tmp_path / 'run')
     alarms = [
         alarm
-        for name, found in saved['runtime'].items()
+        for name, stored in saved['runtime'].items()
         if name.endswith('alarms')
-        for alarm in found
+        for alarm in stored
     ]
     assert saved['meta']['epoch'] == 2
     assert any('copying the input' in alarm for alarm in alarms)

@@ -156,12 +156,12 @@ def test_gates_that_start_as_the_identity_join_a_trained_network(
 ) -> None:
     """The same marks as without them, and a training that goes on from it."""
     gate = {'type': 'SE3D'}
-    place = {'cfg': gate, 'position': 'after_conv2'}
+    plugin = {'cfg': gate, 'position': 'after_conv2'}
     faint = {
         'model.test_cfg.rpn.score_thr': 0.0,
         'model.test_cfg.rpn.max_num': 9,
     }
-    options = {'+model.backbone.plugins': [place], **faint}
+    options = {'+model.backbone.plugins': [plugin], **faint}
     with pytest.raises(CheckpointError, match=r'trained with plugins \[\]'):
         run_test(tiny_config, trained, out=tmp_path / 'a', cfg_options=options)
 

@@ -47,23 +47,23 @@ def test_numbers_are_those_of_all_voxels_at_once(
         sample(*volume, sample_key=str(k)) for k, volume in enumerate(volumes)
     ]
 
-    found = evaluate(*samples)
+    metrics = evaluate(*samples)
 
     restored, target, corrupted = np.stack(volumes, 1).reshape(3, -1)
     error = np.abs(restored - target)
     median = np.median(target)
-    assert found['l1'] == pytest.approx(error.mean(), rel=1e-5)
-    assert found['mse'] == pytest.approx((error**2).mean(), rel=1e-5)
-    assert found['vs_copy'] == pytest.approx(
+    assert metrics['l1'] == pytest.approx(error.mean(), rel=1e-5)
+    assert metrics['mse'] == pytest.approx((error**2).mean(), rel=1e-5)
+    assert metrics['vs_copy'] == pytest.approx(
         error.mean() / np.abs(corrupted - target).mean(), rel=1e-5
     )
-    assert found['vs_constant'] == pytest.approx(
+    assert metrics['vs_constant'] == pytest.approx(
         error.mean() / np.abs(target - median).mean(), rel=1e-3
     )
-    assert found['spread'] == pytest.approx(
+    assert metrics['spread'] == pytest.approx(
         restored.std() / target.std(), rel=1e-5
     )
-    assert found['saturated'] == pytest.approx(
+    assert metrics['saturated'] == pytest.approx(
         ((restored < 0.01) | (restored > 0.99)).mean()
     )
 
@@ -73,12 +73,12 @@ def test_squared_error_is_compared_with_the_mean(
 ) -> None:
     restored, target, corrupted = rng.random((3, 4, 5, 6))
 
-    found = evaluate(sample(restored, target, corrupted, loss='mse'))
+    metrics = evaluate(sample(restored, target, corrupted, loss='mse'))
 
-    assert found['vs_constant'] == pytest.approx(
+    assert metrics['vs_constant'] == pytest.approx(
         np.square(restored - target).mean() / target.var(), rel=1e-5
     )
-    assert found['vs_copy'] == pytest.approx(
+    assert metrics['vs_copy'] == pytest.approx(
         np.square(restored - target).mean()
         / np.square(corrupted - target).mean(),
         rel=1e-5,
@@ -90,14 +90,14 @@ def test_hidden_voxels_alone_count_for_an_autoencoder() -> None:
     restored = np.array([[[0.9, 0.9, 0.5, 0.5]]])
     masked = torch.tensor([[[False, False, True, True]]])
 
-    found = evaluate(
+    metrics = evaluate(
         sample(restored, target, target, masked=masked, loss_on='masked')
     )
 
     # errors 0.1 and 0.3; the constant 0.6 or 0.8 leaves 0 and 0.2
-    assert found['l1'] == pytest.approx(0.2, rel=1e-5)
-    assert found['vs_constant'] == pytest.approx(2.0, rel=5e-3)
-    assert found['spread'] == 0
+    assert metrics['l1'] == pytest.approx(0.2, rel=1e-5)
+    assert metrics['vs_constant'] == pytest.approx(2.0, rel=5e-3)
+    assert metrics['spread'] == 0
 
 
 def test_errors_inside_and_outside_of_each_painting() -> None:
@@ -106,7 +106,7 @@ def test_errors_inside_and_outside_of_each_painting() -> None:
     first = torch.tensor([[[True, False, False, False]]])
     most = torch.tensor([[[False, True, True, True]]])
 
-    found = evaluate(
+    metrics = evaluate(
         sample(restored, target, target, masked=first, painting='in'),
         sample(
             restored,
@@ -119,12 +119,12 @@ def test_errors_inside_and_outside_of_each_painting() -> None:
         sample(restored, target, target, sample_key='c'),
     )
 
-    assert found['l1_inside_in'] == pytest.approx(0.1)
-    assert found['l1_outside_in'] == pytest.approx(1.4 / 3)
-    assert found['l1_inside_out'] == pytest.approx(1.4 / 3)
-    assert found['l1_outside_out'] == pytest.approx(0.1)
-    assert found['l1'] == pytest.approx(1.5 / 4)
-    assert not [key for key in found if key.endswith('none')]
+    assert metrics['l1_inside_in'] == pytest.approx(0.1)
+    assert metrics['l1_outside_in'] == pytest.approx(1.4 / 3)
+    assert metrics['l1_inside_out'] == pytest.approx(1.4 / 3)
+    assert metrics['l1_outside_out'] == pytest.approx(0.1)
+    assert metrics['l1'] == pytest.approx(1.5 / 4)
+    assert not [key for key in metrics if key.endswith('none')]
 
 
 def test_what_no_voxel_was_scored_for_is_left_out() -> None:
@@ -132,12 +132,12 @@ def test_what_no_voxel_was_scored_for_is_left_out() -> None:
     everywhere = torch.ones(1, 1, 2, dtype=torch.bool)
 
     none = evaluate(sample(target, target, target, loss_on='masked'))
-    found = evaluate(
+    metrics = evaluate(
         sample(target, target, target, masked=everywhere, painting='out')
     )
 
     assert none == {}
-    assert found['l1_inside_out'] == 0 and 'l1_outside_out' not in found
+    assert metrics['l1_inside_out'] == 0 and 'l1_outside_out' not in metrics
 
 
 def test_a_crop_counts_once(rng: np.random.Generator) -> None:

@@ -34,7 +34,7 @@ def test_sampler_deals_every_sample_once_and_continues() -> None:
     assert [k.pos for k in order] == data and order[0].epoch == 2
     sampler.start = 3
     assert list(sampler) == order[3:]
-    assert list(sampler) == order  # start counts once
+    assert list(sampler) == order  # start is used once
     sampler.set_epoch(3)
     assert list(sampler) != order
     parts = []
@@ -71,7 +71,7 @@ def test_resume_with_epochs_of_another_length_is_refused(
 
 
 def test_resume_with_other_scans_is_refused() -> None:
-    """Their samples would take the places of those not yet seen."""
+    """Their samples would come in place of those that are left."""
     meta = {'epoch': 0, 'iter': 1, 'epoch_length': 4, 'train_series': ['1.0']}
 
     check_epochs(meta, 4, ['1.0'], 'a.pth')
@@ -125,8 +125,8 @@ def test_run_killed_in_its_first_save_starts_again(
     work = tmp_path / 'work'
     work.mkdir()
     (work / '.tmp-77-epoch_1.pth').write_bytes(b'half a checkpoint')
-    theirs = work / 'my_own.pth'
-    theirs.write_bytes(b'weights of the user')
+    users_file = work / 'my_own.pth'
+    users_file.write_bytes(b'weights of the user')
     options = {
         'train_cfg.max_epochs': 1,
         'train_dataloader.batch_size': 6,
@@ -137,7 +137,7 @@ def test_run_killed_in_its_first_save_starts_again(
         train(tiny_config, work_dir=work, resume='auto', cfg_options=options)
 
     assert not list(work.glob('.tmp-*'))
-    assert theirs.read_bytes() == b'weights of the user'
+    assert users_file.read_bytes() == b'weights of the user'
 
 
 def test_validation_that_was_cut_off_is_made_up_for(
@@ -212,7 +212,7 @@ def test_killed_and_resumed_pretraining_ends_the_same(
 def test_persistent_workers_end_with_the_training(
     tiny_config: Path, tmp_path: Path
 ) -> None:
-    """What they cost counts only when they have ended."""
+    """What they cost is known only when they have ended."""
     options = {
         'train_cfg.max_epochs': 1,
         'train_dataloader.num_workers': 1,

@@ -126,21 +126,21 @@ def test_validation_reports_the_trainings_losses(
     )
 
     scalars = runner.message_hub.log_scalars
-    found = {
+    losses = {
         name.removeprefix('val/val/'): scalars[name].current()
         for name in scalars
         if name.startswith('val/val/')
     }
-    total = found.pop('loss')
-    assert set(found) == {
+    total = losses.pop('loss')
+    assert set(losses) == {
         'loss_rpn_cls',
         'loss_rpn_bbox',
         'loss_rcnn_cls',
         'loss_rcnn_bbox',
         'loss_mask',
     }
-    assert total == pytest.approx(sum(found.values()))
-    assert found['loss_rpn_cls'] > 0
+    assert total == pytest.approx(sum(losses.values()))
+    assert losses['loss_rpn_cls'] > 0
 
 
 def test_windows_are_compared_with_the_crops_that_the_weights_know(

@@ -87,12 +87,12 @@ def test_plugins_are_pretrained_and_transferred(
 
     tensors, _ = read_backbone(weights)
     gates = {n: v for n, v in tensors.items() if 'toy_gate' in n}
-    own = dict(runner.model.backbone.named_parameters())
+    parameters = dict(runner.model.backbone.named_parameters())
     # a convolution and a norm's weight and bias in each of six blocks
-    assert sum(name in own for name in gates) == 18
+    assert sum(name in parameters for name in gates) == 18
     for name, value in gates.items():
-        if name in own:
-            assert torch.equal(own[name], value), name
+        if name in parameters:
+            assert torch.equal(parameters[name], value), name
     with pytest.raises(CheckpointError, match='plugins .*ToyGate.*here it is'):
         train(detector(tiny_config, weights), work_dir=tmp_path / 'plain')
 
@@ -200,15 +200,15 @@ ONCE = {
 def test_scans_and_flag_of_earlier_pretraining_are_carried_on(
     weights: Path, genesis_config: Path, tmp_path: Path
 ) -> None:
-    """Pre-trained twice: what the first run saw still counts."""
-    seen = rewrite(
+    """Pre-trained twice: the scans of the first run are kept."""
+    earlier = rewrite(
         weights,
-        tmp_path / 'seen.safetensors',
+        tmp_path / 'earlier.safetensors',
         train_series=['1.9'],
         folds='all',
     )
     train(
-        detector(genesis_config, seen, **{'+model.test_cfg': {}}),
+        detector(genesis_config, earlier, **{'+model.test_cfg': {}}),
         work_dir=tmp_path / 'second',
     )
 
@@ -265,12 +265,12 @@ def test_patients_of_both_pretrainings_are_written_down(
         named = replace(record, patient_id=f'P{uid}')
         write_case(tiny_store, named, arrays)
     rebuild_index(tiny_store)
-    seen = rewrite(
-        weights, tmp_path / 'seen.safetensors', train_patients=['P1.9']
+    earlier = rewrite(
+        weights, tmp_path / 'earlier.safetensors', train_patients=['P1.9']
     )
 
     train(
-        detector(genesis_config, seen, **{'+model.test_cfg': {}}),
+        detector(genesis_config, earlier, **{'+model.test_cfg': {}}),
         work_dir=tmp_path / 'run',
     )
 
