@@ -101,8 +101,12 @@ def record_files(root: str | Path) -> list[Path]:
 
 
 def delete_record(root: str | Path, uid: str) -> None:
-    """Take a case away; without its record it does not exist."""
-    record_file(root, uid).unlink(missing_ok=True)
+    """Take a case away; without its record it does not exist.
+
+    A uid that cannot name a file has no case, and nothing is deleted for it.
+    """
+    if SAFE_UID.fullmatch(uid):
+        record_file(root, uid).unlink(missing_ok=True)
 
 
 def delete_index(root: str | Path) -> None:

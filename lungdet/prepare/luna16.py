@@ -54,8 +54,7 @@ def prepare_luna16(
     Raises:
         FileNotFoundError: No folder ``lidc_xml``, or no annotations.csv.
         SeriesError: No scan below ``root``.
-        AnnotationError: No such consensus, or a table whose rows of an
-            official series are not the official ones.
+        AnnotationError: No such consensus, or a changed official row.
     """
     root = Path(root)
     check_consensus(min_readers, consensus)

@@ -31,10 +31,12 @@ def _official_rows(name: str) -> dict[str, list[TableRow]]:
         ANNOTATIONS: reference.annotations,
         EXCLUDED: reference.excluded,
     }[name]
-    return {uid: _rows(annotations) for uid, annotations in table.items()}
+    return {
+        uid: _table_rows(annotations) for uid, annotations in table.items()
+    }
 
 
-def _rows(annotations: Sequence[Annotation]) -> list[TableRow]:
+def _table_rows(annotations: Sequence[Annotation]) -> list[TableRow]:
     return [
         (*a.center_mm, -1.0 if a.diameter_mm is None else a.diameter_mm)
         for a in annotations
@@ -62,7 +64,7 @@ def check_official(
         official = _official_rows(name) if present else {}
         for uid in present:
             _compare(
-                _rows(table.get(uid, [])),
+                _table_rows(table.get(uid, [])),
                 official.get(uid, []),
                 f'{root / name}: series {uid}',
             )

@@ -77,6 +77,19 @@ def test_case_keeps_positions_lungs_and_nodules(phantom: Phantom) -> None:
             assert around.min() - 1 <= near.mean() <= around.max() + 1
 
 
+def test_a_scan_is_left_as_it_was(phantom: Phantom) -> None:
+    array, caveats = phantom.volume.array.copy(), [*phantom.volume.caveats]
+    references = References((), ('of the table',), 'P7')
+
+    record, _ = prepare_case(phantom.volume, references)
+
+    assert record.caveats == [*caveats, 'of the table']
+    assert record.patient_id == 'P7'
+    assert phantom.volume.caveats == caveats
+    assert phantom.volume.patient_id is None
+    np.testing.assert_array_equal(phantom.volume.array, array)
+
+
 def test_lungs_hold_those_of_the_phantom(phantom: Phantom) -> None:
     record, arrays = prepare_case(phantom.volume)
     truth = resample_nearest(

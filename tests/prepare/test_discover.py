@@ -45,7 +45,7 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
     assert not prepare_folder(root, tmp_path / 'out', progress=False).failed
 
 
-def test_series_in_two_places_is_refused(tmp_path: Path) -> None:
+def test_series_that_lies_there_twice_is_refused(tmp_path: Path) -> None:
     for patient in ('files/1', 'files/2'):
         write_scan(tmp_path / patient / 'ct.nii.gz')
     for patient in ('slices/1', 'slices/2'):

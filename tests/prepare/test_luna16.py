@@ -123,7 +123,7 @@ def test_series_that_luna16_does_not_have_is_left_out(tmp_path: Path) -> None:
     assert 'annotations_excluded.csv is not there' in summary.table()
 
 
-def test_places_without_scans_are_named(tmp_path: Path) -> None:
+def test_folders_without_scans_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='no annotations.csv there'):
         prepare_luna16(tmp_path, tmp_path / 'out')
     with pytest.raises(FileNotFoundError, match='no such folder'):

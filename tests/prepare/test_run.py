@@ -236,6 +236,19 @@ def leave_a_trace(one: ScanTask, out: Path, spacing_mm: float) -> None:
     time.sleep(0.1)
 
 
+def test_uid_that_leads_elsewhere_deletes_nothing(tmp_path: Path) -> None:
+    """As a hostile DICOM header may state it."""
+    other = tmp_path / 'other.json'
+    other.write_text('{}')
+    (tmp_path / 'out' / 'cases').mkdir(parents=True)
+    source = ScanSource('../../other', tmp_path / 'slices', is_series=True)
+
+    reason = attempt(ScanTask(source), tmp_path / 'out', 1.0)
+
+    assert 'Rename the scan' in reason
+    assert other.is_file()
+
+
 def test_folder_that_cannot_be_written_is_named_first(scans: Path) -> None:
     (scans / 'out').write_text('a file')
 
