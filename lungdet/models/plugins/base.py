@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from lungdet.errors import ConfigError
+
 
 class AttentionPlugin(nn.Module):
     """A module inside residual blocks that keeps the shape of its input.
@@ -33,6 +35,10 @@ class AttentionPlugin(nn.Module):
 
     Shape:
         (N, in_channels, D, H, W) -> the same.
+
+    Raises:
+        ConfigError: A subclass is defined without ``name`` or
+            ``pools_over_space``.
     """
 
     name: ClassVar[str]
@@ -44,11 +50,12 @@ class AttentionPlugin(nn.Module):
         super().__init_subclass__(**kwargs)
         for attribute in ('name', 'pools_over_space'):
             if not hasattr(cls, attribute):
-                raise TypeError(
-                    f'{cls.__name__}: does not declare {attribute!r}, which '
-                    'every AttentionPlugin must; give it as a class attribute '
-                    "(name = 'my_attention', pools_over_space = True where a "
-                    'value depends on the whole crop, else False).'
+                raise ConfigError(
+                    f'{cls.__module__}.{cls.__name__}: does not declare '
+                    f'{attribute!r}, which every AttentionPlugin must; give '
+                    "it as a class attribute (name = 'my_attention', "
+                    'pools_over_space = True where a value depends on the '
+                    'whole crop, else False).'
                 )
 
     def init_weights(self) -> None:

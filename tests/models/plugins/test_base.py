@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lungdet.errors import ConfigError
 from lungdet.models import AttentionPlugin, FeatureNet
 from lungdet.models.plugins import pooling_plugins
 
@@ -23,7 +24,7 @@ def declare(**attributes: object) -> type[AttentionPlugin]:
 def test_a_class_that_declares_too_little_is_refused(
     attributes: dict, missing: str
 ) -> None:
-    with pytest.raises(TypeError, match=f"Declared: .* '{missing}'"):
+    with pytest.raises(ConfigError, match=f"Declared: .* '{missing}'"):
         declare(**attributes)
 
 
