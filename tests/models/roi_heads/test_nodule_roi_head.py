@@ -65,6 +65,19 @@ def test_mask_head_takes_so_many_boxes_of_a_crop(most: int | None) -> None:
     assert segmented == [0] * (most or 5) + [1]
 
 
+def test_rois_beside_every_nodule_are_not_segmented() -> None:
+    head = roi_head()
+    rois = torch.tensor([[0.0, *NODULE], [0, 20, 20, 20, 30, 30, 30]])
+    segmented: list[list] = []
+    head.mask_head.register_forward_pre_hook(
+        lambda _, args: segmented.extend(args[1].tolist())
+    )
+
+    head.mask_loss(feature_maps(1, (4, 4, 4)), rois, [sample_of([NODULE])])
+
+    assert segmented == [[0, 8, 8, 8, 20, 20, 20]]
+
+
 def test_training_without_any_detection_still_reaches_the_mask_head() -> None:
     """Published: no mask targets, an AttributeError."""
     head = roi_head(PublishedRoIHead).train()
