@@ -101,7 +101,7 @@ def test_a_row_pretrained_on_test_scans_says_so_everywhere(
     restored = write_restored(tmp_path, tiny_config, tiny_store)
     everywhere = {'train_dataloader.dataset.folds': 'all'}
 
-    with pytest.warns(UserWarning, match='sees all 5 scans, 2 of them'):
+    with pytest.warns(UserWarning, match='uses all 5 scans, 2 of them'):
         table = ablate(
             [tiny_config, restored],
             tmp_path / 'out',

@@ -31,7 +31,7 @@ def test_top_level_key_that_nothing_reads_is_refused(
     with pytest.raises(ConfigError, match="'trian_cfg'.*mean 'train_cfg'"):
         load_config(tiny_config)
     tiny_config.write_text(text + '\n_epochs = 1\n')
-    assert load_config(tiny_config)._epochs == 1
+    assert load_config(tiny_config)['_epochs'] == 1
     tiny_config.write_text(text + '\nmodel = dict(\n')
     with pytest.raises(ConfigError, match=r'tiny\.py: cannot be read'):
         load_config(tiny_config)

@@ -269,7 +269,7 @@ def test_masked_autoencoder_goes_the_same_way(
     train(config, work_dir=tmp_path / 'run')
 
     log = ''.join(p.read_text() for p in (tmp_path / 'run').rglob('*.log'))
-    assert 'restore/l1_inside_hidden' in log and '_none' not in log
+    assert 'restore/l1_inside_hidden' in log and 'side_none' not in log
     weights = tmp_path / 'run' / 'backbone.safetensors'
     assert read_backbone(weights)[1]['method'] == 'MaskedAutoencoder'
     train(detector(tiny_config, weights), work_dir=tmp_path / 'w')
