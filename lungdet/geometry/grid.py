@@ -126,7 +126,7 @@ class Geometry:
             affine: Index (x, y, z) to world (x, y, z) RAS mm, (4, 4).
 
         Raises:
-            GeometryError: As ``from_parts``.
+            GeometryError: As ``from_parts``, or an affine that is not finite.
 
         Examples:
             >>> Geometry.from_ras((6, 5, 4), np.diag([1, 2, 3, 1])).direction
@@ -134,7 +134,13 @@ class Geometry:
                    [ 0., -1.,  0.],
                    [ 0.,  0.,  1.]])
         """
-        lps = np.diag([-1.0, -1.0, 1.0]) @ np.asarray(affine)[:3]
+        ras = np.asarray(affine, dtype=np.float64)[:3]
+        if not np.isfinite(ras).all():
+            raise GeometryError(
+                f'affine: {ras.tolist()} is not finite; no world position '
+                'follows from it. Check the header.'
+            )
+        lps = np.diag([-1.0, -1.0, 1.0]) @ ras
         lps += 0.0  # no negative zeros
         spacing = np.linalg.norm(lps[:, :3], axis=0)
         return cls.from_itk(

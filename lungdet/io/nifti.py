@@ -94,7 +94,7 @@ def _layout(path: Path, header: Any) -> tuple[np.dtype, list[int]]:
         )
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):  # KeyError: no code of a type
         dtype = np.dtype('V')
     if (
         dtype.kind not in 'iuf'
@@ -123,7 +123,9 @@ def _geometry(path: Path, header: Any, sizes: list[int]) -> Geometry:
     """Grid of nibabel's affine; of the voxel sizes alone without one."""
     try:
         if _has_orientation(header):
-            geometry = Geometry.from_ras(sizes, header.get_best_affine())
+            with np.errstate(invalid='ignore'):  # NaN is refused by Geometry
+                affine = header.get_best_affine()
+            geometry = Geometry.from_ras(sizes, affine)
         else:
             geometry = Geometry.from_itk(
                 sizes, spacing=header['pixdim'][1:4], origin=(0, 0, 0)

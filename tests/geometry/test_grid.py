@@ -170,3 +170,12 @@ def test_index_map_is_the_inverse_of_mapped(
 
     np.testing.assert_allclose(back, matrix, atol=1e-8)
     np.testing.assert_allclose(start, offset, atol=1e-8)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_an_affine_that_is_not_finite_is_refused(value: float) -> None:
+    affine = np.diag([1.0, 2, 3, 1])
+    affine[0, 1] = value
+
+    with pytest.raises(GeometryError, match='not finite'):
+        Geometry.from_ras((4, 5, 6), affine)

@@ -64,6 +64,9 @@ def test_values_that_are_no_numbers_are_kept(
         (108, '<f', np.inf, 'vox_offset is inf'),
         (108, '<f', -1.0, 'vox_offset is -1'),
         (70, '<h', 32, 'datatype 32'),
+        (70, '<h', 24, 'datatype 24'),  # the code of no type
+        (280, '<I', 0x7FA00000, 'no orientation follows'),  # a signalling NaN
+        (284, '<f', np.inf, 'no orientation follows'),
         (80, '<f', np.nan, 'spacing nan mm'),
     ],
 )
