@@ -17,17 +17,6 @@ CT_CLASS = '1.2.840.10008.5.1.4.1.1.2'
 MULTIFRAME = {f'{CT_CLASS}.1', f'{CT_CLASS}.2'}  # enhanced, legacy converted
 DICOMDIR = '1.2.840.10008.1.3.10'  # the index of a disc
 COSINE_TOL, SPACING_TOL_MM = 1e-3, 1e-3  # within one stack
-# what pydicom raises on damaged files
-READ_ERRORS = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +131,12 @@ def _text(value: Any) -> str:
     return str(value).strip()
 
 
+def _words(value: Any) -> set[str]:
+    """Values of a tag that has one or several."""
+    several = [value] if isinstance(value, str) else value
+    return {str(word).upper() for word in several}
+
+
 NEEDED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     'series_uid': ('SeriesInstanceUID', _text),
     'rows': ('Rows', int),
@@ -182,6 +177,23 @@ TAGS = [
 ]
 
 
+def read_errors() -> tuple[type[Exception], ...]:
+    """What pydicom raises on damaged files."""
+    from pydicom.errors import BytesLengthException
+
+    return (
+        AttributeError,
+        BytesLengthException,
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        OSError,
+        TypeError,
+        ValueError,
+        struct.error,
+    )
+
+
 def read_header(path: Path) -> Any:
     """Tags of one file (a pydicom Dataset).
 
@@ -195,7 +207,7 @@ def read_header(path: Path) -> Any:
         header = pydicom.dcmread(
             path, stop_before_pixels=True, specific_tags=TAGS
         )
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise SeriesError(
             f'{path}: damaged DICOM header ({error}); copy it again.'
         ) from error
@@ -204,7 +216,8 @@ def read_header(path: Path) -> Any:
         >= getattr(element, 'length', 0)
         for element in header.values()
     )
-    is_index = header.file_meta.get('MediaStorageSOPClassUID') == DICOMDIR
+    stored = _value(header.file_meta, path, 'MediaStorageSOPClassUID', _text)
+    is_index = stored == DICOMDIR
     if not whole or 'SOPClassUID' not in header and not is_index:
         raise SeriesError(
             f'{path}: the DICOM header is cut; copy the file again, or '
@@ -217,15 +230,14 @@ def skip_reason(header: Any, path: Path) -> str | None:
     """What kind of object a file holds, None if it is a CT slice."""
     import pydicom
 
-    kind = str(header.get('SOPClassUID', DICOMDIR))
+    kind = _value(header, path, 'SOPClassUID', _text) or DICOMDIR
     modality = _value(header, path, 'Modality', _text)
     if kind not in {CT_CLASS, *MULTIFRAME}:
         return f'{modality or pydicom.uid.UID(kind).name} objects'
     if modality not in (None, 'CT'):
         return f'{modality} objects'
-    image_type = header.get('ImageType') or ()
-    words = [image_type] if isinstance(image_type, str) else image_type
-    if {'LOCALIZER', 'SCOUT'} & {str(word).upper() for word in words}:
+    words = _value(header, path, 'ImageType', _words) or set()
+    if words & {'LOCALIZER', 'SCOUT'}:
         return 'localizers'
     return None
 
@@ -237,7 +249,7 @@ def _value(
     try:
         value = header.get(tag)
         return None if value in (None, '') else parse(value)
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise SeriesError(
             f'{path}: {tag} cannot be read ({error}); correct it, or export '
             'the series again.'
@@ -258,13 +270,13 @@ def slices_of(header: Any, path: Path) -> list[Slice]:
     if header.SOPClassUID not in MULTIFRAME:
         return [_slice(header, path)]
     count = _value(header, path, 'NumberOfFrames', int)
-    frames = header.get(PER_FRAME) or []
+    frames = _value(header, path, PER_FRAME, list) or []
     if count is None or count != len(frames):
         raise SeriesError(
             f'{path}: NumberOfFrames is {count}, and {len(frames)} frames are '
             'described; the header may be cut. Export the series again.'
         )
-    shared = header.get(SHARED) or [{}]
+    shared = _value(header, path, SHARED, list) or [{}]
     return [
         _slice(_flat(header, shared[0], frame, number), path, number)
         for number, frame in enumerate(frames)
@@ -311,5 +323,5 @@ def _slice(header: Any, path: Path, frame: int | None = None) -> Slice:
                 f'{path}: {tag} is missing; without it the slice has no '
                 'position. The header may be cut; export the series again.'
             )
-    syntax = str(header.file_meta.get('TransferSyntaxUID', ''))
+    syntax = _value(header.file_meta, path, 'TransferSyntaxUID', _text) or ''
     return Slice(path=path, frame=frame, syntax=syntax, **values)

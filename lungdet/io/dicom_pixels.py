@@ -10,7 +10,7 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import interpolate_axis
-from lungdet.io.dicom_headers import READ_ERRORS, Slice
+from lungdet.io.dicom_headers import Slice, read_errors
 
 RAW_SYNTAXES = {
     '1.2.840.10008.1.2',
@@ -90,7 +90,7 @@ def _raw(one: Slice) -> np.ndarray:
     """Rescaled values of an uncompressed slice, or of any frame."""
     try:
         stored = _stored_frames(one.path)[one.frame or 0]
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise SeriesError(
             f'{one.path}: pixels cannot be read ({error}); the file may be '
             'cut, copy it again.'

@@ -245,3 +245,39 @@ def test_two_files_without_uids_are_not_each_others_copies(
 
     with pytest.raises(SeriesError, match='two different images'):
         load_volume(folder)
+
+
+@pytest.mark.parametrize(
+    'tag',
+    [
+        b'\x02\x00\x02\x00UI',  # MediaStorageSOPClassUID
+        b'\x02\x00\x10\x00UI',  # TransferSyntaxUID
+        b'\x08\x00\x16\x00UI',  # SOPClassUID
+        b'\x08\x00\x08\x00CS',  # ImageType
+        b'\x08\x00\x60\x00CS',  # Modality
+    ],
+)
+def test_a_value_of_no_known_kind_is_named_with_its_file(
+    tmp_path: Path, truth: np.ndarray, tag: bytes
+) -> None:
+    write_series(tmp_path, truth)
+    path = tmp_path / '092.dcm'
+    content = path.read_bytes()
+    assert content.count(tag) == 1
+    path.write_bytes(content.replace(tag, tag[:4] + b'Zz'))
+
+    with pytest.raises(SeriesError, match='092.dcm: '):
+        load_volume(tmp_path)
+
+
+def test_a_length_that_fits_no_number_is_named_with_its_file(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    write_series(tmp_path, truth)
+    path = tmp_path / '092.dcm'
+    content = bytearray(path.read_bytes())
+    content[138] = 6  # bytes of the group length, a 32-bit number
+    path.write_bytes(content)
+
+    with pytest.raises(SeriesError, match='092.dcm: '):
+        load_volume(tmp_path)
