@@ -58,11 +58,11 @@ def part_rows(crop: np.ndarray, pairs: int) -> list[list[str]]:
     always = {'prob': 1.0}
     parts = {
         'pair': (whole, literal.literal_pair),
-        'shuffle, when drawn': (
+        'shuffle, always': (
             [TRANSFORMS.build({'type': 'LocalPixelShuffle', **always})],
             literal.literal_shuffle,
         ),
-        'intensity, when drawn': (
+        'intensity, always': (
             [TRANSFORMS.build({'type': 'NonLinearIntensity', **always})],
             literal.literal_intensity,
         ),

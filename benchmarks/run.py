@@ -98,7 +98,7 @@ def published_pipeline(data: LUNA16Dataset) -> Callable[[], object]:
 
 def bench_loader(root: Path, side: int) -> Rows:
     """One training sample."""
-    place = {'type': 'PlaceCrop', 'size': (side,) * 3}
+    crop = {'type': 'PlaceCrop', 'size': (side,) * 3}
     flip = {'type': 'RandomFlip3D'}
     warp = {'type': 'RandomAffine3D', 'scale_prob': 1.0, 'rotate_prob': 1.0}
     load = [{'type': 'LoadCrop'}, {'type': 'PackDetInputs'}]
@@ -110,7 +110,7 @@ def bench_loader(root: Path, side: int) -> Rows:
         data = LUNA16Dataset(
             root,
             'train',
-            pipeline=[place, *augmentation, *load],
+            pipeline=[crop, *augmentation, *load],
             test_series=[],
             val_series=[],
         )

@@ -1,5 +1,6 @@
-"""Models Genesis pre-training of the demo's narrow backbone with quartet
-attention, on the scans that the demo trains on: minutes on a CPU.
+"""Models Genesis pre-training of the demo's narrow backbone.
+
+With quartet attention, on the scans that the demo trains on: minutes on a CPU.
 
 Phantoms take some 200 steps before anything is restored. `make demo-table`
 trains the 14 epochs (616 steps) here; `make demo` has time for one.

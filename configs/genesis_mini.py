@@ -1,5 +1,10 @@
-"""Models Genesis pre-training for luna16_mini_qam_mg.py: 192 steps on crops
-of two real scans. docs/pretraining.md has a longer run that validates."""
+"""Models Genesis pre-training for luna16_mini_qam_mg.py.
+
+192 steps on crops of two real scans; docs/pretraining.md has a longer run
+that validates.
+
+    python tools/train.py configs/genesis_mini.py --cfg-options data_root=CASES
+"""
 _base_ = [
     './genesis_featurenet.py',
     './_base_/plugins/quartet.py',

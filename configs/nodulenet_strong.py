@@ -1,6 +1,6 @@
 """NoduleNet on the strong recipe, at full size; not trained yet.
 
-Different from BASE: several positives a nodule with an ignored shell, focal
+Different from BASE: several positives per nodule with an ignored shell, focal
 loss, anchors of LUNA16's sizes, two background crops to three with a nodule,
 more augmentation, Nesterov and a polynomial schedule, averaged weights.
 
@@ -32,7 +32,7 @@ param_scheduler = [
     dict(type='PolyLR', power=0.9, begin=4, end=200, eta_min=0.0,
          convert_to_iter_based=True),
 ]
-# averaged weights are tested in place of the last ones; their decay is
+# averaged weights are tested instead of the last ones; their decay is
 # min(0.999, about (1 + i) / (10 + i)) after i steps
 custom_hooks = [
     dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.001,

@@ -14,15 +14,17 @@ from lungdet.cli import add_cfg_options, clean_errors
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('configs', nargs='+', help='the first is compared to')
+    parser.add_argument(
+        'configs', nargs='+', help='the first is compared with'
+    )
     parser.add_argument('--out', default='work_dirs/ablation')
     parser.add_argument(
         '--folds',
         default='config',
-        help='"config", each config\'s own split; subsets as 0-9 or 3,5; '
-        '"series"; or a csv of seriesuid, fold',
+        help='"config", the split that each config has; subsets as 0-9 or '
+        '3,5; "series"; or a csv of seriesuid, fold',
     )
-    parser.add_argument('--seeds', type=int, default=1, help='runs a config')
+    parser.add_argument('--seeds', type=int, default=1, help='runs per config')
     parser.add_argument('--amp', action='store_true', help='bfloat16')
     add_cfg_options(parser)
     add_cfg_options(parser, '--pretrain-options', 'the configs that pre-train')

@@ -1,4 +1,4 @@
-"""Cross-validate a config: train and test folds, pool the marks, score once.
+"""Cross-validate a config: train and test folds, pool, score once.
 
 Run it again after an interruption: finished folds are read back.
 """
@@ -27,14 +27,14 @@ def main() -> None:
     name = Path(args.config).stem
     out = Path(args.out or Path('work_dirs') / f'{name}_cross_val')
     with clean_errors('cross_val.py'):
-        found = cross_validate(
+        result = cross_validate(
             args.config,
             args.folds,
             out,
             amp=args.amp,
             cfg_options=args.cfg_options,
         )
-    print(found.text())
+    print(result.text())
     print(f'pooled results: {out / "pooled"}')
 
 

@@ -118,7 +118,7 @@ def check_untrained(
         records: Prepared scans, which know their patients.
 
     Raises:
-        ConfigError: They share a series or a patient.
+        ConfigError: A series or a patient is in both.
     """
     series = set(trained) & set(fold.test_series)
     prepared = [uid for uid in trained if uid in records]

@@ -56,14 +56,14 @@ def infer(args: argparse.Namespace) -> int:
     for caveat in result.caveats:
         print(f'caveat: {caveat}', file=sys.stderr)
     print(
-        f'{len(result.detections)} marks for series {result.series_uid} in '
-        f'{args.out} (research use only)'
+        f'{len(result.detections)} detections in series '
+        f'{result.series_uid}, written to {args.out} (research use only)'
     )
     return 0
 
 
 def import_user_module(name: str) -> None:
-    """Import a module that registers classes of the user's own.
+    """Import a module that registers classes of the user.
 
     Raises:
         ConfigError: It cannot be imported.

@@ -31,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         '--jobs',
         type=positive_int,
         default=1,
-        help='scans made at a time, each in a process of its own',
+        help='scans made at a time, each in a process',
     )
     parser.set_defaults(run=phantom)
 

@@ -60,7 +60,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         '--jobs',
         type=positive_int,
         default=1,
-        help='scans prepared at a time, each in a process of its own',
+        help='scans prepared at a time, each in a process',
     )
     parser.add_argument(
         '--spacing', type=float, default=1.0, help='mm, isotropic'
@@ -101,7 +101,7 @@ def luna16(args: argparse.Namespace) -> int:
 
 
 def folder(args: argparse.Namespace) -> int:
-    """Prepare a folder of a user's own scans."""
+    """Prepare a folder of your own scans."""
     from lungdet.prepare import prepare_folder
 
     summary = prepare_folder(

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one sub-command.
 
     Args:
-        argv: The words after ``lungdet``; by default the process's own.
+        argv: The words after ``lungdet``; by default those of the process.
 
     Returns:
         The exit code: 0 done, 2 bad usage or input, 3 some scans failed, 130

@@ -41,7 +41,7 @@ def test_folds_are_trained_once_pooled_and_compared(
     assert runs[1].start.train_series == ('1.0', '1.1', '1.2')
     sizes = {k: s.result.counts for k, s in result.folds.items()}
     assert [sizes[k]['scans'] for k in ('0', '9')] == [3, 2]
-    # pooled: the same marks once more, over five scans
+    # pooled: the same detections once more, over five scans
     pooled = result.pooled.result
     assert pooled.counts['scans'] == 5 and pooled.counts['nodules'] == 10
     for key in ('tp', 'fp', 'candidates'):

@@ -1,7 +1,8 @@
-# NoduleNet as published in architecture, anchors and heads; repaired: every
-# nodule of a crop has a positive (published: one for the crop), negatives
-# without any positive, the end of a mask box, decoding without overflow,
-# proposals bounded, a mask trained on its own nodule.
+# NoduleNet with the published architecture, anchors and heads. Repaired:
+# every nodule of a crop has a positive anchor (published: one per crop);
+# crops without a positive have negatives; mask boxes are not truncated;
+# decoding cannot overflow; the number of proposals is bounded; each mask is
+# trained on its nodule alone.
 model = dict(
     type='NoduleNet',
     data_preprocessor=dict(type='CTDataPreprocessor', window=(-1200, 600)),

@@ -1,4 +1,4 @@
-# NoduleNet on the strong recipe: several positives a nodule with an ignored
+# NoduleNet on the strong recipe: several positives per nodule with an ignored
 # shell, focal loss over all other anchors, anchors from LUNA16's sizes (5 to
 # 28 mm cover 99 %).
 model = dict(
