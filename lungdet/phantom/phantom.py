@@ -19,7 +19,7 @@ READERS = 4  # who marked each nodule, as in LIDC
 LISTED_LOOK_ALIKES = 0.4  # chance of a look-alike to be an excluded finding
 
 
-@dataclass
+@dataclass(frozen=True)
 class Phantom:
     """One synthetic scan with everything known about it.
 

@@ -31,12 +31,12 @@ CENTRAL = (0.25, 0.75)  # of the body's width and depth: the lungs' centroid
 SMALL_SIDE = 0.1  # one lung this small beside the other is worth a caveat
 
 
-@dataclass
+@dataclass(frozen=True)
 class LungField:
     """Where the lungs are.
 
     Attributes:
-        mask: Boolean, on ``geometry``.
+        mask: Boolean (z, y, x) on ``geometry``.
         geometry: Coarse grid, or that of a given mask.
         source: ``'computed'``, ``'given'``, or ``'failed'``: then ``mask``
             is the whole volume.
@@ -135,6 +135,7 @@ def coarse_means(volume: Volume) -> tuple[np.ndarray, Geometry]:
 
 
 def _body(hu: np.ndarray) -> np.ndarray:
+    """The largest piece of tissue, with what it encloses in each slice."""
     tissue = hu >= TISSUE_HU
     parts, num = ndimage.label(ndimage.binary_opening(tissue))
     if num == 0:
