@@ -107,8 +107,8 @@ class Task:
         result = evaluate_froc(
             self.nodules, self.excluded, self.marks, self.uids
         )
-        share = result.curve.nodules / result.counts['tp']
-        read = [s * share for s in result.sensitivities or []]
+        inflation = result.curve.nodules / result.counts['tp']
+        read = [s * inflation for s in result.sensitivities or []]
         return read, float(np.mean(read))
 
     def mean_of_subsets(self) -> Reading:

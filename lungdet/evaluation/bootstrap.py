@@ -162,13 +162,13 @@ def paired_bootstrap(
     if not drawn:
         return None
     values = np.array(drawn)
-    found = difference([run.curve for run in runs])
+    observed = difference([run.curve for run in runs])
     return Difference(
         resamples=len(values),
-        cpm=float(found.mean()),
+        cpm=float(observed.mean()),
         cpm_interval=_interval(values.mean(1)),
         cpm_p=_two_sided(values.mean(1)),
-        sensitivities=found.tolist(),
+        sensitivities=observed.tolist(),
         intervals=[_interval(column) for column in values.T],
         p=[_two_sided(column) for column in values.T],
     )
@@ -185,7 +185,7 @@ def official_bootstrap(
         resamples: How often to resample the scans.
 
     Returns:
-        (10000, 4): rate, mean, lower and upper bound. The script's own
+        (10000, 4): rate, mean, lower and upper bound. The script's
         conventions: float32 values, bounds are the sorted values number
         2.5 % and 97.5 % of ``resamples``, counted from 0 and rounded down.
 

@@ -68,7 +68,7 @@ def summarise_candidates(result: FROCResult) -> CandidateSummary:
 def check_candidates(
     marks: PointsByScan, given: Mapping[str, np.ndarray]
 ) -> list[Caveat]:
-    """Notice candidates without a score, and marks that are no candidate.
+    """Report candidates without a score, and marks that are no candidate.
 
     Args:
         marks: Series uid -> centres (n, 3) mm and scores (n,).

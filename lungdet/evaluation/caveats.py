@@ -74,7 +74,7 @@ def check_scan_list(
     excluded: PointsByScan,
     seriesuids: Sequence[str],
 ) -> list[Caveat]:
-    """Notice a list that holds the scans with a nodule only.
+    """Recognise a list that holds the scans with a nodule only.
 
     Args:
         annotations: Nodules of all scans of the reference tables.

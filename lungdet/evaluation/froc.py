@@ -180,9 +180,6 @@ def evaluate_froc(
     Source: LUNA16 evaluation script (Setio et al. 2017).
 
     Examples:
-        Two scans, one nodule in the first; a hit, and a false positive of a
-        lower score.
-
         >>> nodules = {'a': (np.array([[0.0, 0, 0]]), np.array([8.0]))}
         >>> marks = {
         ...     'a': (np.array([[1.0, 0, 0]]), np.array([0.9])),
@@ -196,16 +193,12 @@ def evaluate_froc(
     """
     named_read_out(read_out)
     uids = tuple(dict.fromkeys(seriesuids))
-    tables = [
-        {uid: _of_scan(table, uid, name) for uid in uids}
-        for name, table in (
-            ('annotations', annotations),
-            ('excluded', excluded),
-            ('marks', marks),
-        )
-    ]
-    caveats = check_marks(tables[2], marks, tables[0], tables[1])
+    nodules = _of_scans(annotations, uids, 'annotations')
+    exclusions = _of_scans(excluded, uids, 'excluded')
+    listed = _of_scans(marks, uids, 'marks')
+    caveats = check_marks(listed, marks, nodules, exclusions)
     caveats += check_scan_list(annotations, excluded, uids)
+    tables = nodules, exclusions, listed
     matches = {
         uid: match_scan(*(t[uid] for t in tables), max_marks=max_marks)
         for uid in uids
@@ -256,8 +249,14 @@ def named_read_out(name: str) -> ReadOut:
     return READ_OUTS[name]
 
 
+def _of_scans(
+    table: PointsByScan, uids: Sequence[str], name: str
+) -> dict[str, Points]:
+    return {uid: _of_scan(table, uid, name) for uid in uids}
+
+
 def _of_scan(table: PointsByScan, uid: str, name: str) -> Points:
-    """Checked float64 arrays of one scan; empty where it is not listed."""
+    """Checked float64 arrays of one scan; empty where it has no row."""
     if uid not in table:
         return np.zeros((0, 3)), np.zeros(0)
     centers, values = (np.asarray(a, dtype=np.float64) for a in table[uid])

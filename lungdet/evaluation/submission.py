@@ -58,17 +58,16 @@ def evaluate_submission(
         reference: What they are scored against.
         options: How, by default as the challenge does.
         grouping: Split the figures by it.
-        candidates: The given candidates of the second track, which the marks
-            should be: series uid -> centres (n, 3) mm.
+        candidates: Given candidates of the second track, to compare the
+            marks with: series uid -> centres (n, 3) mm.
 
     Raises:
-        AnnotationError: Marks that cannot be scored, as ``evaluate_froc``.
-        ConfigError: An unknown read-out.
+        AnnotationError: As ``evaluate_froc``; so ``ConfigError``.
 
     Examples:
         >>> from lungdet.structures import Annotation
         >>> reference = ReferenceSet(
-        ...     'mine', {'a': [Annotation((0, 0, 0), 8.0)]}, {}, ('a',)
+        ...     'toy', {'a': [Annotation((0, 0, 0), 8.0)]}, {}, ('a',)
         ... )
         >>> marks = {'a': (np.zeros((1, 3)), np.array([0.9]))}
         >>> report = evaluate_submission(Submission('marks', marks), reference)
@@ -81,16 +80,14 @@ def evaluate_submission(
         annotations_by_scan(reference.excluded),
         submission.marks,
     )
-    uids, read_out = reference.seriesuids, options.read_out
+    uids = reference.seriesuids
     result = evaluate_froc(
-        *tables, uids, max_marks=options.max_marks, read_out=read_out
+        *tables, uids, max_marks=options.max_marks, read_out=options.read_out
     )
-    caveats = list(result.caveats)
-    summary = None
+    caveats, summary = list(result.caveats), None
     if candidates is not None:
-        summary = summarise_candidates(
-            evaluate_froc(*tables, uids, max_marks=None, read_out=read_out)
-        )
+        uncapped = evaluate_froc(*tables, uids, max_marks=None)
+        summary = summarise_candidates(uncapped)
         caveats += check_candidates(submission.marks, candidates)
     strata = grouping.split(result) if grouping else {}
     return EvaluationReport(

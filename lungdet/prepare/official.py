@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from lungdet.errors import AnnotationError
 from lungdet.io.reference_set import official_reference, official_subsets
-from lungdet.structures import Annotation, AnnotationTable, CaseRecord
+from lungdet.structures import (
+    Annotation,
+    AnnotationTable,
+    CaseRecord,
+    row_differences,
+)
 
 ANNOTATIONS, EXCLUDED = 'annotations.csv', 'annotations_excluded.csv'
-TableRow = tuple[float, float, float, float]  # x, y, z, diameter; mm
 
 
 class OfficialCount(NamedTuple):
@@ -23,24 +26,12 @@ class OfficialCount(NamedTuple):
     official: int
 
 
-@cache
-def _official_rows(name: str) -> dict[str, list[TableRow]]:
-    """Rows of an official table by series."""
+def _official_table(name: str) -> AnnotationTable:
     reference = official_reference()
-    table = {
+    return {
         ANNOTATIONS: reference.annotations,
         EXCLUDED: reference.excluded,
     }[name]
-    return {
-        uid: _table_rows(annotations) for uid, annotations in table.items()
-    }
-
-
-def _table_rows(annotations: Sequence[Annotation]) -> list[TableRow]:
-    return [
-        (*a.center_mm, -1.0 if a.diameter_mm is None else a.diameter_mm)
-        for a in annotations
-    ]
 
 
 def check_official(
@@ -61,10 +52,10 @@ def check_official(
     """
     present = [uid for uid in uids if uid in official_subsets()]
     for name, table in tables.items():
-        official = _official_rows(name) if present else {}
+        official = _official_table(name) if present else {}
         for uid in present:
             _compare(
-                _table_rows(table.get(uid, [])),
+                table.get(uid, []),
                 official.get(uid, []),
                 f'{root / name}: series {uid}',
             )
@@ -72,18 +63,18 @@ def check_official(
 
 
 def _compare(
-    rows: list[TableRow], official: list[TableRow], where: str
+    rows: list[Annotation], official: list[Annotation], where: str
 ) -> None:
-    missing = Counter(official) - Counter(rows)
-    added = Counter(rows) - Counter(official)
+    missing, added = row_differences(rows, official)
     if not missing and not added:
         return
-    first = next(iter(missing or added))
-    verb = 'lacks' if missing else 'adds'
+    (first, *_), verb = (missing, 'lacks') if missing else (added, 'adds')
+    diameter = -1.0 if first.diameter_mm is None else first.diameter_mm
     raise AnnotationError(
         f'{where} has {len(rows)} rows, the official table {len(official)}; '
-        f'it {verb} the row {", ".join(f"{v:g}" for v in first)} (x, y, z, '
-        'diameter). Restore the official file.'
+        f'it {verb} the row '
+        f'{", ".join(f"{v:g}" for v in (*first.center_mm, diameter))} '
+        '(x, y, z, diameter). Restore the official file.'
     )
 
 
@@ -100,7 +91,8 @@ def official_counts(
         What is counted -> how many are present, and how many LUNA16 has.
     """
     present = [r for r in records if r.series_uid in uids]
-    nodules, excluded = _official_rows(ANNOTATIONS), _official_rows(EXCLUDED)
+    nodules = _official_table(ANNOTATIONS)
+    excluded = _official_table(EXCLUDED)
     subsets = official_subsets()
     counts = {
         'scans': OfficialCount(len(present), len(subsets)),
