@@ -25,7 +25,7 @@ NODULES = 'seriesuid,coordX,coordY,coordZ,diameter_mm\n'
 
 @pytest.fixture
 def tables(tmp_path: Path) -> dict[str, Path]:
-    """Two scans, two nodules, one of them found; one false positive."""
+    """Two scans, two nodules, one of them detected; one false positive."""
     files = {
         'annotations': NODULES + '01,-5,0,0,8\n02,9,0,-9,8\n',
         'excluded': NODULES + '02,60,0,0,-1\n',
@@ -153,17 +153,17 @@ def test_json_has_everything_that_is_printed(tables: dict[str, Path]) -> None:
     )
     submission = load_submission(tables['marks'], reference)
 
-    found = evaluate_submission(
+    froc = evaluate_submission(
         submission, reference, EvaluationOptions(bootstrap=50)
     ).to_dict()
 
-    assert json.loads(json.dumps(found)) == found
-    assert_valid('froc', found)
-    assert found['counts']['tp'] == 1 and found['cpm'] == 0.5
-    assert len(found['sha256']) == 64
-    assert found['thresholds'] == [0.9, 0.9, 0.6, 0.6, 0.6, 0.6, 0.6]
-    assert found['bootstrap']['resamples'] <= 50
-    assert found['unmatched_ids'] == []
+    assert json.loads(json.dumps(froc)) == froc
+    assert_valid('froc', froc)
+    assert froc['counts']['tp'] == 1 and froc['cpm'] == 0.5
+    assert len(froc['sha256']) == 64
+    assert froc['thresholds'] == [0.9, 0.9, 0.6, 0.6, 0.6, 0.6, 0.6]
+    assert froc['bootstrap']['resamples'] <= 50
+    assert froc['unmatched_ids'] == []
 
 
 def test_scoring_needs_no_torch(tables: dict[str, Path]) -> None:
@@ -206,12 +206,12 @@ def test_two_submissions_strata_json_and_plot(
     assert code == 0
     text = capsys.readouterr().out
     assert 'marks.csv less other.csv, 40 resamples of the same scans' in text
-    found = json.loads((out / 'froc.json').read_text())
-    assert_valid('froc', found)
-    (compared,) = found['compared']
+    froc = json.loads((out / 'froc.json').read_text())
+    assert_valid('froc', froc)
+    (compared,) = froc['compared']
     assert compared['cpm'] == 1.0
     assert compared['difference']['cpm'] == -0.5
-    assert found['strata']['6-10 mm']['counts']['nodules'] == 2
+    assert froc['strata']['6-10 mm']['counts']['nodules'] == 2
     assert 'other.csv, CPM 1.000' in (out / 'froc.svg').read_text()
 
 
@@ -256,14 +256,14 @@ def test_official_subsets_are_strata(test_data: Path) -> None:
     expected = json.loads((folder / 'expected.json').read_text())
     reference = load_reference()
 
-    found = evaluate_submission(
+    report = evaluate_submission(
         load_submission(folder / 'deeplung_dpn26.csv.gz', reference),
         reference,
         NO_INTERVALS,
         grouping=load_grouping('subset', reference),
     )
 
-    assert [stratum.result.cpm for stratum in found.strata.values()] == (
+    assert [stratum.result.cpm for stratum in report.strata.values()] == (
         pytest.approx(
             [s['cpm_interp'] for s in expected['deeplung_dpn26']['per_subset']]
         )

@@ -19,13 +19,13 @@ PAGE = ROOT / 'docs' / 'evaluation.md'
 
 def examples() -> list[tuple[str, str]]:
     """(command, printed) of every console block, in the page's order."""
-    found = []
+    pairs = []
     blocks = re.findall(r'```console\n(.*?)```', PAGE.read_text(), re.DOTALL)
     for block in blocks:
         for part in re.split(r'^\$ ', block, flags=re.MULTILINE)[1:]:
             command, _, printed = part.partition('\n')
-            found.append((command, printed.rstrip('\n')))
-    return found
+            pairs.append((command, printed.rstrip('\n')))
+    return pairs
 
 
 @pytest.mark.slow

@@ -36,22 +36,28 @@ def test_intervals_are_seeded_and_hold_the_estimates(
 ) -> None:
     result = toy_result(rng)
 
-    found = bootstrap_froc(result, resamples=300, seed=5)
+    interval = bootstrap_froc(result, resamples=300, seed=5)
 
-    assert found.resamples == 300
-    assert found.cpm[0] < result.cpm < found.cpm[1]
-    for (low, high), value in zip(found.sensitivities, result.sensitivities):
+    assert interval.resamples == 300
+    assert interval.cpm[0] < result.cpm < interval.cpm[1]
+    for (low, high), value in zip(
+        interval.sensitivities, result.sensitivities
+    ):
         assert low <= value <= high
     again = bootstrap_froc(result, resamples=300, seed=5)
-    assert again.to_dict() == found.to_dict()
-    assert bootstrap_froc(result, resamples=300, seed=6).cpm != found.cpm
+    assert again.to_dict() == interval.to_dict()
+    assert bootstrap_froc(result, resamples=300, seed=6).cpm != interval.cpm
     # the band at 1/8 and 8, its ends, is the interval at these rates
-    assert found.band_lower[0] == pytest.approx(found.sensitivities[0][0])
-    assert found.band_upper[-1] == pytest.approx(found.sensitivities[-1][1])
+    assert interval.band_lower[0] == pytest.approx(
+        interval.sensitivities[0][0]
+    )
+    assert interval.band_upper[-1] == pytest.approx(
+        interval.sensitivities[-1][1]
+    )
 
 
 def test_binomial_width_of_independent_nodules() -> None:
-    # 200 scans of one nodule, 100 found and no false positive: every
+    # 200 scans of one nodule, 100 detected and no false positive: every
     # sensitivity has the spread sqrt(.5 * .5 / 200) = .0354, so the interval
     # is .5 -+ 1.96 * .0354 = .431 to .569
     uids = [str(k) for k in range(200)]
@@ -86,11 +92,11 @@ def test_the_official_bootstrap_file_is_reproduced(test_data: Path) -> None:
     marks = read_marks(folder / 'deepseed_fold9.csv')
     result = evaluate_froc(*tables, marks, uids)
 
-    own = official_bootstrap(result, rng=np.random.RandomState(0))
+    band = official_bootstrap(result, rng=np.random.RandomState(0))
 
     for row in rows:
         wanted = [row[k] for k in ('fp_rate', 'mean', 'lower', 'upper')]
-        np.testing.assert_allclose(own[row['index']], wanted, atol=1e-6)
+        np.testing.assert_allclose(band[row['index']], wanted, atol=1e-6)
 
 
 def test_draws_equal_those_that_copy_entries(
@@ -108,21 +114,21 @@ def test_draws_equal_those_that_copy_entries(
         40,
     )
 
-    own = official_bootstrap(
+    band = official_bootstrap(
         result, rng=np.random.RandomState(3), resamples=40
     )
     wanted.sort(axis=0)
-    np.testing.assert_allclose(own[:, 1], wanted.mean(0), atol=1e-6)
-    assert_array_equal(own[:, 2:], wanted[[1, 39]].T)
+    np.testing.assert_allclose(band[:, 1], wanted.mean(0), atol=1e-6)
+    assert_array_equal(band[:, 2:], wanted[[1, 39]].T)
 
 
 def test_equal_systems_do_not_differ(rng: np.random.Generator) -> None:
     result = toy_result(rng)
 
-    found = paired_bootstrap(result, result, resamples=50)
+    difference = paired_bootstrap(result, result, resamples=50)
 
-    assert found.cpm == 0 and found.cpm_interval == (0, 0)
-    assert found.cpm_p == 1 and found.p == [1] * 7
+    assert difference.cpm == 0 and difference.cpm_interval == (0, 0)
+    assert difference.cpm_p == 1 and difference.p == [1] * 7
 
 
 def test_paired_resamples_take_the_same_scans(
@@ -136,10 +142,12 @@ def test_paired_resamples_take_the_same_scans(
         for k, (u, m) in enumerate(first.matches.items())
     }
     second = summarise(lost, UIDS)
-    draws = np.random.default_rng(4)
+    generator = np.random.default_rng(4)
     wanted = []
     for _ in range(60):
-        drawn = [UIDS[k] for k in draws.integers(len(UIDS), size=len(UIDS))]
+        drawn = [
+            UIDS[k] for k in generator.integers(len(UIDS), size=len(UIDS))
+        ]
         readings = [
             literal_bootstrap_sample(
                 {u: r.matches[u].tp_scores.tolist() for u in UIDS},
@@ -152,14 +160,14 @@ def test_paired_resamples_take_the_same_scans(
         ]
         wanted.append(np.mean(readings[0]) - np.mean(readings[1]))
 
-    found = paired_bootstrap(first, second, resamples=60, seed=4)
+    difference = paired_bootstrap(first, second, resamples=60, seed=4)
 
-    assert found.cpm == pytest.approx(first.cpm - second.cpm)
+    assert difference.cpm == pytest.approx(first.cpm - second.cpm)
     np.testing.assert_allclose(
-        found.cpm_interval, np.percentile(wanted, [2.5, 97.5])
+        difference.cpm_interval, np.percentile(wanted, [2.5, 97.5])
     )
     below = (np.array(wanted) <= 0).sum()
-    assert found.cpm_p == pytest.approx(min(1, 2 * (1 + below) / 61))
+    assert difference.cpm_p == pytest.approx(min(1, 2 * (1 + below) / 61))
 
 
 def test_chance_differences_are_rarely_significant() -> None:

@@ -31,21 +31,21 @@ def test_hand_worked_bins() -> None:
         max_marks=5,
     )
 
-    found = calibrate(result, bins=4)
+    calibration = calibrate(result, bins=4)
 
-    assert found.numbers == [1, 2, 1]
-    np.testing.assert_allclose(found.mean_scores, [0.2, 0.35, 1.0])
-    assert found.hit_fractions == [0.0, 0.5, 1.0]
+    assert calibration.numbers == [1, 2, 1]
+    np.testing.assert_allclose(calibration.mean_scores, [0.2, 0.35, 1.0])
+    assert calibration.hit_fractions == [0.0, 0.5, 1.0]
     # (.2 + 2 * .15 + 0) / 4, and (.04 + .49 + .16 + 0) / 4
-    assert found.error == pytest.approx(0.125)
-    assert found.brier == pytest.approx(0.1725)
+    assert calibration.error == pytest.approx(0.125)
+    assert calibration.brier == pytest.approx(0.1725)
 
 
 def test_scores_drawn_as_their_own_probability_are_calibrated(
     rng: np.random.Generator,
 ) -> None:
     # a mark of score s lies on a nodule with probability s; with 4,000 marks
-    # in 10 bins the share of a bin scatters by at most .5 / sqrt(400) = .025
+    # in 10 bins a bin's fraction scatters by at most .5 / sqrt(400) = .025
     scores = rng.random(4000)
     hit = rng.random(4000) < scores
     uids = [str(k) for k in range(4000)]
@@ -54,12 +54,12 @@ def test_scores_drawn_as_their_own_probability_are_calibrated(
         u: at((0 if h else 50, 0, 0, s)) for u, s, h in zip(uids, scores, hit)
     }
 
-    found = calibrate(evaluate_froc(nodules, {}, marks, uids))
+    calibration = calibrate(evaluate_froc(nodules, {}, marks, uids))
 
-    assert sum(found.numbers) == 4000
-    assert found.error < 0.025
+    assert sum(calibration.numbers) == 4000
+    assert calibration.error < 0.025
     # the mean of s (1 - s) over [0, 1] is 1/6
-    assert found.brier == pytest.approx(1 / 6, abs=0.01)
+    assert calibration.brier == pytest.approx(1 / 6, abs=0.01)
 
 
 def test_logits_and_silence_have_no_calibration() -> None:

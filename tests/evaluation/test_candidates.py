@@ -28,11 +28,15 @@ def test_ceiling_and_area_under_the_curve() -> None:
         max_marks=None,
     )
 
-    found = summarise_candidates(result)
+    summary = summarise_candidates(result)
 
-    assert (found.candidates, found.on_nodules, found.on_excluded) == (6, 2, 1)
-    assert (found.reached, found.nodules, found.ceiling) == (1, 2, 0.5)
-    assert found.auc == pytest.approx(4.5 / 6)
+    assert (summary.candidates, summary.on_nodules, summary.on_excluded) == (
+        6,
+        2,
+        1,
+    )
+    assert (summary.reached, summary.nodules, summary.ceiling) == (1, 2, 0.5)
+    assert summary.auc == pytest.approx(4.5 / 6)
 
 
 def test_unscored_and_foreign_candidates_are_told() -> None:

@@ -18,7 +18,7 @@ EXCLUDED = {u: at((50, -60, -70, -1)) for u in UIDS}
 GOOD = {u: at((-40, 11, -90, 0.75), (9, 9, -9, 0.25)) for u in UIDS}
 
 
-def caveats(
+def caveats_of(
     marks: dict, uids: list = UIDS, max_marks: int | None = 100
 ) -> dict[str, Caveat]:
     result = evaluate_froc(NODULES, EXCLUDED, marks, uids, max_marks=max_marks)
@@ -27,52 +27,52 @@ def caveats(
 
 def test_a_sound_submission_has_only_the_end_of_its_curve_told() -> None:
     # 36 false positives on 24 scans: the curve ends at 1.5
-    found = caveats(GOOD)
+    caveats = caveats_of(GOOD)
 
-    assert set(found) == {'short-curve'}
-    assert found['short-curve'].count == 3  # of the rates 2, 4 and 8
-    assert 'ends at 1.5 false' in found['short-curve'].text
+    assert set(caveats) == {'short-curve'}
+    assert caveats['short-curve'].count == 3  # of the rates 2, 4 and 8
+    assert 'ends at 1.5 false' in caveats['short-curve'].text
 
 
 def test_marks_of_scans_that_are_not_listed() -> None:
-    found = caveats(GOOD | {'x': GOOD['s00'], 'y': GOOD['s00']})
+    caveats = caveats_of(GOOD | {'x': GOOD['s00'], 'y': GOOD['s00']})
 
-    assert found['unlisted-marks'].count == 4
-    assert '4 marks of 2 scans' in found['unlisted-marks'].text
-    assert "first: 'x'" in found['unlisted-marks'].text
+    assert caveats['unlisted-marks'].count == 4
+    assert '4 marks of 2 scans' in caveats['unlisted-marks'].text
+    assert "first: 'x'" in caveats['unlisted-marks'].text
 
 
 def test_listed_scans_without_marks() -> None:
-    found = caveats({u: m for u, m in GOOD.items() if u != 's05'})
+    caveats = caveats_of({u: m for u, m in GOOD.items() if u != 's05'})
 
-    assert found['scans-without-marks'].count == 1
-    assert '1 of 24 listed scans' in found['scans-without-marks'].text
-    assert "'s05'" in found['scans-without-marks'].text
+    assert caveats['scans-without-marks'].count == 1
+    assert '1 of 24 listed scans' in caveats['scans-without-marks'].text
+    assert "'s05'" in caveats['scans-without-marks'].text
 
 
 def test_marks_of_the_positive_scans_over_all_scans() -> None:
-    found = caveats({u: GOOD[u] for u in POSITIVE})
+    caveats = caveats_of({u: GOOD[u] for u in POSITIVE})
 
-    assert found['negative-scans-unmarked'].count == 12
-    one_more = caveats({u: GOOD[u] for u in UIDS[:13]})
+    assert caveats['negative-scans-unmarked'].count == 12
+    one_more = caveats_of({u: GOOD[u] for u in UIDS[:13]})
     assert 'negative-scans-unmarked' not in one_more
 
 
 def test_a_list_of_the_positive_scans_only() -> None:
-    found = caveats(GOOD, uids=POSITIVE)
+    caveats = caveats_of(GOOD, uids=POSITIVE)
 
-    assert found['negative-scans-unlisted'].count == 12
-    assert 'Over 24 scans' in found['negative-scans-unlisted'].text
-    assert 'negative-scans-unlisted' not in caveats(GOOD, uids=UIDS[:13])
+    assert caveats['negative-scans-unlisted'].count == 12
+    assert 'Over 24 scans' in caveats['negative-scans-unlisted'].text
+    assert 'negative-scans-unlisted' not in caveats_of(GOOD, uids=UIDS[:13])
 
 
 def test_rows_that_repeat_another() -> None:
     row = (9, 9, -9, 0.25)
     doubled = at(row, row, (-40, 11, -90, 0.75), row)
 
-    found = caveats(GOOD | {'s03': doubled})
+    caveats = caveats_of(GOOD | {'s03': doubled})
 
-    assert found['repeated-marks'].count == 2
+    assert caveats['repeated-marks'].count == 2
 
 
 def test_nodules_that_stand_twice_in_the_table() -> None:
@@ -87,20 +87,20 @@ def test_nodules_that_stand_twice_in_the_table() -> None:
 def test_coordinates_that_look_like_voxels() -> None:
     voxels = {u: at((210, 180, 90, 0.5)) for u in UIDS}
 
-    found = caveats(voxels)
+    caveats = caveats_of(voxels)
 
-    assert found['voxel-coordinates'].count == 24
-    assert '100% of the reference' in found['voxel-coordinates'].text
-    assert found['no-mark-on-a-finding'].count == 24
+    assert caveats['voxel-coordinates'].count == 24
+    assert '100% of the reference' in caveats['voxel-coordinates'].text
+    assert caveats['no-mark-on-a-finding'].count == 24
 
 
 def test_mirrored_coordinates_meet_no_finding() -> None:
     mirrored = {u: (-c, s) for u, (c, s) in GOOD.items()}
 
-    found = caveats(mirrored)
+    caveats = caveats_of(mirrored)
 
-    assert found['no-mark-on-a-finding'].count == 48
-    assert 'voxel-coordinates' not in found
+    assert caveats['no-mark-on-a-finding'].count == 48
+    assert 'voxel-coordinates' not in caveats
 
 
 def test_scans_whose_marks_lie_beside_the_body() -> None:
@@ -111,36 +111,36 @@ def test_scans_whose_marks_lie_beside_the_body() -> None:
         for uid, x in (('s00', 251), ('s13', 249))
     }
 
-    found = caveats(GOOD | far)
+    caveats = caveats_of(GOOD | far)
 
-    assert found['displaced-scans'].count == 1
-    assert '1 scans with 1 nodules' in found['displaced-scans'].text
-    assert "'s00'" in found['displaced-scans'].text
+    assert caveats['displaced-scans'].count == 1
+    assert '1 scans with 1 nodules' in caveats['displaced-scans'].text
+    assert "'s00'" in caveats['displaced-scans'].text
 
 
 def test_scores_that_are_no_probabilities() -> None:
     logits = {u: (c, s * 8 - 3) for u, (c, s) in GOOD.items()}
 
-    found = caveats(logits)
+    caveats = caveats_of(logits)
 
-    assert found['scores-outside-0-1'].count == 48
-    assert '(-1 to 3)' in found['scores-outside-0-1'].text
+    assert caveats['scores-outside-0-1'].count == 48
+    assert '(-1 to 3)' in caveats['scores-outside-0-1'].text
 
 
 def test_ties_at_the_cap() -> None:
     # six marks, cap 4: the fifth score is .5, and all three of it go
     tied = at(*[(k, 0, 0, 0.9 if k < 3 else 0.5) for k in range(6)])
 
-    found = caveats(GOOD | {'s00': tied}, max_marks=4)
+    caveats = caveats_of(GOOD | {'s00': tied}, max_marks=4)
 
-    assert found['cap-ties'].count == 1
-    assert 'dropped 1 marks of 1 scans that tie' in found['cap-ties'].text
-    assert 'cap-ties' not in caveats(GOOD | {'s00': tied}, max_marks=3)
+    assert caveats['cap-ties'].count == 1
+    assert 'dropped 1 marks of 1 scans that tie' in caveats['cap-ties'].text
+    assert 'cap-ties' not in caveats_of(GOOD | {'s00': tied}, max_marks=3)
 
 
 def test_no_marks_and_no_nodules() -> None:
-    assert caveats({})['no-marks'].count == 24
-    assert 'no-nodules' in caveats(GOOD, uids=UIDS[12:])
+    assert caveats_of({})['no-marks'].count == 24
+    assert 'no-nodules' in caveats_of(GOOD, uids=UIDS[12:])
 
 
 def test_a_step_exactly_at_a_rate() -> None:
@@ -151,7 +151,7 @@ def test_a_step_exactly_at_a_rate() -> None:
     hit = (-40, 11, -90, 1 - 10.5 / 2000)
     uids = ['s00', *(f'x{k}' for k in range(87))]
 
-    found = caveats({'s00': at(hit, *rows)}, uids=uids, max_marks=None)
+    caveats = caveats_of({'s00': at(hit, *rows)}, uids=uids, max_marks=None)
 
     assert (11 / 1358) * 1358 / 88 > 1 / 8
-    assert found['step-at-rate'].count == 1
+    assert caveats['step-at-rate'].count == 1

@@ -18,35 +18,38 @@ box = st.tuples(corner, corner, corner, side, side, side).map(
 truths = st.dictionaries(
     st.sampled_from('abcd'), st.lists(box, max_size=3)
 ).filter(lambda t: any(t.get(u) for u in UIDS))
-finds = st.dictionaries(
+detections = st.dictionaries(
     st.sampled_from('abcd'),
     st.lists(st.tuples(box, st.integers(0, 4).map(float)), max_size=6),
 )
 
 
-def arrays(found: dict) -> dict:
+def arrays(rows_of: dict) -> dict:
     return {
         u: (
             np.array([b for b, _ in rows]).reshape(-1, 6),
             np.array([s for _, s in rows], dtype=float),
         )
-        for u, rows in found.items()
+        for u, rows in rows_of.items()
     }
 
 
-@given(truth=truths, found=finds, max_boxes=st.sampled_from([2, 100]))
+@given(truth=truths, detected=detections, max_boxes=st.sampled_from([2, 100]))
 def test_agrees_with_the_literal_version(
-    truth: dict, found: dict, max_boxes: int
+    truth: dict, detected: dict, max_boxes: int
 ) -> None:
     boxes = {u: np.array(b).reshape(-1, 6) for u, b in truth.items()}
 
-    own = average_precision(boxes, arrays(found), UIDS, max_boxes=max_boxes)
+    precision = average_precision(
+        boxes, arrays(detected), UIDS, max_boxes=max_boxes
+    )
 
     wanted = [
-        literal_ap(truth, found, UIDS, thr, max_boxes) for thr in own.iou_thrs
+        literal_ap(truth, detected, UIDS, thr, max_boxes)
+        for thr in precision.iou_thrs
     ]
-    np.testing.assert_allclose(own.values, wanted, atol=1e-12)
-    assert own.nodules == sum(len(truth.get(u, [])) for u in UIDS)
+    np.testing.assert_allclose(precision.values, wanted, atol=1e-12)
+    assert precision.nodules == sum(len(truth.get(u, [])) for u in UIDS)
 
 
 def test_hand_worked_precision() -> None:
@@ -56,7 +59,7 @@ def test_hand_worked_precision() -> None:
         'a': np.array([[0.0, 0, 0, 4, 4, 4]]),
         'b': np.array([[0.0, 0, 0, 2, 2, 2]]),
     }
-    found = {
+    detected = {
         'a': (np.array([[0.0, 0, 0, 4, 4, 4]]), np.array([0.9])),
         'b': (
             np.array([[9.0, 9, 9, 12, 12, 12], [0, 0, 0, 2, 2, 2]]),
@@ -64,7 +67,7 @@ def test_hand_worked_precision() -> None:
         ),
     }
 
-    result = average_precision(nodules, found, ['a', 'b'])
+    result = average_precision(nodules, detected, ['a', 'b'])
 
     assert result.values == pytest.approx([(51 + 50 * 2 / 3) / 101] * 9)
     assert result.iou_thrs == (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
@@ -74,9 +77,9 @@ def test_hand_worked_precision() -> None:
 def test_shifted_box_counts_up_to_its_iou() -> None:
     # two cubes of 4 shifted by 2 along z: 32 of 96 voxels, IoU 1/3
     nodules = {'a': np.array([[0.0, 0, 0, 4, 4, 4]])}
-    found = {'a': (np.array([[2.0, 0, 0, 6, 4, 4]]), np.array([0.5]))}
+    detected = {'a': (np.array([[2.0, 0, 0, 6, 4, 4]]), np.array([0.5]))}
 
-    result = average_precision(nodules, found, ['a'])
+    result = average_precision(nodules, detected, ['a'])
 
     assert result.values == [1, 1, 1, 1, 1, 0, 0, 0, 0]
     assert result.mean == pytest.approx(5 / 9)

@@ -69,8 +69,8 @@ READ_OUTS = {
 
 def counted(result: FROCResult, expected: dict) -> bool:
     """Whether every official count comes back."""
-    own = {theirs: result.counts[own] for own, theirs in NAMES.items()}
-    return own == {name: expected['counts'][name] for name in own}
+    counts = {name: result.counts[key] for key, name in NAMES.items()}
+    return counts == {name: expected['counts'][name] for name in counts}
 
 
 @pytest.mark.parametrize('name', ['deeplung_dpn26', 'deepseed_fold9'])
@@ -85,11 +85,11 @@ def test_public_submissions_give_the_official_counts_and_digits(
 
     assert counted(result, expected)
     assert sum(len(s) for _, s in marks.values()) == expected['marks_in_file']
-    for own, theirs in READ_OUTS.items():
-        wanted = expected['readouts'][theirs]
+    for read_out, column in READ_OUTS.items():
+        wanted = expected['readouts'][column]
         # to the last bit, but for the mean of nine-digit values
-        assert result.read(own) == wanted['sensitivity_at_rates'], own
-        other = evaluate_froc(*official, marks, uids, read_out=own)
+        assert result.read(read_out) == wanted['sensitivity_at_rates'], column
+        other = evaluate_froc(*official, marks, uids, read_out=read_out)
         assert other.cpm == pytest.approx(wanted['cpm'], abs=1e-15)
     written = (oracles / f'{name}_froc.txt').read_text().split()
     rows = thinned(result.curve)
@@ -137,8 +137,12 @@ def test_marks_lost_by_their_ids_cost_what_was_measured(
     ]
 
     whole, less, none = (
-        evaluate_froc(*found, uids, read_out='nearest')
-        for found in ((*official, marks), (*official, kept), (*tables, kept))
+        evaluate_froc(*tables_and_marks, uids, read_out='nearest')
+        for tables_and_marks in (
+            (*official, marks),
+            (*official, kept),
+            (*tables, kept),
+        )
     )
 
     assert whole.cpm == pytest.approx(demo['correct_cpm_grid10001'])
@@ -163,7 +167,7 @@ def test_ten_published_scores_by_subset(
         assert result.counts['tp'] == wanted['true_positives']
         assert result.read('interp') == wanted['sensitivity_at_rates']
         assert result.cpm == pytest.approx(wanted['cpm_grid10001'], abs=1e-15)
-        # published digits are cut or rounded in the fourth place
+        # published digits are cut or rounded in the fourth one
         assert result.cpm == pytest.approx(wanted['cpm_published'], abs=6e-5)
 
 
@@ -220,10 +224,10 @@ submission = st.dictionaries(
 def split(rows: dict) -> dict:
     return {
         uid: (
-            np.array([r[:3] for r in found]).reshape(-1, 3),
-            np.array([r[3] for r in found], dtype=float),
+            np.array([r[:3] for r in row]).reshape(-1, 3),
+            np.array([r[3] for r in row], dtype=float),
         )
-        for uid, found in rows.items()
+        for uid, row in rows.items()
     }
 
 
@@ -287,8 +291,8 @@ def test_order_and_scale_of_scores_are_irrelevant(
         )
 
     marks = {  # a strictly rising map of the scores
-        uid: [(*m[:3], 3 * m[3] ** 3 - 7) for m in found]
-        for uid, found in marks.items()
+        uid: [(*m[:3], 3 * m[3] ** 3 - 7) for m in scored]
+        for uid, scored in marks.items()
     }
     other = evaluate_froc(
         turned(annotations),

@@ -47,9 +47,9 @@ def test_distance_of_single_voxels_and_of_shifted_plates() -> None:
     # plates of 1 x 4 x 3 voxels, one plane apart: 2 mm everywhere
     plate, other = np.zeros((5, 4, 3), bool), np.zeros((5, 4, 3), bool)
     plate[1], other[2] = True, True
-    found = score_mask(plate, other, SPACING)
-    assert (found.surface_mm, found.surface95_mm) == (2.0, 2.0)
-    assert (found.dice, found.iou) == (0.0, 0.0)
+    score = score_mask(plate, other, SPACING)
+    assert (score.surface_mm, score.surface95_mm) == (2.0, 2.0)
+    assert (score.dice, score.iou) == (0.0, 0.0)
 
 
 def literal_surface(mask: np.ndarray) -> list[tuple[int, ...]]:
@@ -75,18 +75,18 @@ def test_distances_agree_with_all_pairs(seed: int) -> None:
     gaps = np.linalg.norm(a[:, None] - b[None], axis=2)
     there, back = gaps.min(1), gaps.min(0)
 
-    found = score_mask(one, two, SPACING)
+    score = score_mask(one, two, SPACING)
 
-    assert found.surface_mm == pytest.approx(
+    assert score.surface_mm == pytest.approx(
         (there.sum() + back.sum()) / (len(there) + len(back))
     )
-    assert found.surface95_mm == pytest.approx(
+    assert score.surface95_mm == pytest.approx(
         max(np.percentile(there, 95), np.percentile(back, 95))
     )
 
 
 def scene() -> tuple[np.ndarray, dict, list]:
-    """Two nodules of 2^3; one found half and shared, one mask beside both."""
+    """Two nodules of 2^3; one half covered and shared, one mask beside."""
     labels = np.zeros((6, 8, 10), np.uint8)
     labels[1:3, 1:3, 1:3] = 1
     labels[1:3, 1:3, 5:7] = 2
@@ -144,8 +144,8 @@ def test_matching_is_the_best_of_all_one_to_one_matchings(seed: int) -> None:
         for order in itertools.permutations(range(3))
     )
 
-    found = match_masks(labels, [1, 2, 3], masks)
+    matched = match_masks(labels, [1, 2, 3], masks)
 
-    assert len(set(found.values())) == len(found)
-    total = sum(iou[number - 1, column] for number, column in found.items())
+    assert len(set(matched.values())) == len(matched)
+    total = sum(iou[number - 1, column] for number, column in matched.items())
     assert total == pytest.approx(best)

@@ -69,7 +69,7 @@ def test_both_readings_where_a_step_lies_at_a_rate() -> None:
     marks = {'a': at((0, 0, 0, 1 - 10.5 / 2000), *rows)}
     uids = ['a', *(f'x{k}' for k in range(87))]
 
-    for read_out, own, other in (
+    for read_out, first, other in (
         ('interp', '0.000', ['by step', '1.000']),
         ('step', '1.000', ['by interp', '0.000']),
     ):
@@ -77,12 +77,12 @@ def test_both_readings_where_a_step_lies_at_a_rate() -> None:
             NODULE, {}, marks, uids, max_marks=None, read_out=read_out
         )
         rows = cells(froc_table({'run': result}, listed=88))
-        assert rows[1][:2] == ['run', own]
+        assert rows[1][:2] == ['run', first]
         assert rows[2][:2] == other
 
 
 def test_differences_carry_signs_and_p() -> None:
-    found = Difference(
+    difference = Difference(
         9,
         -0.5,
         (-0.75, 0.25),
@@ -92,7 +92,7 @@ def test_differences_carry_signs_and_p() -> None:
         [0.25] * 7,
     )
 
-    rows = cells(difference_table(found, ONE.rates))
+    rows = cells(difference_table(difference, ONE.rates))
 
     assert rows[1:] == [
         ['difference', *['-0.500'] * 8],

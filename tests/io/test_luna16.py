@@ -56,10 +56,10 @@ def test_column_order_quotes_crlf_and_blank_lines(tmp_path: Path) -> None:
         b'-1,?,3,2,1,"1.2"\r\n\r\n5,?,6,5,4,1.2\r\n'
     )
 
-    found = read_excluded(file)['1.2']
+    findings = read_excluded(file)['1.2']
 
-    assert [f.center_mm for f in found] == [(1, 2, 3), (4, 5, 6)]
-    assert [f.diameter_mm for f in found] == [None, 5]
+    assert [f.center_mm for f in findings] == [(1, 2, 3), (4, 5, 6)]
+    assert [f.diameter_mm for f in findings] == [None, 5]
 
 
 def test_scan_list_refuses_header_and_repeats(tmp_path: Path) -> None:

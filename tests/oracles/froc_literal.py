@@ -37,15 +37,15 @@ def literal_froc(
 
         for finding in annotations.get(uid, []):
             counts['nodules'] += 1
-            found = hits(finding)
-            if found:
-                tps.append(max(kept[i][3] for i in found))
-                counts['ignored_double'] += len(found) - 1
-            free = [i for i in free if i not in found]
+            on_it = hits(finding)
+            if on_it:
+                tps.append(max(kept[i][3] for i in on_it))
+                counts['ignored_double'] += len(on_it) - 1
+            free = [i for i in free if i not in on_it]
         for finding in excluded.get(uid, []):
-            found = [i for i in hits(finding) if i in free]
-            counts['ignored_excluded'] += len(found)
-            free = [i for i in free if i not in found]
+            on_it = [i for i in hits(finding) if i in free]
+            counts['ignored_excluded'] += len(on_it)
+            free = [i for i in free if i not in on_it]
         fps += [kept[i][3] for i in free]
     points, whole, steps = [(0.0, 0.0)], [(0.0, 0.0)], []
     for score in sorted(set(tps + fps), reverse=True):

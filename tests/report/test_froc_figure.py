@@ -56,9 +56,9 @@ def test_axis_curve_and_band_show_the_result(
 def test_what_a_tested_run_says_of_its_scans_stands_below(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    seen = Caveat(TESTED_RUN, 9, 'trained on these scans')
+    of_run = Caveat(TESTED_RUN, 9, 'trained on these scans')
     other = Caveat('step-at-rate', 1, 'not in the figure')
-    report = replace(make_report(rng), caveats=(other, seen))
+    report = replace(make_report(rng), caveats=(other, of_run))
 
     froc_figure([report, report]).savefig(tmp_path / 'froc.svg')
 
