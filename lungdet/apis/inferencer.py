@@ -61,7 +61,7 @@ class NoduleInferencer:
             scan: Image file, DICOM folder, or a loaded volume.
             out_dir: Folder for result.json, marks.csv, masks and pictures.
             series_uid: Which series of a folder that holds several.
-            hu_offset: HU of a stored 0, for files that lack it.
+            hu_offset: Added to values that were stored without their offset.
 
         Raises:
             SeriesError: The scan cannot be read as a CT volume.

@@ -5,6 +5,7 @@
 - ``hu_rules``, ``limits``: which values are HU, which sizes an image can have.
 - ``lidc``, ``lidc_masks``: radiologists' outlines, and masks of them.
 - ``luna16``, ``reference_set``: LUNA16's tables.
-- ``case_store``: prepared cases. ``results``, ``result_folder``: detections.
+- ``case_store``, ``case_json``: prepared cases. ``results``,
+  ``result_folder``: detections.
 - ``atomic``, ``processes``: whole files, and pools that stop at once.
 """
