@@ -203,3 +203,21 @@ def test_weights_of_another_model_are_refused(
             cfg_options={'model.backbone.channels': [8, 16, 16, 16, 16, 8]},
             out=trained / 'test',
         )
+
+
+def test_gates_may_be_added_but_values_are_needed() -> None:
+    """A large layer and small ones: few values in many tensors."""
+    model = nn.Sequential(nn.Linear(30, 30), *(nn.PReLU() for _ in range(8)))
+    large = {
+        name: torch.full_like(value, 7)
+        for name, value in model.state_dict().items()
+        if name.startswith('0.')
+    }
+
+    with pytest.raises(CheckpointError, match=r'fills 2 of 10.*99\.1%'):
+        fill_module(model, large, 'file')
+    fill_module(model, large, 'file', min_tensors=0.0)
+    assert model[0].bias[0].item() == 7
+    del large['0.weight']
+    with pytest.raises(CheckpointError, match='Missing: 0.weight, 1.weight'):
+        fill_module(model, large, 'file', min_tensors=0.0)
