@@ -21,7 +21,7 @@ from lungdet.apis.ablation_table import (
     compared_row,
 )
 from lungdet.apis.config import load_config
-from lungdet.apis.cross_validation import score_options
+from lungdet.apis.cross_validation import evaluate_tested
 from lungdet.apis.fold_run import (
     config_digest,
     fold_config,
@@ -32,14 +32,12 @@ from lungdet.apis.folds import (
     CONFIG_SPLIT,
     Fold,
     folds_of_config,
-    prepared_records,
 )
 from lungdet.apis.run import train
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.run_manifest import RunCost, RunManifest, claim_folder
 from lungdet.errors import ConfigError
-from lungdet.evaluation import ScoredScan, evaluate_cases
-from lungdet.io.reference_set import official_reference
+from lungdet.evaluation import ScoredScan
 from lungdet.registry import build_model
 
 Options = Mapping[str, Any]  # values by dotted key
@@ -122,8 +120,7 @@ def ablate(
         first = results[0] if results else None
         folder = Path(out) / row.name
         results.append(run_row(row, folder, seeds=seeds, amp=amp, first=first))
-    listed = len(prepared_records(rows[0].detector))
-    table = AblationTable(tuple(results), listed)
+    table = AblationTable(tuple(results))
     table.write(out)
     return table
 
@@ -186,7 +183,6 @@ def run_row(
         amp: bfloat16 in training.
         first: The row to compare with, None if this is it.
     """
-    records = prepared_records(row.detector)
     reports, costs = [], []
     for seed in range(seeds):
         tested: dict[str, ScoredScan] = {}
@@ -194,14 +190,7 @@ def run_row(
             run_folder = folder / f'seed_{seed}' / f'fold_{fold.name}'
             costs += run_once(row, fold, run_folder, seed=seed, amp=amp)
             tested |= read_tested_scans(fold, run_folder)
-        reports.append(
-            evaluate_cases(
-                tested,
-                records,
-                score_options(row.detector),
-                official=official_reference(),
-            )
-        )
+        reports.append(evaluate_tested(row.detector, tested))
     model = build_model(row.detector.model)
     return compared_row(
         row.name,

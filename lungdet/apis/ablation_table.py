@@ -118,11 +118,9 @@ class AblationTable:
 
     Attributes:
         rows: In the order of the configs.
-        listed: Prepared scans, tested or not.
     """
 
     rows: tuple[AblationRow, ...]
-    listed: int
 
     @property
     def caveats(self) -> list[str]:
@@ -136,12 +134,12 @@ class AblationTable:
     def text(self) -> str:
         """Tables for people: these rows, then the published ones."""
         first = self.rows[0]
-        curve = first.results[0].curve
+        curve, listed = first.results[0].curve, first.seeds[0].num_listed
         published = published_table()
         return '\n'.join(
             [
                 _sensitivity_table(self.rows),
-                f'{curve.scans} scans of {self.listed} listed, '
+                f'{curve.scans} scans of {listed} listed, '
                 f'{curve.nodules} nodules, {len(first.seeds)} seeds; '
                 'below each value its 95 % interval; it resamples scans and '
                 'averages the seeds',
@@ -177,7 +175,7 @@ class AblationTable:
         write_text(out / 'ablation.csv', text.getvalue())
         write_text(out / 'ablation.txt', self.text() + '\n')
         content = {
-            row.name: [scores.to_dict() for scores in row.seeds]
+            row.name: [report.to_dict() for report in row.seeds]
             for row in self.rows
         }
         write_text(out / 'ablation.json', json.dumps(content, indent=1))

@@ -94,10 +94,7 @@ def cross_validate(
     """
     out = Path(out)
     cfg = load_config(config, cfg_options)
-    records = prepared_records(cfg)
-    options = score_options(cfg)
     all_folds = folds_of_config(cfg, folds)
-    official = official_reference()
     tested: dict[str, ScoredScan] = {}
     reports: dict[str, EvaluationReport] = {}
     starts: dict[str, str] = {}
@@ -107,25 +104,36 @@ def cross_validate(
         starts[fold.name] = run_fold(cfg, fold, folder, amp=amp).weights
         check_fresh(starts)
         scans = read_tested_scans(fold, folder)
-        reports[fold.name] = evaluate_cases(
-            scans, records, options, official=official
-        )
+        reports[fold.name] = evaluate_tested(cfg, scans)
         tested |= scans
-    pooled = evaluate_cases(
-        tested, records, options, official=official, num_listed=len(records)
-    )
+    pooled = evaluate_tested(cfg, tested)
     result = CrossValidation(pooled, reports)
     write_run(out / 'pooled', pooled, tested)
     write_text(out / 'pooled' / 'folds.txt', result.text() + '\n')
     return result
 
 
-def score_options(config: Config) -> CaseOptions:
-    """How a config's tests are scored."""
-    values = dict(config.test_evaluator)
+def evaluate_tested(
+    config: Config, scans: Mapping[str, ScoredScan]
+) -> EvaluationReport:
+    """Score tested scans together, as the tests of a config are scored.
+
+    Args:
+        config: Its ``test_evaluator`` says how; its prepared scans are
+            those that are listed.
+        scans: Series uid -> tested scan, of any number of folds.
+    """
+    options = dict(config.test_evaluator)
     for key in ('type', 'out_dir', 'candidates'):
-        values.pop(key, None)
-    return CaseOptions(**values)
+        options.pop(key, None)
+    records = prepared_records(config)
+    return evaluate_cases(
+        scans,
+        records,
+        CaseOptions(**options),
+        official=official_reference(),
+        num_listed=len(records),
+    )
 
 
 def check_fresh(starts: Mapping[str, str]) -> None:
