@@ -67,7 +67,6 @@ class FROCMetric(BaseMetric):
     ) -> None:
         super().__init__()
         self.out_dir = None if out_dir is None else Path(out_dir)
-        self.candidates = candidates
         self.options = CaseOptions(
             bootstrap=bootstrap,
             seed=seed,

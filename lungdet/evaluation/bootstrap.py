@@ -94,6 +94,14 @@ def bootstrap_froc(
     Returns:
         Percentile intervals; None where nothing can be drawn: no nodule, no
         scan, or ``resamples`` below 1.
+
+    Examples:
+        >>> from lungdet.evaluation import evaluate_froc
+        >>> nodules = {'a': (np.zeros((1, 3)), np.array([8.0]))}
+        >>> marks = {'a': (np.zeros((1, 3)), np.array([0.9]))}
+        >>> result = evaluate_froc(nodules, {}, marks, ['a'])
+        >>> bootstrap_froc(result, resamples=5).cpm
+        (1.0, 1.0)
     """
     runs = _as_runs(result)
     read, rates = named_read_out(runs[0].read_out), runs[0].rates

@@ -164,13 +164,11 @@ def evaluate_froc(
             marks of other scans are left out.
         max_marks: The cap, None for none.
         rates: False positives per scan to read at.
-        read_out: ``'interp'`` (official), ``'step'``, ``'nearest'``,
-            ``'next'``.
+        read_out: A name of ``READ_OUTS``; ``'interp'`` is official.
 
     Returns:
-        Curve, read-outs and counts. Without any mark or hit all
-        sensitivities are 0; without any nodule they are None. Beyond the
-        curve's end the last value holds.
+        Without any mark or hit all sensitivities are 0; without any nodule
+        they are None. Beyond the curve's end the last value holds.
 
     Raises:
         AnnotationError: Arrays of wrong shape, a number that is not finite,
@@ -188,8 +186,6 @@ def evaluate_froc(
         >>> result = evaluate_froc(nodules, {}, marks, ['a', 'b'])
         >>> result.cpm, result.counts['tp'], result.counts['fp']
         (1.0, 1, 1)
-        >>> [caveat.name for caveat in result.caveats]
-        ['short-curve']
     """
     named_read_out(read_out)
     uids = tuple(dict.fromkeys(seriesuids))
@@ -198,9 +194,10 @@ def evaluate_froc(
     listed = _of_scans(marks, uids, 'marks')
     caveats = check_marks(listed, marks, nodules, exclusions)
     caveats += check_scan_list(annotations, excluded, uids)
-    tables = nodules, exclusions, listed
     matches = {
-        uid: match_scan(*(t[uid] for t in tables), max_marks=max_marks)
+        uid: match_scan(
+            nodules[uid], exclusions[uid], listed[uid], max_marks=max_marks
+        )
         for uid in uids
     }
     result = summarise(matches, seriesuids, rates=rates, read_out=read_out)

@@ -57,6 +57,16 @@ def strata_by_nodule(
     Raises:
         AnnotationError: A scan with more or fewer labels than nodules, or
             more than 20 labels.
+
+    Examples:
+        >>> from lungdet.evaluation import evaluate_froc
+        >>> centers = np.array([[0.0, 0, 0], [50, 0, 0]])
+        >>> nodules = {'a': (centers, np.array([8.0, 8.0]))}
+        >>> marks = {'a': (centers[:1], np.array([0.9]))}
+        >>> result = evaluate_froc(nodules, {}, marks, ['a'])
+        >>> strata = strata_by_nodule(result, {'a': ['solid', 'ground glass']})
+        >>> {label: part.cpm for label, part in strata.items()}
+        {'ground glass': 0.0, 'solid': 1.0}
     """
     for uid in result.seriesuids:
         given, needed = len(labels.get(uid, ())), result.matches[uid].nodules
@@ -78,7 +88,7 @@ def strata_by_nodule(
             },
             result.seriesuids,
         )
-        for label in _ordered(t for row in listed.values() for t in row)
+        for label in _ordered(str(t) for row in listed.values() for t in row)
     }
 
 

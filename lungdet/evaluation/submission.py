@@ -56,13 +56,13 @@ def evaluate_submission(
     Args:
         submission: The marks.
         reference: What they are scored against.
-        options: How, by default as the challenge does.
+        options: By default the challenge's.
         grouping: Split the figures by it.
-        candidates: Given candidates of the second track, to compare the
-            marks with: series uid -> centres (n, 3) mm.
+        candidates: Given ones of the second track, to compare the marks
+            with: series uid -> centres (n, 3) mm.
 
     Raises:
-        AnnotationError: As ``evaluate_froc``; so ``ConfigError``.
+        LungdetError: As ``evaluate_froc``.
 
     Examples:
         >>> from lungdet.structures import Annotation
@@ -70,9 +70,9 @@ def evaluate_submission(
         ...     'toy', {'a': [Annotation((0, 0, 0), 8.0)]}, {}, ('a',)
         ... )
         >>> marks = {'a': (np.zeros((1, 3)), np.array([0.9]))}
-        >>> report = evaluate_submission(Submission('marks', marks), reference)
-        >>> report.result.cpm, report.to_dict()['counts']['tp']
-        (1.0, 1)
+        >>> submission = Submission('marks', marks)
+        >>> evaluate_submission(submission, reference).result.cpm
+        1.0
     """
     options = options or EvaluationOptions()
     tables = (
@@ -89,7 +89,6 @@ def evaluate_submission(
         uncapped = evaluate_froc(*tables, uids, max_marks=None)
         summary = summarise_candidates(uncapped)
         caveats += check_candidates(submission.marks, candidates)
-    strata = grouping.split(result) if grouping else {}
     return EvaluationReport(
         submission=submission,
         reference=reference,
@@ -98,13 +97,20 @@ def evaluate_submission(
         num_listed=len(uids),
         calibration=calibrate(result),
         grouped_by=grouping.name if grouping else None,
-        strata={
-            label: Stratum(part, _intervals(part, options))
-            for label, part in strata.items()
-        },
+        strata=_strata(result, grouping, options),
         candidates=summary,
         caveats=tuple(caveats),
     )
+
+
+def _strata(
+    result: FROCResult, grouping: Grouping | None, options: EvaluationOptions
+) -> dict[str, Stratum]:
+    parts = grouping.split(result) if grouping else {}
+    return {
+        label: Stratum(part, _intervals(part, options))
+        for label, part in parts.items()
+    }
 
 
 def _intervals(
