@@ -1,4 +1,4 @@
-"""Training in a process of its own that can be killed; equal states."""
+"""Trainings in subprocesses that can be killed, and a comparison of ends."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def run_train(
     threads: int = 1,
     amp: bool = False,
 ) -> None:
-    """Train, or go on, in a process of its own; it ends as it should.
+    """Train or resume in a subprocess, and check how it ended.
 
     Args:
         config: A config file.
-        work_dir: What is there is continued.
-        kill_at: SIGKILL before this iteration.
-        processes: More than one by torchrun.
-        threads: Of each process.
+        work_dir: A run that is there is resumed.
+        kill_at: Kill it (SIGKILL) before this iteration.
+        processes: Number of them; more than one by torchrun.
+        threads: Number in each process.
         amp: As in ``tools/train.py``.
     """
     code = (
@@ -86,7 +86,11 @@ def run_train(
 
 
 def assert_same_end(one: Path, other: Path) -> dict:
-    """Bit for bit the same last checkpoint in two work folders; it."""
+    """Compare the last checkpoints of two work folders bit for bit.
+
+    Returns:
+        The checkpoint.
+    """
     first, second = read_checkpoint(one), read_checkpoint(other)
     assert first.keys() == second.keys()
     assert {'state_dict', 'optimizer', 'runtime'} <= first.keys()

@@ -1,4 +1,4 @@
-"""Real scans: the real config trains, is killed, goes on and tests."""
+"""Real scans: the full-size configs train, are killed, resume and test."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lungdet.evaluation import EvaluationOptions, evaluate_submission
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
 from lungdet.prepare import prepare_luna16
+from tests.engine.runs import NO_VALIDATION
 from tests.killed_training import assert_same_end, run_train
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -39,9 +40,7 @@ def pretrain(mini: Path, work_dir: Path) -> Path:
         'train_dataloader.dataset.crops_per_scan': 12,
         'train_dataloader.dataset.val_subsets': [],
         'train_cfg.max_epochs': 1,
-        'val_dataloader': None,
-        'val_cfg': None,
-        'val_evaluator': None,
+        **NO_VALIDATION,
     }
     runner = train(
         CONFIGS / 'genesis_qam.py',
@@ -66,10 +65,7 @@ def test_full_size_on_a_real_scan(
         'train_cfg.max_epochs': 1,
         'model.train_cfg.rcnn.start_epoch': 1,
         'model.train_cfg.mask.start_epoch': 1,
-        'val_dataloader': None,
-        'val_cfg': None,
-        'val_evaluator': None,
-        'default_hooks.checkpoint.save_best': None,
+        **NO_VALIDATION,
         '+default_hooks.checkpoint.iter_interval': 2,
     }
     if name.endswith('mg'):

@@ -1,10 +1,9 @@
-"""Options of a run of seconds, without validation."""
+"""Options of a run of seconds."""
+
+from tests.engine.runs import NO_VALIDATION
 
 QUICK = {
+    **NO_VALIDATION,
     'train_cfg.max_epochs': 1,
-    'val_dataloader': None,
-    'val_cfg': None,
-    'val_evaluator': None,
-    'default_hooks.checkpoint.save_best': None,
     '+test_evaluator.bootstrap': 20,
 }
