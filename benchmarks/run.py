@@ -37,7 +37,7 @@ from lungdet.registry import build_model
 from tests.oracles.published_data import hu_to_uint8, training_sample
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-Rows = list[list[str]]  # what, CPU-seconds, ratio
+TableRows = list[list[str]]  # what, CPU-seconds, ratio
 
 
 class Precision(NamedTuple):
@@ -96,7 +96,7 @@ def published_pipeline(data: LUNA16Dataset) -> Callable[[], object]:
     return lambda: training_sample(image, mask, target, rng)
 
 
-def bench_loader(root: Path, side: int) -> Rows:
+def bench_loader(root: Path, side: int) -> TableRows:
     """One training sample."""
     crop = {'type': 'PlaceCrop', 'size': (side,) * 3}
     flip = {'type': 'RandomFlip3D'}
@@ -141,7 +141,7 @@ def one_nodule(side: int) -> DetDataSample:
     return sample
 
 
-def bench_step(side: int) -> Rows:
+def bench_step(side: int) -> TableRows:
     """Training step of BASE, all heads: whole, backbone alone, the rest."""
     image = torch.randn(1, 1, side, side, side).clamp(-1, 1)
     rows = []
@@ -182,7 +182,7 @@ def step_costs(image: torch.Tensor, precision: Precision) -> dict[str, float]:
     return costs
 
 
-def bench_windows(sides: Sequence[int] = (64, 96, 128)) -> Rows:
+def bench_windows(sides: Sequence[int] = (64, 96, 128)) -> TableRows:
     """Features of windows, one or two at a time, per million voxels."""
     model = build_model(load_config(CONFIGS / 'nodulenet_demo.py').model)
     model.eval()
@@ -206,7 +206,7 @@ def bench_windows(sides: Sequence[int] = (64, 96, 128)) -> Rows:
     return rows
 
 
-def bench_norm() -> Rows:
+def bench_norm() -> TableRows:
     """Training step of the demo's backbone with torch's norm and lungdet's.
 
     Milliseconds of two threads: what is measured is how they wait for each
@@ -235,14 +235,14 @@ def bench_norm() -> Rows:
     ]
 
 
-def bench_case(case: torch.Tensor, name: str) -> Rows:
+def bench_case(case: torch.Tensor, name: str) -> TableRows:
     """Inference of BASE, untrained, with all three heads.
 
     Args:
         case: (1, D, H, W) int16 HU.
         name: Of the row.
     """
-    rows: Rows = []
+    rows: TableRows = []
     first = None
     for precision in precisions():
         model = untrained_base(precision.channels_last).eval()
@@ -261,7 +261,7 @@ def bench_case(case: torch.Tensor, name: str) -> Rows:
     return rows
 
 
-def bench_store(root: Path) -> Rows:
+def bench_store(root: Path) -> TableRows:
     """Inference on the first prepared case."""
     store = CaseStore(root)
     uid = next(iter(store.records))
@@ -269,7 +269,7 @@ def bench_store(root: Path) -> Rows:
     return bench_case(image, 'whole scan')
 
 
-def bench_prepare(scans: Path) -> Rows:
+def bench_prepare(scans: Path) -> TableRows:
     """Preparation of a LUNA16 folder, per scan of 300 slices."""
     xml = scans / 'xml'
     with tempfile.TemporaryDirectory() as out:
@@ -289,7 +289,7 @@ def bench_prepare(scans: Path) -> Rows:
     ]
 
 
-def bench_phantom() -> Rows:
+def bench_phantom() -> TableRows:
     """Drawing phantoms, CPU-seconds per million voxels."""
     make_phantom(0, size='small')  # the first one of a process takes longer
     start = time.process_time()
@@ -300,7 +300,7 @@ def bench_phantom() -> Rows:
     return [['small phantoms, per M voxels', f'{cost:.2f}', '']]
 
 
-def bench_long(slices: int) -> Rows:
+def bench_long(slices: int) -> TableRows:
     """Inference on noise as large as a 360 x 360 mm scan of many slices."""
     rng = np.random.default_rng(0)
     image = rng.normal(-850, 60, (1, slices, 360, 360)).astype(np.int16)
@@ -312,8 +312,10 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def in_fresh_process(work: Callable[..., Rows], *args: object) -> Rows:
-    """Rows of ``work``."""
+def in_fresh_process(
+    work: Callable[..., TableRows], *args: object
+) -> TableRows:
+    """TableRows of ``work``."""
     print(f'{work.__name__} ...', file=sys.stderr, flush=True)
     with ProcessPoolExecutor(1, get_context('spawn')) as pool:
         return pool.submit(work, *args).result()
@@ -330,7 +332,7 @@ def main() -> None:
         '--side', type=int, default=128, help='of a training crop, voxels'
     )
     args = parser.parse_args()
-    rows: Rows = [['what', 'CPU-s', 'ratio']]
+    rows: TableRows = [['what', 'CPU-s', 'ratio']]
     rows += in_fresh_process(bench_phantom)
     if args.scans:
         rows += in_fresh_process(bench_prepare, args.scans)

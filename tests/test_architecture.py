@@ -43,17 +43,25 @@ ALLOWED = {
 TORCH = {'torch', 'mmengine', 'mmcv'}
 FORBIDDEN = {
     'errors': TORCH | {'numpy', 'SimpleITK', 'scipy'},
-    'geometry': TORCH | {'SimpleITK', 'blosc2', 'pydicom'},
+    'geometry': TORCH | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom'},
     'hounsfield': TORCH | {'SimpleITK', 'scipy'},
     'structures': TORCH | {'SimpleITK'},
     'io': TORCH | {'matplotlib'},
     'prepare': TORCH | {'matplotlib'},
     'phantom': TORCH | {'matplotlib'},
-    'evaluation': TORCH | {'SimpleITK', 'blosc2', 'pydicom', 'matplotlib'},
-    'report': TORCH | {'SimpleITK', 'blosc2', 'pydicom'},
+    'evaluation': TORCH
+    | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom', 'matplotlib'},
+    'report': TORCH | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom'},
     'seeds': TORCH | {'SimpleITK', 'scipy'},
     'ops': {'mmengine', 'mmcv', 'SimpleITK'},
-    'models': {'SimpleITK', 'blosc2', 'pydicom', 'scipy', 'matplotlib'},
+    'models': {
+        'SimpleITK',
+        'blosc2',
+        'nibabel',
+        'pydicom',
+        'scipy',
+        'matplotlib',
+    },
     'apis': {'argparse'},
 }
 
@@ -114,6 +122,7 @@ def test_imports_run_downwards(package: str, path: Path) -> None:
         'lungdet.prepare',
         'lungdet.phantom',
         'lungdet.apis.evaluate',
+        'lungdet.report.evaluation_files',
         'lungdet.cli',
     ],
 )

@@ -111,11 +111,11 @@ def test_reference_boxes_of_real_scans_score_one(
     }
     for uid, record in store.records.items():
         boxes = np.array([n.box for n in record.nodules])
-        found = {'bboxes': boxes, 'scores': np.full(len(boxes), 0.9)}
+        predictions = {'bboxes': boxes, 'scores': np.full(len(boxes), 0.9)}
         sample = {
             'series_uid': uid,
             'affine': record.geometry.affine,
-            'pred_instances': found,
+            'pred_instances': predictions,
         }
         metric.process(None, [sample])
     metric.evaluate(len(store.records))

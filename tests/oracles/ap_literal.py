@@ -15,12 +15,12 @@ def literal_iou(a: list, b: list) -> float:
 
 
 def literal_ap(
-    truth: dict, found: dict, uids: list, thr: float, max_boxes: int
+    truth: dict, detections: dict, uids: list, thr: float, max_boxes: int
 ) -> float:
     """COCO's average precision: match, rank, envelope, 101 recalls."""
     marks = []
     for uid in uids:
-        ranked = sorted(found.get(uid, []), key=lambda row: -row[1])
+        ranked = sorted(detections.get(uid, []), key=lambda row: -row[1])
         free = list(range(len(truth.get(uid, []))))
         for box, score in ranked[:max_boxes]:
             best, partner = thr, None
