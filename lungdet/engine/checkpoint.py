@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,35 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from lungdet.engine.checkpoint_checks import (
+    check_archive,
+    check_content,
+    check_finite,
+    check_meta,
+    check_trained,
+)
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
 
 CHECKPOINT_FORMAT = 'lungdet.checkpoint/2'
 BACKBONE_FORMAT = 'lungdet.backbone/2'
 NUMBERED = re.compile(r'(epoch|iter)_\d+\.pth')
+# what every exported file says of itself
+PROVENANCE = (
+    'method',
+    'input_contract',
+    'train_series',
+    'train_patients',
+    'folds',
+    'alarms',
+)
 MIN_VALUES = 0.9  # of a module's values, that a file must fill
 MIN_TENSORS = 0.95  # of its tensors: norms and gates hold few values
 MAX_LISTED = 20  # names in a message
+# weights in a checkpoint: averaged ones, if there are any, are the first
+STATES = ('state_dict', 'ema_state_dict')
+POINTER = 'last_checkpoint'  # file that holds the name of the newest
+MAX_NAME = 255  # bytes of a file's name
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
@@ -41,10 +61,10 @@ def resolve_checkpoint(path: str | Path) -> Path:
             replaced by another.
     """
     path = Path(path)
-    if path.is_file() and path.name != 'last_checkpoint':
+    if path.is_file() and path.name != POINTER:
         return path
     newest = None
-    if path.is_dir() or path.name == 'last_checkpoint':
+    if path.is_dir() or path.name == POINTER:
         newest = newest_checkpoint(path if path.is_dir() else path.parent)
     if newest is None:
         there = sorted(f.name for f in path.parent.glob('[!.]*.pth'))
@@ -61,26 +81,61 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
     A run that was killed in a save leaves a half-written, hidden file, which
     is ignored.
+
+    Raises:
+        CheckpointError: The file that is named cannot be read; the message
+            names the newest one that can.
     """
-    pointer = folder / 'last_checkpoint'
-    if pointer.is_file():
-        named = folder / Path(pointer.read_text().strip()).name
-        if named.is_file():
-            return named
+    pointer = folder / POINTER
+    named = _named_by(pointer)
     files = sorted(folder.glob('[!.]*.pth'), key=lambda f: f.stat().st_mtime)
-    for file in reversed(files):
+    cut = None
+    for file in [named] if named else reversed(files):
         try:
             read_checkpoint(file)
         except CheckpointError as error:
+            if named:
+                cut = error
+                continue
             warnings.warn(f'{error} It is passed over.', stacklevel=2)
             continue
-        warnings.warn(
-            f'{pointer}: names no file that is there; taking {file.name}, '
-            'the newest.',
-            stacklevel=2,
-        )
+        if named is None:
+            warnings.warn(
+                f'{pointer}: names no checkpoint that is there; taking '
+                f'{file.name}, the newest.',
+                stacklevel=2,
+            )
         return file
+    if cut is not None:
+        raise CheckpointError(f'{cut}{_older_one(files, named)}') from cut
     return None
+
+
+def _named_by(pointer: Path) -> Path | None:
+    """The checkpoint that a ``last_checkpoint`` names, if it is there."""
+    if not pointer.is_file():
+        return None
+    with open(pointer, 'rb') as file:
+        text = file.read(MAX_NAME).decode(errors='replace').strip()
+    name = Path(text).name
+    if not name.isprintable() or not name.endswith('.pth'):
+        return None
+    file_named = pointer.parent / name
+    return (
+        file_named if len(name) < MAX_NAME and file_named.is_file() else None
+    )
+
+
+def _older_one(files: list[Path], cut: Path | None) -> str:
+    """Half a message: the newest of the files that can be read."""
+    for file in reversed(files):
+        if file != cut:
+            try:
+                read_checkpoint(file)
+            except CheckpointError:
+                continue
+            return f' {file} is older and whole: give that.'
+    return ''
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
@@ -97,7 +152,12 @@ def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
     Args:
         path: Of the file.
         checkpoint: ``meta``, ``state_dict`` and what a resume needs.
+
+    Raises:
+        DivergenceError: A weight is not finite.
     """
+    for key in STATES:
+        check_trained(checkpoint.get(key, {}), path)
     with atomic_path(path) as aside:
         torch.save(checkpoint, aside)
 
@@ -122,10 +182,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint, given as for ``resolve_checkpoint``.
 
     Raises:
-        CheckpointError: Not readable, or not written by this version.
+        CheckpointError: Not readable, not written by this version, damaged,
+            or with weights that are not finite.
         FileNotFoundError: Nothing there.
     """
     file = resolve_checkpoint(path)
+    check_archive(file)
     try:
         checkpoint = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:
@@ -139,6 +201,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f'{file}: format is not {CHECKPOINT_FORMAT!r}; it was not written '
             'by this version of lungdet. Train again.'
         )
+    check_content(checkpoint, file)
+    check_meta(checkpoint, file)
+    for key in STATES:
+        check_finite(checkpoint.get(key, {}), file)
     return checkpoint
 
 
@@ -153,7 +219,11 @@ def export_backbone(
         path: Of the safetensors file; replaced only when it is whole.
         state: The backbone's ``state_dict``, names without a prefix.
         provenance: JSON values, read back by ``read_backbone``.
+
+    Raises:
+        DivergenceError: A weight is not finite.
     """
+    check_trained(state, path)
     tensors = {
         name: value.detach().cpu().clone().contiguous()
         for name, value in state.items()
@@ -191,7 +261,28 @@ def read_backbone(
             'Give the backbone.safetensors that pre-training of this version '
             'wrote.'
         )
-    return tensors, json.loads(header['provenance'])
+    check_finite(tensors, path)
+    return tensors, _provenance(header, path)
+
+
+def _provenance(header: Mapping[str, str], path: str | Path) -> dict[str, Any]:
+    """How an exported backbone was made, as its file says it."""
+    try:
+        provenance = json.loads(header['provenance'])
+        missing = [key for key in PROVENANCE if key not in provenance]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f'{path}: its provenance cannot be read ({type(error).__name__}), '
+            'so it is not known what it was trained on. Give the '
+            'backbone.safetensors that pre-training wrote.'
+        ) from error
+    if missing or not isinstance(provenance, dict):
+        raise CheckpointError(
+            f'{path}: its provenance lacks {", ".join(missing) or "keys"}, so '
+            'it is not known what it was trained on. Give the '
+            'backbone.safetensors that pre-training wrote.'
+        )
+    return provenance
 
 
 def fill_module(
@@ -200,6 +291,7 @@ def fill_module(
     where: str | Path,
     *,
     min_tensors: float = MIN_TENSORS,
+    needed: Collection[str] = (),
 ) -> str:
     """Copy the tensors that fit by name and shape, if they are enough.
 
@@ -210,13 +302,18 @@ def fill_module(
         min_tensors: Part of the module's tensors that must be filled, besides
             ``MIN_VALUES`` of its values. 0 where the module may have new
             gates, which are many tensors of few values.
+        needed: Names of tensors that must be filled, each of them: a test
+            must not meet random weights.
 
     Returns:
         One line of numbers.
 
     Raises:
         CheckpointError: Too little fits; the message lists what is missing.
+            Or a value is not finite.
     """
+    tensors = {k: v for k, v in tensors.items() if isinstance(v, torch.Tensor)}
+    check_finite(tensors, where)
     state = module.state_dict()
     fitting = {
         name: value
@@ -228,6 +325,7 @@ def fill_module(
         for name in state
         if name not in fitting
     ]
+    lacking = [name for name in needed if name not in fitting]
     total = sum(value.numel() for value in state.values())
     filled = sum(value.numel() for value in fitting.values()) / max(total, 1)
     line = (
@@ -244,5 +342,26 @@ def fill_module(
             f'{f" and {more} more" if more > 0 else ""}. Use the network, '
             'with the plugins, that the weights were trained with.'
         )
+    if lacking:
+        raise CheckpointError(
+            f'{line}; without {lacking[0]}'
+            f'{f" and {len(lacking) - 1} more" if lacking[1:] else ""} the '
+            'network would run with random weights. Use the network that the '
+            'weights were trained with, and a whole checkpoint.'
+        )
     module.load_state_dict(fitting, strict=False)
     return line
+
+
+def tensors_outside_plugins(module: torch.nn.Module) -> list[str]:
+    """Names of a network's tensors without those of its plugins.
+
+    New plugins may be added to weights where they start as the identity,
+    which the input contract checks.
+    """
+    plugins = tuple(
+        f'{name}.'
+        for name, part in module.named_modules()
+        if hasattr(part, 'starts_as_identity')
+    )
+    return [k for k in module.state_dict() if not k.startswith(plugins)]

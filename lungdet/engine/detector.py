@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lungdet.engine.checkpoint import fill_module, read_checkpoint
+from lungdet.engine.checkpoint_checks import check_complete, no_larger_than
 from lungdet.engine.input_contract import InputContract
 from lungdet.errors import CheckpointError
 from lungdet.registry import MODELS, TASK_UTILS, build_model
@@ -34,16 +35,39 @@ def load_detector(
             'tools/train.py.'
         )
     _check_types(meta, str(path))
-    model = build_model(meta['model'])
+    check_complete(checkpoint, path)
+    model = _build(checkpoint, path)
     if not hasattr(model, 'predict_case'):
         raise CheckpointError(
             f'{path}: holds a {meta["model"]["type"]}, which detects no '
             'nodules; train a detector from its backbone and give that.'
         )
-    fill_module(model, checkpoint['state_dict'], path, min_tensors=1.0)
+    state = checkpoint['state_dict']
+    if surplus := sorted(state.keys() - model.state_dict().keys()):
+        raise CheckpointError(
+            f'{path}: holds {len(surplus)} tensors that its own network does '
+            f'not have, such as {surplus[0]}; the file is damaged. Give '
+            'another checkpoint.'
+        )
+    fill_module(model, state, path, min_tensors=1.0)
     model.set_epoch(meta['epoch_in_progress'])
     model.to(device).eval()
     return model, InputContract.from_dict(meta['input_contract'])
+
+
+def _build(checkpoint: dict[str, Any], path: str | Path) -> Any:
+    """The network that a checkpoint describes, no larger than its weights."""
+    try:
+        with no_larger_than(checkpoint['state_dict'], path):
+            return build_model(checkpoint['meta']['model'])
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f'{path}: the network that it describes cannot be built '
+            f'({type(error).__name__}: {error}). The file is damaged, or was '
+            'written by another version of lungdet; train again.'
+        ) from error
 
 
 def _check_types(meta: dict, where: str) -> None:

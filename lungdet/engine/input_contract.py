@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,13 +64,33 @@ class InputContract:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> InputContract:
-        """Read what ``to_dict`` wrote."""
-        return cls(
-            tuple(content['window']),
-            tuple(content['out_range']),
-            content['spacing_mm'],
-            tuple(content['plugins']),
-        )
+        """Read what ``to_dict`` wrote.
+
+        Raises:
+            CheckpointError: Something else; it says what the input must be,
+                and no network may run without knowing that.
+        """
+        try:
+            low, high = map(float, content['window'])
+            first, last = map(float, content['out_range'])
+            spacing = content['spacing_mm']
+            spacing = None if spacing is None else float(spacing)
+            plugins = (*content['plugins'],)
+            if not (
+                -math.inf < low < high < math.inf
+                and math.isfinite(first)
+                and math.isfinite(last)
+                and (spacing is None or 0 < spacing < math.inf)
+                and all(isinstance(plugin, dict) for plugin in plugins)
+            ):
+                raise ValueError('a value is out of range')
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f'input_contract: cannot be used ({type(error).__name__}: '
+                f'{error}), so window and spacing of the weights are not '
+                'known; the file is damaged. Give another one.'
+            ) from error
+        return cls((low, high), (first, last), spacing, plugins)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""

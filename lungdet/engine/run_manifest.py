@@ -83,14 +83,19 @@ class RunManifest:
                 raise ValueError(f'schema {content["schema"]!r}')
             start, cost = content['start'], content['cost']
             if start:
-                start = RunStart(start['weights'], (*start['train_series'],))
-            return cls(
-                content['identity'],
-                start,
-                RunCost(**cost) if cost else None,
-                content['metrics'],
+                series = tuple(map(str, start['train_series']))
+                start = RunStart(str(start['weights']), series)
+            cost = (
+                RunCost(float(cost['seconds']), cost['unit']) if cost else None
             )
-        except (ValueError, KeyError, TypeError) as error:
+            metrics = content['metrics']
+            if metrics is not None:
+                metrics = {k: float(v) for k, v in metrics.items()}
+            return cls({**content['identity']}, start, cost, metrics)
+        except (
+            *(ValueError, KeyError, TypeError),
+            *(AttributeError, RecursionError),
+        ) as error:
             raise ConfigError(
                 f'{path}: is no {SCHEMA} ({type(error).__name__}: {error}), '
                 'so what the folder holds is not known. Choose another '

@@ -7,34 +7,30 @@ Written for mmengine 0.10.7; each override says which symptom it repairs, and
 from __future__ import annotations
 
 import itertools
-import os
 import platform
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import (
-    all_reduce_params,
-    is_distributed,
-)
+from mmengine.dist import all_reduce_params, is_distributed
 from mmengine.logging import MMLogger
-from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 import lungdet
 from lungdet.engine.checkpoint import (
     CHECKPOINT_FORMAT,
-    MIN_TENSORS,
     fill_module,
     newest_checkpoint,
     plain,
     read_checkpoint,
+    tensors_outside_plugins,
     write_checkpoint,
 )
+from lungdet.engine.checkpoint_checks import check_complete
 from lungdet.engine.dataloader import check_batches, complete_loader
+from lungdet.engine.distributed import DistributedRunner
 from lungdet.engine.hooks import unwrapped
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.pretraining import missing_weights
@@ -65,7 +61,7 @@ BUILT_IN_HOOKS = (
 
 
 @RUNNERS.register_module()
-class LungRunner(Runner):
+class LungRunner(DistributedRunner):
     """Runner for CPUs, current torch and exact resume."""
 
     _number = itertools.count()
@@ -84,35 +80,6 @@ class LungRunner(Runner):
         name = kwargs.get('experiment_name') or 'lungdet'
         kwargs['experiment_name'] = f'{name}_{next(self._number)}'
         super().__init__(*args, **kwargs)
-
-    def setup_env(self, env_cfg: dict) -> None:
-        """Start gloo where there is no GPU; mmengine would call CUDA."""
-        if self.distributed and not is_distributed():
-            if not torch.cuda.is_available():
-                torch.distributed.init_process_group(
-                    'gloo', timeout=timedelta(minutes=30)
-                )
-        super().setup_env(env_cfg)
-
-    def wrap_model(
-        self, model_wrapper_cfg: dict | None, model: torch.nn.Module
-    ) -> torch.nn.Module:
-        """DDP that accepts heads which start later, on CPUs too.
-
-        mmengine names a device id, which CPU modules refuse. Looking for
-        unused parameters also keeps the order of sums the same after a
-        resume.
-        """
-        if not self.distributed or is_model_wrapper(model):
-            return super().wrap_model(model_wrapper_cfg, model)
-        gpu = torch.cuda.is_available()
-        model = model.cuda() if gpu else model
-        return MMDistributedDataParallel(
-            module=model,
-            device_ids=[int(os.environ['LOCAL_RANK'])] if gpu else None,
-            broadcast_buffers=False,
-            find_unused_parameters=True,
-        )
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """A logger without the line mmengine writes for every parameter."""
@@ -333,13 +300,15 @@ class LungRunner(Runner):
             CheckpointError: Not lungdet's, or too little fits.
         """
         checkpoint = read_checkpoint(filename)
+        check_complete(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         line = fill_module(
             self.bare_model,
             checkpoint['state_dict'],
             filename,
             # new gates that start as the identity may be added else
-            min_tensors=MIN_TENSORS if self._resume else 0.0,
+            min_tensors=1.0 if self._resume else 0.0,
+            needed=self._needed_tensors,
         )
         self.logger.info(line)
         meta = checkpoint['meta']
@@ -351,6 +320,14 @@ class LungRunner(Runner):
         self.pretraining = meta['pretraining']
         self._has_loaded = True
         return checkpoint
+
+    @property
+    def _needed_tensors(self) -> list[str]:
+        """Tensors that weights must fill: all for a test, where random ones
+        would measure nothing; a new training may start with new heads."""
+        if isinstance(self._train_loop, BaseLoop) and not self._resume:
+            return []
+        return tensors_outside_plugins(self.bare_model)
 
     def _tell_crop_size(self, meta: dict[str, Any]) -> None:
         """The crops that the weights know may differ from the config's, and

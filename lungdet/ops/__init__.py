@@ -6,6 +6,7 @@ from lungdet.ops.boxes import (
     clip_box_centers,
 )
 from lungdet.ops.conv import check_conv_method, map_conv
+from lungdet.ops.finite import check_finite
 from lungdet.ops.nms import nms
 from lungdet.ops.norm import BatchNorm3d
 from lungdet.ops.precision import bfloat16_autocast, computes_bfloat16
@@ -19,6 +20,7 @@ __all__ = [
     'box_volume',
     'centers_in_boxes',
     'check_conv_method',
+    'check_finite',
     'clip_box_centers',
     'computes_bfloat16',
     'map_conv',

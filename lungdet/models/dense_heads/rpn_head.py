@@ -15,7 +15,7 @@ from lungdet.models.defaults import with_defaults
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.layers import ACT_CFG, norm_and_activation
 from lungdet.models.task_modules import AssignResult
-from lungdet.ops import clip_box_centers, nms
+from lungdet.ops import check_finite, clip_box_centers, nms
 from lungdet.registry import MODELS, TASK_UTILS
 
 # of proposals: score_thr (a score is above), nms_thr, and how many are kept
@@ -126,6 +126,7 @@ class RPN3DHead(BaseModule):
     def predict(self, feats: FeatureMaps) -> list[InstanceData]:
         """Proposals of each image, by ``test_cfg``."""
         logits, deltas = self(feats)
+        check_finite('scores and boxes of the RPN head', logits, deltas)
         return self.predict_by_feat(
             logits,
             deltas,

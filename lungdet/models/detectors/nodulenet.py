@@ -16,7 +16,7 @@ from lungdet.models.defaults import with_defaults
 from lungdet.models.detectors.case_predictor import CasePredictor
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.plugins import pooling_plugins
-from lungdet.ops import bfloat16_autocast, centers_in_boxes
+from lungdet.ops import bfloat16_autocast, centers_in_boxes, check_finite
 from lungdet.registry import MODELS, TASK_UTILS
 
 TRAIN_CFG: dict[str, Any] = {
@@ -317,7 +317,9 @@ class NoduleNet(BaseModel):
 
     def _extract_window(self, images: Tensor) -> FeatureMaps:
         with bfloat16_autocast(images.device.type, self.test_cfg['bf16']):
-            return self.extract_feat(images)
+            feats = self.extract_feat(images)
+        check_finite('features of the backbone', *feats[1:])
+        return feats
 
 
 def warn_of_pooling(

@@ -14,7 +14,7 @@ from lungdet.errors import ConfigError
 from lungdet.models.defaults import with_defaults
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.task_modules import SamplingResult
-from lungdet.ops import box_iou
+from lungdet.ops import box_iou, check_finite
 from lungdet.registry import MODELS, TASK_UTILS
 
 TRAIN_CFG: dict[str, Any] = {
@@ -209,8 +209,10 @@ class NoduleRoIHead(BaseModule):
         of the proposals of each image, in their order."""
         boxes = [proposal.bboxes for proposal in proposals]
         rois = boxes_to_rois(boxes)
+        logits, deltas = self.bbox_forward(feats, rois)
+        check_finite('scores and boxes of the RoI head', logits, deltas)
         refined, scores = self.bbox_head.predict(
-            rois[:, 1:], *self.bbox_forward(feats, rois), feats.img_shape
+            rois[:, 1:], logits, deltas, feats.img_shape
         )
         counts = [len(b) for b in boxes]
         return [
@@ -243,7 +245,9 @@ class NoduleRoIHead(BaseModule):
         ]
         rois = boxes_to_rois([d.bboxes[k] for d, k in zip(detections, best)])
         boxes, is_full = self.mask_head.mask_boxes(rois, feats.img_shape)
-        masks = _masks_to_cpu(self.mask_head(feats, boxes))
+        logits = self.mask_head(feats, boxes)
+        check_finite('masks', *logits)
+        masks = _masks_to_cpu(logits)
         segmented = [
             InstanceData(
                 **{

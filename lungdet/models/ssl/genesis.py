@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
-from lungdet.ops import bfloat16_autocast
+from lungdet.ops import bfloat16_autocast, check_finite
 from lungdet.registry import MODELS
 
 LOSS_ON = ('all', 'masked')
@@ -151,6 +151,7 @@ class GenesisPretrainer(BaseModel):
         """Put the volumes of each pair into its sample."""
         with bfloat16_autocast(inputs.device.type, self.test_cfg['bf16']):
             restored = self.restore(inputs)
+        check_finite('restored crops', restored)
         for k, sample in enumerate(data_samples):
             sample.corrupted = inputs[k, 0]
             sample.restored = restored[k, 0]

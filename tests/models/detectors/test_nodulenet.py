@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lungdet.errors import ConfigError
+from lungdet.errors import ConfigError, DivergenceError
 from lungdet.ops import computes_bfloat16
 from tests.models.nets import (
     LOSSES,
@@ -138,3 +138,25 @@ def test_rpn_alone_trains_and_predicts() -> None:
     assert len(detections) and detections.rcnn_scores.isnan().all()
     assert torch.equal(detections.scores, detections.rpn_scores)
     assert detections.masks == [None] * len(detections)
+
+
+@pytest.mark.parametrize(
+    ('name', 'what'),
+    [
+        ('backbone.forw1.0.conv1.weight', 'features of the backbone'),
+        ('rpn_head.logits.bias', 'scores and boxes of the RPN head'),
+        ('roi_head.bbox_head.logit.bias', 'scores and boxes of the RoI head'),
+        ('roi_head.mask_head', 'masks'),
+    ],
+)
+def test_a_broken_network_does_not_say_that_a_scan_is_healthy(
+    name: str, what: str
+) -> None:
+    net = narrow_net().eval()
+    net.set_epoch(100)
+    parameters = dict(net.named_parameters())
+    last = [key for key in parameters if key.startswith(name)][-1]
+    parameters[last].data.view(-1)[0] = torch.nan
+
+    with pytest.raises(DivergenceError, match=what):
+        net.predict_case(torch.zeros(1, *SHAPE))

@@ -1,0 +1,236 @@
+"""What a file of weights must be before it is believed.
+
+A checkpoint comes from anywhere. Its size is judged before memory is taken,
+and a weight that is not finite is refused: a network with one finds nothing,
+which looks like a healthy scan.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.modules.module import (
+    register_module_parameter_registration_hook,
+)
+
+from lungdet.errors import CheckpointError, DivergenceError
+
+# of the ``meta``: what each value must be
+META_TYPES: dict[str, tuple[type, ...]] = {
+    'format': (str,),
+    'epoch': (int,),
+    'iter': (int,),
+    'epoch_in_progress': (int,),
+    'epoch_length': (int,),
+    'seed': (int, type(None)),
+    'val_owed': (bool,),
+    'model': (dict,),
+    'imports': (list, str),
+    'input_contract': (dict,),
+    'train_series': (list,),
+    'train_patients': (list,),
+    'folds': (str, type(None)),
+    'pretraining': (dict, type(None)),
+    'lungdet_version': (str,),
+}
+# what a resume reads besides
+STATE_TYPES: dict[str, tuple[type, ...]] = {
+    'state_dict': (dict,),
+    'optimizer': (dict,),
+    'param_schedulers': (list,),
+    'runtime': (dict,),
+}
+MAX_VALUES = 1_000_000  # of the lists and dicts of a checkpoint
+DAMAGED = 'the file is damaged. Give another checkpoint, or train again.'
+
+
+def check_archive(file: Path) -> None:
+    """Refuse a file whose parts are larger than the file.
+
+    torch writes its parts as they are. One that is compressed would be
+    unpacked into memory, whatever its size.
+
+    Raises:
+        CheckpointError: No archive of torch's, or a part is compressed.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            f'{file}: cannot be read as plain weights ({error}); the file is '
+            'cut, or was not written by lungdet.'
+        ) from error
+    size = sum(part.file_size for part in parts)
+    if size > file.stat().st_size or any(
+        part.compress_type != zipfile.ZIP_STORED for part in parts
+    ):
+        raise CheckpointError(
+            f'{file}: its parts are compressed, {size:,} bytes when unpacked; '
+            'lungdet does not write such files. Unpack it, or give a '
+            'checkpoint that lungdet wrote.'
+        )
+
+
+def check_content(content: Any, where: str | Path) -> None:
+    """Refuse tensors and lists that are larger than the file.
+
+    Raises:
+        CheckpointError: A tensor that repeats its values, or more values
+            than a training stores.
+    """
+    left = MAX_VALUES
+    todo = [content]
+    while todo:
+        value = todo.pop()
+        left -= 1
+        if left < 0:
+            raise CheckpointError(
+                f'{where}: holds more than {MAX_VALUES:,} values; {DAMAGED}'
+            )
+        if isinstance(value, dict):
+            todo.extend(value.values())
+        elif isinstance(value, list | tuple):
+            todo.extend(value)
+        elif isinstance(value, torch.Tensor):
+            stored = value.untyped_storage().nbytes()
+            if value.numel() * value.element_size() > stored:
+                raise CheckpointError(
+                    f'{where}: a tensor of the sizes {tuple(value.shape)} has '
+                    f'only {stored:,} bytes in the file; {DAMAGED}'
+                )
+
+
+def check_meta(checkpoint: Mapping[str, Any], where: str | Path) -> None:
+    """Refuse a value of another type than a training writes.
+
+    Raises:
+        CheckpointError: One is; the message names it.
+    """
+    meta = checkpoint['meta']
+    for name, values, types in (
+        ('meta.', meta, META_TYPES),
+        ('', checkpoint, STATE_TYPES),
+    ):
+        for key, known in types.items():
+            if key in values and not isinstance(values[key], known):
+                raise CheckpointError(
+                    f'{where}: {name}{key} is a '
+                    f'{type(values[key]).__name__}, not a '
+                    f'{known[0].__name__}; {DAMAGED}'
+                )
+    if not isinstance(checkpoint.get('ema_state_dict', {}), dict):
+        raise CheckpointError(f'{where}: ema_state_dict is no dict; {DAMAGED}')
+
+    weights = {
+        **checkpoint.get('ema_state_dict', {}),
+        **checkpoint.get('state_dict', {}),
+    }
+    for name, value in weights.items():
+        if not isinstance(value, torch.Tensor) or not isinstance(name, str):
+            raise CheckpointError(
+                f'{where}: state_dict[{name!r}] is a '
+                f'{type(value).__name__}, not a Tensor; {DAMAGED}'
+            )
+
+
+def check_complete(checkpoint: Mapping[str, Any], where: str | Path) -> None:
+    """Refuse a checkpoint without something that a training writes.
+
+    Raises:
+        CheckpointError: Keys are missing; the message names them.
+    """
+    meta = checkpoint['meta']
+    missing = [f'meta.{key}' for key in META_TYPES if key not in meta]
+    missing += [key for key in STATE_TYPES if key not in checkpoint]
+    if missing:
+        raise CheckpointError(
+            f'{where}: has no {", ".join(missing)}; {DAMAGED}'
+        )
+
+
+def not_finite(tensors: Mapping[str, Any]) -> list[str]:
+    """Names of tensors that hold a NaN or an infinity."""
+    return [
+        name
+        for name, value in tensors.items()
+        if isinstance(value, torch.Tensor)
+        and not bool(torch.isfinite(value).all())
+    ]
+
+
+def check_finite(tensors: Mapping[str, Any], where: str | Path) -> None:
+    """Refuse weights that are read and not finite.
+
+    Raises:
+        CheckpointError: With the names of the tensors.
+    """
+    if names := not_finite(tensors):
+        raise CheckpointError(
+            f'{where}: {_listed(names)} not finite (NaN or infinity), so the '
+            'network would find nothing anywhere. Give an earlier checkpoint, '
+            'or train again with a lower learning rate.'
+        )
+
+
+def check_trained(tensors: Mapping[str, Any], where: str | Path) -> None:
+    """Refuse to write weights that are not finite.
+
+    Raises:
+        DivergenceError: With the names of the tensors.
+    """
+    if names := not_finite(tensors):
+        raise DivergenceError(
+            f'{where}: is not written, since {_listed(names)} not finite (NaN '
+            'or infinity). Lower the learning rate, and resume from the '
+            'checkpoint before.'
+        )
+
+
+def _listed(names: list[str]) -> str:
+    more = f' and {len(names) - 3} more' if len(names) > 3 else ''
+    verb = 'is' if len(names) == 1 else 'are'
+    return f'{", ".join(names[:3])}{more} {verb}'
+
+
+@contextmanager
+def no_larger_than(
+    tensors: Mapping[str, torch.Tensor], where: str | Path
+) -> Iterator[None]:
+    """Stop building a network that the file has no weights for.
+
+    A file may describe a network of a million blocks; it is stopped at the
+    first parameter that is too many, before that takes memory.
+
+    Args:
+        tensors: Of the file.
+        where: The file, for the message.
+
+    Raises:
+        CheckpointError: More parameters, or more values in them.
+    """
+    left = {
+        # twice: a class may make a parameter again
+        'tensors': 2 * len(tensors),
+        'values': 2 * sum(value.numel() for value in tensors.values()),
+    }
+
+    def count(module: torch.nn.Module, name: str, parameter: Any) -> None:
+        left['tensors'] -= 1
+        left['values'] -= parameter.numel() if parameter is not None else 0
+        if min(left.values()) < 0:
+            raise CheckpointError(
+                f'{where}: describes a network that is larger than the '
+                f'{len(tensors)} tensors in the file; {DAMAGED}'
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()

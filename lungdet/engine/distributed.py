@@ -1,0 +1,44 @@
+"""mmengine's Runner in several processes, without a GPU too."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import torch
+from mmengine.dist import is_distributed
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.runner import Runner
+
+
+class DistributedRunner(Runner):
+    """Starts processes and wraps the model for CPUs and GPUs alike."""
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Start gloo where there is no GPU; mmengine would call CUDA."""
+        if self.distributed and not is_distributed():
+            if not torch.cuda.is_available():
+                torch.distributed.init_process_group(
+                    'gloo', timeout=timedelta(minutes=30)
+                )
+        super().setup_env(env_cfg)
+
+    def wrap_model(
+        self, model_wrapper_cfg: dict | None, model: torch.nn.Module
+    ) -> torch.nn.Module:
+        """DDP that accepts heads which start later, on CPUs too.
+
+        mmengine names a device id, which CPU modules refuse. Looking for
+        unused parameters also keeps the order of sums the same after a
+        resume.
+        """
+        if not self.distributed or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        gpu = torch.cuda.is_available()
+        model = model.cuda() if gpu else model
+        return MMDistributedDataParallel(
+            module=model,
+            device_ids=[int(os.environ['LOCAL_RANK'])] if gpu else None,
+            broadcast_buffers=False,
+            find_unused_parameters=True,
+        )

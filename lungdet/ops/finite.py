@@ -1,0 +1,43 @@
+"""Numbers of a network that are no numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lungdet.errors import DivergenceError
+
+
+def check_finite(what: str, *values: Tensor) -> None:
+    """Refuse values of a network that are NaN or infinite.
+
+    A threshold drops a NaN, so a broken network would find nothing and a scan
+    would look healthy.
+
+    Args:
+        what: The values, for the message.
+        values: Of any shape.
+
+    Raises:
+        DivergenceError: One of them is not finite.
+
+    Examples:
+        >>> check_finite('scores', torch.tensor([0.1, 0.9]))
+        >>> check_finite('scores', torch.tensor([0.1, torch.nan]))
+        Traceback (most recent call last):
+        ...
+        lungdet.errors.DivergenceError: scores: 1 of 2 values ...
+    """
+    # a sum is not finite if a value is not; it is cheap, and one question to
+    # the device
+    sums = [value.sum() for value in values]
+    if not sums or torch.isfinite(torch.stack(sums).sum()):
+        return
+    broken = sum(int((~torch.isfinite(value)).sum()) for value in values)
+    if broken:
+        raise DivergenceError(
+            f'{what}: {broken} of {sum(v.numel() for v in values)} values are '
+            'not finite (NaN or infinity), so nothing can be said of this '
+            'scan. The weights are broken, or overflow in bfloat16: try '
+            'without bfloat16, then another checkpoint.'
+        )
