@@ -320,12 +320,6 @@ def fill_module(
         for name, value in tensors.items()
         if name in state and state[name].shape == value.shape
     }
-    missing = [
-        name + (' (another shape)' if name in tensors else '')
-        for name in state
-        if name not in fitting
-    ]
-    lacking = [name for name in needed if name not in fitting]
     total = sum(value.numel() for value in state.values())
     filled = sum(value.numel() for value in fitting.values()) / max(total, 1)
     line = (
@@ -334,23 +328,32 @@ def fill_module(
         'file are not used'
     )
     if filled < MIN_VALUES or len(fitting) < min_tensors * len(state):
-        more = len(missing) - MAX_LISTED
+        missing = [
+            name + (' (another shape)' if name in tensors else '')
+            for name in state
+            if name not in fitting
+        ]
         raise CheckpointError(
             f'{line}; at least {MIN_VALUES:.0%} of the values and '
             f'{min_tensors:.0%} of the tensors must be filled. Missing: '
-            f'{", ".join(missing[:MAX_LISTED])}'
-            f'{f" and {more} more" if more > 0 else ""}. Use the network, '
-            'with the plugins, that the weights were trained with.'
+            f'{_first(missing, MAX_LISTED)}. Use the network, with the '
+            'plugins, that the weights were trained with.'
         )
-    if lacking:
+    if lacking := [name for name in needed if name not in fitting]:
         raise CheckpointError(
-            f'{line}; without {lacking[0]}'
-            f'{f" and {len(lacking) - 1} more" if lacking[1:] else ""} the '
-            'network would run with random weights. Use the network that the '
-            'weights were trained with, and a whole checkpoint.'
+            f'{line}; without {_first(lacking, 1)} the network would run with '
+            'random weights. Use the network that the weights were trained '
+            'with, and a whole checkpoint.'
         )
     module.load_state_dict(fitting, strict=False)
     return line
+
+
+def _first(names: list[str], number: int) -> str:
+    more = len(names) - number
+    return ', '.join(names[:number]) + (
+        f' and {more} more' if more > 0 else ''
+    )
 
 
 def tensors_outside_plugins(module: torch.nn.Module) -> list[str]:
