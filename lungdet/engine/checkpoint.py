@@ -312,7 +312,6 @@ def fill_module(
         CheckpointError: Too little fits; the message lists what is missing.
             Or a value is not finite.
     """
-    tensors = {k: v for k, v in tensors.items() if isinstance(v, torch.Tensor)}
     check_finite(tensors, where)
     state = module.state_dict()
     fitting = {
@@ -329,9 +328,9 @@ def fill_module(
     )
     if filled < MIN_VALUES or len(fitting) < min_tensors * len(state):
         missing = [
-            name + (' (another shape)' if name in tensors else '')
-            for name in state
-            if name not in fitting
+            k + (' (another shape)' if k in tensors else '')
+            for k in state
+            if k not in fitting
         ]
         raise CheckpointError(
             f'{line}; at least {MIN_VALUES:.0%} of the values and '
