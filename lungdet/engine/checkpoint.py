@@ -314,11 +314,7 @@ def fill_module(
     """
     check_finite(tensors, where)
     state = module.state_dict()
-    fitting = {
-        name: value
-        for name, value in tensors.items()
-        if name in state and state[name].shape == value.shape
-    }
+    fitting = {k: v for k, v in tensors.items() if _fits(v, state.get(k))}
     total = sum(value.numel() for value in state.values())
     filled = sum(value.numel() for value in fitting.values()) / max(total, 1)
     line = (
@@ -346,6 +342,10 @@ def fill_module(
         )
     module.load_state_dict(fitting, strict=False)
     return line
+
+
+def _fits(value: Any, other: torch.Tensor | None) -> bool:
+    return other is not None and value.shape == other.shape
 
 
 def _first(names: list[str], number: int) -> str:
