@@ -19,7 +19,8 @@ ALLOWED = {
     'registry': {'errors'},
     'data_sample': set(),
     'seeds': set(),
-    'io': BASE,
+    'threads': set(),
+    'io': BASE | {'threads'},
     'phantom': BASE | {'io'},
     'prepare': BASE | {'io'},
     'evaluation': BASE,
@@ -52,6 +53,7 @@ FORBIDDEN = {
     'evaluation': TORCH
     | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom', 'matplotlib'},
     'report': TORCH | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom'},
+    'threads': TORCH | {'numpy', 'SimpleITK', 'scipy'},
     'seeds': TORCH | {'SimpleITK', 'scipy'},
     'ops': {'mmengine', 'mmcv', 'SimpleITK'},
     'models': {

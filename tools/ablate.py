@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 
-from lungdet.apis import ablate
+from lungdet import apis
 from lungdet.cli import add_cfg_options, clean_errors
+from lungdet.threads import set_threads
 
 
 def main() -> None:
+    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'configs', nargs='+', help='the first is compared with'
@@ -30,7 +32,7 @@ def main() -> None:
     add_cfg_options(parser, '--pretrain-options', 'the configs that pre-train')
     args = parser.parse_args()
     with clean_errors('ablate.py'):
-        table = ablate(
+        table = apis.ablate(
             args.configs,
             args.out,
             folds=args.folds,

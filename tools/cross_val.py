@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lungdet.apis import cross_validate
+from lungdet import apis
 from lungdet.cli import add_cfg_options, clean_errors
+from lungdet.threads import set_threads
 
 
 def main() -> None:
+    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config')
     parser.add_argument(
@@ -27,7 +29,7 @@ def main() -> None:
     name = Path(args.config).stem
     out = Path(args.out or Path('work_dirs') / f'{name}_cross_val')
     with clean_errors('cross_val.py'):
-        result = cross_validate(
+        result = apis.cross_validate(
             args.config,
             args.folds,
             out,

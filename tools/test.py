@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 
-from lungdet.apis import test
+from lungdet import apis
 from lungdet.cli import add_run_options, clean_errors
 from lungdet.geometry import UNKNOWN_DIAMETER_MM
+from lungdet.threads import set_threads
 
 
 def main() -> None:
+    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='file or work dir')
@@ -28,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with clean_errors('test.py'):
-        test(
+        apis.test(
             args.config,
             args.checkpoint,
             out=args.out,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 
-from lungdet.apis import train
+from lungdet import apis
 from lungdet.cli import add_run_options, clean_errors
+from lungdet.threads import set_threads
 
 
 def main() -> None:
+    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config')
     parser.add_argument('--work-dir')
@@ -25,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with clean_errors('train.py'):
-        train(
+        apis.train(
             args.config,
             work_dir=args.work_dir,
             amp=args.amp,

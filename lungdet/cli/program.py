@@ -7,6 +7,7 @@ from importlib import import_module
 
 import lungdet
 from lungdet.cli.errors import clean_errors
+from lungdet.threads import set_threads
 
 # modules of this package, in the order of the help; each has an
 # add_parser(commands) that sets ``run``: parsed arguments -> exit code
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         interrupted. An internal error leaves as an exception, which the
         interpreter turns into 1.
     """
+    set_threads()  # before a command imports torch
     args = build_parser().parse_args(argv)
     try:
         with clean_errors('lungdet', debug=args.debug):

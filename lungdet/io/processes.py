@@ -8,6 +8,14 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 
+from lungdet.threads import set_one_thread
+
+
+def start_process() -> None:
+    """What each process does first."""
+    set_one_thread()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
 
 @contextmanager
 def processes(jobs: int) -> Iterator[Executor]:
@@ -24,8 +32,7 @@ def processes(jobs: int) -> Iterator[Executor]:
     pool = ProcessPoolExecutor(
         jobs,
         get_context('spawn'),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
+        initializer=start_process,
     )
     try:
         yield pool

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lungdet.io.processes import processes
 from lungdet.prepare.task import ScanTask
 from tests.prepare.scans import write_scan
 
@@ -67,3 +68,18 @@ def test_interrupt_ends_all_processes_at_once(
         if program.poll() is None:
             os.killpg(program.pid, signal.SIGKILL)
             program.wait()
+
+
+def test_each_process_computes_with_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """BLAS reads the variable when numpy loads it."""
+    monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
+    monkeypatch.delenv('BLOSC_NTHREADS', raising=False)
+    with processes(1) as pool:
+        answers = pool.map(
+            os.getenv, ('OPENBLAS_NUM_THREADS', 'BLOSC_NTHREADS')
+        )
+
+        assert list(answers) == ['1', '1']
+    assert 'OPENBLAS_NUM_THREADS' not in os.environ

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from lungdet.apis import load_config
-from lungdet.apis.model_cost import model_cost
+from lungdet import apis
 from lungdet.cli import add_cfg_options, clean_errors, positive_int
-from lungdet.registry import build_model
+from lungdet.threads import set_threads
 
 
 def main() -> None:
+    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config')
     parser.add_argument(
@@ -19,7 +19,11 @@ def main() -> None:
     add_cfg_options(parser)
     args = parser.parse_args()
     with clean_errors('get_flops.py'):
-        model = build_model(load_config(args.config, args.cfg_options).model)
+        from lungdet.apis.model_cost import model_cost  # loads torch
+        from lungdet.registry import build_model
+
+        config = apis.load_config(args.config, args.cfg_options)
+        model = build_model(config.model)
         print(model_cost(model, args.side).text())
 
 
