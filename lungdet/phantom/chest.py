@@ -37,6 +37,7 @@ class Chest:
         axes: Coordinates of the voxels along z, y, x in mm.
         vessels: (N, 7) branches of the trees: start, end (x, y, z mm) and
             radius.
+        solid: Boolean (z, y, x), left lung without air; no label there.
     """
 
     body: Body
@@ -45,6 +46,10 @@ class Chest:
     labels: np.ndarray
     axes: Coordinates = field(repr=False)
     vessels: np.ndarray = field(default_factory=lambda: np.zeros((0, 7)))
+    solid: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.solid = np.zeros(self.labels.shape, dtype=bool)
 
     @property
     def thickness(self) -> float:

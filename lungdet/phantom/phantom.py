@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from lungdet.errors import ConfigError
+from lungdet.phantom.chest import LEFT_LUNG
+from lungdet.phantom.conditions import check_conditions
 from lungdet.phantom.look_alikes import add_look_alikes
 from lungdet.phantom.nodules import Nodule, add_nodules
 from lungdet.phantom.noise import add_noise
@@ -15,6 +17,7 @@ from lungdet.phantom.render import make_chest
 from lungdet.structures import Annotation, Volume
 
 SIZES = ('small', 'full')
+TIGHT_MM = 3.0
 READERS = 4  # who marked each nodule, as in LIDC
 LISTED_LOOK_ALIKES = 0.4  # chance of a look-alike to be an excluded finding
 
@@ -48,6 +51,7 @@ def make_phantom(
     size: str = 'full',
     series_uid: str = '',
     num_nodules: int | None = None,
+    conditions: Collection[str] = (),
 ) -> Phantom:
     """Draw one phantom; the same seed gives the same voxels.
 
@@ -56,14 +60,17 @@ def make_phantom(
         size: ``'full'``, a grown chest, or ``'small'``, a quarter of it.
         series_uid: Its name.
         num_nodules: How many; None draws LUNA16's numbers per scan.
+        conditions: What makes this chest unusual, names of
+            ``lungdet.phantom.conditions.CONDITIONS``.
 
     Raises:
-        ConfigError: Unknown size.
+        ConfigError: Unknown size or condition.
     """
+    check_conditions(conditions)
     if size not in SIZES:
         raise ConfigError(f'size: {size!r}; choose one of {SIZES}.')
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    chest = make_chest(rng, size)
+    chest = make_chest(rng, size, conditions)
     nodules, masks = add_nodules(rng, chest, num_nodules)
     look_alikes = add_look_alikes(rng, chest, nodules)
 
@@ -84,7 +91,7 @@ def make_phantom(
     listed = [p for p in look_alikes if rng.random() < LISTED_LOOK_ALIKES]
     excluded += [Annotation(world(point), None) for point in listed]
     hu = add_noise(rng, chest)
-    return Phantom(
+    phantom = Phantom(
         Volume(hu, chest.body.geometry, series_uid),
         annotations,
         excluded,
@@ -92,4 +99,24 @@ def make_phantom(
         masks,
         nodules,
         chest.body.noise,
+    )
+    phantom.lungs[chest.solid] = LEFT_LUNG
+    return _cut_tight(phantom) if 'tight_view' in conditions else phantom
+
+
+def _cut_tight(phantom: Phantom) -> Phantom:
+    """A field of view that ends 3 mm beside the lungs, along x and y."""
+    geometry = phantom.volume.geometry
+    inside = np.argwhere((phantom.lungs > 0).any(0))
+    margin = np.rint(TIGHT_MM / geometry.spacing[1:]).astype(int)
+    low = np.maximum(inside.min(0) - margin, 0)
+    high = np.minimum(inside.max(0) + 1 + margin, geometry.shape[1:])
+    part = (slice(None), *(slice(a, b) for a, b in zip(low, high)))
+    grid = geometry.crop((0, *low), (geometry.shape[0], *(high - low)))
+    array = np.ascontiguousarray(phantom.volume.array[part])
+    return replace(
+        phantom,
+        volume=replace(phantom.volume, array=array, geometry=grid),
+        lungs=np.ascontiguousarray(phantom.lungs[part]),
+        masks=np.ascontiguousarray(phantom.masks[part]),
     )

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from lungdet.phantom.airways import draw_airways
 from lungdet.phantom.body import Body, ChestShape, draw_body, draw_shape
 from lungdet.phantom.chest import Chest
+from lungdet.phantom.conditions import changed_shape, draw_conditions
 from lungdet.phantom.noise import parenchyma_texture
 from lungdet.phantom.ribs import draw_ribs
 from lungdet.phantom.slices import body_wall, render_slice
 from lungdet.phantom.vessels import draw_vessels
 
 
-def make_chest(rng: np.random.Generator, size: str) -> Chest:
+def make_chest(
+    rng: np.random.Generator, size: str, conditions: Collection[str] = ()
+) -> Chest:
     """Draw and render a chest without nodules and without noise.
 
     Args:
         rng: Source of the draws.
         size: As ``draw_body``.
+        conditions: Names of ``lungdet.phantom.conditions``.
     """
     body = draw_body(rng, size)
-    shape = draw_shape(rng, body)
+    shape = changed_shape(draw_shape(rng, body), conditions)
     chest = render_slices(body, shape)
     chest.hu += parenchyma_texture(rng, chest)
     draw_ribs(chest, shape)
     draw_vessels(rng, chest)
     draw_airways(chest)
+    draw_conditions(chest, shape, conditions)
     return chest
 
 

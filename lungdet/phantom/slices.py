@@ -200,12 +200,7 @@ def lung_distance(
     b = shape.lung_half_depth * (0.30 + 0.70 * width)
     center = side * (shape.lung_x - 14 * (1 - width))
     distance = ellipse_distance(x - center, y - 4, a, b)
-    dome = shape.dome * (1.0 if side < 0 else 0.85)
-    floor = -body.height / 2 + dome * np.clip(
-        1 - ((x - center) / (1.3 * a)) ** 2 - ((y + 15) / (1.2 * b)) ** 2,
-        0,
-        1,
-    )
+    floor = diaphragm(x - center, y, (a, b), body, shape, side=side)
     distance = np.maximum(distance, floor - z)
     radius = heart_radius(z, body, shape)
     if radius > 0:
@@ -215,3 +210,31 @@ def lung_distance(
         distance = np.maximum(distance, -heart)
     middle = 17 * body.scale + 3 * np.cos(y / 14)
     return np.maximum(distance, middle - side * x)
+
+
+def diaphragm(
+    x: np.ndarray,
+    y: np.ndarray,
+    half_axes: tuple[float, float],
+    body: Body,
+    shape: ChestShape,
+    *,
+    side: int,
+) -> np.ndarray:
+    """Height of the diaphragm's surface, z mm.
+
+    Args:
+        x: Coordinates from the lung's centre in mm; broadcast with ``y``.
+        y: Coordinates in mm.
+        half_axes: Of the lung in this slice, along x and y, mm.
+        body: Sizes.
+        shape: Sizes of this person.
+        side: -1 for the right lung, 1 for the left.
+    """
+    a, b = half_axes
+    dome = shape.dome * (1.0 if side < 0 else 0.85)
+    return -body.height / 2 + dome * np.clip(
+        1 - (x / (1.3 * a)) ** 2 - ((y + 15) / (1.2 * b)) ** 2,
+        0,
+        1,
+    )

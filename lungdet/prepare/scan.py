@@ -8,7 +8,7 @@ from pathlib import Path
 from lungdet.io.case_store import check_uid, write_case
 from lungdet.io.image import load_volume
 from lungdet.prepare.case import prepare_case
-from lungdet.prepare.lung_mask import find_lungs, read_lungs
+from lungdet.prepare.given_lungs import lungs_of_scan
 from lungdet.prepare.task import ScanTask, case_settings
 from lungdet.structures import Volume
 
@@ -29,7 +29,7 @@ def prepare_scan(task: ScanTask, out: Path, spacing_mm: float) -> None:
     check_uid(task.uid)  # before minutes of work
     volume = read_scan(task)
     references = task.references.read(volume)
-    lungs = read_lungs(task.lung_mask, volume) or find_lungs(volume)
+    lungs = lungs_of_scan(task.lung_mask, volume)
     record, arrays = prepare_case(
         volume,
         references,

@@ -7,7 +7,7 @@ from scipy import ndimage
 from lungdet.geometry import Geometry
 from lungdet.prepare import find_lungs
 from lungdet.prepare.case import prepare_case
-from lungdet.prepare.lung_mask import close_mask, coarse_means
+from lungdet.prepare.coarse import close_mask, coarse_means
 from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.structures import Annotation, Volume
 
@@ -76,7 +76,7 @@ def test_closing_is_the_literal_one(rng: np.random.Generator) -> None:
     ).reshape(wide.shape)
     inner = (slice(reach, -reach),) * 3
 
-    closed = close_mask(mask, spacing)
+    closed = close_mask(mask, spacing, 12.0)
 
     np.testing.assert_array_equal(closed, wanted[inner] | mask)
 
@@ -144,16 +144,111 @@ def test_lungs_turn_with_the_scan_exactly(axis: int) -> None:
     np.testing.assert_array_equal(np.flip(turned.mask, axis), straight.mask)
 
 
-def test_one_lung_is_kept_and_said() -> None:
+def test_white_lung_is_kept_where_the_other_side_says_so() -> None:
     hu = chest()
-    hu[..., 57:][hu[..., 57:] == -850] = 40
+    white = hu == -850
+    white[..., :57] = False
+    hu[white] = 40
 
     field = find_lungs(volume_of(hu))
 
     assert field.source == 'computed'
-    assert field.caveats == [
-        'one lung only was found; the other may be solid or absent'
-    ]
+    (caveat,) = field.caveats
+    assert 'without air are kept as lung' in caveat
+    assert (field.mask & white).sum() > 0.8 * white.sum()
+
+
+def test_solid_base_is_told_and_not_kept() -> None:
+    hu = chest()
+    solid = hu == -850
+    solid[32:], solid[..., :57] = False, False
+    hu[solid] = 40
+
+    field = find_lungs(volume_of(hu))
+
+    (caveat,) = field.caveats
+    assert 'solid lung, fluid or a high diaphragm' in caveat
+    assert agreement(field.mask, hu == -850) > 0.95
+
+
+def test_one_lung_in_a_narrow_side_is_a_doubt() -> None:
+    hu = chest()
+    left = hu[..., 57:]
+    left[left == -850] = 300  # bone where the other side has lung
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'failed'
+    assert 'one lung only' in field.caveats[0]
+
+
+def body_of(hu: np.ndarray) -> np.ndarray:
+    """The body of ``chest``, lungs included."""
+    _, y, x = np.indices(hu.shape)
+    return ((y - 45) / 36) ** 2 + ((x - 55) / 48) ** 2 < 1
+
+
+def test_bowel_gas_is_no_lung() -> None:
+    hu = np.concatenate([chest()[:1].repeat(14, axis=0), chest()])
+    hu[2:16, 30:60, 20:45] = -985  # 0.28 l, two loops of the colon
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'computed'
+    assert not field.mask[:16].any()
+    assert agreement(field.mask, hu == -850) > 0.95
+
+
+def test_trachea_stays_out_of_the_lungs() -> None:
+    hu = chest()
+    z, y, x = np.indices(hu.shape)
+    trachea = (y - 38) ** 2 + (x - 55) ** 2 < 3.5**2
+    trachea[:36] = False
+    hu[trachea] = -980
+    bronchi = (np.abs(y - 38) <= 2) & (np.abs(z - 37) <= 2)
+    hu[bronchi & (np.abs(x - 55) < 20) & (hu > -800)] = -980
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'computed'
+    assert not field.mask[66:].any()
+    assert (field.mask & trachea).mean() < 0.2 * trachea.mean()
+
+
+def test_two_slices_without_a_wall_keep_their_lung() -> None:
+    hu = chest()
+    hu[34:36, :30, 28:36] = -1000
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'computed'
+    assert agreement(field.mask, chest() == -850) > 0.95
+
+
+def test_a_wall_that_stays_open_is_a_doubt() -> None:
+    hu = chest()
+    hu[hu == -1000] = -985  # as noise makes it
+    hu[25:40, :30, 25:40] = -985
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'failed'
+    assert "the body's wall is open" in field.caveats[0]
+    assert (field.mask & (chest() == -850)).sum() > 0.9 * 89846
+
+
+@pytest.mark.parametrize('view', [(21, 68, 18, 93), (26, 62, 20, 90)])
+def test_lungs_cut_by_the_field_of_view_are_kept_and_told(
+    view: tuple[int, int, int, int],
+) -> None:
+    top, bottom, left, right = view
+    hu = np.ascontiguousarray(chest()[:, top:bottom, left:right])
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'computed'
+    assert 'reach the sides of the field of view' in field.caveats[0]
+    assert agreement(field.mask, hu == -850) > 0.95
 
 
 def failures() -> dict[str, tuple[np.ndarray, str]]:
@@ -173,7 +268,7 @@ def failures() -> dict[str, tuple[np.ndarray, str]]:
         'abdomen': (abdomen, '0.0 l of lung'),
         'bowel gas': (gas, 'l of lung'),
         'few slices': (flat, 'mm high'),
-        'solid lungs': (solid, 'l of lung'),
+        'solid lungs': (solid, 'mean of -450 HU'),
         'hollow body': (airy, 'of the body is air'),
         'air at one side': (aside, 'of the body along x'),
         'air only': (np.full((40, 50, 60), -1000, np.int16), 'no body'),
@@ -182,7 +277,7 @@ def failures() -> dict[str, tuple[np.ndarray, str]]:
 
 
 @pytest.mark.parametrize('name', failures())
-def test_what_are_no_lungs_keeps_the_whole_scan(name: str) -> None:
+def test_what_are_no_lungs_keeps_the_whole_body(name: str) -> None:
     hu, reason = failures()[name]
     volume = volume_of(hu)
 
@@ -190,7 +285,12 @@ def test_what_are_no_lungs_keeps_the_whole_scan(name: str) -> None:
 
     assert field.source == 'failed'
     assert reason in field.caveats[0]
-    assert field.mask.all()
+    if field.mask.size > 1:
+        assert 'the whole body is kept' in field.caveats[0]
+        assert not field.mask[:, 0, 0].any()  # air around it is not
+        assert (field.mask >= (hu > -900)).all()
+        return
+    assert 'the whole scan is kept' in field.caveats[0]
     corners = np.array([[-0.5] * 3, [0.5] * 3])
     wanted = np.array([[-0.5] * 3, np.array(hu.shape) - 0.5])
     if hu.size:

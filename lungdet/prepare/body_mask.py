@@ -1,0 +1,113 @@
+"""The body: soft tissue, filled, where its wall is thin or cut as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lungdet.prepare.coarse import largest_part, side_faces
+
+TISSUE_HU = -400  # between lung and soft tissue
+WALL_VOXELS = 2  # coarse; grown back where the opening went through
+GAP_MM = 6.0  # in the plane: holes of the wall that are bridged
+GAP_ALONG_MM = 15.0  # along the body: so many slices may lack their wall
+AIR_HU = -950  # darker than lung, but for emphysema
+OUTSIDE_HU = -965  # median of the air around the body
+PADDING_HU = -1000
+FACES = ndimage.generate_binary_structure(3, 1)
+
+
+@dataclass(frozen=True)
+class Body:
+    """Where the body is; each mask boolean (z, y, x).
+
+    Attributes:
+        inside: Everything inside the body's wall.
+        to_sides: The same if the sides of the image, and of what the field
+            of view holds, are taken for a wall: more than ``inside`` where
+            lung lies at a side.
+        outside: Air around the body and padding.
+        border: Voxels beside the sides of the image or beside padding.
+    """
+
+    inside: np.ndarray
+    to_sides: np.ndarray
+    outside: np.ndarray
+    border: np.ndarray
+
+
+def find_body(hu: np.ndarray, spacing: np.ndarray) -> Body:
+    """Find the body.
+
+    Args:
+        hu: Coarse (z, y, x).
+        spacing: mm along (z, y, x).
+    """
+    outside = outside_air(hu)
+    tissue = _soft_tissue(hu)
+    inside = _filled(tissue, spacing) & ~outside
+    padding = outside & (hu <= PADDING_HU)
+    border = side_faces(hu.shape)
+    border |= ndimage.binary_dilation(padding, FACES)
+    dark = hu < TISSUE_HU
+    around = ndimage.binary_dilation(outside, iterations=2, mask=dark)
+    to_sides = _filled(tissue, spacing, border & ~outside) & ~around
+    return Body(inside, inside | to_sides, outside, border)
+
+
+def outside_air(hu: np.ndarray) -> np.ndarray:
+    """Air around the body: wide dark parts that reach the image's sides."""
+    dark = hu < AIR_HU
+    parts, _ = ndimage.label(ndimage.binary_erosion(dark, border_value=1))
+    reaching = np.unique(parts[side_faces(hu.shape)])
+    reaching = reaching[reaching > 0]
+    if not len(reaching):
+        return np.zeros(hu.shape, dtype=bool)
+    medians = ndimage.median(hu, parts, reaching)
+    reaching = reaching[np.asarray(medians) < OUTSIDE_HU]
+    return ndimage.binary_dilation(
+        np.isin(parts, reaching), iterations=2, mask=dark
+    )
+
+
+def _soft_tissue(hu: np.ndarray) -> np.ndarray:
+    """The largest piece of tissue, without the table."""
+    tissue = hu >= TISSUE_HU
+    body = largest_part(ndimage.binary_opening(tissue))
+    # the opening cuts the table off, and holes into a thin chest wall
+    return ndimage.binary_dilation(body, iterations=WALL_VOXELS, mask=tissue)
+
+
+def _filled(
+    tissue: np.ndarray, spacing: np.ndarray, wall: np.ndarray | None = None
+) -> np.ndarray:
+    """Tissue with its gaps bridged and its holes filled, slice by slice.
+
+    Args:
+        tissue: Boolean (z, y, x).
+        spacing: mm along (z, y, x).
+        wall: More voxels that close holes.
+    """
+    gap = _disk(GAP_MM, spacing)
+    margin = max(gap.shape)
+    filled = np.zeros_like(tissue)
+    for k, plane in enumerate(tissue):
+        wide = ndimage.binary_closing(np.pad(plane, margin), gap)
+        if wall is not None:
+            wide |= np.pad(wall[k], margin)
+        wide = ndimage.binary_fill_holes(wide)
+        filled[k] = wide[margin:-margin, margin:-margin]
+    count = 2 * int(GAP_ALONG_MM / (2 * spacing[0])) + 1
+    ends = np.pad(filled, ((count, count), (0, 0), (0, 0)), mode='edge')
+    grown = ndimage.maximum_filter1d(ends.view(np.uint8), count, axis=0)
+    closed = ndimage.minimum_filter1d(grown, count, axis=0).view(bool)
+    return closed[count : len(closed) - count] | filled
+
+
+def _disk(radius_mm: float, spacing: np.ndarray) -> np.ndarray:
+    """Boolean (y, x) of the voxels within a radius."""
+    reach = (radius_mm // spacing[1:]).astype(int)
+    y, x = np.ogrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
+    return (y * spacing[1]) ** 2 + (x * spacing[2]) ** 2 <= radius_mm**2

@@ -1,0 +1,112 @@
+"""A lung mask that came with a scan, compared with the scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry, reorient, resample_nearest
+from lungdet.io.image import read_image
+from lungdet.prepare.lung_mask import LungField, find_lungs
+from lungdet.structures import Volume
+
+LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the trachea
+KNOWN_LABELS = (0, 3, 4, 5)
+PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
+SAME_LUNGS = 0.9  # Dice with the lungs of the scan, below it a caveat
+OTHER_LUNGS = 0.75  # below it an error
+DARK_HU = -400  # lung is darker, but for vessels and solid parts
+MIN_DARK = 0.5  # of a mask whose scan's lungs were not found
+
+
+def lungs_of_scan(path: Path | None, volume: Volume) -> LungField:
+    """The given lungs, or those found in the scan where none are given.
+
+    Args:
+        path: File of the mask, LUNA16's labels 3 and 4; None for no file.
+        volume: The scan that it belongs to.
+
+    Raises:
+        AnnotationError: The mask cannot be of this scan.
+        SeriesError: Not readable as an image.
+    """
+    if path is None:
+        return find_lungs(volume)
+    image = read_image(path)
+    labels, grid = reorient(image.array, image.geometry)
+    tilt = grid.direction - volume.geometry.direction
+    if np.abs(tilt).max() > PARALLEL_TOL:
+        raise AnnotationError(
+            f'{path}: its axes are not parallel to those of the scan; '
+            'resample the lung mask to the scan, or take it away.'
+        )
+    _check_labels(labels, path)
+    computed = find_lungs(volume)
+    mask = np.isin(labels, LUNG_LABELS)
+    if not mask.any():
+        caveat = f'{path.name} holds no lung; the lungs were found anew'
+        return replace(computed, caveats=[*computed.caveats, caveat])
+    caveats = _compare(mask, grid, volume, computed, path)
+    return LungField(mask, grid, 'given', caveats)
+
+
+def _check_labels(labels: np.ndarray, path: Path) -> None:
+    """Refuse masks whose numbers are not LUNA16's."""
+    others = np.setdiff1d(np.unique(labels), KNOWN_LABELS)
+    if len(others):
+        some = ', '.join(f'{value:g}' for value in others[:4])
+        raise AnnotationError(
+            f'{path}: holds the labels {some}; lung masks number the lungs 3 '
+            'and 4, the trachea 5 and all else 0. Renumber it, or take it '
+            'away.'
+        )
+
+
+def _compare(
+    mask: np.ndarray,
+    grid: Geometry,
+    volume: Volume,
+    computed: LungField,
+    path: Path,
+) -> list[str]:
+    """Caveats where a mask and the lungs of the scan differ.
+
+    Raises:
+        AnnotationError: They are not the same lungs.
+    """
+    coarse = computed.geometry
+    voxels = mask.astype(np.uint8)
+    if computed.source == 'failed':
+        image = resample_nearest(volume.array, volume.geometry, grid, fill=0)
+        dark = float((image[mask] < DARK_HU).mean())
+        if dark < MIN_DARK:
+            raise AnnotationError(
+                f'{path}: only {dark:.0%} of it lies where the scan is as '
+                'dark as lung; it is of another scan or shifted. Correct it, '
+                'or take it away.'
+            )
+        return []
+    given = resample_nearest(voxels, grid, coarse, fill=0) > 0
+    cut = 1 - given.sum() * np.prod(coarse.spacing) / max(
+        mask.sum() * np.prod(grid.spacing), 1
+    )
+    sizes = given.sum() + computed.mask.sum()
+    dice = float(2 * (given & computed.mask).sum() / sizes)
+    if dice < OTHER_LUNGS:
+        raise AnnotationError(
+            f'{path}: agrees with the lungs of the scan by a Dice of '
+            f'{dice:.2f} only; it is of another scan or shifted. Correct it, '
+            'or take it away.'
+        )
+    caveats = []
+    if dice < SAME_LUNGS:
+        caveats.append(
+            f'{path.name} and the lungs found in the scan agree by a Dice of '
+            f'{dice:.2f} only; the given mask is used'
+        )
+    if cut > 1 - SAME_LUNGS:
+        caveats.append(f'{cut:.0%} of {path.name} lie outside the scan')
+    return caveats
