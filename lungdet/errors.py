@@ -52,3 +52,19 @@ def explain(error: LungdetError | OSError) -> str:
             'its permissions.'
         )
     return ' '.join(str(error).split())
+
+
+def printable(text: str) -> str:
+    """Text that any terminal and file takes, such as a name for tables.
+
+    Names of files need not be UTF-8 and may hold line ends or what a
+    terminal takes for orders; such characters are shown by their codes.
+
+    Examples:
+        >>> printable('a b.csv'), printable('x\\n.csv')
+        ('a b.csv', 'x\\\\n.csv')
+    """
+    return ''.join(
+        char if char.isprintable() else char.encode('unicode_escape').decode()
+        for char in text
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,36 +154,63 @@ def evaluate_files(args: argparse.Namespace, options: Any) -> list[Any]:
     from lungdet.apis import evaluate
     from lungdet.evaluation import evaluate_submission
 
+    files = input_files(args)
     reference = evaluate.load_reference(
-        args.annotations, args.excluded, args.seriesuids
+        files.get(args.annotations),
+        files.get(args.excluded),
+        files.get(args.seriesuids),
     )
     grouping = None
     if args.strata:
         grouping = evaluate.load_grouping(
             args.strata,
             reference,
-            annotations=args.annotations,
-            scan_table=args.scan_table,
+            annotations=files.get(args.annotations),
+            scan_table=files.get(args.scan_table),
         )
-    paths = [args.submission, *args.compare]
-    submissions = evaluate.load_submissions(paths, reference)
+    tables = [files[path] for path in (args.submission, *args.compare)]
+    submissions = evaluate.load_submissions(tables, reference)
     return [
         evaluate_submission(
             submission,
             reference,
             options,
             grouping=grouping,
-            candidates=given_candidates(args.candidates, path),
+            candidates=given_candidates(args.candidates, table, files),
         )
-        for path, submission in zip(paths, submissions)
+        for table, submission in zip(tables, submissions)
     ]
 
 
-def given_candidates(option: str | None, submission: Path) -> Any:
+def input_files(args: argparse.Namespace) -> dict[Path, Any]:
+    """Every file that is named, by its path, to be read once.
+
+    A pipe such as the shell's ``<(...)`` gives its content once only.
+    """
+    from lungdet.io.table_file import TableFile
+
+    paths = [
+        args.submission,
+        *args.compare,
+        args.annotations,
+        args.excluded,
+        args.seriesuids,
+        args.scan_table,
+    ]
+    if args.candidates:
+        paths.append(Path(args.candidates))
+    return {path: TableFile(path) for path in paths if path is not None}
+
+
+def given_candidates(
+    option: str | None, submission: Any, files: Mapping[Path, Any]
+) -> Any:
     """Centres of ``--candidates LIST``, or of the submission itself."""
     from lungdet.io.luna16 import read_candidates
 
-    return None if option is None else read_candidates(option or submission)
+    if option is None:
+        return None
+    return read_candidates(files[Path(option)] if option else submission)
 
 
 def write_details(report: Any, folder: Path, cases: Path | None) -> None:

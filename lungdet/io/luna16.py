@@ -4,83 +4,34 @@ from __future__ import annotations
 
 import csv
 import difflib
-import gzip
 import io
 import math
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
 
 from lungdet.errors import AnnotationError
 from lungdet.io.atomic import write_text
+from lungdet.io.table_file import Table, TableFile, as_table
 from lungdet.structures import Annotation, AnnotationTable, SeriesResult
 
 ANNOTATION_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'diameter_mm')
 MARK_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'probability')
 CANDIDATE_COLUMNS = MARK_COLUMNS[:4]
 MAX_DIAMETER_MM = 200.0
-MAX_TABLE_BYTES = 1_000_000_000  # unpacked; 888 scans x 10,000 marks fit
-GZIP = b'\x1f\x8b'
+MAX_SERIES = 200_000
+MAX_ANNOTATIONS = 1_000_000
 FLOATED_UID = re.compile(r'\d+([.,]\d+)?[eE][+-]?\d+')
 
 
-def _bytes(path: Path) -> bytes:
-    """Content of a table, unpacked if it is gzipped."""
-    with open(path, 'rb') as file:
-        packed = file.read(len(GZIP)) == GZIP
-    try:
-        with gzip.open(path) if packed else open(path, 'rb') as file:
-            content = file.read(MAX_TABLE_BYTES + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise AnnotationError(
-            f'{path}: cannot be unpacked ({error}); the file is cut or '
-            'damaged. Copy it again.'
-        ) from error
-    if len(content) > MAX_TABLE_BYTES:
-        raise AnnotationError(
-            f'{path}: unpacks to more than {MAX_TABLE_BYTES:.0e} bytes, which '
-            'no table of marks needs. Write fewer marks a scan.'
-        )
-    return content
-
-
-def _text(path: Path) -> str:
-    try:
-        text = _bytes(path).decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise AnnotationError(
-            f'{path}: not UTF-8 text ({error.reason} at byte {error.start}); '
-            'a packed or spreadsheet file is not read. Save it as plain csv.'
-        ) from error
-    if '\0' in text:
-        raise AnnotationError(
-            f'{path}: holds zero bytes; it is damaged or not a csv file. '
-            'Copy it again.'
-        )
-    return text
-
-
-def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every row, the header and blank ones included."""
-    reader = csv.reader(io.StringIO(_text(path), newline=''))
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise AnnotationError(
-            f'{path}:{reader.line_num}: {error}; a quote was opened and not '
-            'closed, or this is not a csv file. Correct the line.'
-        ) from error
-
-
 def _records(
-    path: Path, columns: Sequence[str]
+    path: TableFile, columns: Sequence[str]
 ) -> Iterator[tuple[int, str, list[str]]]:
     """(line, uid, other cells) of every row; extra columns are ignored."""
-    cells = _cells(path)
+    cells = path.rows()
     header = [name.strip() for name in next(cells, (0, []))[1]]
     positions = [_column(header, name, path, columns) for name in columns]
     checked = set()
@@ -95,11 +46,12 @@ def _records(
                 continue
             _check_uid(uid, f'{path}:{line}')
             checked.add(uid)
+            _check_number(checked, path)
         yield line, uid, [row[k] for k in positions[1:]]
 
 
 def read_numbers(
-    path: Path, columns: Sequence[str]
+    path: Table, columns: Sequence[str]
 ) -> Iterator[tuple[int, str, list[float]]]:
     """(line, uid, numbers) of every row of a table.
 
@@ -111,7 +63,7 @@ def read_numbers(
         AnnotationError: A column, number or id that cannot be right; the
             message gives file and line.
     """
-    for line, uid, cells in _records(path, columns):
+    for line, uid, cells in _records(as_table(path), columns):
         try:
             numbers = [float(cell) for cell in cells]
         except ValueError:
@@ -139,7 +91,7 @@ def _check_width(
 
 
 def _column(
-    header: list[str], name: str, path: Path, columns: Sequence[str]
+    header: list[str], name: str, path: TableFile, columns: Sequence[str]
 ) -> int:
     if header.count(name) == 1:
         return header.index(name)
@@ -166,6 +118,19 @@ def _check_uid(uid: str, where: str) -> None:
             f'{where}: seriesuid {uid!r} was turned into a number by a '
             'spreadsheet and lost its digits; use the original file.'
         )
+    if not uid.isprintable():
+        raise AnnotationError(
+            f'{where}: seriesuid {uid!r} holds a line break or another '
+            'character that is not printed; correct the id.'
+        )
+
+
+def _check_number(uids: Sized, path: TableFile) -> None:
+    if len(uids) > MAX_SERIES:
+        raise AnnotationError(
+            f'{path}: names more than {MAX_SERIES:,} series, which no data '
+            'set has; is the first column the series uid?'
+        )
 
 
 def _refuse_numbers(
@@ -184,11 +149,15 @@ def _refuse_numbers(
             )
 
 
-def _annotations(path: str | Path, *, unknown_ok: bool) -> AnnotationTable:
+def _annotations(path: Table, *, unknown_ok: bool) -> AnnotationTable:
     table: AnnotationTable = {}
-    for line, uid, (x, y, z, diameter) in read_numbers(
-        Path(path), ANNOTATION_COLUMNS
-    ):
+    rows = read_numbers(path, ANNOTATION_COLUMNS)
+    for number, (line, uid, (x, y, z, diameter)) in enumerate(rows):
+        if number >= MAX_ANNOTATIONS:
+            raise AnnotationError(
+                f'{path}: more than {MAX_ANNOTATIONS:,} rows, which no '
+                'reference has; is this a list of marks?'
+            )
         known = diameter > 0
         unknown = diameter < 0 and unknown_ok  # the table writes -1
         if not (known or unknown) or diameter > MAX_DIAMETER_MM:
@@ -203,7 +172,7 @@ def _annotations(path: str | Path, *, unknown_ok: bool) -> AnnotationTable:
     return table
 
 
-def read_annotations(path: str | Path) -> AnnotationTable:
+def read_annotations(path: Table) -> AnnotationTable:
     """Reference nodules by series uid, in the file's order.
 
     Raises:
@@ -213,7 +182,7 @@ def read_annotations(path: str | Path) -> AnnotationTable:
     return _annotations(path, unknown_ok=False)
 
 
-def read_excluded(path: str | Path) -> AnnotationTable:
+def read_excluded(path: Table) -> AnnotationTable:
     """Excluded findings by series uid; a negative diameter is unknown.
 
     Raises:
@@ -222,16 +191,17 @@ def read_excluded(path: str | Path) -> AnnotationTable:
     return _annotations(path, unknown_ok=True)
 
 
-def read_seriesuids(path: str | Path) -> list[str]:
+def read_seriesuids(path: Table) -> list[str]:
     """The scan list: one uid a line, no header, order kept.
 
     Raises:
         AnnotationError: A header line, a uid listed twice, or no uid.
     """
     uids: dict[str, int] = {}
-    for number, line in enumerate(_text(Path(path)).splitlines(), start=1):
-        uid = line.split(',')[0].strip().strip('"')
-        if not line.strip():
+    table = as_table(path)
+    for number, cells in table.rows():
+        uid = cells[0].strip() if cells else ''
+        if not any(cell.strip() for cell in cells):
             continue
         if uid.lower() == 'seriesuid':
             raise AnnotationError(
@@ -246,6 +216,7 @@ def read_seriesuids(path: str | Path) -> list[str]:
                 'line.'
             )
         uids[uid] = number
+        _check_number(uids, table)
     if not uids:
         raise AnnotationError(
             f'{path}: names no scan; write one series uid a line.'
@@ -254,19 +225,28 @@ def read_seriesuids(path: str | Path) -> list[str]:
 
 
 def read_marks(
-    path: str | Path,
+    path: Table,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """A submission: series uid -> centres (n, 3) mm and scores (n,).
 
     Raises:
         AnnotationError: As ``read_annotations``.
     """
-    rows: dict[str, list[list[float]]] = {}
-    for _, uid, numbers in read_numbers(Path(path), MARK_COLUMNS):
-        rows.setdefault(uid, []).append(numbers)
     return {
-        uid: (np.array(values)[:, :3], np.array(values)[:, 3])
-        for uid, values in rows.items()
+        uid: (values[:, :3], values[:, 3])
+        for uid, values in _arrays(path, MARK_COLUMNS).items()
+    }
+
+
+def _arrays(path: Table, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """Series uid -> the numbers of its rows (n, columns), float64."""
+    flat: dict[str, array] = {}
+    for _, uid, numbers in read_numbers(path, columns):
+        flat.setdefault(uid, array('d')).extend(numbers)
+    width = len(columns) - 1
+    return {
+        uid: np.frombuffer(values).reshape(-1, width)
+        for uid, values in flat.items()
     }
 
 
@@ -282,33 +262,30 @@ def write_table(
     write_text(path, text.getvalue())
 
 
-def read_candidates(path: str | Path) -> dict[str, np.ndarray]:
+def read_candidates(path: Table) -> dict[str, np.ndarray]:
     """A list of candidates: series uid -> centres (n, 3) mm.
 
     Raises:
         AnnotationError: As ``read_annotations``.
     """
-    rows: dict[str, list[list[float]]] = {}
-    for _, uid, numbers in read_numbers(Path(path), CANDIDATE_COLUMNS):
-        rows.setdefault(uid, []).append(numbers)
-    return {uid: np.array(values) for uid, values in rows.items()}
+    return _arrays(path, CANDIDATE_COLUMNS)
 
 
-def read_column(path: str | Path, name: str) -> dict[str, list[str]]:
+def read_column(path: Table, name: str) -> dict[str, list[str]]:
     """Any column as text: series uid -> its rows' values, in order.
 
     Raises:
         AnnotationError: No such column, or a row that is cut.
     """
     values: dict[str, list[str]] = {}
-    for _, uid, (cell,) in _records(Path(path), ('seriesuid', name)):
+    for _, uid, (cell,) in _records(as_table(path), ('seriesuid', name)):
         values.setdefault(uid, []).append(cell.strip())
     return values
 
 
-def has_column(path: str | Path, name: str) -> bool:
+def has_column(path: Table, name: str) -> bool:
     """Whether a table's header names a column."""
-    header = next(_cells(Path(path)), (0, []))[1]
+    header = next(as_table(path).rows(), (0, []))[1]
     return name in [cell.strip() for cell in header]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import lungdet.io.luna16 as luna16
+import lungdet.io.table_file as table_file
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry
 from lungdet.io.luna16 import (
@@ -103,7 +103,7 @@ def test_gzipped_tables_are_read_and_damaged_ones_refused(
 def test_a_small_file_that_unpacks_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(luna16, 'MAX_TABLE_BYTES', 1000)
+    monkeypatch.setattr(table_file, 'MAX_TABLE_BYTES', 1000)
     (tmp_path / 'm.csv.gz').write_bytes(gzip.compress(b'0' * 1001))
 
     with pytest.raises(AnnotationError, match='unpacks to more than'):
@@ -133,6 +133,25 @@ def test_written_rows_are_read_back(tmp_path: Path) -> None:
 
     assert read_column(tmp_path / 't.csv', 'x') == {'a': ['0.1'], 'b': ['']}
     assert (tmp_path / 'none.csv').read_text() == ''
+
+
+def test_names_with_commas_and_quotes_are_read_as_they_are_written(
+    tmp_path: Path,
+) -> None:
+    row = {'seriesuid': 'a,"b', 'coordX': 1, 'coordY': 2, 'coordZ': 3}
+    write_table(tmp_path / 'm.csv', [row | {'probability': 0.5}])
+    (tmp_path / 's.csv').write_text('"a,""b"\nc,ignored\n')
+
+    assert list(read_marks(tmp_path / 'm.csv')) == ['a,"b']
+    assert read_seriesuids(tmp_path / 's.csv') == ['a,"b', 'c']
+
+
+def test_line_breaks_inside_an_id_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / 'm.csv'
+    file.write_text(MARKS + '"a\nb,1",1,2,3,0.5\n')
+
+    with pytest.raises(AnnotationError, match='line break'):
+        read_marks(file)
 
 
 @pytest.mark.parametrize('cell', ['nan', 'inf', '-Infinity', '1_0', '', '1,5'])
