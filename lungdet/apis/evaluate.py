@@ -6,9 +6,8 @@ Runs without torch and mmengine; ``lungdet.evaluation`` scores what is read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from lungdet.errors import AnnotationError
+from lungdet.errors import AnnotationError, printable
 from lungdet.evaluation import (
     Grouping,
     Submission,
@@ -16,7 +15,6 @@ from lungdet.evaluation import (
     diameter_labels,
     mangled_ids,
 )
-from lungdet.io.digests import sha256_of
 from lungdet.io.luna16 import (
     has_column,
     read_annotations,
@@ -26,13 +24,14 @@ from lungdet.io.luna16 import (
     read_seriesuids,
 )
 from lungdet.io.reference_set import official_reference, official_subsets
+from lungdet.io.table_file import Table, as_table
 from lungdet.structures import ReferenceSet
 
 
 def load_reference(
-    annotations: str | Path | None = None,
-    excluded: str | Path | None = None,
-    seriesuids: str | Path | None = None,
+    annotations: Table | None = None,
+    excluded: Table | None = None,
+    seriesuids: Table | None = None,
 ) -> ReferenceSet:
     """Reference tables; LUNA16's own where none is given.
 
@@ -42,8 +41,8 @@ def load_reference(
         seriesuids: The scans, one uid a line.
 
     Raises:
-        AnnotationError: A table that cannot be right, or ids of a table that
-            are listed ones with digits lost.
+        AnnotationError: A table that cannot be right, that names no listed
+            scan, or whose ids are listed ones with digits lost.
     """
     official = official_reference()
     reference = ReferenceSet(
@@ -68,18 +67,19 @@ def load_reference(
     ):
         if path:
             _refuse_mangled(path, table, reference.seriesuids)
+            _refuse_unlisted(path, table, reference.seriesuids)
     return reference
 
 
-def _reference_name(files: Mapping[str, str | Path | None]) -> str:
+def _reference_name(files: Mapping[str, Table | None]) -> str:
     """Which tables are official, and the files of the others."""
-    given = [f'{what} of {Path(f).name}' for what, f in files.items() if f]
+    given = [f'{what} of {as_table(f).name}' for what, f in files.items() if f]
     whole = len(given) == len(files)
     return ', '.join(given if whole else ['official', *given])
 
 
 def load_submission(
-    path: str | Path, reference: ReferenceSet, *, name: str | None = None
+    path: Table, reference: ReferenceSet, *, name: str | None = None
 ) -> Submission:
     """Read marks, plain or gzipped.
 
@@ -89,16 +89,20 @@ def load_submission(
         name: For tables and figures; by default the file's.
 
     Raises:
-        AnnotationError: A row that cannot be right, or ids that are listed
-            ones with digits lost.
+        AnnotationError: A row that cannot be right; ids that are listed ones
+            with digits lost; or ids that mostly do not meet, of the marks
+            with list and tables, or of the list with LUNA16's tables.
     """
-    marks = read_marks(path)
-    _refuse_mangled(path, marks, reference.seriesuids)
-    return Submission(name or Path(path).name, marks, sha256_of(path))
+    table = as_table(path)
+    marks = read_marks(table)
+    _refuse_mangled(table, marks, reference.seriesuids)
+    _refuse_unknown_scans(reference)
+    _refuse_foreign(table, marks, reference)
+    return Submission(name or table.name, marks, table.sha256)
 
 
 def load_submissions(
-    paths: Sequence[str | Path], reference: ReferenceSet
+    paths: Sequence[Table], reference: ReferenceSet
 ) -> list[Submission]:
     """Read several; files of one name are called by their whole paths.
 
@@ -109,12 +113,13 @@ def load_submissions(
     Raises:
         AnnotationError: As ``load_submission``.
     """
-    names = [Path(path).name for path in paths]
+    tables = [as_table(path) for path in paths]
+    names = [table.name for table in tables]
     if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
+        names = [printable(str(table)) for table in tables]
     return [
-        load_submission(path, reference, name=name)
-        for path, name in zip(paths, names)
+        load_submission(table, reference, name=name)
+        for table, name in zip(tables, names)
     ]
 
 
@@ -122,8 +127,8 @@ def load_grouping(
     column: str,
     reference: ReferenceSet,
     *,
-    annotations: str | Path | None = None,
-    scan_table: str | Path | None = None,
+    annotations: Table | None = None,
+    scan_table: Table | None = None,
 ) -> Grouping:
     """Groups of nodules or of scans, by a column.
 
@@ -161,7 +166,7 @@ def load_grouping(
     )
 
 
-def _one_label_per_scan(scan_table: str | Path, column: str) -> dict[str, str]:
+def _one_label_per_scan(scan_table: Table, column: str) -> dict[str, str]:
     labels = read_column(scan_table, column)
     for uid, values in labels.items():
         if len(set(values)) > 1:
@@ -173,7 +178,7 @@ def _one_label_per_scan(scan_table: str | Path, column: str) -> dict[str, str]:
 
 
 def _refuse_mangled(
-    path: str | Path, table: Mapping[str, object], listed: Sequence[str]
+    path: Table, table: Mapping[str, object], listed: Sequence[str]
 ) -> None:
     mangled = mangled_ids(table, listed)
     if not mangled:
@@ -183,4 +188,56 @@ def _refuse_mangled(
         f'{path}: {len(mangled)} series ids lost digits, for example '
         f'{given!r}, where the scan list has {meant!r}; their rows would be '
         'left out. Write ids as text, exactly as in the scan list.'
+    )
+
+
+def _refuse_unlisted(
+    path: Table, table: Mapping[str, object], listed: Sequence[str]
+) -> None:
+    """A table of other scans alone would leave every scan without nodules."""
+    if not table or not set(table).isdisjoint(listed):
+        return
+    raise AnnotationError(
+        f'{path}: none of its {len(table)} scans is in the list of '
+        f'{len(listed)} scans (first: {next(iter(table))!r}, the list begins '
+        f'with {listed[0]!r}); ids are compared as text. Check the ids and '
+        'the list.'
+    )
+
+
+def _refuse_unknown_scans(reference: ReferenceSet) -> None:
+    """Listed scans that LUNA16's tables do not name.
+
+    They name each of its scans; in a table of one's own a scan without
+    nodules has no row.
+    """
+    if reference.annotations != official_reference().annotations:
+        return
+    known = {*reference.annotations, *reference.excluded}
+    listed = reference.seriesuids
+    unknown = [uid for uid in listed if uid not in known]
+    if 2 * len(unknown) > len(listed):
+        raise AnnotationError(
+            f'{reference.name}: {len(unknown)} of {len(listed)} listed scans '
+            f"are not in LUNA16's tables (first: {unknown[0]!r}) and would "
+            'count as scans without nodules. Check the ids, or give '
+            '--annotations of these scans.'
+        )
+
+
+def _refuse_foreign(
+    path: Table, marks: Mapping[str, object], reference: ReferenceSet
+) -> None:
+    known = {
+        *reference.seriesuids,
+        *reference.annotations,
+        *reference.excluded,
+    }
+    foreign = [uid for uid in marks if uid not in known]
+    if 2 * len(foreign) <= len(marks) or len(foreign) == len(marks):
+        return  # of no listed scan at all: told when they are scored
+    raise AnnotationError(
+        f'{path}: {len(foreign)} of {len(marks)} scans are neither in the '
+        f'scan list nor in the tables (first: {foreign[0]!r}); ids are '
+        'compared as text. Check the ids and the list.'
     )

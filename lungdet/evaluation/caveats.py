@@ -69,35 +69,6 @@ def check_marks(
     return _without_none(caveats)
 
 
-def check_scan_list(
-    annotations: PointsByScan,
-    excluded: PointsByScan,
-    seriesuids: Sequence[str],
-) -> list[Caveat]:
-    """Recognise a list that holds the scans with a nodule only.
-
-    Args:
-        annotations: Nodules of all scans of the reference tables.
-        excluded: Excluded findings of all scans of the reference tables.
-        seriesuids: The listed scans.
-    """
-    positive = {uid for uid, (_, values) in annotations.items() if len(values)}
-    negative = {*annotations, *excluded} - positive
-    listed = set(seriesuids)
-    if min(len(listed), len(negative)) < PATTERN or not listed <= positive:
-        return []
-    return [
-        Caveat(
-            'negative-scans-unlisted',
-            len(negative),
-            f'each of the {len(listed)} listed scans has a nodule; the '
-            f'{len(negative)} scans of the reference tables that have none '
-            f'are not listed. Over {len(listed) + len(negative)} scans the '
-            'figures are others',
-        )
-    ]
-
-
 def check_curve(
     matches: Mapping[str, ScanMatch],
     curve: FROCCurve,

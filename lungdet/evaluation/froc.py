@@ -12,9 +12,9 @@ from lungdet.evaluation.caveats import (
     Caveat,
     check_curve,
     check_marks,
-    check_scan_list,
 )
 from lungdet.evaluation.curve import READ_OUTS, FROCCurve, ReadOut
+from lungdet.evaluation.frames import check_frame
 from lungdet.evaluation.matching import (
     MAX_MARKS,
     MatchOutcome,
@@ -22,6 +22,7 @@ from lungdet.evaluation.matching import (
     match_scan,
 )
 from lungdet.evaluation.points import Points, PointsByScan
+from lungdet.evaluation.scan_lists import check_scan_list
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -101,6 +102,11 @@ class FROCResult:
             'ignored_excluded': sum(m.ignored_excluded for m in listed),
             'ignored_double': sum(m.ignored_double for m in listed),
         }
+
+    @property
+    def nodules_by_scan(self) -> list[int]:
+        """Number of nodules of each listed scan."""
+        return [self.matches[uid].nodules for uid in self.seriesuids]
 
     @property
     def marks_cut(self) -> int:
@@ -194,14 +200,14 @@ def evaluate_froc(
     listed = _of_scans(marks, uids, 'marks')
     caveats = check_marks(listed, marks, nodules, exclusions)
     caveats += check_scan_list(annotations, excluded, uids)
+    tables = nodules, exclusions, listed
     matches = {
-        uid: match_scan(
-            nodules[uid], exclusions[uid], listed[uid], max_marks=max_marks
-        )
+        uid: match_scan(*(t[uid] for t in tables), max_marks=max_marks)
         for uid in uids
     }
     result = summarise(matches, seriesuids, rates=rates, read_out=read_out)
     caveats += check_curve(matches, result.curve, rates, max_marks)
+    caveats += check_frame(matches, *tables)
     return replace(result, caveats=tuple(caveats))
 
 

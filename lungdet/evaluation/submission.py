@@ -18,10 +18,12 @@ from lungdet.evaluation.candidates import (
     check_candidates,
     summarise_candidates,
 )
+from lungdet.evaluation.caveats import Caveat
 from lungdet.evaluation.froc import FROCResult, evaluate_froc
 from lungdet.evaluation.matching import MAX_MARKS
 from lungdet.evaluation.points import annotations_by_scan
 from lungdet.evaluation.report import EvaluationReport, Stratum, Submission
+from lungdet.evaluation.scan_lists import check_intervals
 from lungdet.evaluation.strata import Grouping
 from lungdet.structures import ReferenceSet
 
@@ -85,6 +87,8 @@ def evaluate_submission(
         *tables, uids, max_marks=options.max_marks, read_out=options.read_out
     )
     caveats, summary = list(result.caveats), None
+    strata = _strata(result, grouping, options)
+    caveats += _few_scans(result, strata, options)
     if candidates is not None:
         uncapped = evaluate_froc(*tables, uids, max_marks=None)
         summary = summarise_candidates(uncapped)
@@ -97,7 +101,7 @@ def evaluate_submission(
         num_listed=len(uids),
         calibration=calibrate(result),
         grouped_by=grouping.name if grouping else None,
-        strata=_strata(result, grouping, options),
+        strata=strata,
         candidates=summary,
         caveats=tuple(caveats),
     )
@@ -111,6 +115,19 @@ def _strata(
         label: Stratum(part, _intervals(part, options))
         for label, part in parts.items()
     }
+
+
+def _few_scans(
+    result: FROCResult,
+    strata: Mapping[str, Stratum],
+    options: EvaluationOptions,
+) -> list[Caveat]:
+    if not options.bootstrap:
+        return []
+    return check_intervals(
+        result.nodules_by_scan,
+        {label: s.result.nodules_by_scan for label, s in strata.items()},
+    )
 
 
 def _intervals(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,64 @@ def test_a_mangled_list_of_deepseed_is_refused(
 
     with pytest.raises(AnnotationError, match='series ids lost digits'):
         load_submission(submission, load_reference(seriesuids=scans))
+
+
+def test_ids_that_mostly_do_not_meet_are_refused(
+    tables: dict[str, Path], tmp_path: Path
+) -> None:
+    listed = official_reference().seriesuids
+    renamed, some = tmp_path / 'renamed.txt', tmp_path / 'some.txt'
+    renamed.write_text('\n'.join(['000', '001', listed[0]]))
+    some.write_text('\n'.join(['000', *listed[:2]]))
+    marks = tmp_path / 'm.csv'
+    marks.write_text(
+        MARKS + f'{listed[0]},1,2,3,.5\n' + 'x,1,2,3,.5\ny,1,2,3,.5\n'
+    )
+
+    with pytest.raises(AnnotationError, match=r'annotations\.csv: none of'):
+        load_reference(tables['annotations'])
+    with pytest.raises(AnnotationError, match='2 of 3 listed scans are not'):
+        load_submission(marks, load_reference(seriesuids=renamed))
+    with pytest.raises(AnnotationError, match=r'm\.csv: 2 of 3 scans are'):
+        load_submission(marks, official_reference())
+    marks.write_text(MARKS + f'{listed[0]},1,2,3,.5\n')
+    reference = load_reference(seriesuids=some)
+    report = evaluate_submission(
+        load_submission(marks, reference), reference, NO_INTERVALS
+    )
+    assert 'scans-in-no-table' in [c.name for c in report.caveats]
+
+
+@pytest.mark.parametrize('name', ['seriesuids', 'annotations', 'marks'])
+def test_pipes_give_the_figures_of_files(
+    tables: dict[str, Path], capsys: pytest.CaptureFixture, name: str
+) -> None:
+    words = ['--strata', 'diameter', '--candidates', '--bootstrap', '0']
+    assert main(['froc', str(tables['marks']), *options(tables), *words]) == 0
+    expected = capsys.readouterr().out
+    text = tables[name].read_text()
+    tables[name].unlink()
+    os.mkfifo(tables[name])
+    writer = threading.Thread(target=tables[name].write_text, args=(text,))
+    writer.start()
+
+    code = main(['froc', str(tables['marks']), *options(tables), *words])
+
+    writer.join()
+    assert code == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_names_that_are_no_text_are_shown_by_their_codes(
+    tables: dict[str, Path], capsys: pytest.CaptureFixture
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tables['marks'].parent) + b'/\xff\x1b'))
+    tables['marks'].rename(odd)
+
+    code = main(['froc', str(odd), *options(tables), '--bootstrap', '0'])
+
+    assert code == 0
+    assert r'submission: \udcff\x1b' in capsys.readouterr().out
 
 
 def test_json_has_everything_that_is_printed(tables: dict[str, Path]) -> None:
