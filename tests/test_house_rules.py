@@ -23,9 +23,12 @@ TEXTS = [
     *SOURCES,
     *sorted((ROOT / 'docs').glob('*.md')),
     ROOT / 'README.md',
+    ROOT / 'CHANGELOG.md',
 ]
 # words that the glossary retires; put in pieces, so that this file passes
-RETIRED_TEXT = re.compile('wind' 'pipe|way' r'\s+back|counts' r'\s+not\b')
+RETIRED_TEXT = re.compile(
+    'wind' 'pipe|way' r'\s+back|counts' r'\s+not\b|second' r'\s+stage'
+)
 UNDERSCORE = re.compile(r'_[a-z]\w*')
 REACHING = {'getattr', 'setattr', 'hasattr', 'delattr', 'patch', 'object'}
 # underscore names of other libraries that tests need

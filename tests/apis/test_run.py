@@ -156,7 +156,7 @@ def test_two_processes_test_every_scan_once(
 
 
 @pytest.mark.slow
-def test_given_candidates_are_scored_by_the_second_stage(
+def test_given_candidates_are_scored_by_the_roi_head(
     tiny_config: Path, tiny_store: Path, tmp_path: Path
 ) -> None:
     config = {

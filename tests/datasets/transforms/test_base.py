@@ -160,3 +160,29 @@ def test_other_draws_make_other_samples(name: str, sample: Sample) -> None:
         results.append(bare(transform.apply(sample, params)))
 
     assert any(result != results[0] for result in results[1:])
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        ('LocalPixelShuffle', {'prob': 1.0}),
+        ('LocalPixelShuffle', {'prob': 1.0, 'mode': 'tiles'}),
+        ('NonLinearIntensity', {'prob': 1.0}),
+        ('InPainting', {}),
+        ('OutPainting', {}),
+        ('Painting', {'prob': 1.0}),
+    ],
+    ids=str,
+)
+def test_distortions_keep_the_target_and_the_range(
+    name: str, options: dict, sample: Sample
+) -> None:
+    transform = TRANSFORMS.build({'type': name, **options})
+    rng = np.random.default_rng(1)
+
+    out = transform.apply(sample, transform.draw(rng, sample))
+
+    assert out['target'] is sample['target']
+    assert (out['image'] != sample['image']).any()
+    assert out['image'].dtype == np.float32
+    assert 0 <= out['image'].min() and out['image'].max() <= 1
