@@ -17,6 +17,7 @@ WITHOUT = {
 } | {
     'lungdet.evaluation.report_lines',
     'lungdet.evaluation.resampling',
+    'lungdet.evaluation.scan_lists',
     'lungdet.geometry.orientation',
 }
 
