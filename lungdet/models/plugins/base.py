@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from mmengine.model import constant_init
 from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
@@ -29,6 +30,9 @@ class AttentionPlugin(nn.Module):
             evaluation mode. A plugin that does so on request only takes an
             argument ``identity_start`` instead. Either can be added to a
             network that is trained already.
+        identity_start: What such a plugin was asked for.
+        zero_at_start: Names of the layers whose zeros make it the identity;
+            ``init_weights`` zeroes them where it starts so.
         changes_no_number: Arguments of the constructor that change speed or
             memory alone. They may differ between the network that weights
             are from and the one that they go to.
@@ -44,7 +48,9 @@ class AttentionPlugin(nn.Module):
     name: ClassVar[str]
     pools_over_space: ClassVar[bool]
     starts_as_identity: ClassVar[bool] = False
+    zero_at_start: ClassVar[tuple[str, ...]] = ()
     changes_no_number: ClassVar[tuple[str, ...]] = ()
+    identity_start: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -60,6 +66,10 @@ class AttentionPlugin(nn.Module):
 
     def init_weights(self) -> None:
         """Set start values that matter; called after those of the backbone."""
+        if self.starts_as_identity or self.identity_start:
+            for name, layer in self.named_modules():
+                if name in self.zero_at_start:
+                    constant_init(layer, 0)
 
     @classmethod
     def is_identity_when_built(cls, cfg: Mapping[str, Any]) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from mmengine.model import constant_init
-from torch import Tensor, nn
+from torch import Tensor
 
 from lungdet.errors import ConfigError
 from lungdet.models.plugins.base import AttentionPlugin
-from lungdet.models.plugins.gating import (
+from lungdet.models.plugins.gate_parts import (
+    SPACE,
+    ChannelMLP,
     MapGate,
     gate,
-    hidden_channels,
     in_float32,
 )
 from lungdet.registry import MODELS
@@ -44,6 +44,7 @@ class CBAM3D(AttentionPlugin):
 
     name = 'cbam'
     pools_over_space = True
+    zero_at_start = ('mlp.2',)
     changes_no_number = ('conv_method',)
 
     def __init__(
@@ -63,13 +64,8 @@ class CBAM3D(AttentionPlugin):
                 f"CBAM3D: sigmoid={sigmoid!r} is unknown; choose 'after' "
                 "(the original) or 'before' (a gate from each output)."
             )
-        hidden = hidden_channels(in_channels, ratio, min_hidden)
         self.sigmoid = sigmoid
-        self.mlp = nn.Sequential(
-            nn.Linear(in_channels, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, in_channels),
-        )
+        self.mlp = ChannelMLP(in_channels, ratio, min_hidden=min_hidden)
         self.spatial = MapGate(
             conv_method, norm=norm, identity_start=identity_start
         )
@@ -77,13 +73,12 @@ class CBAM3D(AttentionPlugin):
         self.init_weights()
 
     def init_weights(self) -> None:
+        super().init_weights()
         self.spatial.init_weights()
-        if self.identity_start:
-            constant_init(self.mlp[-1], 0)
 
     def channel_gate(self, x: Tensor) -> Tensor:
         """(N, C) from (N, C, D, H, W)."""
-        mean, top = self.mlp(x.mean((2, 3, 4))), self.mlp(x.amax((2, 3, 4)))
+        mean, top = self.mlp(x.mean(SPACE)), self.mlp(x.amax(SPACE))
         if self.sigmoid == 'before':
             return torch.sigmoid(mean) + torch.sigmoid(top)
         return gate(mean + top, identity_start=self.identity_start)

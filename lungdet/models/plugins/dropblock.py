@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lungdet.models.plugins.base import AttentionPlugin
-from lungdet.models.plugins.gating import in_float32
+from lungdet.models.plugins.gate_parts import in_float32
 from lungdet.registry import MODELS
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from lungdet.models.plugins.base import AttentionPlugin
-from lungdet.models.plugins.gating import MapGate, wide_type
+from lungdet.models.plugins.gate_parts import MapGate, wide_type
 from lungdet.registry import MODELS
 
 AXES = 'CDHW'  # order of the branches

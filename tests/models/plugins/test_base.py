@@ -46,6 +46,30 @@ def test_identity_start_is_of_the_class_or_asked_for() -> None:
     assert always.is_identity_when_built({})
 
 
+class TwoLayers(AttentionPlugin):
+    name = 'two_layers'
+    pools_over_space = False
+    zero_at_start = ('out.1',)
+
+    def __init__(self, identity_start: bool) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2, 2)
+        self.out = nn.Sequential(nn.ReLU(), nn.Linear(2, 2))
+        self.identity_start = identity_start
+        self.init_weights()
+
+
+@pytest.mark.parametrize('asked', [True, False])
+def test_declared_layers_are_zero_where_it_starts_as_the_identity(
+    asked: bool,
+) -> None:
+    module = TwoLayers(asked)
+
+    is_zero = [not p.any() for p in module.out.parameters()]
+    assert is_zero == [asked, asked]
+    assert all(p.any() for p in module.inner.parameters())
+
+
 def test_arguments_that_change_no_number_define_nothing() -> None:
     kind = declare(
         name='a', pools_over_space=True, changes_no_number=('speed',)

@@ -1,4 +1,4 @@
-"""Parts of several plugins: precision, gates, a gate convolved from maps."""
+"""What several plugins are made of: precision, an MLP of channels, gates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def wide_type(x: Tensor) -> torch.dtype:
 def in_float32(forward: Callable[[Any, Tensor], Tensor]) -> Callable:
     """Run a ``forward`` in float32, also under autocast.
 
-    The output has the input's type. Sums over millions of voxels overflow
+    ``forward`` takes a plugin and its input (N, C, D, H, W). The output has
+    the input's type. Sums over millions of voxels overflow
     float16 and exceed bfloat16's few digits.
     """
 
@@ -41,8 +42,43 @@ def hidden_channels(in_channels: int, ratio: int, min_hidden: int) -> int:
     return max(in_channels // ratio, min_hidden)
 
 
+class ChannelMLP(nn.Sequential):
+    """A bottleneck across channels: linear, ReLU, linear.
+
+    Args:
+        in_channels: C.
+        ratio: Channels over hidden width.
+        min_hidden: Lower bound of that width.
+        norm: Layer norm before the ReLU.
+
+    Shape:
+        (N, C) -> (N, C).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        ratio: int,
+        *,
+        min_hidden: int,
+        norm: bool = False,
+    ) -> None:
+        hidden = hidden_channels(in_channels, ratio, min_hidden)
+        super().__init__(
+            nn.Linear(in_channels, hidden),
+            *([nn.LayerNorm(hidden)] if norm else []),
+            nn.ReLU(),
+            nn.Linear(hidden, in_channels),
+        )
+
+
 def gate(logits: Tensor, *, identity_start: bool) -> Tensor:
-    """Sigmoid of the logits, doubled for a start at 1 with logits of 0."""
+    """Gates of logits of any shape, in (0, 1).
+
+    Args:
+        logits: (...).
+        identity_start: Double them, so that logits of 0 give 1.
+    """
     gates = torch.sigmoid(logits)
     return 2 * gates if identity_start else gates
 
