@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from lungdet.models.plugins.base import AttentionPlugin
@@ -34,7 +36,7 @@ class SE3D(AttentionPlugin):
 
     name = 'se'
     pools_over_space = True
-    zero_at_start = ('expand',)
+    zero_at_start: ClassVar[tuple[str, ...]] = ('expand',)
 
     def __init__(
         self,
