@@ -14,6 +14,7 @@ from lungdet.engine.checkpoint import (
     numbered_checkpoints,
     resolve_checkpoint,
 )
+from lungdet.engine.loader_workers import worker_errors
 from lungdet.engine.run_manifest import RunManifest, digest_of
 from lungdet.errors import ConfigError
 from lungdet.geometry import UNKNOWN_DIAMETER_MM
@@ -66,7 +67,8 @@ def train(
         )
     _check_work_dir(cfg)
     runner = LungRunner.from_cfg(cfg)
-    runner.train()
+    with worker_errors():
+        runner.train()
     return runner
 
 
@@ -132,7 +134,8 @@ def test(
     cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
     _drop_training(cfg)
     runner = LungRunner.from_cfg(cfg)
-    metrics = runner.test()
+    with worker_errors():
+        metrics = runner.test()
     if not runner.rank:
         replace(manifest, metrics=metrics).write(out)
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,18 @@ class LUNA16Dataset(CaseDataset):
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    @property
+    def largest_sample(self) -> int:
+        """Index of a sample that takes as much memory as any."""
+        records = self.store.records
+        voxels = [
+            prod(records[source.series_uid].geometry.shape)
+            if source.kind == 'scan' and source.series_uid is not None
+            else 0  # crops are all of one size
+            for source in self.sources
+        ]
+        return voxels.index(max(voxels))
 
     def start_sample(self, index: int, epoch: int, position: int) -> Sample:
         rng = self.rng(SeedStream.DETECTION_SAMPLE, epoch, position, index)

@@ -10,6 +10,8 @@ from mmengine.dist import is_distributed
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 
+from lungdet.engine.loader_workers import start_method
+
 
 class DistributedRunner(Runner):
     """Starts processes and wraps the model for CPUs and GPUs alike."""
@@ -21,7 +23,10 @@ class DistributedRunner(Runner):
                 torch.distributed.init_process_group(
                     'gloo', timeout=timedelta(minutes=30)
                 )
-        super().setup_env(env_cfg)
+        # mmengine would fork everywhere but on Windows
+        processes = {'mp_start_method': start_method()}
+        processes.update(env_cfg.get('mp_cfg') or {})
+        super().setup_env({**env_cfg, 'mp_cfg': processes})
 
     def wrap_model(
         self, model_wrapper_cfg: dict | None, model: torch.nn.Module

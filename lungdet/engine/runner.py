@@ -33,6 +33,7 @@ from lungdet.engine.dataloader import check_batches, complete_loader
 from lungdet.engine.distributed import DistributedRunner
 from lungdet.engine.hooks import unwrapped
 from lungdet.engine.input_contract import InputContract
+from lungdet.engine.loader_workers import pack_batches
 from lungdet.engine.pretraining import missing_weights
 from lungdet.engine.provenance import (
     TrainingScans,
@@ -118,6 +119,7 @@ class LungRunner(DistributedRunner):
         cfg = complete_loader(dataloader, seed)
         loader = Runner.build_dataloader(cfg, seed, diff_rank_seed)
         check_batches(loader)
+        pack_batches(loader)
         return loader
 
     def register_hooks(

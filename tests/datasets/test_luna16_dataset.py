@@ -55,6 +55,20 @@ def test_scans_of_the_subset_that_are_not_prepared_are_listed(
     assert listed('test', test_series=['1.3'], val_series=[]) == 1
 
 
+def test_the_largest_scan_is_known_without_reading(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert training_crops(root).largest_sample == 0
+    data = training_crops(root, split='test', test_series=['1.1', '1.3'])
+    record = data.store.records['1.3']
+    larger = replace(
+        record, geometry=replace(record.geometry, shape=(99, 99, 99))
+    )
+    monkeypatch.setitem(data.store.records, '1.3', larger)
+
+    assert data.sources[data.largest_sample].series_uid == '1.3'
+
+
 def test_done_scans_are_skipped(root: Path, tmp_path: Path) -> None:
     done = tmp_path / 'scans'
     done.mkdir()

@@ -1,0 +1,270 @@
+"""Workers of data loaders: how their batches come over, how they fail.
+
+torch hands each tensor over in a piece of shared memory, with an open file.
+What cannot be handed over is lost in a thread of the worker, and the loader
+waits for it for ever: where ``/dev/shm`` is full (64 MB in a container), where
+too many files are open, where a sample holds what cannot be pickled. Here a
+batch is packed before it is handed over, so an error is one of the run; only
+large tensors take shared memory, and where there is none they take the pipe.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch.utils.data import DataLoader
+
+from lungdet.errors import ConfigError, LungdetError
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+SHARED_MEMORY = Path('/dev/shm')
+# below this a tensor is copied sooner than its file is opened
+MIN_SHARED_BYTES = 2**16
+# the fraction of free shared memory, or of open files, for one loader
+MAX_FRACTION = 0.5
+FROM_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process')
+
+
+class PackedBatch:
+    """A batch as bytes, and its large tensors in shared memory.
+
+    It is unpickled as the batch itself.
+
+    Args:
+        batch: Of a worker.
+        shared: Whether large tensors go through shared memory; where it is
+            full they do not.
+
+    Raises:
+        ConfigError: Something in it cannot be pickled.
+    """
+
+    def __init__(self, batch: Any, *, shared: bool = True) -> None:
+        try:
+            self.content, self.tensors = _pack(batch, shared)
+        except RuntimeError:  # torch's, where no shared memory is left
+            self.content, self.tensors = _pack(batch, False)
+
+    def __reduce__(self) -> tuple:
+        return unpack, (self.content, self.tensors)
+
+
+def unpack(content: bytes, tensors: Sequence[torch.Tensor]) -> Any:
+    """The batch that was packed."""
+    return _Unpickler(io.BytesIO(content), tensors).load()
+
+
+class PackingCollate:
+    """Collate samples in a worker, and pack them for its way.
+
+    Args:
+        collate: Of the config: a list of samples to a batch.
+        shared: As for a ``PackedBatch``.
+    """
+
+    def __init__(
+        self, collate: Callable[[list], Any], *, shared: bool = True
+    ) -> None:
+        self.collate = collate
+        self.shared = shared
+
+    def __call__(self, samples: list) -> PackedBatch:
+        return PackedBatch(self.collate(samples), shared=self.shared)
+
+
+def start_method() -> str:
+    """How workers are started: with a copy of this process only on Linux.
+
+    mmengine would copy it on macOS too, whose libraries do not bear that.
+    """
+    return 'fork' if sys.platform == 'linux' else 'spawn'
+
+
+def pack_batches(loader: DataLoader) -> None:
+    """Let the workers of a loader pack their batches.
+
+    Logs a warning where shared memory, or the number of open files, is too
+    small for the loader, so that its batches go through pipes.
+
+    Args:
+        loader: Not yet iterated; its ``collate_fn`` is replaced if it has
+            workers.
+    """
+    if not loader.num_workers:
+        return
+    obstacle = _obstacle(*shared_need(loader), loader.num_workers)
+    loader.collate_fn = PackingCollate(
+        loader.collate_fn, shared=obstacle is None
+    )
+    if obstacle is not None:
+        print_log(
+            f'{obstacle}, or lower num_workers, prefetch_factor or '
+            'batch_size; until then batches go through pipes, which is '
+            'slower.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def shared_need(loader: DataLoader) -> tuple[int, int]:
+    """Bytes of shared memory, and files, that batches may take at once.
+
+    It reads one sample, the largest where the data set says which that is
+    (``largest_sample``). One that cannot be read counts nothing: the worker
+    that meets it says why.
+    """
+    dataset: Any = loader.dataset
+    if not len(dataset):
+        return 0, 0
+    counter = _Pickler(io.BytesIO(), shared=True)
+    try:
+        counter.dump(dataset[getattr(dataset, 'largest_sample', 0)])
+    except Exception:
+        return 0, 0
+    # those prefetched, and the one that is computed with
+    batches = loader.num_workers * (loader.prefetch_factor or 2) + 1
+    samples = batches * (loader.batch_size or 1)
+    one = sum(tensor.nbytes for tensor in counter.large)
+    return samples * one, samples * len(counter.large)
+
+
+def free_shared_memory() -> int | None:
+    """Bytes, None where the system has no such folder."""
+    try:
+        return shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:
+        return None
+
+
+def max_open_files() -> int | None:
+    """Of this process, None where the system sets no limit."""
+    if resource is None:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _obstacle(need: int, files: int, workers: int) -> str | None:
+    """Why batches cannot go through shared memory, and what helps."""
+    free, max_files = free_shared_memory(), max_open_files()
+    if free is not None and need > MAX_FRACTION * free:
+        return (
+            f'{SHARED_MEMORY}: {free / 2**20:.0f} MB are free, and '
+            f'{workers} workers may fill {need / 2**20:.0f} MB; enlarge it '
+            f'(docker run --shm-size={need / MAX_FRACTION / 2**20:.0f}m)'
+        )
+    if max_files is not None and files > MAX_FRACTION * max_files:
+        return (
+            f'{max_files} files may be open, and {workers} workers may need '
+            f'{files} for shared memory; raise that (ulimit -n '
+            f'{files / MAX_FRACTION:.0f})'
+        )
+    return None
+
+
+@contextmanager
+def worker_errors() -> Iterator[None]:
+    """Errors of workers as they would be without workers.
+
+    torch puts the worker's traceback into the message of an error, and says
+    of a worker that was killed only that.
+
+    Raises:
+        LungdetError: As the worker raised it.
+        ConfigError: A worker was killed.
+    """
+    try:
+        yield
+    except LungdetError as error:
+        text = str(error)
+        if not FROM_WORKER.match(text):
+            raise
+        message = text.rpartition(f'{type(error).__name__}: ')[2]
+        raise type(error)(message.strip()) from error
+    except RuntimeError as error:
+        text = ' '.join(str(error).split())
+        if not re.match(r'DataLoader worker \(pid', text):
+            raise
+        raise ConfigError(
+            f'num_workers: a process that loads data has ended ({text}); '
+            'most often memory was short. Lower num_workers, prefetch_factor '
+            'or batch_size of the loader, or continue with num_workers=0.'
+        ) from error
+
+
+def _pack(batch: Any, shared: bool) -> tuple[bytes, list[torch.Tensor]]:
+    file = io.BytesIO()
+    pickler = _Pickler(file, shared=shared)
+    try:
+        pickler.dump(batch)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            'num_workers: a worker cannot send its batch, since something in '
+            f'it cannot be pickled ({error}). Let the last transform leave it '
+            'out, or set num_workers=0.'
+        ) from error
+    for tensor in pickler.large:
+        tensor.share_memory_()
+    return file.getvalue(), pickler.large
+
+
+class _Pickler(pickle.Pickler):
+    """Leave large tensors out; take small ones by way of numpy.
+
+    torch pickles a tensor as a file with a header, which for a dozen small
+    ones of each sample takes longer than the rest.
+    """
+
+    def __init__(self, file: io.BytesIO, *, shared: bool) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.shared = shared
+        self.large: list[torch.Tensor] = []
+        self.numbers: dict[int, int] = {}
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if not self.shared or type(obj) is not torch.Tensor:
+            return None
+        if obj.is_cuda or obj.nbytes < MIN_SHARED_BYTES:
+            return None
+        if id(obj) not in self.numbers:
+            self.numbers[id(obj)] = len(self.large)
+            self.large.append(obj)
+        return self.numbers[id(obj)]
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is torch.Tensor and not obj.requires_grad:
+            try:
+                return _from_numpy, (obj.numpy(),)
+            except (TypeError, RuntimeError):  # numpy has no such values
+                pass
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(
+        self, file: io.BytesIO, tensors: Sequence[torch.Tensor]
+    ) -> None:
+        super().__init__(file)
+        self.tensors = tensors
+
+    def persistent_load(self, number: int) -> torch.Tensor:
+        return self.tensors[number]
+
+
+def _from_numpy(array: Any) -> torch.Tensor:
+    return torch.from_numpy(array)
