@@ -45,13 +45,14 @@ def explain(error: LungdetError | OSError) -> str:
     """An error for people, in one line.
 
     The system's own errors name a number first; here the file comes first.
+    What a file's name or header brought in cannot steer a terminal.
     """
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return (
+        return printable(
             f'{error.filename}: {error.strerror.lower()}; check the path and '
             'its permissions.'
         )
-    return ' '.join(str(error).split())
+    return printable(' '.join(str(error).split()))
 
 
 def printable(text: str) -> str:

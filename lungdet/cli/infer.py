@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from lungdet.errors import ConfigError
+from lungdet.errors import ConfigError, printable
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -54,10 +54,12 @@ def infer(args: argparse.Namespace) -> int:
         hu_offset=args.hu_offset,
     )
     for caveat in result.caveats:
-        print(f'caveat: {caveat}', file=sys.stderr)
+        print(printable(f'caveat: {caveat}'), file=sys.stderr)
     print(
-        f'{len(result.detections)} detections in series '
-        f'{result.series_uid}, written to {args.out} (research use only)'
+        printable(
+            f'{len(result.detections)} detections in series '
+            f'{result.series_uid}, written to {args.out} (research use only)'
+        )
     )
     return 0
 

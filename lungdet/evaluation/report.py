@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lungdet.errors import printable
 from lungdet.evaluation.bootstrap import Bootstrap, Difference
 from lungdet.evaluation.calibration import Calibration
 from lungdet.evaluation.candidates import CandidateSummary
@@ -124,7 +125,7 @@ class EvaluationReport:
                 f'by {self.grouped_by}:',
                 self._table(whole | dict(self.strata)),
             ]
-        lines += [f'caveat: {caveat}' for caveat in self.caveats]
+        lines += [printable(f'caveat: {c}') for c in self.caveats]
         return '\n'.join(lines)
 
     def _origin(self) -> list[str]:

@@ -231,16 +231,14 @@ class Geometry:
             The order that makes ``direction`` the identity, or None for an
             oblique grid (a direction cosine more than 1e-4 off 0 and 1).
         """
-        steps = self.affine[:3, :3] / self.spacing
-        cosines = np.abs(steps)
+        cosines = np.abs(self.affine[:3, :3] / self.spacing)
         if np.abs(cosines - np.rint(cosines)).max() > PARALLEL_TOL:
             return None
-        # world rows z, y, x = 2, 1, 0: the array axis that runs along each
-        z, y, x = (int(cosines[row].argmax()) for row in (2, 1, 0))
-        flips = tuple(
-            k for k, axis in enumerate((z, y, x)) if steps[2 - k, axis] < 0
-        )
-        return AxisOrder((z, y, x), flips)
+        return self.nearest_order()
+
+    def nearest_order(self) -> AxisOrder:
+        """The same of any grid, as near as ``AxisOrder.nearest`` comes."""
+        return AxisOrder.nearest(self.affine[:3, :3] / self.spacing)
 
     def reoriented(self, order: AxisOrder) -> Geometry:
         """Geometry of ``order.apply(array)``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,28 @@ class AxisOrder(NamedTuple):
 
     axes: tuple[int, int, int]
     flips: tuple[int, ...]
+
+    @classmethod
+    def nearest(cls, cosines: np.ndarray) -> AxisOrder:
+        """The order by which axes run nearest to +z, +y, +x.
+
+        A coronal grid that is tilted a little becomes an axial one that is
+        tilted as much.
+
+        Args:
+            cosines: (3, 3), columns are the unit vectors (x, y, z) of the
+                index axes z, y, x.
+        """
+        size = np.abs(cosines)
+        # world rows z, y, x = 2, 1, 0: the array axis that runs along each
+        z, y, x = max(
+            permutations(range(3)),
+            key=lambda axes: sum(size[2 - k, axes[k]] for k in range(3)),
+        )
+        flips = tuple(
+            k for k, axis in enumerate((z, y, x)) if cosines[2 - k, axis] < 0
+        )
+        return cls((z, y, x), flips)
 
     @property
     def changes_nothing(self) -> bool:

@@ -211,11 +211,13 @@ def resample_label_crop(
 def reorient(
     array: np.ndarray, geometry: Geometry
 ) -> tuple[np.ndarray, Geometry]:
-    """Turn an array so that its axes run along +z, +y, +x.
+    """Turn an array so that its axes run along +z, +y, +x, or nearest to.
+
+    Voxels only change their order, also those of an oblique grid.
 
     Args:
         array: Voxels (z, y, x) on ``geometry``.
-        geometry: Its grid. Of an oblique one nothing is turned.
+        geometry: Its grid.
 
     Returns:
         The array, contiguous, and its geometry; both as given where nothing
@@ -230,8 +232,8 @@ def reorient(
         >>> array.tolist(), turned.origin.tolist()
         ([[[3, 2, 1]]], [-2.0, 0.0, 0.0])
     """
-    order = geometry.canonical_order()
-    if order is None or order.changes_nothing:
+    order = geometry.nearest_order()
+    if order.changes_nothing:
         return array, geometry
     turned = np.ascontiguousarray(order.apply(array))
     return turned, geometry.reoriented(order)

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lungdet.io.dicom_pixels import read_planes, resample_planes, shift_planes
+from lungdet.io.dicom_pixels import (
+    forget_pixels,
+    read_planes,
+    resample_planes,
+    shift_planes,
+)
 from lungdet.io.dicom_series import choose_series, list_series
 from lungdet.io.dicom_stack import build_stack
 from lungdet.io.file_image import FileImage
@@ -24,7 +29,7 @@ def read_dicom_series(
     """Read one CT series.
 
     Args:
-        folder: Searched eight levels deep; links are not followed.
+        folder: Searched eight levels deep; linked folders are not.
         series_uid: Which series. Without it the one with the thinnest
             slices, then the most slices, is taken, and a caveat says so.
 
@@ -38,8 +43,11 @@ def read_dicom_series(
     folder = Path(folder)
     series, caveats = choose_series(list_series(folder), folder, series_uid)
     where = f'{folder} (series {series.series_uid})'
-    stack = build_stack(series.slices, where)
-    array = read_planes(stack.slices)
+    try:
+        stack = build_stack(series.slices, where)
+        array, of_values = read_planes(stack.slices)
+    finally:
+        forget_pixels()
     if stack.shifts is not None:
         array = shift_planes(array, stack.shifts)
     if stack.planes is not None:
@@ -48,7 +56,7 @@ def read_dicom_series(
         where,
         array,
         stack.geometry,
-        caveats=(*series.caveats, *caveats, *stack.caveats),
+        caveats=(*series.caveats, *caveats, *stack.caveats, *of_values),
         series_uid=series.series_uid,
         patient_id=series.patient_id,
         lacks_rescale=not stack.slices[0].has_rescale,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
+from lungdet.io.dicom_file import read_tags
 
 CT_CLASS = '1.2.840.10008.5.1.4.1.1.2'
 MULTIFRAME = {f'{CT_CLASS}.1', f'{CT_CLASS}.2'}  # enhanced, legacy converted
@@ -37,10 +38,16 @@ class Slice:
         uid: SOP instance UID, unique to the slice.
         description: Of the series.
         patient: Patient's ID.
+        patient_name: Patient's name.
+        study: Examination that it belongs to.
         slope: HU of one step of stored values.
         intercept: HU of a stored 0.
         rescale_type: Unit of rescaled values.
         bits: Bits of a stored value that are used.
+        high_bit: The highest of them, from 0.
+        signed: Whether stored values are (1) or not (0).
+        padding: Stored value outside of the image, as 16 bits.
+        frames: Slices in the file.
         acquisition: Number of the acquisition.
         time: Of the acquisition.
         thickness: mm.
@@ -58,10 +65,16 @@ class Slice:
     uid: str | None = None
     description: str | None = None
     patient: str | None = None
+    patient_name: str | None = None
+    study: str | None = None
     slope: float | None = None
     intercept: float | None = None
     rescale_type: str | None = None
     bits: int | None = None
+    high_bit: int | None = None
+    signed: int | None = None
+    padding: int | None = None
+    frames: int = 1
     acquisition: int | None = None
     time: str | None = None
     thickness: float | None = None
@@ -131,6 +144,27 @@ def _text(value: Any) -> str:
     return str(value).strip()
 
 
+def _uid(value: Any) -> str:
+    text = str(value).strip()
+    if not isinstance(value, str) or not text.isprintable():
+        raise ValueError(f'{text[:80]!r} is no identifier')
+    return text
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f'{number} is no number')
+    return number
+
+
+def _bits16(value: Any) -> int:
+    """A stored value as 16 bits, of either sign."""
+    if isinstance(value, bytes):  # its type follows from another tag
+        value = int.from_bytes(value[:2], 'little')
+    return int(value) & 0xFFFF
+
+
 def _words(value: Any) -> set[str]:
     """Values of a tag that has one or several."""
     several = [value] if isinstance(value, str) else value
@@ -138,7 +172,7 @@ def _words(value: Any) -> set[str]:
 
 
 NEEDED: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    'series_uid': ('SeriesInstanceUID', _text),
+    'series_uid': ('SeriesInstanceUID', _uid),
     'rows': ('Rows', int),
     'columns': ('Columns', int),
     'orientation': ('ImageOrientationPatient', _numbers(6)),
@@ -149,13 +183,18 @@ OPTIONAL: dict[str, tuple[str, Callable[[Any], Any]]] = {
     'uid': ('SOPInstanceUID', _text),
     'description': ('SeriesDescription', _text),
     'patient': ('PatientID', _text),
-    'slope': ('RescaleSlope', float),
-    'intercept': ('RescaleIntercept', float),
+    'patient_name': ('PatientName', _text),
+    'study': ('StudyInstanceUID', _text),
+    'slope': ('RescaleSlope', _finite),
+    'intercept': ('RescaleIntercept', _finite),
     'rescale_type': ('RescaleType', _text),
     'bits': ('BitsStored', int),
+    'high_bit': ('HighBit', int),
+    'signed': ('PixelRepresentation', int),
+    'padding': ('PixelPaddingValue', _bits16),
     'acquisition': ('AcquisitionNumber', int),
     'time': ('AcquisitionTime', _text),
-    'thickness': ('SliceThickness', float),
+    'thickness': ('SliceThickness', _finite),
 }
 ONLY: dict[str, tuple[Callable[[Any], Any], Any]] = {
     'NumberOfFrames': (int, 1),  # of a single-frame file, or of one frame
@@ -177,23 +216,6 @@ TAGS = [
 ]
 
 
-def read_errors() -> tuple[type[Exception], ...]:
-    """What pydicom raises on damaged files."""
-    from pydicom.errors import BytesLengthException
-
-    return (
-        AttributeError,
-        BytesLengthException,
-        EOFError,
-        KeyError,
-        NotImplementedError,
-        OSError,
-        TypeError,
-        ValueError,
-        struct.error,
-    )
-
-
 def read_header(path: Path) -> Any:
     """Tags of one file (a pydicom Dataset).
 
@@ -201,21 +223,19 @@ def read_header(path: Path) -> Any:
         SeriesError: A damaged or cut header; pydicom hands out the rest of a
             value that the file's end has cut.
     """
-    import pydicom
-
     try:
-        header = pydicom.dcmread(
-            path, stop_before_pixels=True, specific_tags=TAGS
+        header = read_tags(path, TAGS)
+        whole = all(
+            len(getattr(element, 'value', None) or b'')
+            >= getattr(element, 'length', 0)
+            for element in header.values()
         )
-    except read_errors() as error:
+    except SeriesError:
+        raise
+    except Exception as error:  # pydicom raises what damaged bytes lead to
         raise SeriesError(
             f'{path}: damaged DICOM header ({error}); copy it again.'
         ) from error
-    whole = all(
-        len(getattr(element, 'value', None) or b'')
-        >= getattr(element, 'length', 0)
-        for element in header.values()
-    )
     stored = _value(header.file_meta, path, 'MediaStorageSOPClassUID', _text)
     is_index = stored == DICOMDIR
     if not whole or 'SOPClassUID' not in header and not is_index:
@@ -249,7 +269,7 @@ def _value(
     try:
         value = header.get(tag)
         return None if value in (None, '') else parse(value)
-    except read_errors() as error:
+    except Exception as error:  # pydicom converts a value when it is asked
         raise SeriesError(
             f'{path}: {tag} cannot be read ({error}); correct it, or export '
             'the series again.'
@@ -258,7 +278,7 @@ def _value(
 
 def series_uid_of(header: Any, path: Path) -> str:
     """The file's series, empty if it states none."""
-    return _value(header, path, 'SeriesInstanceUID', _text) or ''
+    return _value(header, path, 'SeriesInstanceUID', _uid) or ''
 
 
 def slices_of(header: Any, path: Path) -> list[Slice]:
@@ -278,7 +298,7 @@ def slices_of(header: Any, path: Path) -> list[Slice]:
         )
     shared = _value(header, path, SHARED, list) or [{}]
     return [
-        _slice(_flat(header, shared[0], frame, number), path, number)
+        _slice(_flat(header, shared[0], frame, number), path, number, count)
         for number, frame in enumerate(frames)
     ]
 
@@ -305,7 +325,9 @@ def _flat(header: Any, shared: Any, per_frame: Any, number: int) -> Any:
     return frame
 
 
-def _slice(header: Any, path: Path, frame: int | None = None) -> Slice:
+def _slice(
+    header: Any, path: Path, frame: int | None = None, frames: int = 1
+) -> Slice:
     for tag, (parse, only) in ONLY.items():
         value = _value(header, path, tag, parse)
         if value not in (None, only):
@@ -323,5 +345,19 @@ def _slice(header: Any, path: Path, frame: int | None = None) -> Slice:
                 f'{path}: {tag} is missing; without it the slice has no '
                 'position. The header may be cut; export the series again.'
             )
+    _check_bits(path, values)
     syntax = _value(header.file_meta, path, 'TransferSyntaxUID', _text) or ''
-    return Slice(path=path, frame=frame, syntax=syntax, **values)
+    return Slice(
+        path=path, frame=frame, syntax=syntax, frames=frames, **values
+    )
+
+
+def _check_bits(path: Path, values: dict[str, Any]) -> None:
+    bits, high = values['bits'], values['high_bit']
+    if bits is None or 1 <= bits <= 16 and high in (None, bits - 1):
+        return
+    raise SeriesError(
+        f'{path}: BitsStored is {bits} and HighBit {high}; a stored value '
+        'ends at its lowest bit, so HighBit is one less. Export the series '
+        'again.'
+    )

@@ -10,29 +10,53 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import interpolate_axis
-from lungdet.io.dicom_headers import Slice, read_errors
+from lungdet.hounsfield import HU_MIN
+from lungdet.io.dicom_file import DEFLATED, stored_pixels
+from lungdet.io.dicom_headers import Slice
+from lungdet.io.hu_rules import BAD_FRACTION
 
 RAW_SYNTAXES = {
     '1.2.840.10008.1.2',
     '1.2.840.10008.1.2.1',
     '1.2.840.10008.1.2.2',
-    '1.2.840.10008.1.2.1.99',
+    DEFLATED,
 }
 
 
-def read_planes(slices: Sequence[Slice]) -> np.ndarray:
-    """int16 values (z, y, x), rescaled where the headers say how.
+def read_planes(slices: Sequence[Slice]) -> tuple[np.ndarray, list[str]]:
+    """int16 values (z, y, x), rescaled where the headers say how; caveats.
 
     Raises:
-        SeriesError: Pixels that cannot be read.
+        SeriesError: Pixels that cannot be read, or that are not HU.
     """
     limits = np.iinfo(np.int16)
     shape = (len(slices), slices[0].rows, slices[0].columns)
     array = np.empty(shape, dtype=np.int16)
+    beyond, first = 0, slices[0]
     for plane, one in zip(array, slices):
-        plane[:] = np.clip(np.rint(slice_values(one)), limits.min, limits.max)
+        values = np.rint(slice_values(one))
+        plane[:] = np.clip(values, limits.min, limits.max)
+        outside = int((plane != values).sum())
+        if outside and not beyond:
+            first = one
+        beyond += outside
+    if beyond > BAD_FRACTION * array.size:
+        raise SeriesError(
+            f'{first.path}: {beyond} of {array.size} voxels of the series '
+            'exceed 16 bits after rescaling, so they are not HU; '
+            'PixelRepresentation, the rescale tags or the padding are wrong. '
+            'Export the series again.'
+        )
+    if not beyond:
+        return array, []
+    return array, [
+        f'{beyond} voxels exceed 16 bits and became the nearest 16-bit value'
+    ]
+
+
+def forget_pixels() -> None:
+    """Let go of the file read last; it may change before the next read."""
     _stored_frames.cache_clear()
-    return array
 
 
 def slice_values(one: Slice) -> np.ndarray:
@@ -42,8 +66,26 @@ def slice_values(one: Slice) -> np.ndarray:
         SeriesError: Pixels that cannot be read.
     """
     if one.syntax in RAW_SYNTAXES or one.frame is not None:
-        return _raw(one)
-    return _decoded(one)
+        values = _raw(one)
+    else:
+        values = _decoded(one)
+    return _padded(values, one)
+
+
+def _padded(values: np.ndarray, one: Slice) -> np.ndarray:
+    """Values with padding below 0, where the header counts it without sign.
+
+    Scanners write -2000 around the image and, in a file of values without
+    sign, name 63536.
+    """
+    if one.padding is None or one.padding < 1 << 15 or one.signed:
+        return values
+    slope, intercept = one.slope or 1.0, one.intercept or 0.0
+    if not one.has_rescale:
+        slope, intercept = 1.0, 0.0
+    listed = np.float32(one.padding) * np.float32(slope) + intercept
+    meant = (one.padding - (1 << 16)) * slope + intercept
+    return np.where(values == listed, np.float32(meant), values)
 
 
 def shift_planes(array: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -78,33 +120,70 @@ def resample_planes(array: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)  # frames are read one by one from the same file
-def _stored_frames(path: Path) -> np.ndarray:
-    """Stored values (frames, rows, columns) of a file."""
-    from pydicom.pixels import pixel_array
-
-    array = pixel_array(path)
-    return array if array.ndim == 3 else array[None]
+def _stored_frames(path: Path, pixel_bytes: int) -> np.ndarray:
+    return stored_pixels(path, pixel_bytes)
 
 
 def _raw(one: Slice) -> np.ndarray:
     """Rescaled values of an uncompressed slice, or of any frame."""
     try:
-        stored = _stored_frames(one.path)[one.frame or 0]
-    except read_errors() as error:
-        raise SeriesError(
-            f'{one.path}: pixels cannot be read ({error}); the file may be '
-            'cut, copy it again.'
-        ) from error
+        stored = _stored_frames(
+            one.path, 2 * one.rows * one.columns * one.frames
+        )[one.frame or 0]
+    except SeriesError:
+        raise
     except RuntimeError as error:
         raise SeriesError(
             f'{one.path}: frames of transfer syntax {one.syntax} cannot be '
             f'decoded ({error}); export the series uncompressed.'
         ) from error
-    spare = max(16 - (one.bits or 16), 0)  # bits that may hold overlays
-    values = (stored << spare) >> spare
+    except Exception as error:  # pydicom raises what damaged bytes lead to
+        raise SeriesError(
+            f'{one.path}: pixels cannot be read ({error}); the file may be '
+            'cut, copy it again.'
+        ) from error
+    values = _without_spare_bits(stored, one)
     if not one.has_rescale:
         return values
     return values * np.float32(one.slope) + np.float32(one.intercept)
+
+
+def _without_spare_bits(stored: np.ndarray, one: Slice) -> np.ndarray:
+    """Stored values of the bits that are used; others may hold overlays.
+
+    Raises:
+        SeriesError: Spare bits that continue the sign of a value, in a file
+            of values without sign.
+    """
+    spare = 16 - (one.bits or 16)
+    if not spare:
+        return stored
+    values = (stored << spare) >> spare
+    if one.signed:
+        _check_sign(stored, values, one)
+        return values
+    if spare < 2:
+        return values
+    negative = (stored >> (16 - spare)) == (1 << spare) - 1
+    is_padding = stored == (-1 if one.padding is None else one.padding)
+    if np.mean(negative & ~is_padding) > BAD_FRACTION:
+        raise SeriesError(
+            f'{one.path}: values below 0, and PixelRepresentation says that '
+            'there are none; export the series again.'
+        )
+    return np.where(is_padding, stored, values)
+
+
+def _check_sign(stored: np.ndarray, values: np.ndarray, one: Slice) -> None:
+    """Refuse a sign bit that is a part of the number, of bone then."""
+    turned = values[values != stored].astype(np.float64)
+    hu = turned * (one.slope or 1) + (one.intercept or 0)
+    if np.sum(hu < HU_MIN) > BAD_FRACTION * stored.size:
+        raise SeriesError(
+            f'{one.path}: values of {one.bits} bits without sign, and '
+            'PixelRepresentation says that they have one; export the series '
+            'again.'
+        )
 
 
 def _decoded(one: Slice) -> np.ndarray:

@@ -22,6 +22,7 @@ from lungdet.io.dicom_headers import (
     skip_reason,
     slices_of,
 )
+from lungdet.io.files import is_litter
 from lungdet.io.limits import MAX_DEPTH, MAX_FILES, SLICES
 
 STRAY_SLICES = 5  # fewer of another grid are left out of a series
@@ -77,7 +78,7 @@ def list_series(
     """CT series of a folder; files that were skipped are a caveat of each.
 
     Args:
-        folder: Links in it are not followed.
+        folder: Linked files in it are read, linked folders are not.
         depth: Levels of folders below it that are searched too.
 
     Raises:
@@ -172,14 +173,18 @@ def _lines(series: Iterable[SeriesSummary]) -> str:
 
 
 def _files(folder: Path, depth: int) -> list[Path]:
+    """Regular files, linked ones too; a folder that is a link is not read."""
     files = []
     base = len(folder.parts)
-    for parent, folders, names in os.walk(folder, followlinks=False):
+    for parent, folders, names in os.walk(
+        folder, followlinks=False, onerror=_refuse_unreadable
+    ):
         if len(Path(parent).parts) - base >= depth:
             folders.clear()
+        folders[:] = [n for n in folders if not is_litter(Path(n))]
         for name in names:
             path = Path(parent) / name
-            if stat.S_ISREG(path.lstat().st_mode):
+            if not is_litter(path) and _is_regular(path):
                 files.append(path)
         if len(files) > MAX_FILES:
             raise SeriesError(
@@ -189,9 +194,35 @@ def _files(folder: Path, depth: int) -> list[Path]:
     return sorted(files)
 
 
+def _refuse_unreadable(error: OSError) -> None:
+    raise SeriesError(
+        f'{error.filename}: {str(error.strerror).lower()}; slices may lie in '
+        'it. Check its permissions.'
+    ) from error
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether it is a file that can be read to its end.
+
+    Raises:
+        SeriesError: A link to nothing: a slice may be missing.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        raise SeriesError(
+            f'{path}: {str(error.strerror).lower()}; fetch what it links to, '
+            'or remove it.'
+        ) from error
+
+
 def _is_dicom(path: Path) -> bool:
-    with open(path, 'rb') as file:
-        return file.read(132)[128:] == b'DICM'
+    try:
+        with open(path, 'rb') as file:
+            return file.read(132)[128:] == b'DICM'
+    except OSError as error:
+        _refuse_unreadable(error)
+        raise
 
 
 def _summary(
@@ -222,5 +253,29 @@ def _summary(
                 'grids); put one in a folder of its own.'
             )
     return SeriesSummary(
-        uid, largest, [*defects, *two_stacks], [*strays, *caveats]
+        uid,
+        largest,
+        [*defects, *two_stacks, *_mixed(uid, largest)],
+        [*strays, *caveats],
     )
+
+
+def _mixed(uid: str, stack: Sequence[Slice]) -> list[str]:
+    """A defect if slices of one series are of several patients."""
+    for name, what in (
+        ('patient', 'patients'),
+        ('patient_name', 'patients'),
+        ('study', 'examinations'),
+    ):
+        first: dict[str, Slice] = {}
+        for one in stack:
+            if value := getattr(one, name):
+                first.setdefault(value, one)
+        if len(first) > 1:
+            a, b, *_ = first.values()
+            return [
+                f'{b.path}: series {uid} holds slices of {len(first)} {what} '
+                f'({a.name} and {b.name} differ); put each in a folder of '
+                'its own.'
+            ]
+    return []

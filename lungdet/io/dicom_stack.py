@@ -165,10 +165,17 @@ def _check_rescale(slices: list[Slice], where: str) -> list[str]:
             f'({names}); their HU are unknown. Export the series again.'
         )
     for one in slices:
-        if one.slope == 0:
+        if one.slope is not None and one.slope <= 0:
+            what = 'equal' if one.slope == 0 else 'upside down'
             raise SeriesError(
-                f'{one.path}: RescaleSlope is 0; every voxel would be equal. '
-                'Export the series again.'
+                f'{one.path}: RescaleSlope is {one.slope:g}; every voxel '
+                f'would be {what}. Export the series again.'
+            )
+        if one.slope not in (None, 1) and one.intercept is None:
+            raise SeriesError(
+                f'{one.path}: RescaleSlope is {one.slope:g} without a '
+                'RescaleIntercept; its HU are unknown. Export the series '
+                'again.'
             )
     kinds = {s.rescale_type or 'HU' for s in slices} - HU_TYPES
     if not kinds:

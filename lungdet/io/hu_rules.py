@@ -10,8 +10,14 @@ from lungdet.io.file_image import FileImage
 
 BAD_FRACTION = 1e-3  # more voxels without a usable value are an error
 SAMPLES = 64  # values along each axis that decide
-# stored CT without its offset: no value below 0, much air near 0, bone above
+# stored CT without its offset: much air near 0, bone above
 MAX_AIR, MIN_BONE = 50, 500
+PADDING_GAP = 100  # HU between padding and the next value of the image
+MAX_PADDINGS = 3  # different values of it
+NO_AIR_HU = -200  # no chest in HU has its lowest values above
+# HU times 10 and the like: more values are lower than any in a CT
+BELOW_ALL_HU, MAX_BELOW = -1500, 0.05
+GREY = 255  # highest value of 8 bits
 
 
 def to_hu(
@@ -33,13 +39,14 @@ def to_hu(
             their offset.
     """
     array, offset = image.array, hu_offset or 0
-    if image.lacks_rescale and hu_offset is None and array.min() > AIR_HU:
+    has_air = bool(np.percentile(_sample(array), 1) <= AIR_HU)
+    if image.lacks_rescale and hu_offset is None and not has_air:
         raise SeriesError(
             f'{image.where}: no RescaleSlope and RescaleIntercept in the '
             'header; if a stored 0 is -1024 HU give --hu-offset -1024.'
         )
     caveats = []
-    if offset and np.percentile(_sample(array), 1) <= AIR_HU:
+    if offset and has_air:
         caveats.append(
             f'the values are HU already; the offset {offset} was not added'
         )
@@ -47,11 +54,8 @@ def to_hu(
     hu, of_rounding = _as_int16(array, offset, image.where)
     sample = _sample(hu)
     low, first, high = sample.min(), np.percentile(sample, 1), sample.max()
-    if low >= 0 and first <= MAX_AIR and high > MIN_BONE:
-        raise SeriesError(
-            f'{image.where}: values {low:g}..{high:g} look like CT stored '
-            'without its offset; give --hu-offset -1024 if that is so.'
-        )
+    if reason := _why_not_hu(sample):
+        raise SeriesError(f'{image.where}: values {low:g}..{high:g} {reason}')
     caveats += of_rounding
     if first > AIR_HU:
         caveats.append(
@@ -60,13 +64,53 @@ def to_hu(
     return hu, caveats
 
 
+def _why_not_hu(sample: np.ndarray) -> str | None:
+    """What values without padding are if they are not HU of a chest."""
+    first, high = np.percentile(sample, 1), sample.max()
+    if np.mean(sample < BELOW_ALL_HU) > MAX_BELOW:
+        return (
+            'are not HU, in which air is -1000; they look like HU times 10 '
+            'or another scale. Export the image again, in HU.'
+        )
+    if first <= NO_AIR_HU:
+        return None
+    if first >= 0 and first <= MAX_AIR and high > MIN_BONE:
+        return (
+            'look like CT stored without its offset; give --hu-offset -1024 '
+            'if that is so.'
+        )
+    if high - first <= 2:
+        what = 'they were scaled to 0..1, or are one value'
+    elif first >= 0 and high <= GREY:
+        what = 'they look like grey values of 8 bits'
+    else:
+        what = 'there is no air among them'
+    return (
+        f'do not look like a chest in HU: {what}. Export the image again, in '
+        'HU.'
+    )
+
+
 def _sample(array: np.ndarray) -> np.ndarray:
-    """Some finite values, without padding where there is anything else."""
+    """Some finite values, without padding where there is anything else.
+
+    Padding is what lies at or below -1024, alone: a gap parts it from the
+    values of the image.
+    """
     steps = tuple(slice(None, None, max(1, n // SAMPLES)) for n in array.shape)
-    values = array[steps]
+    with np.errstate(over='ignore'):
+        values = array[steps].astype(np.float32).ravel()
     values = values[np.isfinite(values)]
-    image = values[values >= HU_MIN]
-    return image if image.size else np.append(values, HU_MIN)
+    distinct = np.unique(values)
+    first = 0
+    while (
+        first < min(MAX_PADDINGS, len(distinct) - 1)
+        and distinct[first] <= HU_MIN
+        and distinct[first + 1] - distinct[first] >= PADDING_GAP
+    ):
+        first += 1
+    image = values[values >= distinct[first]] if len(distinct) else values
+    return image if image.size else np.array([HU_MIN], np.float32)
 
 
 def _as_int16(

@@ -16,6 +16,7 @@ from lungdet.geometry import Geometry, reorient
 from lungdet.io.atomic import atomic_path
 from lungdet.io.dicom import read_dicom_series
 from lungdet.io.file_image import FileImage
+from lungdet.io.files import check_regular
 from lungdet.io.hu_rules import to_hu
 from lungdet.io.limits import check_chest
 from lungdet.io.metaimage import read_metaimage, write_mhd
@@ -47,8 +48,8 @@ def load_volume(
         hu_offset: Added to values that were stored without their offset.
 
     Returns:
-        int16 HU as the file has them, turned to identity direction where
-        the axes are a permutation or mirror image of it.
+        int16 HU as the file has them, turned to the identity direction, or
+        as near to it as a new order of the voxels leads.
 
     Raises:
         SeriesError: Not readable as one CT volume; says file and reason.
@@ -87,7 +88,7 @@ def read_image(path: str | Path) -> FileImage:
         FileNotFoundError: No file at ``path``.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f'{path}: not a file; check the path.')
     suffix = suffix_of(path)
     if suffix is None:
@@ -95,7 +96,7 @@ def read_image(path: str | Path) -> FileImage:
             f'{path}: unknown image type; lungdet reads {", ".join(SUFFIXES)} '
             'and DICOM folders.'
         )
-    if path.stat().st_size == 0:
+    if check_regular(path) == 0:
         raise SeriesError(f'{path}: the file is empty; copy it again.')
     return FORMATS[suffix](path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from lungdet.errors import AnnotationError
+from lungdet.io.files import check_regular
+from lungdet.io.numbers import numbers_of
 
-MAX_XML_BYTES = 50_000_000
+MAX_XML_BYTES = 16_000_000
+MAX_POINTS = 10_000  # of one contour; 512 x 512 pixels have no longer one
+MAX_PIXEL = 1 << 16
+SWITCH = {'TRUE': True, 'FALSE': False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +114,17 @@ def read_lidc_xml(path: str | Path) -> LidcReading | None:
 
 def _root(path: Path) -> ET.Element:
     """The document, its tags without name space."""
-    size = path.stat().st_size
+    size = check_regular(path, error=AnnotationError)
     if size > MAX_XML_BYTES:
         raise AnnotationError(
             f'{path}: {size} bytes; reader XML is below {MAX_XML_BYTES}. '
             'Check the file.'
         )
     text = path.read_bytes()
+    if b'\0' in text:  # UTF-16, which would hide what is looked for here
+        raise AnnotationError(
+            f'{path}: not UTF-8 text, which reader XML is; copy it again.'
+        )
     if b'<!DOCTYPE' in text or b'<!ENTITY' in text:
         raise AnnotationError(
             f'{path}: declares entities, which reader XML never does; the '
@@ -124,7 +132,7 @@ def _root(path: Path) -> ET.Element:
         )
     try:
         root = ET.fromstring(text)
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # an encoding
         raise AnnotationError(
             f'{path}: not readable as XML ({error}); copy it again.'
         ) from error
@@ -136,25 +144,49 @@ def _root(path: Path) -> ET.Element:
 def _contours(nodule: ET.Element, path: Path) -> Iterator[Contour]:
     for roi in nodule.findall('roi'):
         try:
-            points = [
-                (
-                    int(edge.findtext('xCoord', '')),
-                    int(edge.findtext('yCoord', '')),
-                )
-                for edge in roi.findall('edgeMap')
-            ]
-            z_mm = float(roi.findtext('imageZposition', ''))
-            if not math.isfinite(z_mm):
-                raise ValueError(f'imageZposition is {z_mm}')
-            if not points:
-                raise ValueError('an outline without points')
+            contour = _contour(roi)
         except ValueError as error:
             raise AnnotationError(
                 f'{path}: nodule {nodule.findtext("noduleID")}: {error}; '
                 'an outline is damaged.'
             ) from error
-        yield Contour(
-            z_mm,
-            roi.findtext('inclusion', 'TRUE').strip().upper() == 'TRUE',
-            np.array(points).reshape(-1, 2),
+        yield contour
+
+
+def _contour(roi: ET.Element) -> Contour:
+    """One closed line.
+
+    Raises:
+        ValueError: A text that is no such value.
+    """
+    edges = roi.findall('edgeMap')
+    if not 1 <= len(edges) <= MAX_POINTS:
+        raise ValueError(
+            'an outline without points'
+            if not edges
+            else f'an outline of {len(edges)} points (limit {MAX_POINTS})'
         )
+    points = [
+        (
+            _pixel(edge.findtext('xCoord', '')),
+            _pixel(edge.findtext('yCoord', '')),
+        )
+        for edge in edges
+    ]
+    text = roi.findtext('imageZposition', '')
+    z_mm = numbers_of(text)
+    if z_mm is None or len(z_mm) != 1:
+        raise ValueError(f'imageZposition is {text[:60]!r}')
+    inclusion = roi.findtext('inclusion', 'TRUE').strip().upper()
+    if inclusion not in SWITCH:
+        raise ValueError(
+            f'inclusion is {inclusion[:60]!r}, neither TRUE nor FALSE'
+        )
+    return Contour(z_mm[0], SWITCH[inclusion], np.array(points).reshape(-1, 2))
+
+
+def _pixel(text: str) -> int:
+    values = numbers_of(text, int)
+    if values is None or len(values) != 1 or abs(values[0]) > MAX_PIXEL:
+        raise ValueError(f'{text[:60]!r} is no pixel')
+    return int(values[0])

@@ -164,24 +164,22 @@ def fill_contour(
     high = np.minimum(points.max(0) + 1, (shape[1], shape[0]))
     if (high <= low).any():
         return filled
-    x, y = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
-    inside = np.zeros(x.shape, dtype=bool)
-    on_line = np.zeros(x.shape, dtype=bool)
+    columns = np.arange(low[0], high[0])
+    inside = np.zeros((high[1] - low[1], len(columns)), dtype=bool)
+    on_line = np.zeros_like(inside)
     closed = np.concatenate([points, points[:1]]).astype(np.float64)
     for (x0, y0), (x1, y1) in zip(closed[:-1], closed[1:]):
+        first, last = sorted((int(y0), int(y1)))
+        rows = slice(max(first - low[1], 0), max(last + 1 - low[1], 0))
+        y = np.arange(low[1], high[1])[rows, None]
+        x = columns[None]
         cross = (x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)
-        within = (
-            (x >= min(x0, x1))
-            & (x <= max(x0, x1))
-            & (y >= min(y0, y1))
-            & (y <= max(y0, y1))
-        )
-        on_line |= (cross == 0) & within
+        within = (x >= min(x0, x1)) & (x <= max(x0, x1))
+        on_line[rows] |= (cross == 0) & within
         if y0 == y1:
             continue
-        spans = (y >= min(y0, y1)) & (y < max(y0, y1))
         crossing = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
-        inside ^= spans & (x < crossing)
+        inside[rows] ^= (y < max(y0, y1)) & (x < crossing)
     part = (inside | on_line) if with_contour else (inside & ~on_line)
     filled[low[1] : high[1], low[0] : high[0]] = part
     return filled

@@ -14,6 +14,7 @@ MAX_VOXELS = 1_500_000_000
 MAX_BYTES = 3_000_000_000
 MAX_HEADER = 64 * 1024  # bytes
 SPACING_MM = (0.05, 20.0)
+ORIGIN_MM = 100_000.0  # of the first voxel from the scanner's centre
 # of a chest CT, axial
 SLICES, SIDE = (8, 3000), (16, 2048)  # voxels
 SLICE_STEP_MM, PIXEL_MM = (0.1, 20.0), (0.05, 10.0)
@@ -61,6 +62,23 @@ def check_grid(
                 f'{where}: an extent of {step * size:g} mm exceeds '
                 f'{EXTENT_MM[1]:g}; correct size or spacing in the header.'
             )
+
+
+def check_origin(where: str, origin: Sequence[float]) -> None:
+    """Check where a header puts the first voxel.
+
+    Args:
+        where: File, for the message.
+        origin: World position (x, y, z), mm.
+
+    Raises:
+        SeriesError: Not finite, or farther away than any room is wide.
+    """
+    if not np.abs(np.asarray(origin, dtype=np.float64)).max() <= ORIGIN_MM:
+        raise SeriesError(
+            f'{where}: the origin {[float(v) for v in origin]} mm is farther '
+            f'than {ORIGIN_MM:g} from the centre; correct the header.'
+        )
 
 
 def check_chest(where: str, geometry: Geometry) -> None:

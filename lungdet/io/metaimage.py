@@ -7,20 +7,25 @@ these is refused here with a message.
 
 from __future__ import annotations
 
+import difflib
 import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lungdet.errors import GeometryError, SeriesError
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import atomic_path
+from lungdet.io.directions import orthonormal
 from lungdet.io.file_image import FileImage
-from lungdet.io.limits import MAX_HEADER, check_grid
+from lungdet.io.files import check_regular
+from lungdet.io.inflate import inflate
+from lungdet.io.limits import MAX_HEADER, check_grid, check_origin
+from lungdet.io.numbers import numbers_of
 
 META_TYPES = {
     'MET_CHAR': 'i1',
@@ -32,23 +37,30 @@ META_TYPES = {
     'MET_FLOAT': 'f4',
     'MET_DOUBLE': 'f8',
 }
-ONCE = ('DimSize', 'ElementSpacing', 'ElementDataFile')
 NO_OFFSET = 'no Offset in the header; the origin was taken as 0'
-CHUNK = 1 << 22  # bytes taken from the decompressor at a time
+MISSPELT = 0.8  # of a known name's letters and more: it was meant
 
 
 def _numbers(count: int, kind: type = float) -> Callable[[str], list]:
     def parse(text: str) -> list:
-        values = [kind(word) for word in text.split()]
-        if len(values) != count or not all(map(math.isfinite, values)):
+        values = numbers_of(text, kind)
+        if values is None or len(values) != count:
             raise ValueError
         return values
 
     return parse
 
 
+def _number(kind: type) -> Callable[[str], Any]:
+    return lambda text: _numbers(1, kind)(text)[0]
+
+
 def _boolean(text: str) -> bool:
     return {'true': True, 'false': False}[text.lower()]
+
+
+def _unit(text: str) -> str:
+    return 'mm' if text in ('MM', '?') else text
 
 
 class Field(NamedTuple):
@@ -66,19 +78,20 @@ class Field(NamedTuple):
 
 
 FIELDS = {
-    'NDims': Field(int, 'a whole number'),
-    'ElementNumberOfChannels': Field(int, 'a whole number', 1),
+    'NDims': Field(_number(int), 'a whole number'),
+    'ElementNumberOfChannels': Field(_number(int), 'a whole number', 1),
     'DimSize': Field(_numbers(3, int), '3 whole numbers'),
     'ElementSpacing': Field(_numbers(3), '3 numbers'),
     'Offset': Field(_numbers(3), '3 numbers', (0.0, 0.0, 0.0)),
     'TransformMatrix': Field(_numbers(9), '9 numbers', np.eye(3).ravel()),
     'ElementType': Field(META_TYPES.__getitem__, f'one of {[*META_TYPES]}'),
-    'ElementToIntensityFunctionSlope': Field(float, 'a number', 1.0),
-    'ElementToIntensityFunctionOffset': Field(float, 'a number', 0.0),
+    'ElementToIntensityFunctionSlope': Field(_number(float), 'a number', 1.0),
+    'ElementToIntensityFunctionOffset': Field(_number(float), 'a number', 0.0),
     'BinaryData': Field(_boolean, 'True or False', True),
     'BinaryDataByteOrderMSB': Field(_boolean, 'True or False', False),
     'CompressedData': Field(_boolean, 'True or False', False),
-    'HeaderSize': Field(int, 'a whole number', 0),
+    'HeaderSize': Field(_number(int), 'a whole number', 0),
+    'DistanceUnits': Field(_unit, 'a unit', 'mm'),
     'ElementDataFile': Field(str, 'a file name'),
 }
 SYNONYMS = {
@@ -89,6 +102,19 @@ SYNONYMS = {
     'Rotation': 'TransformMatrix',
     'ElementByteOrderMSB': 'BinaryDataByteOrderMSB',
 }
+# of the format, without a meaning here
+IGNORED = (
+    'AnatomicalOrientation',
+    'CenterOfRotation',
+    'Comment',
+    'CompressedDataSize',
+    'CompressionLevel',
+    'ElementNBits',
+    'ElementSizeValid',
+    'HeaderSizePerSlice',
+    'ObjectSubType',
+    'ObjectType',
+)
 # other values are ignored by other readers, or are not one channel of CT
 ONLY = {
     'NDims': 3,
@@ -96,6 +122,7 @@ ONLY = {
     'ElementToIntensityFunctionSlope': 1.0,
     'ElementToIntensityFunctionOffset': 0.0,
     'BinaryData': True,
+    'DistanceUnits': 'mm',
 }
 
 
@@ -130,13 +157,16 @@ def read_metaimage(path: Path) -> FileImage:
     size, spacing = header['DimSize'], header['ElementSpacing']
     dtype = np.dtype(header['ElementType'])
     check_grid(str(path), size, spacing, dtype.itemsize)
+    check_origin(str(path), header['Offset'])
+    # the file lists the axes' vectors: rows here, columns in D
+    cosines = np.reshape(header['TransformMatrix'], (3, 3)).T
+    direction, caveats = orthonormal(str(path), cosines)
     try:
         geometry = Geometry.from_itk(
             size,
             spacing=spacing,
             origin=header['Offset'],
-            # the file lists the axes' vectors: rows here, columns in D
-            direction=np.reshape(header['TransformMatrix'], (3, 3)).T,
+            direction=direction,
         )
     except GeometryError as error:
         raise SeriesError(f'{path}: {error}') from error
@@ -144,8 +174,9 @@ def read_metaimage(path: Path) -> FileImage:
     array = np.frombuffer(raw, dtype=dtype).reshape(geometry.shape)
     if header['BinaryDataByteOrderMSB']:
         array.byteswap(inplace=True)
-    caveats = () if 'Offset' in header.given else (NO_OFFSET,)
-    return FileImage(str(path), array, geometry, caveats)
+    if 'Offset' not in header.given:
+        caveats.append(NO_OFFSET)
+    return FileImage(str(path), array, geometry, tuple(caveats))
 
 
 def data_file(path: Path) -> Path:
@@ -193,9 +224,20 @@ def _parse(path: Path) -> Header:
         SeriesError: A field that is absent, unreadable or not supported.
     """
     texts, end = _texts(path)
+    _check_names(path, texts)
     for synonym, name in SYNONYMS.items():
-        if synonym in texts:
-            texts.setdefault(name, texts[synonym])
+        if synonym not in texts:
+            continue
+        first = texts.setdefault(name, texts[synonym])
+        # an element's size may differ from its spacing
+        if (
+            first.split() != texts[synonym].split()
+            and name != 'ElementSpacing'
+        ):
+            raise SeriesError(
+                f'{path}: {name} is {_short(first)} and {synonym} '
+                f'{_short(texts[synonym])}, which are one field; remove one.'
+            )
     values: dict[str, Any] = {}
     for name, field in FIELDS.items():
         text = texts.get(name)
@@ -208,16 +250,35 @@ def _parse(path: Path) -> Header:
             values[name] = field.absent if text is None else field.parse(text)
         except (KeyError, OverflowError, ValueError) as error:
             raise SeriesError(
-                f'{path}: {name} = {text!r} is not {field.what}; correct the '
-                'header, or export the image again.'
+                f'{path}: {name} = {_short(text)} is not {field.what}; '
+                'correct the header, or export the image again.'
             ) from error
         if name in ONLY and values[name] != ONLY[name]:
             raise SeriesError(
-                f'{path}: {name} is {text} (DimSize '
-                f'{texts.get("DimSize")}); only {ONLY[name]} is read, one 3D '
+                f'{path}: {name} is {(text or "")[:60]} (DimSize '
+                f'{texts["DimSize"][:60]}); only {ONLY[name]} is read, one 3D '
                 'channel of binary HU. Export it that way.'
             )
     return Header(values, frozenset(texts), end)
+
+
+def _short(text: str | None) -> str:
+    """A field's text as a message quotes it."""
+    return repr((text or '')[:60])
+
+
+def _check_names(path: Path, texts: dict[str, str]) -> None:
+    """Refuse a name with a wrong letter: its value would count as absent."""
+    known = [*FIELDS, *SYNONYMS]
+    for name in texts:
+        if name in known or name in IGNORED:
+            continue
+        near = difflib.get_close_matches(name[:60], known, 1, MISSPELT)
+        if near:
+            raise SeriesError(
+                f'{path}: {_short(name)} in the header is no field, and '
+                f'{near[0]} is one; correct the name.'
+            )
 
 
 def _texts(path: Path) -> tuple[dict[str, str], int]:
@@ -235,7 +296,7 @@ def _texts(path: Path) -> tuple[dict[str, str], int]:
         key = key.strip()
         if line and not sign:
             break
-        if key in texts and key in ONCE:
+        if key in texts and key in (*FIELDS, *SYNONYMS):
             raise SeriesError(
                 f'{path}: {key} stands twice in the header; remove one.'
             )
@@ -249,7 +310,11 @@ def _texts(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _data_file(path: Path, name: str) -> Path:
-    """The voxels' file: a plain file in the header's own folder."""
+    """The voxels' file in the header's own folder.
+
+    A link there is what the user placed there: data managers keep files
+    elsewhere and link them. The header's text leads nowhere else.
+    """
     if name.upper() == 'LOCAL' and path.suffix.lower() == '.mha':
         return path
     if name.upper() == 'LOCAL' or name.split()[:1] == ['LIST'] or '%' in name:
@@ -259,20 +324,21 @@ def _data_file(path: Path, name: str) -> Path:
         )
     if (
         Path(name).name != name
-        or '\\' in name
-        or ':' in name
+        or set(name) & set('\\:\0')
         or name in ('.', '..', '')
     ):
         raise SeriesError(
             f"{path}: ElementDataFile must be a file name in the header's "
-            f'folder, got {name!r}; move the file there.'
+            f'folder, got {name[:200]!r}; move the file there.'
         )
     raw = path.parent / name
-    if raw.resolve().parent != path.parent.resolve() or not raw.is_file():
+    try:
+        check_regular(raw)
+    except (SeriesError, OSError) as error:
         raise SeriesError(
-            f'{path}: ElementDataFile {name!r} is not a regular file in the '
-            "header's folder; copy it there."
-        )
+            f'{path}: ElementDataFile {name[:200]!r} is not a regular file '
+            "in the header's folder; copy it there."
+        ) from error
     return raw
 
 
@@ -302,34 +368,3 @@ def _voxels(path: Path, header: Header, need: int) -> bytearray:
         file.seek(start)
         file.readinto(voxels)
         return voxels
-
-
-def inflate(file: BinaryIO, need: int, where: str) -> bytearray:
-    """Decompress zlib or gzip data to exactly ``need`` bytes.
-
-    Raises:
-        SeriesError: Damaged data, or more or fewer bytes.
-    """
-    decoder = zlib.decompressobj(wbits=47)  # zlib or gzip, as it says
-    voxels, got = bytearray(need), 0
-    try:
-        while got <= need and not decoder.eof:
-            chunk = decoder.unconsumed_tail or file.read(1 << 20)
-            part = decoder.decompress(chunk, min(need + 1 - got, CHUNK))
-            if not chunk and not part:
-                break
-            if got + len(part) <= need:
-                voxels[got : got + len(part)] = part
-            got += len(part)
-    except zlib.error as error:
-        raise SeriesError(
-            f'{where}: compressed data is damaged ({error}); copy the file '
-            'again.'
-        ) from error
-    if got != need or not decoder.eof:
-        more = 'more' if got > need else 'less'
-        raise SeriesError(
-            f"{where}: compressed data gives {more} than the header's {need} "
-            'bytes; header and file do not belong together.'
-        )
-    return voxels

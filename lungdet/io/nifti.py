@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import struct
 import zlib
 from io import BufferedIOBase
 from pathlib import Path
@@ -16,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from lungdet.errors import GeometryError, SeriesError
-from lungdet.geometry import Geometry
+from lungdet.errors import SeriesError
 from lungdet.io.file_image import FileImage
-from lungdet.io.limits import check_grid
-
-MAX_OFFSET = 1 << 30  # bytes before the voxels
-CHUNK = 1 << 22
-NO_ORIENTATION = (
-    'no orientation in the header (qform and sform are 0); taken as LPS with '
-    'origin 0'
+from lungdet.io.inflate import check_ratio
+from lungdet.io.nifti_header import (
+    check_extensions,
+    first_byte,
+    geometry_of,
+    layout,
+    read_header,
 )
+
+CHUNK = 1 << 22
 
 
 def read_nifti(path: Path) -> FileImage:
@@ -45,11 +45,20 @@ def read_nifti(path: Path) -> FileImage:
     packed = path.name.lower().endswith('.gz')
     try:
         with gzip.open(path) if packed else open(path, 'rb') as file:
-            header = _header(path, file)
-            dtype, sizes = _layout(path, header)
-            geometry = _geometry(path, header, sizes)
-            file.seek(_first_byte(path, header))
-            raw = _voxels(path, file, math.prod(sizes) * dtype.itemsize)
+            header = read_header(path, file)
+            dtype, sizes = layout(path, header)
+            geometry, caveats = geometry_of(path, header, sizes)
+            start = first_byte(path, header)
+            check_extensions(path, header, file, start)
+            need = math.prod(sizes) * dtype.itemsize
+            if packed:
+                check_ratio(str(path), path.stat().st_size, need)
+            else:
+                _check_length(path, path.stat().st_size - start, need)
+            file.seek(start)
+            raw = _voxels(path, file, need)
+            row = sizes[0] * dtype.itemsize
+            caveats += _rest(path, file, need, row)
     except (EOFError, OSError, zlib.error) as error:
         raise SeriesError(
             f'{path}: damaged or cut ({error}); copy the file again.'
@@ -57,96 +66,17 @@ def read_nifti(path: Path) -> FileImage:
     array = np.frombuffer(raw, dtype).reshape(geometry.shape)
     if not dtype.isnative:
         array = array.byteswap(inplace=True).view(dtype.newbyteorder('='))
-    caveats = () if _has_orientation(header) else (NO_ORIENTATION,)
     return FileImage(
-        str(path), _scaled(path, array, header), geometry, caveats
+        str(path), _scaled(path, array, header), geometry, tuple(caveats)
     )
 
 
-def _header(path: Path, file: BufferedIOBase) -> Any:
-    """nibabel's header, its values not yet checked."""
-    from nibabel import Nifti1Header, Nifti2Header
-
-    first = file.read(4)  # the header's length
-    for kind in (Nifti1Header, Nifti2Header):
-        length = kind.sizeof_hdr
-        for order in ('<', '>'):
-            if first == struct.pack(f'{order}i', length):
-                block = first + file.read(length - len(first))
-                if len(block) < length:
-                    raise EOFError('the header is cut')
-                return kind(block, order, check=False)
-    raise SeriesError(
-        f'{path}: no NIfTI header at the start of the file; copy or export '
-        'the image again.'
-    )
-
-
-def _layout(path: Path, header: Any) -> tuple[np.dtype, list[int]]:
-    """Type of a voxel, and how many there are along (x, y, z)."""
-    from nibabel.spatialimages import HeaderDataError
-
-    if not header['magic'].item().startswith((b'n+1', b'n+2')):
+def _check_length(path: Path, size: int, need: int) -> None:
+    if size < need:
         raise SeriesError(
-            f'{path}: magic is {header["magic"].item()!r}; the voxels of a '
-            'NIfTI pair are in another file, which is not read. Store header '
-            'and voxels in one file.'
+            f'{path}: {max(size, 0)} bytes of voxels, the header promises '
+            f'{need}; the file is cut. Copy it again.'
         )
-    try:
-        dtype = header.get_data_dtype()
-    except (HeaderDataError, KeyError):  # KeyError: no code of a type
-        dtype = np.dtype('V')
-    if (
-        dtype.kind not in 'iuf'
-        or dtype.itemsize > 8
-        or header['bitpix'] != dtype.itemsize * 8
-    ):
-        raise SeriesError(
-            f'{path}: NIfTI datatype {header["datatype"]} of '
-            f'{header["bitpix"]} bits is not supported; store integers or '
-            'floats.'
-        )
-    rank = int(header['dim'][0])
-    sizes = [int(n) for n in header['dim'][1 : max(rank, 0) + 1]]
-    while len(sizes) > 3 and sizes[-1] == 1:
-        sizes.pop()
-    steps = [float(step) for step in header['pixdim'][1:4]]
-    check_grid(str(path), sizes, steps, dtype.itemsize)
-    return dtype, sizes
-
-
-def _has_orientation(header: Any) -> bool:
-    return bool(header['qform_code'] > 0 or header['sform_code'] > 0)
-
-
-def _geometry(path: Path, header: Any, sizes: list[int]) -> Geometry:
-    """Grid of nibabel's affine; of the voxel sizes alone without one."""
-    try:
-        if _has_orientation(header):
-            with np.errstate(invalid='ignore'):  # NaN is refused by Geometry
-                affine = header.get_best_affine()
-            geometry = Geometry.from_ras(sizes, affine)
-        else:
-            geometry = Geometry.from_itk(
-                sizes, spacing=header['pixdim'][1:4], origin=(0, 0, 0)
-            )
-    except (GeometryError, ValueError) as error:  # a quaternion that is none
-        raise SeriesError(
-            f'{path}: no orientation follows from the header ({error}); '
-            'export the image again.'
-        ) from error
-    check_grid(str(path), geometry.shape, [*geometry.spacing], 1)
-    return geometry
-
-
-def _first_byte(path: Path, header: Any) -> int:
-    start = float(header['vox_offset'])
-    if not 0 <= start < MAX_OFFSET:
-        raise SeriesError(
-            f'{path}: vox_offset is {start:g}, which no file has; the header '
-            'is damaged. Export the image again.'
-        )
-    return max(int(start), header.sizeof_hdr)  # 0 means behind the header
 
 
 def _voxels(path: Path, file: BufferedIOBase, need: int) -> bytearray:
@@ -155,13 +85,25 @@ def _voxels(path: Path, file: BufferedIOBase, need: int) -> bytearray:
     view = memoryview(voxels)
     while got < need and (count := file.readinto(view[got : got + CHUNK])):
         got += count
-    if got < need:
-        raise SeriesError(
-            f'{path}: {got} bytes of voxels, the header promises {need}; the '
-            'file is cut. Copy it again.'
-        )
-    file.read(CHUNK)  # to the end of a .gz, where its checksum stands
+    _check_length(path, got, need)
     return voxels
+
+
+def _rest(path: Path, file: BufferedIOBase, need: int, row: int) -> list[str]:
+    """A caveat of bytes behind the voxels; an error where they are voxels.
+
+    Reading to the end compares the checksum of a ``.gz``.
+    """
+    rest = 0
+    while rest < row and (chunk := file.read(CHUNK)):
+        rest += len(chunk)
+    if rest >= row:
+        raise SeriesError(
+            f'{path}: more than the {need} bytes of voxels that the header '
+            'states; it would leave out a part of the scan. Export the image '
+            'again.'
+        )
+    return [f'{rest} bytes behind the voxels were left out'] if rest else []
 
 
 def _scaled(path: Path, array: np.ndarray, header: Any) -> np.ndarray:

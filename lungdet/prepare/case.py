@@ -24,6 +24,8 @@ from lungdet.prepare.resample import (
 from lungdet.structures import Annotation, CaseNodule, CaseRecord, Volume
 
 MAX_NODULES = 255  # numbers of a uint8 mask
+THICK_MM = 3.0  # slices farther apart hide small nodules; LUNA16 takes 2.5
+LARGE_MM = 40.0  # a lesion over 30 mm is a mass; LUNA16's largest has 32
 
 
 class PreparedCase(NamedTuple):
@@ -93,10 +95,31 @@ def prepare_case(
             *references.caveats,
             *lungs.caveats,
             *caveats,
+            *_unusual(volume, nodules),
         ],
         patient_id=volume.patient_id or references.patient_id,
     )
     return PreparedCase(record, arrays)
+
+
+def _unusual(volume: Volume, nodules: Sequence[ReferenceNodule]) -> list[str]:
+    """Caveats of thick slices and large nodules."""
+    caveats = []
+    step = float(volume.geometry.spacing.max())
+    if step > THICK_MM + 1e-3:
+        caveats.append(
+            f'slices are {step:.3g} mm apart, more than {THICK_MM:g}; small '
+            'nodules may be missed, and sizes are coarse'
+        )
+    for number, nodule in enumerate(nodules, start=1):
+        diameter = nodule.annotation.diameter_mm or 0
+        if diameter > LARGE_MM:
+            caveats.append(
+                f'nodule {number} is {diameter:.4g} mm wide, more than any of '
+                f'LUNA16 ({LARGE_MM:g} mm are taken as the limit); check that '
+                'it is one nodule'
+            )
+    return caveats
 
 
 def _check_nodules(nodules: Sequence[ReferenceNodule], volume: Volume) -> None:

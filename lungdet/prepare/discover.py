@@ -11,10 +11,11 @@ from pathlib import Path
 
 from lungdet.errors import SeriesError
 from lungdet.io.dicom_series import list_series
+from lungdet.io.files import is_litter
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')
-NO_SCANS = ('seg-lungs', 'masks', '.')  # names of what holds none begin so
+NO_SCANS = ('seg-lungs', 'masks')  # names of what holds none begin so
 NO_SLICES = (*SUFFIXES, '.raw', '.zraw', '.xml', '.txt', '.csv', '.json')
 TRIED_FILES = 3  # of a folder, to see whether slices without suffix lie in it
 
@@ -99,10 +100,15 @@ def _images_and_series_folders(
         if (real := os.path.realpath(folder)) in visited:
             continue
         visited.add(real)
-        if _has_slices(folder):
+        try:
+            paths = sorted(folder.iterdir(), reverse=True)
+            if _has_slices(folder):
+                yield folder
+        except OSError:  # reported when the scan is read
             yield folder
-        for path in sorted(folder.iterdir(), reverse=True):
-            if path.name.startswith(NO_SCANS):
+            continue
+        for path in paths:
+            if path.name.startswith(NO_SCANS) or is_litter(path):
                 continue
             if path.is_dir() and path.is_symlink():
                 waiting.append(path)
@@ -121,7 +127,7 @@ def _has_slices(folder: Path) -> bool:
         if (
             path.is_file()
             and tried < TRIED_FILES
-            and not path.name.startswith('.')
+            and not is_litter(path)
             and not path.name.lower().endswith(NO_SLICES)
         ):
             tried += 1

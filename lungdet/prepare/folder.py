@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lungdet.errors import AnnotationError
+from lungdet.io.files import is_litter
 from lungdet.io.image import SUFFIXES, stem
 from lungdet.io.luna16 import read_annotations
 from lungdet.prepare.discover import ScanSource, discover_scans
@@ -89,7 +90,7 @@ def read_references(path: Path) -> dict[str, ReferenceSource]:
         references = {
             stem(file): LabelImageReferences(file)
             for file in sorted(path.iterdir())
-            if file.name.lower().endswith(SUFFIXES)
+            if file.name.lower().endswith(SUFFIXES) and not is_litter(file)
         }
     elif has_boxes(path):
         references = {

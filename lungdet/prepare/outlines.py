@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungdet.geometry import Geometry, reorient
+from lungdet.io.files import is_litter
 from lungdet.io.lidc import read_lidc_xml
 from lungdet.io.lidc_masks import MIN_READERS, LidcNodule, consensus_masks
 from lungdet.prepare.fingerprint import fingerprint
@@ -162,6 +163,8 @@ def index_reader_xml(folder: Path) -> dict[str, Path]:
     """Reader XML files of a folder, at any depth, by series uid."""
     files = {}
     for path in sorted(folder.rglob('*.xml')):
+        if is_litter(path) or not path.is_file():
+            continue
         with open(path, 'rb') as file:
             head = file.read(HEAD_BYTES).decode('utf-8', errors='replace')
         if match := SERIES_UID.search(head):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from terminaltables import AsciiTable
 
+from lungdet.errors import printable
 from lungdet.prepare.official import official_counts
 from lungdet.structures import CaseRecord
 
@@ -43,14 +44,14 @@ class Summary:
                 what: f'{n:,} of {of:,}' for what, (n, of) in counts.items()
             }
             lines.append(_table('LUNA16', 'present', rows))
-        lines += [f'caveat: {text}' for text in self.caveats]
-        lines += [f'failed: {u}: {why}' for u, why in self.failed.items()]
-        lines += [
+        told = [f'caveat: {text}' for text in self.caveats]
+        told += [f'failed: {u}: {why}' for u, why in self.failed.items()]
+        told += [
             f'caveat: {r.series_uid}: {text}'
             for r in self.records
             for text in r.caveats
         ]
-        return '\n'.join(lines)
+        return '\n'.join([*lines, *map(printable, told)])
 
     def _counts(self) -> dict[str, int]:
         records = self.records

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lungdet.cli import clean_errors
+from lungdet.errors import SeriesError
 
 
 def test_errors_of_the_system_name_the_file(
@@ -32,3 +33,16 @@ def test_interruption_has_the_shells_exit_code() -> None:
 def test_debugging_shows_the_error_itself(tmp_path: Path) -> None:
     with pytest.raises(OSError), clean_errors('lungdet', debug=True):
         (tmp_path / 'missing' / 'out').mkdir()
+
+
+def test_what_a_header_says_does_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    text = 'a\x1b[2J\x07 \u202eb\x9b1mc\nd \udcff Grüße'
+
+    with pytest.raises(SystemExit), clean_errors('lungdet'):
+        raise SeriesError(text)
+
+    assert capsys.readouterr().err == (
+        'lungdet: a\\x1b[2J\\x07 \\u202eb\\x9b1mc d \\udcff Grüße\n'
+    )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungdet.geometry import Geometry, reorient
-from tests.geometry.grids import oblique
+from tests.geometry.grids import oblique, rotation
 
 
 @given(
@@ -86,3 +86,25 @@ def test_a_turned_array_is_contiguous_and_a_straight_one_the_same() -> None:
     turned, geometry = reorient(array[::-1], straight.flip(0))
     np.testing.assert_array_equal(turned, array)
     assert turned.flags.c_contiguous and geometry.is_close(straight)
+
+
+def test_a_tilted_coronal_grid_becomes_a_tilted_axial_one() -> None:
+    tilt = rotation(0.02, 0.01, -0.015)
+    coronal = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], float)
+    grid = Geometry.from_parts(
+        (3, 4, 5),
+        spacing_zyx=(2.5, 0.7, 0.8),
+        origin_xyz=(10, 20, 30),
+        direction=tilt @ coronal,
+    )
+    array = np.arange(60).reshape(grid.shape)
+
+    turned, geometry = reorient(array, grid)
+
+    assert grid.canonical_order() is None
+    np.testing.assert_allclose(geometry.direction, tilt, atol=1e-12)
+    np.testing.assert_allclose(geometry.spacing, (0.7, 2.5, 0.8))
+    for index in ([0, 0, 0], [2, 1, 0], [1, 3, 4]):
+        world = grid.to_world(np.array([index]))
+        new = np.rint(geometry.to_index(world)[0]).astype(int)
+        assert turned[tuple(new)] == array[tuple(index)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +190,98 @@ def test_patient_is_read_unless_it_is_nobody(
     write_series(tmp_path, truth, edit=labelled(PatientID=name))
 
     assert load_volume(tmp_path).patient_id == wanted
+
+
+@pytest.mark.parametrize(
+    ('tag', 'what'),
+    [
+        ('PatientID', 'patients'),
+        ('PatientName', 'patients'),
+        ('StudyInstanceUID', 'examinations'),
+    ],
+)
+def test_two_patients_in_one_series_are_not_stacked(
+    tmp_path: Path, truth: np.ndarray, tag: str, what: str
+) -> None:
+    for k, plane in enumerate(truth):
+        value = '1.2' if k < 13 else '1.3'
+        write_slice(tmp_path, k, plane, edit=labelled(**{tag: value}))
+
+    with pytest.raises(SeriesError, match=f'slices of 2 {what}'):
+        load_volume(tmp_path)
+
+
+def test_linked_slices_are_read_and_litter_is_not(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    cache, folder = tmp_path / 'cache', tmp_path / 'scan'
+    cache.mkdir()
+    folder.mkdir()
+    write_series(cache, truth)
+    for path in cache.iterdir():
+        (folder / path.name).symlink_to(path)
+        (folder / f'._{path.name}').write_bytes(b'\0\5\x16\7')
+    (folder / '.DS_Store').write_bytes(b'x')
+    os.mkfifo(folder / 'pipe')
+
+    volume = load_volume(folder)
+
+    np.testing.assert_array_equal(volume.array, truth)
+    assert volume.caveats == []
+    (cache / '090.dcm').unlink()
+    with pytest.raises(SeriesError, match='090.dcm: no such file'):
+        load_volume(folder)
+
+
+def nested(depth: int) -> bytes:
+    """A sequence in a sequence in a ..., of undefined lengths."""
+    item = b'\xfe\xff\x00\xe0\xff\xff\xff\xff'
+    return (b'\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff' + item) * depth
+
+
+def deep(content: bytes) -> bytes:
+    at = content.index(b'\x20\x00\x0e\x00UI')
+    return content[:at] + nested(500) + content[at:]
+
+
+def odd_type(content: bytes) -> bytes:
+    at = content.index(b'\x20\x00\x0e\x00UI')  # of the SeriesInstanceUID
+    return content[: at + 4] + b'ZZ' + content[at + 6 :]
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        deep,
+        odd_type,
+        lambda content: content.replace(b'1.2.3\0', b'1\0003\0\0'),
+        lambda content: content[:300],
+        lambda content: content[:140] + bytes([255]) * 400,
+    ],
+)
+def test_any_damage_of_a_file_is_an_error_that_names_it(
+    tmp_path: Path, truth: np.ndarray, damage: Callable
+) -> None:
+    write_series(tmp_path, truth)
+    path = tmp_path / '090.dcm'
+    path.write_bytes(damage(path.read_bytes()))
+
+    with pytest.raises(SeriesError, match=r'090\.dcm'):
+        load_volume(tmp_path)
+
+
+def test_an_unreadable_file_is_named(
+    tmp_path: Path, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path, truth)
+
+    def refuse(file: Path, *args: object, **options: object) -> object:
+        if str(file).endswith('090.dcm'):
+            raise PermissionError(13, 'Permission denied', str(file))
+        return genuine(file, *args, **options)
+
+    genuine = open
+    monkeypatch.setattr('builtins.open', refuse)
+
+    with pytest.raises(SeriesError, match=r'090\.dcm: permission denied'):
+        load_volume(tmp_path)

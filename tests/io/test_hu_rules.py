@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,53 @@ def test_other_bytes_under_a_type_do_not_pass_for_hu(
         load_volume(path)
     wide = np.ones(SHAPE, np.int32).tobytes()
     path = write_meta(tmp_path, wide, ElementType='MET_FLOAT')
-    assert any('like a chest' in w for w in load_volume(path).caveats)
+    with pytest.raises(SeriesError, match='do not look like a chest'):
+        load_volume(path)
+
+
+@pytest.mark.parametrize('padding', [None, -1024, -2000, -32768])
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (lambda hu: hu + 1024, 'hu-offset'),
+        (lambda hu: (hu + 1024) / 4095, r'scaled to 0\.\.1'),
+        (lambda hu: (hu + 1000) / 1400 * 2 - 1, r'scaled to 0\.\.1'),
+        (lambda hu: (hu + 1000) / 1400 * 255, 'grey values of 8 bits'),
+        (lambda hu: hu * 10, 'HU times 10'),
+        (lambda hu: hu / 10, 'no air among them'),
+        (lambda hu: np.clip(hu, -160, 240), 'no air among them'),
+    ],
+)
+def test_values_of_another_scale_are_refused_under_any_padding(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    change: Callable,
+    reason: str,
+    padding: int | None,
+) -> None:
+    values = change(hu(rng).astype(np.float64))
+    if padding is not None:
+        values[:, :4] = padding
+    path = write_meta(
+        tmp_path, values.astype('<f4').tobytes(), ElementType='MET_FLOAT'
+    )
+
+    with pytest.raises(SeriesError, match=reason):
+        load_volume(path)
+
+
+@pytest.mark.parametrize('padding', [-1024, -2000, -3024, -32768])
+def test_hu_with_padding_are_hu(
+    tmp_path: Path, rng: np.random.Generator, padding: int
+) -> None:
+    array = hu(rng)
+    array[:, :12] = padding  # most of the image
+    path = write_meta(tmp_path, array.tobytes())
+
+    volume = load_volume(path)
+
+    np.testing.assert_array_equal(volume.array, array)
+    assert not volume.caveats
 
 
 @pytest.mark.parametrize(

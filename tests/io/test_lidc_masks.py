@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,20 @@ def test_the_largest_overlap_joins_first() -> None:
         (6 * 49 * 2.5 / np.pi) ** (1 / 3)
     )
     assert nodule.center_mm == pytest.approx((5, 5, 0))
+
+
+def test_a_long_outline_takes_no_minutes(rng: np.random.Generator) -> None:
+    """It zigzags through the whole slice; each step stays a step."""
+    angles = np.linspace(0, 2 * np.pi, 10_000, endpoint=False)
+    circle = np.stack([np.cos(angles), np.sin(angles)], 1) * 200 + 256
+
+    started = time.perf_counter()
+    filled = fill_contour(
+        np.rint(circle).astype(int), (512, 512), with_contour=False
+    )
+
+    assert time.perf_counter() - started < 10
+    y, x = np.mgrid[:512, :512]
+    inside = (x - 256) ** 2 + (y - 256) ** 2 < 198**2
+    assert filled[inside].all()
+    assert filled.sum() < 1.02 * np.pi * 200**2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -55,6 +56,16 @@ from tests.io.images import SHAPE, hu, write_meta
         ({'BinaryDataByteOrderMSB': '1'}, 'is not True or False'),
         ({'BinaryDataByteOrderMSB': 'T'}, 'is not True or False'),
         ({'BinaryData': 'False'}, 'BinaryData is False'),
+        ({'Position': '-10 20 30'}, 'Offset is .* and Position'),
+        ({'Rotation': '1 0 0 0 0 1 0 1 0'}, 'TransformMatrix is .* Rotation'),
+        ({'Offset': '1e308 0 0'}, 'origin .* is farther'),
+        ({'Offset': '1_0 0 0'}, 'not 3 numbers'),
+        ({'DimSize': '1_8 17 16'}, 'not 3 whole numbers'),
+        ({'DimSize': '١٨ 17 16'}, 'not 3 whole numbers'),
+        ({'DistanceUnits': 'um'}, 'DistanceUnits is um'),
+        ({'ElementDataFile': 'x.raw\0'}, "header's folder"),
+        ({'Offset': None, 'Ofset': '1 2 3'}, "'Ofset' .*no field, and Offset"),
+        ({'TransformMatrix': '1 0 0 0 1 0.1 0 0 1'}, 'y and z enclose 84'),
     ],
 )
 def test_defective_meta_headers_are_refused(
@@ -90,14 +101,79 @@ def test_defective_zraw_is_refused(
         read_image(path)
 
 
-def test_a_link_out_of_the_folder_is_refused(
+def test_links_in_the_folder_are_followed(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    folder = tmp_path / 'scan'
+    """Data managers keep files elsewhere, under other names."""
+    folder, cache = tmp_path / 'scan', tmp_path / 'cache'
     folder.mkdir()
-    path = write_meta(folder, hu(rng).tobytes())
-    (folder / 'x.raw').rename(tmp_path / 'secret')
-    os.symlink(tmp_path / 'secret', folder / 'x.raw')
+    cache.mkdir()
+    array = hu(rng)
+    path = write_meta(folder, array.tobytes())
+    for name, blob in (('x.raw', '0a'), ('x.mhd', '1b')):
+        (folder / name).rename(cache / blob)
+        os.symlink(cache / blob, folder / name)
+
+    np.testing.assert_array_equal(read_image(path).array, array)
+
+    (cache / '0a').unlink()
+    with pytest.raises(SeriesError, match='not a regular file'):
+        read_image(path)
+
+
+def test_voxels_that_the_file_cannot_hold_take_no_memory(
+    tmp_path: Path,
+) -> None:
+    path = write_meta(
+        tmp_path,
+        zlib.compress(b''),
+        DimSize='1000 1000 1400',
+        ElementSpacing='1 1 1',
+        CompressedData='True',
+    )
+
+    tracemalloc.start()
+    with pytest.raises(SeriesError, match='cannot hold'):
+        read_image(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 10_000_000
+
+
+def test_bytes_behind_compressed_voxels_are_refused(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    payload = zlib.compress(hu(rng).tobytes()) + b'more'
+    path = write_meta(tmp_path, payload, CompressedData='True')
+
+    with pytest.raises(SeriesError, match='more bytes follow'):
+        read_image(path)
+
+
+def test_rounded_directions_are_repaired(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = write_meta(
+        tmp_path,
+        hu(rng).tobytes(),
+        TransformMatrix='0.999 0.001 0 0 1 0.001 0 0 1',
+    )
+
+    image = read_image(path)
+
+    cosines = image.geometry.direction
+    np.testing.assert_allclose(cosines.T @ cosines, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(cosines, np.eye(3), atol=2e-3)
+    assert any('nearest orthonormal' in text for text in image.caveats)
+
+
+def test_a_pipe_is_no_file_of_voxels(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = write_meta(tmp_path, hu(rng).tobytes())
+    (tmp_path / 'x.raw').unlink()
+    os.mkfifo(tmp_path / 'x.raw')
 
     with pytest.raises(SeriesError, match='not a regular file'):
         read_image(path)
@@ -219,7 +295,9 @@ def test_claimed_compressed_size_is_not_believed(
     np.testing.assert_array_equal(read_image(path).array, array)
 
 
-@pytest.mark.parametrize('key', ['DimSize', 'ElementSpacing'])
+@pytest.mark.parametrize(
+    'key', ['DimSize', 'ElementSpacing', 'Offset', 'TransformMatrix']
+)
 def test_field_that_stands_twice_is_refused(
     tmp_path: Path, rng: np.random.Generator, key: str
 ) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import nibabel
@@ -68,6 +70,23 @@ def test_values_that_are_no_numbers_are_kept(
         (280, '<I', 0x7FA00000, 'no orientation follows'),  # a signalling NaN
         (284, '<f', np.inf, 'no orientation follows'),
         (80, '<f', np.nan, 'spacing nan mm'),
+        (80, '<f', 1.75, 'pixdim says voxels of 1.75 x 4 x 5 mm'),
+        (108, '<f', 0.0, 'vox_offset is 0'),
+        (108, '<f', 348.0, 'vox_offset is 348'),
+        (108, '<f', 352.5, 'vox_offset is 352.5'),
+        (108, '<f', 368.0, '9776 bytes of voxels'),
+        (40, '<h', 512, r'dim\[0\] is 512'),
+        (40, '<h', -1, r'dim\[0\] is -1'),
+        (42, '<h', 9, 'more than the 4896 bytes of voxels'),
+        (46, '<h', 8, 'more than the 4896 bytes of voxels'),
+        (254, '<h', -1, 'sform_code is -1'),
+        (252, '<h', 99, 'qform_code is 99'),
+        (123, 'B', 1, 'says metres'),
+        (123, 'B', 3, 'says micrometres'),
+        (123, 'B', 7, 'says code 7'),
+        (292, '<f', np.inf, 'no orientation follows'),
+        (292, '<f', 3e38, 'origin .* is farther'),
+        (344, '4s', b'n+9\0', 'magic is'),
     ],
 )
 def test_defective_nifti_headers_are_refused(
@@ -242,4 +261,94 @@ def test_a_wrong_checksum_of_a_gz_is_refused(
     path.write_bytes(content)
 
     with pytest.raises(SeriesError, match='CRC check failed'):
+        read_image(path)
+
+
+def written(
+    folder: Path, array: np.ndarray, changes: dict[int, tuple[str, object]]
+) -> Path:
+    """An image with qform and sform, and some bytes of its header changed."""
+    path = folder / 'x.nii'
+    image = nibabel.Nifti1Image(array.T, None)
+    image.set_qform(AFFINES['straight'], code=1)
+    image.set_sform(AFFINES['straight'], code=1)
+    nibabel.save(image, path)
+    content = bytearray(path.read_bytes())
+    for start, (form, value) in changes.items():
+        struct.pack_into(form, content, start, value)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        ({}, ''),
+        ({76: ('<f', 0.0)}, ''),  # as the standard: 0 is 1
+        ({268: ('<f', 40.0)}, 'qform and sform lie up to 40 mm apart'),
+        ({76: ('<f', -1.0)}, 'qform and sform lie up to'),
+        ({256: ('<f', 2.0)}, 'the qform cannot be read'),
+        ({268: ('<f', np.nan)}, 'the qform cannot be read'),
+        ({84: ('<f', 4.02), 252: ('<h', 0)}, 'pixdim says voxels of'),
+        ({80: ('<f', 0.0), 252: ('<h', 0)}, 'pixdim states no voxel size'),
+        ({284: ('<f', 0.01)}, 'were not orthonormal'),
+    ],
+)
+def test_what_a_header_says_twice_differently_is_told(
+    tmp_path: Path, rng: np.random.Generator, changes: dict, text: str
+) -> None:
+    array = hu(rng)
+
+    image = read_image(written(tmp_path, array, changes))
+
+    np.testing.assert_array_equal(image.array, array)
+    np.testing.assert_allclose(image.geometry.spacing, (5, 4, 3.5), rtol=1e-4)
+    assert text in ' '.join(image.caveats)
+    assert bool(image.caveats) == bool(text)
+
+
+def test_a_sheared_grid_is_explained(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = written(tmp_path, hu(rng), {304: ('<f', 0.5)})
+
+    with pytest.raises(SeriesError, match=r'enclose .* degrees.*[Rr]esample'):
+        read_image(path)
+
+
+def test_voxels_that_a_gz_cannot_hold_take_no_memory(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = written(tmp_path, hu(rng), {44: ('<h', 2000), 46: ('<h', 3000)})
+    content = bytearray(path.read_bytes())
+    for start in (80, 84, 88, 280, 300, 320):  # pixdim and the sform
+        struct.pack_into('<f', content, start, 0.5 if start != 280 else -0.5)
+    packed = tmp_path / 'x.nii.gz'
+    packed.write_bytes(gzip.compress(bytes(content)))
+
+    tracemalloc.start()
+    with pytest.raises(SeriesError, match='cannot hold|pixdim'):
+        read_image(packed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 10_000_000
+
+
+def test_voxels_do_not_begin_in_an_extension(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    header = nibabel.Nifti1Header()
+    header.extensions.append(
+        nibabel.nifti1.Nifti1Extension('comment', bytes(200))
+    )
+    image = nibabel.Nifti1Image(hu(rng).T, AFFINES['straight'], header)
+    path = tmp_path / 'x.nii'
+    nibabel.save(image, path)
+    content = bytearray(path.read_bytes())
+    start = struct.unpack_from('<f', content, 108)[0]
+    struct.pack_into('<f', content, 108, start - 32)
+    path.write_bytes(content)
+
+    with pytest.raises(SeriesError, match='inside an extension'):
         read_image(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from lungdet.errors import AnnotationError
-from lungdet.geometry import resample_nearest
+from lungdet.geometry import Geometry, resample_nearest
 from lungdet.io.image import load_volume, read_image, write_image
 from lungdet.io.luna16 import read_annotations
 from lungdet.phantom import Phantom, make_phantom
@@ -161,3 +162,22 @@ def test_nodule_outside_the_scan_is_refused() -> None:
 
     with pytest.raises(AnnotationError, match='nodule 2 .* outside the scan'):
         prepare_case(block_scan(), table.read(block_scan()))
+
+
+def test_thick_slices_and_masses_are_told() -> None:
+    scan = block_scan()
+    geometry = Geometry.from_parts(
+        scan.geometry.shape,
+        spacing_zyx=(5, *scan.geometry.spacing[1:]),
+        origin_xyz=scan.geometry.origin.tolist(),
+    )
+    center = geometry.to_world([np.array(geometry.shape) / 2])[0].tolist()
+    table = TableReferences((Annotation((*center,), 81.0),))
+    thick = replace(scan, geometry=geometry)
+
+    caveats = prepare_case(thick, table.read(thick)).record.caveats
+
+    assert any('slices are 5 mm apart' in text for text in caveats)
+    assert any('nodule 1 is 81 mm wide' in text for text in caveats)
+    small = prepare_case(scan).record.caveats
+    assert not any('apart' in text or 'wide' in text for text in small)

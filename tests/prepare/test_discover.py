@@ -67,3 +67,30 @@ def test_slices_behind_other_files_are_a_series(
     (tmp_path / 'one' / 'IM0001').write_bytes(bytes(128) + b'DICM')
 
     assert [scan.uid for scan in discover_scans(tmp_path)] == ['one']
+
+
+def test_a_bad_folder_stops_no_other_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be listed, and one with a file that holds no header."""
+    write_scan(tmp_path / 'scans' / 'a.mhd')
+    for name in ('closed', 'damaged'):
+        (tmp_path / 'scans' / name).mkdir()
+        path = tmp_path / 'scans' / name / '1.dcm'
+        path.write_bytes(bytes(128) + b'DICM' + bytes([255]) * 300)
+
+    def refuse(folder: Path) -> object:
+        if folder.name == 'closed':
+            raise PermissionError(13, 'Permission denied', str(folder))
+        return genuine(folder)
+
+    genuine = Path.iterdir
+    monkeypatch.setattr(Path, 'iterdir', refuse)
+
+    summary = prepare_folder(
+        tmp_path / 'scans', tmp_path / 'out', progress=False
+    )
+
+    assert [record.series_uid for record in summary.records] == ['a']
+    assert set(summary.failed) == {'closed', 'damaged'}
+    assert '1.dcm' in summary.failed['damaged']

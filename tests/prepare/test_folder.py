@@ -36,6 +36,9 @@ def test_world_boxes_and_masks_beside_the_scans(
     labels[3:6, 4:9, 5:12] = 9
     geometry = CaseStore(tmp_path / 'boxes').records['b'].source_geometry
     write_image(scans / 'truth' / 'b.nii.gz', labels, geometry)
+    litter = scans / 'truth' / '._b.nii.gz'  # as archives of a Mac have it
+    litter.write_bytes(b'\0\5\x16\7')
+    (scans / '._b.mhd').write_bytes(b'\0\5\x16\7')
 
     masks = prepare_folder(
         scans,

@@ -1,0 +1,87 @@
+"""One DICOM file to pydicom's data set, deflated ones within bounds.
+
+pydicom unpacks a deflated file whole, however large it becomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from lungdet.errors import SeriesError
+from lungdet.io.files import check_regular
+from lungdet.io.inflate import inflate_at_most
+from lungdet.io.limits import MAX_BYTES
+
+DEFLATED = '1.2.840.10008.1.2.1.99'
+MAX_TAGS = 1 << 24  # bytes of a file's tags but its pixels
+PREAMBLE, GROUP_LENGTH = 132, 12  # bytes before and of the first meta tag
+
+
+def read_tags(path: Path, tags: Sequence[str]) -> Any:
+    """Some tags of a file (a pydicom Dataset), without its pixels.
+
+    Raises:
+        SeriesError: No regular file, or deflated data that is damaged.
+        Exception: Whatever pydicom raises on damaged bytes.
+    """
+    import pydicom
+
+    check_regular(path)
+    return pydicom.dcmread(
+        _plain(path, MAX_TAGS, whole=False),
+        stop_before_pixels=True,
+        specific_tags=[*tags],
+    )
+
+
+def stored_pixels(path: Path, pixel_bytes: int) -> Any:
+    """Stored values (frames, rows, columns) of an uncompressed file.
+
+    Args:
+        path: The file.
+        pixel_bytes: What its tags promise.
+
+    Raises:
+        SeriesError: More bytes than promised.
+        Exception: Whatever pydicom raises on damaged bytes.
+    """
+    import pydicom
+    from pydicom.pixels import pixel_array
+
+    if not 0 < pixel_bytes <= MAX_BYTES:
+        raise SeriesError(
+            f'{path}: the tags claim {pixel_bytes} bytes of pixels (limit '
+            f'{MAX_BYTES:.2g}); correct Rows, Columns or NumberOfFrames.'
+        )
+    plain = _plain(path, MAX_TAGS + pixel_bytes, whole=True)
+    source = pydicom.dcmread(plain) if isinstance(plain, BytesIO) else plain
+    # what spare bits hold is judged by the caller
+    array = pixel_array(source, correct_unused_bits=False)
+    return array if array.ndim == 3 else array[None]
+
+
+def _plain(path: Path, most: int, *, whole: bool) -> Path | BytesIO:
+    """The file itself, or the unpacked content of a deflated one."""
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.filewriter import write_file_meta_info
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    meta = read_file_meta_info(path)
+    if meta.get('TransferSyntaxUID') != DEFLATED:
+        return path
+    with open(path, 'rb') as file:
+        file.seek(
+            PREAMBLE + GROUP_LENGTH + meta.FileMetaInformationGroupLength
+        )
+        packed = file.read(most)  # deflate hardly ever makes data longer
+    content = inflate_at_most(packed, most, str(path), whole=whole)
+    plain: Any = BytesIO()
+    plain.write(bytes(PREAMBLE - 4) + b'DICM')
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    write_file_meta_info(plain, meta, enforce_standard=False)
+    plain.write(content)
+    plain.seek(0)
+    return plain

@@ -1,0 +1,40 @@
+"""Numbers in text headers, as their formats write them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+WHOLE = re.compile(r'[+-]?[0-9]{1,18}')
+DECIMAL = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?')
+MAX_DIGITS = 100  # of one number; printf writes fewer
+
+
+def numbers_of(
+    text: str, kind: type = float, separator: str | None = None
+) -> list | None:
+    """All numbers of a text, None if anything in it is none.
+
+    Stricter than Python, which reads ``1_0`` as ten, and takes the digits of
+    any script.
+
+    Args:
+        text: Words between blanks, or between ``separator``.
+        kind: ``int`` or ``float``.
+        separator: As ``str.split`` takes it.
+
+    Examples:
+        >>> numbers_of('0.5 1 2e1'), numbers_of('1_0'), numbers_of('nan')
+        ([0.5, 1.0, 20.0], None, None)
+        >>> numbers_of('3,4', int, ',')
+        [3, 4]
+    """
+    pattern = WHOLE if kind is int else DECIMAL
+    values = []
+    for word in map(str.strip, text.split(separator)):
+        if len(word) > MAX_DIGITS or not pattern.fullmatch(word):
+            return None
+        values.append(kind(word))
+    if not values or not all(map(math.isfinite, values)):
+        return None
+    return values
