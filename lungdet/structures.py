@@ -195,6 +195,21 @@ class Detection:
         return float(np.prod(self.size_mm)) ** (1 / 3)
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """Detections that a rule dropped.
+
+    Attributes:
+        rule: ``'score'``, ``'lungs'`` or ``'merge'``.
+        limit: The rule's number: a probability, or mm.
+        count: How many were dropped.
+    """
+
+    rule: str
+    limit: float
+    count: int
+
+
 @dataclass
 class SeriesResult:
     """All detections of one series, sorted by falling score.
@@ -206,6 +221,8 @@ class SeriesResult:
         source_geometry: Grid of the scan as its file states it; None if it is
             ``geometry``.
         caveats: What a reader of the result must know.
+        dropped: What each rule of a selection dropped; empty where none was
+            applied.
     """
 
     series_uid: str
@@ -213,6 +230,7 @@ class SeriesResult:
     geometry: Geometry
     source_geometry: Geometry | None = None
     caveats: list[str] = field(default_factory=list)
+    dropped: tuple[Dropped, ...] = ()
 
     def without_masks(self) -> SeriesResult:
         """The same detections with their boxes, but without their masks."""

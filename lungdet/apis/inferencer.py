@@ -13,6 +13,7 @@ import torch
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
 from lungdet.errors import ConfigError
+from lungdet.evaluation import Selection
 from lungdet.io.atomic import atomic_path
 from lungdet.io.image import load_volume
 from lungdet.io.result_folder import make_result_folder, write_result_folder
@@ -34,13 +35,22 @@ class NoduleInferencer:
     Args:
         weights: A checkpoint of ``tools/train.py``.
         device: ``'auto'``, ``'cpu'`` or ``'cuda[:N]'``.
+        selection: Which detections are kept; None for the defaults. The
+            weights' test_cfg applies before it.
 
     Raises:
         CheckpointError: The file holds no lungdet detector.
         ConfigError: No such device.
     """
 
-    def __init__(self, weights: str | Path, *, device: str = 'auto') -> None:
+    def __init__(
+        self,
+        weights: str | Path,
+        *,
+        device: str = 'auto',
+        selection: Selection | None = None,
+    ) -> None:
+        self.selection = selection or Selection()
         model, self.contract = load_detector(
             weights, device=find_device(device)
         )
@@ -75,7 +85,9 @@ class NoduleInferencer:
         case, arrays = prepare_case(
             scan, spacing_mm=self.contract.spacing_mm or 1.0
         )
-        result = self.predict(case, arrays['image'])
+        result = self.selection.apply(
+            self.predict(case, arrays['image']), arrays['lungs']
+        )
         if folder is not None:
             model = {
                 'weights': self.weights_name,
@@ -87,7 +99,7 @@ class NoduleInferencer:
         return result
 
     def predict(self, case: CaseRecord, hu: np.ndarray) -> SeriesResult:
-        """Detect in a prepared case.
+        """Everything that is detected in a prepared case, none dropped.
 
         Args:
             case: Its record.

@@ -30,6 +30,31 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
     )
     parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.2,
+        help='drop detections below this score',
+    )
+    parser.add_argument(
+        '--lung-margin',
+        type=float,
+        default=8.0,
+        metavar='MM',
+        help='drop detections farther outside the lungs',
+    )
+    parser.add_argument(
+        '--merge',
+        type=float,
+        default=4.0,
+        metavar='MM',
+        help='drop detections this near to a better one, or within its radius',
+    )
+    parser.add_argument(
+        '--keep-all',
+        action='store_true',
+        help='drop nothing that the network returns',
+    )
+    parser.add_argument(
         '--import',
         dest='imports',
         action='append',
@@ -43,10 +68,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def infer(args: argparse.Namespace) -> int:
     """Find nodules in one scan."""
     from lungdet.apis import NoduleInferencer
+    from lungdet.evaluation import Selection
 
     for name in args.imports:
         import_user_module(name)
-    inferencer = NoduleInferencer(args.weights, device=args.device)
+    selection = Selection(args.score_thr, args.lung_margin, args.merge)
+    if args.keep_all:
+        selection = Selection(None, None, None)
+    inferencer = NoduleInferencer(
+        args.weights, device=args.device, selection=selection
+    )
     result = inferencer(
         args.scan,
         out_dir=args.out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +16,12 @@ from mmengine.dist import (
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from lungdet.errors import ConfigError
 from lungdet.evaluation import (
     MAX_MARKS,
     CaseOptions,
     ScoredScan,
+    Selection,
     evaluate_cases,
     score_scan_masks,
 )
@@ -50,6 +53,13 @@ class FROCMetric(BaseMetric):
         read_out: How the curve is read.
         max_marks: The cap on a scan's marks, None for none.
         strata: A field to split the figures by, None for none.
+        lung_filter: Drop detections whose centre lies farther, in mm, outside
+            the case's lungs; None, the default, scores all of them, as
+            published figures do.
+
+    Raises:
+        ConfigError: ``lung_filter`` with ``candidates``, whose list is scored
+            whole.
     """
 
     default_prefix = 'froc'
@@ -64,8 +74,17 @@ class FROCMetric(BaseMetric):
         read_out: str = 'interp',
         max_marks: int | None = MAX_MARKS,
         strata: str | None = None,
+        lung_filter: float | None = None,
     ) -> None:
         super().__init__()
+        if lung_filter is not None and candidates is not None:
+            raise ConfigError(
+                'lung_filter: a candidate list is scored whole; give one of '
+                'lung_filter and candidates.'
+            )
+        self.selection = Selection(
+            score_thr=None, lung_margin_mm=lung_filter, merge_mm=None
+        )
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.options = CaseOptions(
             bootstrap=bootstrap,
@@ -103,6 +122,16 @@ class FROCMetric(BaseMetric):
             source_geometry=record.source_geometry,
         )
         result.caveats = list(self.caveats)
+        if self.selection.lung_margin_mm is not None:
+            lungs = self.store.read(uid, 'lungs')
+            text = (
+                f'detections more than {self.selection.lung_margin_mm:g} mm '
+                'outside the lungs were dropped before scoring (lung_filter)'
+            )
+            result = replace(
+                self.selection.apply(result, lungs),
+                caveats=[*result.caveats, text],
+            )
         has_masks = self.store.has(uid, 'mask')
         labels = self.store.read(uid, 'mask') if has_masks else None
         return ScoredScan(

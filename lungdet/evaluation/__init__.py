@@ -67,6 +67,7 @@ from lungdet.evaluation.scan_masks import (
     score_scan_masks,
     summarise_masks,
 )
+from lungdet.evaluation.selection import Selection
 from lungdet.evaluation.series_ids import mangled_ids
 from lungdet.evaluation.strata import (
     Grouping,
@@ -109,6 +110,7 @@ __all__ = [
     'ScanMasks',
     'ScanMatch',
     'ScoredScan',
+    'Selection',
     'Submission',
     'annotation_points',
     'annotations_by_scan',

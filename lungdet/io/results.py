@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
-from lungdet.structures import Detection, SeriesResult
+from lungdet.structures import Detection, Dropped, SeriesResult
 
 RESULT_SCHEMA = 'lungdet.result/2'
 
@@ -103,6 +104,7 @@ def result_to_dict(
             for number, detection in enumerate(result.detections, start=1)
         ],
         'caveats': list(result.caveats),
+        'dropped': [asdict(dropped) for dropped in result.dropped],
     }
 
 
@@ -133,6 +135,7 @@ def result_from_dict(values: dict) -> SeriesResult:
         geometry=Geometry.from_dict(values['case_geometry']),
         source_geometry=Geometry.from_dict(values['geometry']),
         caveats=list(values['caveats']),
+        dropped=tuple(Dropped(**d) for d in values.get('dropped', ())),
     )
 
 

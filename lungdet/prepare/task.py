@@ -15,6 +15,7 @@ from lungdet.prepare.grid import LUNG_MARGIN_MM, NODULE_MARGIN_MM
 from lungdet.prepare.references import ReferenceSource, TableReferences
 from lungdet.structures import Annotation
 
+LUNG_METHOD = 2  # raised where the lungs found change
 # what every case states; a source of references replaces its part
 NO_REFERENCES = {
     'annotations': [],
@@ -64,6 +65,7 @@ def case_settings(task: ScanTask, spacing_mm: float) -> dict[str, Any]:
         **task.references.settings(),
         'excluded': zlib.crc32(excluded.encode()),
         'lungs': fingerprint(task.lung_mask),
+        'lung_method': LUNG_METHOD,
         'hu_offset': task.hu_offset,
         'subset': task.source.subset,
     }
