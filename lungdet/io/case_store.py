@@ -76,6 +76,7 @@ def _write_array(path: Path, array: np.ndarray) -> None:
             mode='w',
             chunks=tuple(min(CHUNK, n) for n in array.shape),
             blocks=tuple(min(BLOCK, n) for n in array.shape),
+            dparams=blosc2.DParams(nthreads=1),  # stored too
             cparams=blosc2.CParams(
                 codec=blosc2.Codec.LZ4HC,
                 clevel=5,
