@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from mmengine.structures import BaseDataElement, InstanceData
 
-__all__ = ['DetDataSample', 'InstanceData']
+__all__ = ['MIN_INSIDE', 'DetDataSample', 'InstanceData']
+
+# voxels: a nodule whose centre is nearer to a face of a crop, or of a window
+# in validation, is cut: no target, but an ignored region
+MIN_INSIDE = 4.0
 
 
 class DetDataSample(BaseDataElement):
@@ -29,7 +33,7 @@ class DetDataSample(BaseDataElement):
         losses: Dict of floats, of a validation case with targets.
 
     Metainfo: ``series_uid``, ``affine`` (4 x 4, of this sample's array),
-        ``img_shape`` (D, H, W), ``case_shape``, ``sample_key`` for errors.
+        ``img_shape`` (D, H, W), ``sample_key`` for errors.
     """
 
     @property

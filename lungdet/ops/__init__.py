@@ -2,7 +2,9 @@ from lungdet.ops.boxes import (
     box_centers,
     box_iou,
     box_volume,
+    boxes_touching,
     centers_in_boxes,
+    centers_inside,
     clip_box_centers,
 )
 from lungdet.ops.conv import check_conv_method, map_conv
@@ -18,7 +20,9 @@ __all__ = [
     'box_centers',
     'box_iou',
     'box_volume',
+    'boxes_touching',
     'centers_in_boxes',
+    'centers_inside',
     'check_conv_method',
     'check_finite',
     'clip_box_centers',

@@ -90,6 +90,48 @@ def centers_in_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
     return inside.all(-1).any(1)
 
 
+def centers_inside(
+    boxes: Tensor, shape: Sequence[int], margin: float
+) -> Tensor:
+    """Whether each box's centre keeps a distance from a volume's faces.
+
+    Args:
+        boxes: (N, 6) edge boxes.
+        shape: Volume (z, y, x).
+        margin: Voxels between the centre and every face, at least.
+
+    Returns:
+        Boolean (N,).
+
+    Examples:
+        >>> boxes = torch.tensor([[3, 3, 3, 5, 5, 5], [3, 3, 2, 5, 5, 5]])
+        >>> centers_inside(boxes, (8, 8, 9), margin=4)
+        tensor([ True, False])
+    """
+    center = box_centers(boxes)
+    high = center.new_tensor(list(shape)) - margin
+    return ((center >= margin) & (center <= high)).all(-1)
+
+
+def boxes_touching(boxes: Tensor, shape: Sequence[int]) -> Tensor:
+    """Whether each box has a part of a volume in it, not a face alone.
+
+    Args:
+        boxes: (N, 6) edge boxes.
+        shape: Volume (z, y, x).
+
+    Returns:
+        Boolean (N,).
+
+    Examples:
+        >>> boxes = torch.tensor([[-2, 0, 0, 0, 4, 4], [-2, 0, 7, 1, 4, 9]])
+        >>> boxes_touching(boxes, (8, 8, 8))
+        tensor([False,  True])
+    """
+    high = boxes.new_tensor(list(shape))
+    return ((boxes[..., 3:] > 0) & (boxes[..., :3] < high)).all(-1)
+
+
 def clip_box_centers(boxes: Tensor, shape: Sequence[int]) -> Tensor:
     """Move boxes so that every centre lies within the volume's voxel centres.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lungdet import ops
+from lungdet import geometry, ops
 
 
 def literal_iou(a: list[float], b: list[float]) -> float:
@@ -85,3 +85,26 @@ def test_centers_in_boxes_from_the_low_face_up_to_the_high_one() -> None:
     both = torch.cat([low, torch.tensor([[5.0, 2, 3, 6, 3, 4]])])
     assert ops.centers_in_boxes(BOXES, both).tolist() == [True, True]
     assert ops.centers_in_boxes(BOXES, low[:0]).tolist() == [False, False]
+
+
+def test_touching_boxes_are_those_of_geometry() -> None:
+    # small integers: faces that meet, and empty boxes, come by chance
+    boxes = torch.randint(-3, 9, (500, 6), generator=torch.manual_seed(4))
+
+    touching = ops.boxes_touching(boxes, (4, 5, 6))
+
+    wanted = geometry.boxes_touching(boxes.numpy(), (4, 5, 6))
+    np.testing.assert_array_equal(touching, wanted)
+    assert 0 < int(touching.sum()) < 500
+
+
+@pytest.mark.parametrize(
+    ('center', 'is_inside'),
+    [(4.0, True), (3.99, False), (6.0, True), (6.01, False)],
+)
+def test_centres_keep_their_distance_from_both_faces(
+    center: float, is_inside: bool
+) -> None:
+    box = torch.tensor([[4.0, 4, center - 1, 6, 6, center + 1]])
+
+    assert ops.centers_inside(box, (10, 10, 10), 4.0).tolist() == [is_inside]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
+from lungdet.errors import ConfigError
 from lungdet.models.data_preprocessor import CTDataPreprocessor
 from lungdet.models.detectors.case_windows import (
     CaseWindow,
@@ -17,8 +19,14 @@ from lungdet.models.detectors.case_windows import (
     crop_window,
     even_batches,
 )
+from lungdet.models.plugins import pooling_plugins
 from lungdet.models.task_modules import DetectionPostProcessor
-from lungdet.ops import box_centers, centers_in_boxes
+from lungdet.ops import (
+    box_centers,
+    boxes_touching,
+    centers_in_boxes,
+    centers_inside,
+)
 
 # two windows put one nodule a little apart; cores overlap by this many
 # voxels, so that none is lost at a seam, and NMS takes the doubles
@@ -28,20 +36,70 @@ SEAM = 2.0
 class WindowDetector(Protocol):
     """What a detector must do to be run on whole cases."""
 
-    def predict_window(
-        self, images: Tensor, cores: Tensor | None = None
-    ) -> list[InstanceData]:
-        """Detections of windows (B, 1, d, h, w), in their voxels, on the CPU.
+    def predict_window(self, images: Tensor) -> list[InstanceData]:
+        """Detections of windows, in their voxels, on the CPU.
 
         Args:
-            images: As the preprocessor makes them.
-            cores: (B, 6) boxes: what is centred elsewhere belongs to another
-                window and may be left out. A side without a neighbour is
-                infinite.
+            images: (B, 1, d, h, w), as the preprocessor makes them.
 
         Returns:
             For each window ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes``
-            (K, 6) long and ``masks``, bool tensors or None.
+            (K, 6) long and ``masks``, bool tensors or None; where boxes are
+            refined also ``proposals`` (K, 6), what they were refined from.
+        """
+        ...
+
+
+@runtime_checkable
+class OwningDetector(Protocol):
+    """A detector that saves the work on what another window owns.
+
+    Optional: what it returns in place of ``predict_window`` is filtered all
+    the same.
+    """
+
+    def predict_owned(
+        self, images: Tensor, cores: Tensor
+    ) -> list[InstanceData]:
+        """``predict_window`` without what is centred outside of ``cores``.
+
+        Args:
+            images: (B, 1, d, h, w).
+            cores: (B, 6) boxes in each window's voxels; a side without a
+                neighbour is infinite.
+        """
+        ...
+
+
+@runtime_checkable
+class ValidatedDetector(Protocol):
+    """A detector that has losses; needed by ``loss_and_predict`` alone."""
+
+    def loss_and_predict_window(
+        self, images: Tensor, targets: list[DetDataSample], cores: Tensor
+    ) -> tuple[list[dict[str, Tensor]], list[InstanceData]]:
+        """Losses of each window that holds a nodule, and detections.
+
+        Args:
+            images: (B, 1, d, h, w).
+            targets: Of each window, in its voxels.
+            cores: (B, 6), as for ``predict_owned``.
+        """
+        ...
+
+
+@runtime_checkable
+class CandidateScorer(Protocol):
+    """A detector that scores given boxes; needed by ``score`` alone."""
+
+    def score_window(
+        self, images: Tensor, boxes: list[Tensor]
+    ) -> list[Tensor]:
+        """Probabilities (K,) of given boxes (K, 6) of each window.
+
+        Args:
+            images: (B, 1, d, h, w).
+            boxes: Of each window, in its voxels, on the images' device.
         """
         ...
 
@@ -50,15 +108,16 @@ class CasePredictor:
     """Walk a case in windows and merge what a detector says of each.
 
     A case is split into windows of the training crops' size that overlap.
-    Each detection belongs to the window whose core holds its centre; those
-    within ``SEAM`` voxels of a core's face may come from both sides, and NMS
-    over the case keeps the better one. Memory does not grow with the case
-    beyond the case itself: a few windows are on the device at a time.
+    Each detection belongs to the window whose core holds its centre (that of
+    its proposal, where it has one); those within ``SEAM`` voxels of a core's
+    face may come from both sides, and NMS over the case keeps the better one.
+    Memory does not grow with the case beyond the case itself: a few windows
+    are on the device at a time.
 
     Args:
-        detector: Predicts windows; for ``loss_and_predict`` and ``score`` it
-            also has ``loss_and_predict_window`` and ``score_window``, as
-            ``NoduleNet``.
+        detector: Predicts windows. What else it may be is above: an
+            ``OwningDetector``, a ``ValidatedDetector``, a
+            ``CandidateScorer``; ``NoduleNet`` is all of them.
         preprocessor: Knows device, window of HU and padding.
         post_processor: Chooses the detections of the case.
         window: Voxels (z, y, x) of a window; None for the whole case at once,
@@ -82,7 +141,7 @@ class CasePredictor:
         windows_at_once: int,
         min_inside: float,
     ) -> None:
-        self.detector: Any = detector
+        self.detector = detector
         self.preprocessor = preprocessor
         self.post_processor = post_processor
         self.window = window
@@ -94,8 +153,12 @@ class CasePredictor:
         """Detections of a case (1, D, H, W) of HU, best first, on the CPU."""
         parts: list[InstanceData] = []
         for windows, images in self._batches(case, self.windows(case)):
-            detections = self.detector.predict_window(images, _cores(windows))
-            parts += map(_in_case, detections, windows)
+            if isinstance(self.detector, OwningDetector):
+                cores = _cores(windows)
+                detections = self.detector.predict_owned(images, cores)
+            else:
+                detections = self.detector.predict_window(images)
+            parts += map(_owned_in_case, detections, windows)
         return self._merge(parts, case)
 
     def loss_and_predict(
@@ -103,10 +166,24 @@ class CasePredictor:
     ) -> tuple[dict[str, float], InstanceData]:
         """Validation losses and detections of a case with targets.
 
+        Args:
+            case: (1, D, H, W) HU.
+            sample: Targets in its voxels.
+
         Returns:
             Each loss as the mean over the windows that hold a nodule, as
             training crops do (empty if none does); and the detections.
+
+        Raises:
+            ConfigError: The detector is no ``ValidatedDetector``.
         """
+        detector = self.detector
+        if not isinstance(detector, ValidatedDetector):
+            raise ConfigError(
+                f'{type(detector).__name__}: has no loss_and_predict_window, '
+                'so a case with targets has no losses; add it, or leave out '
+                'the targets (LoadCase without targets=True).'
+            )
         losses: list[dict[str, Tensor]] = []
         parts: list[InstanceData] = []
         for windows, images in self._batches(case, self.windows(case)):
@@ -114,11 +191,11 @@ class CasePredictor:
                 window_targets(sample, window, self.min_inside)
                 for window in windows
             ]
-            window_losses, detections = self.detector.loss_and_predict_window(
+            window_losses, detections = detector.loss_and_predict_window(
                 images, targets, _cores(windows)
             )
             losses += window_losses
-            parts += map(_in_case, detections, windows)
+            parts += map(_owned_in_case, detections, windows)
         names = losses[0] if losses else {}
         means = {
             name: float(torch.stack([loss[name] for loss in losses]).mean())
@@ -131,7 +208,17 @@ class CasePredictor:
 
         Only windows whose core holds a box's centre are computed; a box
         whose centre lies outside the case has 0.
+
+        Raises:
+            ConfigError: The detector is no ``CandidateScorer``.
         """
+        detector = self.detector
+        if not isinstance(detector, CandidateScorer):
+            raise ConfigError(
+                f'{type(detector).__name__}: has no score_window, so it '
+                'cannot score given candidates; add it, or leave out '
+                'LoadCandidates.'
+            )
         scores = torch.zeros(len(boxes))
         extent = boxes.new_tensor([0, 0, 0, *case.shape[1:]])
         inside = centers_in_boxes(boxes, extent[None])
@@ -145,7 +232,7 @@ class CasePredictor:
                 boxes[in_core[w]].to(images) - w.offset().to(images)
                 for w in windows
             ]
-            window_scores = self.detector.score_window(images, of_windows)
+            window_scores = detector.score_window(images, of_windows)
             for window, window_score in zip(windows, window_scores):
                 scores[in_core[window]] = window_score
         return scores
@@ -185,9 +272,15 @@ def _cores(windows: list[CaseWindow]) -> Tensor:
     return torch.stack([w.core(SEAM) - w.offset() for w in windows])
 
 
-def _in_case(detections: InstanceData, window: CaseWindow) -> InstanceData:
-    """Detections of a window, in the case's voxels."""
+def _owned_in_case(
+    detections: InstanceData, window: CaseWindow
+) -> InstanceData:
+    """Detections that a window owns, in the case's voxels."""
+    origins = detections.get('proposals', detections.bboxes)
+    core = (window.core(SEAM) - window.offset())[None]
+    detections = detections[centers_in_boxes(origins, core.to(origins))]
     moved = InstanceData(**dict(detections.items()))
+    moved.pop('proposals', None)
     is_segmented = torch.tensor(
         [mask is not None for mask in detections.masks], dtype=torch.bool
     )
@@ -205,17 +298,45 @@ def window_targets(
     A nodule whose centre is nearer than ``margin`` voxels to a face is an
     ignored region, as excluded findings are.
     """
-    size = torch.tensor(window.size)
     gt = sample.gt_instances.cpu()
     boxes = gt.bboxes - window.offset()
-    center = box_centers(boxes)
-    kept = ((center >= margin) & (center <= size - margin)).all(1)
+    kept = centers_inside(boxes, window.size, margin)
     ignored = sample.ignored_instances.cpu().bboxes - window.offset()
-    touching = torch.cat([boxes[~kept], ignored])
-    inside = (touching[:, 3:] > 0).all(1) & (touching[:, :3] < size).all(1)
+    regions = torch.cat([boxes[~kept], ignored])
     target = DetDataSample()
     target.gt_instances = gt[kept]
     target.gt_instances.bboxes = boxes[kept]
-    target.ignored_instances = InstanceData(bboxes=touching[inside])
+    regions = regions[boxes_touching(regions, window.size)]
+    target.ignored_instances = InstanceData(bboxes=regions)
     target.gt_masks = crop_window(sample.gt_masks[None], window, 0)[0]
     return target.to(sample.gt_instances.bboxes.device)
+
+
+def warn_of_pooling(
+    backbone: torch.nn.Module,
+    window: Sequence[int] | None,
+    crop_size: Sequence[int] | None,
+) -> None:
+    """Warn if windows are not of the training crops' size and it matters.
+
+    Args:
+        backbone: Its plugins may pool over space.
+        window: Voxels of a window, None for the whole case.
+        crop_size: Voxels of a training crop, None if unknown.
+
+    Warns:
+        UserWarning: As said.
+    """
+    pooling = pooling_plugins(backbone)
+    equal = window and crop_size and tuple(window) == tuple(crop_size)
+    if not pooling or equal:
+        return
+    size = 'of unknown size' if crop_size is None else tuple(crop_size)
+    warnings.warn(
+        f'test_cfg.window: {window and tuple(window)}, but the training crops '
+        f'were {size}; {", ".join(pooling)} pools over the whole window, so '
+        'its gates differ from those trained. Set model.test_cfg.window to '
+        'the size of the training crops (and model.train_cfg.crop_size, if '
+        'that is unknown).',
+        stacklevel=3,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -10,12 +9,14 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from lungdet.data_sample import DetDataSample
+from lungdet.data_sample import MIN_INSIDE, DetDataSample
 from lungdet.errors import ConfigError
 from lungdet.models.defaults import with_defaults
-from lungdet.models.detectors.case_predictor import CasePredictor
+from lungdet.models.detectors.case_predictor import (
+    CasePredictor,
+    warn_of_pooling,
+)
 from lungdet.models.feature_maps import FeatureMaps
-from lungdet.models.plugins import pooling_plugins
 from lungdet.ops import bfloat16_autocast, centers_in_boxes, check_finite
 from lungdet.registry import MODELS, TASK_UTILS
 
@@ -30,9 +31,11 @@ TEST_CFG: dict[str, Any] = {
     'window': (128, 128, 128),  # these four: see CasePredictor
     'overlap': 32,
     'windows_at_once': 4,
-    'min_inside': 4.0,
+    'min_inside': MIN_INSIDE,  # load_config takes it from LoadCrop
     'bf16': False,  # the backbone in bfloat16
-    'rpn': None,  # TEST_CFG of the rpn_head
+    # TEST_CFG of the rpn_head; the bbox_head has none: it refines every
+    # proposal, and what its scores and boxes decide is in postprocess
+    'rpn': None,
     'mask': None,  # of the roi_head
     'postprocess': {'type': 'DetectionPostProcessor'},
 }
@@ -50,7 +53,8 @@ class NoduleNet(BaseModel):
         data_preprocessor: Dict of the preprocessor.
         train_cfg: Differences to ``TRAIN_CFG``; ``rpn`` goes to the
             ``rpn_head``, ``rcnn`` and ``mask`` to the ``roi_head``.
-        test_cfg: Differences to ``TEST_CFG``; likewise.
+        test_cfg: Differences to ``TEST_CFG``; likewise, but for ``rcnn``,
+            which has no value of its own: ``postprocess`` holds them.
         channels_last: Memory format of the backbone; about twice as fast
             with bfloat16 on CPUs that have it.
         init_cfg: mmengine's.
@@ -133,7 +137,11 @@ class NoduleNet(BaseModel):
         return self.extract_feat(inputs)
 
     def extract_feat(self, images: Tensor) -> FeatureMaps:
-        """Feature maps of windowed crops, float32 (or the input's type)."""
+        """Feature maps of windowed crops (B, 1, D, H, W).
+
+        Returns:
+            float32 (or the input's type) in the shapes of ``FeatureMaps``.
+        """
         x = images
         if self.channels_last:
             x = images.contiguous(memory_format=torch.channels_last_3d)
@@ -142,13 +150,18 @@ class NoduleNet(BaseModel):
     def loss(
         self, images: Tensor, samples: list[DetDataSample]
     ) -> dict[str, Tensor]:
-        """Losses of the heads that have started."""
+        """Losses of the heads that have started, scalars by their names.
+
+        Args:
+            images: Windowed crops (B, 1, D, H, W).
+            samples: Targets of each crop.
+        """
         return self.loss_by_feat(self.extract_feat(images), samples)
 
     def loss_by_feat(
         self, feats: FeatureMaps, samples: list[DetDataSample]
     ) -> dict[str, Tensor]:
-        """``loss`` from feature maps.
+        """``loss`` from the feature maps of B crops.
 
         Heads, targets and losses run in float32 also under autocast.
         """
@@ -163,27 +176,32 @@ class NoduleNet(BaseModel):
     ) -> list[DetDataSample]:
         """Fill ``pred_instances`` of each sample.
 
-        Samples with ``candidates`` get the scores of these.
+        Samples with ``candidates`` get the scores of these; samples with
+        targets also get ``losses``, where a window holds a nodule.
+
+        Args:
+            cases: (1, D, H, W) HU each.
+            samples: One for each case.
         """
         for case, sample in zip(cases, samples):
-            sample.pred_instances = (
-                self.score_candidates(case, sample.candidates.bboxes)
-                if 'candidates' in sample
-                else self.predict_case(case, sample)
-            )
+            if 'candidates' in sample:
+                boxes = sample.candidates.bboxes
+                detections = self.score_candidates(case, boxes)
+            elif 'gt_instances' in sample:
+                losses, detections = self.loss_and_predict_case(case, sample)
+                if losses:
+                    sample.losses = losses
+            else:
+                detections = self.predict_case(case)
+            sample.pred_instances = detections
         return samples
 
     @torch.no_grad()
-    def predict_case(
-        self, case: Tensor, sample: DetDataSample | None = None
-    ) -> InstanceData:
+    def predict_case(self, case: Tensor) -> InstanceData:
         """Detections of a whole case, see ``CasePredictor``.
 
         Args:
             case: (1, D, H, W) HU, any device.
-            sample: If it has targets, it gets ``losses``: each loss as the
-                mean over the windows that hold a nodule, as training crops
-                do; none where no window does.
 
         Returns:
             ``bboxes`` (K, 6), ``scores``, ``rpn_scores``, ``rcnn_scores``
@@ -195,13 +213,27 @@ class NoduleNet(BaseModel):
             UserWarning: A plugin pools over space and the windows are not of
                 the training crops' size.
         """
-        predictor = self._case_predictor()
-        if sample is None or 'gt_instances' not in sample:
-            return predictor.predict(case)
-        losses, detections = predictor.loss_and_predict(case, sample)
-        if losses:
-            sample.losses = losses
-        return detections
+        return self._case_predictor().predict(case)
+
+    @torch.no_grad()
+    def loss_and_predict_case(
+        self, case: Tensor, sample: DetDataSample
+    ) -> tuple[dict[str, float], InstanceData]:
+        """Losses and detections of a whole case with targets.
+
+        Args:
+            case: (1, D, H, W) HU, any device.
+            sample: Its targets; not changed.
+
+        Returns:
+            Each loss as the mean over the windows that hold a nodule, as
+            training crops do, empty where no window does; and what
+            ``predict_case`` returns.
+
+        Warns:
+            UserWarning: As ``predict_case``.
+        """
+        return self._case_predictor().loss_and_predict(case, sample)
 
     @torch.no_grad()
     def score_candidates(self, case: Tensor, boxes: Tensor) -> InstanceData:
@@ -246,15 +278,17 @@ class NoduleNet(BaseModel):
         )
 
     @torch.no_grad()
-    def predict_window(
-        self, images: Tensor, cores: Tensor | None = None
-    ) -> list[InstanceData]:
-        """Detections of windows, in their voxels, on the CPU.
+    def predict_window(self, images: Tensor) -> list[InstanceData]:
+        """Detections of windows (B, 1, d, h, w), see ``WindowDetector``."""
+        return self.predict_by_feat(self._extract_window(images))
 
-        Args:
-            images: (B, 1, d, h, w), windowed.
-            cores: (B, 6) boxes; only proposals centred in them are kept,
-                pooled and segmented. None for all.
+    @torch.no_grad()
+    def predict_owned(
+        self, images: Tensor, cores: Tensor
+    ) -> list[InstanceData]:
+        """Detections of windows (B, 1, d, h, w) from proposals in their cores.
+
+        Only these are pooled and segmented, see ``OwningDetector``.
         """
         return self.predict_by_feat(self._extract_window(images), cores)
 
@@ -262,7 +296,12 @@ class NoduleNet(BaseModel):
     def predict_by_feat(
         self, feats: FeatureMaps, cores: Tensor | None = None
     ) -> list[InstanceData]:
-        """``predict_window`` from feature maps.
+        """``predict_window`` from the feature maps of B windows.
+
+        Args:
+            feats: Their maps.
+            cores: (B, 6) boxes; only proposals centred in them are kept.
+                None for all.
 
         Heads run in float32 also under autocast.
         """
@@ -289,12 +328,12 @@ class NoduleNet(BaseModel):
         self,
         images: Tensor,
         targets: list[DetDataSample],
-        cores: Tensor | None = None,
+        cores: Tensor,
     ) -> tuple[list[dict[str, Tensor]], list[InstanceData]]:
-        """Losses of each window that holds a nodule, and ``predict_window``.
+        """Losses of each window that holds a nodule, and ``predict_owned``.
 
         Windows run through the backbone together, but losses are those of
-        each alone.
+        each alone. See ``ValidatedDetector``.
         """
         feats = self._extract_window(images)
         losses = [
@@ -308,7 +347,10 @@ class NoduleNet(BaseModel):
     def score_window(
         self, images: Tensor, boxes: list[Tensor]
     ) -> list[Tensor]:
-        """Nodule probabilities of given boxes (K, 6) of each window."""
+        """Nodule probabilities (K,) of given boxes (K, 6) of each window.
+
+        See ``CandidateScorer``; ``images`` are (B, 1, d, h, w).
+        """
         feats = self._extract_window(images)
         proposals = [InstanceData(bboxes=b) for b in boxes]
         with torch.autocast(images.device.type, enabled=False):
@@ -316,35 +358,11 @@ class NoduleNet(BaseModel):
         return [result.scores.cpu() for result in refined]
 
     def _extract_window(self, images: Tensor) -> FeatureMaps:
+        """Finite maps of windows (B, 1, d, h, w), in the test's precision."""
         with bfloat16_autocast(images.device.type, self.test_cfg['bf16']):
             feats = self.extract_feat(images)
         check_finite('features of the backbone', *feats[1:])
         return feats
-
-
-def warn_of_pooling(
-    backbone: torch.nn.Module, window: Any, crop_size: Any
-) -> None:
-    """Warn if windows are not of the training crops' size and it matters.
-
-    Args:
-        backbone: Its plugins may pool over space.
-        window: Voxels of a window, None for the whole case.
-        crop_size: Voxels of a training crop, None if unknown.
-    """
-    pooling = pooling_plugins(backbone)
-    known = crop_size is not None and window is not None
-    if not pooling or (known and tuple(window) == tuple(crop_size)):
-        return
-    size = 'of unknown size' if crop_size is None else tuple(crop_size)
-    warnings.warn(
-        f'test_cfg.window: {window and tuple(window)}, but the training crops '
-        f'were {size}; {", ".join(pooling)} pools over the whole window, so '
-        'its gates differ from those trained. Set model.test_cfg.window to '
-        'the size of the training crops (and model.train_cfg.crop_size, if '
-        'that is unknown).',
-        stacklevel=3,
-    )
 
 
 def _full_precision(x: Tensor) -> Tensor:

@@ -71,9 +71,10 @@ class DetectionPostProcessor:
                 started: boxes and scores are then the RPN's.
 
         Returns:
-            ``bboxes``, ``scores``, ``rpn_scores``, ``rcnn_scores`` (NaN
-            without an RCNN), ``mask_boxes`` (K, 6) of zeros and ``masks``,
-            a list of None, both on the CPU.
+            ``bboxes`` (K, 6), ``scores``, ``rpn_scores``, ``rcnn_scores``
+            (K,; NaN without an RCNN), ``proposals`` (K, 6), where the
+            detections come from, ``mask_boxes`` (K, 6) of zeros and
+            ``masks``, a list of None, both on the CPU.
         """
         boxes, scores = proposals.bboxes, proposals.scores
         rcnn_scores = torch.full_like(scores, torch.nan)
@@ -88,6 +89,7 @@ class DetectionPostProcessor:
             scores=scores[order],
             rpn_scores=proposals.scores[order],
             rcnn_scores=rcnn_scores[order],
+            proposals=proposals.bboxes[order],
             mask_boxes=torch.zeros(len(order), 6, dtype=torch.long),
             masks=[None] * len(order),
         )

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from lungdet.data_sample import InstanceData
+from lungdet.errors import ConfigError
 from lungdet.models import (
     CasePredictor,
     CTDataPreprocessor,
     DetectionPostProcessor,
 )
-from lungdet.models.detectors.case_predictor import SEAM
+from lungdet.models.detectors.case_predictor import SEAM, WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.ops import box_centers, centers_in_boxes
 from tests.models.host_syncs import HostSyncs
@@ -23,41 +24,12 @@ from tests.models.nets import (
     sample_of,
 )
 
-
-class NoduleAtTheSeam:
-    """All that a detector needs to be run on a case.
-
-    Of two windows along x, from 0 and 16, both hold a nodule at x = 24, and
-    each puts it a little to the other's side; besides, it detects something
-    in the padding.
-    """
-
-    def __init__(self) -> None:
-        self.cores: list[list] = []
-
-    def predict_window(
-        self, images: torch.Tensor, cores: torch.Tensor
-    ) -> list[InstanceData]:
-        self.cores += cores.tolist()
-        return [self.detections(core) for core in cores]
-
-    def detections(self, core: torch.Tensor) -> InstanceData:
-        is_first = bool(core[2].isinf())
-        x = 24.9 if is_first else 23.1 - 16
-        center = torch.tensor([[16.0, 10, x], [16.0, 31, 10]])
-        score = torch.tensor([0.9, 0.8])
-        detections = InstanceData(
-            bboxes=torch.cat([center - 2, center + 2], dim=1),
-            scores=score,
-            mask_boxes=torch.zeros(2, 6, dtype=torch.long),
-            masks=[None] * 2,
-        )
-        return detections[centers_in_boxes(detections.bboxes, core[None])]
+CASE = torch.zeros(1, 32, 20, 48, dtype=torch.int16)
 
 
-def test_detection_at_a_seam_is_kept_once_and_none_lies_outside() -> None:
-    detector = NoduleAtTheSeam()
-    predictor = CasePredictor(
+def predictor_of(detector: WindowDetector) -> CasePredictor:
+    """Two windows of ``CASE`` along x, from 0 and 16; cores meet at 24."""
+    return CasePredictor(
         detector,
         CTDataPreprocessor(),
         DetectionPostProcessor(),
@@ -67,9 +39,49 @@ def test_detection_at_a_seam_is_kept_once_and_none_lies_outside() -> None:
         min_inside=4.0,
     )
 
-    detections = predictor.predict(
-        torch.zeros(1, 32, 20, 48, dtype=torch.int16)
+
+def detections_at(
+    centers: list[list[float]], scores: list[float]
+) -> InstanceData:
+    center = torch.tensor(centers)
+    return InstanceData(
+        bboxes=torch.cat([center - 2, center + 2], dim=1),
+        scores=torch.tensor(scores),
+        mask_boxes=torch.zeros(len(scores), 6, dtype=torch.long),
+        masks=[None] * len(scores),
     )
+
+
+class NoduleAtTheSeam:
+    """Does no work for other windows.
+
+    Both windows hold a nodule at x = 24, and each puts it a little to the
+    other's side; besides, it detects something in the padding.
+    """
+
+    def __init__(self) -> None:
+        self.cores: list[list] = []
+
+    def predict_window(self, images: torch.Tensor) -> list[InstanceData]:
+        raise AssertionError('the cores are known')
+
+    def predict_owned(
+        self, images: torch.Tensor, cores: torch.Tensor
+    ) -> list[InstanceData]:
+        self.cores += cores.tolist()
+        return [self.detections(core) for core in cores]
+
+    def detections(self, core: torch.Tensor) -> InstanceData:
+        is_first = bool(core[2].isinf())
+        x = 24.9 if is_first else 23.1 - 16
+        detections = detections_at([[16.0, 10, x], [16.0, 31, 10]], [0.9, 0.8])
+        return detections[centers_in_boxes(detections.bboxes, core[None])]
+
+
+def test_detection_at_a_seam_is_kept_once_and_none_lies_outside() -> None:
+    detector = NoduleAtTheSeam()
+
+    detections = predictor_of(detector).predict(CASE)
 
     # the cores meet at x = 24, in the second window 8, and reach 2 further
     inf = torch.inf
@@ -79,6 +91,61 @@ def test_detection_at_a_seam_is_kept_once_and_none_lies_outside() -> None:
     ]
     assert detections.bboxes[:, 2].tolist() == pytest.approx([22.9])
     assert detections.scores.tolist() == pytest.approx([0.9])
+
+
+class KnowsNoCores:
+    """All that a detector needs to be run on a case.
+
+    Args:
+        x: Where each window claims a nodule, in its voxels.
+        proposals: Where each claims that it was proposed.
+    """
+
+    def __init__(
+        self, x: list[float], proposals: list[float] | None = None
+    ) -> None:
+        self.x = x
+        self.proposals = proposals
+
+    def predict_window(self, images: torch.Tensor) -> list[InstanceData]:
+        windows = []
+        for k in range(len(images)):
+            part = detections_at([[16.0, 10, self.x[k]]], [0.9 - k / 10])
+            if self.proposals:
+                center = torch.tensor([[16.0, 10, self.proposals[k]]])
+                part.proposals = torch.cat([center, center], dim=1)
+            windows.append(part)
+        return windows
+
+
+@pytest.mark.parametrize(
+    ('x', 'proposals', 'kept'),
+    [
+        ([8.0, 20], None, [8, 36]),  # each in its core
+        ([28.0, 20], None, [36]),  # the first is the other's
+        ([25.5, 20], None, [25.5, 36]),  # in the seam
+        ([8.0, 5], None, [8]),  # 21 is 3 from the cut at 24
+        # the proposal's window owns it, wherever refinement moves it
+        ([28.0, 20], [25.0, 20], [28, 36]),
+        ([8.0, 20], [27.0, 20], [36]),
+    ],
+)
+def test_windows_own_what_lies_in_their_cores_whatever_the_detector_does(
+    x: list[float], proposals: list[float] | None, kept: list[float]
+) -> None:
+    detections = predictor_of(KnowsNoCores(x, proposals)).predict(CASE)
+
+    assert box_centers(detections.bboxes)[:, 2].tolist() == kept
+    assert 'proposals' not in detections
+
+
+def test_what_a_detector_cannot_do_is_named() -> None:
+    predictor = predictor_of(KnowsNoCores([8.0, 20]))
+
+    with pytest.raises(ConfigError, match='KnowsNoCores.*score_window'):
+        predictor.score(CASE, torch.zeros(1, 6))
+    with pytest.raises(ConfigError, match='loss_and_predict_window.*targets'):
+        predictor.loss_and_predict(CASE, sample_of([NODULE]))
 
 
 def test_scan_without_proposals_gives_empty_results() -> None:
@@ -199,7 +266,7 @@ def test_only_proposals_in_the_core_are_pooled_and_segmented() -> None:
     )
 
     every = net.predict_window(images)
-    kept = net.predict_window(images, cores)
+    kept = net.predict_owned(images, cores)
 
     center = box_centers(pooled[0][pooled[0][:, 0] == 0, 1:])
     inside = (center[:, 1] >= 8) & (center[:, 2] < 20)
@@ -214,9 +281,11 @@ def test_a_validation_window_runs_through_the_backbone_once() -> None:
     net.backbone.register_forward_hook(lambda *_: calls.append(1))
     sample = sample_of([NODULE])
 
-    net.predict_case(torch.zeros(1, *SHAPE, dtype=torch.int16), sample)
+    losses, _ = net.loss_and_predict_case(
+        torch.zeros(1, *SHAPE, dtype=torch.int16), sample
+    )
 
-    assert set(sample.losses) == LOSSES
+    assert set(losses) == LOSSES
     assert len(calls) == 1
 
 
@@ -231,7 +300,7 @@ def test_validation_losses_are_those_of_the_windows_with_nodules() -> None:
     )
 
     torch.manual_seed(3)
-    net.predict_case(case, sample)
+    losses, _ = net.loss_and_predict_case(case, sample)
 
     torch.manual_seed(3)
     wanted = []
@@ -249,11 +318,11 @@ def test_validation_losses_are_those_of_the_windows_with_nodules() -> None:
         # detections use no chance, so the same random numbers follow
         with torch.no_grad():
             wanted.append(net.loss(image, [target]))
-    assert set(sample.losses) == set(wanted[0]) == set(wanted[1])
-    for name, value in sample.losses.items():
+    assert set(losses) == set(wanted[0]) == set(wanted[1])
+    for name, value in losses.items():
         mean = sum(float(loss[name]) for loss in wanted) / 2
         assert value == pytest.approx(mean, rel=1e-5), name
-    assert sample.losses['loss_rpn_cls'] > 0
+    assert losses['loss_rpn_cls'] > 0
 
 
 def test_detections_do_not_depend_on_how_many_windows_run_together() -> None:
