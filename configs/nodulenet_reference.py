@@ -4,9 +4,9 @@ One positive a crop, no negative without a positive, forced matches without
 overlap, true boxes among validation proposals, unbounded decoding and
 proposals, truncated mask boxes, raw component numbers as mask target: the
 Published* classes of lungdet/models/detectors/nodulenet_reference.py.
-Boxes are those of the masks and 8 voxels longer, and so are the detections':
-subtract 8 from a size. A scan runs as a whole, its ends padded with byte 0
-(-1200 HU), and memory grows with it. Not trained yet.
+Boxes (PublishedLoadCrop) are those of the masks and 8 voxels longer, and so
+are the detections': subtract 8 from a size. A scan runs as a whole, its ends
+padded with byte 0 (-1200 HU), and memory grows with it. Not trained yet.
 
 Not literal: cases are prepared and crops resampled by lungdet's own way, and
 a detection's mask is that of the proposal's box (published: of the refined
@@ -20,7 +20,7 @@ _base_ = [
 ]
 train_pipeline = [
     *_base_.train_pipeline[:-2],
-    dict(type='LoadCrop', box_source='mask', border=8),
+    dict(type='PublishedLoadCrop'),
     dict(type='PackDetInputs'),
 ]
 model = dict(

@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import OPTIMIZERS, DefaultScope
 
 from lungdet.apis import load_config
+from lungdet.datasets import LoadCrop
 from lungdet.errors import ConfigError
 from lungdet.registry import (
     DATASETS,
@@ -119,6 +120,22 @@ def test_crop_size_follows_the_options() -> None:
     config = load_config(CONFIGS / 'nodulenet_qam.py', {size: (96, 96, 96)})
 
     assert tuple(config.model.train_cfg.crop_size) == (96, 96, 96)
+
+
+def test_validation_cuts_nodules_as_training_crops_do() -> None:
+    config = load_config(CONFIGS / 'nodulenet_base.py')
+    default = build_model(config.model)
+    (load,) = (
+        transform
+        for transform in config.train_dataloader.dataset.pipeline
+        if transform['type'] == 'LoadCrop'
+    )
+
+    load['min_inside'] = 2.0
+    handed = load_config(config)
+
+    assert default.test_cfg['min_inside'] == LoadCrop().min_inside
+    assert build_model(handed.model).test_cfg['min_inside'] == 2.0
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def load_config(
     check_tables(cfg)
     handed = options if isinstance(config, Config) else HANDED_OVER
     _hand_values(cfg, [key for key in HANDED_OVER if key in handed])
-    _tell_crop_size(cfg)
+    _tell_crops(cfg)
     check_no_weights(cfg.get('model'), 'model')
     return cfg
 
@@ -240,15 +240,20 @@ def _hand_values(config: Config, keys: list[str]) -> None:
             dataset.window = config.model.data_preprocessor.window
 
 
-def _tell_crop_size(config: Config) -> None:
-    """Hand the size of the training crops to a model that has a use for it."""
+def _tell_crops(config: Config) -> None:
+    """Hand what the training crops are to a model that has a use for it.
+
+    Their size, and which nodules they cut: validation goes by the same rule.
+    """
     if not config.get('train_dataloader') or 'train_cfg' not in config.model:
         return
+    model = config.model
     for transform in config.train_dataloader.dataset.pipeline:
         if transform['type'] == 'PlaceCrop':
-            train_cfg = config.model.train_cfg
-            if train_cfg.get('crop_size') is None:
-                train_cfg.crop_size = transform['size']
+            if model.train_cfg.get('crop_size') is None:
+                model.train_cfg.crop_size = transform['size']
+        elif 'min_inside' in transform and 'test_cfg' in model:
+            model.test_cfg.setdefault('min_inside', transform['min_inside'])
 
 
 def check_no_weights(model: Any, where: str) -> None:

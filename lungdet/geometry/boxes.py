@@ -62,6 +62,25 @@ def clip_boxes(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.clip(boxes, 0, high)
 
 
+def boxes_touching(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Whether each box has a part of a volume in it, not a face alone.
+
+    Args:
+        boxes: (N, 6) edge boxes.
+        shape: Volume (z, y, x).
+
+    Returns:
+        Boolean (N,).
+
+    Examples:
+        >>> boxes = np.array([[-2, 0, 0, 0, 4, 4], [-2, 0, 7, 1, 4, 9]])
+        >>> boxes_touching(boxes, (8, 8, 8)).tolist()
+        [False, True]
+    """
+    low, high = boxes[..., :3], boxes[..., 3:]
+    return np.all((high > 0) & (low < np.asarray(shape)), axis=-1)
+
+
 def box_of_mask(mask: np.ndarray) -> np.ndarray | None:
     """Box (6,) of the true voxels, (min, max + 1); None if there is none.
 

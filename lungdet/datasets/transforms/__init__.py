@@ -27,6 +27,7 @@ from lungdet.datasets.transforms.painting import (
     Painting,
 )
 from lungdet.datasets.transforms.pixel_shuffle import LocalPixelShuffle
+from lungdet.datasets.transforms.published import PublishedLoadCrop
 from lungdet.datasets.transforms.spatial import (
     PlaceCrop,
     RandomAffine3D,
@@ -49,6 +50,7 @@ __all__ = [
     'PackPair',
     'Painting',
     'PlaceCrop',
+    'PublishedLoadCrop',
     'RandomAffine3D',
     'RandomFlip3D',
     'RandomGamma',

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
+import itertools
+from collections.abc import Sequence
 
+import numpy as np
+import torch
+
+from lungdet.data_sample import MIN_INSIDE
 from lungdet.datasets.reading import read_image, read_mask
 from lungdet.datasets.transforms.base import FixedTransform, NoParams, Sample
-from lungdet.errors import ConfigError
 from lungdet.geometry import (
     UNKNOWN_DIAMETER_MM,
     Geometry,
-    box_of_mask,
+    boxes_touching,
     move_boxes,
     points_in_spheres,
 )
 from lungdet.io.luna16 import read_candidates
+from lungdet.ops import centers_inside
 from lungdet.registry import TRANSFORMS
 from lungdet.structures import CaseNodule, CaseRecord
-
-BOX_SOURCES = ('diameter', 'mask')
 
 
 @TRANSFORMS.register_module()
@@ -36,74 +39,64 @@ class LoadCrop(FixedTransform):
     Args:
         pad_hu: HU beyond the case.
         min_inside: Voxels between the centre of a target nodule and the
-            faces.
-        box_source: ``'diameter'``, the nodule's box (the cube of the LUNA16
-            diameter, or the box it was annotated with), or ``'mask'``, the
-            box of the visible mask where there is one.
-        border: Voxels added to each edge length of a box, half at either
-            end (8 in the published system).
-
-    Raises:
-        ConfigError: Unknown ``box_source``.
+            faces; ``load_config`` hands it to the model's validation.
     """
 
     def __init__(
-        self,
-        pad_hu: int = 0,
-        min_inside: float = 4.0,
-        *,
-        box_source: str = 'diameter',
-        border: float = 0.0,
+        self, pad_hu: int = 0, min_inside: float = MIN_INSIDE
     ) -> None:
-        if box_source not in BOX_SOURCES:
-            raise ConfigError(
-                f'box_source: {box_source!r}; choose one of {BOX_SOURCES}.'
-            )
         self.pad_hu = pad_hu
         self.min_inside = min_inside
-        self.box_source = box_source
-        self.border = border
 
     def apply(self, sample: Sample, params: NoParams) -> Sample:
         store, record = sample['store'], sample['record']
         geometry = sample['crop_grid'].geometry
         mask = read_mask(store, record, geometry)
-        size = np.array(geometry.shape)
-        targets: list[tuple[CaseNodule, np.ndarray]] = []
-        cut: list[np.ndarray] = []
-        for nodule in record.nodules:
-            (box,) = move_boxes(
-                np.array(nodule.box), record.geometry, geometry
-            )
-            middle = (box[:3] + box[3:]) / 2
-            box = self._target_box(nodule, box, mask)
-            gap = np.minimum(middle, size - middle).min()
-            if gap >= self.min_inside:
-                targets.append((nodule, box))
-            elif (box[3:] > 0).all() and (box[:3] < size).all():
-                cut.append(box)
+        moved = [
+            move_boxes(np.array(nodule.box), record.geometry, geometry)[0]
+            for nodule in record.nodules
+        ]
+        is_target = centers_inside(
+            torch.from_numpy(stack_boxes(moved)),
+            geometry.shape,
+            self.min_inside,
+        ).numpy()
+        boxes = stack_boxes(
+            [
+                self.target_box(nodule, box, mask)
+                for nodule, box in zip(record.nodules, moved)
+            ]
+        )
+        cut = boxes[~is_target]
+        cut = cut[boxes_touching(cut, geometry.shape)]
         return {
             **sample,
             'geometry': geometry,
             'image': read_image(store, record, geometry, pad_hu=self.pad_hu),
             'mask': mask,
-            'gt_nodules': [nodule for nodule, _ in targets],
-            'gt_boxes': _stacked([box for _, box in targets]),
+            'gt_nodules': list(itertools.compress(record.nodules, is_target)),
+            'gt_boxes': boxes[is_target],
             'ignored_boxes': np.concatenate(
-                [_stacked(cut), excluded_boxes(record, geometry)]
+                [cut, excluded_boxes(record, geometry)]
             ),
         }
 
-    def _target_box(
+    def target_box(
         self, nodule: CaseNodule, box: np.ndarray, mask: np.ndarray
     ) -> np.ndarray:
-        if self.box_source == 'mask' and nodule.has_mask:
-            visible = box_of_mask(mask == nodule.id)
-            box = box if visible is None else visible
-        return box + np.repeat([-0.5, 0.5], 3) * self.border
+        """The box (6,) that a nodule is to be given, in the crop's voxels.
+
+        Args:
+            nodule: The nodule.
+            box: Its own (6,): the cube of the LUNA16 diameter, or the box it
+                was annotated with.
+            mask: (D, H, W) nodule ids of the crop.
+        """
+        return box
 
 
-def _stacked(boxes: list[np.ndarray]) -> np.ndarray:
+def stack_boxes(boxes: Sequence[Sequence[float] | np.ndarray]) -> np.ndarray:
+    """Boxes (N, 6) float64, also where there are none."""
     return np.array(boxes, dtype=np.float64).reshape(-1, 6)
 
 
@@ -129,8 +122,7 @@ def excluded_boxes(record: CaseRecord, geometry: Geometry) -> np.ndarray:
         centers,
     ).any(0)
     boxes = geometry.sphere_box(centers, diameters)
-    touch = (boxes[:, 3:] > 0).all(1) & (boxes[:, :3] < geometry.shape).all(1)
-    return boxes[touch & ~at_nodule]
+    return boxes[boxes_touching(boxes, geometry.shape) & ~at_nodule]
 
 
 @TRANSFORMS.register_module()
@@ -158,7 +150,7 @@ class LoadCase(FixedTransform):
             **loaded,
             'mask': read_mask(store, record, record.geometry),
             'gt_nodules': list(record.nodules),
-            'gt_boxes': _stacked([np.array(n.box) for n in record.nodules]),
+            'gt_boxes': stack_boxes([n.box for n in record.nodules]),
             'ignored_boxes': excluded_boxes(record, record.geometry),
         }
 

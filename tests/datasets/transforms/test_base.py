@@ -32,7 +32,6 @@ ARGUMENTS = {
 VARIANTS = {
     'LocalPixelShuffle': {'mode': 'tiles'},
     'LoadCase': {'targets': True},
-    'LoadCrop': {'box_source': 'mask', 'border': 8},
 }
 
 

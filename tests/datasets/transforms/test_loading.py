@@ -11,7 +11,6 @@ from scipy.ndimage import map_coordinates
 from lungdet.datasets import LUNA16Dataset
 from lungdet.datasets.transforms.loading import excluded_boxes
 from lungdet.engine import Key
-from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, box_of_mask, move_boxes
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 from lungdet.structures import CaseNodule, CaseRecord
@@ -167,28 +166,6 @@ def test_excluded_findings_at_a_nodule_are_no_regions(tmp_path: Path) -> None:
     assert beyond.shape == (0, 6)
     record.excluded.clear()
     assert excluded_boxes(record, CUBES_GRID).shape == (0, 6)
-
-
-def test_box_source_and_border(balls: Path) -> None:
-    plain, wide, visible = (
-        training_crops(balls, size=(48, 64, 64), load=load)[Key(2, 0, 2)]
-        for load in ({}, {'border': 8}, {'box_source': 'mask'})
-    )
-    boxes = [
-        out['data_samples'].gt_instances.bboxes[0].numpy()
-        for out in (plain, wide, visible)
-    ]
-
-    np.testing.assert_allclose(
-        boxes[1] - boxes[0], [-4, -4, -4, 4, 4, 4], atol=1e-4
-    )
-    np.testing.assert_array_equal(
-        boxes[2], box_of_mask(visible['data_samples'].gt_masks.numpy() == 3)
-    )
-    assert boxes[2][3] - boxes[2][0] == 13  # voxel centres -6..6
-    assert boxes[0][3] - boxes[0][0] == pytest.approx(12, abs=1e-4)
-    with pytest.raises(ConfigError, match='box_source'):
-        training_crops(balls, load={'box_source': 'sphere'})
 
 
 def test_whole_case_has_its_targets_where_they_are_wanted(
