@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
+from benchmarks.peak import peak_gb
 from lungdet.evaluation import FROCResult, bootstrap_froc, evaluate_froc
 from tests.oracles.froc_literal import literal_bootstrap
 
@@ -77,7 +78,7 @@ def run_part(name: str, resamples: int) -> None:
             {
                 'scoring': scored - start,
                 'resamples': time.process_time() - scored,
-                'memory': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                'memory': peak_gb(),
             }
         )
     )
@@ -128,20 +129,20 @@ def measure_command(repeats: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         arguments = write_files(Path(folder))
         for _ in range(repeats):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = os.times()
             subprocess.run(
                 [sys.executable, '-m', 'lungdet.cli', 'froc', *arguments],
                 stdout=subprocess.DEVNULL,
                 check=True,
             )
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            after = os.times()
             used.append(
-                after.ru_utime
-                + after.ru_stime
-                - before.ru_utime
-                - before.ru_stime
+                after.children_user
+                + after.children_system
+                - before.children_user
+                - before.children_system
             )
-    return float(np.median(used)), after.ru_maxrss / 1024
+    return float(np.median(used)), 1000 * peak_gb(children=True)
 
 
 def main() -> None:
@@ -168,7 +169,7 @@ def main() -> None:
     scoring = float(np.median([r['scoring'] for r in runs['ours']]))
     rows = [['what', 'CPU-s', 'ratio', 'peak MB']]
     for name in PARTS:
-        peak = max(r['memory'] for r in runs[name]) / 1024
+        peak = 1000 * max(r['memory'] for r in runs[name])
         timed = (
             ''
             if resamples[name] == RESAMPLES

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import resource
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from terminaltables import AsciiTable
 
+from benchmarks.peak import peak_gb
 from lungdet.apis import load_config
 from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.datasets import LUNA16Dataset
@@ -305,11 +305,6 @@ def bench_long(slices: int) -> TableRows:
     rng = np.random.default_rng(0)
     image = rng.normal(-850, 60, (1, slices, 360, 360)).astype(np.int16)
     return bench_case(torch.from_numpy(image), f'{slices} slices of noise')
-
-
-def peak_gb() -> float:
-    """The most memory that this process had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def in_fresh_process(

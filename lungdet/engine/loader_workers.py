@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import pickle
 import re
 import shutil
@@ -92,7 +93,8 @@ def start_method() -> str:
 
     mmengine would copy it on macOS too, whose libraries do not bear that.
     """
-    return 'fork' if sys.platform == 'linux' else 'spawn'
+    can_copy = sys.platform == 'linux' and hasattr(os, 'fork')
+    return 'fork' if can_copy else 'spawn'
 
 
 def pack_batches(loader: DataLoader) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import reprlib
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -78,7 +78,7 @@ class RunManifest:
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding='utf-8'))
             if content['schema'] != SCHEMA:
                 raise ValueError(f'schema {content["schema"]!r}')
             start, cost = content['start'], content['cost']
@@ -216,8 +216,6 @@ def _seconds(processes: int) -> float:
     """Of all GPUs, or of this process's CPU time and its workers'."""
     if torch.cuda.is_available():
         return time.monotonic() * processes
-    used = [
-        resource.getrusage(who)
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    ]
-    return processes * sum(u.ru_utime + u.ru_stime for u in used)
+    ended = os.times()  # of children always 0 on Windows
+    seconds = time.process_time() + ended.children_user + ended.children_system
+    return processes * seconds

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# how file systems say that they do not sync what they were asked to
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
@@ -22,15 +26,40 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield aside
         with open(aside, 'rb+') as file:
-            os.fsync(file.fileno())
+            sync(file.fileno())
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let a rename in a folder outlast a power cut, where that can be asked.
+
+    Windows does not open folders, and some network and user-space file
+    systems do not sync them: the file itself is whole there, too.
+    """
     try:
-        os.fsync(folder)
+        opened = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows, or a folder that is not listed
+        return
+    try:
+        sync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
+
+
+def sync(opened: int) -> None:
+    """Ask for an open file or folder to be on the disk.
+
+    Raises:
+        OSError: The disk failed; not where the file system cannot be asked.
+    """
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -214,7 +214,8 @@ def write_mhd(path: Path, array: np.ndarray, geometry: Geometry) -> None:
         f'ElementDataFile = {raw.name}',
     ]
     with atomic_path(path) as aside:
-        aside.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+        # as bytes: Windows would write other line ends
+        aside.write_bytes(('\n'.join(lines) + '\n').encode('utf-8'))
 
 
 def _parse(path: Path) -> Header:

@@ -105,7 +105,8 @@ def read_scan(folder: str | Path, series_uid: str) -> ScoredScan:
         FileNotFoundError: The scan was not tested yet.
         SeriesError: Written by another version.
     """
-    content = json.loads(_scan_file(folder, series_uid).read_text())
+    path = _scan_file(folder, series_uid)
+    content = json.loads(path.read_text(encoding='utf-8'))
     return ScoredScan(
         # an older version wrote no 'result'; its schema is refused
         result_from_dict(content.get('result', content)),

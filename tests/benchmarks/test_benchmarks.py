@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import froc, pretraining, run
+from benchmarks import froc, peak, pretraining, run
 
 MODULES = sorted(
     path.stem
     for path in (Path(__file__).parents[2] / 'benchmarks').glob('*.py')
+    if path.stem != 'peak'  # a measure of others
 )
 
 
@@ -98,3 +100,24 @@ def test_benchmark_of_froc_scores_whole_submissions() -> None:
     assert len(uids) == len(marks) == froc.SCANS
     assert sum(len(centers) for centers, _ in nodules.values()) == froc.NODULES
     assert pretraining.CONFIG.is_file()
+
+
+@pytest.mark.slow
+def test_ways_to_wait(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    words = ['--steps', '1', '--side', '32', '--batch', '2']
+
+    run_main('threads', words, monkeypatch)
+
+    text = capsys.readouterr().out
+    assert '| default ' in text and '| one thread ' in text
+
+
+def test_peak_memory_where_the_system_does_not_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert 0.01 < peak.peak_gb() < 1000
+    monkeypatch.setattr(peak, 'resource', None)
+
+    assert math.isnan(peak.peak_gb())

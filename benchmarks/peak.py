@@ -1,0 +1,22 @@
+"""The most memory that a process had, as far as its system says."""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+def peak_gb(*, children: bool = False) -> float:
+    """Of this process, or of the largest of its children that ended.
+
+    NaN where the system does not say.
+    """
+    if resource is None:
+        return float('nan')
+    who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(who).ru_maxrss * unit / 1e9
