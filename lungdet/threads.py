@@ -93,8 +93,8 @@ def _quotas(root: Path) -> Iterator[float]:
 
 def _groups(root: Path) -> Iterator[tuple[str, str]]:
     """(controllers, path) of each hierarchy; version 2 names none."""
-    for word in _words(root / 'proc/self/cgroup'):
-        _, _, rest = word.partition(':')
+    for line in _text(root / 'proc/self/cgroup').splitlines():
+        _, _, rest = line.partition(':')
         controllers, colon, group = rest.partition(':')
         if colon:
             yield controllers, group
@@ -114,10 +114,15 @@ def _with_parents(mount: Path, group: str) -> Iterator[Path]:
 
 
 def _words(path: Path) -> list[str]:
+    return _text(path).split()
+
+
+def _text(path: Path) -> str:
+    """Of a file of the system, empty where there is none."""
     try:
-        return path.read_text(encoding='utf-8').split()
+        return path.read_text(encoding='utf-8')
     except (OSError, ValueError):
-        return []
+        return ''
 
 
 def _ratio(words: list[str]) -> Iterator[float]:

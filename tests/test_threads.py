@@ -98,6 +98,13 @@ QUOTAS = {
         },
         8,
     ),
+    'a name with spaces': (
+        {
+            'proc/self/cgroup': '0::/my pod\n',
+            'sys/fs/cgroup/my pod/cpu.max': '100000 100000\n',
+        },
+        1,
+    ),
     'garbage': (
         {'proc/self/cgroup': '\n::\n0::/\n', 'sys/fs/cgroup/cpu.max': 'x y z'},
         8,

@@ -38,6 +38,8 @@ SHARED_MEMORY = Path('/dev/shm')
 MIN_SHARED_BYTES = 2**16
 # the fraction of free shared memory, or of open files, for one loader
 MAX_FRACTION = 0.5
+# of shared memory, for what processes wait for each other with
+MIN_FREE_BYTES = 2**20
 FROM_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process')
 
 
@@ -106,9 +108,20 @@ def pack_batches(loader: DataLoader) -> None:
     Args:
         loader: Not yet iterated; its ``collate_fn`` is replaced if it has
             workers.
+
+    Raises:
+        ConfigError: No shared memory is left, so that no worker can start.
     """
     if not loader.num_workers:
         return
+    free = free_shared_memory()
+    if free is not None and free < MIN_FREE_BYTES:
+        raise ConfigError(
+            f'num_workers: {loader.num_workers}, but {SHARED_MEMORY} has '
+            f'{free // 1024} kB left, and processes wait for each other with '
+            'some of it. Enlarge it (docker run --shm-size=1g), delete what '
+            'is left there, or set num_workers=0.'
+        )
     obstacle = _obstacle(*shared_need(loader), loader.num_workers)
     loader.collate_fn = PackingCollate(
         loader.collate_fn, shared=obstacle is None

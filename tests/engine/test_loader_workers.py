@@ -121,6 +121,16 @@ def test_small_shared_memory_is_told_and_left_alone(
     check_batches(made)
 
 
+def test_full_shared_memory_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared_memory(0.5, monkeypatch)
+
+    with pytest.raises(ConfigError, match='1, but /dev/shm has 512 kB left'):
+        loader()
+    loader(num_workers=0)
+
+
 def test_few_open_files_are_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -287,11 +297,11 @@ def test_training_is_the_same_on_another_machine(
     """Little shared memory, and processes that start anew."""
     weights = []
     options = {
-        'train_dataloader.num_workers': 1,
+        'train_dataloader.num_workers': 2,
         'val_dataloader.num_workers': 1,
         'train_cfg.max_epochs': 2,
     }
-    for free_mb, method in ((1000, 'fork'), (0.01, 'spawn')):
+    for free_mb, method in ((1000, 'fork'), (1, 'spawn')):
         shared_memory(free_mb, monkeypatch)
         monkeypatch.setattr(distributed, 'start_method', method.__str__)
         runner = train(
