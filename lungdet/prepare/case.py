@@ -15,6 +15,7 @@ from lungdet.geometry import (
 )
 from lungdet.prepare.grid import case_grid
 from lungdet.prepare.lung_mask import LungField, find_lungs
+from lungdet.prepare.positions import count_fits, in_air
 from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.prepare.resample import (
     resample_linear,
@@ -93,6 +94,7 @@ def prepare_case(
         caveats=[
             *volume.caveats,
             *references.caveats,
+            *in_air(volume, [n.annotation for n in nodules]),
             *lungs.caveats,
             *caveats,
             *_unusual(volume, nodules),
@@ -136,8 +138,18 @@ def _check_nodules(nodules: Sequence[ReferenceNodule], volume: Volume) -> None:
             raise AnnotationError(
                 f'{where}: nodule {number} at {center_mm} mm lies '
                 'outside the scan; centres are world mm (x, y, z) in LPS, '
-                'in RAS x and y have the other sign. Correct the table.'
+                'in RAS x and y have the other sign. Correct the table'
+                f'{_better_read(volume, nodules)}.'
             )
+
+
+def _better_read(volume: Volume, nodules: Sequence[ReferenceNodule]) -> str:
+    """In which frame the nodules of a scan would lie on something."""
+    tried, _, others = count_fits(volume, [n.annotation for n in nodules])
+    fitting = [name for name, number in others.items() if number == tried]
+    if not tried or not fitting:
+        return ''
+    return f'; every nodule would fit if read as {" or as ".join(fitting)}'
 
 
 def nodule_boxes(

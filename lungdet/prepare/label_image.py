@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,10 @@ class LabelImageReferences:
                     'and stays one nodule'
                 )
         return References(tuple(nodules), tuple(caveats))
+
+    def table_rows(self) -> Sequence[Annotation]:
+        """None: its nodules are voxels of the scan's own grid."""
+        return ()
 
     def settings(self) -> dict[str, Any]:
         """A checksum of the file."""

@@ -78,6 +78,12 @@ def _compare(
     )
 
 
+def is_official(uid: str, rows: Sequence[Annotation]) -> bool:
+    """Whether a series' nodules are those of LUNA16's table."""
+    wanted = _official_table(ANNOTATIONS).get(uid)
+    return wanted is not None and row_differences(rows, wanted) == ([], [])
+
+
 def official_counts(
     records: Sequence[CaseRecord], uids: Collection[str]
 ) -> dict[str, OfficialCount]:

@@ -93,6 +93,10 @@ class OutlineReferences:
             )
         return tuple(caveats)
 
+    def table_rows(self) -> Sequence[Annotation]:
+        """The rows."""
+        return self.annotations
+
     def settings(self) -> dict[str, Any]:
         """The rows, the rule, and a checksum of the file."""
         return {

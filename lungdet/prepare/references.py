@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,6 +74,10 @@ class ReferenceSource(Protocol):
         """
         ...
 
+    def table_rows(self) -> Sequence[Annotation]:
+        """Centres that somebody wrote down; none that come from voxels."""
+        ...
+
     def settings(self) -> dict[str, Any]:
         """What of the case depends on it, as plain JSON values."""
         ...
@@ -87,6 +92,10 @@ class TableReferences:
     def read(self, volume: Volume) -> References:
         """One nodule a row; nothing of the volume is needed."""
         return References(tuple(map(ReferenceNodule, self.annotations)))
+
+    def table_rows(self) -> Sequence[Annotation]:
+        """The rows."""
+        return self.annotations
 
     def settings(self) -> dict[str, Any]:
         """The rows."""

@@ -23,6 +23,7 @@ from lungdet.io.case_store import (
 from lungdet.io.processes import processes
 from lungdet.prepare.scan import prepare_scan
 from lungdet.prepare.summary import Summary
+from lungdet.prepare.table_check import check_positions
 from lungdet.prepare.task import ScanTask, case_settings
 from lungdet.structures import CaseRecord
 
@@ -53,6 +54,7 @@ def prepare_scans(
         GeometryError: A spacing that is not positive, or not that of other
             scans' cases in the folder.
         SeriesError: The file of such a case is damaged.
+        AnnotationError: Rows of a table that fit the voxels in another frame.
         OSError: ``out`` cannot be written to.
     """
     out = Path(out)
@@ -60,6 +62,7 @@ def prepare_scans(
     _check_writable(out)
     _check_spacing(out, spacing_mm, uids)
     todo = [task for task in tasks if not _is_done(task, out, spacing_mm)]
+    doubts = check_positions(todo)
     if todo:  # a run that is killed leaves no index of cases it changed
         delete_index(out)
     failed = {}
@@ -75,7 +78,7 @@ def prepare_scans(
         records,
         failed,
         skipped=len(tasks) - len(todo),
-        caveats=_other_cases(records, uids, out),
+        caveats=[*doubts, *_other_cases(records, uids, out)],
     )
 
 

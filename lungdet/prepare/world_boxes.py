@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ class BoxReferences:
             tuple(_nodule(box, volume.geometry) for box in self.boxes)
         )
 
+    def table_rows(self) -> Sequence[Annotation]:
+        """Centre and diameter of each box."""
+        return [_annotation(box) for box in self.boxes]
+
     def settings(self) -> dict[str, Any]:
         """The boxes."""
         return {'boxes': self.boxes}
@@ -37,17 +42,20 @@ class BoxReferences:
 
 def _nodule(box: WorldBox, geometry: Geometry) -> ReferenceNodule:
     x1, y1, z1, x2, y2, z2 = box
-    volume_mm3 = (x2 - x1) * (y2 - y1) * (z2 - z1)
-    center_mm = ((x1 + x2) / 2, (y1 + y2) / 2, (z1 + z2) / 2)
     corners = np.array(
         [(x, y, z) for x in (x1, x2) for y in (y1, y2) for z in (z1, z2)]
     )
     edges = geometry.to_index(corners) + 0.5
     a, b, c = edges.min(0).tolist()
     d, e, f = edges.max(0).tolist()
-    return ReferenceNodule(
-        Annotation(center_mm, volume_mm3 ** (1 / 3)), (a, b, c, d, e, f)
-    )
+    return ReferenceNodule(_annotation(box), (a, b, c, d, e, f))
+
+
+def _annotation(box: WorldBox) -> Annotation:
+    x1, y1, z1, x2, y2, z2 = box
+    volume_mm3 = (x2 - x1) * (y2 - y1) * (z2 - z1)
+    center_mm = ((x1 + x2) / 2, (y1 + y2) / 2, (z1 + z2) / 2)
+    return Annotation(center_mm, volume_mm3 ** (1 / 3))
 
 
 def has_boxes(path: Path) -> bool:
