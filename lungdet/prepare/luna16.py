@@ -15,6 +15,7 @@ from lungdet.prepare.official import ANNOTATIONS, EXCLUDED, check_official
 from lungdet.prepare.outlines import OutlineReferences, index_reader_xml
 from lungdet.prepare.references import ReferenceSource, TableReferences
 from lungdet.prepare.run import prepare_scans
+from lungdet.prepare.scan_ids import check_series, known_series
 from lungdet.prepare.summary import Summary
 from lungdet.prepare.task import ScanTask
 from lungdet.structures import AnnotationTable
@@ -54,14 +55,13 @@ def prepare_luna16(
     Raises:
         FileNotFoundError: No folder ``lidc_xml``, or no annotations.csv.
         SeriesError: No scan below ``root``.
-        AnnotationError: No such consensus, or a changed official row.
+        AnnotationError: Settings, tables or names that cannot be right.
     """
     root = Path(root)
     check_consensus(min_readers, consensus)
     xml = {} if lidc_xml is None else _reader_xml(Path(lidc_xml))
     tables, caveats = read_tables(root)
-    known = set(official_subsets()).union(*tables.values())
-    sources = discover_scans(root, known=known, series=series)
+    sources, doubts = _named_scans(root, tables, series)
     official = check_official([s.uid for s in sources], tables, root)
     tasks = [
         ScanTask(
@@ -76,12 +76,21 @@ def prepare_luna16(
     summary = prepare_scans(
         tasks, out, jobs=jobs, spacing_mm=spacing_mm, progress=progress
     )
-    caveats += _wrong_subsets(sources) + _without_xml(sources, xml)
+    doubts += _wrong_subsets(sources) + _without_xml(sources, xml)
     return replace(
         summary,
         official_uids=official,
-        caveats=[*summary.caveats, *caveats],
+        caveats=[*summary.caveats, *caveats, *doubts],
     )
+
+
+def _named_scans(
+    root: Path, tables: dict[str, AnnotationTable], series: Collection[str]
+) -> tuple[list[ScanSource], list[str]]:
+    """The scans, and caveats of those that tables or scans lack."""
+    known = known_series(root, tables.values())
+    sources = discover_scans(root, known=known, series=series)
+    return sources, check_series(sources, known, {**tables}, root)
 
 
 def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:

@@ -140,6 +140,7 @@ def test_lung_mask_of_other_axes_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'annotations.csv').write_text(
         'seriesuid,coordX,coordY,coordZ,diameter_mm\n'
     )
+    (tmp_path / 'seriesuids.csv').write_text('a\n')
     turned = Geometry.from_parts(
         geometry.shape,
         spacing_zyx=geometry.spacing,
@@ -170,6 +171,7 @@ def test_scans_without_reader_xml_are_told(
     (tmp_path / 'xml').mkdir()
     table = table_of(scans, 'a,10,10,10,5\n')
     table.rename(scans / 'annotations.csv')
+    (scans / 'seriesuids.csv').write_text('a\nb\nc\n')
 
     with pytest.raises(AnnotationError, match='no reader XML'):
         prepare_luna16(scans, tmp_path / 'out', lidc_xml=tmp_path / 'xml')

@@ -1,0 +1,80 @@
+"""Whether the scans of a download and its tables name the same series."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from lungdet.errors import AnnotationError
+from lungdet.io.luna16 import read_seriesuids
+from lungdet.io.reference_set import official_subsets
+from lungdet.prepare.discover import ScanSource
+
+SCAN_LIST = 'seriesuids.csv'
+NAMED = 3  # examples in a message
+
+
+def known_series(root: Path, tables: Iterable[Collection[str]]) -> set[str]:
+    """Series that LUNA16, the tables or the list of a download name.
+
+    Args:
+        root: Of the download; ``seriesuids.csv`` in it is optional.
+        tables: Each by series uid.
+
+    Raises:
+        AnnotationError: A list that cannot be right.
+    """
+    known = set(official_subsets()).union(*tables)
+    if (root / SCAN_LIST).is_file():
+        known.update(read_seriesuids(root / SCAN_LIST))
+    return known
+
+
+def check_series(
+    sources: Sequence[ScanSource],
+    known: Collection[str],
+    tables: dict[str, Collection[str]],
+    root: Path,
+) -> list[str]:
+    """Find scans that nothing names, and rows of scans that are not there.
+
+    Args:
+        sources: The scans.
+        known: Of ``known_series``.
+        tables: Series uids of each table, by the name of its file.
+        root: Of the download, for the message.
+
+    Returns:
+        Caveats, with counts and some of the names.
+
+    Raises:
+        AnnotationError: More than half of the scans are named nowhere.
+    """
+    present = [source.uid for source in sources]
+    unknown = [uid for uid in present if uid not in known]
+    text = (
+        f'{len(unknown)} of {len(present)} scans are in no table, not in '
+        f'{SCAN_LIST} and not of LUNA16, {_such_as(unknown)}'
+    )
+    if 2 * len(unknown) > len(present):
+        raise AnnotationError(
+            f'{root}: {text}; they would count as scans without nodules. '
+            'Give them the names of the tables, or list scans without '
+            f'nodules in {root / SCAN_LIST}.'
+        )
+    caveats = []
+    if unknown:
+        caveats.append(f'{text}; they count as scans without nodules')
+    ours = {*present, *official_subsets()}
+    for name, uids in tables.items():
+        absent = [uid for uid in uids if uid not in ours]
+        if absent:
+            caveats.append(
+                f'{root / name} names {len(absent)} scans that are not '
+                f'there, {_such_as(absent)}'
+            )
+    return caveats
+
+
+def _such_as(uids: Sequence[str]) -> str:
+    return f'such as {", ".join(uids[:NAMED])}'
