@@ -10,6 +10,7 @@ from lungdet.errors import AnnotationError
 from lungdet.io.files import is_litter
 from lungdet.io.image import SUFFIXES, stem
 from lungdet.io.luna16 import read_annotations
+from lungdet.io.table_file import TableFile
 from lungdet.prepare.discover import ScanSource, discover_scans
 from lungdet.prepare.label_image import LabelImageReferences
 from lungdet.prepare.references import ReferenceSource, TableReferences
@@ -86,21 +87,22 @@ def read_references(path: Path) -> dict[str, ReferenceSource]:
         AnnotationError: A row that cannot be right; or no row, no image.
     """
     references: dict[str, ReferenceSource]
+    table = TableFile(path)
     if path.is_dir():
         references = {
             stem(file): LabelImageReferences(file)
             for file in sorted(path.iterdir())
             if file.name.lower().endswith(SUFFIXES) and not is_litter(file)
         }
-    elif has_boxes(path):
+    elif has_boxes(table):
         references = {
             name: BoxReferences(tuple(boxes))
-            for name, boxes in read_boxes(path).items()
+            for name, boxes in read_boxes(table).items()
         }
     else:
         references = {
             name: TableReferences(tuple(rows))
-            for name, rows in read_annotations(path).items()
+            for name, rows in read_annotations(table).items()
         }
     if not references:
         what = 'no row'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry
 from lungdet.io.luna16 import has_column, read_numbers
+from lungdet.io.table_file import Table
 from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.structures import Annotation, Volume
 
@@ -58,12 +58,12 @@ def _annotation(box: WorldBox) -> Annotation:
     return Annotation(center_mm, volume_mm3 ** (1 / 3))
 
 
-def has_boxes(path: Path) -> bool:
+def has_boxes(path: Table) -> bool:
     """Whether a table's header names corners and not diameters."""
     return all(has_column(path, name) for name in COLUMNS)
 
 
-def read_boxes(path: Path) -> dict[str, list[WorldBox]]:
+def read_boxes(path: Table) -> dict[str, list[WorldBox]]:
     """World boxes (x1, y1, z1, x2, y2, z2) mm, LPS, by series uid.
 
     Raises:

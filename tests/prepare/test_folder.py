@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume, read_image, write_image
 from lungdet.phantom import make_phantom
 from lungdet.prepare import prepare_folder
+from lungdet.prepare.folder import read_references
 from tests.dicom_series import write_slice
 from tests.prepare.scans import SCANS, air, table_of, write_folder
 
@@ -80,6 +83,22 @@ def test_annotations_of_no_scan_are_refused(
 
     with pytest.raises(AnnotationError, match=f'{name}: {reason}'):
         prepare_folder(scans, tmp_path / 'out', annotations=tmp_path / name)
+
+
+def test_annotations_may_come_through_a_pipe(
+    scans: Path, tmp_path: Path
+) -> None:
+    text = table_of(tmp_path, 'b,10,10,10,5\n').read_text()
+    os.mkfifo(tmp_path / 'pipe')
+    writer = threading.Thread(
+        target=(tmp_path / 'pipe').write_text, args=(text,)
+    )
+    writer.start()
+
+    references = read_references(tmp_path / 'pipe')
+
+    writer.join()
+    assert [len(r.table_rows()) for r in references.values()] == [1]
 
 
 def test_scans_that_the_annotations_do_not_name_are_counted(
