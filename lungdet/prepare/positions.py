@@ -19,6 +19,7 @@ CONTRAST_HU = 150  # of a nodule's core over the darker part around it
 DARKER = 25  # percentile: a nodule may touch the pleura and vessels
 AROUND_MM = (1.0, 5.0)  # from its surface
 AIR_HU = -500
+FAINT_HU = 60  # contrast of small subsolid nodules, at least
 MAX_DIAMETER_MM = 40.0  # larger masses have little lung around them
 
 # positions (n, 3) as written -> index (n, 3) in the scan's voxels
@@ -167,7 +168,7 @@ def in_air(volume: Volume, annotations: Sequence[Annotation]) -> list[str]:
     for number, (core, around) in enumerate(
         brightness(volume, index, sizes), start=1
     ):
-        if core < AIR_HU and core <= around + CONTRAST_HU:
+        if core < AIR_HU and core <= around + FAINT_HU:
             x, y, z = annotations[number - 1].center_mm
             caveats.append(
                 f'nodule {number} at ({x:g}, {y:g}, {z:g}) mm lies in air '
