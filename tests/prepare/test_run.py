@@ -165,6 +165,7 @@ def test_cases_of_other_scans_are_counted(
     for name in ('a', 'c'):
         (scans / f'{name}.mhd').unlink()
     table_of(tmp_path, '').rename(scans / 'annotations.csv')
+    (scans / 'seriesuids.csv').write_text('b\n')
     prepare = {'folder': prepare_folder, 'luna16': prepare_luna16}[layout]
 
     summary = prepare(scans, out, progress=False)
