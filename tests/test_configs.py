@@ -122,6 +122,18 @@ def test_crop_size_follows_the_options() -> None:
     assert tuple(config.model.train_cfg.crop_size) == (96, 96, 96)
 
 
+def test_both_recipes_have_the_same_heads_behind_the_rpn() -> None:
+    plain, strong = (
+        load_config(CONFIGS / f'{name}.py').model
+        for name in ('nodulenet_base', 'nodulenet_strong')
+    )
+
+    for key in ('data_preprocessor', 'backbone', 'roi_head', 'test_cfg'):
+        assert plain[key] == strong[key], key
+    for key in ('rcnn', 'mask'):
+        assert plain.train_cfg[key] == strong.train_cfg[key], key
+
+
 def test_validation_cuts_nodules_as_training_crops_do() -> None:
     config = load_config(CONFIGS / 'nodulenet_base.py')
     default = build_model(config.model)

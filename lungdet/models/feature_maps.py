@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+STRIDE = 4  # input voxels per cell of out2 and comb2, which the heads read
+
 
 class FeatureMaps(NamedTuple):
     """Maps of a batch of equal crops or windows.

@@ -43,7 +43,7 @@ def roi_cells(
 
 
 def roi_crop_pool(
-    feature: Tensor, rois: Tensor, *, output_size: int = 7, stride: int = 4
+    feature: Tensor, rois: Tensor, *, output_size: int, stride: int
 ) -> Tensor:
     """Crop the touched cells and max-pool them adaptively.
 
@@ -65,7 +65,7 @@ def roi_crop_pool(
     Examples:
         >>> feature = torch.arange(4.).view(1, 1, 1, 1, 4)
         >>> roi = torch.tensor([[0, 0., 0, 5, 4, 4, 12]])  # x cells 1 and 2
-        >>> roi_crop_pool(feature, roi, output_size=1).item()
+        >>> roi_crop_pool(feature, roi, output_size=1, stride=4).item()
         2.0
     """
     k, channels = output_size, feature.shape[1]
@@ -164,7 +164,7 @@ def _find_maxima(
 
 
 def roi_align(
-    feature: Tensor, rois: Tensor, *, output_size: int = 7, stride: int = 4
+    feature: Tensor, rois: Tensor, *, output_size: int, stride: int
 ) -> Tensor:
     """Sample the RoI's bin centres with trilinear interpolation.
 
@@ -181,7 +181,7 @@ def roi_align(
     Examples:
         >>> feature = torch.arange(4.).view(1, 1, 1, 1, 4)
         >>> roi = torch.tensor([[0, 0., 0, 4, 4, 4, 12]])  # centre x = 8
-        >>> roi_align(feature, roi, output_size=1).item()
+        >>> roi_align(feature, roi, output_size=1, stride=4).item()
         1.5
     """
     k, channels = output_size, feature.shape[1]

@@ -17,7 +17,7 @@ def test_roi_pool_against_a_loop(rng: np.random.Generator) -> None:
     )
     rois[:, 1:] = ops.clip_box_centers(rois[:, 1:], (32, 40, 48))
 
-    pooled = ops.roi_crop_pool(feature, rois, output_size=3)
+    pooled = ops.roi_crop_pool(feature, rois, output_size=3, stride=4)
 
     for roi, values in zip(rois, pooled):
         a = [max(int(np.floor((float(v) - 0.5) / 4)), 0) for v in roi[1:4]]
@@ -43,7 +43,10 @@ def test_roi_pool_gradient_goes_to_the_maxima(
     weight = torch.from_numpy(rng.normal(size=(4, 3, 7, 7, 7)))
 
     (
-        ops.roi_crop_pool(feature, torch.tensor(boxes) + 0.5) * weight
+        ops.roi_crop_pool(
+            feature, torch.tensor(boxes) + 0.5, output_size=7, stride=4
+        )
+        * weight
     ).sum().backward()
     for (b, *box), w in zip(boxes, weight):
         z1, y1, x1 = (v // 4 for v in box[:3])
@@ -58,7 +61,9 @@ def test_roi_pool_gradient_goes_to_the_maxima(
 def test_roi_pool_without_rois_keeps_the_graph() -> None:
     feature = torch.rand(1, 2, 3, 4, 5, requires_grad=True)
 
-    pooled = ops.roi_crop_pool(feature, torch.zeros(0, 7))
+    pooled = ops.roi_crop_pool(
+        feature, torch.zeros(0, 7), output_size=7, stride=4
+    )
     pooled.sum().backward()
 
     assert pooled.shape == (0, 2, 7, 7, 7)
@@ -92,7 +97,9 @@ def test_roi_align_against_a_literal_trilinear(
     image = rng.integers(0, 2, (9, 1))
     rois = torch.from_numpy(np.concatenate([image, boxes], axis=1))
 
-    sampled = ops.roi_align(torch.from_numpy(feature), rois, output_size=3)
+    sampled = ops.roi_align(
+        torch.from_numpy(feature), rois, output_size=3, stride=4
+    )
 
     for row, (b, box) in enumerate(zip(image[:, 0], boxes)):
         for bins in np.ndindex(3, 3, 3):
@@ -109,7 +116,7 @@ def test_roi_align_of_bf16_features_keeps_exact_positions() -> None:
     feature = torch.arange(64.0).expand(1, 1, 2, 2, 64)
     roi = torch.tensor([[0.0, 0, 0, 200.6, 8, 8, 205.4]])
 
-    sampled = ops.roi_align(feature.bfloat16(), roi, output_size=1)
+    sampled = ops.roi_align(feature.bfloat16(), roi, output_size=1, stride=4)
 
     # the sample lies at x = 203, cell 50.25; bf16 keeps values of 1/4 here
     assert sampled.dtype == torch.bfloat16
@@ -124,7 +131,7 @@ def test_roi_align_reads_a_linear_field_exactly() -> None:
     field = (2 * z - y + 3 * x)[None, None]
     roi = torch.tensor([[0.0, 4, 5, 6, 12, 11, 18]], dtype=torch.float64)
 
-    sampled = ops.roi_align(field, roi, output_size=2)
+    sampled = ops.roi_align(field, roi, output_size=2, stride=4)
 
     for i, j, k in np.ndindex(2, 2, 2):
         at = [

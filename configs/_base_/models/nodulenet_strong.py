@@ -15,7 +15,7 @@ model = dict(
         prior=0.01),
     roi_head=dict(
         type='NoduleRoIHead',
-        bbox_roi_extractor=dict(type='RoICrop3D', output_size=7, stride=4),
+        bbox_roi_extractor=dict(type='RoICrop3D', output_size=7),
         bbox_head=dict(
             type='BBox3DHead',
             bbox_coder=dict(type='DeltaBoxCoder3D', max_dlog=4.0),
@@ -24,8 +24,7 @@ model = dict(
         mask_head=dict(
             type='Mask3DHead',
             norm_cfg=dict(type='IN3d', affine=True),
-            loss_mask=dict(
-                type='SoftDiceLoss', reduction='sum', loss_weight=1.0))),
+            loss_mask=dict(type='SoftDiceLoss', loss_weight=1.0))),
     train_cfg=dict(
         rpn=dict(
             assigner=dict(type='CenterAssigner3D', topk=5, ignore_k=25),

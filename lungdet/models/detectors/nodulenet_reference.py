@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lungdet.models.roi_heads.mask_head import CELL, Mask3DHead, crop_masks
+from lungdet.models.feature_maps import STRIDE
+from lungdet.models.roi_heads.mask_head import Mask3DHead, crop_masks
 from lungdet.models.roi_heads.nodule_roi_head import NoduleRoIHead
 from lungdet.models.task_modules import (
     AnchorSampler3D,
@@ -128,8 +129,8 @@ class PublishedMask3DHead(Mask3DHead):
         side = torch.tensor(list(img_shape), device=rois.device)
         low = (rois[:, 1:4] - 0.5).trunc().long()
         high = (rois[:, 4:7] - 0.5).trunc().long()
-        low = low.div(CELL, rounding_mode='floor') * CELL
-        high = -(-high).div(CELL, rounding_mode='floor') * CELL
+        low = low.div(STRIDE, rounding_mode='floor') * STRIDE
+        high = -(-high).div(STRIDE, rounding_mode='floor') * STRIDE
         low, high = (torch.minimum(v.clamp(min=0), side) for v in (low, high))
         return torch.cat([rois[:, :1].long(), low, high], dim=1)
 

@@ -6,37 +6,25 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from lungdet.errors import ConfigError
 from lungdet.registry import MODELS
 
 EPSILON = 1e-5  # of the published loss; keeps an empty pair finite
-REDUCTIONS = ('mean', 'sum')
 
 
 @MODELS.register_module()
 class SoftDiceLoss(BaseModule):
-    """One minus soft Dice of each box, in Tversky form, alpha = beta = 0.5.
+    """One minus soft Dice, in Tversky form, alpha = beta = 0.5.
+
+    Summed over boxes, as published: a crop with more of them weighs more.
 
     Args:
-        reduction: ``'sum'`` over boxes as published, or their ``'mean'``.
         loss_weight: Factor.
-
-    Raises:
-        ConfigError: Unknown ``reduction``.
 
     Source: NoduleNet, segmentation loss.
     """
 
-    def __init__(
-        self, reduction: str = 'sum', loss_weight: float = 1.0
-    ) -> None:
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise ConfigError(
-                f'SoftDiceLoss.reduction: {reduction!r}; choose one of '
-                f'{REDUCTIONS}.'
-            )
-        self.reduction = reduction
         self.loss_weight = loss_weight
 
     def forward(self, logits: list[Tensor], targets: list[Tensor]) -> Tensor:
@@ -50,11 +38,11 @@ class SoftDiceLoss(BaseModule):
         losses = torch.stack(
             [_soft_dice(logit, goal) for logit, goal in zip(logits, targets)]
         )
-        total = losses.sum() if self.reduction == 'sum' else losses.mean()
-        return self.loss_weight * total
+        return self.loss_weight * losses.sum()
 
 
 def _soft_dice(logits: Tensor, target: Tensor) -> Tensor:
+    """Loss of one box (d, h, w), a scalar."""
     target = target.to(logits.dtype)
     # a factor instead of a branch, so that the device is not asked
     is_present = (target == 1).any()

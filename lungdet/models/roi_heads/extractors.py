@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from lungdet.models.feature_maps import STRIDE
 from lungdet.ops import roi_align, roi_crop_pool
 from lungdet.registry import MODELS
 
@@ -18,7 +19,7 @@ class RoICrop3D(BaseModule):
         stride: Input voxels per feature cell.
     """
 
-    def __init__(self, output_size: int = 7, stride: int = 4) -> None:
+    def __init__(self, output_size: int = 7, stride: int = STRIDE) -> None:
         super().__init__()
         self.output_size = output_size
         self.stride = stride

@@ -9,11 +9,10 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from lungdet.models.feature_maps import FeatureMaps
+from lungdet.models.feature_maps import STRIDE, FeatureMaps
 from lungdet.models.layers import ACT_CFG, norm_and_activation
 from lungdet.registry import MODELS
 
-CELL = 4  # input voxels per cell of the coarsest map; boxes align to it
 MAX_VOXELS = 64**3 * 4  # of a batch; 64 channels of it are 268 MB in float32
 NORM_CFG = {'type': 'IN3d', 'affine': True}
 
@@ -86,10 +85,10 @@ class Mask3DHead(BaseModule):
     def align(self, rois: Tensor, img_shape: Sequence[int]) -> Tensor:
         """Widen RoIs (R, 7) to whole cells of the volume, at least one."""
         side = torch.tensor(list(img_shape), device=rois.device)
-        low = (rois[:, 1:4] / CELL).floor().long() * CELL
-        high = (rois[:, 4:7] / CELL).ceil().long() * CELL
-        low = torch.minimum(low.clamp(min=0), side - CELL)
-        high = torch.minimum(torch.maximum(high, low + CELL), side)
+        low = (rois[:, 1:4] / STRIDE).floor().long() * STRIDE
+        high = (rois[:, 4:7] / STRIDE).ceil().long() * STRIDE
+        low = torch.minimum(low.clamp(min=0), side - STRIDE)
+        high = torch.minimum(torch.maximum(high, low + STRIDE), side)
         return torch.cat([rois[:, :1].long(), low, high], dim=1)
 
     def forward(self, feats: FeatureMaps, boxes: Tensor) -> list[Tensor]:
@@ -122,7 +121,7 @@ class Mask3DHead(BaseModule):
 
     def _decode(self, feats: FeatureMaps, rows: list[list[int]]) -> Tensor:
         """Logits (R, d, h, w) of equally large boxes."""
-        x = self.up2(crop_boxes(feats.comb2, rows, CELL))
+        x = self.up2(crop_boxes(feats.comb2, rows, STRIDE))
         x = self.back2(torch.cat([x, crop_boxes(feats.out1, rows, 2)], dim=1))
         x = self.up3(x)
         x = self.back3(torch.cat([x, crop_boxes(feats.image, rows, 1)], dim=1))

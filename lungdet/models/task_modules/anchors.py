@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lungdet.models.feature_maps import STRIDE
 from lungdet.registry import TASK_UTILS
 
 
@@ -22,7 +23,9 @@ class AnchorGenerator3D:
     """
 
     def __init__(
-        self, sizes: Sequence[float] = (5, 10, 20, 30, 50), stride: int = 4
+        self,
+        sizes: Sequence[float] = (5, 10, 20, 30, 50),
+        stride: int = STRIDE,
     ) -> None:
         self.sizes = tuple(float(size) for size in sizes)
         self.stride = stride

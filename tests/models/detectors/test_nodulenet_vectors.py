@@ -185,7 +185,7 @@ def test_roi_crop_cells_and_features() -> None:
     feature = feature.view(1, 2, 8, 12, 16)
 
     low, high = roi_cells(rois, (8, 12, 16), 4)
-    pooled = roi_crop_pool(feature, rois)
+    pooled = roi_crop_pool(feature, rois, output_size=7, stride=4)
 
     assert low.tolist() == stored['c0']
     assert high.tolist() == stored['c1']
@@ -200,8 +200,8 @@ def test_roi_crop_bins(cells: str) -> None:
     roi = torch.tensor([[0.0, 0, 0, 0, 4, 4, 4 * num]]) + 0.5
     roi[0, 0] = 0
 
-    last = roi_crop_pool(ramp, roi)[0, 0, 0, 0]
-    first = -roi_crop_pool(-ramp, roi)[0, 0, 0, 0]
+    last = roi_crop_pool(ramp, roi, output_size=7, stride=4)[0, 0, 0, 0]
+    first = -roi_crop_pool(-ramp, roi, output_size=7, stride=4)[0, 0, 0, 0]
 
     bins = vectors()['roi_crop']['bins_axis'][cells]
     assert torch.stack([first, last + 1], 1).tolist() == bins
