@@ -22,7 +22,15 @@ BLOCK = 16  # outputs of one folded row
 
 
 def direct_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """torch's own convolution; see ``map_conv``."""
+    """torch's own convolution, see ``map_conv``.
+
+    Args:
+        x: (N, M, A, B, C).
+        weight: (1, M, k, k, k), k odd.
+
+    Returns:
+        (N, 1, A, B, C).
+    """
     return F.conv3d(x, weight, padding=weight.shape[-1] // 2)
 
 
@@ -32,6 +40,13 @@ def folded_conv(x: Tensor, weight: Tensor) -> Tensor:
     A banded weight gives ``BLOCK`` neighbouring outputs from the ``BLOCK + k
     - 1`` inputs that they need. Three times the multiplications, at the full
     speed of a convolution with many channels. See ``map_conv``.
+
+    Args:
+        x: (N, M, A, B, C).
+        weight: (1, M, k, k, k), k odd.
+
+    Returns:
+        (N, 1, A, B, C).
     """
     size, length = weight.shape[-1], x.shape[2]
     block = min(BLOCK, length)
@@ -58,6 +73,13 @@ def fft_conv(x: Tensor, weight: Tensor) -> Tensor:
 
     Rounding is relative to the largest value of the map. Not differentiable
     twice. See ``map_conv``.
+
+    Args:
+        x: (N, M, A, B, C), single or double precision.
+        weight: (1, M, k, k, k), k odd.
+
+    Returns:
+        (N, 1, A, B, C).
     """
     return _FFTConv.apply(x, weight)
 

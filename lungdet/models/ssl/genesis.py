@@ -110,11 +110,18 @@ class GenesisPretrainer(BaseModel):
         return self.predict(inputs, targets, masked, data_samples or [])
 
     def restore(self, corrupted: Tensor) -> Tensor:
-        """Restored crops of corrupted ones, both in [0, 1]."""
+        """Restored crops of corrupted ones, both (B, 1, D, H, W), [0, 1]."""
         return self.head(self.extract_feat(corrupted))
 
     def extract_feat(self, corrupted: Tensor) -> Tensor:
-        """What the backbone hands to the head (B, C, D/4, H/4, W/4)."""
+        """What the backbone hands to the head.
+
+        Args:
+            corrupted: Crops (B, 1, D, H, W) in [0, 1].
+
+        Returns:
+            (B, C, D/4, H/4, W/4).
+        """
         image = self.data_preprocessor.to_network(corrupted)
         if self.channels_last:
             image = image.contiguous(memory_format=torch.channels_last_3d)
@@ -129,6 +136,15 @@ class GenesisPretrainer(BaseModel):
         target; near 0 the output is one constant whatever the input.
         ``rank`` is that of the features, see ``feature_rank``; near 1 all
         channels say the same, which leaves a detector little to start from.
+
+        Args:
+            inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
+            targets: Untouched ones, the same shape.
+            masked: Boolean, the same shape; voxels that count with
+                ``loss_on='masked'``.
+
+        Returns:
+            Three scalars: ``loss_restoration``, ``spread``, ``rank``.
         """
         features = self.extract_feat(inputs)
         restored = self.head(features)
@@ -148,7 +164,14 @@ class GenesisPretrainer(BaseModel):
         masked: Tensor,
         data_samples: list[DetDataSample],
     ) -> list[DetDataSample]:
-        """Put the volumes of each pair into its sample."""
+        """Put the volumes of each pair into its sample.
+
+        Args:
+            inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
+            targets: Untouched ones, the same shape.
+            masked: Boolean, the same shape.
+            data_samples: One a crop; each gets (D, H, W) volumes.
+        """
         with bfloat16_autocast(inputs.device.type, self.test_cfg['bf16']):
             restored = self.restore(inputs)
         check_finite('restored crops', restored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,12 +85,34 @@ class MaskedAutoencoder(GenesisPretrainer):
         inputs, masked = self.hide(targets, data_samples)
         return super().forward(inputs, targets, masked, data_samples, mode)
 
+    def predict(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        masked: Tensor,
+        data_samples: list[DetDataSample],
+    ) -> list[DetDataSample]:
+        """As ``GenesisPretrainer``; ``painting`` says ``'hidden'``."""
+        samples = super().predict(inputs, targets, masked, data_samples)
+        for sample in samples:
+            sample.set_metainfo({'painting': 'hidden'})
+        return samples
+
     def hide(
         self, targets: Tensor, data_samples: list[DetDataSample]
     ) -> tuple[Tensor, Tensor]:
-        """Crops (B, 1, D, H, W) with filled blocks, and where (boolean).
+        """Fill the hidden blocks of crops.
 
-        The samples' ``painting`` becomes ``'hidden'``.
+        Args:
+            targets: (B, 1, D, H, W) in [0, 1]; not changed.
+            data_samples: One a crop, with ``mask_seed``; not changed.
+
+        Returns:
+            The filled crops and where they are filled (boolean), both of the
+            targets' shape.
+
+        Raises:
+            ConfigError: As ``draw_mask``.
         """
         inputs, masked = targets.clone(), []
         for crop, sample in zip(inputs, data_samples):
@@ -97,11 +120,24 @@ class MaskedAutoencoder(GenesisPretrainer):
             hidden = self.draw_mask(rng, crop.shape[1:]).to(crop.device)
             crop[0, hidden] = self._filling(rng, int(hidden.sum())).to(crop)
             masked.append(hidden)
-            sample.set_metainfo({'painting': 'hidden'})
         return inputs, torch.stack(masked)[:, None]
 
-    def draw_mask(self, rng: np.random.Generator, shape: Any) -> Tensor:
-        """Hidden voxels, boolean (D, H, W)."""
+    def draw_mask(
+        self, rng: np.random.Generator, shape: Sequence[int]
+    ) -> Tensor:
+        """Hidden voxels of one crop.
+
+        Args:
+            rng: Chooses the blocks.
+            shape: Voxels (D, H, W) of the crop.
+
+        Returns:
+            Boolean (D, H, W).
+
+        Raises:
+            ConfigError: A side is no multiple of ``block``, or
+                ``mask_ratio`` of the blocks is none.
+        """
         if any(side % self.block for side in shape):
             raise ConfigError(
                 f'MaskedAutoencoder: sides {tuple(shape)} are not multiples '

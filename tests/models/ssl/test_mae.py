@@ -74,6 +74,20 @@ def test_hidden_blocks_are_filled_and_the_others_kept(
     assert torch.allclose(received, torch.tensor(2 * value - 1), atol=1e-6)
 
 
+def test_hiding_leaves_crops_and_samples_alone() -> None:
+    model, given = autoencoder(), samples(1)
+    targets = torch.rand(1, 1, 32, 32, 32)
+    before = targets.clone()
+
+    model.hide(targets, given)
+
+    assert torch.equal(targets, before)
+    assert given[0].metainfo == samples(1)[0].metainfo
+    # what a metric is told of: which painting its regions are
+    (sample,) = model(targets, targets, None, given, mode='predict')
+    assert sample.painting == 'hidden'
+
+
 def test_noise_fills_uniformly() -> None:
     model = autoencoder(fill='noise')
     targets = torch.full((1, 1, 64, 64, 64), 2.0)
