@@ -298,12 +298,12 @@ class NoduleNet(BaseModel):
     ) -> list[InstanceData]:
         """``predict_window`` from the feature maps of B windows.
 
+        Heads run in float32 also under autocast.
+
         Args:
             feats: Their maps.
             cores: (B, 6) boxes; only proposals centred in them are kept.
                 None for all.
-
-        Heads run in float32 also under autocast.
         """
         with torch.autocast(feats.image.device.type, enabled=False):
             proposals = self.rpn_head.predict(feats)
