@@ -10,7 +10,7 @@ from scipy import ndimage
 from lungdet.prepare.coarse import largest_part, side_faces
 
 TISSUE_HU = -400  # between lung and soft tissue
-WALL_VOXELS = 2  # coarse; grown back where the opening went through
+WALL_VOXELS = 8  # coarse, along the wall: regrown where the opening cut it
 GAP_MM = 6.0  # in the plane: holes of the wall that are bridged
 GAP_ALONG_MM = 15.0  # along the body: so many slices may lack their wall
 AIR_HU = -950  # darker than lung, but for emphysema

@@ -35,6 +35,20 @@ def test_lungs_of_unusual_chests_are_found_or_doubted(name: str) -> None:
     assert dice >= 0.96
 
 
+@pytest.mark.parametrize('number', [1, 6])
+def test_walls_that_an_opening_cuts_are_regrown(number: int) -> None:
+    phantom = make_phantom([0, number], size='small')
+
+    lungs = find_lungs(phantom.volume)
+
+    labels = resample_nearest(
+        phantom.lungs, phantom.volume.geometry, lungs.geometry, fill=0
+    )
+    true = np.isin(labels, (3, 4))
+    dice = 2 * (lungs.mask & true).sum() / (lungs.mask.sum() + true.sum())
+    assert lungs.source == 'computed' and dice >= 0.96
+
+
 def test_conditions_change_what_they_name() -> None:
     usual = make_phantom([1, 0], size='small')
     volumes = {
