@@ -10,7 +10,11 @@ from typing import Any
 import torch
 
 import lungdet
-from lungdet.engine.checkpoint import fill_module, read_backbone
+from lungdet.engine.checkpoint import (
+    fill_module,
+    read_backbone,
+    read_checkpoint,
+)
 from lungdet.engine.input_contract import InputContract
 from lungdet.errors import CheckpointError
 
@@ -259,3 +263,24 @@ def leakage_caveats(
         sources.append(WeightSource.pretraining(pretraining))
     caveats = [source.check_test(metainfo) for source in sources]
     return [caveat for caveat in caveats if caveat is not None]
+
+
+def describe_weights(path: str | Path) -> dict[str, Any]:
+    """What a file of weights says about how it was made, as JSON values.
+
+    Args:
+        path: An exported ``.safetensors`` backbone, or a checkpoint as
+            ``resolve_checkpoint`` takes it.
+
+    Returns:
+        Of a backbone its provenance; of a checkpoint its ``meta`` with the
+        model's type in place of its config.
+
+    Raises:
+        FileNotFoundError: There is no file.
+        CheckpointError: It is neither.
+    """
+    if Path(path).suffix == '.safetensors':
+        return read_backbone(path)[1]
+    meta = read_checkpoint(path)['meta']
+    return {**meta, 'model': meta['model']['type']}

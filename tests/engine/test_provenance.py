@@ -10,10 +10,16 @@ import pytest
 
 from lungdet.apis import test as run_test
 from lungdet.apis import train
-from lungdet.engine.checkpoint import read_checkpoint
+from lungdet.engine.checkpoint import (
+    CHECKPOINT_FORMAT,
+    export_backbone,
+    read_checkpoint,
+    write_checkpoint,
+)
 from lungdet.engine.provenance import (
     TrainingScans,
     WeightSource,
+    describe_weights,
     leakage_caveats,
     training_scans,
 )
@@ -219,3 +225,27 @@ def test_other_window_or_spacing_is_refused(
             out=tmp_path / 'b',
             cfg_options={'data_root': str(tmp_path / 'coarse')},
         )
+
+
+def test_both_kinds_of_weights_say_what_they_were_trained_on(
+    tmp_path: Path,
+) -> None:
+    meta = {
+        'format': CHECKPOINT_FORMAT,
+        'model': {'type': 'NoduleNet', 'backbone': {'type': 'FeatureNet'}},
+        **SCANS.to_dict(),
+    }
+    write_checkpoint(tmp_path / 'a.pth', {'meta': meta})
+    backbone = tmp_path / 'backbone.safetensors'
+    export_backbone(backbone, {}, provenance(CROPS))
+
+    trained = describe_weights(tmp_path / 'a.pth')
+    pretrained = describe_weights(backbone)
+
+    assert trained['model'] == 'NoduleNet'
+    assert TrainingScans.from_dict(trained) == SCANS
+    assert pretrained == provenance(CROPS)
+    assert json.loads(json.dumps([trained, pretrained])) == [
+        trained,
+        pretrained,
+    ]

@@ -30,6 +30,7 @@ def run_tool(tool: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
         ('train.py', ['nothing.py'], 'train.py: nothing.py: no such config'),
         ('test.py', ['{wrong}', 'x'], "nothing reads the key 'trian_cfg'"),
         ('misc/print_config.py', ['{wrong}'], "did you mean 'train_cfg'"),
+        ('misc/print_provenance.py', ['x.safetensors'], 'no such weights'),
         ('analysis_tools/get_flops.py', ['{wrong}'], "'trian_cfg'"),
         ('analysis_tools/browse_dataset.py', ['no', 'out'], 'index.json'),
     ],
