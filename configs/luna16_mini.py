@@ -3,7 +3,7 @@
 BASE's losses, targets and SGD; a narrow backbone, crops of 64^3 in batches
 of 4, 200 epochs of two to four steps, heads from epochs 40 and 80, one
 background crop for each nodule. Three scans with nine nodules cannot measure
-a detector, only show that everything runs; docs/train_test.md has what came
+a detector, only show that everything runs; docs/results.md has what came
 out.
 
     python tools/cross_val.py configs/luna16_mini.py --folds series \

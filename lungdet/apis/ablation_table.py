@@ -42,7 +42,7 @@ class AblationRow:
         hours: Of training and pre-training, all seeds and folds.
         unit: ``'CPU'`` or ``'GPU'``, of the hours.
         intervals: Of the mean of the seeds.
-        difference: The mean of the seeds less that of the first row; None of
+        difference: The mean of the seeds minus that of the first row; None of
             the first row itself.
     """
 

@@ -54,7 +54,7 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Difference:
-    """A first system less a second one, on the same drawn scans.
+    """A first system minus a second one, on the same resampled scans.
 
     Attributes:
         resamples: Resamples used.

@@ -221,7 +221,8 @@ def _displaced_scans(
         len(displaced),
         f'on {len(displaced)} scans with {num_nodules} nodules most marks '
         f'lie over {FAR_MM:g} mm from every reference finding (first: '
-        f'{displaced[0]!r}); was the direction of a flipped scan lost',
+        f'{displaced[0]!r}); the direction of a flipped scan may have been '
+        'lost',
     )
 
 
@@ -255,7 +256,7 @@ def _cap_ties(
         'cap-ties',
         total,
         f'the cap of {max_marks} marks dropped {total} marks of '
-        f'{len(short)} scans that tie with the first one cut (first: '
+        f'{len(short)} scans that tie with the first one dropped (first: '
         f'{next(iter(short))!r}); write scores with more digits',
     )
 

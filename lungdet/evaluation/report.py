@@ -204,7 +204,7 @@ def compared_dict(
 
     Args:
         reports: One or more.
-        differences: The first less each of the others.
+        differences: The first minus each of the others.
     """
     first, *others = reports
     return first.to_dict() | {
@@ -224,7 +224,7 @@ def difference_text(
     difference: Difference | None,
 ) -> str:
     """The paired comparison of two reports, for people."""
-    names = f'{first.submission.name} less {other.submission.name}'
+    names = f'{first.submission.name} minus {other.submission.name}'
     if difference is None:
         return f'{names}: nothing to resample'
     return '\n'.join(

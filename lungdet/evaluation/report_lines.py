@@ -31,12 +31,12 @@ def count_lines(result: FROCResult, marks: PointsByScan) -> list[str]:
     return [
         f'marks: {num_marks} on {len(marks)} scans, {unmatched} unmatched '
         f'ids, {result.scans_without_marks} listed scans without marks, '
-        f'{result.marks_cut} cut by the cap',
+        f'{result.marks_cut} dropped by the cap',
         f'counts: {counts["tp"]} true positives, {counts["fp"]} false '
         f'positives, {counts["fn"]} false negatives,',
         f'  {counts["candidates"]} candidates, '
         f'{counts["ignored_excluded"]} ignored on excluded findings, '
-        f'{counts["ignored_double"]} ignored doubles',
+        f'{counts["ignored_double"]} ignored as extra hits',
     ]
 
 

@@ -44,7 +44,7 @@ def _negative_scans_unlisted(
         f'each of the {len(listed)} listed scans has a nodule; the '
         f'{len(negative)} scans of the reference tables that have none '
         f'are not listed. Over {len(listed) + len(negative)} scans the '
-        'figures are others',
+        'figures would differ',
     )
 
 

@@ -146,7 +146,7 @@ def compare_reports(
     """Paired bootstrap of a report with each of the others.
 
     Returns:
-        The first less each other; None where nothing can be resampled.
+        The first minus each other; None where nothing can be resampled.
 
     Raises:
         ConfigError: Two were not scored alike.

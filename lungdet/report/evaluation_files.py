@@ -54,7 +54,7 @@ def write_report(
     Args:
         path: Of the file.
         reports: One or more.
-        differences: The first less each of the others.
+        differences: The first minus each of the others.
     """
     content = compared_dict(reports, differences)
     write_text(path, json.dumps(content, indent=1) + '\n')

@@ -94,7 +94,7 @@ def test_one_deeplung_line_of_the_published_table(
     cells = [cell.strip() for cell in row.split('|')[2:-1]]
     assert cells == [f'0{d}' for d in digits.split()]
     assert '888 scans of 888 listed, 1186 nodules' in text
-    assert '2969 cut by the cap' in text
+    assert '2969 dropped by the cap' in text
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_two_submissions_strata_json_and_plot(
 
     assert code == 0
     text = capsys.readouterr().out
-    assert 'marks.csv less other.csv, 40 resamples of the same scans' in text
+    assert 'marks.csv minus other.csv, 40 resamples of the same scans' in text
     froc = json.loads((out / 'froc.json').read_text())
     assert_valid('froc', froc)
     (compared,) = froc['compared']
@@ -378,7 +378,7 @@ def test_files_of_one_name_keep_apart(
         ]
     )
 
-    assert f'{tables["marks"]} less {other}' in capsys.readouterr().out
+    assert f'{tables["marks"]} minus {other}' in capsys.readouterr().out
     assert 'CPM 0.500' in plot.read_text()
     assert 'CPM 1.000' in plot.read_text()
 

@@ -90,10 +90,10 @@ def test_reports_are_compared_in_pairs() -> None:
     assert difference.cpm == -0.5
     assert_valid('froc', compared_dict(reports, differences))
     text = difference_text(*reports, difference)
-    assert text.startswith('marks.csv less better.csv, ')
+    assert text.startswith('marks.csv minus better.csv, ')
     assert '-0.500' in text
     nothing = difference_text(*reports, None)
-    assert nothing == 'marks.csv less better.csv: nothing to resample'
+    assert nothing == 'marks.csv minus better.csv: nothing to resample'
 
 
 def test_metrics_have_a_name_each() -> None:
