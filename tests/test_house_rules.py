@@ -25,7 +25,7 @@ TEXTS = [
     ROOT / 'README.md',
     ROOT / 'CHANGELOG.md',
 ]
-# words that docs/contributing.md retires; put in pieces, so that this file passes
+# words that docs/contributing.md retires; in pieces, so that this file passes
 RETIRED_TEXT = re.compile(
     'wind' 'pipe|way' r'\s+back|counts' r'\s+not\b|second' r'\s+stage'
 )
