@@ -25,7 +25,7 @@ class DetDataSample(BaseDataElement):
             findings and nodules cut by the crop.
         gt_masks: (D, H, W) uint8 instance ids, 0 background.
         candidates: InstanceData with ``bboxes`` (K, 6) float64: boxes to be
-            scored; no others are searched for.
+            scored instead of searching.
         pred_instances: InstanceData with ``bboxes`` (K, 6), ``scores``,
             ``rpn_scores``, ``rcnn_scores`` (K,), and where segmented
             ``mask_boxes`` (K, 6) int64 and ``masks`` (list of bool arrays

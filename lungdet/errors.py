@@ -9,7 +9,7 @@ LungdetError
 ├── AnnotationError   a table, outline or mask that contradicts itself
 ├── CheckpointError   weights that do not fit the model or the data
 ├── ConfigError       a config key, type or value that is wrong
-└── DivergenceError   a training whose loss is no number any more
+└── DivergenceError   a training whose loss is not finite
 """
 
 
@@ -56,10 +56,10 @@ def explain(error: LungdetError | OSError) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that any terminal and file takes, such as a name for tables.
+    """Text that is safe to print and write, such as a name for tables.
 
-    Names of files need not be UTF-8 and may hold line ends or what a
-    terminal takes for orders; such characters are shown by their codes.
+    File names need not be UTF-8 and may contain line ends or terminal control
+    sequences; such characters are shown by their codes.
 
     Examples:
         >>> printable('a b.csv'), printable('x\\n.csv')

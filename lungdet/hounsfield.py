@@ -1,4 +1,4 @@
-"""Hounsfield units: the range that is stored, and windows of intensity."""
+"""Hounsfield units: the stored range, and HU windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 HU_MIN, HU_MAX = -1024, 3071  # range of a 12-bit CT; below it is padding
-AIR_HU = -500  # every chest scan in HU has values below, of the air in it
+AIR_HU = -500  # air: every chest scan in HU has values below it
 
 
 class Window(NamedTuple):
@@ -32,7 +32,7 @@ class Window(NamedTuple):
             hu: numpy array or torch tensor of any type and shape.
 
         Returns:
-            float32 in [0, 1]; an array or a tensor as ``hu`` is.
+            float32 in [0, 1]; an array or a tensor, like ``hu``.
         """
         low, high = self
         if isinstance(hu, np.ndarray):

@@ -21,18 +21,18 @@ from lungdet.errors import ConfigError
 # read by mmengine's build functions, not by the class that is built
 BUILD_KEYS = {'type', '_scope_', 'convert_to_iter_based'}
 VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-CHECKED: set[Callable] = set()  # build functions that check already
+CHECKED: set[Callable] = set()  # build functions that already check
 
 
 class LungdetRegistry(Registry):
-    """A registry of registered names alone, whose errors name the closest.
+    """A registry that takes registered names only; errors suggest close ones.
 
-    mmengine's takes a dotted name for an object of any module and imports
-    it. Names come from checkpoints too, and a file must not run code.
+    mmengine's registry imports dotted names from any module. Names also come
+    from checkpoints, and a file must not run code.
     """
 
     def get(self, key: str) -> Any:
-        """What is registered as ``key`` here or in a parent, None if nothing.
+        """The object registered as ``key`` here or in a parent, else None.
 
         A scope in front (``'mmengine.SGD'``) starts in that registry.
         """
@@ -54,7 +54,7 @@ class LungdetRegistry(Registry):
 
         Raises:
             ConfigError: Unknown; the message lists close matches, what is
-                registered, and how a class of the user gets registered.
+                registered, and how to register a user's class.
         """
         name = cfg['type']
         if not isinstance(name, str) or self.get(name) is not None:
@@ -72,7 +72,8 @@ class LungdetRegistry(Registry):
         """Compare a config's keys with the signature of its type.
 
         Raises:
-            ConfigError: A key that is no argument; with the closest ones.
+            ConfigError: A key that is not an argument; the message suggests
+                close ones.
         """
         name = cfg['type']
         function = self.get(name) if isinstance(name, str) else name
@@ -87,7 +88,7 @@ class LungdetRegistry(Registry):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A half-sentence with the closest names, empty without any."""
+    """A half-sentence with the closest names, empty if there are none."""
     close = difflib.get_close_matches(word, list(known), n=3)
     return f' (did you mean {" or ".join(map(repr, close))}?)' if close else ''
 
@@ -153,7 +154,7 @@ HOOKS = _child('hook', 'HOOKS', 'lungdet.engine')
 LOOPS = _child('loop', 'LOOPS', 'lungdet.engine')
 RUNNERS = _child('runner', 'RUNNERS', 'lungdet.engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', 'OPTIM_WRAPPERS', 'lungdet.engine')
-# nothing of ours is in these; without them mmengine warns at each build
+# empty, but without them mmengine warns at each build
 OPTIMIZERS = _child('optimizer', 'OPTIMIZERS')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS'
@@ -185,7 +186,7 @@ def patch_mmengine_build() -> None:
     """Let mmengine's registries check configs of lungdet's scope.
 
     mmengine's Runner builds through its root registries, which find the
-    child's class themselves and so pass by the child's checks. Configs of
+    child's class themselves and so bypass the child's checks. Configs of
     other scopes are built as before. Calling it again changes nothing.
     """
     for child in CHILDREN:

@@ -1,8 +1,8 @@
-"""Random numbers that follow from a seed and a position, never from a state.
+"""Random numbers derived from a seed and a position, not from a state.
 
-Whatever draws in a run names its stream here, so two draws of one run never
-share their numbers, and a stopped run continues with the numbers it would
-have had.
+Every source of randomness in a run has its stream here, so two of them never
+share their numbers, and a resumed run gets the same numbers as an
+uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The ``lungdet`` command: parses, calls, prints. Nothing is computed here.
+"""The ``lungdet`` command: it parses options, calls ``apis`` and prints.
 
-Each sub-command is a file with its options beside its call, listed in
-``program.COMMANDS``. The tools share its options and its error lines.
+Each sub-command is a file with its options and its call, listed in
+``program.COMMANDS``. The tools share its options and error handling.
 """
 
 from lungdet.cli.errors import clean_errors

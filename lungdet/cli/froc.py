@@ -133,7 +133,7 @@ def froc(args: argparse.Namespace) -> int:
 
 
 def check_outputs(args: argparse.Namespace) -> None:
-    """Refuse what cannot be written before anything is scored.
+    """Check the outputs before anything is scored.
 
     Raises:
         ConfigError: ``--cases`` without ``--details``, or a figure of an
@@ -183,9 +183,9 @@ def evaluate_files(args: argparse.Namespace, options: Any) -> list[Any]:
 
 
 def input_files(args: argparse.Namespace) -> dict[Path, Any]:
-    """Every file that is named, by its path, to be read once.
+    """Every named file by its path; each is read once.
 
-    A pipe such as the shell's ``<(...)`` gives its content once only.
+    A pipe such as the shell's ``<(...)`` can be read only once.
     """
     from lungdet.io.table_file import TableFile
 

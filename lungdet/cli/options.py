@@ -27,7 +27,7 @@ def add_cfg_options(
     name: str = '--cfg-options',
     what: str = 'the config',
 ) -> None:
-    """The option by which all tools change values of a config."""
+    """The option of all tools that changes values of a config."""
     parser.add_argument(
         name,
         nargs='+',
@@ -38,7 +38,7 @@ def add_cfg_options(
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What ``tools/train.py`` and ``tools/test.py`` have in common."""
+    """Options of both ``tools/train.py`` and ``tools/test.py``."""
     add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
@@ -53,9 +53,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 class ConfigOptions(argparse.Action):
     """``KEY=VALUE ...`` to a dict by mmengine's rules, with two exceptions.
 
-    Names of scans are text: mmengine reads ``['001']`` as the number 1. And
-    text keeps its spaces, which mmengine takes out of every value: folders
-    may have them.
+    Names of scans are text (mmengine reads ``['001']`` as the number 1), and
+    text keeps its spaces (mmengine removes them, but folder names may have
+    them).
     """
 
     def __call__(

@@ -53,7 +53,7 @@ def add_folder(sources: argparse._SubParsersAction) -> None:
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """What both kinds of scans are prepared with."""
+    """Options of both kinds of scans."""
     parser.add_argument('root', type=Path, help='folder with the scans')
     parser.add_argument('out', type=Path, help='folder for the cases')
     parser.add_argument(

@@ -10,7 +10,8 @@ from lungdet.cli.errors import clean_errors
 from lungdet.threads import set_threads
 
 # modules of this package, in the order of the help; each has an
-# add_parser(commands) that sets ``run``: parsed arguments -> exit code
+# add_parser(commands) that sets ``run``, a function from the parsed arguments
+# to the exit code
 COMMANDS = (
     'prepare',
     'phantom',
@@ -46,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 2 bad usage or input, 3 some scans failed, 130
-        interrupted. An internal error leaves as an exception, which the
-        interpreter turns into 1.
+        interrupted. An internal error is raised, and the interpreter exits
+        with 1.
     """
     set_threads()  # before a command imports torch
     args = build_parser().parse_args(argv)

@@ -24,7 +24,7 @@ Runs = FROCResult | Sequence[FROCResult]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """95 % intervals of everything read from one curve.
+    """95 % intervals of all values read from one curve.
 
     Attributes:
         resamples: Resamples used; those without a nodule are left out.
@@ -60,7 +60,7 @@ class Difference:
         resamples: Resamples used.
         cpm: Difference of the two CPMs on all scans.
         cpm_interval: Its 95 % interval.
-        cpm_p: Two-sided: how rarely the resamples lie on the other side of 0.
+        cpm_p: Two-sided p: how rarely resamples are on the other side of 0.
         sensitivities: Differences at each rate.
         intervals: Their intervals.
         p: Their p.
@@ -82,17 +82,18 @@ class Difference:
 def bootstrap_froc(
     result: Runs, *, resamples: int = 1000, seed: int = 0
 ) -> Bootstrap | None:
-    """95 % intervals of sensitivities and CPM, scans drawn with replacement.
+    """95 % intervals of sensitivities and CPM by resampling scans.
 
     Args:
         result: Of ``evaluate_froc``; its read-out is used. Several runs of
             one system, such as of several seeds, are averaged in each
             resample.
         resamples: How often to resample the scans.
-        seed: Of the resampling; equal seeds draw equal scans for every result.
+        seed: Of the resampling; equal seeds resample the same scans for every
+            result.
 
     Returns:
-        Percentile intervals; None where nothing can be drawn: no nodule, no
+        Percentile intervals; None if nothing can be resampled: no nodule, no
         scan, or ``resamples`` below 1.
 
     Examples:
@@ -132,7 +133,7 @@ def paired_bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Difference | None:
-    """Difference of two systems, the same scans drawn for both.
+    """Difference of two systems, with the same resampled scans for both.
 
     p is two-sided: twice the fraction of resamples at or beyond 0, with the
     observed value counted as one resample, so it is never 0.
@@ -145,10 +146,10 @@ def paired_bootstrap(
         seed: Of the resampling.
 
     Returns:
-        ``first`` less ``second``; None where nothing can be drawn.
+        ``first`` minus ``second``; None if nothing can be resampled.
 
     Raises:
-        ConfigError: The two were not scored alike.
+        ConfigError: The two were scored differently.
 
     Source: Efron and Tibshirani 1993, chapters 13 and 15 (percentiles,
         achieved significance).

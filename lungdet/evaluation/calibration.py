@@ -1,4 +1,4 @@
-"""Whether a score says how often a mark is a nodule."""
+"""Calibration: how often marks of a score are nodules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Calibration:
     Attributes:
         mean_scores: Mean score of each bin.
         hit_fractions: Fraction of its marks that lie on a nodule.
-        numbers: How many marks it holds.
+        numbers: How many marks it has.
         error: Mean distance of the two, weighted by marks (expected
             calibration error).
         brier: Mean squared distance of score and outcome.
@@ -35,11 +35,11 @@ class Calibration:
 def calibrate(result: FROCResult, *, bins: int = BINS) -> Calibration | None:
     """Compare scores with outcomes, in bins of equal width over [0, 1].
 
-    Marks on a nodule are hits, further ones on it too; false positives are
-    not; marks on excluded findings and marks cut by the cap are left out.
+    Marks on a nodule are hits, including extra ones; false positives are not;
+    marks on excluded findings and marks dropped by the cap are left out.
 
     Returns:
-        None without such marks, or if a score lies outside [0, 1].
+        None if there are no such marks, or a score is outside [0, 1].
 
     Source: Guo et al. 2017, section 2 (expected calibration error).
 

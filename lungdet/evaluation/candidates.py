@@ -17,16 +17,16 @@ SAME_POINT_MM = 0.01
 
 @dataclass(frozen=True)
 class CandidateSummary:
-    """What a list of scored candidates can reach, whatever its scores.
+    """Upper bounds of a list of scored candidates, whatever its scores.
 
     Attributes:
         candidates: On the listed scans, before the cap.
-        on_nodules: Of them, on a nodule.
-        on_excluded: On an excluded finding only; left out of ``auc``.
+        on_nodules: Those on a nodule.
+        on_excluded: Those only on an excluded finding; left out of ``auc``.
         nodules: Of the listed scans.
         reached: Nodules with a candidate.
         auc: How often a candidate on a nodule is scored above a false one,
-            ties half; None where either is missing.
+            ties count half; None if either is missing.
     """
 
     candidates: int
@@ -38,7 +38,8 @@ class CandidateSummary:
 
     @property
     def ceiling(self) -> float | None:
-        """Sensitivity that no scores can exceed; None without nodules."""
+        """Highest sensitivity that any scores can reach; None without
+        nodules."""
         return self.reached / self.nodules if self.nodules else None
 
 
@@ -68,7 +69,7 @@ def summarise_candidates(result: FROCResult) -> CandidateSummary:
 def check_candidates(
     marks: PointsByScan, given: Mapping[str, np.ndarray]
 ) -> list[Caveat]:
-    """Report candidates without a score, and marks that are no candidate.
+    """Report candidates without a score, and marks that are not candidates.
 
     Args:
         marks: Series uid -> centres (n, 3) mm and scores (n,).

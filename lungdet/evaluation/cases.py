@@ -54,10 +54,10 @@ class CaseOptions(EvaluationOptions):
 
 @dataclass(frozen=True)
 class ScoredScan:
-    """What is kept of a tested scan.
+    """The part of a tested scan that is kept.
 
     Attributes:
-        result: Its detections; their masks are compared and then dropped.
+        result: Its detections, without masks, which are compared before.
         masks: How they agreed with the reference.
         losses: The training's losses on the scan, by name.
     """
@@ -79,14 +79,14 @@ def evaluate_cases(
 
     Args:
         scans: Series uid -> tested scan, in the order of the report.
-        records: Prepared cases; those of other scans are left out.
+        records: Prepared cases; those of other scans are ignored.
         options: How to score.
         official: LUNA16's tables, with which the cases are compared.
         num_listed: Scans that were listed for the test; by default those
             tested.
 
     Raises:
-        ConfigError: No such strata.
+        ConfigError: Unknown strata.
     """
     options = options or CaseOptions()
     cases = {uid: records[uid] for uid in scans}
@@ -126,7 +126,7 @@ def case_reference(
     """Nodules and excluded findings of prepared cases.
 
     Args:
-        cases: The scans that count, in order.
+        cases: The scans that are scored, in order.
         official: LUNA16's tables.
 
     Returns:
@@ -201,7 +201,7 @@ def _parts(
     reference: ReferenceSet,
     options: EvaluationOptions,
 ) -> dict[str, FROCResult]:
-    """Results of the scores that any detection has."""
+    """Results for each score that a detection has."""
     parts = {}
     for name, score in PART_SCORES.items():
         marks = {
@@ -233,7 +233,7 @@ def _boxes(result: SeriesResult) -> Points:
 
 
 def _run_caveats(scans: Mapping[str, ScoredScan]) -> list[Caveat]:
-    """What the tested run says of its scans, each text once."""
+    """Caveats of the tested run, each text once."""
     texts = [text for s in scans.values() for text in s.result.caveats]
     return [
         Caveat(TESTED_RUN, texts.count(text), text)

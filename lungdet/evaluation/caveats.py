@@ -1,4 +1,4 @@
-"""What makes a FROC figure other than it looks: each by name and count."""
+"""Caveats about FROC figures: each with a name and a count."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lungdet.evaluation.curve import FROCCurve, read_interp, read_step
 from lungdet.evaluation.matching import MatchOutcome, ScanMatch
 from lungdet.evaluation.points import PointsByScan
 
-PATTERN = 10  # scans or marks from which on a regularity is no chance
+PATTERN = 10  # number of scans or marks from which a pattern is not by chance
 FAR_MM = 200.0  # no lung reaches that far beyond a scan's annotations
 
 
 @dataclass(frozen=True)
 class Caveat:
-    """Something that a reader of the figures must know.
+    """Something that anyone who uses the figures must know.
 
     Attributes:
-        name: Stable, for programs.
+        name: Stable, for programs to use.
         count: How many marks, scans or rates it concerns.
-        text: For people.
+        text: For people to read.
     """
 
     name: str
@@ -40,7 +40,7 @@ def check_marks(
     nodules: PointsByScan,
     excluded: PointsByScan,
 ) -> list[Caveat]:
-    """Judge a submission before it is matched.
+    """Check a submission before matching.
 
     Args:
         listed: Marks of every listed scan, empty arrays where there is none.
@@ -75,7 +75,7 @@ def check_curve(
     rates: Sequence[float],
     max_marks: int | None,
 ) -> list[Caveat]:
-    """Judge a submission by what its marks hit and where its curve ends."""
+    """Check what a submission's marks hit and where its curve ends."""
     caveats = [_cap_ties(matches, max_marks), _no_mark_on_a_finding(matches)]
     if not curve.nodules:
         caveats.append(
@@ -142,7 +142,7 @@ def _repeated_marks(listed: PointsByScan) -> Caveat | None:
 
 
 def _repeated_rows(table: PointsByScan) -> int:
-    """Rows whose centre and value both stand in an earlier row."""
+    """Rows that repeat the centre and value of an earlier row."""
     repeated = 0
     for centers, values in table.values():
         rows = np.column_stack([centers, values])
@@ -183,7 +183,7 @@ def _negative_scans_unmarked(
 def _voxel_coordinates(
     listed: PointsByScan, nodules: PointsByScan, excluded: PointsByScan
 ) -> Caveat | None:
-    """No negative coordinate, though the reference has many."""
+    """Caveat if no coordinate is negative, though the reference has many."""
     marks = np.concatenate([centers for centers, _ in listed.values()])
     if len(marks) < PATTERN or (marks < 0).any():
         return None
@@ -242,7 +242,8 @@ def _scores_outside_0_1(listed: PointsByScan) -> Caveat | None:
 def _cap_ties(
     matches: Mapping[str, ScanMatch], max_marks: int | None
 ) -> Caveat | None:
-    """Where ties with the first mark cut left fewer than allowed."""
+    """Caveat where ties with the first dropped mark left fewer than
+    allowed."""
     short = {
         uid: max_marks - match.candidates
         for uid, match in matches.items()

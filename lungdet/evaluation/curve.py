@@ -85,9 +85,10 @@ class FROCCurve:
 def _official_quotient(counts: np.ndarray, denominator: int) -> np.ndarray:
     """Running counts over ``denominator``, rounded as the official script.
 
-    It goes through the fraction of the last count, so a value can lie one unit
-    in the last place beside ``counts / denominator``, and a vertical step of
-    the curve beside a rate. All zero where there is nothing to count.
+    It is computed from the fraction of the last count, so a value can differ
+    from ``counts / denominator`` by one unit in the last place, and a vertical
+    step of the curve can be next to a rate. All zero if there is nothing to
+    count.
     """
     last = counts[-1]
     if not last or not denominator:
@@ -96,10 +97,10 @@ def _official_quotient(counts: np.ndarray, denominator: int) -> np.ndarray:
 
 
 def thinned(curve: FROCCurve) -> np.ndarray:
-    """Rows of the official FROC table: (n, 3) rate, sensitivity, threshold.
+    """Rows (n, 3) of the official FROC table: rate, sensitivity, threshold.
 
-    The script drops a point where the step to it equals the step from it;
-    the first and the last score stay, and (0, 0) is put in front afterwards.
+    The script drops a point if the step to it equals the step from it; the
+    first and the last score stay, and (0, 0) is prepended afterwards.
     """
     new = np.flatnonzero(np.diff(curve.tps + curve.fps, prepend=-1))
     fps, tps = curve.fps[new[1:]], curve.tps[new[1:]]
@@ -110,7 +111,7 @@ def thinned(curve: FROCCurve) -> np.ndarray:
 
 
 def read_interp(curve: FROCCurve, rates: Rates) -> np.ndarray:
-    """Linear between points, the last value beyond the end (official).
+    """Linear interpolation, the last value beyond the end (official).
 
     Examples:
         >>> curve = FROCCurve.of(np.array([0.9, 0.7]), np.array([0.8]), 2, 2)
@@ -126,7 +127,7 @@ def read_step(curve: FROCCurve, rates: Rates) -> np.ndarray:
 
 
 def read_nearest(curve: FROCCurve, rates: Rates) -> np.ndarray:
-    """At the nearest of 10,001 rates from 1/8 to 8 (DeepLung's print)."""
+    """At the nearest of 10,001 rates from 1/8 to 8 (DeepLung's table)."""
     gap = np.abs(NEAREST_GRID[None] - np.asarray(rates)[:, None])
     return read_interp(curve, NEAREST_GRID[gap.argmin(1)])
 
@@ -134,8 +135,8 @@ def read_nearest(curve: FROCCurve, rates: Rates) -> np.ndarray:
 def read_next(curve: FROCCurve, rates: Rates) -> np.ndarray:
     """First row of the official table at or right of the rate.
 
-    Of rows at one rate the last, beyond the end the last of all. Can jump
-    several false positives (NoduleNet's print).
+    Of several rows at one rate the last one, beyond the end the last row. Can
+    skip several false positives (NoduleNet's table).
     """
     x, y, _ = np.round(thinned(curve), STORED_DIGITS).T
     row = np.minimum(np.searchsorted(x, rates), len(x) - 1)

@@ -13,7 +13,7 @@ Line = dict[str, str | int | float]
 
 
 def scan_lines(result: FROCResult) -> list[Line]:
-    """One line for each listed scan.
+    """One line per listed scan.
 
     Columns that end in ``_at_1`` count the marks that are kept at one false
     positive per scan.
@@ -41,7 +41,7 @@ def scan_lines(result: FROCResult) -> list[Line]:
 
 
 def nodule_lines(result: FROCResult, annotations: PointsByScan) -> list[Line]:
-    """One line for each nodule, the hardest first.
+    """One line per nodule, the hardest first.
 
     ``fp_per_scan`` is the rate at which the nodule is detected. It and
     ``probability`` are empty for a nodule that no mark hits; those come
@@ -80,7 +80,7 @@ def nodule_lines(result: FROCResult, annotations: PointsByScan) -> list[Line]:
 def false_positive_lines(
     result: FROCResult, marks: PointsByScan, *, limit: int | None = None
 ) -> list[Line]:
-    """One line for each false positive, the highest score first.
+    """One line per false positive, the highest score first.
 
     Args:
         result: What the marks did.

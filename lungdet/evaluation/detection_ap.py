@@ -1,7 +1,6 @@
-"""Average precision of 3D boxes, COCO's way at the IoUs of nodules.
+"""Average precision of 3D boxes, as in COCO, at IoUs for nodules.
 
-A quantity of its own: matching by IoU, without exclusions or a radius. It
-must not be called CPM.
+Matching is by IoU, without exclusions or a radius, so this is not CPM.
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ def average_precision(
 ) -> AveragePrecision:
     """Average precision over all listed scans.
 
-    In each scan boxes are taken from high to low score; each hits the free
-    nodule of the highest IoU, if that reaches the threshold. Precision is
-    made falling and averaged over 101 recalls.
+    In each scan boxes are taken from high to low score; each hits the
+    unmatched nodule with the highest IoU, if that reaches the threshold.
+    Precision is made monotonic and averaged over 101 recalls.
 
     Args:
         truth: Series uid -> edge boxes (n, 6).
@@ -95,12 +94,12 @@ def average_precision(
 
 
 def _hits(iou: np.ndarray, iou_thr: float) -> np.ndarray:
-    """Which boxes (m,), best first, hit a free one of the nodules."""
+    """Which boxes (m,), best first, hit an unmatched nodule."""
     free = np.ones(iou.shape[1], dtype=bool)
     hit = np.zeros(len(iou), dtype=bool)
     for row in np.flatnonzero((iou >= iou_thr).any(1)):
         usable = np.where(free, iou[row], -1.0)
-        # of equal ones the last, as COCO's loop has it
+        # the last of equal ones, as in COCO's loop
         nodule = len(usable) - 1 - int(usable[::-1].argmax())
         if usable[nodule] >= iou_thr:
             hit[row], free[nodule] = True, False
@@ -108,7 +107,7 @@ def _hits(iou: np.ndarray, iou_thr: float) -> np.ndarray:
 
 
 def _precision(hit: np.ndarray, nodules: int) -> float:
-    """Area below the falling precision of ranked boxes (m,)."""
+    """Area under the monotonic precision of ranked boxes (m,)."""
     tps = np.cumsum(hit)
     precision = tps / np.arange(1, len(hit) + 1)
     falling = np.maximum.accumulate(precision[::-1])[::-1]

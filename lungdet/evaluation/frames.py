@@ -1,4 +1,5 @@
-"""Marks of another frame than LPS world mm, known by what they would hit."""
+"""Marks in another frame than LPS world mm, detected by what they would
+hit."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from lungdet.evaluation.matching import MatchOutcome, ScanMatch
 from lungdet.evaluation.points import PointsByScan
 from lungdet.geometry import points_in_spheres
 
-# what was written -> columns of it that are (x, y, z), and their signs
+# frame -> its columns that are (x, y, z), and their signs
 FRAMES: dict[str, tuple[list[int], list[int]]] = {
     'x and y with the other sign (RAS)': ([0, 1, 2], [-1, -1, 1]),
     'x with the other sign': ([0, 1, 2], [-1, 1, 1]),
@@ -29,11 +30,11 @@ SOUND = 0.05  # of the marks on findings; by chance it is 0.01
 HARDLY = 0.005
 CHANCE = 0.02  # of the marks on findings in a wrong frame, at least
 DOUBT = 5e-4  # probability that a wrong frame fits so well by chance
-TIMES = 3  # how much better it must fit
+TIMES = 3  # factor by which it must fit better
 
 
 def to_lps(centers: np.ndarray, frame: str) -> np.ndarray:
-    """Centres (n, 3) that were written in a frame of ``FRAMES``, as LPS.
+    """Centres (n, 3) in a frame of ``FRAMES``, converted to LPS.
 
     Examples:
         >>> to_lps(np.array([[3.0, 2, 1]]), 'columns in the order z, y, x')

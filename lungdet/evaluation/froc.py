@@ -33,11 +33,11 @@ class FROCResult:
 
     Attributes:
         seriesuids: The listed scans, in order.
-        matches: What became of each scan's marks, by series uid.
+        matches: Match outcomes of each scan's marks, by series uid.
         curve: Of all listed scans.
         rates: False positives per scan at which it is read.
-        read_out: How it is read, a name of ``READ_OUTS``.
-        caveats: What a reader of the figures must know.
+        read_out: How it is read, a key of ``READ_OUTS``.
+        caveats: What anyone who uses the figures must know.
     """
 
     seriesuids: tuple[str, ...]
@@ -55,7 +55,7 @@ class FROCResult:
 
     @property
     def sensitivities(self) -> list[float] | None:
-        """By the result's own read-out."""
+        """By the result's read-out."""
         return self.read(self.read_out)
 
     @property
@@ -80,7 +80,7 @@ class FROCResult:
     def threshold_at(self, rate: float) -> float | None:
         """Lowest score to keep for at most ``rate`` false positives a scan.
 
-        None where no score is high enough.
+        None if no score is high enough.
         """
         fps, allowed = self.curve.fps, rate * self.curve.scans
         last = np.searchsorted(fps, allowed, side='right') - 1
@@ -110,7 +110,7 @@ class FROCResult:
 
     @property
     def marks_cut(self) -> int:
-        """Marks that the cap took."""
+        """Marks dropped by the cap."""
         matches = (self.matches[uid] for uid in self.seriesuids)
         return sum(
             int((m.outcomes == MatchOutcome.CUT).sum()) for m in matches
@@ -123,7 +123,7 @@ class FROCResult:
         return sum(not len(m.scores) for m in matches)
 
     def to_dict(self) -> dict:
-        """Plain JSON values, all but the caveats."""
+        """Plain JSON values, without the caveats."""
         step = self.read('step')
         return {
             'rates': list(self.rates),
@@ -174,11 +174,11 @@ def evaluate_froc(
 
     Returns:
         Without any mark or hit all sensitivities are 0; without any nodule
-        they are None. Beyond the curve's end the last value holds.
+        they are None. Beyond the curve's end its last value is used.
 
     Raises:
-        AnnotationError: Arrays of wrong shape, a number that is not finite,
-            or marks none of whose scans is listed.
+        AnnotationError: Arrays of wrong shape, a number that is not finite, or
+            marks only on scans that are not listed.
         ConfigError: An unknown read-out.
 
     Source: LUNA16 evaluation script (Setio et al. 2017).
@@ -218,7 +218,7 @@ def summarise(
     rates: Sequence[float] = RATES,
     read_out: str = 'interp',
 ) -> FROCResult:
-    """The curve of scans whose marks are matched already.
+    """The curve of scans whose marks are already matched.
 
     Args:
         matches: Series uid -> outcome of its marks.
@@ -239,7 +239,7 @@ def summarise(
 
 
 def named_read_out(name: str) -> ReadOut:
-    """The read-out of that name.
+    """The read-out with that name.
 
     Raises:
         ConfigError: There is none.
@@ -259,7 +259,7 @@ def _of_scans(
 
 
 def _of_scan(table: PointsByScan, uid: str, name: str) -> Points:
-    """Checked float64 arrays of one scan; empty where it has no row."""
+    """Checked float64 arrays of one scan; empty if it has no row."""
     if uid not in table:
         return np.zeros((0, 3)), np.zeros(0)
     centers, values = (np.asarray(a, dtype=np.float64) for a in table[uid])

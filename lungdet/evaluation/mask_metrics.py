@@ -1,8 +1,8 @@
-"""How well segmentations cover nodules, in three senses.
+"""Agreement of segmentations with nodules, in three scopes.
 
-Of the *reference box*: all predicted voxels in a nodule's box, whatever they
-were predicted for. Of the *detections*: masks matched one to one with nodules.
-Of the *whole scan*: all predicted against all reference voxels.
+``box``: all predicted voxels in a nodule's box, of whatever detection.
+``matched``: masks matched one to one with nodules. ``scan``: all predicted
+against all reference voxels.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def reference_box_scores(
     masks: Sequence[BoxedMask],
     spacing_zyx: np.ndarray,
 ) -> dict[int, MaskScore]:
-    """First sense: each nodule's mask against all predictions in its box.
+    """Scope 'box': each nodule's mask against all predictions in its box.
 
     Args:
         labels: Nodule ids (z, y, x), 0 outside.
@@ -127,7 +127,7 @@ def detection_scores(
     masks: Sequence[BoxedMask],
     spacing_zyx: np.ndarray,
 ) -> dict[int, MaskScore]:
-    """Second sense: nodules and masks matched one to one.
+    """Scope 'matched': nodules and masks matched one to one.
 
     The matching has the largest sum of IoUs; nodules without a partner are
     left out.
@@ -153,7 +153,7 @@ def detection_scores(
 def scan_score(
     labels: np.ndarray, masks: Sequence[BoxedMask], spacing_zyx: np.ndarray
 ) -> MaskScore:
-    """Third sense: all predicted against all reference voxels of a scan."""
+    """Scope 'scan': all predicted against all reference voxels of a scan."""
     whole = np.array([0, 0, 0, *labels.shape])
     return score_mask(paint_region(masks, whole), labels > 0, spacing_zyx)
 
@@ -190,7 +190,7 @@ def match_masks(
 
 
 def paint_region(masks: Sequence[BoxedMask], region: np.ndarray) -> np.ndarray:
-    """Union of masks, cut to an integer edge box (6,)."""
+    """Union of masks, cropped to an integer edge box (6,)."""
     region = np.asarray(region)
     union = np.zeros(region[3:] - region[:3], dtype=bool)
     for mask, box in masks:

@@ -1,10 +1,11 @@
 """LUNA16's rule for the marks of one scan.
 
-At most 100 marks of a scan are kept; ties with the 101st are all dropped. A
-mark hits what it is nearer to than the radius. A nodule takes the best score
-among its hits, and its further hits are neither true nor false. Marks on
-excluded findings that hit no nodule are ignored. Nodules are matched first,
-because nearly every nodule has an excluded finding inside it.
+At most 100 marks per scan are kept; ties with the 101st are all dropped. A
+mark hits a finding if its distance to the centre is less than the radius. A
+nodule gets the best score among its hits; extra hits are neither true nor
+false positives. Marks on excluded findings that hit no nodule are ignored.
+Nodules are matched first, because nearly every nodule has an excluded finding
+inside it.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ MAX_MARKS = 100
 
 
 class MatchOutcome(IntEnum):
-    """What became of a mark."""
+    """Match outcome of a mark."""
 
     CUT = 0  # by the cap
-    HIT = 1  # on a nodule, the best one or a double
+    HIT = 1  # on a nodule, the best one or an extra hit
     IGNORED = 2  # on an excluded finding only
     FALSE = 3  # false positive
 
 
 @dataclass(frozen=True)
 class ScanMatch:
-    """What became of one scan's marks.
+    """Match outcomes of one scan's marks.
 
     Attributes:
         scores: Of every mark (m,), in the order given.
         outcomes: ``MatchOutcome`` of every mark (m,).
         hits: Marks on each nodule (n,), in the order given.
-        nodule_scores: Best score on each nodule (n,), NaN where no mark is.
+        nodule_scores: Best score on each nodule (n,), NaN if no mark hits it.
     """
 
     scores: np.ndarray
@@ -72,7 +73,7 @@ class ScanMatch:
 
     @property
     def ignored_double(self) -> int:
-        """Further hits on detected nodules."""
+        """Extra hits on detected nodules."""
         return int(np.clip(self.hits - 1, 0, None).sum())
 
     def only(self, keep: np.ndarray) -> ScanMatch:
@@ -118,7 +119,7 @@ def match_scan(
     Source: LUNA16 evaluation script (Setio et al. 2017).
 
     Examples:
-        Two marks on a nodule of 8 mm, the second one a double, and a false
+        Two marks on a nodule of 8 mm, the second one an extra hit, and a false
         positive.
 
         >>> nodules = np.array([[0.0, 0, 0]]), np.array([8.0])

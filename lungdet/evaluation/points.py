@@ -1,4 +1,4 @@
-"""Nodules and marks as arrays: centres, and one value for each."""
+"""Nodules and marks as arrays: centres and one value each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def annotations_by_scan(
 def detection_points(
     detections: Sequence[Detection], score: str = 'score'
 ) -> Points:
-    """Centres (n, 3) mm and scores (n,) of the detections that have one.
+    """Centres (n, 3) mm and scores (n,) of detections with that score.
 
     Args:
         detections: In any order, which is kept.

@@ -1,7 +1,7 @@
-"""What a set of detections is worth: one report for every way in.
+"""The evaluation report, of submissions and of tested runs.
 
-A submission's marks and a tested run's detections are scored alike, printed
-alike and written alike; a part that one of them lacks stays empty.
+A submission's marks and a tested run's detections are scored, printed and
+written the same way; parts that one of them lacks are empty.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lungdet.evaluation.table import difference_table, froc_table, mask_table
 from lungdet.structures import ReferenceSet
 
 FROC_SCHEMA = 'lungdet.froc/1'
-TESTED_RUN = 'tested-run'  # name of what a tested run says of its scans
+TESTED_RUN = 'tested-run'  # name of a tested run's caveats about its scans
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Submission:
     """Marks to be scored.
 
     Attributes:
-        name: Of its row in tables and of its curve.
+        name: Label of its row in tables and of its curve.
         marks: Series uid -> centres (n, 3) mm and scores (n,).
-        sha256: Of the file they were read from, None if from none.
+        sha256: Of the file they were read from, None if there is none.
     """
 
     name: str
@@ -59,24 +59,24 @@ class Stratum(NamedTuple):
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What a set of detections is worth against a reference.
+    """Detections scored against a reference.
 
     Attributes:
         submission: What was scored.
         reference: What it was scored against.
         result: By LUNA16's rule.
         bootstrap: Its intervals, None without resamples.
-        num_listed: Scans that were listed; a tested run may hold fewer.
+        num_listed: Scans that were listed; a tested run may have fewer.
         parts: Name -> result of another score of the same detections, such
             as ``'rpn'`` and ``'rcnn'``.
-        calibration: None where scores are no probabilities.
+        calibration: None if scores are not probabilities.
         grouped_by: Name of the strata.
         strata: Label -> result and intervals of the group.
         candidates: Of given candidates, LUNA16's second track.
-        precision: Average precision of the boxes, None where marks have none.
-        masks: Sense -> measure -> mean, and the number of its values.
+        precision: Average precision of the boxes, None if marks have none.
+        masks: Scope -> measure -> mean, and the number of values.
         losses: The training's losses on these scans, and their sum.
-        caveats: What a reader of the figures must know.
+        caveats: What anyone who uses the figures must know.
     """
 
     submission: Submission
@@ -96,7 +96,8 @@ class EvaluationReport:
 
     @property
     def run_caveats(self) -> list[str]:
-        """What the tested run says of its scans, such as that it saw them."""
+        """Caveats of a tested run, such as that it was trained on its
+        scans."""
         return [c.text for c in self.caveats if c.name == TESTED_RUN]
 
     @property
@@ -105,7 +106,7 @@ class EvaluationReport:
         return sorted(set(self.submission.marks) - set(self.result.seriesuids))
 
     def text(self) -> str:
-        """Origin, counts, tables and caveats, for people."""
+        """Origin, counts, tables and caveats as text."""
         whole = {self.submission.name: Stratum(self.result, self.bootstrap)}
         parts = {k: Stratum(part, None) for k, part in self.parts.items()}
         lines = self._origin()
@@ -149,7 +150,7 @@ class EvaluationReport:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Figures by name, as a training log takes them."""
+        """Figures by name, for a training log."""
         values = {'froc/cpm': self.result.cpm or 0.0}
         rates = self.result.rates
         for rate, value in zip(rates, self.result.sensitivities or []):
@@ -163,7 +164,7 @@ class EvaluationReport:
         return values | dict(self.losses)
 
     def to_dict(self) -> dict:
-        """Plain JSON values, by ``lungdet/schemas/froc.schema.json``."""
+        """Plain JSON values; see ``lungdet/schemas/froc.schema.json``."""
         return {
             'schema': FROC_SCHEMA,
             'name': self.submission.name,
@@ -223,7 +224,7 @@ def difference_text(
     other: EvaluationReport,
     difference: Difference | None,
 ) -> str:
-    """The paired comparison of two reports, for people."""
+    """The paired comparison of two reports as text."""
     names = f'{first.submission.name} minus {other.submission.name}'
     if difference is None:
         return f'{names}: nothing to resample'

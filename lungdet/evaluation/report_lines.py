@@ -11,7 +11,7 @@ from lungdet.structures import AnnotationTable, ReferenceSet
 
 
 def reference_line(reference: ReferenceSet) -> str:
-    """How much of the reference tables the listed scans hold."""
+    """How many rows of the reference tables are on the listed scans."""
     listed = set(reference.seriesuids)
     tables = [
         f'{_num_rows(table, listed)} of {_num_rows(table)} {name}'
@@ -24,7 +24,7 @@ def reference_line(reference: ReferenceSet) -> str:
 
 
 def count_lines(result: FROCResult, marks: PointsByScan) -> list[str]:
-    """Marks, and what became of them."""
+    """Numbers of marks and their match outcomes."""
     counts = result.counts
     num_marks = sum(len(scores) for _, scores in marks.values())
     unmatched = len(set(marks) - set(result.seriesuids))
@@ -49,7 +49,7 @@ def _num_rows(table: AnnotationTable, listed: set[str] | None = None) -> int:
 
 
 def candidate_lines(summary: CandidateSummary) -> list[str]:
-    """What given candidates can reach, and how well they are ranked."""
+    """Upper bound of given candidates, and how well they are ranked."""
     ceiling = '-' if summary.ceiling is None else f'{summary.ceiling:.3f}'
     auc = '-' if summary.auc is None else f'{summary.auc:.4f}'
     return [

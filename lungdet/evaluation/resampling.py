@@ -1,4 +1,4 @@
-"""FROC curves of scans drawn with replacement, without copied scores.
+"""FROC curves of resampled scans, without copying scores.
 
 The marks of a result are sorted once; a resample only counts how often each
 scan was drawn.
@@ -22,7 +22,7 @@ class RankedScores:
     Attributes:
         tp_scan: Position in the scan list of each true positive, best first.
         fp_scan: The same of each false positive.
-        threshold: Infinity, then the distinct scores, falling.
+        threshold: Infinity, then the distinct scores, descending.
         tp_end: Number of true positives at or above each threshold.
         fp_end: Number of false positives there.
         nodules: Nodules of each listed scan.
@@ -52,7 +52,7 @@ class RankedScores:
         )
 
     def curve(self, times: np.ndarray) -> FROCCurve:
-        """Curve of a resample that holds scan k ``times[k]`` times.
+        """Curve of a resample with scan k ``times[k]`` times.
 
         A score of scans that were not drawn repeats the point before it.
         """
@@ -65,14 +65,14 @@ class RankedScores:
 def resampled_curves(
     results: Sequence[FROCResult], resamples: int, seed: int
 ) -> Iterator[list[FROCCurve]]:
-    """Curves of every result on the same drawn scans.
+    """Curves of every result on the same resampled scans.
 
     Resamples without a nodule are left out.
 
     Args:
         results: Of the same scans.
-        resamples: How often to draw.
-        seed: Equal seeds draw equal scans for every result.
+        resamples: How often to resample.
+        seed: Equal seeds resample the same scans for every result.
     """
     num_scans = len(results[0].seriesuids)
     if not num_scans:

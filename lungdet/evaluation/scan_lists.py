@@ -1,4 +1,4 @@
-"""Which scans a figure rests on: the list against the tables, and how many."""
+"""Checks of the scan list: against the tables, and its length."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _negative_scans_unlisted(
     excluded: PointsByScan,
     seriesuids: Sequence[str],
 ) -> Caveat | None:
-    """A list that holds the scans with a nodule only."""
+    """Caveat if only scans with a nodule are listed."""
     positive = {uid for uid, (_, values) in annotations.items() if len(values)}
     negative = {*annotations, *excluded} - positive
     listed = set(seriesuids)
@@ -53,7 +53,8 @@ def _scans_in_no_table(
     excluded: PointsByScan,
     seriesuids: Sequence[str],
 ) -> Caveat | None:
-    """Listed scans without a row, where scans without nodules have rows."""
+    """Caveat about listed scans without a row in tables that list all
+    scans."""
     if set(excluded).isdisjoint(seriesuids):
         return None
     unknown = [
@@ -75,7 +76,7 @@ def _scans_in_no_table(
 def check_intervals(
     nodules: Sequence[int], groups: Mapping[str, Sequence[int]]
 ) -> list[Caveat]:
-    """Judge how many scans are resampled.
+    """Check how many scans are resampled.
 
     Args:
         nodules: Number of nodules of each listed scan.

@@ -1,4 +1,4 @@
-"""Agreement of a tested scan's masks, and its means over many scans."""
+"""Agreement of a tested scan's masks, and means over many scans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lungdet.structures import CaseNodule, CaseRecord, Detection, SeriesResult
 MEASURES = ('dice', 'iou', 'surface_mm', 'surface95_mm')
 ALL_READERS = 4  # of LIDC-IDRI
 
-# sense -> measure -> mean, and how many values it is the mean of
+# scope -> measure -> mean, and number of values
 MaskSummary = dict[str, dict[str, tuple[float, int]]]
 
 
@@ -37,7 +37,7 @@ class NoduleMasks:
         detected: Whether a detection hits it.
         dice: Of the best detection that hits it; 0 without a mask.
         iou: The same.
-        box: In the nodule's box, whatever was predicted there.
+        box: In the nodule's box, of whatever detection.
         matched: Of the mask matched with it one to one, None without one.
     """
 
@@ -128,11 +128,11 @@ def score_scan_masks(
 
 
 def summarise_masks(scans: Iterable[ScanMasks]) -> MaskSummary:
-    """Mean of every measure in every sense, and its number of values.
+    """Mean of every measure in every scope, and its number of values.
 
     ``'detected'``, ``'all'`` and ``'four_readers'`` take the best detection
     that hits a nodule; ``'box'``, ``'matched'`` and ``'scan'`` are the three
-    senses of ``mask_metrics``.
+    scopes of ``mask_metrics``.
 
     Examples:
         >>> exact = MaskScore(1.0, 1.0, None, None)
@@ -184,7 +184,7 @@ def _whole_box(box: Sequence[float] | None, shape: tuple) -> np.ndarray:
 def _hits(
     nodule: CaseNodule, detections: Sequence[Detection]
 ) -> list[Detection]:
-    """Detections inside a nodule's radius, in their order."""
+    """Detections inside a nodule's radius, in the given order."""
     (inside,) = points_in_spheres(
         np.array([nodule.center_mm]),
         np.array([nodule.diameter_mm]),

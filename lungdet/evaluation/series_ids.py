@@ -1,4 +1,4 @@
-"""Series ids that lost characters on their way through table programs."""
+"""Series ids that lost characters in spreadsheet programs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 MIN_LOST = 3  # characters missing at an id's end
-MIN_PREFIX = 8  # characters from which on a cut id is recognised
+MIN_PREFIX = 8  # shortest truncated id that is recognised
 
 
 def mangled_ids(uids: Iterable[str], listed: Iterable[str]) -> dict[str, str]:
-    """Ids that are not listed but are a listed one with digits lost.
+    """Unlisted ids that are a listed one with digits lost.
 
-    Recognised are leading zeros that were dropped, a ``.0`` that was put
-    behind a number, and the end of a long id that was cut off.
+    Recognised are dropped leading zeros, an appended ``.0``, and a truncated
+    end of a long id.
 
     Args:
         uids: Ids of a table.
@@ -40,7 +40,7 @@ def mangled_ids(uids: Iterable[str], listed: Iterable[str]) -> dict[str, str]:
         position = bisect_left(ordered, uid)
         if len(uid) >= MIN_PREFIX and position < len(ordered):
             longer = ordered[position]
-            # scan 1 beside scan 15 lost nothing
+            # scan 1 next to scan 15 lost nothing
             lost = len(longer) - len(uid)
             if longer.startswith(uid) and lost >= MIN_LOST:
                 mangled[uid] = longer
@@ -48,7 +48,7 @@ def mangled_ids(uids: Iterable[str], listed: Iterable[str]) -> dict[str, str]:
 
 
 def _bare(uid: str) -> str:
-    """An id without what table programs add or take."""
+    """An id without what spreadsheets add or remove."""
     if re.fullmatch(r'\d+\.0+', uid):
         uid = uid.split('.')[0]
     return '.'.join(part.lstrip('0') or '0' for part in uid.split('.'))

@@ -1,4 +1,4 @@
-"""The same marks, by groups of nodules or of scans."""
+"""Results by groups of nodules or of scans."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Grouping:
 def strata_by_nodule(
     result: FROCResult, labels: Mapping[str, Sequence[str]]
 ) -> dict[str, FROCResult]:
-    """One result for the nodules of each label, over all false positives.
+    """One result per label of nodules, over all false positives.
 
-    Marks on the other nodules are neither true nor false.
+    Marks on other nodules are neither true nor false positives.
 
     Args:
         result: Of all nodules.
@@ -95,7 +95,7 @@ def strata_by_nodule(
 def strata_by_scan(
     result: FROCResult, labels: Mapping[str, str]
 ) -> dict[str, FROCResult]:
-    """One result for the scans of each label, with their own denominators.
+    """One result per label of scans, each with its own denominators.
 
     Args:
         result: Of all scans.

@@ -58,9 +58,9 @@ def evaluate_submission(
     Args:
         submission: The marks.
         reference: What they are scored against.
-        options: By default the challenge's.
+        options: By default those of the challenge.
         grouping: Split the figures by it.
-        candidates: Given ones of the second track, to compare the marks
+        candidates: Given candidates of the second track, to compare the marks
             with: series uid -> centres (n, 3) mm.
 
     Raises:
@@ -149,7 +149,7 @@ def compare_reports(
         The first minus each other; None where nothing can be resampled.
 
     Raises:
-        ConfigError: Two were not scored alike.
+        ConfigError: Two were scored differently.
     """
     return [
         paired_bootstrap(

@@ -18,12 +18,12 @@ def froc_table(
 ) -> str:
     """Sensitivities at the rates and CPM of each result.
 
-    Below each its 95 % bounds, both readings where a vertical step lies
-    exactly at a rate, and the lowest score to keep for at most that many
-    false positives. Rows of different scans or nodules say how many.
+    Below each: its 95 % bounds, both readings if a vertical step is exactly at
+    a rate, and the lowest score to keep for at most that many false positives.
+    If rows differ in scans or nodules, these are counted.
 
     Args:
-        results: Name of the row -> result; the first names the whole.
+        results: Name of the row -> result; the first one is the whole.
         listed: Scans that were listed for evaluation.
         bootstraps: Name -> 95 % intervals.
     """
@@ -70,7 +70,7 @@ def _scores(result: FROCResult) -> list[str]:
 
 
 def counts_line(result: FROCResult, listed: int) -> str:
-    """What a table rests on."""
+    """The scans and nodules of a table."""
     return (
         f'{result.curve.scans} scans of {listed} listed, '
         f'{result.curve.nodules} nodules'
@@ -97,13 +97,12 @@ def difference_table(difference: Difference, rates: Sequence[float]) -> str:
 def mask_table(
     masks: Mapping[str, Mapping[str, tuple[float, int]]],
 ) -> str:
-    """One row for each sense: means of the measures, and their number.
+    """One row per scope: means of the measures, and their number.
 
-    A mean of fewer values (a distance needs both masks) gives their number
-    itself.
+    A mean of fewer values (a distance needs both masks) shows their number.
 
     Args:
-        masks: Sense -> measure -> mean and number of values.
+        masks: Scope -> measure -> mean and number of values.
     """
     measures = list(dict.fromkeys(m for row in masks.values() for m in row))
     rows = [['masks', *measures, 'of']]

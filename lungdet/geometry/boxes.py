@@ -57,7 +57,7 @@ def box_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
 
 
 def clip_boxes(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Boxes cut at the faces of a volume of ``shape`` (z, y, x)."""
+    """Boxes clipped to a volume of ``shape`` (z, y, x)."""
     high = np.tile(np.asarray(shape, dtype=boxes.dtype), 2)
     return np.clip(boxes, 0, high)
 
@@ -112,10 +112,10 @@ def move_boxes(
 ) -> np.ndarray:
     """Edge boxes (N, 6) of one grid as edge boxes of another.
 
-    Between parallel grids, mirrored or not, a box stays the same box. A
-    turned box becomes the box of the ellipsoid it held: a nodule is round,
-    and a box around turned corners would grow by up to the root of 3. A
-    sphere's box so stays a cube under any turn.
+    Between parallel grids, mirrored or not, the box is exact. A rotated box
+    becomes the bounding box of its inscribed ellipsoid: nodules are round, and
+    a box around rotated corners would grow by up to a factor of sqrt(3). So
+    the box of a sphere stays a cube under any rotation.
 
     Examples:
         >>> fine = Geometry.from_parts(

@@ -13,8 +13,8 @@ from lungdet.geometry.affine import index_to_world, world_to_index
 from lungdet.geometry.orientation import AxisOrder
 
 ORTHONORMAL_TOL = 1e-3  # largest |D^T D - 1| of a direction matrix
-PARALLEL_TOL = 1e-4  # a direction cosine this near to 0 or 1 is 0 or 1
-SNAP_TOL = 1e-9  # an index map's entries this near to an integer are integers
+PARALLEL_TOL = 1e-4  # a direction cosine this close to 0 or 1 counts as 0 or 1
+SNAP_TOL = 1e-9  # entries this close to an integer are rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +210,7 @@ class Geometry:
         return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
     def crop(self, start_zyx: ArrayLike, shape: Sequence[int]) -> Geometry:
-        """Geometry of ``array[start:start + shape]``; may reach outside."""
+        """Geometry of ``array[start:start + shape]``; may extend outside."""
         return self.mapped(np.eye(3), start_zyx, shape)
 
     def flip(self, axis: int) -> Geometry:
@@ -225,7 +225,7 @@ class Geometry:
         return self.mapped(np.eye(3)[:, list(axes)], np.zeros(3), shape)
 
     def canonical_order(self) -> AxisOrder | None:
-        """How to turn an array so that its axes run along +z, +y, +x.
+        """How to reorder an array so that its axes run along +z, +y, +x.
 
         Returns:
             The order that makes ``direction`` the identity, or None for an
@@ -265,12 +265,12 @@ class Geometry:
         center_zyx: ArrayLike,
         shape: Sequence[int],
     ) -> Geometry:
-        """Grid that shows this one scaled, turned and moved.
+        """Grid that shows this one scaled, rotated and translated.
 
         Args:
             matrix: (3, 3), index step of this grid for one voxel of the new
                 one, columns along its z, y, x.
-            center_zyx: Index of this grid in the middle of the new one.
+            center_zyx: Index of this grid at the centre of the new one.
             shape: Voxels of the new grid (z, y, x).
 
         Returns:
@@ -293,7 +293,7 @@ class Geometry:
     def coarsened(self, factor: ArrayLike) -> Geometry:
         """Grid of the means of blocks of ``factor`` voxels (z, y, x).
 
-        Voxels that fill no block are left out at the end of each axis.
+        Voxels at the end of an axis that do not fill a block are dropped.
 
         Examples:
             >>> grid = Geometry.from_parts(
@@ -308,15 +308,15 @@ class Geometry:
         return self.mapped(np.diag(factors), (factors - 1) / 2, [*shape])
 
     def index_map(self, target: Geometry) -> tuple[np.ndarray, np.ndarray]:
-        """Where each voxel of another grid lies on this one.
+        """Index map from the voxels of another grid to this one.
 
         The inverse of ``mapped``.
 
         Returns:
             ``matrix`` (3, 3) and ``offset`` (3,), both (z, y, x): voxel j of
             ``target`` shows index ``matrix @ j + offset`` of this grid.
-            Entries within 1e-9 of an integer are that integer, so that flips
-            and transpositions stay exact.
+            Entries within 1e-9 of an integer are rounded to it, so flips and
+            transpositions stay exact.
 
         Raises:
             GeometryError: This grid's affine is singular.

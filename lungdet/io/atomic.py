@@ -16,9 +16,9 @@ NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path that replaces ``path`` when the block ends.
 
-    The temporary file lies in the same folder, keeps the suffixes of
-    ``path`` (writers pick formats by them), is synced before the rename and
-    removed if the block raises.
+    The temporary file is in the same folder, keeps the suffixes of ``path``
+    (writers pick formats by them), is synced before the rename and removed if
+    the block raises.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

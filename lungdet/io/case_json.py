@@ -47,7 +47,7 @@ def case_from_json(values: Mapping[str, Any]) -> CaseRecord:
 
 
 def _record(values: Mapping[str, Any]) -> CaseRecord:
-    # the first versions said warnings
+    # early versions wrote 'warnings'
     caveats = values['caveats' if 'caveats' in values else 'warnings']
     return CaseRecord(
         series_uid=values['series_uid'],

@@ -1,8 +1,8 @@
 """Prepared cases on disk: compressed arrays, one JSON each, one index.
 
 ``OUT/cases/<uid>.json`` is written last and atomically, so a case without it
-does not exist. ``OUT/index.json`` is rebuilt from the per-case files, and a
-run that changes cases takes it away first: a folder without it is not whole.
+does not exist. ``OUT/index.json`` is rebuilt from the per-case files. A run
+that changes cases deletes it first, so a folder without it is incomplete.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def write_case(
 ) -> CaseRecord:
     """Write a case's arrays, then its record.
 
-    An older record of the series goes first, so a run that is killed here
-    leaves no record beside arrays that it does not describe.
+    An older record of the series is deleted first, so a run that is killed
+    here leaves no record that does not match its arrays.
 
     Args:
         root: Folder of the store.
-        record: Of the case; its ``checksums`` are not looked at.
+        record: Of the case; its ``checksums`` are ignored.
         arrays: ``image`` int16, ``lungs`` uint8, maybe ``mask`` uint8, each
             of the record's shape (z, y, x).
 
@@ -97,12 +97,12 @@ def array_file(root: str | Path, uid: str, name: str) -> Path:
 
 
 def record_files(root: str | Path) -> list[Path]:
-    """The JSON files of all cases; half-written ones are passed over."""
+    """The JSON files of all cases; half-written ones are skipped."""
     return sorted((Path(root) / 'cases').glob('[!.]*.json'))
 
 
 def delete_record(root: str | Path, uid: str) -> None:
-    """Take a case away; without its record it does not exist.
+    """Delete a case; without its record it does not exist.
 
     A uid that cannot name a file has no case, and nothing is deleted for it.
     """
@@ -111,12 +111,12 @@ def delete_record(root: str | Path, uid: str) -> None:
 
 
 def delete_index(root: str | Path) -> None:
-    """Say that cases are being changed; ``rebuild_index`` ends that."""
+    """Mark the store as changing, until ``rebuild_index``."""
     (Path(root) / INDEX).unlink(missing_ok=True)
 
 
 def stored_settings(root: str | Path, uid: str) -> dict[str, Any] | None:
-    """How a case was prepared; None if it is not there as a whole."""
+    """How a case was prepared; None if it is missing or incomplete."""
     try:
         record = read_record(record_file(root, uid))
     except (SeriesError, OSError):
@@ -131,7 +131,7 @@ def check_uid(uid: str) -> None:
     """Refuse a series uid that cannot name files.
 
     Raises:
-        SeriesError: It has other characters than a file name should.
+        SeriesError: It has characters that a file name should not have.
     """
     if not SAFE_UID.fullmatch(uid):
         raise SeriesError(
@@ -182,7 +182,7 @@ def read_record(path: Path) -> CaseRecord:
 def rebuild_index(root: str | Path) -> list[CaseRecord]:
     """Collect the records of all cases into ``index.json`` and return them.
 
-    Half-written files of a killed run are passed over.
+    Half-written files of a killed run are skipped.
 
     Raises:
         SeriesError: As ``read_record``.
@@ -197,8 +197,8 @@ def rebuild_index(root: str | Path) -> list[CaseRecord]:
 class CaseStore:
     """Read access to a prepared folder.
 
-    Arrays are opened at first use and at most 32 stay open; nothing open
-    crosses a process border, so a store can be pickled to workers.
+    Arrays are opened at first use and at most 32 stay open; open files are not
+    pickled, so a store can be sent to workers.
 
     Args:
         root: Folder with ``index.json``.
@@ -238,11 +238,11 @@ class CaseStore:
 
     @property
     def num_open(self) -> int:
-        """How many arrays are open."""
+        """Number of open arrays."""
         return len(self._open)
 
     def has(self, uid: str, name: str) -> bool:
-        """Whether a case holds the array ``name``."""
+        """Whether a case has the array ``name``."""
         return name in self.records[uid].checksums
 
     def read(
@@ -259,8 +259,8 @@ class CaseStore:
             region: Slices along (z, y, x), None for all.
 
         Raises:
-            SeriesError: The file is missing, damaged, or not of the shape
-                that the record states.
+            SeriesError: The file is missing or damaged, or its shape is not
+                the record's.
         """
         array = self._array(uid, name)
         try:

@@ -1,8 +1,8 @@
 """A DICOM series folder to an array.
 
-Headers are read and checked before pixels: SimpleITK's series reader repairs
-or hides most defects without a word (missing slices, duplicates, tilted
-gantries, localizers, absent rescale values).
+Headers are read and checked before pixels: SimpleITK's series reader silently
+repairs or hides most defects (missing slices, duplicates, tilted gantries,
+localizers, absent rescale values).
 
 folder -> ``dicom_series`` (one series) -> ``dicom_stack`` (slices in order,
 their grid) -> ``dicom_pixels`` (values).
@@ -34,7 +34,7 @@ def read_dicom_series(
             slices, then the most slices, is taken, and a caveat says so.
 
     Returns:
-        int16 values, rescaled where the headers say how. Tilted gantries and
+        int16 values, rescaled if the headers say how. Tilted gantries and
         uneven slices are resampled to a regular grid, with a caveat.
 
     Raises:

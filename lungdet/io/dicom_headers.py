@@ -25,7 +25,7 @@ class Slice:
     """Header of one slice; None where an optional tag is absent.
 
     Attributes:
-        path: File that holds it.
+        path: Its file.
         frame: Which frame of a multi-frame file, from 0; None in a file of
             one slice.
         syntax: Transfer syntax UID, which says how pixels are compressed.
@@ -88,7 +88,7 @@ class Slice:
 
     @property
     def normal(self) -> np.ndarray:
-        """Unit vector along which slices follow each other."""
+        """Unit vector normal to the slices."""
         return np.cross(self.orientation[:3], self.orientation[3:])
 
     @property
@@ -97,11 +97,11 @@ class Slice:
         return float(self.position @ self.normal)
 
     def grid(self, step_mm: float, count: int) -> Geometry:
-        """Grid of slices like this one, the first of them.
+        """Grid of ``count`` slices that starts with this one.
 
         Args:
             step_mm: Their distance along the normal.
-            count: How many.
+            count: Number of slices.
 
         Raises:
             GeometryError: The row and column directions are not orthonormal.
@@ -120,7 +120,7 @@ class Slice:
         return self.slope is not None and self.intercept is not None
 
     def fits(self, other: Slice) -> bool:
-        """Whether both can lie in one stack."""
+        """Whether both can be in one stack."""
         turn = np.abs(self.orientation - other.orientation).max()
         step = np.abs(self.spacing - other.spacing).max()
         return (
@@ -202,7 +202,7 @@ ONLY: dict[str, tuple[Callable[[Any], Any], Any]] = {
     'PhotometricInterpretation': (_text, 'MONOCHROME2'),
     'BitsAllocated': (int, 16),
 }
-# of multi-frame files: what all frames have in common, and what each has
+# of multi-frame files: shared values, and values per frame
 SHARED = 'SharedFunctionalGroupsSequence'
 PER_FRAME = 'PerFrameFunctionalGroupsSequence'
 TAGS = [
@@ -220,8 +220,8 @@ def read_header(path: Path) -> Any:
     """Tags of one file (a pydicom Dataset).
 
     Raises:
-        SeriesError: A damaged or cut header; pydicom hands out the rest of a
-            value that the file's end has cut.
+        SeriesError: A damaged or truncated header; pydicom returns what is
+            left of a truncated value.
     """
     try:
         header = read_tags(path, TAGS)
@@ -247,7 +247,7 @@ def read_header(path: Path) -> Any:
 
 
 def skip_reason(header: Any, path: Path) -> str | None:
-    """What kind of object a file holds, None if it is a CT slice."""
+    """The kind of object in a file, None if it is a CT slice."""
     import pydicom
 
     kind = _value(header, path, 'SOPClassUID', _text) or DICOMDIR
@@ -304,7 +304,7 @@ def slices_of(header: Any, path: Path) -> list[Slice]:
 
 
 def _flat(header: Any, shared: Any, per_frame: Any, number: int) -> Any:
-    """Tags of one frame, where a single-frame file has them.
+    """Tags of one frame, arranged as in a single-frame file.
 
     Source: DICOM PS3.3, A.38.1 and C.7.6.16.
     """

@@ -1,4 +1,4 @@
-"""The slices of one series in order, and the regular grid they lie on."""
+"""The slices of one series in order, and their regular grid."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from lungdet.io.dicom_headers import Slice
 from lungdet.io.dicom_pixels import slice_values
 from lungdet.io.limits import SLICES, check_grid
 
-DUPLICATE_MM = 0.01  # slices nearer than this are at one position
+DUPLICATE_MM = 0.01  # slices closer than this are at one position
 TILT_DEG, MAX_TILT_DEG = 0.5, 30.0
-PLANE_TOL_MM = 0.5  # a slice farther off the line of the others is misplaced
+PLANE_TOL_MM = 0.5  # a slice farther off the common line is misplaced
 JITTER_MM, JITTER_FRACTION = 0.02, 0.01
 MULTIPLE_TOL = 0.1  # of a step: wider steps are whole multiples of it
 MAX_GAP_SLICES, MAX_GAP_FRACTION = 2, 0.05
 MAX_SPACING_RATIO = 3.0
-SPACING_RUN = 3  # so many equal wide steps in a row are no missing slices
+SPACING_RUN = 3  # this many equal wide steps in a row are not missing slices
 HU_TYPES = {'HU', 'US'}  # US: unspecified
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Slices in order along their normal, and how they fill a grid.
+    """Slices in order along their normal, and how they map to a grid.
 
     Attributes:
-        slices: One for each position.
+        slices: One per position.
         geometry: The regular grid.
         shifts: Voxels (n, 2) along rows and columns by which a tilted gantry
             moved each slice; None for a straight one.
@@ -47,14 +47,14 @@ class Stack:
 
 
 def build_stack(slices: Sequence[Slice], where: str) -> Stack:
-    """Order slices, leave copies out, and check where they lie.
+    """Order slices, drop copies, and check their positions.
 
     Args:
         slices: Headers of one series that fit together.
         where: Folder and series, for messages.
 
     Raises:
-        SeriesError: Slices that make no volume.
+        SeriesError: Slices that do not form a volume.
     """
     kept, of_copies = _one_per_position(slices, where)
     of_rescale = _check_rescale(kept, where)
@@ -78,7 +78,7 @@ def build_stack(slices: Sequence[Slice], where: str) -> Stack:
 def _one_per_position(
     slices: Sequence[Slice], where: str
 ) -> tuple[list[Slice], list[str]]:
-    """Slices along the normal, without copies and old acquisitions."""
+    """Slices along the normal, without copies and earlier acquisitions."""
     kept, caveats = _without_copies(slices)
     clash = _clash(kept)
     if clash:
@@ -193,13 +193,13 @@ def _tilt(
 
     Args:
         slices: In order.
-        index: Where they start (n, 3): mm along the normal of the first,
-            voxels along its rows and columns.
+        index: Their origins (n, 3): mm along the normal of the first, voxels
+            along its rows and columns.
         where: For messages.
     """
     along = index[:, 0]
     inside = index[:, 1:] * slices[0].spacing  # mm
-    # medians: a misplaced slice must not turn the line it is compared with
+    # medians: a misplaced slice must not tilt the line it is compared with
     lean = np.median(np.diff(inside, axis=0) / np.diff(along)[:, None], axis=0)
     off = inside - along[:, None] * lean
     off = np.linalg.norm(off - np.median(off, axis=0), axis=1)
@@ -228,7 +228,7 @@ def _planes(
 ) -> tuple[np.ndarray | None, list[str]]:
     """Indices among the slices of planes that lie one step apart.
 
-    None where the slices do so themselves, but for jitter.
+    None if the slices are evenly spaced, apart from jitter.
 
     Args:
         slices: In order.
@@ -263,7 +263,7 @@ def _planes(
 
 
 def _has_second_spacing(counts: np.ndarray) -> bool:
-    """Whether wide steps of one width follow each other, as gaps do not."""
+    """Whether equal wide steps follow each other, unlike gaps."""
     return any(
         count > 1 and len(list(run)) >= SPACING_RUN
         for count, run in groupby(counts)

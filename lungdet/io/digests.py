@@ -1,4 +1,4 @@
-"""Digests of files, by which results name what they were made from."""
+"""Digests of files, by which results identify their inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reader of an image format returns."""
+"""What the loader of every image format returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lungdet.geometry import Geometry
 
 @dataclass(frozen=True, eq=False)
 class FileImage:
-    """Values as a file or a series states them, before they are HU.
+    """Values as stored in a file or a series, not yet HU.
 
     Attributes:
         where: File or series, for messages.
@@ -20,8 +20,8 @@ class FileImage:
         caveats: What was repaired or is doubtful, in words.
         series_uid: Where the file states it.
         patient_id: Where the file states it.
-        lacks_rescale: Whether the header should say which HU a stored value
-            is, and does not.
+        lacks_rescale: Whether the header should say how stored values become
+            HU, and does not.
     """
 
     where: str

@@ -1,8 +1,8 @@
-"""The readers' outlines of a series to masks of its nodules.
+"""Nodule masks from the readers' outlines of a series.
 
-Contours are filled by the even-odd rule. A contour's own pixels lie just
-outside the nodule: they do not belong to what a contour with inclusion TRUE
-goes around, and are taken away with one of inclusion FALSE (a hole).
+Contours are filled by the even-odd rule. The pixels of a contour are just
+outside the nodule: they do not belong to the inside of a contour with
+inclusion TRUE, and are removed with one of inclusion FALSE (a hole).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class LidcNodule:
 
 
 def check_consensus(min_readers: int, mode: str) -> None:
-    """Refuse a consensus that does not exist.
+    """Refuse an unknown consensus.
 
     Raises:
-        AnnotationError: An unknown mode, or less than one reader.
+        AnnotationError: An unknown mode, or fewer than one reader.
     """
     if mode not in MODES:
         raise AnnotationError(f'consensus: {mode!r}; choose one of {MODES}.')
@@ -73,10 +73,10 @@ def consensus_masks(
 
     Returns:
         uint8 labels (z, y, x) and the nodules, from 1. Where two nodules
-        overlap the first one stays.
+        overlap, the first one is kept.
 
     Raises:
-        AnnotationError: A consensus that does not exist, or a contour in no
+        AnnotationError: An unknown consensus, or a contour that is not in a
             slice of the scan.
     """
     check_consensus(min_readers, mode)
@@ -112,7 +112,7 @@ def outline_voxels(outline: NoduleOutline, geometry: Geometry) -> np.ndarray:
     """Voxels (n, 3) z, y, x of one reader's nodule on the scan's grid.
 
     Raises:
-        AnnotationError: A contour lies in no slice of the scan.
+        AnnotationError: A contour is not in a slice of the scan.
     """
     x, y, _ = geometry.origin
     heights = [(x, y, contour.z_mm) for contour in outline.contours]
@@ -149,7 +149,7 @@ def outline_voxels(outline: NoduleOutline, geometry: Geometry) -> np.ndarray:
 def fill_contour(
     points: np.ndarray, shape: tuple[int, int], *, with_contour: bool
 ) -> np.ndarray:
-    """Fill a closed line by the even-odd rule.
+    """Fill a closed contour by the even-odd rule.
 
     Args:
         points: (n, 2) columns and rows, in order along the line.

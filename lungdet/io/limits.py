@@ -1,4 +1,4 @@
-"""Limits of images and chest CTs, checked before memory is taken."""
+"""Limits of images and chest CTs, checked before memory is allocated."""
 
 from __future__ import annotations
 

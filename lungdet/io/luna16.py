@@ -68,7 +68,7 @@ def read_numbers(
             numbers = [float(cell) for cell in cells]
         except ValueError:
             numbers = [math.nan]
-        # float() takes "nan", "inf" and "1_0"; a table may not hold them
+        # float() accepts "nan", "inf" and "1_0"; a table must not
         if not all(map(math.isfinite, numbers)) or '_' in ''.join(cells):
             _refuse_numbers(cells, columns[1:], f'{path}:{line}')
         yield line, uid, numbers
@@ -136,7 +136,7 @@ def _check_number(uids: Sized, path: TableFile) -> None:
 def _refuse_numbers(
     cells: list[str], names: Sequence[str], where: str
 ) -> None:
-    """Name the cell of a row that is not a finite number."""
+    """Raise for the cell of a row that is not a finite number."""
     for name, cell in zip(names, cells):
         try:
             bad = '_' in cell or not math.isfinite(float(cell))

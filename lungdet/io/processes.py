@@ -1,4 +1,4 @@
-"""Processes that read and write scans side by side."""
+"""Pools of processes that read and write scans in parallel."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def processes(jobs: int) -> Iterator[Executor]:
     """A pool of processes that stops at once if the block raises.
 
     Its processes ignore Ctrl-C, which reaches the whole process group, and
-    leave it to the caller: a worker that died of it would look like one that
-    was killed for lack of memory.
+    leave it to the caller: a worker that died of it would look like one killed
+    for lack of memory.
 
     Args:
         jobs: How many processes.

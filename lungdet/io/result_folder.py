@@ -21,7 +21,7 @@ MAX_LABELS = 255  # of a uint8 image
 
 
 def make_result_folder(path: str | Path) -> Path:
-    """Make a folder for results where there is none.
+    """Create the folder for results if needed.
 
     Raises:
         NotADirectoryError: A file is there.
@@ -43,14 +43,13 @@ def write_result_folder(
 ) -> None:
     """Write result.json, marks.csv and, if there are masks, masks.nii.gz.
 
-    Files of these names from an earlier run go, also where none is written
-    in their stead.
+    Files of these names from an earlier run are removed, even if not replaced.
 
     Args:
         folder: Exists.
-        result: Of one scan; the label image lies on the scan's grid as its
-            file states it.
-        model: What the weights are, for result.json.
+        result: Of one scan; the label image is on the scan's grid as its file
+            states it.
+        model: Describes the weights, for result.json.
     """
     for name in (RESULT, MARKS, MASKS):
         (folder / name).unlink(missing_ok=True)
@@ -73,12 +72,11 @@ def paint_masks(result: SeriesResult, grid: Geometry) -> np.ndarray:
 
     Args:
         result: Detections with masks on ``result.geometry``.
-        grid: Where to paint, such as the scan's own grid.
+        grid: Grid of the labels, such as the scan's.
 
     Returns:
-        uint8 (z, y, x); k where detection k (from 1, best first) is; where
-        two overlap the better one stays. Detections beyond 255 are not
-        painted.
+        uint8 (z, y, x); k where detection k (from 1, best first) is; where two
+        overlap, the better one is kept. Detections beyond 255 are not painted.
     """
     labels = np.zeros(grid.shape, dtype=np.uint8)
     numbered = list(enumerate(result.detections[:MAX_LABELS], start=1))

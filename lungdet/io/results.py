@@ -78,7 +78,7 @@ def _mask(
 def result_to_dict(
     result: SeriesResult, *, mask_file: str | None = None
 ) -> dict:
-    """Plain JSON values of a result; masks stay in their own file.
+    """Plain JSON values of a result; masks are in a separate file.
 
     Args:
         result: The detections of a series.

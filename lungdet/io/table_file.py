@@ -1,4 +1,4 @@
-"""A csv file that is read once, in bounded memory: plain or gzipped."""
+"""A csv file, plain or gzipped, read once in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ GZIP = b'\x1f\x8b'
 
 
 class TableFile:
-    """The content of a table, taken from the file at first use and kept.
+    """The content of a table, read from the file at first use and kept.
 
-    A pipe, such as ``<(...)`` of a shell gives, can be read once only; what
-    is needed twice, as its digest and its rows are, comes from here.
+    A pipe, such as the shell's ``<(...)``, can be read only once, but the
+    digest and the rows are both needed.
 
     Args:
         path: Of the file.
@@ -39,13 +39,13 @@ class TableFile:
 
     @property
     def name(self) -> str:
-        """For people: of a file its name, of a shell's pipe the path."""
+        """For people: the file's name, or the path of a pipe."""
         is_pipe = self.path.parent.name == 'fd'
         return printable(str(self.path) if is_pipe else self.path.name)
 
     @cached_property
     def content(self) -> bytes:
-        """The bytes as they lie there, packed or not.
+        """The raw bytes, compressed or not.
 
         Raises:
             AnnotationError: More than any table needs.
@@ -69,14 +69,14 @@ class TableFile:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the file as it lies there."""
+        """SHA-256 of the raw bytes."""
         return sha256(self.content).hexdigest()
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """(line, cells) of every row, the header and blank ones included.
 
         Raises:
-            AnnotationError: Not text, no csv, damaged, or too long.
+            AnnotationError: Not text, not csv, damaged, or too long.
         """
         reader = csv.reader(self._lines())
         try:
@@ -89,7 +89,7 @@ class TableFile:
             ) from error
 
     def _lines(self) -> Iterator[str]:
-        """Lines with their ends, of which files of any system are taken."""
+        """Lines with their line ends, of any system."""
         number, position = 0, 0
         for block in self._blocks():
             try:
@@ -113,11 +113,11 @@ class TableFile:
                 yield line
 
     def _blocks(self) -> Iterator[bytes]:
-        """The unpacked bytes in parts that end where a line ends."""
+        """The unpacked bytes in chunks that end at a line end."""
         rest = b''
         for chunk in self._chunks():
             rest += chunk
-            # a \r at the very end may be half of a line's end
+            # a \r at the very end may be half of a line end
             end = max(rest.rfind(b'\n'), rest.rfind(b'\r', 0, -1)) + 1
             if not end and len(rest) > MAX_LINE_BYTES:
                 raise self._too_long('has a line of', f'{MAX_LINE_BYTES:,} B')
@@ -156,5 +156,5 @@ Table = str | Path | TableFile
 
 
 def as_table(table: Table) -> TableFile:
-    """A table file of a path; one that is open already stays what it is."""
+    """The table file of a path; an open one is returned as it is."""
     return table if isinstance(table, TableFile) else TableFile(table)

@@ -41,7 +41,7 @@ def box_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
                 [0.3333, 1.0000]])
     """
     inter: Tensor | None = None
-    for axis in range(3):  # axis by axis: a third of the peak memory
+    for axis in range(3):  # axis by axis: needs a third of the peak memory
         low = torch.maximum(boxes_a[:, None, axis], boxes_b[:, axis])
         high = torch.minimum(boxes_a[:, None, axis + 3], boxes_b[:, axis + 3])
         side = (high - low).clamp(min=0)
@@ -70,7 +70,7 @@ def box_centers(boxes: Tensor) -> Tensor:
 def centers_in_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
     """Whether the centre of each box lies in any region.
 
-    A region holds its lower faces, not its upper ones.
+    A region includes its lower faces, not its upper ones.
 
     Args:
         boxes: (N, 6) edge boxes.

@@ -1,4 +1,4 @@
-"""Numbers of a network that are no numbers."""
+"""Checks that a network's outputs are finite."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from lungdet.errors import DivergenceError
 
 
 def check_finite(what: str, *values: Tensor) -> None:
-    """Refuse values of a network that are NaN or infinite.
+    """Raise if values of a network are NaN or infinite.
 
-    A threshold drops a NaN, so a broken network would find nothing and a scan
+    A threshold drops NaNs, so a broken network would detect nothing and a scan
     would look healthy.
 
     Args:
@@ -28,8 +28,7 @@ def check_finite(what: str, *values: Tensor) -> None:
         ...
         lungdet.errors.DivergenceError: scores: 1 of 2 values ...
     """
-    # a sum is not finite if a value is not; it is cheap, and one question to
-    # the device
+    # a sum is not finite if a value is not; it is cheap and synchronises once
     sums = [value.sum() for value in values]
     if not sums or torch.isfinite(torch.stack(sums).sum()):
         return

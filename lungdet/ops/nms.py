@@ -20,19 +20,19 @@ def nms(
     *,
     center_distance: float | None = None,
 ) -> Tensor:
-    """Keep the best of boxes that show the same thing.
+    """Keep the best of boxes that show the same object.
 
     A box is dropped when its IoU with a better kept box is > ``iou_thr``, or
-    their centres are nearer than ``center_distance``; equal scores: the
-    smaller index is the better one.
+    their centres are nearer than ``center_distance``; of equal scores the
+    smaller index is better.
 
     Args:
         boxes: (N, 6) edge boxes.
         scores: (N,).
-        iou_thr: Overlap above which the worse box goes; None: overlap does
-            not matter.
+        iou_thr: Overlap above which the worse box is dropped; None ignores
+            overlap.
         center_distance: Distance of the centres, in voxels, below which the
-            worse box goes; None: it does not matter.
+            worse box is dropped; None ignores distance.
 
     Returns:
         Indices (K,) of the kept boxes, best first.
@@ -46,7 +46,7 @@ def nms(
     same = partial(_same, iou_thr=iou_thr, center_distance=center_distance)
     order = torch.sort(scores, descending=True, stable=True).indices
     boxes, kept = boxes[order], []
-    while len(order):  # each turn settles the best BLOCK of those left
+    while len(order):  # each turn settles the best BLOCK of the remaining
         head, rest = boxes[:BLOCK], boxes[BLOCK:]
         stays = _greedy(same(head, head).triu(1))
         kept.append(order[:BLOCK][stays])
@@ -62,7 +62,7 @@ def _same(
     iou_thr: float | None,
     center_distance: float | None,
 ) -> Tensor:
-    """Whether boxes (N, 6) and (M, 6) show the same thing, (N, M) bool."""
+    """Whether boxes (N, 6) and (M, 6) show the same object, (N, M) bool."""
     same = boxes_a.new_zeros(len(boxes_a), len(boxes_b), dtype=torch.bool)
     if iou_thr is not None:
         same = box_iou(boxes_a, boxes_b) > iou_thr

@@ -2,7 +2,7 @@
 
 The threads of torch's backward kernel keep their sums side by side. Unless
 the channels fill whole cache lines, two threads write to one line and wait
-for each other: they are slower than one thread alone. ``benchmarks/run.py``
+for each other: they are slower than a single thread. ``benchmarks/run.py``
 measures both.
 """
 
@@ -16,14 +16,14 @@ from torch.autograd.function import once_differentiable
 
 CHANNELS_LAST = torch.channels_last_3d
 CACHE_LINE = 16  # float32 values
-WIDE = 32  # channels from which torch's kernel is faster all the same
+WIDE = 32  # channels from which torch's kernel is faster anyway
 
 
 class BatchNorm3d(nn.BatchNorm3d):
-    """torch's batch norm, with another backward pass where its own is slow.
+    """torch's batch norm, with a custom backward pass where torch's is slow.
 
-    Arguments and state dict are torch's, numbers too but for rounding. Not
-    differentiable twice.
+    Arguments and state dict are torch's, and so are the results, up to
+    rounding. Not differentiable twice.
 
     Shape:
         (N, C, D, H, W) -> the same.

@@ -1,4 +1,4 @@
-"""bfloat16 where the processor computes in it."""
+"""bfloat16 where the device supports it."""
 
 from __future__ import annotations
 

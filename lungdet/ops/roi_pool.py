@@ -18,10 +18,10 @@ CHUNK_VALUES = 1 << 23  # feature values gathered at once
 def roi_cells(
     rois: Tensor, shape: tuple[int, int, int], stride: int
 ) -> tuple[Tensor, Tensor]:
-    """First and last + 1 feature cells that each RoI touches.
+    """First and last + 1 feature cells covered by each RoI.
 
-    The published system states RoIs by voxel centres; half a voxel is taken
-    off the edges so that its cells result.
+    The NoduleNet authors' code states RoIs by voxel centres; half a voxel is
+    subtracted from the edges to get the same cells.
 
     Args:
         rois: (N, 7) in input voxels, edge coordinates.
@@ -137,7 +137,7 @@ def _find_maxima(
         low: (n, 3) first cell.
         high: (n, 3) last cell + 1.
         k: Bins per axis.
-        side: No RoI is longer, in cells.
+        side: Length of the longest RoI, in cells.
     """
     _, _, height, width, channels = channels_last.shape
     steps = torch.arange(side, device=low.device)
@@ -185,7 +185,7 @@ def roi_align(
         1.5
     """
     k, channels = output_size, feature.shape[1]
-    # positions in bf16 would be off by whole cells
+    # positions in bfloat16 would be off by whole cells
     exact = torch.promote_types(feature.dtype, torch.float32)
     rois = rois.to(exact)
     fraction = (torch.arange(k, device=rois.device, dtype=exact) + 0.5) / k

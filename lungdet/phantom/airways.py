@@ -10,7 +10,7 @@ from lungdet.phantom.body import Body
 from lungdet.phantom.chest import TRACHEA, Chest
 
 WALL_MM = (1.4, 1.2)  # at the start and at the end of a tube
-NARROWING = 0.7  # radius at a tube's end, of that at its start
+NARROWING = 0.7  # radius at a tube's end, as a fraction of that at its start
 # y, z mm of the segmental bronchi's ends from the hilum, of a grown man
 SEGMENTS = ((-30, 22), (24, -34), (-14, -30), (22, 20))
 
@@ -30,7 +30,7 @@ def draw_airways(chest: Chest) -> None:
     for start, stop, radius in airways:
         radii = (radius + WALL_MM[0], NARROWING * radius + WALL_MM[1])
         chest.draw_tube(start, stop, radii=radii, value=hu.soft - 20)
-    for start, stop, radius in airways:  # so that no wall closes a branching
+    for start, stop, radius in airways:  # so that no wall closes a branch
         radii = (radius, NARROWING * radius)
         chest.draw_tube(start, stop, radii=radii, value=hu.lumen)
     start, stop, radius = airways[0]

@@ -1,4 +1,4 @@
-"""The chest that is drawn on: its voxels, and the tubes blended into them.
+"""The chest as voxels, and the tubes blended into them.
 
 Lengths are mm in a frame whose origin is the middle of the scan: x to the
 patient's left, y to the back, z to the head. Edges are as soft as a scanner's
@@ -20,14 +20,14 @@ from lungdet.phantom.surfaces import (
 )
 
 RIGHT_LUNG, LEFT_LUNG, TRACHEA = 3, 4, 5  # as in LUNA16's lung masks
-SUBSLICES = (-0.33, 0.0, 0.33)  # where a slice's profile is sampled
+SUBSLICES = (-0.33, 0.0, 0.33)  # samples of a slice's profile
 Region = tuple[slice, slice, slice]
 Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass
 class Chest:
-    """A chest before noise, and what can be drawn into it.
+    """A chest before noise, with methods to draw into it.
 
     Attributes:
         body: What it was made from.
@@ -64,7 +64,7 @@ class Chest:
         )
 
     def value_at(self, array: np.ndarray, point: np.ndarray) -> float:
-        """Value of an array (z, y, x) in the voxel nearest to x, y, z mm."""
+        """Value of an array (z, y, x) at the voxel nearest to x, y, z mm."""
         first = np.array([axis[0] for axis in self.axes])
         index = (point[::-1] - first) / self.body.geometry.spacing
         last = np.array(array.shape) - 1
@@ -112,7 +112,7 @@ class Chest:
             radii: At both ends, mm.
 
         Returns:
-            Slices of the region it touches and, for each of ``SUBSLICES``,
+            Slices of its region and, for each of ``SUBSLICES``,
             the signed distance: (3, d, h, w).
         """
         region, (z, y, x) = self.around(start, stop, max(radii) + EDGE_MM)
@@ -149,7 +149,7 @@ class Chest:
     ) -> np.ndarray:
         """Random points (num, 3) x, y, z mm in a lung, jittered in voxels.
 
-        Empty, (0, 3), if the scan holds nothing of that lung.
+        Empty, (0, 3), if the scan does not contain that lung.
         """
         inside = np.flatnonzero((self.labels == label).ravel())
         if not len(inside):

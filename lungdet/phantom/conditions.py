@@ -1,7 +1,7 @@
-"""What makes a chest unusual, and a lung finder's work hard.
+"""Conditions that make a chest unusual and its lungs hard to segment.
 
-Nothing here is drawn at random: without conditions a phantom is the same,
-voxel for voxel, as if there were none to choose from.
+Nothing here is random: a phantom without conditions does not depend on this
+module, voxel for voxel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lungdet.phantom.surfaces import ellipse_distance, inside_fraction
 
 DIAPHRAGM_MM = 5.0  # between lung and bowel gas
 BOWEL_INSET_MM = 12.0  # of bowel gas from the lung's outline
-THIN_WALL_MM = 1.0  # of the chest's wall that a groove leaves
+THIN_WALL_MM = 1.0  # of the chest wall that a groove leaves
 SOLID_HEIGHT = 0.5  # of the lungs' height, from below
 HEART_GROWTH = 1.5
 ARM_MM, HUMERUS_MM = 38.0, 11.0  # radii
@@ -41,7 +41,7 @@ def check_conditions(conditions: Collection[str]) -> None:
 def changed_shape(
     shape: ChestShape, conditions: Collection[str]
 ) -> ChestShape:
-    """The sizes of a person with these conditions."""
+    """A person's sizes with these conditions."""
     if 'big_heart' in conditions:
         radius = HEART_GROWTH * shape.heart_radius
         return replace(shape, heart_radius=radius)

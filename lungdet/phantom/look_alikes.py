@@ -1,4 +1,4 @@
-"""What looks like a nodule and is none: vessels, scars, plaques, specks."""
+"""Look-alikes that are not nodules: vessels, scars, plaques, specks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RADIUS_MM = 3.0  # kept free of nodules around a centre
 def add_look_alikes(
     rng: np.random.Generator, chest: Chest, nodules: Sequence[Nodule]
 ) -> list[np.ndarray]:
-    """Blend 6 to 14 findings that are no nodules into a chest.
+    """Blend 6 to 14 findings that are not nodules into a chest.
 
     Args:
         rng: Source of the draws.
@@ -100,7 +100,7 @@ def _draw_rod(
     radius: float,
     value: float,
 ) -> None:
-    """A tube of any direction around its middle."""
+    """A tube in any direction about its centre."""
     half = rng.normal(size=3)
     half *= length / 2 / np.linalg.norm(half)
     chest.draw_tube(

@@ -1,6 +1,6 @@
 """Nodules of a chest: drawn from the tables' statistics, then blended in.
 
-Sizes follow LUNA16's 1,186 diameters, looks the LIDC readers' tables.
+Sizes follow LUNA16's 1,186 diameters, appearance the LIDC readers' tables.
 Nodules and vessels pass through the same blur, so small nodules are faint.
 """
 
@@ -98,8 +98,8 @@ def add_nodules(
     Args:
         rng: Source of the draws.
         chest: Drawn into.
-        num: How many; None draws LUNA16's numbers per scan. A nodule that
-            finds no free site is left out.
+        num: How many; None draws LUNA16's numbers per scan. A nodule without a
+            free site is left out.
 
     Returns:
         The nodules and a uint8 array (z, y, x) of their numbers from 1.
@@ -140,8 +140,7 @@ def add_nodule(
         site: Where it grows.
 
     Returns:
-        The nodule, and the region (z, y, x) that it reaches with its voxels
-        there, boolean.
+        The nodule, its region (z, y, x), and its voxels there, boolean.
     """
     shape = draw_nodule_shape(rng, diameter / 2)
     region, alpha, core = rasterise(chest, center, shape)

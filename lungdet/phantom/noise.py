@@ -1,4 +1,4 @@
-"""What makes a phantom look scanned: uneven parenchyma, correlated noise."""
+"""Texture of a real scan: uneven parenchyma, correlated noise."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from lungdet.hounsfield import HU_MAX
 from lungdet.phantom.chest import Chest
 
 SLICE_CORRELATION = 0.115 * 2.5  # filter weight of noise along z, times mm
-BLOTCH_MM = 14  # distance of the random values that parenchyma varies by
+BLOTCH_MM = 14  # distance of the random values of parenchyma
 LUNG_GAIN = 0.35  # more noise in the lungs than in soft tissue, of the latter
-OUTSIDE_HU = -2000  # beyond the circular field of view
+OUTSIDE_HU = -2000  # outside the circular field of view
 LOWEST_HU = -2048  # that a scanner stores
 
 
 def parenchyma_texture(rng: np.random.Generator, chest: Chest) -> np.ndarray:
-    """Slow variation of the lungs by gravity and in blotches, HU (z, y, x).
+    """Slow variation of the lungs, by gravity and in patches, HU (z, y, x).
 
-    Zero outside the lungs; float32 all along, so that a chest's voxels do not
-    depend on how it is rounded.
+    Zero outside the lungs; float32 throughout, so that a chest's voxels do not
+    depend on rounding.
     """
     spacing = chest.body.geometry.spacing
     size = [
@@ -71,9 +71,9 @@ def add_noise(rng: np.random.Generator, chest: Chest) -> np.ndarray:
 def _three_tap(values: np.ndarray, axis: int, weight: float) -> np.ndarray:
     """Filter with (weight, 1 - 2 weight, weight) along one axis.
 
-    In float32 and in this order of summing, unlike ``ndimage.correlate1d``:
-    another rounding would make other phantoms than those that published
-    figures were measured on.
+    In float32 and in this order of summation, unlike ``ndimage.correlate1d``:
+    another rounding would give other phantoms than those of the documented
+    results.
     """
     if weight == 0:
         return values

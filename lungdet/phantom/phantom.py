@@ -1,4 +1,4 @@
-"""One synthetic scan with everything that is known about it."""
+"""One synthetic scan with its ground truth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTED_LOOK_ALIKES = 0.4  # chance of a look-alike to be an excluded finding
 
 @dataclass(frozen=True)
 class Phantom:
-    """One synthetic scan with everything known about it.
+    """One synthetic scan with its ground truth.
 
     Attributes:
         volume: The scan.
@@ -105,7 +105,7 @@ def make_phantom(
 
 
 def _cut_tight(phantom: Phantom) -> Phantom:
-    """A field of view that ends 3 mm beside the lungs, along x and y."""
+    """A field of view that ends 3 mm from the lungs, along x and y."""
     geometry = phantom.volume.geometry
     inside = np.argwhere((phantom.lungs > 0).any(0))
     margin = np.rint(TIGHT_MM / geometry.spacing[1:]).astype(int)

@@ -13,7 +13,7 @@ TEXTURE_GRADES = {'solid': 5, 'part solid': 3, 'ground glass': 1}
 
 
 def reader_xml(phantom: Phantom) -> str:
-    """Four readers' equal outlines of every nodule, as LIDC's XML has them."""
+    """Four readers' equal outlines of every nodule, in LIDC's XML."""
     geometry = phantom.volume.geometry
     nodules = [
         (number, _grades(nodule) + _regions(phantom.masks == number, geometry))

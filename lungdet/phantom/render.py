@@ -38,7 +38,7 @@ def make_chest(
 
 
 def render_slices(body: Body, shape: ChestShape) -> Chest:
-    """Everything that is drawn slice by slice: all but tubes."""
+    """Everything that is drawn slice by slice, that is, all except tubes."""
     size = body.geometry.shape
     z, y, x = (
         (np.arange(n) - (n - 1) / 2) * step

@@ -1,4 +1,4 @@
-"""Where a nodule, or what looks like one, can grow in a chest."""
+"""Sites of nodules and look-alikes in a chest."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _is_free(
     site: str,
     others: Sequence[Sphere],
 ) -> bool:
-    """Apart from other nodules, inside the scan, and surrounded by lung."""
+    """Whether it is apart from other nodules, in the scan and in lung."""
     for other in others:
         gap = float(np.linalg.norm(other.center - point))
         if gap < radius + other.radius + GAP_MM:

@@ -15,7 +15,7 @@ from lungdet.phantom.surfaces import (
     inside_fraction,
 )
 
-MIN_HEART = 0.05  # of its largest radius; less of it is not drawn
+MIN_HEART = 0.05  # of its largest radius; smaller sections are not drawn
 
 
 @dataclass(frozen=True)

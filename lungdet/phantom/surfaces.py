@@ -1,4 +1,4 @@
-"""Signed distances to surfaces, and how a blurred surface fills a voxel."""
+"""Signed distances to surfaces, and voxel fractions of blurred surfaces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def inside_fraction(
 def ellipse_distance(
     x: np.ndarray, y: np.ndarray, a: float, b: float
 ) -> np.ndarray:
-    """About the signed distance to an ellipse around 0, exact on its surface.
+    """Approximate signed distance to an ellipse at 0, exact on its surface.
 
     Args:
         x: Coordinates in mm; broadcast with ``y``.

@@ -8,7 +8,7 @@ from lungdet.phantom.chest import LEFT_LUNG, RIGHT_LUNG, Chest
 
 MURRAY = 2.9  # exponent of branching radii, pulmonary arteries
 LEAF_MM, TRUNK_MM = 0.70, 6.5  # radii of the thinnest and thickest vessel
-PER_LITRE = (460, 650)  # branches, drawn once a chest
+PER_LITRE = (460, 650)  # branches, drawn once per chest
 
 
 def draw_vessels(rng: np.random.Generator, chest: Chest) -> None:

@@ -25,7 +25,7 @@ HEADER = 'seriesuid,coordX,coordY,coordZ,diameter_mm'
 
 @dataclass(frozen=True)
 class WrittenPhantom:
-    """What the tables say about a phantom whose files are written."""
+    """A phantom's rows for the tables."""
 
     uid: str
     annotations: Sequence[Annotation]
@@ -43,8 +43,8 @@ def write_luna16_phantoms(
 ) -> list[str]:
     """Write phantoms in LUNA16's layout; scan i is in subset i modulo 10.
 
-    Each file is replaced at once, by an equal one if it was there; the tables
-    are written at the end.
+    Each file is written atomically, and an existing one replaced by an equal
+    one; the tables are written at the end.
 
     Args:
         out: Folder of the download.
@@ -92,7 +92,7 @@ def phantom_uid(seed: int, number: int) -> str:
 
 
 def _check_free(out: Path, uids: Collection[str]) -> None:
-    """Scans that the tables will not list would pass for healthy ones."""
+    """Refuse a folder with other scans, which the tables would not list."""
     others = sorted(
         path for path in out.rglob('[!.]*.mhd') if path.stem not in uids
     )
@@ -129,7 +129,7 @@ def write_phantom(
 def _write_table(
     path: Path, scans: Sequence[tuple[str, Sequence[Annotation]]]
 ) -> None:
-    """Centres and diameters as LUNA16's tables; -1 is unknown."""
+    """Centres and diameters as in LUNA16's tables; -1 is unknown."""
     lines = [HEADER]
     for uid, rows in scans:
         for row in rows:

@@ -10,12 +10,12 @@ from scipy import ndimage
 from lungdet.prepare.coarse import occupied
 
 AIR_HU = -750
-LUMEN_HU = -930  # a lumen is darker than this at its darkest
+LUMEN_HU = -930  # the darkest voxel of a lumen is below this
 SECTION_MM2 = (30.0, 700.0)  # of a section
 WIDTH_MM = 40.0
 OFF_MIDDLE_MM = 40.0
 STEP_MM = 6.0  # between the centres of two sections, at least two slices
-GROWTH = 2.2  # where a section grows by more, the lung begins
+GROWTH = 2.2  # if a section grows by more, it has reached the lung
 MIN_LENGTH_MM = 25.0
 DOUBT = 0.3  # weight of a track that is too bright for a lumen
 
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass
 class Track:
-    """Sections that follow each other towards the feet.
+    """Consecutive sections towards the feet.
 
     Attributes:
         sections: From the head.
@@ -58,7 +58,7 @@ class Track:
 def find_airway(
     hu: np.ndarray, body: np.ndarray, spacing: np.ndarray
 ) -> np.ndarray:
-    """The longest dark track near the middle of the body.
+    """The longest dark track near the centre of the body.
 
     Args:
         hu: Coarse (z, y, x), z to the head.

@@ -1,4 +1,4 @@
-"""The body: soft tissue, filled, where its wall is thin or cut as well."""
+"""The body: soft tissue, filled, also where its wall is thin or cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lungdet.prepare.coarse import largest_part, side_faces
 TISSUE_HU = -400  # between lung and soft tissue
 WALL_VOXELS = 8  # coarse, along the wall: regrown where the opening cut it
 GAP_MM = 6.0  # in the plane: holes of the wall that are bridged
-GAP_ALONG_MM = 15.0  # along the body: so many slices may lack their wall
+GAP_ALONG_MM = 15.0  # along the body: this many slices may lack their wall
 AIR_HU = -950  # darker than lung, but for emphysema
 OUTSIDE_HU = -965  # median of the air around the body
 PADDING_HU = -1000
@@ -21,15 +21,15 @@ FACES = ndimage.generate_binary_structure(3, 1)
 
 @dataclass(frozen=True)
 class Body:
-    """Where the body is; each mask boolean (z, y, x).
+    """The body in boolean masks (z, y, x).
 
     Attributes:
         inside: Everything inside the body's wall.
-        to_sides: The same if the sides of the image, and of what the field
-            of view holds, are taken for a wall: more than ``inside`` where
-            lung lies at a side.
+        to_sides: The same if the sides of the image and of the field of view
+            are taken as a wall: larger than ``inside`` where lung touches a
+            side.
         outside: Air around the body and padding.
-        border: Voxels beside the sides of the image or beside padding.
+        border: Voxels next to the sides of the image or to padding.
     """
 
     inside: np.ndarray
@@ -58,7 +58,7 @@ def find_body(hu: np.ndarray, spacing: np.ndarray) -> Body:
 
 
 def outside_air(hu: np.ndarray) -> np.ndarray:
-    """Air around the body: wide dark parts that reach the image's sides."""
+    """Air around the body: wide dark parts that touch the image's sides."""
     dark = hu < AIR_HU
     parts, _ = ndimage.label(ndimage.binary_erosion(dark, border_value=1))
     reaching = np.unique(parts[side_faces(hu.shape)])
@@ -76,7 +76,7 @@ def _soft_tissue(hu: np.ndarray) -> np.ndarray:
     """The largest piece of tissue, without the table."""
     tissue = hu >= TISSUE_HU
     body = largest_part(ndimage.binary_opening(tissue))
-    # the opening cuts the table off, and holes into a thin chest wall
+    # the opening removes the table, and makes holes in a thin chest wall
     return ndimage.binary_dilation(body, iterations=WALL_VOXELS, mask=tissue)
 
 
@@ -88,7 +88,7 @@ def _filled(
     Args:
         tissue: Boolean (z, y, x).
         spacing: mm along (z, y, x).
-        wall: More voxels that close holes.
+        wall: Additional voxels that close holes.
     """
     gap = _disk(GAP_MM, spacing)
     margin = max(gap.shape)

@@ -30,10 +30,10 @@ LARGE_MM = 40.0  # a lesion over 30 mm is a mass; LUNA16's largest has 32
 
 
 class PreparedCase(NamedTuple):
-    """A case that is not stored yet.
+    """A case before it is stored.
 
     Attributes:
-        record: Everything but its voxels.
+        record: Everything except its voxels.
         arrays: ``image`` (int16 HU in [-1024, 3071]), ``lungs`` (uint8) and,
             where a nodule has one, ``mask`` (uint8), each (z, y, x).
     """
@@ -51,7 +51,7 @@ def prepare_case(
     spacing_mm: float = 1.0,
     subset: int | None = None,
 ) -> PreparedCase:
-    """Bring a scan on the grid that is trained and tested on.
+    """Resample a scan to the grid used for training and testing.
 
     Args:
         volume: HU on the scan's grid.
@@ -155,7 +155,7 @@ def _better_read(volume: Volume, nodules: Sequence[ReferenceNodule]) -> str:
 def nodule_boxes(
     nodules: Sequence[ReferenceNodule], geometry: Geometry
 ) -> np.ndarray:
-    """Edge boxes (N, 6) in the scan's voxels: as given, or of the sphere."""
+    """Edge boxes (N, 6) in the scan's voxels, as given or of the spheres."""
     boxes = geometry.sphere_box(
         np.array([n.annotation.center_mm for n in nodules]).reshape(-1, 3),
         np.array([n.annotation.diameter_mm or 0.0 for n in nodules]),
@@ -169,7 +169,7 @@ def nodule_boxes(
 def _with_masks(
     boxes: np.ndarray, nodules: Sequence[ReferenceNodule]
 ) -> np.ndarray:
-    """Boxes (N, 6) widened to hold the nodules' masks too."""
+    """Boxes (N, 6) enlarged to contain the nodules' masks too."""
     widened = boxes.copy()
     for box, nodule in zip(widened, nodules):
         if nodule.mask is not None:
@@ -189,8 +189,9 @@ def number_masks(
         grid: Grid of the case.
 
     Returns:
-        uint8 (z, y, x) of numbers from 1, where two overlap the first; and
-        for each nodule the edge box (6,) of its voxels, None without any.
+        uint8 (z, y, x) of numbers from 1, the first one where two overlap; and
+        for each nodule the edge box (6,) of its voxels, None if there are
+        none.
     """
     numbers = np.zeros(grid.shape, dtype=np.uint8)
     boxes: list[np.ndarray | None] = []

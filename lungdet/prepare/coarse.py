@@ -1,4 +1,4 @@
-"""The coarse grid on which body and lungs are found, and shapes on it."""
+"""The coarse grid for segmenting body and lungs, and operations on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lungdet.geometry import Geometry
 from lungdet.structures import Volume
 
 COARSE_MM = 3.0
-COARSE_HU = (-1000, 400)  # more would let padding or metal rule a mean
+COARSE_HU = (-1000, 400)  # wider, metal would dominate a mean
 
 
 def coarse_means(volume: Volume) -> tuple[np.ndarray, Geometry]:
@@ -40,15 +40,15 @@ def close_mask(
     Args:
         mask: Boolean (z, y, x).
         spacing: mm along (z, y, x).
-        reach_mm: How far both go.
+        reach_mm: Distance of both.
 
     Returns:
-        Boolean (z, y, x), never less than ``mask``.
+        Boolean (z, y, x), a superset of ``mask``.
     """
     if not mask.any():
         return mask.copy()
     reach = np.ceil(reach_mm / spacing).astype(int) + 1
-    # the ends along the body repeat, so lungs cut by the scan do not shrink
+    # the end slices repeat, so lungs cut by the scan do not shrink
     ends = [(reach[0], reach[0]), (0, 0), (0, 0)]
     sides = [(0, 0), (reach[1], reach[1]), (reach[2], reach[2])]
     rows = occupied(mask, 1)
@@ -64,7 +64,7 @@ def close_mask(
 
 
 def occupied(mask: np.ndarray, axis: int) -> slice:
-    """From the first to the last index along an axis that holds something."""
+    """The range of indices along an axis with nonzero voxels."""
     across = tuple(a for a in range(mask.ndim) if a != axis)
     indices = np.flatnonzero(mask.any(across))
     if not len(indices):

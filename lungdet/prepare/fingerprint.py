@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lungdet.io.metaimage import data_file
 
-BLOCKS, BLOCK_BYTES = 16, 4096  # that are read of a file
+BLOCKS, BLOCK_BYTES = 16, 4096  # that are read per file
 
 
 def fingerprint(path: Path | None) -> int | None:
     """Checksum of the names, sizes and a sample of the bytes of a scan.
 
-    Of a header it includes its voxels' file, of a folder all its files. The
+    For a header it includes the voxels' file, for a folder all its files. The
     sample is spread over a file: the first bytes of raw scans are air.
 
     Args:

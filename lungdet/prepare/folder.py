@@ -51,8 +51,8 @@ def prepare_folder(
         SeriesError: No scan below ``scans``.
         FileNotFoundError: No folder ``scans``, or nothing at
             ``annotations``.
-        AnnotationError: A table row that cannot be right, or of a scan that
-            is not there; or annotations without a row or a mask.
+        AnnotationError: An invalid table row, or one of a scan that is not
+            there; or annotations without a row or a mask.
     """
     path = None if annotations is None else Path(annotations)
     if path is not None and not path.exists():
@@ -78,13 +78,13 @@ def prepare_folder(
 
 
 def read_references(path: Path) -> dict[str, ReferenceSource]:
-    """Where each scan's nodules are written down, by the names used there.
+    """The source of each scan's nodules, by the names used there.
 
     Args:
         path: A table of centres or of boxes, or a folder of label images.
 
     Raises:
-        AnnotationError: A row that cannot be right; or no row, no image.
+        AnnotationError: An invalid row; or no row, no image.
     """
     references: dict[str, ReferenceSource]
     table = TableFile(path)
@@ -121,11 +121,11 @@ def references_by_uid(
     sources: Sequence[ScanSource],
     path: Path,
 ) -> dict[str, ReferenceSource]:
-    """The same under series uids, where a folder's name was used.
+    """The same by series uid, where a folder's name was used.
 
     Args:
         references: By the names that the annotations use.
-        sources: The scans that are there.
+        sources: The available scans.
         path: Of the annotations, for the message.
 
     Raises:
@@ -151,7 +151,7 @@ def references_by_uid(
 def _without_entry(
     sources: Sequence[ScanSource], named: Collection[str], path: Path
 ) -> list[str]:
-    """A caveat if the annotations name some of the scans only."""
+    """A caveat if the annotations name only some of the scans."""
     without = [source.uid for source in sources if source.uid not in named]
     if not without:
         return []

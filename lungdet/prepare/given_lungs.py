@@ -16,21 +16,21 @@ from lungdet.structures import Volume
 LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the trachea
 KNOWN_LABELS = (0, 3, 4, 5)
 PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
-SAME_LUNGS = 0.9  # Dice with the lungs of the scan, below it a caveat
-OTHER_LUNGS = 0.75  # below it an error
-DARK_HU = -400  # lung is darker, but for vessels and solid parts
+SAME_LUNGS = 0.9  # Dice with the lungs of the scan; lower values give a caveat
+OTHER_LUNGS = 0.75  # lower values are an error
+DARK_HU = -400  # lung is darker, except vessels and solid parts
 MIN_DARK = 0.5  # of a mask whose scan's lungs were not found
 
 
 def lungs_of_scan(path: Path | None, volume: Volume) -> LungField:
-    """The given lungs, or those found in the scan where none are given.
+    """The given lungs, or those segmented in the scan if none are given.
 
     Args:
         path: File of the mask, LUNA16's labels 3 and 4; None for no file.
         volume: The scan that it belongs to.
 
     Raises:
-        AnnotationError: The mask cannot be of this scan.
+        AnnotationError: The mask cannot belong to this scan.
         SeriesError: Not readable as an image.
     """
     if path is None:
@@ -72,7 +72,7 @@ def _compare(
     computed: LungField,
     path: Path,
 ) -> list[str]:
-    """Caveats where a mask and the lungs of the scan differ.
+    """Caveats if a mask and the lungs of the scan differ.
 
     Raises:
         AnnotationError: They are not the same lungs.

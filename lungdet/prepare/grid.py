@@ -1,4 +1,4 @@
-"""The part of a scan that a case holds, as a grid."""
+"""The grid of a case: the part of a scan that is kept."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def case_grid(
         The grid, and a caveat if nodules made it wider than the lungs did.
 
     Raises:
-        GeometryError: A spacing that is not positive, or that would make
-            more voxels than the limit.
+        GeometryError: A spacing that is not positive, or that gives more
+            voxels than the limit.
     """
     whole = isotropic_geometry(source, spacing_mm)
     low, high = _lung_ends(lungs, whole, LUNG_MARGIN_MM / spacing_mm)
@@ -64,7 +64,7 @@ def case_grid(
 def _lung_ends(
     lungs: LungField, whole: Geometry, margin: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high edges (3,) of the lungs' box and a margin in voxels."""
+    """Low and high edges (3,) of the lungs' box with a margin in voxels."""
     box = box_of_mask(lungs.mask)
     if box is None:
         box = np.array([0, 0, 0, *lungs.mask.shape], dtype=np.float64)

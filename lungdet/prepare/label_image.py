@@ -23,25 +23,25 @@ from lungdet.structures import Annotation, Volume
 
 MAX_NODULES = 255  # numbers of a uint8 mask
 GRID_TOL_MM = 1e-2  # NIfTI keeps the origin as 32-bit float
-TOUCHING = np.ones((3, 3, 3))  # voxels of one part, also by their corners
+TOUCHING = np.ones((3, 3, 3))  # voxels of one part, connected also by corners
 
 
 @dataclass(frozen=True)
 class LabelImageReferences:
-    """An image with a number per nodule, 0 elsewhere.
+    """An image with a label per nodule, 0 elsewhere.
 
-    Of an image with one number only, each part is a nodule, parts being
-    joined by faces, edges or corners. With several numbers each is one, and a
-    caveat tells of those in parts.
+    If the image has a single label, each connected component (by faces, edges
+    or corners) is a nodule. With several labels each is one nodule, and a
+    caveat names those in several parts.
     """
 
     path: Path
 
     def read(self, volume: Volume) -> References:
-        """One nodule a number, in the order of the numbers.
+        """One nodule per label, in the order of the labels.
 
         Raises:
-            AnnotationError: Another grid, values that number nothing, or more
+            AnnotationError: Another grid, values that are not labels, or more
                 than 255 nodules.
         """
         labels = _read_labels(self.path, volume.geometry)
@@ -76,7 +76,7 @@ def mask_of_label(
 
 
 def _read_labels(path: Path, geometry: Geometry) -> np.ndarray:
-    """int32 labels (z, y, x), refused if they cannot be of the scan."""
+    """int32 labels (z, y, x); raises if they cannot belong to the scan."""
     image = read_image(path)
     values, grid = reorient(image.array, image.geometry)
     if not grid.is_close(geometry, tol_mm=GRID_TOL_MM):

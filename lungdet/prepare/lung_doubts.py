@@ -9,10 +9,10 @@ from lungdet.prepare.coarse import occupied
 LUNG_LITRES = (0.8, 12.0)
 LUNG_HU = (-970.0, -500.0)
 MIN_HEIGHT_MM = 80.0
-MAX_BODY_FRACTION = 0.6  # of the body, in the slices that hold lung
+MAX_BODY_FRACTION = 0.6  # of the body, in the slices with lung
 CENTRAL = (0.25, 0.75)  # of the body's width and depth: the lungs' centroid
-SMALL_SIDE = 0.1  # one lung this small beside the other is a doubt
-OPEN_FRACTION = 0.75  # of the area in the slice beside: less, a wall is open
+SMALL_SIDE = 0.1  # a lung this small relative to the other is doubtful
+OPEN_FRACTION = 0.75  # of the next slice's area: below it the wall is open
 
 
 def doubt_of_lungs(

@@ -1,4 +1,4 @@
-"""Where the lungs are: found by thresholds on a coarse grid."""
+"""Segmentation of the lungs by thresholds on a coarse grid."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ MIN_BODY_ML = 2000.0
 
 @dataclass(frozen=True)
 class LungField:
-    """Where the lungs are.
-
-    Attributes:
-        mask: Boolean (z, y, x) on ``geometry``.
-        geometry: Coarse grid, or that of a given mask.
-        source: ``'computed'``, ``'given'``, or ``'failed'``: then ``mask``
-            is the whole body, or the whole volume if no body was found.
-        caveats: Why it failed, or what is unusual.
+    """The lungs of a scan. Attributes:
+    mask: Boolean (z, y, x) on ``geometry``.
+    geometry: Coarse grid, or that of a given mask.
+    source: ``'computed'``, ``'given'``, or ``'failed'``: then ``mask``
+        is the whole body, or the whole volume if no body was found.
+    caveats: Why it failed, or what is unusual.
     """
 
     mask: np.ndarray
@@ -40,8 +38,9 @@ def find_lungs(volume: Volume) -> LungField:
 
     Body: the largest tissue component, its thin wall bridged, filled in each
     axial slice. Lungs: the large air components inside it that are neither
-    airway nor bowel, closed by 12 mm, and solid lung where the other side
-    says so. A doubtful mask is replaced by the whole body, and says why.
+    airway nor bowel, closed by 12 mm, and solid lung that the other side
+    indicates. A doubtful mask is replaced by the whole body, with a caveat
+    that says why.
 
     Args:
         volume: HU, first array axis along the body.
@@ -86,7 +85,7 @@ def _whole_body(body: Body, geometry: Geometry, reason: str) -> LungField:
 
 
 def _whole_scan(volume: Volume, reason: str) -> LungField:
-    """The whole volume as one voxel, with the reason as a caveat."""
+    """The whole volume as one voxel; the reason is a caveat."""
     return LungField(
         np.ones((1, 1, 1), dtype=bool),
         volume.geometry.coarsened(np.maximum(volume.geometry.shape, 1)),

@@ -11,19 +11,19 @@ from lungdet.prepare.airway import find_airway
 from lungdet.prepare.body_mask import TISSUE_HU, Body
 from lungdet.prepare.coarse import close_mask
 
-MIN_PART_ML = 80.0  # smaller air is bowel, oesophagus, trachea
-MAX_PARTS = 8  # that are looked at, the largest first
+MIN_PART_ML = 80.0  # smaller parts are bowel, oesophagus, trachea
+MAX_PARTS = 8  # parts that are checked, the largest first
 SMALL = 0.1  # of the largest part: a smaller one is bowel
-GAS_HU = -930.0  # median of a part that holds gas and no lung
+GAS_HU = -930.0  # median of a part that is gas and not lung
 GAS_STD = 90.0
 MIN_CORE = 20  # voxels
 GAS_SIZE = 0.5  # of the largest part; emphysema may be as dark as gas
-CLOSING_MM = 12.0  # takes in vessels, hilum and nodules at the pleura
+CLOSING_MM = 12.0  # closing includes vessels, hilum and nodules at the pleura
 MORE_LUNG = 0.05  # of the lungs: how much more of it opens the question
 LUNG_MEDIAN_HU = (-905.0, -600.0)  # of lung at the image's sides
 LUNG_SPREAD_HU = 125.0
 LUNG_DARKEST_HU = -940.0  # 10th percentile; air outside is darker
-OUTSIDE_FRACTION = 0.3  # more dark air beside so little lung is a doubt
+OUTSIDE_FRACTION = 0.3  # more dark air next to so little lung is doubtful
 
 
 class LungParts(NamedTuple):
@@ -33,7 +33,7 @@ class LungParts(NamedTuple):
         air: Boolean (z, y, x).
         closed: With vessels, hilum and nodules at the pleura.
         doubt: Why it may be wrong, None if it is not doubtful.
-        caveats: What was decided where the scan leaves it open.
+        caveats: Decisions that the scan alone does not settle.
     """
 
     air: np.ndarray
@@ -109,7 +109,7 @@ def _lung_air(
 
 
 def _core_values(hu: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """HU of a part without its rim, which its wall brightens."""
+    """HU of a part without its rim, which is brightened by the wall."""
     core = ndimage.binary_erosion(part)
     return hu[core if core.sum() > MIN_CORE else part]
 
@@ -117,7 +117,7 @@ def _core_values(hu: np.ndarray, part: np.ndarray) -> np.ndarray:
 def _lung_at_sides(
     hu: np.ndarray, air: np.ndarray, voxel_ml: float
 ) -> np.ndarray:
-    """Lung if the sides of the image are a wall, thin bridges cut."""
+    """Lung if the image's sides count as a wall, thin bridges removed."""
     opened = ndimage.binary_opening(air)
     lungs, _ = _lung_air(hu, opened, voxel_ml)
     return ndimage.binary_dilation(lungs, mask=air)
@@ -139,7 +139,7 @@ def _doubt_of_sides(
     body: Body,
     voxel_ml: float,
 ) -> str | None:
-    """Why air at the sides leaves open where the lungs end."""
+    """Why air at the sides makes the lungs' extent uncertain."""
     amount = f'{extra.sum() * voxel_ml:.0f} ml of air'
     padding = body.border & body.outside
     if (extra & ndimage.binary_dilation(padding)).any():

@@ -20,7 +20,7 @@ ANNOTATIONS, EXCLUDED = 'annotations.csv', 'annotations_excluded.csv'
 
 
 class OfficialCount(NamedTuple):
-    """How many of LUNA16's scans or nodules are there, and how many it has."""
+    """How many of LUNA16's scans or nodules are present, and their total."""
 
     present: int
     official: int
@@ -87,7 +87,7 @@ def is_official(uid: str, rows: Sequence[Annotation]) -> bool:
 def official_counts(
     records: Sequence[CaseRecord], uids: Collection[str]
 ) -> dict[str, OfficialCount]:
-    """Numbers of scans and nodules, over official series only.
+    """Numbers of scans and nodules of official series.
 
     Args:
         records: Cases of a folder.

@@ -1,4 +1,4 @@
-"""Reference nodules of a table with the masks that LIDC's readers drew."""
+"""Reference nodules of a table, with masks from LIDC's readers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.structures import Annotation, Volume
 
 SERIES_UID = re.compile(r'<SeriesInstanceU[iI][dD]>\s*([0-9.]+)\s*<')
-HEAD_BYTES = 4000  # of an XML file; the series is named in them
+HEAD_BYTES = 4000  # of an XML file; they name the series
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class OutlineReferences:
     consensus: str = 'half'
 
     def read(self, volume: Volume) -> References:
-        """The rows, each with its mask where there is one.
+        """The rows, each with its mask if there is one.
 
         Rows without a mask and masks without a row become caveats. The study
-        stands for the patient of a scan whose header names none.
+        is used as the patient of a scan whose header names none.
 
         Raises:
             AnnotationError: Damaged XML, or outlines of another series.
@@ -56,7 +56,8 @@ class OutlineReferences:
         if reading is None:
             caveat = f'{self.path.name}: of an X-ray, no outlines'
             return References(rows, (caveat,))
-        # outlines are pixels of the file's own grid; a turned scan's turn too
+        # outlines are pixels of the file's grid, so use it for a reoriented
+        # scan
         file_grid = volume.source_geometry or volume.geometry
         labels, outlined = consensus_masks(
             reading,
@@ -134,10 +135,10 @@ def match_nodules(
     labels: np.ndarray,
     geometry: Geometry,
 ) -> list[int | None]:
-    """For each annotation the id of the outlined nodule that it is, or None.
+    """For each annotation the id of the matching outlined nodule, or None.
 
-    First the mask that holds the annotation's centre, then the nearest
-    centre within the radius; no mask serves two annotations.
+    First the mask that contains the annotation's centre, then the nearest
+    centre within the radius; each mask is used once.
 
     Args:
         annotations: Rows of a table.

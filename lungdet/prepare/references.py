@@ -1,4 +1,4 @@
-"""What is known about a scan's nodules, wherever it was written down."""
+"""A scan's reference nodules, from any source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NoduleMask:
 
     Attributes:
         start: First voxel (z, y, x) of the crop in the scan.
-        voxels: Boolean crop (d, h, w); every face holds a voxel of it.
+        voxels: Boolean crop (d, h, w), tight on every side.
     """
 
     start: tuple[int, int, int]
@@ -40,7 +40,7 @@ class ReferenceNodule:
         annotation: Centre and diameter.
         box: Edge box in the scan's voxels, None for the cube of the
             diameter.
-        mask: Its voxels on the scan's grid, None if nobody outlined it.
+        mask: Its voxels on the scan's grid, None if not outlined.
     """
 
     annotation: Annotation
@@ -54,8 +54,8 @@ class References:
 
     Attributes:
         nodules: In the order of their numbers, from 1.
-        caveats: What a reader of the case must know of them.
-        patient_id: Whose scan it is as far as this source knows.
+        caveats: What anyone who uses the case must know about them.
+        patient_id: The patient, if this source states it.
     """
 
     nodules: tuple[ReferenceNodule, ...] = ()
@@ -79,7 +79,7 @@ class ReferenceSource(Protocol):
         ...
 
     def settings(self) -> dict[str, Any]:
-        """What of the case depends on it, as plain JSON values."""
+        """What the case depends on, as plain JSON values."""
         ...
 
 
@@ -90,7 +90,7 @@ class TableReferences:
     annotations: tuple[Annotation, ...] = ()
 
     def read(self, volume: Volume) -> References:
-        """One nodule a row; nothing of the volume is needed."""
+        """One nodule per row; the volume is not needed."""
         return References(tuple(map(ReferenceNodule, self.annotations)))
 
     def table_rows(self) -> Sequence[Annotation]:

@@ -1,4 +1,4 @@
-"""HU, lungs and nodule masks of one grid on another, parallel one."""
+"""Resampling of HU, lungs and nodule masks between parallel grids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lungdet.hounsfield import HU_MAX, HU_MIN
 from lungdet.prepare.lung_mask import LungField
 from lungdet.prepare.references import NoduleMask
 
-INSIDE = 1000  # what a mask is scaled to; fits the range that HU are held to
+INSIDE = 1000  # value of a mask's voxels; in the range of clipped HU
 Region = tuple[slice, slice, slice]
 
 
@@ -23,8 +23,8 @@ def resample_linear(
 ) -> np.ndarray:
     """Trilinear resampling between parallel grids, plane by plane.
 
-    Two source planes at a time are held as floats, so memory stays near that
-    of input and output. Beyond the source's edge its edge value holds.
+    Only two source planes at a time are floats, so memory stays near that of
+    input and output. Outside the source its edge value is used.
 
     Args:
         array: HU (z, y, x) on ``source``.
@@ -32,8 +32,8 @@ def resample_linear(
         target: Grid of the result, its axes parallel to those of ``source``.
 
     Returns:
-        int16 of shape ``target.shape``, rounded; HU are held to [-1024, 3071]
-        before interpolation.
+        int16 of shape ``target.shape``, rounded; HU are clipped to [-1024,
+        3071] before interpolation.
     """
     zs, ys, xs = axis_positions(source, target)
     z0, z1, wz = linear_taps(zs, source.shape[0])
@@ -58,15 +58,14 @@ def resample_linear(
 
 
 def resample_lungs(lungs: LungField, target: Geometry) -> np.ndarray:
-    """A lung field on another grid, the nearest voxel, edge values beyond.
+    """A lung field on another grid: nearest voxel, edge values outside.
 
-    Halves go to the even voxel, not upwards as in
-    ``geometry.resample_nearest``: of a mask with slices of 2.5 mm every fifth
-    slice of a case lies between two, and cases that are prepared again must
-    stay what they were.
+    Halves round to the even voxel, not up as in ``geometry.resample_nearest``:
+    with 2.5 mm slices every fifth slice of a case is halfway between two, and
+    a case that is prepared again must not change.
 
     Args:
-        lungs: The field, on its own grid.
+        lungs: The lung field.
         target: Grid of the case, its axes parallel.
 
     Returns:
@@ -95,10 +94,10 @@ def resample_mask(
 
     Returns:
         Slices (z, y, x) of ``target`` around the nodule and the voxels there,
-        boolean; empty beside the grid.
+        boolean; empty outside the grid.
     """
     start, stop = mask.box[:3].astype(int), mask.box[3:].astype(int)
-    # one empty voxel around, where the scan has one, to interpolate into
+    # one empty voxel around, if the scan has one, for interpolation
     before = np.minimum(start, 1)
     after = np.minimum(np.array(source.shape) - stop, 1)
     padded = np.pad(mask.voxels, np.stack([before, after], axis=1))

@@ -1,4 +1,4 @@
-"""Many scans to cases: restartable, one bad scan at a time."""
+"""Many scans to cases: restartable, and failures stay separate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prepare_scans(
     spacing_mm: float = 1.0,
     progress: bool = True,
 ) -> Summary:
-    """Prepare scans that are not done yet, then rebuild the index.
+    """Prepare scans that are not prepared yet, then rebuild the index.
 
     Args:
         tasks: The scans.
@@ -51,8 +51,8 @@ def prepare_scans(
         progress: Show a bar.
 
     Raises:
-        GeometryError: A spacing that is not positive, or not that of other
-            scans' cases in the folder.
+        GeometryError: A spacing that is not positive, or differs from that of
+            other cases in the folder.
         SeriesError: The file of such a case is damaged.
         AnnotationError: Rows of a table that fit the voxels in another frame.
         OSError: ``out`` cannot be written to.
@@ -85,7 +85,7 @@ def prepare_scans(
 def attempt_scans(
     tasks: Sequence[ScanTask], out: Path, spacing_mm: float, jobs: int
 ) -> Generator[tuple[str, str | None], None, None]:
-    """Try each scan, in ``jobs`` processes where that is more than one.
+    """Try each scan, in parallel if ``jobs`` is above one.
 
     Yields:
         Uid, and the reason if the scan could not be prepared.
@@ -104,12 +104,12 @@ def attempt_scans(
                 yield waiting[future].uid, future.result()
             except BrokenProcessPool:
                 broken.append(waiting[future])
-    for task in broken:  # each alone: one killed process ends a pool
+    for task in broken:  # one by one: a killed process breaks the whole pool
         yield task.uid, _attempt_alone(task, out, spacing_mm)
 
 
 def _attempt_alone(task: ScanTask, out: Path, spacing_mm: float) -> str | None:
-    """``attempt`` in a process of its own, which may be killed."""
+    """``attempt`` in a separate process, which may be killed."""
     with processes(1) as pool:
         try:
             return pool.submit(attempt, task, out, spacing_mm).result()
@@ -177,7 +177,7 @@ def _check_spacing(
 def _other_cases(
     records: Sequence[CaseRecord], uids: Collection[str], out: Path
 ) -> list[str]:
-    """A caveat if the folder holds cases of other scans."""
+    """A caveat if the folder has cases of other scans."""
     others = [r.series_uid for r in records if r.series_uid not in uids]
     if not others:
         return []

@@ -1,4 +1,4 @@
-"""The way of one scan from its file to its case, read top to bottom."""
+"""Processing of one scan, from its file to its case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def prepare_scan(task: ScanTask, out: Path, spacing_mm: float) -> None:
             file and reason.
         OSError: A file that cannot be read or written.
     """
-    check_uid(task.uid)  # before minutes of work
+    check_uid(task.uid)  # fails before minutes of work
     volume = read_scan(task)
     references = task.references.read(volume)
     lungs = lungs_of_scan(task.lung_mask, volume)

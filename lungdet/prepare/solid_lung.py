@@ -1,4 +1,4 @@
-"""Lung without air: solid tissue where the other side has lung."""
+"""Airless lung: solid tissue where the other side has lung."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from lungdet.prepare.coarse import occupied
 
 BONE_HU = 250
 THICK_MM = 6.0  # half of the thickness that a solid part must have
-MEDIAL = 0.4  # of the lungs' half width: nearer to the midline lies the heart
-LATERAL = 0.7  # of it: beyond lies the chest's wall
-MIN_LATERAL = 0.15  # of a part that must lie there
+MEDIAL = 0.4  # of the lungs' half width: closer to the midline is the heart
+LATERAL = 0.7  # of it: farther out is the chest wall
+MIN_LATERAL = 0.15  # of a part that must be in between
 MAX_PARTS = 3
 MIN_FRACTION = 0.06  # of the lungs' volume
-MAX_BONE = 0.06  # more of it, and the ribs stand closer on that side
-DIAPHRAGM = 0.6  # of the lungs' height: none reaches that high
+MAX_BONE = 0.06  # with more of it the ribs are closer together on that side
+DIAPHRAGM = 0.6  # of the lungs' height: a diaphragm does not reach that high
 
 
 class SolidLung(NamedTuple):
-    """Solid tissue in the mirror image of a lung.
+    """Solid tissue in the mirror image of the other lung.
 
     Attributes:
-        mask: Boolean (z, y, x), empty where it cannot be told from a high
-            diaphragm.
+        mask: Boolean (z, y, x), empty if it could be a high diaphragm.
         caveats: What was decided.
     """
 
@@ -38,7 +37,7 @@ class SolidLung(NamedTuple):
 def find_solid_lung(
     hu: np.ndarray, lungs: np.ndarray, body: np.ndarray, spacing: np.ndarray
 ) -> SolidLung:
-    """Where the other side and the ribs say that a solid part is lung.
+    """Solid parts that the other side and the ribs identify as lung.
 
     Args:
         hu: Coarse (z, y, x).
@@ -93,7 +92,7 @@ def midline(hu: np.ndarray, body: np.ndarray) -> float:
 
 
 def mirrored(mask: np.ndarray, middle: float) -> np.ndarray:
-    """A mask reflected about a column; what leaves the image is lost."""
+    """A mask reflected about a column, cropped to the image."""
     columns = np.arange(mask.shape[2])
     sources = np.rint(2 * middle - columns).astype(int)
     inside = (sources >= 0) & (sources < len(columns))
@@ -105,7 +104,7 @@ def mirrored(mask: np.ndarray, middle: float) -> np.ndarray:
 def _thick_parts(
     mask: np.ndarray, spacing: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """The largest parts of what an opening of 6 mm leaves."""
+    """The largest parts left by an opening of 6 mm."""
     if not mask.any():
         return
     region = ndimage.find_objects(mask.view(np.uint8))[0]

@@ -19,9 +19,9 @@ class Summary:
     Attributes:
         records: All cases now in the folder.
         failed: Series uid -> reason, of scans that could not be prepared.
-        skipped: Scans that were done already.
+        skipped: Scans that were already prepared.
         official_uids: LUNA16's series among the scans.
-        caveats: What a reader of the summary must know.
+        caveats: What anyone who uses the cases must know.
     """
 
     records: list[CaseRecord]
@@ -32,7 +32,7 @@ class Summary:
 
     @property
     def official(self) -> int:
-        """How many of the scans are LUNA16's."""
+        """Number of LUNA16's scans among them."""
         return len(self.official_uids)
 
     def table(self) -> str:

@@ -26,7 +26,7 @@ class BoxReferences:
     boxes: tuple[WorldBox, ...]
 
     def read(self, volume: Volume) -> References:
-        """One nodule a box; its diameter is that of the box's volume."""
+        """One nodule per box; its diameter is the side of the equal cube."""
         return References(
             tuple(_nodule(box, volume.geometry) for box in self.boxes)
         )
@@ -67,7 +67,7 @@ def read_boxes(path: Table) -> dict[str, list[WorldBox]]:
     """World boxes (x1, y1, z1, x2, y2, z2) mm, LPS, by series uid.
 
     Raises:
-        AnnotationError: A row that cannot be right; says file and line.
+        AnnotationError: An invalid row; the message has file and line.
     """
     table: dict[str, list[WorldBox]] = {}
     rows = read_numbers(path, ('seriesuid', *COLUMNS))

@@ -21,7 +21,7 @@ def ablation_figure(
     Args:
         cpms: Name -> CPM of each seed.
         intervals: Name -> bounds of the mean, or None.
-        caveats: What a reader must know, printed below.
+        caveats: Printed below.
     """
     figure = Figure(figsize=(6.4, 1.2 + 0.5 * len(cpms)), layout='constrained')
     axes = figure.subplots()
@@ -32,7 +32,7 @@ def ablation_figure(
         axes.plot(values, [height] * len(values), 'o', color='0.6', ms=5)
         axes.plot(np.mean(values), height, 'D', color='tab:blue', ms=7)
     axes.set_yticks(range(len(cpms)), list(cpms))
-    axes.set_ylim(len(cpms) - 0.5, -0.5)  # the first system on top
+    axes.set_ylim(len(cpms) - 0.5, -0.5)  # the first system at the top
     axes.set_xlabel('CPM: seeds (dots), mean and 95 % interval over scans')
     axes.grid(axis='x', alpha=0.3)
     print_caveats(figure, caveats)

@@ -1,4 +1,4 @@
-"""Score against the fraction of marks that lie on a nodule."""
+"""Figure of scores against the fraction of marks on a nodule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lungdet.evaluation import Calibration
 
 
 def calibration_figure(results: Mapping[str, Calibration]) -> Figure:
-    """One curve for each system; each point says how many marks it holds.
+    """One curve per system; each point shows its number of marks.
 
     Args:
         results: Label of the curve -> its bins.

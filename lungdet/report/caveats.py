@@ -1,4 +1,4 @@
-"""What a reader of a figure must know, in the figure itself."""
+"""Caveats printed in the figure itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INCHES_PER_CHARACTER = 0.075  # at the size of the printed text
 
 
 def print_caveats(figure: Figure, caveats: Iterable[str]) -> None:
-    """Print caveats below a figure, such as scans that were seen before.
+    """Print caveats below a figure, such as trained-on test scans.
 
     Args:
         figure: Gets the text.

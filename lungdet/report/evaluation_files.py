@@ -30,7 +30,7 @@ def write_run(
     froc.png.
 
     Args:
-        out: Folder, made if it is not there.
+        out: Folder, created if needed.
         report: Of ``scans``.
         scans: Series uid -> tested scan.
     """
@@ -76,7 +76,7 @@ def write_figure(
 
 
 def check_figure(path: str | Path) -> None:
-    """Refuse a figure that cannot be written, before anything is scored.
+    """Refuse a figure of an unknown type before anything is scored.
 
     Raises:
         ConfigError: Its suffix is none of png, svg and pdf.
@@ -89,7 +89,7 @@ def check_figure(path: str | Path) -> None:
 
 
 def write_scan(folder: str | Path, scan: ScoredScan) -> None:
-    """Write a tested scan, so that a test that is stopped continues."""
+    """Write a tested scan, so that a stopped test can be resumed."""
     content = {
         'result': result_to_dict(scan.result),
         'masks': scan.masks.to_dict(),
@@ -120,7 +120,7 @@ def listed_scans(
     seriesuids: Sequence[str],
     folder: str | Path | None,
 ) -> dict[str, ScoredScan]:
-    """All listed scans in order, those of an earlier run read back.
+    """All listed scans in order; those of an earlier run are read.
 
     Args:
         tested: Scans of this run.

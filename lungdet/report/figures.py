@@ -24,8 +24,8 @@ class Picture:
     Attributes:
         array: HU (z, y, x) on ``geometry``, axes along LPS.
         geometry: Grid of ``array``.
-        center_mm: World point (x, y, z) that the planes go through.
-        caption: Stands beside the row of planes.
+        center_mm: World point (x, y, z) of the three planes.
+        caption: Printed next to the row of planes.
         box: Edge box (6,) on ``geometry`` to draw; None for a cross at the
             centre.
         outline: Mask (z, y, x) on ``geometry`` to outline, None for none.
@@ -46,8 +46,8 @@ def detection_picture(
 
     Args:
         array: HU (z, y, x) on ``geometry``, axes along LPS.
-        geometry: Grid that the detection's mask refers to.
-        detection: What was detected.
+        geometry: Grid of the detection's mask.
+        detection: The detection.
     """
     box = outline = None
     caption = f'score {detection.score:.2f}'
@@ -90,14 +90,14 @@ def nodule_picture(
 
 
 def picture_sheet(pictures: Sequence[Picture], title: str = '') -> Figure:
-    """One row a picture: axial, coronal and sagittal plane.
+    """One row per picture: axial, coronal and sagittal plane.
 
     Radiological orientation: the patient's right is on the left, the head is
     up; sagittal planes show the front on the left.
 
     Args:
         pictures: Of any scans.
-        title: Above all of them.
+        title: Title of the sheet.
     """
     num_rows = max(len(pictures), 1)
     figure = Figure(figsize=(7.5, 2.6 * num_rows), layout='constrained')
@@ -139,7 +139,7 @@ def _draw_plane(
     dy, dx = HALF_MM / spacing[rows], HALF_MM / spacing[columns]
     axes.set_xlim(center[columns] - dx, center[columns] + dx)
     low, high = center[rows] - dy, center[rows] + dy
-    # rows run to the back in axial planes, to the head in the others
+    # rows run to the back in axial planes, to the head in others
     axes.set_ylim((high, low) if axis == 0 else (low, high))
     axes.set_xticks([])
     axes.set_yticks([])

@@ -1,4 +1,4 @@
-"""The FROC curve as people show it."""
+"""The FROC curve as it is usually shown."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TICKS = {2.0**k: f'1/{2**-k}' if k < 0 else f'{2**k}' for k in range(-3, 4)}
 def froc_figure(reports: Sequence[EvaluationReport]) -> Figure:
     """Curves over false positives per scan, log2 axis from 1/8 to 8.
 
-    Intervals are a band behind the curve. What tested runs say of their scans
-    stands below, such as that their weights saw them.
+    Intervals are a band behind the curve. Caveats of tested runs are printed
+    below, such as that their weights were trained on these scans.
 
     Args:
         reports: One for each curve, of the same scans.
@@ -48,7 +48,7 @@ def froc_figure(reports: Sequence[EvaluationReport]) -> Figure:
 
 
 def _draw_curve(axes: Axes, report: EvaluationReport) -> None:
-    """One curve, its band, and points at the rates that are read."""
+    """One curve, its band, and points at the rates."""
     result, band = report.result, report.bootstrap
     name = report.submission.name
     label = name if result.cpm is None else f'{name}, CPM {result.cpm:.3f}'

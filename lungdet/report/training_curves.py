@@ -1,4 +1,4 @@
-"""Training curves: what a run logged, smoothed, and the steps to a value."""
+"""Training curves: logged values, smoothed, and steps to a value."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class TrainingCurve:
 
 
 def read_training_curve(work_dir: str | Path, key: str) -> TrainingCurve:
-    """What a training logged under ``key``.
+    """The values that a training logged under ``key``.
 
-    A resumed run wrote several files; where two of them hold the same step,
-    the later file's value is taken.
+    A resumed run wrote several files; if two have the same step, the later
+    file's value is used.
 
     Args:
         work_dir: Work folder of ``tools/train.py``.
