@@ -1,4 +1,4 @@
-"""What crosses the borders between packages. No torch, no files."""
+"""Types that are passed between packages. No torch, no files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Volume:
         array: HU, int16, shape (z, y, x).
         geometry: Grid of ``array`` in world space.
         series_uid: Identifier, always text.
-        caveats: What the loader repaired or doubts, in words.
-        source_geometry: Grid as the file states it, where the loader turned
+        caveats: What the loader repaired or found doubtful, in words.
+        source_geometry: Grid as the file states it, if the loader reoriented
             the array to identity direction; None if it did not.
         patient_id: As the file states it, None if unknown.
     """
@@ -40,7 +40,7 @@ class Annotation:
 
     Attributes:
         center_mm: World centre (x, y, z), LPS.
-        diameter_mm: None where the table does not know it.
+        diameter_mm: None if the table does not have it.
         num_readers: How many readers marked it, None if unknown.
     """
 
@@ -87,10 +87,10 @@ class ReferenceSet:
 def row_differences(
     rows: Sequence[Annotation], wanted: Sequence[Annotation]
 ) -> tuple[list[Annotation], list[Annotation]]:
-    """Annotations that ``rows`` lack, and those they add.
+    """Annotations missing from ``rows``, and those only ``rows`` has.
 
-    Centre and diameter are compared, not the order of rows; an annotation
-    that stands twice is wanted twice.
+    Centre and diameter are compared, not the order of rows; an annotation that
+    is listed twice must be there twice.
 
     Examples:
         >>> one, two = Annotation((1, 2, 3), 4.0), Annotation((5, 6, 7), None)
@@ -118,7 +118,7 @@ class CaseNodule:
         box: Edge box (6,) in the case's voxels: of the sphere, or as it was
             annotated.
         num_readers: Readers who marked it, None if unknown.
-        has_mask: Whether the mask array holds it.
+        has_mask: Whether it is in the mask array.
         mask_box: Edge box (6,) of its mask, None without one.
     """
 
@@ -133,7 +133,7 @@ class CaseNodule:
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """Everything about a prepared case but its voxels.
+    """Everything about a prepared case except its voxels.
 
     Attributes:
         series_uid: Identifier.
@@ -145,7 +145,8 @@ class CaseRecord:
         excluded: Findings that are neither hit nor false positive.
         lung_mask: ``'computed'``, ``'given'`` or ``'failed'``.
         caveats: What was repaired or is doubtful.
-        settings: How it was prepared; equal settings need no second run.
+        settings: How it was prepared; a case with equal settings is not
+            prepared again.
         checksums: CRC-32 of each raw array.
         patient_id: Of the DICOM headers, or the study of the reader XML;
             None if unknown.
@@ -212,7 +213,7 @@ class Dropped:
 
 @dataclass
 class SeriesResult:
-    """All detections of one series, sorted by falling score.
+    """All detections of one series, by descending score.
 
     Attributes:
         series_uid: Identifier, always text.
@@ -220,7 +221,7 @@ class SeriesResult:
         geometry: Grid that ``mask_box`` and ``mask`` refer to.
         source_geometry: Grid of the scan as its file states it; None if it is
             ``geometry``.
-        caveats: What a reader of the result must know.
+        caveats: What anyone who uses the result must know.
         dropped: What each rule of a selection dropped; empty where none was
             applied.
     """

@@ -1,4 +1,4 @@
-"""The one door for tools, the command line and scripts.
+"""The entry points for tools, the command line and scripts.
 
 Names are loaded at first use: scoring a submission needs no torch.
 """

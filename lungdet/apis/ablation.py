@@ -1,8 +1,8 @@
 """An ablation: several configs on the same scans, seeds and budget.
 
 Each config is a *row* of the table. A row has one *run* for every seed and
-fold: it pre-trains where the config wants that, trains without the fold's
-scans and tests on them.
+fold: it pre-trains if the config needs it, trains without the fold's scans and
+    tests on them.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ Options = Mapping[str, Any]  # values by dotted key
 
 @dataclass(frozen=True)
 class RowConfig:
-    """What is run for one row.
+    """The runs of one row.
 
     Attributes:
         name: Of the config.
         detector: The config, loaded.
         pretrain_options: Values of the config that pre-trains.
-        folds: What is tested, one after the other.
+        folds: The folds, tested one after the other.
     """
 
     name: str
@@ -61,11 +61,11 @@ class RowConfig:
 
     @property
     def pretrains(self) -> bool:
-        """Whether its detectors start from weights that are made first."""
+        """Whether its detectors start from pre-trained weights."""
         return bool(self.detector.get('pretrained'))
 
     def pretraining(self, options: Options) -> Config:
-        """The config that pre-trains, on the detector's cases."""
+        """The config of pre-training, on the detector's cases."""
         data_root = self.detector.test_dataloader.dataset.data_root
         return load_config(
             self.detector.pretrained.config,
@@ -83,17 +83,16 @@ def ablate(
     cfg_options: dict[str, Any] | None = None,
     pretrain_options: dict[str, Any] | None = None,
 ) -> AblationTable:
-    """Pre-train where a config wants it, train, test; then the table.
+    """Pre-train if a config needs it, train and test; then make the table.
 
-    What is done is read back, what was killed continues. Pre-training sees
-    the fold's training scans alone, unless its options say otherwise; then
-    the rows say so too.
+    Finished runs are reused; interrupted ones resume. Pre-training uses only
+    the fold's training scans unless its options say otherwise; then the rows
+    have a caveat.
 
     Args:
         configs: Paths of configs; the others are compared with the first.
-        out: Gets a folder for each config, seed and fold, and the table.
-        folds: As ``make_folds`` takes them, or ``'config'``: the split that
-            each config has.
+        out: Folder for the table, and one for each config, seed and fold.
+        folds: As in ``make_folds``, or ``'config'``: the split of each config.
         seeds: Number of runs of each config, with seeds 0, 1, ...
         amp: bfloat16 in training.
         cfg_options: Values by dotted key, of every config.
@@ -101,8 +100,8 @@ def ablate(
 
     Raises:
         ConfigError: Two configs of one name, or of different test scans, or
-            ``pretrained`` without the config that makes the weights: they
-            are made anew for each fold, and files given are not read.
+            ``pretrained`` without the config of the pre-training: weights are
+            trained anew for each fold, and given files are not read.
         CheckpointError: A config whose pre-training has another window,
             network range or other plugins. Both are found before any run.
     """
@@ -126,7 +125,7 @@ def ablate(
 
 
 def check_rows(rows: Sequence[RowConfig]) -> None:
-    """Find what would stop the table only after hours of training.
+    """Raise errors that would otherwise occur after hours of training.
 
     Raises:
         ConfigError, CheckpointError: As ``ablate``.
@@ -160,7 +159,7 @@ def _check_pretraining(row: RowConfig) -> None:
 
 
 def _input_contract(config: Config) -> InputContract:
-    """As the runner compares it; both configs read the same cases."""
+    """The input contract as the runner compares it, on the same cases."""
     model = build_model(config.model)
     plugins = config.model.backbone.get('plugins')
     return InputContract.of_model(model, plugins, spacing_mm=None)
@@ -177,7 +176,7 @@ def run_row(
     """Run a row's seeds and folds, and score each seed's folds together.
 
     Args:
-        row: What is run.
+        row: The row to run.
         folder: Gets ``seed_<n>/fold_<name>`` for each run.
         seeds: Number of seeds.
         amp: bfloat16 in training.
@@ -226,27 +225,27 @@ def run_once(
 def pretrain(
     row: RowConfig, fold: Fold, folder: Path, *, seed: int, amp: bool
 ) -> str:
-    """Pre-train on a fold's training scans, or continue, unless it is done.
+    """Pre-train on a fold's training scans, resume, or reuse the result.
 
     Returns:
-        Digest of the config that the weights are made by.
+        Digest of the config of the pre-training.
 
     Raises:
-        ConfigError: The folder holds another pre-training.
+        ConfigError: The folder belongs to another pre-training.
     """
     config = row.pretraining({'randomness.seed': seed})
-    if not fold.val_series:  # the split keeps no scan to validate on
+    if not fold.val_series:  # the split has no scan to validate on
         config.val_dataloader = config.val_cfg = config.val_evaluator = None
     config = fold_config(config, fold)
     identity = {'fold': fold.name, 'config': config_digest(config, amp)}
     manifest = claim_folder(folder, identity)
-    if manifest.cost is None:  # written when everything else is
+    if manifest.cost is None:  # written last
         train(config, work_dir=folder, amp=amp, resume='auto')
     return identity['config']
 
 
 def _training_cost(folder: Path) -> RunCost:
-    """Of a training that has ended."""
+    """Cost of a finished training."""
     manifest = RunManifest.read(folder)
     if manifest is None or manifest.cost is None:
         raise ConfigError(

@@ -42,8 +42,8 @@ class AblationRow:
         hours: Of training and pre-training, all seeds and folds.
         unit: ``'CPU'`` or ``'GPU'``, of the hours.
         intervals: Of the mean of the seeds.
-        difference: The mean of the seeds minus that of the first row; None of
-            the first row itself.
+        difference: The mean of the seeds minus that of the first row; None for
+            the first row.
     """
 
     name: str
@@ -77,7 +77,7 @@ class AblationRow:
 
     @property
     def caveats(self) -> list[str]:
-        """What a reader of the row must know, such as scans seen before."""
+        """Caveats of the row, such as test scans that were trained on."""
         return sorted({c for report in self.seeds for c in report.run_caveats})
 
 
@@ -90,7 +90,7 @@ def compared_row(
     hours: float,
     unit: str,
 ) -> AblationRow:
-    """A row with its intervals and its difference to the first one.
+    """A row with its intervals and its difference from the first one.
 
     Args:
         name: Of the config.
@@ -132,7 +132,7 @@ class AblationTable:
         ]
 
     def text(self) -> str:
-        """Tables for people: these rows, then the published ones."""
+        """Tables as text: these rows, then the published ones."""
         first = self.rows[0]
         curve, listed = first.results[0].curve, first.seeds[0].num_listed
         published = published_table()
@@ -151,7 +151,7 @@ class AblationTable:
         )
 
     def cells(self) -> list[list[str]]:
-        """A header and one line per row, as the CSV has them."""
+        """Header and one line per row, for the CSV."""
         header = [
             'row',
             *map(rate_name, RATES),
@@ -189,7 +189,7 @@ class AblationTable:
 
 
 def _sensitivity_table(rows: Iterable[AblationRow]) -> str:
-    """Values with their intervals below, and the difference to the first."""
+    """Values with their intervals below, and the difference from the first."""
     table = [['row', *map(rate_name, RATES), 'CPM', 'to first']]
     for row in rows:
         cells = [f'{value:.3f}' for value in (*row.sensitivities, row.cpm)]

@@ -1,4 +1,4 @@
-"""Cross-validation: every fold trained and tested, all scored at once."""
+"""Cross-validation: train and test every fold, score all together."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from lungdet.io.atomic import write_text
 from lungdet.io.reference_set import official_reference
 from lungdet.report.evaluation_files import write_run
 
-MAX_LABEL = 16  # longer names of folds are shown by their ends
+MAX_LABEL = 16  # longer fold names are shortened to their ends
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Figures of all folds.
+    """Results of all folds.
 
     Attributes:
-        pooled: All scans scored once.
+        pooled: All scans scored together.
         folds: Name -> the fold's scans alone.
     """
 
@@ -41,7 +41,7 @@ class CrossValidation:
     folds: dict[str, EvaluationReport]
 
     def text(self) -> str:
-        """The pooled figures, and each fold beside them."""
+        """The pooled results, and those of each fold."""
         results = {'pooled': self.pooled.result}
         for label, report in zip(
             _short_labels(self.folds), self.folds.values()
@@ -62,7 +62,7 @@ class CrossValidation:
 
 
 def _short_labels(names: Mapping[str, Any]) -> list[str]:
-    """Ends of long names, such as series uids, if they tell them apart."""
+    """Ends of long names, such as series uids, if they are distinct."""
     labels = [f'...{n[-8:]}' if len(n) > MAX_LABEL else n for n in names]
     return labels if len(set(labels)) == len(labels) else list(names)
 
@@ -77,20 +77,20 @@ def cross_validate(
 ) -> CrossValidation:
     """Train and test every fold, pool the detections, evaluate once.
 
-    Folds are independent: several processes may each run some of them into
-    one folder, and a last call over all of them pools. Every fold starts from
-    the same, fresh weights; this is checked.
+    Folds are independent: several processes may each run some of them into one
+    folder, and a final call for all of them pools. Every fold must start from
+    the same initial weights; this is checked.
 
     Args:
         config: Path of a config.
         folds: As in ``make_folds``.
-        out: Gets a folder for each fold, and ``pooled``.
+        out: Folder for ``pooled`` and one folder per fold.
         amp: bfloat16 in training.
         cfg_options: Values by dotted key.
 
     Raises:
-        ConfigError: As ``make_folds`` and ``run_fold``, or weights of a fold
-            that did not start fresh.
+        ConfigError: As ``make_folds`` and ``run_fold``, or a fold that started
+            from other weights.
     """
     out = Path(out)
     cfg = load_config(config, cfg_options)
@@ -116,11 +116,11 @@ def cross_validate(
 def evaluate_tested(
     config: Config, scans: Mapping[str, ScoredScan]
 ) -> EvaluationReport:
-    """Score tested scans together, as the tests of a config are scored.
+    """Score tested scans together, with a config's evaluation options.
 
     Args:
-        config: Its ``test_evaluator`` says how; its prepared scans are
-            those that are listed.
+        config: Its ``test_evaluator`` has the options; its prepared scans are
+            the listed ones.
         scans: Series uid -> tested scan, of any number of folds.
     """
     options = dict(config.test_evaluator)
@@ -137,7 +137,7 @@ def evaluate_tested(
 
 
 def check_fresh(starts: Mapping[str, str]) -> None:
-    """Compare what the trainings of folds started from.
+    """Check that all folds started from the same weights.
 
     Args:
         starts: Digest of the first weights, by fold.

@@ -1,4 +1,4 @@
-"""A report scan by scan: tables, and pictures of what went wrong.
+"""Details of a report: tables per scan, and pictures of errors.
 
 Runs without torch and mmengine.
 """
@@ -40,17 +40,17 @@ def write_details(
 ) -> list[Path]:
     """Write scans.csv, nodules.csv, false_positives.csv and figures.
 
-    Nodules come hardest first, false positives highest score first. The
+    Nodules are sorted hardest first, false positives by descending score. The
     calibration curve is drawn if scores are probabilities; nodules and false
     positives are drawn where their scan is among the prepared cases.
 
     Args:
         report: Of ``evaluate_submission``.
-        folder: Made if it is not there.
+        folder: Created if needed.
         store: Prepared cases, None for no pictures.
 
     Returns:
-        What was written.
+        The written files.
     """
     folder, result = Path(folder), report.result
     annotations = annotations_by_scan(report.reference.annotations)
@@ -81,7 +81,7 @@ def write_details(
 
 
 def _sheet(lines: Sequence[Line], store: CaseStore, title: str) -> Figure:
-    """The first lines whose points lie in prepared cases."""
+    """The first lines whose points are in prepared cases."""
     prepared = (line for line in lines if line['seriesuid'] in store.records)
     pictures = (_picture(line, store) for line in prepared)
     shown = list(islice((p for p in pictures if p), NUM_PICTURES))

@@ -41,8 +41,8 @@ def load_reference(
         seriesuids: The scans, one uid a line.
 
     Raises:
-        AnnotationError: A table that cannot be right, that names no listed
-            scan, or whose ids are listed ones with digits lost.
+        AnnotationError: An invalid table, one without a listed scan, or one
+            whose ids are listed ones with digits lost.
     """
     official = official_reference()
     reference = ReferenceSet(
@@ -85,13 +85,13 @@ def load_submission(
 
     Args:
         path: Of the file.
-        reference: What it will be scored against.
+        reference: The reference for scoring.
         name: For tables and figures; by default the file's.
 
     Raises:
-        AnnotationError: A row that cannot be right; ids that are listed ones
-            with digits lost; or ids that mostly do not meet, of the marks
-            with list and tables, or of the list with LUNA16's tables.
+        AnnotationError: An invalid row; ids that are listed ones with digits
+            lost; or mostly unmatched ids, of the marks with list and tables,
+            or of the list with LUNA16's tables.
     """
     table = as_table(path)
     marks = read_marks(table)
@@ -104,11 +104,11 @@ def load_submission(
 def load_submissions(
     paths: Sequence[Table], reference: ReferenceSet
 ) -> list[Submission]:
-    """Read several; files of one name are called by their whole paths.
+    """Read several; files of equal names are labelled by their paths.
 
     Args:
         paths: Of the files.
-        reference: What they will be scored against.
+        reference: The reference for scoring.
 
     Raises:
         AnnotationError: As ``load_submission``.
@@ -194,7 +194,7 @@ def _refuse_mangled(
 def _refuse_unlisted(
     path: Table, table: Mapping[str, object], listed: Sequence[str]
 ) -> None:
-    """A table of other scans alone would leave every scan without nodules."""
+    """Refuse a table without listed scans: none would have a nodule."""
     if not table or not set(table).isdisjoint(listed):
         return
     raise AnnotationError(
@@ -208,8 +208,8 @@ def _refuse_unlisted(
 def _refuse_unknown_scans(reference: ReferenceSet) -> None:
     """Listed scans that LUNA16's tables do not name.
 
-    They name each of its scans; in a table of one's own a scan without
-    nodules has no row.
+    They name each of its scans; in other tables a scan without nodules has no
+    row.
     """
     if reference.annotations != official_reference().annotations:
         return
@@ -235,7 +235,7 @@ def _refuse_foreign(
     }
     foreign = [uid for uid in marks if uid not in known]
     if 2 * len(foreign) <= len(marks) or len(foreign) == len(marks):
-        return  # of no listed scan at all: told when they are scored
+        return  # no listed scan at all: reported when they are scored
     raise AnnotationError(
         f'{path}: {len(foreign)} of {len(marks)} scans are neither in the '
         f'scan list nor in the tables (first: {foreign[0]!r}); ids are '

@@ -33,22 +33,22 @@ def run_fold(
 ) -> RunStart:
     """Train on everything but a fold and test on it.
 
-    A run that is done is read back, one that was killed continues.
+    A finished run is reused; an interrupted one resumes.
 
     Args:
-        config: Loaded; left as it is.
+        config: Loaded; not changed.
         fold: What is tested.
-        folder: Gets ``train`` and ``test``, each with its manifest.
+        folder: Folder for ``train`` and ``test``, each with its manifest.
         amp: bfloat16 in training.
-        pretraining: Digest of what the weights it starts from are made of.
+        pretraining: Digest of the pre-training that it starts from.
 
     Returns:
-        What its training started from.
+        The start of its training.
 
     Raises:
-        ConfigError: The folder holds a run of another config, fold or
-            pre-training, or a training without a start, or a tested series
-            or patient was trained on.
+        ConfigError: The folder belongs to another config, fold or
+            pre-training, or has a training without a recorded start, or a test
+            series or patient was trained on.
     """
     train_dir, test_dir = Path(folder) / 'train', Path(folder) / 'test'
     config = fold_config(config, fold)
@@ -70,7 +70,7 @@ def run_fold(
             f'{train_dir}: holds checkpoints, and nothing there says what '
             'they started from. Choose another folder, or remove this one.'
         )
-    best = train_dir / 'best.pth'  # only if the config validates
+    best = train_dir / 'best.pth'  # exists only if the config validates
     checkpoint = best if best.is_file() else train_dir
     trained = {
         *start.train_series,
@@ -82,7 +82,7 @@ def run_fold(
 
 
 def fold_config(config: Config, fold: Fold) -> Config:
-    """A copy of a config whose data sets are split as the fold says."""
+    """A copy of a config with its data sets split by the fold."""
     config = copy.deepcopy(config)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if config.get(name) is not None:
@@ -94,11 +94,11 @@ def fold_config(config: Config, fold: Fold) -> Config:
 def config_digest(
     config: Config, amp: bool, pretraining: str | None = None
 ) -> str:
-    """Digest of everything that makes a training what it is.
+    """Digest of everything that defines a training.
 
-    How the detections are scored is left out: that can be done again. The
-    path of pre-trained weights is left out if ``pretraining``, the digest of
-    what they are made of, is known; it is compared by itself.
+    The scoring of detections is left out, since it can be repeated. The path
+    of pre-trained weights is left out if ``pretraining``, their digest, is
+    known, which is compared separately.
     """
     content = config.to_dict()
     content.pop('test_evaluator', None)

@@ -16,7 +16,7 @@ from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_column
 from lungdet.structures import CaseRecord
 
-CONFIG_SPLIT = 'config'  # the split that a config has, as a single fold
+CONFIG_SPLIT = 'config'  # the split of a config, as a single fold
 SUBSETS = re.compile(r'\d+(-\d+)?(,\d+(-\d+)?)*')
 FOLD_NAME = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9._-]*')
 MIN_FOLDS = 3  # one to test, one to validate, the rest to train
@@ -26,12 +26,12 @@ Records = dict[str, CaseRecord]
 
 @dataclass(frozen=True)
 class Fold:
-    """Scans that are tested by weights which never saw them.
+    """Scans that are tested by weights not trained on them.
 
     Attributes:
         name: Names its folder.
         test_series: Series uids of the test.
-        val_series: Those a checkpoint is chosen on; may be empty.
+        val_series: Series for choosing a checkpoint; may be empty.
     """
 
     name: str
@@ -49,8 +49,7 @@ def folds_of_config(config: Config, spec: str) -> list[Fold]:
 
     Args:
         config: Loaded; with a ``val_dataloader`` each fold validates.
-        spec: As ``make_folds`` takes it, or ``'config'`` for the split that
-            the config has.
+        spec: As in ``make_folds``, or ``'config'`` for the config's split.
 
     Raises:
         ConfigError: As ``make_folds``.
@@ -110,7 +109,7 @@ def make_folds(spec: str, records: Records, *, validate: bool) -> list[Fold]:
 
 
 def _group_by_fold(spec: str, records: Records) -> dict[str, list[str]]:
-    """Every fold there is: name -> series uids."""
+    """All folds: name -> series uids."""
     if spec == 'series':
         labels = _label_by_patient(records)
     elif SUBSETS.fullmatch(spec):
@@ -160,7 +159,7 @@ def _label_by_table(path: str, records: Records) -> dict[str, str]:
 
 
 def _sort_key(name: str) -> tuple[bool, int, str]:
-    """Numbers in their order, then names."""
+    """Numbers in numeric order, then names."""
     return not name.isdigit(), int(name) if name.isdigit() else 0, name
 
 

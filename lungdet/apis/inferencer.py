@@ -1,4 +1,4 @@
-"""One scan in, its nodules out."""
+"""Inference on one scan."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEVICE = re.compile(r'cpu|cuda(:\d+)?')
 class NoduleInferencer:
     """Find nodules in a scan, called like mmengine's inferencers.
 
-    Window, spacing, crop size and thresholds come from the checkpoint.
+    HU window, spacing, crop size and thresholds come from the checkpoint.
 
     Args:
         weights: A checkpoint of ``tools/train.py``.
@@ -39,7 +39,7 @@ class NoduleInferencer:
             weights' test_cfg applies before it.
 
     Raises:
-        CheckpointError: The file holds no lungdet detector.
+        CheckpointError: The file is not a lungdet detector.
         ConfigError: No such device.
     """
 
@@ -70,7 +70,7 @@ class NoduleInferencer:
         Args:
             scan: Image file, DICOM folder, or a loaded volume.
             out_dir: Folder for result.json, marks.csv, masks and pictures.
-            series_uid: Which series of a folder that holds several.
+            series_uid: Which series, if the folder has several.
             hu_offset: Added to values that were stored without their offset.
 
         Raises:
@@ -128,7 +128,7 @@ class NoduleInferencer:
 
 
 def find_device(name: str) -> str:
-    """The device to run on; ``'auto'`` is a GPU where there is one.
+    """The device to run on; ``'auto'`` is a GPU if there is one.
 
     Raises:
         ConfigError: No such device.
@@ -147,7 +147,7 @@ def find_device(name: str) -> str:
 
 
 def write_pictures(path: Path, hu: np.ndarray, result: SeriesResult) -> None:
-    """Draw the best detections; without any, an earlier run's sheet goes."""
+    """Draw the best detections; without any, an earlier picture is removed."""
     path.unlink(missing_ok=True)
     best = result.detections[:MAX_PICTURES]
     if best:

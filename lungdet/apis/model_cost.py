@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, and its arithmetic for one crop."""
+"""Cost of a network: parameters, and multiply-adds for one crop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class ModelCost:
 
     Attributes:
         parameters: Of each part of the model.
-        multiply_adds: Of the backbone and of the head that sees whole crops:
-            the RPN, or the head that restores them.
+        multiply_adds: Of the backbone and the dense head: the RPN, or the
+            restoration head.
         side: Of the cubic crop, voxels.
     """
 
@@ -26,7 +26,7 @@ class ModelCost:
     side: int
 
     def text(self) -> str:
-        """A table of the parts, and the arithmetic, for people."""
+        """A table of the parts, and the multiply-adds, as text."""
         table = [['part', 'parameters']]
         table += [[name, f'{n:,}'] for name, n in self.parameters.items()]
         table.append(['all', f'{sum(self.parameters.values()):,}'])

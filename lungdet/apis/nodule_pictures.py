@@ -17,11 +17,11 @@ def draw_nodules(
 
     Args:
         root: Folder with the cases.
-        out: Gets ``<series uid>_<nodule id>.png``; made if it is not there.
+        out: Folder for ``<series uid>_<nodule id>.png``; created if needed.
         limit: The largest number of pictures, None for all.
 
     Returns:
-        How many nodules were drawn, and how many there are.
+        Number of nodules drawn, and number of nodules.
 
     Raises:
         FileNotFoundError: No prepared cases in ``root``.

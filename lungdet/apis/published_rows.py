@@ -1,4 +1,4 @@
-"""The method's published table, as it was printed."""
+"""The method's published table, as printed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PublishedTable:
 
     Attributes:
         rows: In the paper's order.
-        protocol: What is known of how they were measured.
+        protocol: What is known about their evaluation.
     """
 
     rows: tuple[PublishedRow, ...]
@@ -38,7 +38,7 @@ class PublishedTable:
 
 
 def published_table() -> PublishedTable:
-    """Read the rows from published_rows.json, which lies beside this file."""
+    """Read the rows from published_rows.json, next to this file."""
     content = json.loads(TABLE.read_text(encoding='utf-8'))
     rows = (
         PublishedRow(row['name'], tuple(row['sensitivities']), row['cpm'])

@@ -1,4 +1,4 @@
-"""Run a config: train it, or test weights by it."""
+"""Training and testing of a config."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def train(
         config: Path of a config, or a loaded one.
         work_dir: For checkpoints and logs; default work_dirs/<config name>.
         amp: bfloat16 in the backbone, in training and validation.
-        resume: ``'auto'`` continues if there is something, a path continues
-            from there.
+        resume: ``'auto'`` continues if there is a checkpoint, a path from that
+            one.
         cfg_options: Values by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
@@ -46,8 +46,8 @@ def train(
         The runner after training.
 
     Raises:
-        ConfigError: ``work_dir`` holds checkpoints of a run that is not
-            continued: they would be pruned.
+        ConfigError: ``work_dir`` has checkpoints of another run, which would
+            be pruned.
     """
     cfg = load_config(config, cfg_options)
     cfg.work_dir = str(
@@ -58,7 +58,7 @@ def train(
     cfg.launcher = launcher
     if amp:
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
-        # assigned whole: a new ConfigDict copies what it is given
+        # assigned as a whole: a new ConfigDict copies its values
         cfg.model.test_cfg = {**cfg.model.get('test_cfg', {}), 'bf16': True}
     if resume is not None:
         cfg.resume = True
@@ -100,13 +100,13 @@ def test(
 ) -> dict[str, float]:
     """Test a checkpoint on the config's test scans.
 
-    Given candidates are scored by the RoI head, and no others are searched
-    for (LUNA16's second track).
+    If candidates are given, the RoI head scores them instead of searching
+    (LUNA16's second track).
 
     Args:
         config: Path of a config, or a loaded one.
         checkpoint: File, work folder, or ``last_checkpoint``.
-        out: Folder for the results; scans that are done there are skipped.
+        out: Folder for the results; finished scans are skipped.
         cfg_options: Values by dotted key.
         candidates: A csv of positions to score.
         diameter_mm: Side of the box around each of them.
@@ -118,8 +118,7 @@ def test(
     Raises:
         CheckpointError: Weights of another model, window or spacing, or that
             were trained on test scans.
-        ConfigError: ``out`` holds results of other weights, settings or
-            cases.
+        ConfigError: ``out`` has results of other weights, settings or cases.
     """
     cfg = load_config(config, cfg_options)
     kind = 'test' if candidates is None else 'candidates'
@@ -142,7 +141,7 @@ def test(
 
 
 def _drop_training(cfg: Config) -> None:
-    """Leave what a test alone needs."""
+    """Remove what a test does not need."""
     # averaged weights are already in the file's state_dict
     cfg.custom_hooks = [
         hook
@@ -168,7 +167,7 @@ def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
             f'candidates: {path} is no file; the list is read once more for '
             'every process, so write it to a file.'
         )
-    read_candidates(path)  # a broken list stops here, before any scan
+    read_candidates(path)  # an invalid list raises here, before any scan
     cfg.test_dataloader.dataset.pipeline.insert(
         -1,
         {
@@ -183,10 +182,10 @@ def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
 def _results_manifest(
     out: Path, cfg: Config, candidates: str | Path | None
 ) -> RunManifest:
-    """Write what a folder of results will be of.
+    """Write the manifest of a folder of results.
 
     Raises:
-        ConfigError: It holds scans that were tested with something else.
+        ConfigError: It has scans that were tested differently.
     """
     dataset = cfg.test_dataloader.dataset
     index = Path(dataset.data_root) / 'index.json'

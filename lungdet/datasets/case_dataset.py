@@ -1,4 +1,4 @@
-"""What every data set of prepared cases does: folds, draws, pipeline."""
+"""Base of the data sets of prepared cases: folds, random draws, pipeline."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from lungdet.seeds import SeedStream, seed_sequence
 class CaseDataset(ABC):
     """Samples of one part of a folder of prepared cases.
 
-    A subclass says how many samples there are, and where each starts.
+    A subclass defines the number of samples and the start of each.
 
     Args:
         data_root: Folder with ``index.json``.
         split: One of ``splits``.
         pipeline: Dicts of transforms.
-        test_subsets: LUNA16 subsets that are left for the test.
+        test_subsets: LUNA16 subsets of the test.
         val_subsets: Subsets for choosing a checkpoint; may be empty.
         test_series: Series uids that replace ``test_subsets``.
         val_series: Series uids that replace ``val_subsets``.
-        seed: Every draw follows from it and the sample's position; the
-            Runner hands over its own.
+        seed: All random draws depend on it and the sample's position; the
+            Runner passes the run's seed.
 
     Attributes:
-        splits: Parts that this data set knows.
+        splits: Supported values of ``split``.
         store: The prepared cases.
         parts: Series uids of ``'train'``, ``'val'`` and ``'test'``.
         series_uids: The scans that are sampled.
-        metainfo: What checkpoints, leakage checks and tables must know.
+        metainfo: What checkpoints, leakage checks and tables need.
 
     Raises:
         ConfigError: Unknown split or series, or a series or patient on both
@@ -120,7 +120,7 @@ class CaseDataset(ABC):
             ) from error
 
     def rng(self, stream: SeedStream, *position: int) -> np.random.Generator:
-        """Generator of one sample, whatever was drawn before."""
+        """Generator of one sample, independent of earlier draws."""
         return np.random.default_rng(
             seed_sequence(self.seed, stream, *position)
         )

@@ -1,4 +1,4 @@
-"""The grid that a crop will be read on.
+"""The target grid of a crop.
 
 Spatial transforms map one crop grid to another; voxels are read and
 interpolated once, at the end. Image, instance mask and boxes follow from the
@@ -22,8 +22,8 @@ class CropGrid:
 
     Attributes:
         geometry: Grid of the crop's voxels.
-        fixed_point_mm: World point (x, y, z) that stays on its voxel of the
-            crop when the grid is warped: the nodule, or the crop's middle.
+        fixed_point_mm: World point (x, y, z) that stays at its voxel of the
+            crop when the grid is warped: the nodule, or the crop's centre.
         nodule: The nodule that the crop was chosen for, None for background.
     """
 
@@ -43,14 +43,14 @@ class CropGrid:
             nodule: Its box, in the case's voxels, gives the fixed point.
         """
         box = np.array(nodule.box)
-        # the voxel that holds the centre; a whole one, so that a transposed
-        # crop stays on the case's grid
+        # the voxel of the centre; an integer, so that a transposed crop stays
+        # on the case's grid
         center = np.floor((box[:3] + box[3:]) / 2)
         return cls(geometry, _world_point(record.geometry, center), nodule)
 
     @classmethod
     def of_background(cls, geometry: Geometry) -> CropGrid:
-        """A crop that was chosen for no nodule; its middle is fixed."""
+        """A crop without a nodule; its centre is fixed."""
         middle = (np.array(geometry.shape) - 1) / 2
         return cls(geometry, _world_point(geometry, middle))
 
@@ -62,7 +62,7 @@ class CropGrid:
         return replace(self, geometry=geometry)
 
     def warp(self, step: np.ndarray) -> CropGrid:
-        """Turned, scaled or transposed about the fixed point.
+        """Rotated, scaled or transposed about the fixed point.
 
         Args:
             step: (3, 3), voxels of this crop (z, y, x) that one voxel of the

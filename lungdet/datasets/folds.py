@@ -1,4 +1,4 @@
-"""Which scans train, validate and test; nothing else decides it."""
+"""The split of scans into training, validation and test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def fold_metainfo(
     series_uids: Sequence[str],
     test_series: Sequence[str],
 ) -> dict[str, Any]:
-    """What checkpoints, leakage checks and tables must know of a fold.
+    """What checkpoints, leakage checks and tables need about a fold.
 
     Args:
         store: The prepared cases.
@@ -41,7 +41,7 @@ def fold_metainfo(
 def patients_of(
     records: dict[str, CaseRecord], uids: Sequence[str]
 ) -> list[str]:
-    """The patients of some scans, where they are known."""
+    """The patients of some scans, if known."""
     return sorted({records[u].patient_id or '' for u in uids} - {''})
 
 
@@ -79,11 +79,11 @@ def split_series(
 
     Returns:
         Series uids of ``'test'``, ``'val'`` and ``'train'``, in the order of
-        ``records``; what is neither test nor validation trains.
+        ``records``; scans in neither test nor validation are trained on.
 
     Raises:
-        ConfigError: Series that are no list of text, an unknown series, or a
-            series or patient in two parts.
+        ConfigError: Series that are not a list of text, an unknown series, or
+            a series or patient in two parts.
     """
     _check_names('test_series', test_series)
     _check_names('val_series', val_series)
@@ -137,7 +137,7 @@ def _check_patients(
 
 
 def _check_names(key: str, series: Any) -> None:
-    """A text would be taken letter by letter; a number equals no name."""
+    """Check a list of names: text would be split, numbers match no name."""
     if series is None:
         return
     if isinstance(series, str) or not isinstance(series, Sequence):

@@ -18,11 +18,11 @@ from lungdet.structures import CaseNodule
 
 
 class SampleSource(NamedTuple):
-    """What a sample is made from.
+    """Source of a sample.
 
     Attributes:
         kind: ``'nodule'``, ``'background'`` or ``'scan'``.
-        series_uid: Of the scan, None for background, which draws one.
+        series_uid: Of the scan, None for background, which draws a random one.
         nodule: The nodule, None for the other kinds.
     """
 
@@ -45,16 +45,16 @@ class LUNA16Dataset(CaseDataset):
         background_ratio: Background samples per nodule sample.
         lung_fraction: Fraction of the background samples centred in the
             lungs.
-        skip_done: Folder of per-scan results; scans that have one there are
-            left out.
+        skip_done: Folder of per-scan results; scans with a result are left
+            out.
         **options: As in ``CaseDataset``.
 
     Attributes:
-        sources: What each sample of an epoch is made from.
+        sources: Source of each sample of an epoch.
 
     Raises:
-        ConfigError: As ``CaseDataset``, or nothing is left to train on or to
-            measure.
+        ConfigError: As ``CaseDataset``, or there is nothing to train on or to
+            evaluate.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class LUNA16Dataset(CaseDataset):
         ]
 
     def _num_listed(self) -> int:
-        """Scans that a full evaluation has: LUNA16's subset lists them all,
-        prepared or not."""
+        """Scans of a full evaluation: all of LUNA16's subset, prepared or
+        not."""
         official = official_subsets()
         is_named = self.named_series[self.split] is not None
         if is_named or not official.keys() & set(self.series_uids):
@@ -146,7 +146,8 @@ class LUNA16Dataset(CaseDataset):
         return len(listed | set(self.series_uids))
 
     def _check_measurable(self) -> None:
-        """A figure of nothing would look like one of nothing detected."""
+        """Refuse an evaluation without nodules, which would look like a bad
+        one."""
         records = self.store.records
         has_nodule = any(records[uid].nodules for uid in self.series_uids)
         if self.series_uids and (has_nodule or self.split == 'test'):

@@ -24,17 +24,17 @@ FOLDS = ('train', 'all')
 class LungCropDataset(CaseDataset):
     """Crops from the folds that the detector trains on.
 
-    Training crops are new in every epoch. Validation crops are always the
-    same: they follow from the seed, the scan's uid and the crop's number.
+    Training crops are new in every epoch. Validation crops are fixed by the
+    seed, the scan's uid and the crop's number.
 
     Args:
         data_root: Folder with ``index.json``; no annotation is used.
         split: ``'train'`` or ``'val'``.
         window: HU that become 0 and 1; the detector's.
         folds: ``'train'``: no scan of the detector's validation or test;
-            ``'all'``: every scan, as the method's authors did. Then the
-            pre-training has read the test scans, if without labels: it
-            warns, and every table of a detector that starts from it says so.
+            ``'all'``: every scan, as in the method's paper. Pre-training then
+            uses the test scans, although without labels: it warns, and every
+            table of a detector that starts from it says so.
         crops_per_scan: Crops of a scan in an epoch.
         **options: As in ``CaseDataset``.
 
@@ -81,7 +81,7 @@ class LungCropDataset(CaseDataset):
         )
 
     def select_series(self) -> list[str]:
-        """Those of the split, or all scans for training on all folds."""
+        """Scans of the split, or all scans for training on all folds."""
         if self.split != 'train' or self.folds != 'all':
             return super().select_series()
         uids = list(self.store.records)

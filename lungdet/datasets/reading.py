@@ -13,17 +13,17 @@ from lungdet.structures import CaseRecord
 def read_image(
     store: CaseStore, record: CaseRecord, target: Geometry, *, pad_hu: int
 ) -> np.ndarray:
-    """HU on a grid; only the chunks that it touches are read.
+    """HU on a grid; only the chunks it touches are read.
 
     Args:
         store: Where the case lies.
         record: The case.
-        target: Grid of the result; it may reach beyond the case.
-        pad_hu: HU beyond the case.
+        target: Grid of the result; may extend outside the case.
+        pad_hu: HU outside the case.
 
     Returns:
-        ``target.shape``: int16 where the grid's voxels are the case's,
-        flipped and transposed or not, else float32, interpolated linearly.
+        ``target.shape``: int16 if the grid's voxels are those of the case,
+        possibly flipped and transposed, else float32, interpolated linearly.
 
     Raises:
         SeriesError: The file is missing or damaged.
@@ -40,7 +40,7 @@ def read_mask(
     """Instance ids on a grid, of the nearest voxel; all 0 without a mask.
 
     Returns:
-        uint8 of ``target.shape``. Touching nodules stay two.
+        uint8 of ``target.shape``. Touching nodules stay separate.
 
     Raises:
         SeriesError: The file is missing or damaged.
@@ -70,7 +70,7 @@ def read_region(
         name: ``'image'``, ``'mask'`` or ``'lungs'``.
         low: First index (3,), z, y, x; it may lie outside the case.
         high: Index after the last (3,).
-        fill: Value beyond the case.
+        fill: Value outside the case.
 
     Raises:
         SeriesError: The file is missing or damaged.

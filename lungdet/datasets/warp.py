@@ -1,8 +1,8 @@
 """Resampling of an array under an affine index map.
 
 Voxel j of the result shows index ``matrix @ j + offset`` of the source, both
-(z, y, x); beyond the source its edge is repeated. A map that only flips and
-transposes is exact and costs nothing.
+(z, y, x); outside the source its edge is repeated. A map that only flips and
+transposes is exact and needs no interpolation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Shape = tuple[int, int, int]
 def source_region(
     matrix: np.ndarray, offset: np.ndarray, shape: Shape
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First index and the one after the last that a result needs.
+    """The range of source indices that a result needs.
 
     Args:
         matrix: Of the index map, (3, 3).
@@ -40,13 +40,13 @@ def warp_linear(
     """Linear interpolation.
 
     Args:
-        source: (z, y, x), what ``source_region`` asks for.
+        source: (z, y, x), the region of ``source_region``.
         matrix: Of the index map, (3, 3).
         offset: Of the index map, (3,).
         shape: Voxels of the result (z, y, x).
 
     Returns:
-        float32, or the source's type where the map is exact.
+        float32, or the source's type if the map is exact.
     """
     if is_exact(matrix, offset):
         return reorder(source, matrix)
@@ -67,7 +67,7 @@ def warp_linear(
 def warp_nearest(
     source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: Shape
 ) -> np.ndarray:
-    """Nearest voxel, so labels survive; arguments as ``warp_linear``."""
+    """Nearest voxel, for labels; arguments as in ``warp_linear``."""
     if is_exact(matrix, offset):
         return reorder(source, matrix)
     if not source.any():
@@ -109,7 +109,7 @@ def keeps_planes(matrix: np.ndarray) -> bool:
 def linear_in_planes(
     source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: Shape
 ) -> np.ndarray:
-    """``warp_linear`` where axial planes stay planes.
+    """``warp_linear`` for maps that keep axial planes.
 
     First in the plane, for every source plane at once, then along z: four
     and two taps instead of eight.
@@ -134,7 +134,7 @@ def linear_in_planes(
 def nearest_in_planes(
     source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: Shape
 ) -> np.ndarray:
-    """``warp_nearest`` where axial planes stay planes."""
+    """``warp_nearest`` for maps that keep axial planes."""
     at_z, at_yx = _plane_positions(matrix, offset, shape)
     last = np.array(source.shape) - 1
     z = np.clip(np.floor(at_z + 0.5).astype(int), 0, last[0])

@@ -1,4 +1,4 @@
-"""Files of weights: what is in them, which one is meant, and what fits.
+"""Files of weights: reading, writing, choosing one, and loading it.
 
 A training's checkpoint is a ``.pth`` of plain values: weights, optimiser,
 counters, and a ``meta`` that describes them. An exported backbone is a
@@ -33,7 +33,7 @@ from lungdet.io.atomic import atomic_path
 CHECKPOINT_FORMAT = 'lungdet.checkpoint/2'
 BACKBONE_FORMAT = 'lungdet.backbone/2'
 NUMBERED = re.compile(r'(epoch|iter)_\d+\.pth')
-# what every exported file says of itself
+# keys of every exported file's provenance
 PROVENANCE = (
     'method',
     'input_contract',
@@ -42,12 +42,12 @@ PROVENANCE = (
     'folds',
     'alarms',
 )
-MIN_VALUES = 0.9  # of a module's values, that a file must fill
-MIN_TENSORS = 0.95  # of its tensors: norms and gates hold few values
+MIN_VALUES = 0.9  # fraction of a module's values that a file must fill
+MIN_TENSORS = 0.95  # fraction of its tensors: norms and gates have few values
 MAX_LISTED = 20  # names in a message
-# weights in a checkpoint: averaged ones, if there are any, are the first
+# weights in a checkpoint: averaged ones, if any, come first
 STATES = ('state_dict', 'ema_state_dict')
-POINTER = 'last_checkpoint'  # file that holds the name of the newest
+POINTER = 'last_checkpoint'  # file with the name of the newest
 MAX_NAME = 255  # bytes of a file's name
 
 
@@ -57,8 +57,8 @@ def resolve_checkpoint(path: str | Path) -> Path:
     Names are stored without folders, so a work folder can be moved.
 
     Raises:
-        FileNotFoundError: Nothing there. A file that was named is never
-            replaced by another.
+        FileNotFoundError: There is no such file. A named file is never
+            replaced by another one.
     """
     path = Path(path)
     if path.is_file() and path.name != POINTER:
@@ -83,8 +83,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
     is ignored.
 
     Raises:
-        CheckpointError: The file that is named cannot be read; the message
-            names the newest one that can.
+        CheckpointError: The named file cannot be read; the message names the
+            newest one that can.
     """
     pointer = folder / POINTER
     named = _named_by(pointer)
@@ -127,7 +127,7 @@ def _named_by(pointer: Path) -> Path | None:
 
 
 def _older_one(files: list[Path], cut: Path | None) -> str:
-    """Half a message: the newest of the files that can be read."""
+    """Part of a message: the newest readable file."""
     for file in reversed(files):
         if file != cut:
             try:
@@ -139,7 +139,7 @@ def _older_one(files: list[Path], cut: Path | None) -> str:
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:
-    """Files that training numbers, oldest first; it deletes no others."""
+    """Numbered files of a training, oldest first; only these are pruned."""
     files = [
         path for path in folder.glob('*.pth') if NUMBERED.fullmatch(path.name)
     ]
@@ -147,11 +147,11 @@ def numbered_checkpoints(folder: Path) -> list[Path]:
 
 
 def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint atomically.
 
     Args:
         path: Of the file.
-        checkpoint: ``meta``, ``state_dict`` and what a resume needs.
+        checkpoint: ``meta``, ``state_dict`` and the state for a resume.
 
     Raises:
         DivergenceError: A weight is not finite.
@@ -216,7 +216,7 @@ def export_backbone(
     """Write a backbone's tensors and their provenance; no pickle.
 
     Args:
-        path: Of the safetensors file; replaced only when it is whole.
+        path: Of the safetensors file; written atomically.
         state: The backbone's ``state_dict``, names without a prefix.
         provenance: JSON values, read back by ``read_backbone``.
 
@@ -230,7 +230,7 @@ def export_backbone(
     }
     header = {'format': BACKBONE_FORMAT, 'provenance': json.dumps(provenance)}
     with atomic_path(path) as aside:
-        # save_file would make it readable for its owner alone
+        # save_file would make it readable by its owner only
         aside.write_bytes(save(tensors, metadata=header))
 
 
@@ -241,7 +241,7 @@ def read_backbone(
 
     Raises:
         FileNotFoundError: Not there.
-        CheckpointError: Not such a file.
+        CheckpointError: Not an exported backbone.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such weights; check the path.')
@@ -266,7 +266,7 @@ def read_backbone(
 
 
 def _provenance(header: Mapping[str, str], path: str | Path) -> dict[str, Any]:
-    """How an exported backbone was made, as its file says it."""
+    """The provenance in an exported backbone's header."""
     try:
         provenance = json.loads(header['provenance'])
         missing = [key for key in PROVENANCE if key not in provenance]
@@ -296,14 +296,14 @@ def fill_module(
     """Copy the tensors that fit by name and shape, if they are enough.
 
     Args:
-        module: Stays as it is where too little fits.
+        module: Not changed if too little fits.
         tensors: By the module's names.
-        where: They are from, for the message.
-        min_tensors: Part of the module's tensors that must be filled, besides
-            ``MIN_VALUES`` of its values. 0 where the module may have new
+        where: Source of the tensors, for the message.
+        min_tensors: Fraction of the module's tensors that must be filled,
+            besides ``MIN_VALUES`` of its values. 0 if the module may have new
             gates, which are many tensors of few values.
-        needed: Names of tensors that must be filled, each of them: a test
-            must not meet random weights.
+        needed: Names of tensors that must all be filled: a test must not run
+            with random weights.
 
     Returns:
         One line of numbers.

@@ -1,8 +1,8 @@
-"""What a file of weights must be before it is believed.
+"""Checks of a file of weights before it is used.
 
-A checkpoint comes from anywhere. Its size is judged before memory is taken,
-and a weight that is not finite is refused: a network with one finds nothing,
-which looks like a healthy scan.
+A checkpoint may come from anywhere. Its size is checked before memory is
+allocated, and weights that are not finite are refused: a network with one
+detects nothing, which looks like a healthy scan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
 
 from lungdet.errors import CheckpointError, DivergenceError
 
-# of the ``meta``: what each value must be
+# types of the values of ``meta``
 META_TYPES: dict[str, tuple[type, ...]] = {
     'format': (str,),
     'epoch': (int,),
@@ -38,7 +38,7 @@ META_TYPES: dict[str, tuple[type, ...]] = {
     'pretraining': (dict, type(None)),
     'lungdet_version': (str,),
 }
-# what a resume reads besides
+# types of what a resume also reads
 STATE_TYPES: dict[str, tuple[type, ...]] = {
     'state_dict': (dict,),
     'optimizer': (dict,),
@@ -52,11 +52,11 @@ DAMAGED = 'the file is damaged. Give another checkpoint, or train again.'
 def check_archive(file: Path) -> None:
     """Refuse a file whose parts are larger than the file.
 
-    torch writes its parts as they are. One that is compressed would be
-    unpacked into memory, whatever its size.
+    torch stores its parts uncompressed. A compressed one would be unpacked
+    into memory, whatever its size.
 
     Raises:
-        CheckpointError: No archive of torch's, or a part is compressed.
+        CheckpointError: Not an archive of torch's, or a part is compressed.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -107,10 +107,10 @@ def check_content(content: Any, where: str | Path) -> None:
 
 
 def check_meta(checkpoint: Mapping[str, Any], where: str | Path) -> None:
-    """Refuse a value of another type than a training writes.
+    """Refuse values of other types than a training writes.
 
     Raises:
-        CheckpointError: One is; the message names it.
+        CheckpointError: With the name of the value.
     """
     meta = checkpoint['meta']
     for name, values, types in (
@@ -140,7 +140,7 @@ def check_meta(checkpoint: Mapping[str, Any], where: str | Path) -> None:
 
 
 def check_complete(checkpoint: Mapping[str, Any], where: str | Path) -> None:
-    """Refuse a checkpoint without something that a training writes.
+    """Refuse a checkpoint that lacks a key that a training writes.
 
     Raises:
         CheckpointError: Keys are missing; the message names them.
@@ -155,7 +155,7 @@ def check_complete(checkpoint: Mapping[str, Any], where: str | Path) -> None:
 
 
 def not_finite(tensors: Mapping[str, Any]) -> list[str]:
-    """Names of tensors that hold a NaN or an infinity."""
+    """Names of tensors with a NaN or an infinity."""
     return [
         name
         for name, value in tensors.items()
@@ -165,7 +165,7 @@ def not_finite(tensors: Mapping[str, Any]) -> list[str]:
 
 
 def check_finite(tensors: Mapping[str, Any], where: str | Path) -> None:
-    """Refuse weights that are read and not finite.
+    """Refuse to read weights that are not finite.
 
     Raises:
         CheckpointError: With the names of the tensors.
@@ -202,10 +202,10 @@ def _listed(names: list[str]) -> str:
 def no_larger_than(
     tensors: Mapping[str, torch.Tensor], where: str | Path
 ) -> Iterator[None]:
-    """Stop building a network that the file has no weights for.
+    """Stop building a network that is larger than the file's weights.
 
-    A file may describe a network of a million blocks; it is stopped at the
-    first parameter that is too many, before that takes memory.
+    A file may describe a network of a million blocks; building stops at the
+    first excess parameter, before it allocates memory.
 
     Args:
         tensors: Of the file.
@@ -215,7 +215,7 @@ def no_larger_than(
         CheckpointError: More parameters, or more values in them.
     """
     left = {
-        # twice: a class may make a parameter again
+        # twice: a class may create a parameter again
         'tensors': 2 * len(tensors),
         'values': 2 * sum(value.numel() for value in tensors.values()),
     }

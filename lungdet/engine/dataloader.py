@@ -1,4 +1,4 @@
-"""Configs of data loaders, as mmengine can build them."""
+"""Configs of data loaders, completed for mmengine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lungdet.registry import DATASETS, argument_names
 
 
 def complete_loader(cfg: dict[str, Any], seed: int | None) -> dict[str, Any]:
-    """A copy of a loader's config with what the run knows.
+    """A copy of a loader's config completed with values of the run.
 
-    The seed goes to the data set, where it takes one and has none;
-    options for workers are left out where there are no workers.
+    The seed is passed to the data set if it takes one and has none; options
+    for workers are left out without workers.
 
     Args:
         cfg: Of the loader, with a ``dataset``.
@@ -36,10 +36,10 @@ def complete_loader(cfg: dict[str, Any], seed: int | None) -> dict[str, Any]:
 
 
 def check_batches(loader: DataLoader) -> None:
-    """Refuse a loader that would drop all of its samples.
+    """Refuse a data loader that would drop all of its samples.
 
     Raises:
-        ConfigError: Less samples than a batch, and the rest is dropped.
+        ConfigError: Fewer samples than a batch, and ``drop_last``.
     """
     if loader.drop_last and not len(loader):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A detector from one file, for inference."""
+"""Loading a detector from a checkpoint, for inference."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def load_detector(
     """Build and load the detector that a checkpoint describes.
 
     Returns:
-        The model in evaluation mode, and what its input must be.
+        The model in evaluation mode, and its input contract.
 
     Raises:
-        CheckpointError: As ``read_checkpoint``; not of a detector; or of
-            classes that are not registered. Nothing is imported to find them.
+        CheckpointError: As ``read_checkpoint``; not a detector; or a class is
+            not registered. Nothing is imported to find it.
     """
     checkpoint = read_checkpoint(path)
     meta = checkpoint['meta']
@@ -73,7 +73,7 @@ def _build(checkpoint: dict[str, Any], path: str | Path) -> Any:
 def _check_types(meta: dict, where: str) -> None:
     """Refuse a model with a class that is not registered.
 
-    A checkpoint is data: nothing is imported because it says so.
+    A checkpoint is data: it cannot cause imports.
     """
     for name in _types(meta['model']):
         if not (
@@ -94,10 +94,10 @@ def _check_types(meta: dict, where: str) -> None:
 
 
 def _types(value: Any) -> Iterator[Any]:
-    """Every ``type`` of a nested config, and scopes that would be entered."""
+    """Every ``type`` in a nested config, and every scope."""
     if isinstance(value, dict):
         yield from (value[key] for key in ('type', '_scope_') if key in value)
-        # initial weights are not built for a model that gets its own
+        # initial weights are not needed for a model that is loaded
         inner = [v for key, v in value.items() if key != 'init_cfg']
     else:
         inner = value if isinstance(value, list) else []

@@ -14,10 +14,10 @@ from lungdet.engine.loader_workers import start_method
 
 
 class DistributedRunner(Runner):
-    """Starts processes and wraps the model for CPUs and GPUs alike."""
+    """Starts processes and wraps the model, on CPUs and GPUs."""
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Start gloo where there is no GPU; mmengine would call CUDA."""
+        """Start gloo if there is no GPU; mmengine would call CUDA."""
         if self.distributed and not is_distributed():
             if not torch.cuda.is_available():
                 torch.distributed.init_process_group(

@@ -16,13 +16,13 @@ from lungdet.registry import HOOKS
 
 
 def unwrapped(model: Any) -> Any:
-    """The model inside a wrapper for several processes."""
+    """The model without its wrapper for several processes."""
     return model.module if is_model_wrapper(model) else model
 
 
 @HOOKS.register_module()
 class HeadScheduleHook(Hook):
-    """Tell the model its epoch, counted from 1: its heads start by it.
+    """Set the model's epoch, counted from 1; its heads start by it.
 
     Models without heads that start later have no ``set_epoch``.
     """
@@ -71,12 +71,12 @@ class StopOnNaNHook(Hook):
 class LungCheckpointHook(Hook):
     """Save by epoch or iteration, keep the newest and the best.
 
-    An old file is deleted only when a new one is whole.
+    An old file is deleted only after a new one is complete.
 
     Args:
         interval: Epochs between checkpoints; the last epoch is saved too.
-        iter_interval: Iterations between further checkpoints, 0 for none.
-        max_keep: Numbered files that are kept.
+        iter_interval: Iterations between additional checkpoints, 0 for none.
+        max_keep: Number of numbered files that are kept.
         save_best: Metric whose best checkpoint is kept as ``best.pth``.
     """
 
@@ -96,7 +96,7 @@ class LungCheckpointHook(Hook):
         self.save_best = save_best
 
     def before_train(self, runner: Any) -> None:
-        """Remove what a run that was killed in a save left half-written."""
+        """Remove half-written files of a killed run."""
         if runner.rank == 0:
             for left in Path(runner.work_dir).glob('.tmp-*.pth'):
                 left.unlink()

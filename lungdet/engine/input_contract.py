@@ -1,4 +1,4 @@
-"""What a network's input must be: compared wherever weights go on."""
+"""The input contract of weights, compared wherever weights are used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from lungdet.errors import CheckpointError
 from lungdet.registry import MODELS
 
-# where a config states each of them
+# config key of each value
 STATED_IN = {
     'window': 'model.data_preprocessor.window',
     'out_range': 'model.data_preprocessor.out_range',
@@ -24,15 +24,15 @@ STATED_IN = {
 
 @dataclass(frozen=True)
 class InputContract:
-    """What pre-training, training and test must share.
+    """Values that pre-training, training and test must share.
 
     Attributes:
         window: HU that become the ends of ``out_range``.
         out_range: Values that enter the backbone.
         spacing_mm: Of the prepared cases, None where it is not known.
-        plugins: Of the backbone, as plain values in one spelling: stages of
+        plugins: Of the backbone, as plain values in canonical form: stages of
             all blocks are None, tuples are lists, and arguments that change
-            no number are left out.
+            only speed or memory are left out.
     """
 
     window: tuple[float, float]
@@ -47,7 +47,7 @@ class InputContract:
         plugins: Sequence[Mapping[str, Any]] | None,
         spacing_mm: float | None,
     ) -> InputContract:
-        """The contract of a model that was built.
+        """The contract of a model.
 
         Args:
             model: Has a ``data_preprocessor``.
@@ -67,8 +67,8 @@ class InputContract:
         """Read what ``to_dict`` wrote.
 
         Raises:
-            CheckpointError: Something else; it says what the input must be,
-                and no network may run without knowing that.
+            CheckpointError: It cannot be read, and no network may run without
+                it.
         """
         try:
             low, high = map(float, content['window'])
@@ -108,10 +108,10 @@ class InputContract:
 
         Args:
             other: Of the weights.
-            where: The weights are from, for the message.
-            may_add: The model may have further plugins that start as the
-                identity (by ``identity_start=True``, or their class says
-                ``starts_as_identity``): they leave the network what it was.
+            where: Source of the weights, for the message.
+            may_add: The model may have additional plugins that start as the
+                identity (by ``identity_start=True``, or ``starts_as_identity``
+                of their class), which do not change the network.
 
         Raises:
             CheckpointError: They differ; the message has both values.
@@ -142,7 +142,7 @@ def _plain_plugin(plugin: Mapping[str, Any]) -> dict[str, Any]:
         stages = None
     plain = json.loads(json.dumps({**plugin, 'stages': stages}, default=str))
     kind = MODELS.get(plain['cfg']['type'])
-    if kind is not None:  # a file may name a class that is not here
+    if kind is not None:  # a file may name a class that is not registered here
         plain['cfg'] = kind.defining_config(plain['cfg'])
     return plain
 

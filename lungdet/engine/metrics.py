@@ -1,4 +1,4 @@
-"""Whole-scan evaluation as a metric of mmengine's."""
+"""Whole-scan evaluation as an mmengine metric."""
 
 from __future__ import annotations
 
@@ -41,14 +41,13 @@ from lungdet.report.evaluation_files import (
 class FROCMetric(BaseMetric):
     """LUNA16's rule on the final score, box precision, and mask agreement.
 
-    With ``out_dir`` each scan is written at once, so a test that was stopped
-    continues, and the end writes the files of ``write_run``.
+    With ``out_dir`` each scan is written when it is done, so a stopped test
+    can be resumed, and the files of ``write_run`` at the end.
 
     Args:
         out_dir: Folder for results, None for none.
-        candidates: Name of the candidate list that was scored, None if the
-            detector searched.
-        bootstrap: As in ``CaseOptions``, and so the others.
+        candidates: Name of the scored candidate list, None for detection.
+        bootstrap: As in ``CaseOptions``, like the following.
         seed: Of the resampling.
         read_out: How the curve is read.
         max_marks: The cap on a scan's marks, None for none.
@@ -105,7 +104,7 @@ class FROCMetric(BaseMetric):
         return self._store
 
     def process(self, data_batch: Any, data_samples: Any) -> None:
-        """Keep the detections of each scan, and how its masks agree."""
+        """Keep the detections and mask scores of each scan."""
         for sample in data_samples:
             scan = self._scored(sample)
             if self.out_dir is not None:
@@ -141,7 +140,8 @@ class FROCMetric(BaseMetric):
         )
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Gather every scan once, score on rank 0, tell all ranks.
+        """Gather every scan once, score on rank 0, send the result to all
+        ranks.
 
         An error on rank 0 is raised on every rank, so none waits for it.
         """

@@ -18,7 +18,7 @@ class BF16OptimWrapper(OptimWrapper):
     """Autocast to bfloat16; no loss scaling is needed.
 
     mmengine's AmpOptimWrapper refuses CPUs. On a CPU without bfloat16
-    arithmetic training stays float32, with a warning.
+    arithmetic training uses float32, with a warning.
     """
 
     @contextmanager
@@ -31,10 +31,10 @@ class BF16OptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's, with parameters of equal settings in one group.
+    """mmengine's constructor, with one group per distinct setting.
 
-    With ``paramwise_cfg`` mmengine gives each parameter a group of its own.
-    Optimizers step group by group, and only the tensors of one group together.
+    With ``paramwise_cfg`` mmengine creates one group per parameter. Optimizers
+    step group by group, and fuse only the tensors of a group.
     """
 
     def add_params(
@@ -50,7 +50,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def merged_groups(groups: list[dict]) -> list[dict]:
-    """Parameter groups of equal settings as one, in order."""
+    """Merge parameter groups of equal settings, in order."""
     merged: dict[tuple, dict] = {}
     for group in groups:
         settings = {k: v for k, v in group.items() if k != 'params'}

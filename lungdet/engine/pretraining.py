@@ -1,4 +1,4 @@
-"""The command that makes pre-trained weights which are not there."""
+"""The command that creates missing pre-trained weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mmengine.config import Config
 def missing_weights(
     pretrained: Mapping[str, str], config: Mapping[str, Any]
 ) -> str:
-    """What to say where the weights of a config are not there yet.
+    """Message for a config whose pre-trained weights do not exist yet.
 
     Args:
         pretrained: The config's ``pretrained``.
-        config: The config; its data and its split go into the command.
+        config: The config; its data and split become options of the command.
     """
     weights = Path(pretrained['weights'])
     absent = (
@@ -30,7 +30,7 @@ def missing_weights(
             f'{absent} Give the backbone.safetensors that pre-training wrote, '
             'or name the config that makes it by pretrained.config.'
         )
-    # a pre-training that was stopped has its checkpoints there
+    # a stopped pre-training has left checkpoints there
     command = ['python', 'tools/train.py', source, '--resume']
     command += ['--work-dir', str(weights.parent), '--cfg-options']
     options = _same_scans(config, source)

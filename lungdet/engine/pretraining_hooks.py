@@ -1,4 +1,4 @@
-"""Hooks of pre-training: start, alarm, pictures, and the exported file."""
+"""Hooks of pre-training: initialisation, alarm, pictures, export."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ALARMS = ('train_alarms', 'val_alarms')
 
 
 def spread_indices(num: int, total: int) -> list[int]:
-    """At most ``num`` indices, evenly over ``total``."""
+    """At most ``num`` indices, evenly spaced in ``total``."""
     return np.linspace(0, total - 1, min(num, total)).astype(int).tolist()
 
 
 @HOOKS.register_module()
 class DataMeanHook(Hook):
-    """Tell a fresh model the mean of its crops; its output starts there.
+    """Start a new model's output at the mean of its crops.
 
     Args:
         num: Crops that are averaged.
@@ -55,9 +55,9 @@ class DataMeanHook(Hook):
 class StartWithMSEHook(Hook):
     """Train with the squared error first, then with the model's own loss.
 
-    Most voxels of a lung crop have nearly one intensity, so the absolute
-    error of the best constant is low, and a fresh network collapses to it.
-    The squared error weighs what differs most.
+    Most voxels of a lung crop have nearly the same intensity, so the absolute
+    error of the best constant is low, and a new network collapses to it. The
+    squared error gives more weight to large differences.
 
     Args:
         iters: Iterations of the squared error.
@@ -69,7 +69,8 @@ class StartWithMSEHook(Hook):
     def before_train(self, runner: Any) -> None:
         self.model_loss = unwrapped(runner.model).criterion
         self.squared_error = MODELS.build({'type': 'MSELoss'})
-        # a validation that a killed run still owes belongs to the step before
+        # a validation that a killed run did not finish belongs to the last
+        # step
         self._choose(runner, max(runner.iter - 1, 0))
 
     def before_train_iter(
@@ -89,10 +90,11 @@ def collapse_alarms(
 
     Args:
         metrics: Some of ``spread``, ``vs_constant`` and ``vs_copy``.
-        min_spread: Least standard deviation of the output over the target's.
+        min_spread: Smallest standard deviation of the output over the
+            target's.
 
     Returns:
-        Sentences; none where all is well.
+        Sentences; none without an alarm.
     """
     alarms = []
     spread = metrics.get('spread')
@@ -115,7 +117,7 @@ def collapse_alarms(
 
 @HOOKS.register_module()
 class CollapseAlarmHook(Hook):
-    """Warn when the model outputs a constant, or little but its input.
+    """Warn if the model outputs a constant, or hardly more than its input.
 
     After each epoch the spread of the last training step is checked, after
     each validation all of its metrics. The last alarms of both are stored in
@@ -123,8 +125,8 @@ class CollapseAlarmHook(Hook):
 
     Args:
         min_spread: See ``collapse_alarms``.
-        begin: Iterations before which nothing is checked, or half of the
-            training if that is less.
+        begin: Iterations before the first check, or half of the training if
+            that is shorter.
     """
 
     def __init__(self, min_spread: float = 0.1, *, begin: int = 200) -> None:
@@ -170,7 +172,7 @@ class RestorationPicturesHook(Hook):
     """Draw input, corrupted, restored and target of the same few crops.
 
     Args:
-        interval: Epochs between pictures; the last epoch has one too.
+        interval: Epochs between pictures; the last epoch has one as well.
         num: Crops, of the validation data if there is any.
     """
 

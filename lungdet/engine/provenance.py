@@ -1,4 +1,4 @@
-"""What weights were made from: carried on, and kept apart from the test."""
+"""Provenance: the scans that weights were trained on, and leakage checks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from lungdet.errors import CheckpointError
 
 @dataclass(frozen=True)
 class TrainingScans:
-    """Scans that weights were made from, those of earlier weights included.
+    """Scans that weights were trained on, including those of earlier weights.
 
     Attributes:
         series: Series uids, sorted.
-        patients: Their patients, where known, sorted.
-        folds: Of a pre-training, ``'all'`` if it was on the test's scans
-            too, else ``'train'``; None of a detector.
+        patients: Their patients, if known, sorted.
+        folds: For pre-training ``'all'`` if it used the test scans too, else
+            ``'train'``; None for a detector.
     """
 
     series: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class TrainingScans:
 
     @classmethod
     def of_data(cls, metainfo: Mapping[str, Any]) -> TrainingScans:
-        """Those of a data set."""
+        """The scans of a data set."""
         return cls(
             tuple(sorted(metainfo.get('series_uids', ()))),
             tuple(sorted(metainfo.get('patients', ()))),
@@ -45,7 +45,7 @@ class TrainingScans:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> TrainingScans:
-        """Those of a checkpoint's meta, or of a provenance."""
+        """The scans in a checkpoint's meta, or in a provenance."""
         return cls(
             tuple(stored['train_series']),
             tuple(stored['train_patients']),
@@ -61,7 +61,7 @@ class TrainingScans:
         }
 
     def after(self, *earlier: TrainingScans) -> TrainingScans:
-        """These, of weights that started from earlier ones."""
+        """These scans merged with those of earlier weights."""
         every = (self, *earlier)
         on_all = self.folds and 'all' in [scans.folds for scans in every]
         return TrainingScans(
@@ -76,14 +76,14 @@ def training_scans(
     loaded: Mapping[str, Any] | None,
     pretraining: Mapping[str, Any] | None,
 ) -> TrainingScans:
-    """What a checkpoint says of its weights.
+    """The scans that a checkpoint records.
 
-    A detector was trained with labels on its scans, and its backbone without
-    on others, which its checkpoint keeps by themselves as ``pretraining``.
+    A detector is trained with labels; the scans of its backbone's
+    pre-training, without labels, are stored separately as ``pretraining``.
 
     Args:
         metainfo: Of the data that is trained on.
-        loaded: Meta of the checkpoint that the training goes on from.
+        loaded: Meta of the checkpoint that the training continues from.
         pretraining: Provenance of the backbone that it started from.
     """
     scans = TrainingScans.of_data(metainfo)
@@ -105,17 +105,17 @@ def backbone_provenance(
     seed: int | None,
     alarms: list[str],
 ) -> dict[str, Any]:
-    """How an exported backbone was made, as JSON values.
+    """Provenance of an exported backbone, as JSON values.
 
     Args:
         method: Class of the model that was pre-trained.
         config: Its file.
-        contract: What the backbone's input must be.
-        scans: That it was made from, in all.
+        contract: Of the backbone's input.
+        scans: All scans that it was trained on.
         iterations: Steps done.
         epochs: Epochs done.
         seed: Of the run.
-        alarms: Which the run ended with; a detector repeats them.
+        alarms: Alarms active when the run ended; a detector repeats them.
     """
     return {
         'method': method,
@@ -141,7 +141,7 @@ def start_backbone(
         contract: Of the detector.
 
     Returns:
-        A line that says what was filled, and the file's provenance.
+        A line with what was filled, and the file's provenance.
 
     Raises:
         FileNotFoundError: No such file.
@@ -156,13 +156,13 @@ def start_backbone(
 
 @dataclass(frozen=True)
 class WeightSource:
-    """One of the trainings that weights went through.
+    """One of the trainings behind some weights.
 
     Attributes:
-        how: The weights were ...
+        how: Completes 'the weights were ...'.
         scans: Scans of it.
-        allowed: A test on them was asked for; every table says so.
-        remedy: What to do if it was not.
+        allowed: Whether a test on them was requested; every table says so.
+        remedy: What to do if it was not requested.
     """
 
     how: str
@@ -175,9 +175,10 @@ class WeightSource:
         """Of a checkpoint.
 
         Args:
-            scans: Of its meta; a detector's were trained on with labels.
-            allowed: Whether a test on them was asked for; a pre-training
-                with ``folds='all'`` asks for it too.
+            scans: Of its meta; those of a detector were trained on with
+                labels.
+            allowed: Whether a test on them was requested; pre-training with
+                ``folds='all'`` also requests it.
         """
         return cls(
             'trained with labels'
@@ -214,8 +215,8 @@ class WeightSource:
             The caveat that every table must print, None if there is none.
 
         Raises:
-            CheckpointError: They share a scan or a patient, and it was not
-                asked for.
+            CheckpointError: They share a scan or a patient, and this was not
+                requested.
         """
         tests = metainfo.get('test_series', [])
         patients = metainfo.get('test_patients', [])
@@ -241,13 +242,13 @@ def leakage_caveats(
     *,
     allowed: bool,
 ) -> list[str]:
-    """Refuse weights that were made from test scans, or say that they were.
+    """Refuse weights that were trained on test scans, or return caveats.
 
     Args:
         metainfo: Of the data that is trained on or tested.
         loaded: Meta of the checkpoint that the weights are from, if any.
         pretraining: Provenance of the backbone that they started from.
-        allowed: Whether such a test was asked for.
+        allowed: Whether such a test was requested.
 
     Returns:
         Caveats of every table.

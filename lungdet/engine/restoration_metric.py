@@ -1,4 +1,4 @@
-"""How well distorted crops are restored, next to trivial answers."""
+"""Errors of restored crops, compared with trivial outputs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mmengine.evaluator import BaseMetric
 from lungdet.registry import METRICS
 
 BINS = 4096  # of the target's histogram; its median is exact to 1e-4
-SATURATED = 0.01  # outputs this near to 0 or 1
+SATURATED = 0.01  # outputs this close to 0 or 1
 
 
 @METRICS.register_module()
 class RestorationMetric(BaseMetric):
     """Errors over all scored voxels of all crops.
 
-    All voxels are scored, or the hidden ones where the model is trained on
-    those alone. Metrics without a scored voxel are left out. They are
+    All voxels are scored, or only the hidden ones if the model is trained on
+    these alone. Metrics without a scored voxel are left out. They are
 
     - ``l1`` and ``mse``,
     - ``vs_constant`` and ``vs_copy``: the error that is trained on, over that
@@ -74,7 +74,7 @@ class RestorationMetric(BaseMetric):
                 if name not in ('key', 'kind'):
                     total[name] = total[name] + value
         n = total['n']
-        if not n:  # only hidden voxels are scored, and there was none
+        if not n:  # only hidden voxels are scored, and there were none
             return {}
         errors = {'l1': total['l1'] / n, 'mse': total['mse'] / n}
         copied = {'l1': total['copy_l1'] / n, 'mse': total['copy_mse'] / n}

@@ -1,8 +1,8 @@
 """Exact resume: every random draw is a function of (seed, position).
 
-No generator's state is stored. Checkpoints hold counters; the order of the
-data and the draws of each sample and of the model follow from them. A run
-that was killed and continued ends bit for bit like one that was not.
+No generator's state is stored. Checkpoints store counters, which determine the
+order of the data and the random draws of each sample and of the model. A run
+that was killed and resumed ends bit for bit like an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from lungdet.errors import CheckpointError
 from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
 from lungdet.seeds import SeedStream, seed_sequence
 
-# of mmengine's notes of a run, those that a checkpoint stores
+# keys of mmengine's runtime info that a checkpoint stores
 KEPT = ('best_score', *ALARMS)
 
 
 class Key(int):
-    """A dataset index that knows its epoch and its position in it."""
+    """A data set index with its epoch and its position in the epoch."""
 
     epoch: int
     pos: int
@@ -46,17 +46,17 @@ class Key(int):
 
 @DATA_SAMPLERS.register_module()
 class ExactSampler(Sampler):
-    """Order of an epoch from (seed, epoch), dealt to the ranks in turn.
+    """Order of an epoch from (seed, epoch), distributed to the ranks in turn.
 
     Args:
-        dataset: What is sampled.
+        dataset: The data set.
         shuffle: Whether to permute.
         seed: Of the permutation; mmengine passes the run's seed.
-        round_up: Repeat samples so that every rank has equally many; wanted
+        round_up: Repeat samples so that every rank has the same number; needed
             in training, where ranks must take the same number of steps.
 
     Attributes:
-        start: Samples of this rank to leave out at the next iteration.
+        start: Samples of this rank to skip in the next iteration.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ExactSampler(Sampler):
         self.start = 0
 
     def order(self) -> np.ndarray:
-        """Dataset indices of the whole epoch, all ranks."""
+        """Data set indices of the whole epoch, all ranks."""
         num = len(self.dataset)
         order = np.arange(num)
         if self.shuffle:
@@ -109,8 +109,8 @@ class ExactSampler(Sampler):
 class ExactEpochLoop(EpochBasedTrainLoop):
     """Epoch loop that continues in the middle of an epoch.
 
-    ``iter`` alone says how much of the epoch is done. A validation that was
-    due when the run was killed comes first.
+    ``iter`` alone determines how much of the epoch is done. A validation that
+    was due when the run was killed runs first.
     """
 
     val_owed = False
@@ -124,7 +124,7 @@ class ExactEpochLoop(EpochBasedTrainLoop):
             self._decide_current_val_interval()
             if self.validates_after(self._epoch):
                 self._validate()
-        # ends persistent workers: what they cost is known only then
+        # ends persistent workers: their cost is known only then
         self.dataloader._iterator = None
         self.runner.call_hook('after_train')
         return self.runner.model
@@ -194,13 +194,13 @@ def training_state(
     schedulers: Sequence[Any],
     runtime: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a checkpoint stores besides its ``meta``, as plain values.
+    """The contents of a checkpoint besides its ``meta``, as plain values.
 
     Args:
         model: Without its wrapper.
         optim_wrapper: With the optimiser's state.
         schedulers: Of learning rates.
-        runtime: mmengine's notes of the run, of which ``KEPT`` are stored.
+        runtime: mmengine's runtime info, of which ``KEPT`` is stored.
     """
     return {
         'state_dict': {
@@ -219,7 +219,7 @@ def restore_training(
     schedulers: Sequence[Any],
     where: str,
 ) -> None:
-    """Give optimiser and schedulers the state that a checkpoint stored.
+    """Restore optimiser and schedulers from a checkpoint.
 
     Raises:
         CheckpointError: Another number of schedulers.

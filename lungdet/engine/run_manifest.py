@@ -1,4 +1,4 @@
-"""What a run's folder holds: one file in each, one reader."""
+"""The manifest of a run's folder: written and read here only."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SCHEMA = 'lungdet.run/1'
 
 @dataclass(frozen=True)
 class RunStart:
-    """What a training started from.
+    """The start of a training.
 
     Attributes:
         weights: Digest of the weights, as initialised or loaded.
-        train_series: Series that it trains on.
+        train_series: Series of its training.
     """
 
     weights: str
@@ -39,7 +39,7 @@ class RunStart:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What a training cost, all of its parts if it was killed.
+    """Cost of a training, over all attempts if it was resumed.
 
     Attributes:
         seconds: Of processors, all processes together.
@@ -52,11 +52,11 @@ class RunCost:
 
 @dataclass(frozen=True)
 class RunManifest:
-    """What a folder holds, ``manifest.json`` in it.
+    """Content of a folder's ``manifest.json``.
 
     Attributes:
-        identity: By name, what makes another run of it: digests, a fold.
-            Empty for a training that nothing compares.
+        identity: Name -> value that identifies the run: digests, a fold. Empty
+            for a training that is not compared.
         start: Of a training, None before its first iteration and of a test.
         cost: Of a training, None until it ends.
         metrics: Of a test, None until it ends.
@@ -103,13 +103,13 @@ class RunManifest:
             ) from error
 
     def write(self, folder: str | Path) -> None:
-        """Write it to a folder, whole or not at all."""
+        """Write it to a folder atomically."""
         content = {'schema': SCHEMA, **asdict(self)}
         path = Path(folder) / MANIFEST_FILE
         write_text(path, json.dumps(content, indent=1))
 
     def compare(self, identity: Mapping[str, Any]) -> list[str]:
-        """Names of what differs in another identity, none for the same."""
+        """Names of the differences from another identity, empty if equal."""
         names = [*identity, *(self.identity.keys() - identity.keys())]
         return [
             name
@@ -121,7 +121,7 @@ class RunManifest:
 def claim_folder(
     folder: str | Path, identity: Mapping[str, Any]
 ) -> RunManifest:
-    """Take a folder for a run that starts or goes on.
+    """Claim a folder for a run that starts or continues.
 
     Args:
         folder: Gets a manifest if it has none.
@@ -131,7 +131,7 @@ def claim_folder(
         The folder's manifest.
 
     Raises:
-        ConfigError: It holds another run; the message names what differs.
+        ConfigError: It belongs to another run; the message names what differs.
     """
     manifest = RunManifest.read(folder)
     if manifest is None:
@@ -169,10 +169,9 @@ def weights_digest(model: torch.nn.Module) -> str:
 class RunManifestHook(Hook):
     """Write a training's start and cost into the manifest of its folder.
 
-    The cost is that of all processors, with workers that load data; these
-    are known when they end, so the cost of a killed attempt is without them.
-    Each checkpoint carries the cost until then, and a run that continues from
-    it adds to that.
+    The cost is that of all processors, including data workers. Theirs is known
+    only when they end, so a killed attempt is counted without them. Each
+    checkpoint stores the cost so far, and a resumed run adds to it.
     """
 
     priority = 'VERY_HIGH'
@@ -185,7 +184,7 @@ class RunManifestHook(Hook):
         self.seconds_before = float(checkpoint.get('cost_seconds', 0.0))
 
     def before_train(self, runner: Any) -> None:
-        """A run that goes on keeps the start that it had."""
+        """A resumed run keeps its start."""
         self.started_at = _seconds(runner.world_size)
         if runner.iter or runner.rank:
             return
@@ -199,7 +198,7 @@ class RunManifestHook(Hook):
         checkpoint['cost_seconds'] = self._spent(runner)
 
     def after_run(self, runner: Any) -> None:
-        """The last that a training writes: where a cost is, all is done."""
+        """The last write of a training: if there is a cost, it is complete."""
         if runner.rank or self.started_at is None:
             return
         unit = 'GPU' if torch.cuda.is_available() else 'CPU'

@@ -1,6 +1,6 @@
-"""mmengine's Runner with the repairs that current torch and CPUs need.
+"""mmengine's Runner with fixes for current torch and CPUs.
 
-Written for mmengine 0.10.7; each override says which symptom it repairs, and
+Written for mmengine 0.10.7; each override names the symptom that it fixes, and
 ``tests/engine`` has the test that fails without it.
 """
 
@@ -52,7 +52,7 @@ from lungdet.registry import (
     patch_mmengine_build,
 )
 
-# of every training; a config's custom_hooks cannot drop them
+# hooks of every training; a config's custom_hooks cannot drop them
 BUILT_IN_HOOKS = (
     'IterSeedHook',
     'HeadScheduleHook',
@@ -83,7 +83,7 @@ class LungRunner(DistributedRunner):
         super().__init__(*args, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """A logger without the line mmengine writes for every parameter."""
+        """A logger without mmengine's line for every parameter."""
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(
             lambda record: (
@@ -93,7 +93,8 @@ class LungRunner(DistributedRunner):
         return logger
 
     def _log_env(self, env_cfg: dict) -> None:
-        """Log versions that matter; mmengine's needs distutils and gcc."""
+        """Log relevant versions; mmengine's version needs distutils and
+        gcc."""
         self.logger.info(
             f'lungdet {lungdet.__version__}, torch {torch.__version__}, '
             f'numpy {np.__version__}, Python {platform.python_version()}, '
@@ -108,11 +109,11 @@ class LungRunner(DistributedRunner):
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader:
-        """Complete the config: mmengine keeps the seed from data sets, and
-        passes options for workers on where torch refuses them.
+        """Complete the config: mmengine does not pass the seed to data sets,
+        and passes options for workers that torch refuses.
 
         Raises:
-            ConfigError: Less samples than a batch, and the rest is dropped.
+            ConfigError: Fewer samples than a batch, and ``drop_last``.
         """
         if not isinstance(dataloader, dict):
             return dataloader
@@ -148,7 +149,7 @@ class LungRunner(DistributedRunner):
 
     @property
     def input_contract(self) -> InputContract:
-        """Of the model and the data that it reads."""
+        """The input contract of the model and its data."""
         return InputContract.of_model(
             self.bare_model,
             self.cfg.model.backbone.get('plugins'),
@@ -157,7 +158,7 @@ class LungRunner(DistributedRunner):
 
     @property
     def training_scans(self) -> TrainingScans:
-        """What a checkpoint of now says of its weights."""
+        """The scans that a checkpoint would record now."""
         return training_scans(
             self._dataset_meta, self.loaded, self.pretraining
         )
@@ -178,12 +179,12 @@ class LungRunner(DistributedRunner):
         *,
         epoch: int | None = None,
     ) -> None:
-        """Write a whole checkpoint or none, in plain types.
+        """Write a checkpoint atomically, in plain types.
 
-        mmengine writes it in place, so a run that is killed then leaves half
-        a file, and with objects that a weights-only reader refuses. Buffers
-        of batch norms are averaged over ranks first, so every rank continues
-        from the same.
+        mmengine writes in place, so a killed run leaves half a file, and
+        stores objects that a weights-only reader refuses. Buffers of batch
+        norms are averaged over ranks first, so every rank continues from the
+        same.
 
         Args:
             out_dir: Folder.
@@ -214,7 +215,7 @@ class LungRunner(DistributedRunner):
             write_checkpoint(Path(out_dir) / filename, checkpoint)
 
     def _checkpoint_meta(self, epoch: int | None) -> dict[str, Any]:
-        """Counters, and what inference and a next training must know."""
+        """Counters, and what inference and later training need."""
         loop = self.train_loop
         within = epoch is None
         done = loop.epoch if epoch is None else epoch
@@ -236,14 +237,14 @@ class LungRunner(DistributedRunner):
         }
 
     def load_or_resume(self) -> None:
-        """``--resume`` continues if there is something, else starts: from
-        ``load_from``, or from the config's ``pretrained`` backbone.
+        """``--resume`` continues if there is a checkpoint, else starts, from
+        ``load_from`` or from the config's ``pretrained`` backbone.
 
         Raises:
-            CheckpointError: Weights that do not fit, or were made from scans
-                of the test.
-            FileNotFoundError: No pre-trained weights yet; the message has
-                the command that makes them.
+            CheckpointError: Weights that do not fit, or were trained on test
+                scans.
+            FileNotFoundError: Missing pre-trained weights; the message has the
+                command that creates them.
         """
         if not self._has_loaded:
             self._load_weights()
@@ -293,13 +294,13 @@ class LungRunner(DistributedRunner):
     def load_checkpoint(
         self, filename: str, map_location: Any = 'cpu', **_: Any
     ) -> dict:
-        """Read plain types only; refuse weights that hardly fit.
+        """Read plain types only; refuse weights that do not fit.
 
-        mmengine unpickles, which runs code of the file, and skips what does
-        not fit with a line in the log.
+        mmengine unpickles, which runs code from the file, and only logs what
+        does not fit.
 
         Raises:
-            CheckpointError: Not lungdet's, or too little fits.
+            CheckpointError: Not written by lungdet, or too little fits.
         """
         checkpoint = read_checkpoint(filename)
         check_complete(checkpoint, filename)
@@ -325,8 +326,8 @@ class LungRunner(DistributedRunner):
 
     @property
     def _needed_tensors(self) -> list[str]:
-        """Tensors that weights must fill: all for a test, where random ones
-        would measure nothing; a new training may start with new heads."""
+        """Tensors that weights must fill: all for a test, which must not use
+        random ones; a new training may start with new heads."""
         if isinstance(self._train_loop, BaseLoop) and not self._resume:
             return []
         return tensors_outside_plugins(self.bare_model)
@@ -342,8 +343,8 @@ class LungRunner(DistributedRunner):
     def resume(self, filename: str, **_: Any) -> None:
         """Restore weights, optimiser, schedulers and counters.
 
-        mmengine continues with the next epoch, and with random states that
-        a killed run has not stored.
+        mmengine continues with the next epoch, and needs random states that a
+        killed run has not stored.
 
         Raises:
             CheckpointError: Weights that do not fit, epochs of another

@@ -1,4 +1,4 @@
-"""Grids of a resampling, and arrays turned or resampled to other grids."""
+"""Resampling grids, and arrays reoriented or resampled to other grids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def isotropic_geometry(geometry: Geometry, spacing_mm: float) -> Geometry:
 
     Output voxel j sits at input index (j + 0.5) / s - 0.5 with s = input
     spacing / output spacing, so the first voxels' outer edges coincide; the
-    last output voxel may reach past the input by less than its size.
+    last output voxel may extend beyond the input by a part of a voxel.
 
     Raises:
         GeometryError: A spacing that is not a positive number.
@@ -79,7 +79,7 @@ def linear_taps(
 def interpolate_axis(
     array: np.ndarray, positions: ArrayLike, axis: int
 ) -> np.ndarray:
-    """Linear interpolation along one axis, edge values beyond the array.
+    """Linear interpolation along one axis; edge values repeat outside.
 
     Args:
         array: Any shape.
@@ -114,7 +114,7 @@ def resample_nearest(
         array: Labels or a mask (z, y, x) on ``source``.
         source: Its grid.
         target: Grid of the result, of any orientation.
-        fill: Value beyond the array; None repeats its edge.
+        fill: Value outside the array; None repeats its edge.
 
     Returns:
         The array's type, shape ``target.shape``.
@@ -150,14 +150,14 @@ def resample_nearest(
 
 
 def _nearest(index: np.ndarray) -> np.ndarray:
-    # not rint: which way it rounds a half depends on where a crop starts
+    # not rint: how it rounds a half depends on where a crop starts
     return np.floor(index + 0.5).astype(int)
 
 
 def _take_lines(
     array: np.ndarray, lines: list[np.ndarray], fill: int | None
 ) -> np.ndarray:
-    """Values where an index line along each axis says, ``fill`` beyond."""
+    """Values at an index per axis and position, ``fill`` outside."""
     nearest = [
         np.clip(line, 0, size - 1) for line, size in zip(lines, array.shape)
     ]
@@ -181,8 +181,8 @@ def resample_label_crop(
         target: A grid that may be far larger, of any orientation.
 
     Returns:
-        Slices of ``target`` that hold all of the crop, and the labels there.
-        Both are empty where crop and target do not meet.
+        Slices of ``target`` that cover the crop, and the labels there. Both
+        are empty if crop and target do not overlap.
 
     Examples:
         >>> scan = Geometry.from_parts(
@@ -220,8 +220,8 @@ def reorient(
         geometry: Its grid.
 
     Returns:
-        The array, contiguous, and its geometry; both as given where nothing
-        was turned.
+        The array, contiguous, and its geometry; both as given if nothing was
+        reordered.
 
     Examples:
         >>> grid = Geometry.from_parts(

@@ -89,7 +89,7 @@ def _padded(values: np.ndarray, one: Slice) -> np.ndarray:
 
 
 def shift_planes(array: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Move every plane, linear, edges repeated.
+    """Shift every plane, linear interpolation, edges repeated.
 
     Args:
         array: int16 (z, y, x).
@@ -105,7 +105,7 @@ def shift_planes(array: np.ndarray, shifts: np.ndarray) -> np.ndarray:
 
 
 def resample_planes(array: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Planes at continuous plane indices, linear.
+    """Planes at continuous plane indices, linear interpolation.
 
     Args:
         array: int16 (z, y, x).

@@ -1,7 +1,7 @@
 """The CT series of a folder, from DICOM headers alone.
 
-A file that cannot be used is a defect of the series it belongs to, and stops
-no other.
+A file that cannot be used is a defect of its series and does not affect
+others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lungdet.io.dicom_headers import (
 from lungdet.io.files import is_litter
 from lungdet.io.limits import MAX_DEPTH, MAX_FILES, SLICES
 
-STRAY_SLICES = 5  # fewer of another grid are left out of a series
+STRAY_SLICES = 5  # fewer slices on another grid are left out
 MAX_THICKNESS_MM = 3.0
 NOBODY = {'', '0', 'anon', 'anonymous', 'anonymized', 'none', 'unknown'}
 
@@ -37,7 +37,7 @@ class SeriesSummary:
     Attributes:
         series_uid: Identifier.
         slices: Headers of its largest stack.
-        defects: Why it cannot be read, one text for each file.
+        defects: Why it cannot be read, one text per file.
         caveats: What was left out of it.
     """
 
@@ -54,7 +54,7 @@ class SeriesSummary:
 
     @property
     def patient_id(self) -> str | None:
-        """The patient, None where it is absent or stands for nobody."""
+        """The patient, None if absent or a placeholder."""
         patient = (self.slices[0].patient or '') if self.slices else ''
         return None if patient.lower() in NOBODY else patient
 
@@ -75,11 +75,11 @@ class SeriesSummary:
 def list_series(
     folder: str | Path, *, depth: int = MAX_DEPTH
 ) -> list[SeriesSummary]:
-    """CT series of a folder; files that were skipped are a caveat of each.
+    """CT series of a folder; each has a caveat about skipped files.
 
     Args:
         folder: Linked files in it are read, linked folders are not.
-        depth: Levels of folders below it that are searched too.
+        depth: Levels of subfolders that are searched.
 
     Raises:
         SeriesError: Too many files, a damaged file of an unknown series, or
@@ -228,7 +228,7 @@ def _is_dicom(path: Path) -> bool:
 def _summary(
     uid: str, slices: list[Slice], defects: list[str], caveats: list[str]
 ) -> SeriesSummary:
-    """The largest stack of a series; a few slices of others are strays."""
+    """The largest stack of a series; smaller ones are dropped as strays."""
     stacks: list[list[Slice]] = []
     for one in slices:
         for stack in stacks:

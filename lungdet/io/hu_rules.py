@@ -1,4 +1,4 @@
-"""Which stored values are Hounsfield units, and how they become int16."""
+"""Checks that stored values are Hounsfield units; converts them to int16."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from lungdet.errors import SeriesError
 from lungdet.hounsfield import AIR_HU, HU_MIN
 from lungdet.io.file_image import FileImage
 
-BAD_FRACTION = 1e-3  # more voxels without a usable value are an error
-SAMPLES = 64  # values along each axis that decide
+BAD_FRACTION = 1e-3  # a larger fraction of unusable voxels is an error
+SAMPLES = 64  # samples along each axis that are checked
 # stored CT without its offset: much air near 0, bone above
 MAX_AIR, MIN_BONE = 50, 500
 PADDING_GAP = 100  # HU between padding and the next value of the image
@@ -23,19 +23,18 @@ GREY = 255  # highest value of 8 bits
 def to_hu(
     image: FileImage, *, hu_offset: int | None = None
 ) -> tuple[np.ndarray, list[str]]:
-    """int16 HU of an image, if its values can be HU.
+    """int16 HU of an image, if its values are plausible HU.
 
     Args:
-        image: As a reader returned it.
-        hu_offset: Added where the values lack it; values that reach down to
-            air in HU already stay as they are.
+        image: As a loader returned it.
+        hu_offset: Added if the values lack it; values that already reach down
+            to air in HU are not changed.
 
     Returns:
-        int16 HU (the image's array itself where nothing had to change) and
-        caveats.
+        int16 HU (the same array if nothing had to change) and caveats.
 
     Raises:
-        SeriesError: Values that are no numbers, no HU, or stored without
+        SeriesError: Values that are not numbers, not HU, or stored without
             their offset.
     """
     array, offset = image.array, hu_offset or 0
@@ -92,7 +91,7 @@ def _why_not_hu(sample: np.ndarray) -> str | None:
 
 
 def _sample(array: np.ndarray) -> np.ndarray:
-    """Some finite values, without padding where there is anything else.
+    """A sample of finite values, without padding if there is anything else.
 
     Padding is what lies at or below -1024, alone: a gap parts it from the
     values of the image.

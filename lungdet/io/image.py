@@ -1,6 +1,6 @@
-"""Scans and other 3D images, of every format that is read and written.
+"""Scans and other 3D images in every supported format.
 
-A reader for a new format is one module with a function from a path to a
+The loader of a new format is one module with a function from a path to a
 ``FileImage``, and one line of ``FORMATS``.
 """
 
@@ -44,7 +44,7 @@ def load_volume(
 
     Args:
         path: A file with one of the suffixes in ``FORMATS``, or a folder.
-        series_uid: Which series, if a folder holds several.
+        series_uid: Which series, if the folder has several.
         hu_offset: Added to values that were stored without their offset.
 
     Returns:
@@ -53,7 +53,7 @@ def load_volume(
 
     Raises:
         SeriesError: Not readable as one CT volume; says file and reason.
-        FileNotFoundError: Nothing at ``path``.
+        FileNotFoundError: ``path`` does not exist.
     """
     path = Path(path)
     if not path.exists():
@@ -106,8 +106,8 @@ def write_image(
 ) -> None:
     """Write an image atomically; the suffix picks the format.
 
-    Compressed where the format can be; a ``.mhd`` gets its ``.zraw`` beside
-    it.
+    Compressed if the format supports it; a ``.mhd`` is written with a
+    ``.zraw``.
     """
     import SimpleITK as sitk
 

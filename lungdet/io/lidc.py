@@ -41,7 +41,7 @@ class NoduleOutline:
     Attributes:
         reader: Number of the reading session, from 0.
         nodule: The reader's name of the nodule.
-        contours: In any order; several may lie in one slice.
+        contours: In any order; several may be in one slice.
     """
 
     reader: int
@@ -71,7 +71,7 @@ class LidcReading:
 
 
 def read_lidc_xml(path: str | Path) -> LidcReading | None:
-    """Read one file; None for a chest X-ray's.
+    """Read one file; None if it is of a chest X-ray.
 
     Raises:
         AnnotationError: Not an LIDC file, or damaged.
@@ -113,7 +113,7 @@ def read_lidc_xml(path: str | Path) -> LidcReading | None:
 
 
 def _root(path: Path) -> ET.Element:
-    """The document, its tags without name space."""
+    """The document, with tags without namespaces."""
     size = check_regular(path, error=AnnotationError)
     if size > MAX_XML_BYTES:
         raise AnnotationError(

@@ -1,7 +1,7 @@
 """MetaImage (.mhd with .raw or .zraw, .mha) to arrays and back.
 
-lungdet reads them itself: SimpleITK reads damaged or hostile files without a
-word (other files' bytes, uninitialised memory, swapped spacings). Each of
+These are not read by SimpleITK, which silently accepts damaged or hostile
+files (other files' bytes, uninitialised memory, swapped spacings). Each of
 these is refused here with a message.
 """
 
@@ -64,12 +64,12 @@ def _unit(text: str) -> str:
 
 
 class Field(NamedTuple):
-    """How a header's field is read.
+    """How a header field is read.
 
     Attributes:
-        parse: Text to value; raises for what it cannot be.
+        parse: Converts text to the value; raises for invalid text.
         what: What it must be, in words.
-        absent: Its value where the header lacks it; None if it must not.
+        absent: Its value if the header lacks it; None if it is required.
     """
 
     parse: Callable[[str], Any]
@@ -115,7 +115,7 @@ IGNORED = (
     'ObjectSubType',
     'ObjectType',
 )
-# other values are ignored by other readers, or are not one channel of CT
+# other values are ignored by other loaders, or are not one channel of CT
 ONLY = {
     'NDims': 3,
     'ElementNumberOfChannels': 1,
@@ -132,7 +132,7 @@ class Header:
 
     Attributes:
         values: Of every name in ``FIELDS``.
-        given: Names that the header states, synonyms resolved.
+        given: Names in the header, synonyms resolved.
         end: The byte after the header.
     """
 
@@ -344,7 +344,7 @@ def _data_file(path: Path, name: str) -> Path:
 
 
 def _voxels(path: Path, header: Header, need: int) -> bytearray:
-    """Voxel bytes, exactly as many as the header promises."""
+    """Voxel bytes, exactly as many as the header states."""
     raw = _data_file(path, header['ElementDataFile'])
     size = raw.stat().st_size
     skip = header['HeaderSize']

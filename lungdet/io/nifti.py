@@ -1,7 +1,7 @@
 """NIfTI files (.nii, .nii.gz) to arrays.
 
-nibabel reads the header and gives its affine. Sizes, types and the length of
-the file are checked here, before memory is taken.
+nibabel reads the header and computes its affine. Sizes, types and the length
+of the file are checked here, before memory is allocated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_nifti(path: Path) -> FileImage:
         path: ``.nii`` or ``.nii.gz``.
 
     Returns:
-        The values as stored, or as float32 where the header scales them. The
+        The values as stored, or as float32 if the header scales them. The
         grid is that of nibabel's affine: the sform, else the qform.
 
     Raises:
@@ -80,7 +80,7 @@ def _check_length(path: Path, size: int, need: int) -> None:
 
 
 def _voxels(path: Path, file: BufferedIOBase, need: int) -> bytearray:
-    """The voxels' bytes, exactly as many as the header promises."""
+    """The voxel bytes, exactly as many as the header states."""
     voxels, got = bytearray(need), 0
     view = memoryview(voxels)
     while got < need and (count := file.readinto(view[got : got + CHUNK])):
@@ -107,7 +107,7 @@ def _rest(path: Path, file: BufferedIOBase, need: int, row: int) -> list[str]:
 
 
 def _scaled(path: Path, array: np.ndarray, header: Any) -> np.ndarray:
-    """Values as scl_slope and scl_inter say, if they say anything."""
+    """Values scaled by scl_slope and scl_inter, if given."""
     from nibabel.spatialimages import HeaderDataError
     from nibabel.volumeutils import apply_read_scaling
 

@@ -117,7 +117,7 @@ def read_nrrd(path: Path) -> FileImage:
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
-    """Header fields, names without blanks, and the byte after the header."""
+    """Header fields, names without spaces, and the byte after the header."""
     with open(path, 'rb') as file:
         head = file.read(MAX_HEADER)
     end = re.search(rb'\r?\n\r?\n', head)

@@ -21,7 +21,7 @@ class CTDataPreprocessor(BaseDataPreprocessor):
     Args:
         window: HU mapped to the ends of ``out_range``; clipped outside.
         out_range: Network range.
-        pad_hu: HU beyond the volume; the published 170 of 0..255 is 0 HU.
+        pad_hu: HU outside the volume; the published 170 of 0..255 is 0 HU.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class CTDataPreprocessor(BaseDataPreprocessor):
         """Collated lists to a batch.
 
         Crops of one size become one windowed tensor (B, 1, D, H, W) on the
-        device. In evaluation whole cases stay int16 HU and are not moved;
-        the detector cuts its windows from them.
+        device. In evaluation whole cases stay int16 HU and are not moved to
+        the device; the detector cuts windows from them.
 
         Raises:
             ValueError: Crops of different sizes in training.
@@ -70,7 +70,7 @@ class CTDataPreprocessor(BaseDataPreprocessor):
 
 @MODELS.register_module()
 class RestorationPreprocessor(CTDataPreprocessor):
-    """Stack pairs of pre-training; the window is the detector's.
+    """Stack pairs of pre-training; the HU window is the detector's.
 
     Distortions are defined on [0, 1], so the crops arrive as normalized
     intensity; the model scales them for the network by ``to_network``.

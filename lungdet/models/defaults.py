@@ -1,4 +1,4 @@
-"""Configs of parts of a model: what is not given stays at its default."""
+"""Configs of model parts, completed by defaults."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lungdet.registry import did_you_mean
 def with_defaults(
     given: dict[str, Any] | None, defaults: dict[str, Any], where: str
 ) -> dict[str, Any]:
-    """Defaults with the differences that a config states.
+    """Defaults updated by the given values.
 
     Args:
         given: May lack any key; None for none.
-        defaults: Every known key. A nested dict merges by this rule; one
+        defaults: Every known key. A nested dict is merged in the same way; one
             with a ``type`` is a component: its keys merge freely, and a
-            ``type`` in ``given`` replaces it as a whole.
+            ``type`` in ``given`` replaces the whole component.
         where: Names the dict in the message.
 
     Raises:

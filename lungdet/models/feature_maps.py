@@ -1,4 +1,4 @@
-"""What the backbone makes of a batch, and what every head reads."""
+"""The backbone's output, which is the input of every head."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class FeatureMaps(NamedTuple):
     """Maps of a batch of equal crops or windows.
 
     Attributes:
-        image: (B, 1, D, H, W), as the network gets it.
+        image: (B, 1, D, H, W), the network's input.
         out1: (B, C1, D/2, H/2, W/2), of the encoder.
-        out2: (B, C2, D/4, H/4, W/4), of the encoder: the RoI head's.
-        comb2: (B, C3, D/4, H/4, W/4), of the decoder: the RPN's and the mask
-            head's.
+        out2: (B, C2, D/4, H/4, W/4), of the encoder; for the RoI head.
+        comb2: (B, C3, D/4, H/4, W/4), of the decoder; for the RPN and the mask
+            head.
     """
 
     image: Tensor

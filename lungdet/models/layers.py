@@ -1,4 +1,4 @@
-"""Layers that backbones and heads build from a config, by mmcv."""
+"""Layers of backbones and heads, built from a config by mmcv."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MODELS.register_module('BN3d', module=BatchNorm3d)
 def build_norm(
     norm_cfg: dict, channels: int, postfix: int | str = ''
 ) -> tuple[str, nn.Module]:
-    """A norm layer and the name that mmcv gives it.
+    """A norm layer and its name in mmcv.
 
     Args:
         norm_cfg: ``type`` is ``'BN3d'``, ``'SyncBN'``, ``'IN3d'``, ``'GN'``
-            (with ``num_groups``) or of a registered class; the rest are its
+            (with ``num_groups``) or a registered class; the other keys are its
             arguments, and ``requires_grad``.
         channels: Channels of the map.
-        postfix: Ends the name: ``'bn1'``, ``'gn1'``.
+        postfix: End of the name: ``'bn1'``, ``'gn1'``.
 
     Raises:
         ConfigError: The type is not registered or has no such argument.
@@ -42,7 +42,7 @@ def build_activation(act_cfg: dict) -> nn.Module:
 
     Args:
         act_cfg: ``type`` is ``'ReLU'``, ``'LeakyReLU'``, ``'SiLU'`` or of
-            another registered class; the rest are its arguments.
+            another registered class; the other keys are its arguments.
 
     Raises:
         ConfigError: The type is not registered or has no such argument.
@@ -76,7 +76,7 @@ def upsample(
     norm_cfg: dict = NORM_CFG,
     act_cfg: dict = ACT_CFG,
 ) -> nn.Sequential:
-    """Double every side by a transposed convolution, norm and activation."""
+    """Double every side: transposed convolution, norm and activation."""
     return nn.Sequential(
         nn.ConvTranspose3d(in_channels, out_channels, 2, stride=2),
         *norm_and_activation(out_channels, norm_cfg, act_cfg),

@@ -1,4 +1,4 @@
-"""Which scans a folder holds, and which series each one is."""
+"""The scans of a folder, and the series of each."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from lungdet.io.files import is_litter
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')
-NO_SCANS = ('seg-lungs', 'masks')  # names of what holds none begin so
+NO_SCANS = ('seg-lungs', 'masks')  # starts of names without scans
 NO_SLICES = (*SUFFIXES, '.raw', '.zraw', '.xml', '.txt', '.csv', '.json')
-TRIED_FILES = 3  # of a folder, to see whether slices without suffix lie in it
+TRIED_FILES = 3  # of a folder, to detect slices without a suffix
 
 
 @dataclass(frozen=True)
 class ScanSource:
-    """Where a scan lies and what it is called.
+    """Where a scan is stored and its uid.
 
     Attributes:
         uid: Series uid; the file's or folder's name where none is stated.
         path: Image file or DICOM folder.
         subset: LUNA16 subset, None if unknown.
-        folder: Name of the DICOM folder if it holds this series alone;
-            tables may use it too.
+        folder: Name of the DICOM folder if this is its only series; tables may
+            use it too.
         is_series: Whether ``uid`` was read from DICOM headers.
-        caveats: What else lies beside it.
+        caveats: What else is in the folder.
     """
 
     uid: str
@@ -51,15 +51,15 @@ def discover_scans(
 ) -> list[ScanSource]:
     """Every scan of a folder, by uid.
 
-    Image files count anywhere but in mask folders, linked folders included;
-    of a folder with DICOM slices each series is a scan. Where ``known`` names
+    Image files count anywhere except in mask folders, linked folders included;
+    in a folder with DICOM slices each series is a scan. If ``known`` names
     some of the series of a folder, the others are left out.
 
     Args:
         root: Searched at any depth; it may be the folder of one series.
-        known: Series that the data set has.
+        known: Series of the data set.
         series: Only these series of DICOM folders; empty for all.
-        skip: A folder that holds no scans.
+        skip: A folder to ignore.
 
     Raises:
         SeriesError: No scan, or two of one uid.
@@ -90,8 +90,9 @@ def _images_and_series_folders(
 ) -> Iterator[Path]:
     """Image files, and folders with DICOM slices.
 
-    Linked folders come last, and no folder twice: a link to a folder around
-    it would never end, and the name of the folder itself may state a subset.
+    Linked folders come last, and no folder is visited twice: a link to a
+    parent folder would never end, and the name of the original folder may
+    state a subset.
     """
     visited = set() if skip is None else {os.path.realpath(skip)}
     waiting = deque([root])
@@ -119,7 +120,7 @@ def _images_and_series_folders(
 
 
 def _has_slices(folder: Path) -> bool:
-    """Whether slices lie in the folder itself, with or without a suffix."""
+    """Whether the folder itself has slices, with or without a suffix."""
     tried = 0
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() == '.dcm':

@@ -16,7 +16,7 @@ from lungdet.prepare.references import ReferenceSource, TableReferences
 from lungdet.structures import Annotation
 
 LUNG_METHOD = 2  # raised where the lungs found change
-# what every case states; a source of references replaces its part
+# settings of every case; a source of references replaces its part
 NO_REFERENCES = {
     'annotations': [],
     'boxes': [],
@@ -31,8 +31,8 @@ class ScanTask:
     """One scan to prepare.
 
     Attributes:
-        source: Where it lies.
-        references: Where its nodules are written down.
+        source: Where it is stored.
+        references: Source of its nodules.
         excluded: Findings that are neither hit nor false positive.
         lung_mask: File of a lung mask; None to segment the lungs.
         hu_offset: Added to values that were stored without their offset.
@@ -51,7 +51,7 @@ class ScanTask:
 
 
 def case_settings(task: ScanTask, spacing_mm: float) -> dict[str, Any]:
-    """What a case depends on, as JSON; equal settings need no second run.
+    """What a case depends on, as JSON; equal settings mean an equal case.
 
     Raises:
         OSError: A file of the scan cannot be read.

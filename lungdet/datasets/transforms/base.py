@@ -1,4 +1,4 @@
-"""Draw, then apply: what every transform is, and what a sample holds."""
+"""The base of transforms (draw, then apply) and the keys of a sample."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ Params = TypeVar('Params')
 
 
 class Sample(TypedDict, total=False):
-    """What transforms hand on; a key is there once something has set it.
+    """The dict that transforms pass on; keys exist once they are set.
 
     Set by the data set:
-        store: Where the case's arrays are read.
+        store: Store of the case's arrays.
         record: The case.
-        kind: ``'nodule'``, ``'lung'`` or ``'anywhere'``, what a training crop
-            is chosen for, or ``'scan'``.
-        nodule: The one that the crop is chosen for, None for any other kind.
+        kind: ``'nodule'``, ``'lung'`` or ``'anywhere'``, the kind of a
+            training crop, or ``'scan'``.
+        nodule: The nodule of the crop, None for other kinds.
         window: HU that become 0 and 1, in pre-training.
-        rng: Generator that ``draw`` is given.
+        rng: Generator passed to ``draw``.
         sample_key: Names the sample in errors.
 
     Set by transforms:
-        crop_grid: Where the crop lies, until it is read.
+        crop_grid: Grid of the crop, until it is read.
         geometry: Grid of the arrays, (D, H, W) voxels.
         image: (D, H, W); HU, int16 or float32, or in pre-training normalized
             intensity, float32 in [0, 1].
         mask: (D, H, W) uint8, instance ids of nodules, 0 background.
         gt_nodules: The N nodules that are targets.
         gt_boxes: Their edge boxes (N, 6) float64, voxels of ``geometry``.
-        ignored_boxes: Edge boxes (M, 6) float64 that are neither right nor
-            wrong.
+        ignored_boxes: Edge boxes (M, 6) float64 that are neither positive nor
+            negative.
         candidates: Edge boxes (K, 6) float64 to be scored.
         target: (D, H, W) float32, what pre-training restores.
         masked: (D, H, W) bool, voxels that painting replaced.
@@ -75,16 +75,16 @@ class Transform(BaseTransform, Generic[Params]):
     ``draw`` makes every choice and returns it as a frozen dataclass of plain
     values; ``apply`` follows it. So a stored params object, also one that
     went through JSON, replays the sample bit for bit, and augmentation can be
-    tested without chance. Noise is drawn as a seed.
+    tested deterministically. For noise, a seed is drawn.
     """
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, sample: Sample) -> Params:
-        """Choose; the sample is read only."""
+        """Make all random choices; the sample must not be changed."""
 
     @abstractmethod
     def apply(self, sample: Sample, params: Params) -> Mapping[str, Any]:
-        """A new sample; neither the one given nor its arrays change."""
+        """A new sample; the given one and its arrays are not changed."""
 
     def transform(self, sample: Sample) -> Mapping[str, Any]:
         return self.apply(sample, self.draw(sample['rng'], sample))
@@ -96,7 +96,7 @@ class NoParams:
 
 
 class FixedTransform(Transform[NoParams]):
-    """A step without chance."""
+    """A transform without random choices."""
 
     def draw(self, rng: np.random.Generator, sample: Sample) -> NoParams:
         return NoParams()

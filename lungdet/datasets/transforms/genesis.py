@@ -1,8 +1,7 @@
 """Mirroring and intensity curves of Models Genesis.
 
 The distortions of Models Genesis work on normalized intensity. Each makes a
-new ``image``, so that ``target``, which starts as the same array, stays as it
-is.
+new ``image``, so that ``target``, initially the same array, does not change.
 
 Source: Models Genesis (Zhou et al. 2021); probabilities and parameters are
 those of its public code.
@@ -24,10 +23,10 @@ LUT_SIZE = 4096  # entries of an intensity curve; 12-bit steps
 
 @TRANSFORMS.register_module()
 class RepeatedFlip3D(Transform[FlipParams]):
-    """Mirror image and target: again and again, each time a random axis.
+    """Mirror image and target repeatedly, each time along a random axis.
 
     Args:
-        prob: Of one more flip.
+        prob: Probability of each further flip.
         max_flips: Most flips; the same axis twice cancels.
     """
 
@@ -73,8 +72,8 @@ class NonLinearIntensity(Transform[CurveParams]):
     """Map intensities along a random cubic Bezier curve.
 
     Args:
-        prob: How often.
-        decreasing: Fraction of the curves that turn air and bone round.
+        prob: Probability.
+        decreasing: Fraction of curves that invert intensities.
         samples: Points of the curve; 1,000 are exact to 1e-5.
     """
 

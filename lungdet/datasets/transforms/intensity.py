@@ -1,4 +1,4 @@
-"""What another scanner would have made of the same chest, in HU."""
+"""Augmentation of HU, as by another scanner."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class GammaParams:
 
 @TRANSFORMS.register_module()
 class RandomGamma(Transform[GammaParams]):
-    """Bend the grey scale inside a HU window; HU outside it stay.
+    """Apply a gamma curve inside a HU window; HU outside do not change.
 
     Args:
         gamma: Range of the exponent, drawn evenly on a log scale.
-        window: HU whose ends the curve leaves as they are.
+        window: HU interval; its ends do not change.
         prob: How often.
     """
 

@@ -12,7 +12,7 @@ from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.registry import TRANSFORMS
 
 TISSUE_HU = -150  # 0.425 of the published window [-1000, 1000]
-LUNG_TRIES = 200  # points tried before any voxel will do
+LUNG_TRIES = 200  # points tried before any voxel is accepted
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,19 @@ class LungCropParams:
 class LoadLungCrop(Transform[LungCropParams]):
     """Choose a crop of lung, read it, and normalize its intensity.
 
-    A lung voxel is drawn and the crop laid about it. A crop with too much
-    soft tissue or too little lung is drawn again; after ``tries`` the one
-    that misses least is taken, so no scan is left out.
+    A lung voxel is drawn and the crop placed around it. A crop with too much
+    soft tissue or too little lung is drawn again; after ``tries`` the crop
+    closest to the limits is used, so no scan is left out.
 
     Args:
         size: Voxels of the crop (z, y, x), multiples of 16.
-        jitter: Largest distance of the crop's middle from the lung voxel, as
+        jitter: Largest distance of the crop's centre from the lung voxel, as
             a fraction of the crop's side.
         max_tissue: Largest ``tissue_fraction``; None for any. Nodules at the
             pleura are rarer in crops that are mostly lung.
         min_lung: Smallest fraction of the crop in the lung field.
-        tries: Draws before the crop that misses least is taken.
-        pad_hu: HU beyond the case.
+        tries: Draws before the crop closest to the limits is used.
+        pad_hu: HU outside the case.
 
     Source: Models Genesis' public code for tissue; lung instead of its
         border of 100 voxels.
@@ -76,7 +76,7 @@ class LoadLungCrop(Transform[LungCropParams]):
     def _draw_start(
         self, rng: np.random.Generator, sample: Sample
     ) -> np.ndarray:
-        """Lay a crop about a lung voxel, inside the case if it fits."""
+        """Place a crop around a lung voxel, inside the case if it fits."""
         size = np.array(self.size)
         reach = (self.jitter * size).astype(int)
         start = _lung_voxel(rng, sample) - size // 2
@@ -85,8 +85,8 @@ class LoadLungCrop(Transform[LungCropParams]):
         return np.where(room < 0, room // 2, np.clip(start, 0, room))
 
     def _miss(self, sample: Sample, start: np.ndarray, enough: float) -> float:
-        """By how much a crop misses the limits; the image is read only if
-        the lungs alone do not decide."""
+        """How far a crop is from the limits; the image is read only if the
+        lungs alone do not decide."""
         lung = self._read(sample, 'lungs', start, self.size).mean()
         miss = max(self.min_lung - float(lung), 0.0)
         if self.max_tissue is None or miss >= enough:

@@ -1,4 +1,4 @@
-"""Samples as tensors and a DetDataSample, as the models take them."""
+"""Packing of samples as tensors and a DetDataSample for the models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HU_RANGE = np.iinfo(np.int16)
 
 
 class DetInputs(TypedDict):
-    """What a detector takes.
+    """Input of a detector.
 
     Attributes:
         inputs: int16 HU (1, D, H, W).
@@ -36,10 +36,9 @@ class DetInputs(TypedDict):
 
 @TRANSFORMS.register_module()
 class PackDetInputs(FixedTransform):
-    """Tensors and a DetDataSample, as a detector takes them.
+    """Pack a sample as the input of a detector.
 
-    The image becomes int16 HU (1, D, H, W), rounded once, whatever the
-    transforms before made of it.
+    The image becomes int16 HU (1, D, H, W), rounded once after all transforms.
     """
 
     def apply(self, sample: Sample, params: NoParams) -> DetInputs:
@@ -80,7 +79,7 @@ def _pack_targets(packed: DetDataSample, sample: Sample) -> None:
 
 
 class Pair(TypedDict):
-    """What a restoring model takes.
+    """Input of a restoration model.
 
     Attributes:
         inputs: Normalized intensity, distorted, (1, D, H, W) float32.
@@ -97,14 +96,14 @@ class Pair(TypedDict):
 
 @dataclass(frozen=True)
 class PackPairParams:
-    """Seed of what the model draws for this crop."""
+    """Seed of the model's random draws for this crop."""
 
     mask_seed: int
 
 
 @TRANSFORMS.register_module()
 class PackPair(Transform[PackPairParams]):
-    """Tensors and a DetDataSample, as a restoring model takes them."""
+    """Pack a sample as the input of a restoration model."""
 
     def draw(self, rng: np.random.Generator, sample: Sample) -> PackPairParams:
         return PackPairParams(draw_seed(rng))

@@ -1,4 +1,4 @@
-"""In- and out-painting: boxes, or all but boxes, replaced by noise.
+"""In- and out-painting: boxes, or all except boxes, replaced by noise.
 
 Source: Models Genesis (Zhou et al. 2021); probabilities and parameters are
 those of its public code.
@@ -15,7 +15,7 @@ from lungdet.datasets.transforms.base import Sample, Transform, draw_seed
 from lungdet.geometry import box_slices
 from lungdet.registry import TRANSFORMS
 
-RIM = 3  # voxels at the faces that no box reaches
+RIM = 3  # voxels at the faces that boxes leave out
 
 Box = tuple[int, ...]
 
@@ -25,7 +25,8 @@ class PaintingParams:
     """What becomes noise.
 
     Attributes:
-        painting: ``'in'``: the boxes; ``'out'``: all else; None: nothing.
+        painting: ``'in'``: the boxes; ``'out'``: all except them; None:
+            nothing.
         boxes: Integer edge boxes (z1, y1, x1, z2, y2, x2).
         noise_seed: Of the noise.
     """
@@ -36,7 +37,7 @@ class PaintingParams:
 
 
 class NoisePainting(Transform[PaintingParams]):
-    """Replace voxels by uniform noise in [0, 1]; what it draws says which."""
+    """Replace voxels by uniform noise in [0, 1], as drawn."""
 
     def apply(self, sample: Sample, params: PaintingParams) -> Sample:
         if params.painting is None:
@@ -89,10 +90,10 @@ class InPainting(NoisePainting):
 
 @TRANSFORMS.register_module()
 class OutPainting(NoisePainting):
-    """Replace all but a few boxes by uniform noise.
+    """Replace all except a few boxes by uniform noise.
 
     Args:
-        max_boxes: Most boxes that stay; one always does.
+        max_boxes: Largest number of boxes that are kept; at least one is.
         prob_box: Of one more box; the first failure ends it.
         gaps: Smallest and largest difference of the crop's side and a box's,
             as fractions of the crop's.
@@ -125,10 +126,10 @@ class Painting(NoisePainting):
     """In-painting or out-painting, never both.
 
     Args:
-        prob: How often to paint at all.
+        prob: Probability of painting.
         inside: Fraction of the paintings that are in-painting.
-        inpainting: Differences to ``InPainting``'s defaults.
-        outpainting: Differences to ``OutPainting``'s defaults.
+        inpainting: Updates of ``InPainting``'s defaults.
+        outpainting: Updates of ``OutPainting``'s defaults.
     """
 
     def __init__(
@@ -152,13 +153,13 @@ class Painting(NoisePainting):
 
 
 def _whole(sides: np.ndarray) -> np.ndarray:
-    # a product that is whole must not fall just below itself
+    # an integer product must not be rounded down by float error
     return np.floor(sides + 1e-9).astype(int)
 
 
 def _draw_box(
     rng: np.random.Generator, shape: np.ndarray, size: np.ndarray
 ) -> Box:
-    """A box of a size at a uniform position that leaves the rim out."""
+    """A box of a given size at a uniform position, outside the rim."""
     starts = rng.integers(RIM, shape - size - RIM + 1)
     return tuple([*starts.tolist(), *(starts + size).tolist()])

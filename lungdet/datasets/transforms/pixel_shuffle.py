@@ -22,14 +22,14 @@ MODES = ('windows', 'tiles')
 
 @dataclass(frozen=True)
 class ShuffleParams:
-    """Seed of windows and permutations, None to leave the crop alone."""
+    """Seed of blocks and permutations, None for an unchanged crop."""
 
     seed: int | None = None
 
 
 @TRANSFORMS.register_module()
 class LocalPixelShuffle(Transform[ShuffleParams]):
-    """Permute the voxels inside small windows.
+    """Permute the voxels inside small blocks (windows).
 
     Args:
         prob: How often.
@@ -40,7 +40,7 @@ class LocalPixelShuffle(Transform[ShuffleParams]):
             10,000 windows on a 32 x 64 x 64 crop. Used by ``'windows'``.
         mode: ``'windows'`` that may overlap, as published, or ``'tiles'``
             that cover every voxel once: stronger, no border effect, and the
-            histogram stays exactly.
+            histogram is kept exactly.
 
     Raises:
         ConfigError: Unknown ``mode``.
@@ -116,10 +116,11 @@ def draw_windows(
 def shuffle_windows(
     image: np.ndarray, windows: Windows, rng: np.random.Generator
 ) -> np.ndarray:
-    """Permute the voxels of each window; a later window overwrites.
+    """Permute the voxels of each window; later windows overwrite.
 
-    Values come from the image as it was. Windows of equally many voxels run
-    together, the groups in random order, so that no size always wins.
+    Values come from the original image. Windows with equal numbers of voxels
+    are processed together, the groups in random order, so that no size always
+    wins.
 
     Args:
         image: (D, H, W).

@@ -1,4 +1,4 @@
-"""Where a crop lies: each transform maps a crop grid, one load reads it."""
+"""Placement of crops: each transform maps a crop grid, which is read once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.registry import TRANSFORMS
 from lungdet.structures import CaseNodule
 
-LUNG_TRIES = 20  # points tried before a lung crop may lie anywhere
+LUNG_TRIES = 20  # points tried before a lung crop is placed anywhere
 SWAP_XY = np.eye(3)[:, [0, 2, 1]]
 
 
@@ -25,15 +25,15 @@ class PlaceCropParams:
 
 @TRANSFORMS.register_module()
 class PlaceCrop(Transform[PlaceCropParams]):
-    """Choose where the crop lies.
+    """Choose the position of the crop.
 
-    A nodule sample holds its nodule with ``margin`` voxels to every face
-    where that is possible; a lung sample is centred on a lung voxel; any
-    other lies anywhere in the case.
+    A nodule sample contains its nodule with ``margin`` voxels to every face if
+    possible; a lung sample is centred on a lung voxel; any other is anywhere
+    in the case.
 
     Args:
         size: Voxels of the crop (z, y, x), multiples of 16.
-        margin: Voxels between nodule and faces, where the crop has room.
+        margin: Voxels between nodule and faces, if the crop is large enough.
 
     Source: NoduleNet's crop rule (bound_size 12).
     """
@@ -129,7 +129,7 @@ class TransposeParams:
 
 @TRANSFORMS.register_module()
 class RandomTransposeXY(Transform[TransposeParams]):
-    """Swap the in-plane axes about the nodule, or the crop's middle.
+    """Swap the in-plane axes about the nodule, or the crop's centre.
 
     Args:
         prob: How often.
@@ -159,17 +159,16 @@ class AffineParams:
 
 @TRANSFORMS.register_module()
 class RandomAffine3D(Transform[AffineParams]):
-    """Scale, and turn about the long axis of the body.
+    """Scale, and rotate about the long axis of the body.
 
-    Both about the nodule of a nodule sample, which so stays where it is and
-    keeps its margin but for its own growth; about the middle of any other
-    crop.
+    Both about the nodule of a nodule sample, which stays in place and keeps
+    its margin except for its growth; about the centre of any other crop.
 
     Args:
         scale: Range of the magnification; above 1 the nodule grows.
-        scale_prob: How often to scale.
+        scale_prob: Probability of scaling.
         degrees: Largest angle about z, in the axial plane.
-        rotate_prob: How often to turn.
+        rotate_prob: Probability of rotating.
     """
 
     def __init__(

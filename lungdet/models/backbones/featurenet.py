@@ -26,7 +26,7 @@ STAGES = ('forw1', 'forw2', 'forw3', 'forw4', 'back3', 'back2')
 
 @MODELS.register_module()
 class FeatureNet(BaseModule):
-    """Backbone of NoduleNet. Without arguments: the published one.
+    """Backbone of NoduleNet; the defaults are the published values.
 
     Args:
         in_channels: Channels of the image.
@@ -39,9 +39,9 @@ class FeatureNet(BaseModule):
         norm_cfg: Of every norm, see ``layers.build_norm``.
         act_cfg: Of every activation, see ``layers.build_activation``.
         zero_init_last: Start every residual block as its shortcut.
-        init_cfg: mmengine's; it leaves a plugin with ``init_weights`` as
-            that method says. Pre-trained weights come by the config's
-            ``pretrained``, which compares them.
+        init_cfg: mmengine's; it does not override a plugin's ``init_weights``.
+            Pre-trained weights are loaded by the config's ``pretrained``,
+            which checks them.
 
     Shape:
         (N, in_channels, D, H, W), sides multiples of 16 ->
@@ -49,8 +49,8 @@ class FeatureNet(BaseModule):
         comb2 (N, channels[5], D/4, ...).
 
     Raises:
-        ConfigError: A side is no multiple of 16, or in training below 32 (a
-            16^3 crop leaves one value per channel to a norm).
+        ConfigError: A side is not a multiple of 16, or in training below 32 (a
+            16^3 crop leaves a norm one value per channel).
 
     Source: NoduleNet (Tang et al. 2019); parameter names as published.
     """

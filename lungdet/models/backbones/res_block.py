@@ -22,7 +22,7 @@ class ResBlock3D(BaseModule):
 
     ``y = act(norm2(conv2(act(norm1(conv1(x))))) + shortcut(x))``; the
     shortcut is the identity, or a 1x1x1 convolution with norm where channels
-    change. The norms are named as mmcv does: ``bn1``, ``gn1``.
+    change. The norms are named as in mmcv: ``bn1``, ``gn1``.
 
     Args:
         in_channels: Channels of the input.
@@ -42,7 +42,7 @@ class ResBlock3D(BaseModule):
             norm that has no weight.
         ValueError: A plugin changes the shape.
 
-    Source: NoduleNet's ResBlock; plugins as MMDetection places them.
+    Source: NoduleNet's ResBlock; plugins are placed as in MMDetection.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ResBlock3D(BaseModule):
         out = self.norm2(self.conv2(out))
         out = self._run_plugins(out, 'after_conv2')
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        # out of place: a plugin may have kept its output for backward
+        # not in place: a plugin may have saved its output for backward
         out = self.act(out + shortcut)
         return self._run_plugins(out, 'after_add')
 

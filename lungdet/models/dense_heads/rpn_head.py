@@ -18,8 +18,8 @@ from lungdet.models.task_modules import AssignResult
 from lungdet.ops import check_finite, clip_box_centers, nms
 from lungdet.registry import MODELS, TASK_UTILS
 
-# of proposals: score_thr (a score is above), nms_thr, and how many are kept
-# before and after NMS, None for all
+# proposals: minimum score, IoU of NMS, and the number kept before and after
+# NMS, None for all
 TRAIN_CFG: dict[str, Any] = {
     'assigner': {'type': 'MaxIoUAssigner3D'},
     'sampler': {'type': 'AnchorSampler3D'},
@@ -49,12 +49,12 @@ class RPN3DHead(BaseModule):
         bbox_coder: Dict of a box coder.
         loss_cls: Dict of a loss taking (logits, positive, negative).
         loss_bbox: Dict of a loss taking (deltas, targets) of positives.
-        norm_cfg: Norm of the hidden layer, as mmcv's; None for none.
-        act_cfg: Its activation, as mmcv's.
+        norm_cfg: Norm of the hidden layer, as in mmcv; None for none.
+        act_cfg: Its activation, as in mmcv.
         prior: Score of every anchor at the start (focal loss wants a small
             one); None keeps torch's initialisation, as published.
-        train_cfg: Differences to ``TRAIN_CFG``.
-        test_cfg: Differences to ``TEST_CFG``.
+        train_cfg: Updates of ``TRAIN_CFG``.
+        test_cfg: Updates of ``TEST_CFG``.
 
     Source: NoduleNet (Tang et al. 2019); layers named as published.
     """
@@ -102,7 +102,7 @@ class RPN3DHead(BaseModule):
     def forward(self, feats: FeatureMaps) -> tuple[Tensor, Tensor]:
         """Logits (B, N) and deltas (B, N, 6) of every anchor.
 
-        N runs over cells (z, y, x), then sizes, as ``anchors``.
+        N runs over cells (z, y, x), then sizes, as in ``anchors``.
         """
         hidden = self.conv(feats.comb2)
         batch = len(hidden)

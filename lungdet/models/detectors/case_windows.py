@@ -15,7 +15,7 @@ from lungdet.models.backbones.featurenet import MAX_STRIDE
 
 
 class CaseWindow(NamedTuple):
-    """One window of a case and the core that it answers for.
+    """One window of a case, and its core.
 
     Attributes:
         size: Its voxels (z, y, x).
@@ -36,7 +36,7 @@ class CaseWindow(NamedTuple):
         return torch.cat([low - seam, high + seam])
 
     def offset(self) -> Tensor:
-        """What leads from boxes (N, 6) of the window to the case's, (6,)."""
+        """Offset (6,) from boxes of the window to boxes of the case."""
         return torch.tensor(self.start).repeat(2)
 
 
@@ -49,7 +49,7 @@ def axis_windows(
     overlap, so every detection belongs to exactly one window.
 
     Raises:
-        ConfigError: A second window would not be further on than the first.
+        ConfigError: The overlap is not smaller than the window.
     """
     if side <= window:
         return [(0, -torch.inf, torch.inf)]
@@ -65,7 +65,7 @@ def axis_windows(
 
 
 def whole_size(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Sides (z, y, x) of the one window that holds all of a case.
+    """Sides (z, y, x) of a single window for the whole case.
 
     Source: NoduleNet's evaluation: the next multiple of the stride, 16.
     """
@@ -80,8 +80,8 @@ def case_windows(
 
     Args:
         shape: Voxels of the case.
-        window: Those of a window; None for one that holds the whole case.
-        overlap: Voxels that neighbours have in common.
+        window: Voxels of a window; None for one that covers the whole case.
+        overlap: Voxels shared by neighbours.
 
     Raises:
         ConfigError: Neighbours would overlap by a whole window.
@@ -103,7 +103,7 @@ def case_windows(
 def even_batches(
     windows: list[CaseWindow], most: int
 ) -> Iterator[list[CaseWindow]]:
-    """Batches of at most ``most`` windows, as equally large as can be."""
+    """Batches of at most ``most`` windows, of sizes as equal as possible."""
     num = -(-len(windows) // most)
     for k in range(num):
         yield windows[len(windows) * k // num : len(windows) * (k + 1) // num]
@@ -112,7 +112,7 @@ def even_batches(
 def crop_window(case: Tensor, window: CaseWindow, pad: int) -> Tensor:
     """Voxels (C, d, h, w) of a window of a case (C, D, H, W).
 
-    What lies beyond the case's end is filled with ``pad``.
+    Voxels outside the case are filled with ``pad``.
     """
     z, y, x = window.start
     depth, height, width = window.size

@@ -1,7 +1,7 @@
-"""The faults of the published NoduleNet, each one class.
+"""The faults of the NoduleNet authors' code, one class each.
 
-``configs/nodulenet_reference.py`` takes them in place of the repaired ones,
-so that the published system can be measured. Not for use elsewhere.
+``configs/nodulenet_reference.py`` uses them in place of the repaired classes,
+so that the published behaviour can be measured. Not for other use.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lungdet.registry import MODELS, TASK_UTILS
 
 @TASK_UTILS.register_module()
 class PublishedAssigner3D(MaxIoUAssigner3D):
-    """Forces a match also where a nodule overlaps no anchor.
+    """Forces a match even if a nodule overlaps no anchor.
 
     The best overlap is then 0, and every anchor that has it is positive.
     """
@@ -40,7 +40,7 @@ class PublishedAssigner3D(MaxIoUAssigner3D):
 
 @TASK_UTILS.register_module()
 class PublishedAnchorSampler3D(AnchorSampler3D):
-    """One positive for a crop, however many nodules it holds."""
+    """One positive per crop, however many nodules it has."""
 
     def sample_pos(self, assigned: AssignResult) -> Tensor:
         return random_subset(assigned.positive, 1)
@@ -64,12 +64,12 @@ class PublishedRoISampler3D(RoISampler3D):
 class PublishedRoIHead(NoduleRoIHead):
     """Trains the mask head on detections instead of the sampled positives.
 
-    A network that detects nothing yet teaches its mask head nothing.
+    While a network detects nothing, its mask head is not trained.
 
     Args:
-        score_thr: Detections of training are above.
-        nms_thr: Overlap of which the better detection stays.
-        **kwargs: As ``NoduleRoIHead``.
+        score_thr: Smallest score of detections in training.
+        nms_thr: IoU above which the worse detection is dropped.
+        **kwargs: As in ``NoduleRoIHead``.
     """
 
     def __init__(
@@ -117,14 +117,14 @@ class PublishedRoIHead(NoduleRoIHead):
 
 @MODELS.register_module()
 class PublishedMask3DHead(Mask3DHead):
-    """Cuts the ends of boxes, and takes numbers of nodules for a target."""
+    """Truncates boxes, and uses nodule ids as targets."""
 
     def align(self, rois: Tensor, img_shape: Sequence[int]) -> Tensor:
-        """Whole cells of RoIs (R, 7), too few of them.
+        """Whole cells of RoIs (R, 7), fewer than needed.
 
-        Positions are stated by voxel centres, and the end is cut to an
-        integer before it is widened: up to a cell is lost, and a small box
-        can become empty.
+        Positions are voxel centres, and the end is truncated to an integer
+        before it is widened: up to a cell is lost, and a small box can become
+        empty.
         """
         side = torch.tensor(list(img_shape), device=rois.device)
         low = (rois[:, 1:4] - 0.5).trunc().long()
@@ -139,6 +139,6 @@ class PublishedMask3DHead(Mask3DHead):
     ) -> list[Tensor]:
         """The raw ids in each box, as if they were probabilities.
 
-        Only boxes that hold the id 1 then teach anything.
+        So only boxes with id 1 contribute to training.
         """
         return crop_masks(boxes, gt_masks)

@@ -12,13 +12,13 @@ from lungdet.registry import MODELS
 
 @MODELS.register_module()
 class HardNegativeBCE(BaseModule):
-    """Half the mean over positives plus half that over hardest negatives.
+    """Half the mean over positives plus half that over hard negatives.
 
     Args:
         num_hard: Hardest negatives per positive in training; validation
             takes all negatives.
-        min_hard: Negatives kept at least, also without a positive. The
-            published loss has 0 and becomes NaN without positives.
+        min_hard: Smallest number of negatives, also without a positive. The
+            published value is 0, which gives NaN without positives.
         loss_weight: Factor.
 
     Source: NoduleNet, RPN classification loss.
@@ -57,10 +57,10 @@ class FocalLoss3D(BaseModule):
 
     Args:
         alpha: Weight of positives; negatives have 1 - alpha.
-        gamma: Exponent that quiets easy examples.
+        gamma: Exponent that down-weights easy examples.
         loss_weight: Factor.
 
-    Source: Lin et al. 2017, equation 5; alpha .75 as CPM-Net for nodules.
+    Source: Lin et al. 2017, equation 5; alpha .75 as in CPM-Net.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class SmoothL1BoxLoss(BaseModule):
 class BalancedCrossEntropy(BaseModule):
     """Cross entropy with every class weighted by 1 / count.
 
-    With every class present it is the mean of the class-wise means.
+    If every class is present, this is the mean of the class-wise means.
 
     Args:
         loss_weight: Factor.

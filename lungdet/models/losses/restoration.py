@@ -1,4 +1,4 @@
-"""How far a restored volume is from the untouched one."""
+"""Losses between a restored volume and the original."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lungdet.registry import MODELS
 class RestorationLoss(BaseModule):
     """Mean error over all voxels, or over those of a region.
 
-    A subclass says in ``error`` what the error of a voxel is.
+    A subclass defines the error of a voxel in ``error``.
 
     Attributes:
-        kind: The error by which validation judges a model of this loss,
+        kind: The error that validation uses for a model with this loss,
             ``'l1'`` or ``'mse'``.
 
     Args:

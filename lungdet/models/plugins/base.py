@@ -1,4 +1,4 @@
-"""The base class of plugins: what each declares about itself."""
+"""The base class of plugins, and what each must declare."""
 
 from __future__ import annotations
 
@@ -14,28 +14,26 @@ from lungdet.errors import ConfigError
 class AttentionPlugin(nn.Module):
     """A module inside residual blocks that keeps the shape of its input.
 
-    ``in_channels`` is the first argument of the constructor and given by the
-    block; everything else in ``cfg`` follows it. A subclass declares the
-    attributes below as class attributes; ``name`` and ``pools_over_space``
-    have no default.
+    ``in_channels`` is the first argument of the constructor and passed by the
+    block; the others come from ``cfg``. A subclass declares the attributes
+    below as class attributes; ``name`` and ``pools_over_space`` have no
+    default.
 
     Attributes:
-        name: Name of the module in its block, and so part of the names of
-            its weights.
-        pools_over_space: Whether a value depends on voxels anywhere in the
-            crop, as any mean over D, H or W makes it. Its gates then depend
-            on the size of the crop, and whole-case inference warns of windows
-            of another size than the training crops'.
-        starts_as_identity: Whether a fresh one returns its input in
-            evaluation mode. A plugin that does so on request only takes an
-            argument ``identity_start`` instead. Either can be added to a
-            network that is trained already.
+        name: Name of the module in its block; part of its weights' names.
+        pools_over_space: Whether an output voxel depends on distant voxels
+            (any mean over D, H or W). Gates then depend on the size of the
+            crop, and whole-case inference warns about windows that differ in
+            size from the training crops.
+        starts_as_identity: Whether an untrained one returns its input in
+            evaluation mode. A plugin that can optionally do so has an argument
+            ``identity_start`` instead. Either can be added to a trained
+            network.
         identity_start: What such a plugin was asked for.
         zero_at_start: Names of the layers whose zeros make it the identity;
             ``init_weights`` zeroes them where it starts so.
-        changes_no_number: Arguments of the constructor that change speed or
-            memory alone. They may differ between the network that weights
-            are from and the one that they go to.
+        changes_no_number: Arguments of the constructor that change only speed
+            or memory. Weights trained with one value load with any other.
 
     Shape:
         (N, in_channels, D, H, W) -> the same.
@@ -65,7 +63,7 @@ class AttentionPlugin(nn.Module):
                 )
 
     def init_weights(self) -> None:
-        """Set start values that matter; called after those of the backbone."""
+        """Set special initial values; called after the backbone's."""
         if self.starts_as_identity or self.identity_start:
             for name, layer in self.named_modules():
                 if name in self.zero_at_start:
@@ -73,12 +71,12 @@ class AttentionPlugin(nn.Module):
 
     @classmethod
     def is_identity_when_built(cls, cfg: Mapping[str, Any]) -> bool:
-        """Whether a fresh plugin of this config changes nothing."""
+        """Whether an untrained plugin of this config is the identity."""
         return cls.starts_as_identity or bool(cfg.get('identity_start', False))
 
     @classmethod
     def defining_config(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
-        """A config without the arguments that change no number."""
+        """A config without the arguments in ``changes_no_number``."""
         return {
             key: value
             for key, value in cfg.items()

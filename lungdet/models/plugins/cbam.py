@@ -29,7 +29,7 @@ class CBAM3D(AttentionPlugin):
             ``'before'``, the form of some printed equations: a gate in
             (0, 2), near 1 at the start.
         norm: Batch norm in the spatial gate.
-        conv_method: Of its convolution, see ``lungdet.ops.map_conv``.
+        conv_method: Method of its convolution, see ``lungdet.ops.map_conv``.
         identity_start: Start as the identity, for a network that is
             trained already; else near 0.25 (``'before'``: 0.5).
 

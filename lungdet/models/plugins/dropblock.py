@@ -55,7 +55,7 @@ class DropBlock3D(AttentionPlugin):
         prob = self.drop_prob * ramp
         self.steps += 1
         side = min(self.block_size, *x.shape[2:])
-        # first corners of cubes, at a rate that drops prob of all voxels
+        # corners of cubes, at a rate that drops a fraction prob of all voxels
         inside = [length - side + 1 for length in x.shape[2:]]
         corners = x.new_empty(*x.shape[:2], *inside)
         rate = prob * x[0, 0].numel() / corners[0, 0].numel() / side**3

@@ -1,4 +1,4 @@
-"""The ``plugins`` of a backbone's config: checked, sorted by stage, built.
+"""Checks, sorts by stage and builds the ``plugins`` of a backbone.
 
 The convention is MMDetection's, in 3D: ``plugins=[dict(
 cfg=dict(type='MyAttention'), position='after_conv2', stages=(...))]``.
@@ -24,7 +24,7 @@ def stage_plugins(
     Args:
         plugins: Plugin dicts of the whole backbone.
         stage: Index of the stage.
-        num_stages: Length that every ``stages`` must have.
+        num_stages: Required length of every ``stages``.
 
     Raises:
         ConfigError: Not a list, an unknown key or position, a missing key,
@@ -56,7 +56,7 @@ def build_plugin(cfg: dict, in_channels: int) -> tuple[str, AttentionPlugin]:
 
     Args:
         cfg: ``type``, arguments of the constructor, and ``postfix``, which
-            tells two plugins of one type apart.
+            distinguishes two plugins of the same type.
         in_channels: Channels of the block's output.
 
     Raises:

@@ -14,8 +14,8 @@ from lungdet.models.plugins.gate_parts import MapGate, wide_type
 from lungdet.registry import MODELS
 
 AXES = 'CDHW'  # order of the branches
-# axes of a branch's stored kernel: C is where the pooled axis would be, as in
-# the implementation that permutes the tensor, so that its checkpoints load
+# axes of a branch's stored kernel: C replaces the pooled axis, as in the
+# implementation that permutes the tensor, so that its checkpoints load
 KERNEL_AXES = {'C': 'DHW', 'D': 'CHW', 'H': 'DCW', 'W': 'DHC'}
 DIMS = (1, 2, 3, 4)
 
@@ -26,11 +26,11 @@ class QuartetAttention(AttentionPlugin):
 
     A branch takes maximum and mean along its axis, convolves the two maps,
     normalizes, and gates: ``x * (g_C + g_D + g_H + g_W) / 4``. The tensor is
-    never permuted; axes are walked in the order in which they lie in memory.
+    never permuted; axes are visited in memory order.
 
     Args:
         in_channels: Channels; the 2,752 parameters do not depend on it.
-        conv_method: Of the convolutions, see ``lungdet.ops.map_conv``.
+        conv_method: Method of the convolutions, see ``lungdet.ops.map_conv``.
         identity_start: Start as the identity, for a network that is
             trained already; else the gates start near 0.5.
 
@@ -95,8 +95,8 @@ class QuartetAttention(AttentionPlugin):
 
 
 def _memory_order(x: Tensor) -> str:
-    """Axes as they lie in memory: walking a channels-last tensor as if it
-    were contiguous takes four times as long."""
+    """Axes in memory order: treating a channels-last tensor as contiguous
+    takes four times as long."""
     last = x.is_contiguous(memory_format=torch.channels_last_3d)
     return 'DHWC' if last and not x.is_contiguous() else AXES
 

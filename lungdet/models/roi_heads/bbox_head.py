@@ -25,9 +25,9 @@ class BBox3DHead(BaseModule):
         bbox_coder: Dict of a box coder.
         loss_cls: Dict of a loss taking (logits, labels).
         loss_bbox: Dict of a loss taking (deltas, targets) of positives.
-        norm_cfg: Norm of the hidden layers, of rows: ``'LN'`` or ``'GN'``
-            (batch norms need two RoIs in every step); None for none.
-        act_cfg: Their activation, as mmcv's.
+        norm_cfg: Norm of the hidden layers, which are rows: ``'LN'`` or
+            ``'GN'`` (batch norms need two RoIs in every step); None for none.
+        act_cfg: Their activation, as in mmcv.
 
     Source: NoduleNet (Tang et al. 2019); layers named as published.
     """

@@ -1,4 +1,4 @@
-"""RoI extractors: the same features for regions of any size."""
+"""RoI extractors: features of fixed size for regions of any size."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ class Mask3DHead(BaseModule):
     Args:
         in_channels: Channels of ``comb2``.
         skip_channels: Channels of ``out1``.
-        channels: Channels inside.
-        norm_cfg: Norm after every convolution, as mmcv's; the published one
-            normalises each box by itself.
-        act_cfg: Activation, as mmcv's.
+        channels: Hidden channels.
+        norm_cfg: Norm after every convolution, as in mmcv; the published one
+            is an instance norm.
+        act_cfg: Activation, as in mmcv.
         loss_mask: Dict of a loss taking lists of logits and targets.
-        max_voxels: Voxels of the boxes that run together, at most.
+        max_voxels: Largest number of voxels of a batch of boxes.
 
     Source: NoduleNet (Tang et al. 2019), segmentation refinement; layers
         named as published.
@@ -92,7 +92,7 @@ class Mask3DHead(BaseModule):
         return torch.cat([rois[:, :1].long(), low, high], dim=1)
 
     def forward(self, feats: FeatureMaps, boxes: Tensor) -> list[Tensor]:
-        """Logits of each box, in its size.
+        """Logits of each box, at its size.
 
         Boxes of equal size run as one batch, as far as memory allows; padding
         to a common size would change the instance norm.
@@ -130,7 +130,7 @@ class Mask3DHead(BaseModule):
     def get_targets(
         self, boxes: Tensor, gt_masks: list[Tensor], ids: Tensor
     ) -> list[Tensor]:
-        """The nodule of each box, in the box's size, 1 and 0.
+        """Binary target of each box, at its size.
 
         Args:
             boxes: (R, 7) long, batch index first.

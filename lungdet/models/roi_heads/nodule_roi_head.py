@@ -1,4 +1,4 @@
-"""What happens to proposals: false-positive reduction and segmentation."""
+"""The RoI head: false-positive reduction and segmentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lungdet.registry import MODELS, TASK_UTILS
 
 TRAIN_CFG: dict[str, Any] = {
     'rcnn': {
-        # the epoch, counted from 1, from which on the head is trained
+        # first epoch, counted from 1, in which the head is trained
         'start_epoch': 65,
         'assigner': {
             'type': 'MaxIoUAssigner3D',
@@ -43,12 +43,12 @@ class NoduleRoIHead(BaseModule):
         bbox_roi_extractor: Dict of the extractor that pools ``out2``.
         bbox_head: Dict of the head that classifies and refines.
         mask_head: Dict of the mask head, None for boxes alone.
-        train_cfg: Differences to ``TRAIN_CFG``.
-        test_cfg: Differences to ``TEST_CFG``.
+        train_cfg: Updates of ``TRAIN_CFG``.
+        test_cfg: Updates of ``TEST_CFG``.
 
     Raises:
-        ConfigError: The extractor pools another number of bins than the
-            ``bbox_head`` takes; an unknown key.
+        ConfigError: The extractor's number of bins differs from the
+            ``bbox_head``'s; an unknown key.
 
     Source: NoduleNet (Tang et al. 2019).
     """
@@ -69,7 +69,7 @@ class NoduleRoIHead(BaseModule):
             bbox_roi_extractor or {'type': 'RoICrop3D'}
         )
         self.bbox_head = MODELS.build(bbox_head or {'type': 'BBox3DHead'})
-        # None where it is absent; mask_started tells
+        # None if absent; see mask_started
         self.mask_head: Any = MODELS.build(mask_head) if mask_head else None
         pooled = self.bbox_roi_extractor.output_size
         if pooled != self.bbox_head.roi_feat_size:
@@ -84,18 +84,18 @@ class NoduleRoIHead(BaseModule):
         self.epoch: int | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch, from 1; without it, every head has started."""
+        """Set the epoch, from 1; without it, every head has started."""
         self.epoch = epoch
 
     @property
     def bbox_started(self) -> bool:
-        """Whether the ``bbox_head`` is trained already."""
+        """Whether the ``bbox_head`` has started training."""
         start = self.train_cfg['rcnn']['start_epoch']
         return self.epoch is None or self.epoch >= start
 
     @property
     def mask_started(self) -> bool:
-        """Whether there is a ``mask_head`` that is trained already."""
+        """Whether there is a ``mask_head`` that has started training."""
         start = self.train_cfg['mask']['start_epoch']
         started = self.epoch is None or self.epoch >= start
         return self.mask_head is not None and started
@@ -138,7 +138,7 @@ class NoduleRoIHead(BaseModule):
     def sample_proposals(
         self, proposals: list[InstanceData], samples: list[DetDataSample]
     ) -> list[SamplingResult]:
-        """Label the proposals of each crop and choose those of the loss."""
+        """Label the proposals of each crop and sample those for the loss."""
         sampled = []
         for proposal, sample in zip(proposals, samples):
             boxes = proposal.bboxes
@@ -164,7 +164,7 @@ class NoduleRoIHead(BaseModule):
         Args:
             rois: (R, 7) sampled for the ``bbox_head``.
             labels: (R,) their classes, 0 background.
-            logits: (R, classes + 1) what the ``bbox_head`` made of them.
+            logits: (R, classes + 1) outputs of the ``bbox_head``.
             deltas: (R, 6 * (classes + 1)).
             img_shape: Input voxels (z, y, x).
         """
@@ -275,7 +275,7 @@ def boxes_to_rois(boxes: list[Tensor]) -> Tensor:
 
 
 def _masks_to_cpu(logits: list[Tensor]) -> list[Tensor]:
-    """Boolean masks, fetched from the device at once."""
+    """Boolean masks, copied from the device at once."""
     if not logits:
         return []
     flat = torch.cat([(logit > 0).flatten() for logit in logits]).cpu()

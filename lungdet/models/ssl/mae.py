@@ -19,25 +19,25 @@ FILLS = ('mean', 'zero', 'noise')
 
 @MODELS.register_module()
 class MaskedAutoencoder(GenesisPretrainer):
-    """Hide blocks of a fixed grid and restore them; nothing else is scored.
+    """Hide blocks of a fixed grid and restore them; only these are scored.
 
-    The blocks of a crop follow from its sample's ``mask_seed``, so they
-    depend on the data's key alone, and validation sees the same every time.
+    The blocks of a crop follow from its sample's ``mask_seed``, so the sample
+    key determines them, and validation uses the same ones every time.
 
     Args:
         *args: As ``GenesisPretrainer``.
         block: Side of a block in voxels; must divide the crop's sides.
         mask_ratio: Fraction of the blocks to hide,
             ``int(mask_ratio * blocks)``.
-        fill: What the network sees there: ``'mean'`` of the data,
+        fill: The network's input there: ``'mean'`` of the data,
             ``'zero'`` (the window's low end: air), ``'noise'`` uniform in
             [0, 1], or a normalized intensity.
         loss: Dict of a ``RestorationLoss``.
         **kwargs: As ``GenesisPretrainer``.
 
     Raises:
-        ConfigError: ``mask_ratio`` or ``fill`` out of range; in use: sides
-            that are no multiples of ``block``, or no block to hide.
+        ConfigError: ``mask_ratio`` or ``fill`` out of range; in ``forward``:
+            sides that are not multiples of ``block``, or no block to hide.
 
     Source: Wald et al. 2025 (arXiv 2410.23132), without sparse convolution.
     """

@@ -14,15 +14,15 @@ from lungdet.models.layers import ACT_CFG, NORM_CFG, upsample
 from lungdet.registry import MODELS
 
 NUM_LEVELS = 2  # from stride 4 to stride 1
-MIN_MEAN = 0.01  # beyond it the sigmoid starts saturated
+MIN_MEAN = 0.01  # closer to 0 or 1 the sigmoid starts saturated
 
 
 @MODELS.register_module()
 class RestorationHead(BaseModule):
     """Two more decoder levels and a 1x1x1 convolution with sigmoid.
 
-    No shortcut from the input: it would let the network copy instead of
-    restore. Not kept after pre-training.
+    There is no shortcut from the input, which would let the network copy
+    instead of restore. Not used after pre-training.
 
     Args:
         in_channels: Channels of ``comb2``.

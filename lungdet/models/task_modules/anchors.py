@@ -46,7 +46,7 @@ class AnchorGenerator3D:
 
         Args:
             shape: Cells (z, y, x).
-            device: Where the anchors are wanted.
+            device: Device of the anchors.
             dtype: Their type.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Which anchor or proposal answers for which nodule."""
+"""Assignment of anchors or proposals to nodules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lungdet.registry import TASK_UTILS
 
 
 class AssignResult(NamedTuple):
-    """Roles of N boxes; a box that is neither is ignored.
+    """Assignment of N boxes; a box that is neither is ignored.
 
     Attributes:
         positive: (N,) bool.
@@ -27,11 +27,11 @@ class AssignResult(NamedTuple):
 
 @TASK_UTILS.register_module()
 class MaxIoUAssigner3D:
-    """Positive by overlap, and the best anchors of every nodule besides.
+    """Positive by overlap; the best anchors of every nodule are too.
 
     Args:
-        pos_iou: Overlap from which a box is positive.
-        neg_iou: Overlap below which it is negative.
+        pos_iou: Smallest overlap of a positive box.
+        neg_iou: Overlap below which a box is negative.
         force_match: Every nodule's best boxes are positive; a later nodule
             takes a box from an earlier one.
 
@@ -52,7 +52,7 @@ class MaxIoUAssigner3D:
     def assign(
         self, boxes: Tensor, gt: Tensor, ignored: Tensor | None = None
     ) -> AssignResult:
-        """Assign (N, 6) boxes to (M, 6) nodules, N and M may be 0.
+        """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0.
 
         A negative whose centre lies in an ``ignored`` (K, 6) box becomes
         ignored; a positive stays positive.
@@ -75,10 +75,10 @@ class MaxIoUAssigner3D:
         return without_ignored(assigned, boxes, ignored)
 
     def best_boxes(self, iou: Tensor) -> Tensor:
-        """Which boxes are a nodule's best, (N, M) bool; all of a tie are.
+        """Which boxes are a nodule's best, (N, M) bool, including ties.
 
         Args:
-            iou: (N, M) overlap. A nodule that no box touches has none.
+            iou: (N, M) overlap. A nodule without overlap has none.
         """
         best = iou.max(0).values
         return (iou == best) & (best > 0)
@@ -86,7 +86,7 @@ class MaxIoUAssigner3D:
 
 @TASK_UTILS.register_module()
 class CenterAssigner3D:
-    """Several positives per nodule: the nearest anchors of the fitting size.
+    """Several positives per nodule: the nearest anchors of the best size.
 
     Of the anchors whose side is nearest to the nodule's (in ratio), the
     ``topk`` nearest to its centre are positive, and those within
@@ -95,9 +95,9 @@ class CenterAssigner3D:
 
     Args:
         topk: Positives of a small nodule.
-        ignore_k: Cells around the positives that are not negatives.
+        ignore_k: Cells around the positives that are ignored.
         inner: Fraction of the side around the centre that is positive.
-        max_pos: Positives of a large nodule, at most.
+        max_pos: Largest number of positives of a nodule.
 
     Source: CPM-Net's centre-point matching (Song et al. 2020), with anchors.
     """
@@ -118,7 +118,7 @@ class CenterAssigner3D:
     def assign(
         self, boxes: Tensor, gt: Tensor, ignored: Tensor | None = None
     ) -> AssignResult:
-        """Assign (N, 6) anchors to (M, 6) nodules, M may be 0."""
+        """Assign (N, 6) anchors to (M, 6) nodules; M may be 0."""
         num = len(boxes)
         positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
         shell = torch.zeros_like(positive)
@@ -151,7 +151,7 @@ class CenterAssigner3D:
 def without_ignored(
     assigned: AssignResult, boxes: Tensor, ignored: Tensor | None
 ) -> AssignResult:
-    """Negatives whose centre lies in an ignored region (K, 6) are none."""
+    """Negatives without those centred in an ignored region (K, 6)."""
     if ignored is None or not len(ignored):
         return assigned
     negative = assigned.negative & ~centers_in_boxes(boxes, ignored)

@@ -1,4 +1,4 @@
-"""Boxes as differences to a reference box."""
+"""Boxes encoded relative to a reference box."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DeltaBoxCoder3D:
 
     Args:
         weights: Factors of (dz, dy, dx, dd, dh, dw).
-        max_dlog: Largest log ratio that decoding accepts; None = no limit
+        max_dlog: Largest log ratio in decoding; None for no limit
             (an early step can then overflow to infinity).
 
     Source: NoduleNet, box regression; Faster R-CNN in 3D.

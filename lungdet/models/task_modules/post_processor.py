@@ -1,4 +1,4 @@
-"""From the scores and boxes of two heads to a scan's list of detections."""
+"""From the scores and boxes of both heads to a scan's detections."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ NMS: dict[str, Any] = {'iou_thr': 0.1, 'center_distance': None}
 
 @TASK_UTILS.register_module()
 class DetectionPostProcessor:
-    """Which box and score a detection gets, and which detections stay.
+    """Box and score of a detection, and which detections are kept.
 
     Args:
-        box_source: Whose box a detection has: ``'rcnn'``, the refined one,
+        box_source: Box of a detection: ``'rcnn'``, the refined one,
             or ``'rpn'``, the proposal.
         score_fusion: Its score: the ``'mean'`` or the ``'product'`` of the
             RPN's and the RCNN's probability, or that of ``'rpn'`` or
             ``'rcnn'`` alone.
-        nms: ``iou_thr``: of two detections of a scan that overlap by more
-            the better one stays; ``center_distance``: the same where their
-            centres are nearer, in voxels. None switches a rule off; where
-            both are on, either suffices.
+        nms: ``iou_thr``: of two detections of a scan with a larger overlap the
+            better one is kept; ``center_distance``: the same if their centres
+            are closer, in voxels. None turns a rule off; if both are on,
+            either is enough.
         max_per_scan: Detections kept, None for all.
 
     Raises:
@@ -63,7 +63,7 @@ class DetectionPostProcessor:
     def fuse(
         self, proposals: InstanceData, refined: InstanceData | None
     ) -> InstanceData:
-        """Detections of one image, best first, none segmented yet.
+        """Detections of one image, best first, without masks.
 
         Args:
             proposals: The RPN's ``bboxes`` (K, 6) and ``scores`` (K,).
@@ -95,7 +95,7 @@ class DetectionPostProcessor:
         )
 
     def select(self, detections: InstanceData) -> InstanceData:
-        """The detections of a scan that stay, best first."""
+        """The detections of a scan that are kept, best first."""
         keep = nms(detections.bboxes, detections.scores, **self.nms)
         return detections[keep[: self.max_per_scan]]
 

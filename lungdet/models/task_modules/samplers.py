@@ -1,6 +1,6 @@
 """Which assigned boxes enter the loss.
 
-Chance comes from torch's global generator.
+Random numbers come from torch's global generator.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lungdet.registry import TASK_UTILS
 
 
 class SamplingResult(NamedTuple):
-    """Proposals of one image that enter the RoI head's loss.
+    """Proposals of one image used in the RoI head's loss.
 
     Attributes:
         priors: (R, 6) boxes, the positive ones first.
@@ -42,12 +42,12 @@ def random_subset(mask: Tensor, num: int) -> Tensor:
 
 @TASK_UTILS.register_module()
 class AnchorSampler3D:
-    """Thin out the anchors of one crop.
+    """Subsample the anchors of one crop.
 
     Args:
-        pos_per_gt: Positives of each nodule, at most; None keeps all.
-        num_neg: Negatives in training, at most; None keeps all. Validation
-            keeps all.
+        pos_per_gt: Largest number of positives per nodule; None keeps all.
+        num_neg: Largest number of negatives in training; None keeps all.
+            Validation keeps all.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class AnchorSampler3D:
         self.num_neg = num_neg
 
     def sample(self, assigned: AssignResult, training: bool) -> AssignResult:
-        """The anchors that enter the loss; the others become ignored."""
+        """The anchors used in the loss; the others become ignored."""
         positive = self.sample_pos(assigned)
         negative = assigned.negative
         if training and self.num_neg is not None:
@@ -65,7 +65,7 @@ class AnchorSampler3D:
         return AssignResult(positive, negative, assigned.gt_inds)
 
     def sample_pos(self, assigned: AssignResult) -> Tensor:
-        """Positives (N,) bool that enter the loss."""
+        """Positives (N,) bool used in the loss."""
         positive, _, gt_inds = assigned
         if self.pos_per_gt is None:
             return positive
@@ -82,8 +82,8 @@ class RoISampler3D:
     In training the true boxes join the proposals.
 
     Args:
-        num: Boxes wanted.
-        pos_fraction: Fraction of positives, at most.
+        num: Number of boxes.
+        pos_fraction: Largest fraction of positives.
         fill: Fill up to ``num`` with negatives, with replacement where they
             are too few (as published).
     """
@@ -124,7 +124,7 @@ class RoISampler3D:
         return SamplingResult(proposals[torch.cat([pos, neg])], gt_inds[pos])
 
     def sample_neg(self, neg: Tensor, num_pos: int) -> Tensor:
-        """Indices of the negatives beside ``num_pos`` positives."""
+        """Indices of the negatives for ``num_pos`` positives."""
         if not num_pos:
             wanted = min(self.num, len(neg))
         elif not len(neg):
