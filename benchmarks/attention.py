@@ -1,4 +1,4 @@
-"""What plugins cost in all 16 blocks of FeatureNet: time and live memory.
+"""Cost of plugins in all 16 blocks of FeatureNet: time and live memory.
 
 python -m benchmarks.attention [--side 128] [--runs 5] [--plugins NAME ...]
     [--channels-last] [--bf16]
@@ -88,7 +88,7 @@ def bench_plugins(
         for work in (train_step, infer):
             for name, net in nets.items():
                 cost = cpu_seconds(work, net, crop)
-                if run:  # the first one sets things up
+                if run:  # the first run is a warm-up
                     seconds.setdefault((work, name), []).append(cost)
     for net in nets.values():
         net.zero_grad(set_to_none=True)

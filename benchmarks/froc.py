@@ -1,10 +1,11 @@
-"""Cost of an evaluation with 1,000 resamples, beside a literal bootstrap.
+"""Cost of an evaluation with 1,000 resamples, and of a literal bootstrap.
 
 python -m benchmarks.froc [--repeats 3] [--literal-resamples 20]
 
-888 scans of 100 marks each. Every part runs in a process of its own, in
-turns; figures are medians. The literal bootstrap copies every drawn scan's
-entries, as the official script does; few resamples are timed and scaled.
+888 scans of 100 marks each. Every part runs in a separate process, in turns;
+figures are medians. The literal bootstrap, a slow reference implementation,
+copies every resampled scan's entries, as the official script does; few
+resamples are timed and scaled.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def run_part(name: str, resamples: int) -> None:
 
 
 def measure(name: str, resamples: int) -> dict[str, float]:
-    """One run of a part in a process of its own."""
+    """One run of a part in a separate process."""
     done = subprocess.run(
         [
             sys.executable,

@@ -2,8 +2,8 @@
 
 python -m benchmarks.froc_mistakes deeplung_dpn26.csv.gz
 
-Every row is the rule with one thing done wrong, on all 888 scans. The marks
-are of one system over all ten subsets.
+Every row is the rule with one mistake, on all 888 scans. The marks are those
+of one system on all ten subsets.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Task:
         )
 
     def excluded_first(self) -> Reading:
-        """Marks on excluded findings leave before nodules are matched."""
+        """Marks on excluded findings are dropped before nodules are
+        matched."""
         return self.read(
             marks=self.kept(self.excluded, lambda hit: ~hit.any(0))
         )

@@ -1,10 +1,10 @@
-"""How well the lungs are found, beside masks that were looked at.
+"""Accuracy of the lung segmentation against inspected masks.
 
 python -m benchmarks.lungs DATA [--picture docs/images/lungs.png]
 
 DATA holds `whole_3mm` (`NAME.mha`, `NAME_lungs.mha`) and folders of LUNA16's
-layout with `seg-lungs-LUNA16`. A row a scan: Dice on the coarse grid, volumes,
-the crop beside that of the given mask, and CPU-seconds of one process.
+layout with `seg-lungs-LUNA16`. One row per scan: Dice on the coarse grid,
+volumes, the crop and that of the given mask, and CPU-seconds of one process.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def draw(scans: list[tuple[Scan, LungField]], path: Path) -> None:
 
 
 def main() -> None:
-    """Print the table, and draw the picture if asked."""
+    """Print the table, and draw the picture if requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('data', type=Path)
     parser.add_argument('--picture', type=Path)

@@ -1,4 +1,4 @@
-"""CPU cost of a Models Genesis pair, beside a literal implementation.
+"""CPU cost of a Models Genesis pair, and of a reference implementation.
 
 python -m benchmarks.pretraining [--pairs 200] [--store PREPARED]
 """

@@ -48,12 +48,12 @@ class Precision(NamedTuple):
     channels_last: bool
 
     def autocast(self) -> torch.autocast:
-        """bfloat16 where convolutions take it."""
+        """bfloat16 where convolutions support it."""
         return torch.autocast('cpu', torch.bfloat16, enabled=self.bf16)
 
 
 def precisions() -> list[Precision]:
-    """All of them, bfloat16 only where the CPU computes in it."""
+    """All of them; bfloat16 only if the CPU supports it."""
     known = [
         Precision('fp32', False, False),
         Precision('fp32, channels last', False, True),
@@ -70,7 +70,7 @@ def untrained_base(channels_last: bool) -> NoduleNet:
 
 
 def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
-    """Median CPU-seconds of ``work``, after one run that is not counted."""
+    """Median CPU-seconds of ``work``, after one warm-up run."""
     work()
     times = []
     for _ in range(runs):
@@ -209,15 +209,14 @@ def bench_windows(sides: Sequence[int] = (64, 96, 128)) -> TableRows:
 def bench_norm() -> TableRows:
     """Training step of the demo's backbone with torch's norm and lungdet's.
 
-    Milliseconds of two threads: what is measured is how they wait for each
-    other.
+    Milliseconds of two threads: this measures how they wait for each other.
     """
     torch.set_num_threads(2)
     model = build_model(load_config(CONFIGS / 'nodulenet_demo.py').model)
     image = torch.randn(2, 1, 64, 64, 64)
     forwards = (torch.nn.BatchNorm3d.forward, BatchNorm3d.forward)
     times: list[list[float]] = []
-    for _ in range(40):  # in turn, so that other load affects both alike
+    for _ in range(40):  # in turn, so that other load affects both equally
         times.append([])
         for forward in forwards:
             BatchNorm3d.forward = forward

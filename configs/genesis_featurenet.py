@@ -3,7 +3,8 @@
 Distortions, probabilities and crop as published; L1 as the method's text
 says. Different: the detector's window and spacing, its training folds only,
 500 steps of the squared error first, without which L1 collapses, AdamW with a
-cosine for SGD at a rate of 1, and eight fresh crops per scan and epoch.
+cosine schedule instead of SGD at a rate of 1, and eight new crops per scan and
+epoch.
 
     python tools/train.py configs/genesis_featurenet.py --amp
 

@@ -1,10 +1,9 @@
-"""BASE at a size that three real scans and a CPU bear: two train, one tests.
+"""BASE reduced for three real scans and a CPU: two to train, one to test.
 
 BASE's losses, targets and SGD; a narrow backbone, crops of 64^3 in batches
 of 4, 200 epochs of two to four steps, heads from epochs 40 and 80, one
 background crop for each nodule. Three scans with nine nodules cannot measure
-a detector, only show that everything runs; docs/results.md has what came
-out.
+a detector, only show that everything runs; docs/results.md has the results.
 
     python tools/cross_val.py configs/luna16_mini.py --folds series \
       --cfg-options data_root=CASES

@@ -1,7 +1,7 @@
 """Masked-autoencoder pre-training with quartet attention; not trained yet.
 
-Three quarters of the 16^3 blocks are hidden; crops of 64^3, since 32 x 64 x
-64 would leave eight blocks to see; flips alone.
+Three quarters of the 16^3 blocks are hidden; crops of 64^3, since 32 x 64 x 64
+would leave eight visible blocks; flips only.
 
     python tools/train.py configs/mae_qam.py --amp
 

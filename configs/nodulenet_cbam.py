@@ -1,8 +1,8 @@
 """CBAM in every residual block; no published number, not trained yet.
 
 The channel gate is the original's: one sigmoid after the sum of the MLP's two
-answers. The method prints a sigmoid on each: add sigmoid='before' to the cfg.
-docs/attention.md has what it costs.
+outputs. The method's paper has a sigmoid on each: add sigmoid='before' to the
+cfg. docs/attention.md has its cost.
 
     python tools/train.py configs/nodulenet_cbam.py --amp
 """

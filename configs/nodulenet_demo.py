@@ -1,10 +1,10 @@
-"""A narrow NoduleNet on the strong recipe: minutes on two CPU cores.
+"""A narrow NoduleNet with the strong recipe: minutes on two CPU cores.
 
-Made for `make demo` on small phantoms: six subsets train, four test. Where it
-leaves the strong recipe it is for the short time: a narrow backbone, crops of
-64^3 two at a step (more steps beat larger batches here), mild scaling and no
-rotation, a faster average of the weights, few proposals. QAM and QAM+MG change
-nothing else.
+Made for `make demo` on small phantoms: six subsets to train, four to test. It
+differs from the strong recipe to save time: a narrow backbone, batches of two
+64^3 crops (more steps beat larger batches here), mild scaling and no rotation,
+faster averaging of the weights, few proposals. QAM and QAM+MG change nothing
+else.
 """
 _base_ = [
     './_base_/models/nodulenet_strong.py',

@@ -1,6 +1,6 @@
-"""The published NoduleNet, faults included; a measure, not advice.
+"""The NoduleNet authors' code, faults included; for comparison only.
 
-One positive a crop, no negative without a positive, forced matches without
+One positive per crop, no negative without a positive, forced matches without
 overlap, true boxes among validation proposals, unbounded decoding and
 proposals, truncated mask boxes, raw component numbers as mask target: the
 Published* classes of lungdet/models/detectors/nodulenet_reference.py.
@@ -8,7 +8,7 @@ Boxes (PublishedLoadCrop) are those of the masks and 8 voxels longer, and so
 are the detections': subtract 8 from a size. A scan runs as a whole, its ends
 padded with byte 0 (-1200 HU), and memory grows with it. Not trained yet.
 
-Not literal: cases are prepared and crops resampled by lungdet's own way, and
+Not reproduced: cases are prepared and crops resampled by lungdet, and
 a detection's mask is that of the proposal's box (published: of the refined
 one, in a separate list).
 """

@@ -1,8 +1,9 @@
-"""NoduleNet on the strong recipe, at full size; not trained yet.
+"""NoduleNet with the strong recipe, at full size; not trained yet.
 
 Different from BASE: several positives per nodule with an ignored shell, focal
-loss, anchors of LUNA16's sizes, two background crops to three with a nodule,
-more augmentation, Nesterov and a polynomial schedule, averaged weights.
+loss, anchors of LUNA16's sizes, two background crops for every three with a
+nodule, more augmentation, Nesterov and a polynomial schedule, averaged
+weights.
 
     python tools/train.py configs/nodulenet_strong.py --amp
 """

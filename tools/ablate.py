@@ -1,6 +1,6 @@
 """Print the method's table: pre-train, train and test each config.
 
-Run it again after an interruption: what is done is read back. Writes
+Run it again after an interruption: finished runs are reused. Writes
 ablation.csv, ablation.txt, ablation.json and ablation.png.
 """
 

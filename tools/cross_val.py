@@ -1,6 +1,6 @@
 """Cross-validate a config: train and test folds, pool, score once.
 
-Run it again after an interruption: finished folds are read back.
+Run it again after an interruption: finished folds are reused.
 """
 
 from __future__ import annotations

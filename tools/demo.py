@@ -1,4 +1,4 @@
-"""From scans to a FROC table and pictures, by the README's own commands."""
+"""From scans to a FROC table and pictures, by the README's commands."""
 
 import argparse
 import shlex
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=1, help='of the table')
     args = parser.parse_args()
     data = args.data and args.data.absolute()
-    # a store and its results are of one set of scans
+    # a store and its results belong to one set of scans
     name = f'demo_{data.name}' if data else 'demo'
     out = (args.out or ROOT / 'work_dirs' / name).resolve()
     prepare(data, out, args.jobs)

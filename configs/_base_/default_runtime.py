@@ -10,7 +10,7 @@ default_hooks = dict(
     checkpoint=dict(type='LungCheckpointHook', save_best='froc/cpm'),
     sampler_seed=None,  # ExactSampler and the loop know the epoch
 )
-# hooks of your own; the seed of each step, the start of heads, the stop at a
+# your hooks; the seed of each step, the start of heads, the stop at a
 # loss that is not finite and the run's manifest are always there
 custom_hooks = []
 allow_seen_test = False  # True: test scans may be those trained on

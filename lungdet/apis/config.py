@@ -1,4 +1,4 @@
-"""A config, from its file and options to what a run can take."""
+"""Reading, completing and checking a config."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lungdet.registry import FUNCTIONS, did_you_mean
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HANDED_OVER = ('data_root', 'test_series', 'val_series')
-# transforms for the data set of one loader, or of all; the first is taken
+# pipelines of one data loader, or of all; the first one is used
 PIPELINES = {
     'train_pipeline': LOADERS[:1],
     'val_pipeline': LOADERS[1:2],
     'test_pipeline': LOADERS[2:],
     'pipeline': LOADERS,
 }
-# keys that a config may have at the top besides the Runner's arguments
+# top-level keys that a config may have besides the Runner's arguments
 TOP_KEYS = (
     *HANDED_OVER,
     *PIPELINES,
@@ -38,7 +38,7 @@ LOADER_KEYS = {
     'disable_subprocess_warning',
     'num_batch_per_epoch',
 }
-# keys of the tables that mmengine reads without comparing them
+# keys of dicts that mmengine does not check
 TABLE_KEYS = {
     **dict.fromkeys(LOADERS, LOADER_KEYS),
     'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
@@ -68,29 +68,29 @@ def load_config(
 ) -> Config:
     """Read a config and change values of it.
 
-    Some values stand once in a config and are handed to where they are used:
+    Some values are set once in a config and copied to where they are used:
     ``data_root``, ``test_series`` and ``val_series`` to every data set;
     ``train_pipeline``, ``val_pipeline`` and ``test_pipeline`` to the data set
-    of that loader, ``pipeline`` to all, and options by these names likewise;
-    the model's window to data sets that scale crops; and the size of the
-    training crops to the model, which warns of windows that differ.
+    of that loader, ``pipeline`` to all, also from options with these names;
+    the model's HU window to data sets that scale crops; and the size of the
+    training crops to the model, which warns about windows that differ.
 
     Args:
-        config: Path of a config, or a loaded one, which is not changed. What
-            its data sets were given since it was loaded stays.
+        config: Path of a config, or a loaded one, which is not changed. Values
+            that were since set in its data sets are kept.
         cfg_options: Values by dotted key.
 
     Returns:
-        A config of its own; its pipelines stand in the data sets alone.
+        A new config; its pipelines are in the data sets only.
 
     Raises:
         FileNotFoundError: No such file.
         ConfigError: A file that cannot be read as a config; a top-level key
             that nothing reads, unless it starts with ``_``; a pipeline that
-            the data set has another of; an unknown key in one of
-            ``TABLE_KEYS``, or function of a loader; an option whose key the
-            config does not have, unless it starts with ``+``, which adds it;
-            or weights in an ``init_cfg``.
+            differs from the data set's; an unknown key in one of
+            ``TABLE_KEYS``, or an unknown function of a data loader; an option
+            whose key the config does not have, unless it starts with ``+``,
+            which adds it; or weights in an ``init_cfg``.
     """
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
@@ -152,7 +152,7 @@ def _hand_pipelines(config: Config) -> None:
 def _plain_options(
     config: Config, cfg_options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Options by keys of the config, each of them compared with it."""
+    """Options by full key, each one checked against the config."""
     options = {}
     for option, value in cfg_options.items():
         for key in _whole_keys(config, option.removeprefix('+')):
@@ -163,7 +163,7 @@ def _plain_options(
 
 
 def _whole_keys(config: Config, key: str) -> list[str]:
-    """Where the transforms of ``pipeline.0`` and the like stand."""
+    """Full keys of ``pipeline.0`` and the like."""
     head, *rest = key.split('.')
     if head not in PIPELINES:
         return [key]
@@ -197,11 +197,11 @@ def _check_key(config: Config, key: str) -> None:
 
 
 def check_tables(config: Config) -> None:
-    """Compare the keys of tables that mmengine reads without a word.
+    """Check the keys of dicts that mmengine does not check.
 
     Raises:
-        ConfigError: An unknown key, or function of a loader; with the
-            closest name.
+        ConfigError: An unknown key, or an unknown function of a data loader;
+            with the closest name.
     """
     for name, known in TABLE_KEYS.items():
         table: Any = config
@@ -228,7 +228,7 @@ def check_tables(config: Config) -> None:
 
 
 def _hand_values(config: Config, keys: list[str]) -> None:
-    """Hand values of the top level to every data set."""
+    """Copy top-level values to every data set."""
     for loader in LOADERS:
         if not config.get(loader):
             continue
@@ -257,7 +257,7 @@ def _tell_crops(config: Config) -> None:
 
 
 def check_no_weights(model: Any, where: str) -> None:
-    """Refuse weights that would be loaded without being compared.
+    """Refuse weights that would be loaded without being checked.
 
     Args:
         model: A model's config, or a value in it.

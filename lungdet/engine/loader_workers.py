@@ -1,11 +1,11 @@
-"""Workers of data loaders: how their batches come over, how they fail.
+"""Workers of data loaders: transfer of batches, and errors.
 
-torch hands each tensor over in a piece of shared memory, with an open file.
-What cannot be handed over is lost in a thread of the worker, and the loader
-waits for it for ever: where ``/dev/shm`` is full (64 MB in a container), where
-too many files are open, where a sample holds what cannot be pickled. Here a
-batch is packed before it is handed over, so an error is one of the run; only
-large tensors take shared memory, and where there is none they take the pipe.
+torch transfers each tensor in a piece of shared memory, with an open file. A
+transfer that fails is lost in a thread of the worker, and the loader waits for
+it forever: where ``/dev/shm`` is full (64 MB in a container), where too many
+files are open, where a sample contains something that cannot be pickled. Here
+a batch is packed before it is transferred, so an error reaches the run; only
+large tensors use shared memory, and without it they use the pipe.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 SHARED_MEMORY = Path('/dev/shm')
-# below this a tensor is copied sooner than its file is opened
+# smaller tensors are copied faster than their file is opened
 MIN_SHARED_BYTES = 2**16
 # the fraction of free shared memory, or of open files, for one loader
 MAX_FRACTION = 0.5
@@ -50,8 +50,8 @@ class PackedBatch:
 
     Args:
         batch: Of a worker.
-        shared: Whether large tensors go through shared memory; where it is
-            full they do not.
+        shared: Whether large tensors go through shared memory; if it is full
+            they do not.
 
     Raises:
         ConfigError: Something in it cannot be pickled.
@@ -60,7 +60,7 @@ class PackedBatch:
     def __init__(self, batch: Any, *, shared: bool = True) -> None:
         try:
             self.content, self.tensors = _pack(batch, shared)
-        except RuntimeError:  # torch's, where no shared memory is left
+        except RuntimeError:  # raised by torch if no shared memory is left
             self.content, self.tensors = _pack(batch, False)
 
     def __reduce__(self) -> tuple:
@@ -73,7 +73,7 @@ def unpack(content: bytes, tensors: Sequence[torch.Tensor]) -> Any:
 
 
 class PackingCollate:
-    """Collate samples in a worker, and pack them for its way.
+    """Collate samples in a worker, and pack them for the transfer.
 
     Args:
         collate: Of the config: a list of samples to a batch.
@@ -91,9 +91,9 @@ class PackingCollate:
 
 
 def start_method() -> str:
-    """How workers are started: with a copy of this process only on Linux.
+    """Start method of workers: fork on Linux only.
 
-    mmengine would copy it on macOS too, whose libraries do not bear that.
+    mmengine would fork on macOS too, whose libraries do not support it.
     """
     can_copy = sys.platform == 'linux' and hasattr(os, 'fork')
     return 'fork' if can_copy else 'spawn'
@@ -139,9 +139,9 @@ def pack_batches(loader: DataLoader) -> None:
 def shared_need(loader: DataLoader) -> tuple[int, int]:
     """Bytes of shared memory, and files, that batches may take at once.
 
-    It reads one sample, the largest where the data set says which that is
-    (``largest_sample``). One that cannot be read counts nothing: the worker
-    that meets it says why.
+    It reads one sample, the largest if the data set names it
+    (``largest_sample``). One that cannot be read counts as 0; the worker that
+    reads it raises the error.
     """
     dataset: Any = loader.dataset
     if not len(dataset):
@@ -159,7 +159,7 @@ def shared_need(loader: DataLoader) -> tuple[int, int]:
 
 
 def free_shared_memory() -> int | None:
-    """Bytes, None where the system has no such folder."""
+    """Free bytes, None if the system has no such folder."""
     try:
         return shutil.disk_usage(SHARED_MEMORY).free
     except OSError:
@@ -167,7 +167,7 @@ def free_shared_memory() -> int | None:
 
 
 def max_open_files() -> int | None:
-    """Of this process, None where the system sets no limit."""
+    """Limit of this process, None if the system sets none."""
     if resource is None:
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -175,7 +175,7 @@ def max_open_files() -> int | None:
 
 
 def _obstacle(need: int, files: int, workers: int) -> str | None:
-    """Why batches cannot go through shared memory, and what helps."""
+    """Why batches cannot use shared memory, and the remedy."""
     free, max_files = free_shared_memory(), max_open_files()
     if free is not None and need > MAX_FRACTION * free:
         return (
@@ -196,8 +196,8 @@ def _obstacle(need: int, files: int, workers: int) -> str | None:
 def worker_errors() -> Iterator[None]:
     """Errors of workers as they would be without workers.
 
-    torch puts the worker's traceback into the message of an error, and says
-    of a worker that was killed only that.
+    torch puts the worker's traceback into the message of an error, and of a
+    killed worker reports only that it was killed.
 
     Raises:
         LungdetError: As the worker raised it.
@@ -239,7 +239,7 @@ def _pack(batch: Any, shared: bool) -> tuple[bytes, list[torch.Tensor]]:
 
 
 class _Pickler(pickle.Pickler):
-    """Leave large tensors out; take small ones by way of numpy.
+    """Pickle without large tensors; pickle small ones as numpy arrays.
 
     torch pickles a tensor as a file with a header, which for a dozen small
     ones of each sample takes longer than the rest.

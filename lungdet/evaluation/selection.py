@@ -1,4 +1,4 @@
-"""Which detections of a scan a user gets: in the lungs, once each, likely."""
+"""Selection of the detections that a user gets."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Selection:
-    """Rules that drop detections; each is off where it is None.
+    """Rules that drop detections; None turns a rule off.
 
     Attributes:
         score_thr: Detections below this score are dropped.
-        lung_margin_mm: So are those whose centre lies farther outside the
-            lungs.
-        merge_mm: And those whose centre is nearer to that of a better
-            detection than this or either one's radius.
+        lung_margin_mm: Those whose centre is farther outside the lungs are
+            dropped.
+        merge_mm: Those whose centre is closer to that of a better detection
+            than this or either one's radius are dropped.
     """
 
     score_thr: float | None = SCORE_THR
@@ -51,7 +51,7 @@ class Selection:
     def apply(
         self, result: SeriesResult, lungs: np.ndarray | None
     ) -> SeriesResult:
-        """The result without what the rules drop, which are counted.
+        """The result without dropped detections, and their numbers.
 
         Args:
             result: Detections, best first.
@@ -92,7 +92,7 @@ class Selection:
 
 
 def _caveats(dropped: Sequence[Dropped]) -> list[str]:
-    """One line that counts what was dropped and says why."""
+    """One line with the numbers of dropped detections and the reasons."""
     reasons = [
         f'{rule.count} {REASONS[rule.rule].format(rule.limit)}'
         for rule in dropped
@@ -110,7 +110,7 @@ def is_near_mask(
     geometry: Geometry,
     margin_mm: float,
 ) -> bool:
-    """Whether a point lies within a margin of a mask's voxels.
+    """Whether a point is within a margin of a mask's voxels.
 
     Args:
         center_mm: World x, y, z.
@@ -133,14 +133,14 @@ def is_near_mask(
 
 
 def merge(detections: list[Detection], merge_mm: float) -> list[Detection]:
-    """Of detections of one nodule the best.
+    """The best of the detections of each nodule.
 
-    Two are of one nodule where their centres are nearer than the larger of
-    both radii and ``merge_mm``.
+    Two are of one nodule if their centres are closer than the larger of both
+    radii and ``merge_mm``.
 
     Args:
         detections: Best first.
-        merge_mm: Reach of the smallest.
+        merge_mm: Smallest distance.
 
     Examples:
         >>> near = [Detection((0, 0, z), 0.9 - z / 10) for z in (0, 3, 5)]

@@ -1,6 +1,6 @@
-"""One DICOM file to pydicom's data set, deflated ones within bounds.
+"""One DICOM file to a pydicom Dataset; deflated files within limits.
 
-pydicom unpacks a deflated file whole, however large it becomes.
+pydicom unpacks a deflated file completely, whatever its size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lungdet.io.inflate import inflate_at_most
 from lungdet.io.limits import MAX_BYTES
 
 DEFLATED = '1.2.840.10008.1.2.1.99'
-MAX_TAGS = 1 << 24  # bytes of a file's tags but its pixels
+MAX_TAGS = 1 << 24  # bytes of a file's tags, without its pixels
 PREAMBLE, GROUP_LENGTH = 132, 12  # bytes before and of the first meta tag
 
 
@@ -24,7 +24,7 @@ def read_tags(path: Path, tags: Sequence[str]) -> Any:
     """Some tags of a file (a pydicom Dataset), without its pixels.
 
     Raises:
-        SeriesError: No regular file, or deflated data that is damaged.
+        SeriesError: Not a regular file, or damaged deflated data.
         Exception: Whatever pydicom raises on damaged bytes.
     """
     import pydicom
@@ -42,10 +42,10 @@ def stored_pixels(path: Path, pixel_bytes: int) -> Any:
 
     Args:
         path: The file.
-        pixel_bytes: What its tags promise.
+        pixel_bytes: Size stated by its tags.
 
     Raises:
-        SeriesError: More bytes than promised.
+        SeriesError: More bytes than stated.
         Exception: Whatever pydicom raises on damaged bytes.
     """
     import pydicom
@@ -58,7 +58,7 @@ def stored_pixels(path: Path, pixel_bytes: int) -> Any:
         )
     plain = _plain(path, MAX_TAGS + pixel_bytes, whole=True)
     source = pydicom.dcmread(plain) if isinstance(plain, BytesIO) else plain
-    # what spare bits hold is judged by the caller
+    # the caller checks the spare bits
     array = pixel_array(source, correct_unused_bits=False)
     return array if array.ndim == 3 else array[None]
 

@@ -1,4 +1,4 @@
-"""Directions of axes that headers state: rounded ones, and sheared ones."""
+"""Axis directions in headers: rounded or sheared ones."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from numpy.typing import ArrayLike
 
 from lungdet.errors import SeriesError
 
-EXACT = 1e-4  # largest |D^T D - 1| that needs no word
-REPAIRED = 1e-2  # the same of a matrix whose numbers were rounded
+EXACT = 1e-4  # largest |D^T D - 1| without a caveat
+REPAIRED = 1e-2  # the same for a matrix of rounded numbers
 
 
 def orthonormal(
     where: str, direction: ArrayLike
 ) -> tuple[np.ndarray, list[str]]:
-    """Directions as they are, or the nearest that are orthonormal.
+    """Directions as given, or the nearest orthonormal ones.
 
     Args:
         where: File, for messages.
@@ -24,7 +24,7 @@ def orthonormal(
         The directions (3, 3), and a caveat if they were repaired.
 
     Raises:
-        SeriesError: Axes that are sheared, of zero length, or no numbers.
+        SeriesError: Axes that are sheared, of zero length, or not finite.
     """
     stated = np.asarray(direction, dtype=np.float64).reshape(3, 3)
     if not np.isfinite(stated).all() or np.abs(stated).max() > 2:
@@ -48,7 +48,7 @@ def orthonormal(
 
 
 def _why_sheared(gap: np.ndarray) -> str:
-    """What is wrong with directions D, from D^T D - 1, and what helps."""
+    """What is wrong with directions D, from D^T D - 1, and the remedy."""
     lengths = np.sqrt(np.maximum(1 + np.diag(gap), 0))
     if np.abs(lengths - 1).max() > REPAIRED:
         return (

@@ -1,4 +1,4 @@
-"""What may be opened at all: regular files, and not the litter of systems."""
+"""Which files may be opened: regular ones, not system files."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from pathlib import Path
 
 from lungdet.errors import LungdetError, SeriesError
 
-# folders and files that archives and file managers add: '._a.nii.gz' of a
-# Mac's archive has the name of an image and holds none
+# folders and files added by archives and file managers: '._a.nii.gz' of a
+# macOS archive has the name of an image and is none
 LITTER = {'__macosx', 'thumbs.db', 'desktop.ini', '$recycle.bin'}
 
 
 def is_litter(path: Path) -> bool:
-    """Whether a name is a system's, not the user's: hidden, or known."""
+    """Whether a name is a system file's: hidden, or known."""
     return path.name.startswith('.') or path.name.lower() in LITTER
 
 
 def check_regular(
     path: Path, *, error: type[LungdetError] = SeriesError
 ) -> int:
-    """Refuse what is no regular file: opening a pipe may wait for ever.
+    """Refuse files that are not regular: opening a pipe may block forever.
 
-    A link to a regular file is one.
+    Links to regular files are accepted.
 
     Args:
         path: File to be opened.
-        error: What is raised.
+        error: Type of the error to raise.
 
     Returns:
         Its size in bytes.
 
     Raises:
         LungdetError: A pipe, socket, device or folder.
-        OSError: Nothing there, or it cannot be looked at.
+        OSError: It does not exist or cannot be accessed.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):

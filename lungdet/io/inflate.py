@@ -1,4 +1,4 @@
-"""Decompression to a size that is known before, and never to more."""
+"""Decompression to a known size, never to more."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import BinaryIO
 
 from lungdet.errors import SeriesError
 
-CHUNK = 1 << 22  # bytes taken from the decompressor at a time
-MAX_RATIO = 1032  # deflate cannot make more of a byte
+CHUNK = 1 << 22  # bytes decompressed at a time
+MAX_RATIO = 1032  # largest compression ratio of deflate
 ZLIB_OR_GZIP, RAW_DEFLATE = 47, -15  # window bits
 
 
 def check_ratio(where: str, packed: int, need: int) -> None:
-    """Refuse before memory is taken what so few bytes cannot hold.
+    """Refuse an impossible compression ratio before memory is allocated.
 
     Args:
         where: File, for the message.
         packed: Bytes of compressed data.
-        need: Bytes that it should give.
+        need: Bytes after decompression.
 
     Raises:
-        SeriesError: More than deflate can have packed.
+        SeriesError: More than deflate can compress.
     """
     if need > (packed + 64) * MAX_RATIO:
         raise SeriesError(
@@ -34,11 +34,11 @@ def check_ratio(where: str, packed: int, need: int) -> None:
 def inflate(file: BinaryIO, need: int, where: str) -> bytearray:
     """Decompress zlib or gzip data to exactly ``need`` bytes.
 
-    The checksum at its end is compared, and nothing may follow it.
+    The checksum at its end is verified, and nothing may follow it.
 
     Args:
         file: At the first compressed byte.
-        need: Bytes that it must give.
+        need: Bytes after decompression.
         where: File, for messages.
 
     Raises:
@@ -89,8 +89,8 @@ def inflate_at_most(
         whole: Whether the data must end within them.
 
     Raises:
-        SeriesError: Damaged data, or where all of it is wanted, data that is
-            cut or gives more than ``most`` bytes.
+        SeriesError: Damaged data or, if ``whole``, data that is truncated or
+            gives more than ``most`` bytes.
     """
     decoder = zlib.decompressobj(wbits=RAW_DEFLATE)
     try:

@@ -1,8 +1,7 @@
-"""NIfTI headers: what they state of voxels and grid, contradictions named.
+"""NIfTI headers: voxels and grid, with checks for contradictions.
 
-A header says its grid up to three times (pixdim, qform, sform). nibabel's
-affine is taken; where the others say something else, a caveat or an error
-tells.
+A header states its grid up to three times (pixdim, qform, sform). nibabel's
+affine is used; if the others differ, there is a caveat or an error.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CODES = range(6)  # of qform and sform
 UNKNOWN_UNIT, MM = 0, 2
 UNITS = {1: 'metres', 3: 'micrometres'}
 STEP_TOL, MAX_STEP_TOL = 1e-3, 1e-2  # relative, pixdim against sform
-FORMS_MM = 0.5  # how far qform and sform may lie apart without a word
+FORMS_MM = 0.5  # how far qform and sform may differ without a caveat
 NO_ORIENTATION = (
     'no orientation in the header (qform and sform are 0); taken as LPS with '
     'origin 0'
@@ -36,7 +35,7 @@ def read_header(path: Path, file: BufferedIOBase) -> Any:
     """nibabel's header, its values not yet checked.
 
     Raises:
-        SeriesError: No NIfTI header, or that of a pair of files.
+        SeriesError: No NIfTI header, or one of a pair of files.
         EOFError: The header is cut.
     """
     from nibabel import Nifti1Header, Nifti2Header
@@ -74,10 +73,10 @@ def _check_magic(path: Path, header: Any) -> None:
 
 
 def layout(path: Path, header: Any) -> tuple[np.dtype, list[int]]:
-    """Type of a voxel, and how many there are along (x, y, z).
+    """Voxel type, and number of voxels along (x, y, z).
 
     Raises:
-        SeriesError: A type that is not read, or sizes that cannot be right.
+        SeriesError: An unsupported type, or invalid sizes.
     """
     from nibabel.spatialimages import HeaderDataError
 
@@ -143,7 +142,7 @@ def check_extensions(
     while more and at + 8 <= start:
         block = file.read(4)
         if len(block) < 4:
-            return  # cut, which is said where the voxels are read
+            return  # truncated; reported when the voxels are read
         (size,) = struct.unpack(f'{header.endianness}i', block)
         if size == 0:
             return
@@ -162,7 +161,7 @@ def geometry_of(
 ) -> tuple[Geometry, list[str]]:
     """Grid of nibabel's affine, and caveats.
 
-    Of the voxel sizes alone where the header has neither qform nor sform.
+    Of the voxel sizes alone if the header has neither qform nor sform.
 
     Raises:
         SeriesError: Contradictions, or no grid.
@@ -209,7 +208,7 @@ def _check_codes(path: Path, header: Any) -> None:
 
 
 def _form(path: Path, header: Any, name: str) -> np.ndarray | str | None:
-    """qform or sform (4, 4), None without a code; text of what is wrong."""
+    """qform or sform (4, 4), None without a code; or text about an error."""
     from nibabel.spatialimages import HeaderDataError
 
     if not header[f'{name}_code']:
@@ -218,7 +217,7 @@ def _form(path: Path, header: Any, name: str) -> np.ndarray | str | None:
         header = header.copy()
         header['pixdim'][0] = 1
     try:
-        with np.errstate(all='ignore'):  # NaN is told here
+        with np.errstate(all='ignore'):  # NaN is reported here
             affine = getattr(header, f'get_{name}')()
     except (HeaderDataError, ValueError) as error:
         return str(error)
@@ -252,10 +251,10 @@ def _grid(
 
 
 def _steps_differ(path: Path, header: Any, geometry: Geometry) -> list[str]:
-    """A caveat or an error where pixdim and sform say different sizes."""
+    """A caveat or an error if pixdim and sform state different sizes."""
     stated = [abs(float(step)) for step in header['pixdim'][1:4]]
     if stated == [1, 1, 1] and not header['qform_code']:
-        return []  # nobody has set them
+        return []  # they are not set
     of_sform = geometry.spacing_xyz
     if not all(stated):
         return ['pixdim states no voxel size; that of the sform was taken']
@@ -274,7 +273,7 @@ def _steps_differ(path: Path, header: Any, geometry: Geometry) -> list[str]:
 def _forms_differ(
     geometry: Geometry, qform: np.ndarray | str | None
 ) -> list[str]:
-    """A caveat where qform and sform put the image at different places."""
+    """A caveat if qform and sform place the image differently."""
     if qform is None:
         return []
     if isinstance(qform, str):

@@ -1,8 +1,8 @@
 """NRRD files (.nrrd) to arrays.
 
-lungdet reads them itself: SimpleITK's reader takes voxels of other files and
-absent spacings without a word, does not compare the checksum of compressed
-voxels, and writes beyond its memory on long fields.
+These are not read by SimpleITK, whose reader silently accepts voxels in other
+files and missing spacings, does not verify the checksum of compressed voxels,
+and writes out of bounds on long fields.
 
 Source: http://teem.sourceforge.net/nrrd/format.html
 """
@@ -58,7 +58,7 @@ UNKNOWN_SPACES = (
     '3d-left-handed',
 )
 ENCODINGS = {'raw': 'raw', 'gzip': 'gzip', 'gz': 'gzip'}
-# of the format, without blanks; what is not here is a damaged name
+# of the format, without spaces; any other name is damaged
 FIELDS = {
     'blocksize',
     'byteskip',
@@ -170,7 +170,7 @@ def _check_unsupported(path: Path, fields: dict[str, str]) -> None:
 
 
 def _layout(path: Path, fields: dict[str, str]) -> tuple[np.dtype, list[int]]:
-    """Type of a voxel, and how many there are along (x, y, z)."""
+    """Voxel type, and number of voxels along (x, y, z)."""
     kind = fields.get('type', '').lower()
     if kind not in TYPES:
         raise SeriesError(
@@ -289,7 +289,7 @@ def _refuse_space_without_directions(
 
 
 def _origin(path: Path, fields: dict[str, str]) -> np.ndarray:
-    """The first voxel's centre in the stated space, 0 where absent."""
+    """The first voxel's centre in the stated space, 0 if absent."""
     if 'spaceorigin' not in fields:
         return np.zeros(3)
     vectors = _parsed_vectors(fields['spaceorigin'])
@@ -302,7 +302,7 @@ def _origin(path: Path, fields: dict[str, str]) -> np.ndarray:
 
 
 def _parsed_vectors(text: str) -> np.ndarray | None:
-    """Vectors (n, 3) of ``(a,b,c) (d,e,f) ...``; None of other text."""
+    """Vectors (n, 3) of ``(a,b,c) (d,e,f) ...``; None for other text."""
     if VECTOR.sub('', text).strip():
         return None
     vectors = [numbers_of(v, float, ',') for v in VECTOR.findall(text)]
@@ -322,7 +322,7 @@ def _encoding(path: Path, fields: dict[str, str]) -> str:
 
 
 def _voxels(path: Path, encoding: str, start: int, need: int) -> bytearray:
-    """Voxel bytes, exactly as many as the header promises."""
+    """Voxel bytes, exactly as many as the header states."""
     with open(path, 'rb') as file:
         size = file.seek(0, 2) - start
         file.seek(start)

@@ -13,15 +13,15 @@ MAX_DIGITS = 100  # of one number; printf writes fewer
 def numbers_of(
     text: str, kind: type = float, separator: str | None = None
 ) -> list | None:
-    """All numbers of a text, None if anything in it is none.
+    """All numbers in a text, None if anything in it is not a number.
 
-    Stricter than Python, which reads ``1_0`` as ten, and takes the digits of
-    any script.
+    Stricter than Python, which reads ``1_0`` as ten, and accepts digits of any
+    script.
 
     Args:
-        text: Words between blanks, or between ``separator``.
+        text: Words separated by spaces, or by ``separator``.
         kind: ``int`` or ``float``.
-        separator: As ``str.split`` takes it.
+        separator: As in ``str.split``.
 
     Examples:
         >>> numbers_of('0.5 1 2e1'), numbers_of('1_0'), numbers_of('nan')

@@ -1,4 +1,4 @@
-"""Training curves of runs, and the steps that each needed to a loss."""
+"""Training curves of runs, and the steps that each needed to reach a loss."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ data_root = 'data/luna16'
 # series uids in place of subsets, for every data set
 test_series = None
 val_series = None
-# load_config hands each pipeline to the data set of its loader
+# load_config copies each pipeline to the data set of its loader
 train_pipeline = [
     dict(type='PlaceCrop', size=(128, 128, 128), margin=12),
     dict(type='RandomFlip3D', axes=(1, 2)),

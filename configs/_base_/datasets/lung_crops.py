@@ -1,5 +1,5 @@
 # Unlabelled lung crops of the detector's training folds, distorted as Models
-# Genesis does. load_config hands the pipeline and the detector's window,
+# Genesis does. load_config copies the pipeline and the detector's HU window,
 # model.data_preprocessor.window, to the data sets. Names with two underscores
 # stay in this file.
 data_root = 'data/luna16'

@@ -1,6 +1,6 @@
-# NoduleNet on the strong recipe: several positives per nodule with an ignored
-# shell, focal loss over all other anchors, anchors from LUNA16's sizes (5 to
-# 28 mm cover 99 %).
+# NoduleNet with the strong recipe: several positives per nodule with an
+# ignored shell, focal loss over all other anchors, anchors from LUNA16's sizes
+# (5 to 28 mm cover 99 %).
 model = dict(
     type='NoduleNet',
     data_preprocessor=dict(type='CTDataPreprocessor', window=(-1200, 600)),

@@ -1,4 +1,4 @@
-# The detector's backbone and window, and a head that restores crops.
+# The detector's backbone and HU window, and a head that restores crops.
 model = dict(
     type='GenesisPretrainer',
     data_preprocessor=dict(

@@ -1,4 +1,4 @@
-"""Read a case, or the part of it on a crop's grid, with its targets."""
+"""Read a case or a crop of it, with its targets."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class LoadCrop(FixedTransform):
     exact; any other grid is resampled once, linear for the image (float32),
     nearest for the instance mask.
 
-    A nodule whose centre is nearer than ``min_inside`` voxels to a face is
-    cut: it becomes an ignored region. So do excluded findings, except those
-    that lie at a nodule (nearly every nodule has one).
+    A nodule whose centre is closer than ``min_inside`` voxels to a face
+    becomes an ignored region. So do excluded findings, except those at a
+    nodule (nearly every nodule has one).
 
     Args:
-        pad_hu: HU beyond the case.
+        pad_hu: HU outside the case.
         min_inside: Voxels between the centre of a target nodule and the
             faces; ``load_config`` hands it to the model's validation.
     """
@@ -101,7 +101,7 @@ def stack_boxes(boxes: Sequence[Sequence[float] | np.ndarray]) -> np.ndarray:
 
 
 def excluded_boxes(record: CaseRecord, geometry: Geometry) -> np.ndarray:
-    """Boxes of a case's excluded findings, but for those at a nodule.
+    """Boxes of a case's excluded findings, except those at a nodule.
 
     Args:
         record: The case.
@@ -130,8 +130,8 @@ class LoadCase(FixedTransform):
     """Read a whole case, for validation and test.
 
     Args:
-        targets: Also its boxes, masks and excluded findings, from which the
-            model reports the training's losses.
+        targets: Also load boxes, masks and excluded findings, so that the
+            model can report the training's losses.
     """
 
     def __init__(self, targets: bool = False) -> None:
@@ -157,14 +157,14 @@ class LoadCase(FixedTransform):
 
 @TRANSFORMS.register_module()
 class LoadCandidates(FixedTransform):
-    """Add given locations of a whole case, to be scored by the model.
+    """Add given positions of a whole case, to be scored by the model.
 
     Args:
         path: A csv with seriesuid, coordX, coordY and coordZ in world mm.
-        diameter_mm: Side of the box around each location.
+        diameter_mm: Side of the box around each position.
 
     Raises:
-        LungdetError: The file is no such csv.
+        LungdetError: The file is not such a csv.
     """
 
     def __init__(

@@ -28,13 +28,14 @@ from lungdet.ops import (
     centers_inside,
 )
 
-# two windows put one nodule a little apart; cores overlap by this many
-# voxels, so that none is lost at a seam, and NMS takes the doubles
+# two windows predict one nodule at slightly different positions; cores overlap
+# by this many voxels, so that none is lost at a seam, and NMS removes
+# duplicates
 SEAM = 2.0
 
 
 class WindowDetector(Protocol):
-    """What a detector must do to be run on whole cases."""
+    """What a detector needs for inference on whole cases."""
 
     def predict_window(self, images: Tensor) -> list[InstanceData]:
         """Detections of windows, in their voxels, on the CPU.
@@ -105,29 +106,29 @@ class CandidateScorer(Protocol):
 
 
 class CasePredictor:
-    """Walk a case in windows and merge what a detector says of each.
+    """Run a detector on the windows of a case and merge the detections.
 
     A case is split into windows of the training crops' size that overlap.
     Each detection belongs to the window whose core holds its centre (that of
     its proposal, where it has one); those within ``SEAM`` voxels of a core's
     face may come from both sides, and NMS over the case keeps the better one.
-    Memory does not grow with the case beyond the case itself: a few windows
-    are on the device at a time.
+    Only a few windows are on the device at a time, so memory grows by no more
+    than the case.
 
     Args:
         detector: Predicts windows. What else it may be is above: an
             ``OwningDetector``, a ``ValidatedDetector``, a
             ``CandidateScorer``; ``NoduleNet`` is all of them.
-        preprocessor: Knows device, window of HU and padding.
+        preprocessor: Has the device, the HU window and the padding.
         post_processor: Chooses the detections of the case.
         window: Voxels (z, y, x) of a window; None for the whole case at once,
             as published.
-        overlap: Voxels that neighbours have in common.
-        windows_at_once: Windows that run together, at most: on a CPU,
-            float32 convolutions of one small image take a path that is up to
-            seven times slower.
-        min_inside: Voxels from a window's faces at which a nodule's centre
-            must lie to be a target of validation, as ``LoadCrop``'s.
+        overlap: Voxels shared by neighbours.
+        windows_at_once: Largest number of windows in a batch: on a CPU,
+            float32 convolutions of one small image are up to seven times
+            slower.
+        min_inside: Smallest distance in voxels of a nodule's centre from a
+            window's faces to be a target of validation, as in ``LoadCrop``.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class CasePredictor:
             sample: Targets in its voxels.
 
         Returns:
-            Each loss as the mean over the windows that hold a nodule, as
+            Each loss as the mean over the windows that contain a nodule, as
             training crops do (empty if none does); and the detections.
 
         Raises:
@@ -206,8 +207,8 @@ class CasePredictor:
     def score(self, case: Tensor, boxes: Tensor) -> Tensor:
         """Probabilities (K,) of given boxes (K, 6) of a case.
 
-        Only windows whose core holds a box's centre are computed; a box
-        whose centre lies outside the case has 0.
+        Only windows whose core contains a box's centre are computed; a box
+        centred outside the case gets 0.
 
         Raises:
             ConfigError: The detector is no ``CandidateScorer``.
@@ -256,7 +257,7 @@ class CasePredictor:
         end = torch.tensor(case.shape[1:])
         inside = (box_centers(detections.bboxes) < end).all(1)
         detections = self.post_processor.select(detections[inside])
-        # a padded window may reach past the case's end
+        # a padded window may extend beyond the case
         high = torch.minimum(detections.mask_boxes[:, 3:], end)
         detections.mask_boxes[:, 3:] = high
         sides = (high - detections.mask_boxes[:, :3]).clamp(min=0).tolist()
@@ -268,7 +269,7 @@ class CasePredictor:
 
 
 def _cores(windows: list[CaseWindow]) -> Tensor:
-    """Cores (B, 6), and a seam around them, in each window's voxels."""
+    """Cores (B, 6), with a seam around them, in each window's voxels."""
     return torch.stack([w.core(SEAM) - w.offset() for w in windows])
 
 
@@ -295,8 +296,8 @@ def window_targets(
 ) -> DetDataSample:
     """Targets of a window of a case, by the rule of training crops.
 
-    A nodule whose centre is nearer than ``margin`` voxels to a face is an
-    ignored region, as excluded findings are.
+    A nodule whose centre is closer than ``margin`` voxels to a face is an
+    ignored region, like excluded findings.
     """
     gt = sample.gt_instances.cpu()
     boxes = gt.bboxes - window.offset()

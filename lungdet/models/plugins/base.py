@@ -29,9 +29,9 @@ class AttentionPlugin(nn.Module):
             evaluation mode. A plugin that can optionally do so has an argument
             ``identity_start`` instead. Either can be added to a trained
             network.
-        identity_start: What such a plugin was asked for.
+        identity_start: Its value for such a plugin.
         zero_at_start: Names of the layers whose zeros make it the identity;
-            ``init_weights`` zeroes them where it starts so.
+            ``init_weights`` sets them to zero where it starts as the identity.
         changes_no_number: Arguments of the constructor that change only speed
             or memory. Weights trained with one value load with any other.
 

@@ -45,7 +45,7 @@ class ECA3D(AttentionPlugin):
     ) -> None:
         super().__init__()
         if kernel_size is None:
-            # the odd number at or next above the paper's estimate
+            # the paper's estimate, rounded up to an odd number
             kernel_size = int((math.log2(in_channels) + 1) / 2) // 2 * 2 + 1
         if kernel_size % 2 == 0:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What several plugins are made of: precision, an MLP of channels, gates."""
+"""Shared parts of plugins: precision, an MLP of channels, gates."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def in_float32(forward: Callable[[Any, Tensor], Tensor]) -> Callable:
 
 
 def hidden_channels(in_channels: int, ratio: int, min_hidden: int) -> int:
-    """Width of a bottleneck: channels over ``ratio``, ``min_hidden`` at
-    least."""
+    """Width of a bottleneck: channels over ``ratio``, at least
+    ``min_hidden``."""
     return max(in_channels // ratio, min_hidden)
 
 

@@ -17,7 +17,7 @@ class GlobalContext3D(AttentionPlugin):
     Args:
         in_channels: C.
         ratio: Channels over hidden width h.
-        min_hidden: Lower bound of h; fewer values a layer norm makes nearly
+        min_hidden: Lower bound of h; a layer norm of fewer values is nearly
             constant.
 
     Shape:

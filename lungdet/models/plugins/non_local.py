@@ -15,13 +15,13 @@ from lungdet.registry import MODELS
 class NonLocal3D(AttentionPlugin):
     """Add to each voxel a mean of others, weighted by similarity.
 
-    Meant for coarse maps: every voxel is compared with one in eight of all.
+    Meant for coarse maps: every voxel is compared with an eighth of all.
 
     Args:
         in_channels: C.
         ratio: Channels over the channels h that are compared.
         min_hidden: Lower bound of h.
-        max_voxels: Largest map allowed, as time grows with its square.
+        max_voxels: Largest map allowed; time grows with its square.
 
     Shape:
         (N, C, D, H, W) -> the same; 4 C h + 3 h + C parameters, the last
@@ -67,7 +67,7 @@ class NonLocal3D(AttentionPlugin):
                 'forw3, forw4 and back3 only.'
             )
         query = self.query(x)
-        # ceil_mode: a side of 1 stays
+        # ceil_mode keeps a side of 1
         key = F.max_pool3d(self.key(x), 2, ceil_mode=True)
         value = F.max_pool3d(self.value(x), 2, ceil_mode=True)
         attended = F.scaled_dot_product_attention(
