@@ -2,7 +2,7 @@
 
 torch's CPU kernels have no fast path for one or two channels: a 7x7x7
 convolution of a 64^3 map takes 70 ms forward and 300 ms backward where the
-FFT takes 10 and 12. Three methods for the same sum are here;
+FFT takes 10 and 12. There are three methods for the same sum;
 ``benchmarks/attention.py --conv`` measures them.
 """
 
@@ -38,8 +38,9 @@ def folded_conv(x: Tensor, weight: Tensor) -> Tensor:
     """Blocks of the first axis as channels of a 2D convolution.
 
     A banded weight gives ``BLOCK`` neighbouring outputs from the ``BLOCK + k
-    - 1`` inputs that they need. Three times the multiplications, at the full
-    speed of a convolution with many channels. See ``map_conv``.
+    - 1`` inputs that they need. This takes three times the multiplications,
+    but runs at the full speed of a convolution with many channels. See
+    ``map_conv``.
 
     Args:
         x: (N, M, A, B, C).
@@ -118,7 +119,7 @@ def map_conv(x: Tensor, weight: Tensor, method: str = 'auto') -> Tensor:
 
 
 def check_conv_method(method: str) -> None:
-    """Raise a ConfigError unless ``map_conv`` knows the method."""
+    """Raise a ConfigError for a method that ``map_conv`` does not have."""
     if method != 'auto' and method not in METHODS:
         raise ConfigError(
             f'conv_method: {method!r} is unknown; choose one of '
@@ -134,8 +135,9 @@ def _fastest_method(x: Tensor) -> str:
 
 
 class _FFTConv(torch.autograd.Function):
-    """The period of each axis holds the length + k // 2 and the kernel, so
-    what wraps around falls on the first k // 2 values, which are cut away."""
+    """The period of each axis covers the length + k // 2 and the kernel, so
+    what wraps around affects only the first k // 2 values, which are
+    dropped."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:

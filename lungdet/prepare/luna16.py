@@ -39,8 +39,8 @@ def prepare_luna16(
     """Prepare a LUNA16 download, or any part of one.
 
     Args:
-        root: Folder with the scans (subset0..9, or DICOM folders of any
-            name), the tables and where present seg-lungs-LUNA16.
+        root: Folder with the scans (subset0..9, or DICOM folders of any name),
+            the tables and, if present, seg-lungs-LUNA16.
         out: Folder for the cases.
         lidc_xml: Folder with reader XML, under any names.
         min_readers: Readers that must have outlined a nodule for a mask.
@@ -98,7 +98,7 @@ def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:
 
     Raises:
         FileNotFoundError: No annotations.csv.
-        AnnotationError: A row that cannot be right.
+        AnnotationError: An invalid row.
     """
     annotations, excluded = root / ANNOTATIONS, root / EXCLUDED
     if not annotations.is_file():
@@ -117,7 +117,7 @@ def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:
 
 
 def _reader_xml(folder: Path) -> dict[str, Path]:
-    """Reader XML by series uid; there is some."""
+    """Reader XML by series uid; at least one."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f'{folder}: no folder of reader XML there; check the path, or '
@@ -139,7 +139,7 @@ def _references(
     min_readers: int,
     consensus: str,
 ) -> ReferenceSource:
-    """A scan's rows, and its reader XML where there is one."""
+    """A scan's rows, and its reader XML if there is any."""
     annotations = tuple(tables[ANNOTATIONS].get(uid, ()))
     if uid not in xml:
         return TableReferences(annotations)
@@ -147,7 +147,7 @@ def _references(
 
 
 def _with_subset(source: ScanSource) -> ScanSource:
-    """The official subset where no folder's name states one."""
+    """The official subset, if no folder name states one."""
     if source.subset is not None:
         return source
     return replace(source, subset=official_subsets().get(source.uid))
@@ -173,7 +173,7 @@ def _wrong_subsets(sources: Sequence[ScanSource]) -> list[str]:
 def _without_xml(
     sources: Sequence[ScanSource], xml: dict[str, Path]
 ) -> list[str]:
-    """A caveat if there is reader XML, but not of every scan."""
+    """A caveat if there is reader XML, but not for every scan."""
     without = [source.uid for source in sources if source.uid not in xml]
     if not xml or not without:
         return []

@@ -51,7 +51,7 @@ class NoduleNet(BaseModel):
         rpn_head: Dict of the RPN head.
         roi_head: Dict of the RoI head, None for the RPN alone.
         data_preprocessor: Dict of the preprocessor.
-        train_cfg: Differences to ``TRAIN_CFG``; ``rpn`` goes to the
+        train_cfg: Updates of ``TRAIN_CFG``; ``rpn`` goes to the
             ``rpn_head``, ``rcnn`` and ``mask`` to the ``roi_head``.
         test_cfg: Differences to ``TEST_CFG``; likewise, but for ``rcnn``,
             which has no value of its own: ``postprocess`` holds them.
@@ -99,18 +99,18 @@ class NoduleNet(BaseModel):
             self.backbone.to(memory_format=torch.channels_last_3d)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch, from 1: heads start by ``start_epoch``."""
+        """Set the epoch, from 1; heads start at their ``start_epoch``."""
         if self.roi_head is not None:
             self.roi_head.set_epoch(epoch)
 
     @property
     def bbox_started(self) -> bool:
-        """Whether there is a RoI head that is trained already."""
+        """Whether there is a RoI head that has started training."""
         return self.roi_head is not None and self.roi_head.bbox_started
 
     @property
     def mask_started(self) -> bool:
-        """Whether there is a mask head that is trained already."""
+        """Whether there is a mask head that has started training."""
         return self.roi_head is not None and self.roi_head.mask_started
 
     def forward(
@@ -163,7 +163,7 @@ class NoduleNet(BaseModel):
     ) -> dict[str, Tensor]:
         """``loss`` from the feature maps of B crops.
 
-        Heads, targets and losses run in float32 also under autocast.
+        Heads, targets and losses run in float32, also under autocast.
         """
         with torch.autocast(feats.image.device.type, enabled=False):
             if not self.bbox_started:
@@ -245,7 +245,7 @@ class NoduleNet(BaseModel):
 
         Returns:
             ``bboxes`` as given, ``scores`` and ``rcnn_scores`` (K,), 0 where
-            a box's centre lies outside the case.
+            a box is centred outside the case.
 
         Raises:
             ConfigError: The RoI head is absent or has not started.
@@ -298,7 +298,7 @@ class NoduleNet(BaseModel):
     ) -> list[InstanceData]:
         """``predict_window`` from the feature maps of B windows.
 
-        Heads run in float32 also under autocast.
+        Heads run in float32, also under autocast.
 
         Args:
             feats: Their maps.
@@ -332,8 +332,8 @@ class NoduleNet(BaseModel):
     ) -> tuple[list[dict[str, Tensor]], list[InstanceData]]:
         """Losses of each window that holds a nodule, and ``predict_owned``.
 
-        Windows run through the backbone together, but losses are those of
-        each alone. See ``ValidatedDetector``.
+        Windows run through the backbone together, but losses are computed for
+        each one separately. See ``ValidatedDetector``.
         """
         feats = self._extract_window(images)
         losses = [

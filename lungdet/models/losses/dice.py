@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lungdet.registry import MODELS
 
-EPSILON = 1e-5  # of the published loss; keeps an empty pair finite
+EPSILON = 1e-5  # of the published loss; keeps empty pairs finite
 
 
 @MODELS.register_module()
@@ -31,9 +31,9 @@ class SoftDiceLoss(BaseModule):
         """Loss of at least one box.
 
         Args:
-            logits: Before the sigmoid; one of each box, (d, h, w).
-            targets: Of the same shapes, 1 in the nodule and 0 elsewhere. A
-                box that nowhere holds 1 has nothing to segment and gives 0.
+            logits: Before the sigmoid; one (d, h, w) per box.
+            targets: Of the same shapes, 1 in the nodule and 0 elsewhere. A box
+                without a 1 has nothing to segment and gives 0.
         """
         losses = torch.stack(
             [_soft_dice(logit, goal) for logit, goal in zip(logits, targets)]
@@ -44,7 +44,7 @@ class SoftDiceLoss(BaseModule):
 def _soft_dice(logits: Tensor, target: Tensor) -> Tensor:
     """Loss of one box (d, h, w), a scalar."""
     target = target.to(logits.dtype)
-    # a factor instead of a branch, so that the device is not asked
+    # a factor instead of a branch, to avoid a device synchronisation
     is_present = (target == 1).any()
     prob = logits.sigmoid()
     true_positive = (prob * target).sum()

@@ -21,12 +21,12 @@ class GenesisPretrainer(BaseModel):
     """The detector's backbone and a head that restores the crop.
 
     Crops are normalized intensity in [0, 1], as the head's sigmoid gives it;
-    only what enters the backbone is scaled to the detector's network range.
+    the backbone's input is scaled to the detector's range.
 
     Args:
         backbone: Dict of the detector's backbone, plugins included.
         head: Dict of the restoration head.
-        data_preprocessor: Dict of the preprocessor; holds the window.
+        data_preprocessor: Dict of the preprocessor; has the HU window.
         loss: Dict of a ``RestorationLoss``: ``L1Loss``, the method's text,
             or ``MSELoss``, the public code.
         loss_on: ``'all'`` voxels or the ``'masked'`` ones: those that
@@ -78,7 +78,7 @@ class GenesisPretrainer(BaseModel):
         self.register_buffer('data_mean', torch.tensor(0.5))
 
     def set_data_mean(self, mean: float) -> None:
-        """Tell the mean of the crops, in [0, 1]; the output starts there."""
+        """Set the mean of the crops, in [0, 1], as the initial output."""
         self.data_mean.fill_(mean)
         self.head.set_mean(self.data_mean)
 
@@ -96,7 +96,7 @@ class GenesisPretrainer(BaseModel):
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
             targets: Untouched crops, the same shape.
             masked: Boolean, the same shape: voxels replaced by painting.
-            data_samples: One a crop.
+            data_samples: One per crop.
             mode: ``'loss'`` returns named losses, ``spread`` and
                 ``rank``, see ``loss``; ``'predict'`` the samples with
                 ``corrupted``, ``restored``, ``target`` and ``masked``
@@ -130,12 +130,12 @@ class GenesisPretrainer(BaseModel):
     def loss(
         self, inputs: Tensor, targets: Tensor, masked: Tensor
     ) -> dict[str, Tensor]:
-        """The restoration loss, and two signs of collapse that train nothing.
+        """The restoration loss, and two indicators of collapse.
 
         ``spread`` is the standard deviation of the output over that of the
         target; near 0 the output is one constant whatever the input.
         ``rank`` is that of the features, see ``feature_rank``; near 1 all
-        channels say the same, which leaves a detector little to start from.
+        channels are redundant, which is a poor start for a detector.
 
         Args:
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
@@ -164,7 +164,7 @@ class GenesisPretrainer(BaseModel):
         masked: Tensor,
         data_samples: list[DetDataSample],
     ) -> list[DetDataSample]:
-        """Put the volumes of each pair into its sample.
+        """Store the volumes of each pair in its sample.
 
         Args:
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
@@ -187,7 +187,7 @@ class GenesisPretrainer(BaseModel):
 
 
 def feature_rank(features: Tensor) -> Tensor:
-    """In how many directions channels vary: their participation ratio.
+    """Number of directions in which channels vary: participation ratio.
 
     The squared sum of the eigenvalues of the channels' correlation matrix
     over the sum of their squares: from 1, all channels alike, to C, none
