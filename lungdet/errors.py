@@ -12,6 +12,8 @@ LungdetError
 └── DivergenceError   a training whose loss is not finite
 """
 
+MAX_LINE = 2000  # characters of an error for people
+
 
 class LungdetError(Exception):
     """Base of every error that lungdet raises on purpose."""
@@ -45,14 +47,18 @@ def explain(error: LungdetError | OSError) -> str:
     """An error for people, in one line.
 
     The system's own errors name a number first; here the file comes first.
-    What a file's name or header brought in cannot steer a terminal.
+    What a file's name or header brought in cannot steer a terminal or fill
+    it.
     """
     if isinstance(error, OSError) and error.filename and error.strerror:
         return printable(
             f'{error.filename}: {error.strerror.lower()}; check the path and '
             'its permissions.'
         )
-    return printable(' '.join(str(error).split()))
+    line = printable(' '.join(str(error).split()))
+    if len(line) > MAX_LINE:  # it quotes a field without end
+        line = f'{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 3 :]}'
+    return line
 
 
 def printable(text: str) -> str:

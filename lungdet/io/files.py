@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 from lungdet.errors import LungdetError, SeriesError
 
 # folders and files added by archives and file managers: '._a.nii.gz' of a
 # macOS archive has the name of an image and is none
 LITTER = {'__macosx', 'thumbs.db', 'desktop.ini', '$recycle.bin'}
+
+WAIT_SECONDS = 3.0  # for the writer of a pipe
 
 
 def is_litter(path: Path) -> bool:
@@ -42,3 +47,44 @@ def check_regular(
             'file.'
         )
     return status.st_size
+
+
+def open_or_pipe(
+    path: Path, *, error: type[LungdetError] = SeriesError
+) -> tuple[BinaryIO, bytes]:
+    """Open a file, or a pipe that somebody writes to.
+
+    A shell's ``<(...)`` is such a pipe. One without a writer would be waited
+    for without end.
+
+    Returns:
+        The file, and what of a pipe had to be read to see its writer.
+
+    Raises:
+        LungdetError: A pipe without a writer, or a folder or device.
+        OSError: It cannot be opened.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISFIFO(mode):
+        if not stat.S_ISCHR(mode):  # /dev/null is an empty file
+            check_regular(path, error=error)
+        return open(path, 'rb'), b''
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    started = time.monotonic()
+    while time.monotonic() - started < WAIT_SECONDS:
+        try:
+            first = os.read(pipe, 1)
+        except BlockingIOError:  # a writer is there
+            first = b''
+            break
+        if first:
+            break
+        time.sleep(0.05)
+    else:
+        os.close(pipe)
+        raise error(
+            f'{path}: a pipe that nobody writes to; give a file, or start '
+            'the writer first.'
+        )
+    os.set_blocking(pipe, True)
+    return os.fdopen(pipe, 'rb'), first

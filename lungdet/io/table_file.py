@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from lungdet.errors import AnnotationError, printable
+from lungdet.io.files import open_or_pipe
 
 MAX_TABLE_BYTES = 1_000_000_000  # unpacked; 888 scans x 10,000 marks fit
 MAX_LINES = 20_000_000
@@ -50,8 +51,9 @@ class TableFile:
         Raises:
             AnnotationError: More than any table needs.
         """
-        content = bytearray()
-        with open(self.path, 'rb') as file:
+        opened, first = open_or_pipe(self.path, error=AnnotationError)
+        content = bytearray(first)
+        with opened as file:
             self._check_size(file)
             while block := file.read(CHUNK_BYTES):
                 content += block

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from terminaltables import AsciiTable
 
 from lungdet.errors import ConfigError
+from lungdet.io.files import check_regular
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ def read_training_curve(work_dir: str | Path, key: str) -> TrainingCurve:
     values: dict[int, float] = {}
     logged: set[str] = set()
     for file in files:
-        for line in file.read_text(encoding='utf-8').splitlines():
-            record = json.loads(line)
+        for record in _records(file):
             logged |= record.keys()
             if key in record:
-                values[record['step']] = record[key]
+                step, value = record.get('step'), record[key]
+                if not isinstance(step, int) or not _is_number(value):
+                    raise _damaged(file, f'{key} {value!r} at step {step!r}')
+                values[step] = value
     if not values:
         raise ConfigError(
             f'{work_dir}: no {key!r} was logged; there are '
@@ -75,6 +79,35 @@ def read_training_curve(work_dir: str | Path, key: str) -> TrainingCurve:
     steps = sorted(values)
     return TrainingCurve(
         np.array(steps), np.array([values[step] for step in steps])
+    )
+
+
+def _records(file: Path) -> list[dict[str, Any]]:
+    """What was logged, a step a line.
+
+    Raises:
+        ConfigError: Not such a file.
+    """
+    check_regular(file, error=ConfigError)
+    try:
+        text = file.read_text(encoding='utf-8')
+        records = [json.loads(line) for line in text.splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, str(error)) from error
+    for record in records:
+        if not isinstance(record, dict):
+            raise _damaged(file, f'the line {str(record)[:60]!r}')
+    return records
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _damaged(file: Path, what: str) -> ConfigError:
+    return ConfigError(
+        f'{file}: {what} is no log of a training; the file is damaged. '
+        'Give the work folder of another run.'
     )
 
 

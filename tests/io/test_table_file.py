@@ -4,9 +4,11 @@ import gzip
 import hashlib
 import os
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -99,3 +101,21 @@ def test_a_line_without_end_and_a_file_too_large_are_refused(
         file.truncate(4_000_000_000)
     with pytest.raises(AnnotationError, match='holds more than 1e.09 bytes'):
         read_annotations(tmp_path / 'sparse.csv')
+
+
+def test_a_pipe_is_read_if_somebody_writes_to_it(tmp_path: Path) -> None:
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        time.sleep(0.2)
+        pipe.write_bytes(b'a,b\n1,2\n')
+
+    writer = Thread(target=write)
+    writer.start()
+    rows = [row for _, row in TableFile(pipe).rows()]
+    writer.join()
+
+    assert rows == [['a', 'b'], ['1', '2']]
+    with pytest.raises(AnnotationError, match='nobody writes to'):
+        list(TableFile(pipe).rows())
