@@ -71,7 +71,7 @@ def test_damaged_input_is_equal_told_or_refused(
 
     listed = '\n'.join(failures[:MAX_LISTED])
     assert not failures, f'{dict(outcomes)}\n{listed}'
-    assert outcomes['refused'] > 4
+    assert sum(outcomes.values()) >= 4 + round(target.cases * BUDGET)
 
 
 def test_the_corpus_names_targets() -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lungdet.errors import ConfigError
+from lungdet.errors import ConfigError, SeriesError
 from lungdet.evaluation import (
     Difference,
     EvaluationReport,
@@ -15,6 +15,7 @@ from lungdet.evaluation import (
     compared_dict,
 )
 from lungdet.io.atomic import atomic_path, write_text
+from lungdet.io.files import check_regular
 from lungdet.io.luna16 import write_submission
 from lungdet.io.results import result_from_dict, result_to_dict
 
@@ -103,16 +104,28 @@ def read_scan(folder: str | Path, series_uid: str) -> ScoredScan:
 
     Raises:
         FileNotFoundError: The scan was not tested yet.
-        SeriesError: Written by another version.
+        SeriesError: Written by another version, or damaged.
     """
     path = _scan_file(folder, series_uid)
-    content = json.loads(path.read_text(encoding='utf-8'))
-    return ScoredScan(
-        # an older version wrote no 'result'; its schema is refused
-        result_from_dict(content.get('result', content)),
-        ScanMasks.from_dict(content['masks']),
-        content['losses'],
-    )
+    check_regular(path)
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        return ScoredScan(
+            # an older version wrote no 'result'; its schema is refused
+            result_from_dict(content.get('result', content)),
+            ScanMasks.from_dict(content['masks']),
+            {str(k): float(v) for k, v in content['losses'].items()},
+        )
+    except SeriesError:
+        raise
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError),
+        *(IndexError, OverflowError, RecursionError),
+    ) as error:
+        raise SeriesError(
+            f'{path}: no result of a scan ({type(error).__name__}: {error}); '
+            'the file is damaged. Remove it, and test again.'
+        ) from error
 
 
 def listed_scans(
