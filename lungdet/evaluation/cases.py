@@ -247,7 +247,7 @@ def _mean_losses(scans: Sequence[Mapping[str, float]]) -> dict[str, float]:
     if not known:
         return {}
     means = {
-        f'val/{name}': float(np.mean([losses[name] for losses in known]))
+        name: float(np.mean([losses[name] for losses in known]))
         for name in known[0]
     }
-    return means | {'val/loss': sum(means.values())}
+    return means | {'loss': sum(means.values())}

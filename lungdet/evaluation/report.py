@@ -150,8 +150,14 @@ class EvaluationReport:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Figures by name, for a training log."""
-        values = {'froc/cpm': self.result.cpm or 0.0}
+        """Figures by name, for a training log.
+
+        Without a nodule there is no CPM and no sensitivity; a 0 would look
+        like a network that detects nothing.
+        """
+        values = {}
+        if self.result.cpm is not None:
+            values['froc/cpm'] = self.result.cpm
         rates = self.result.rates
         for rate, value in zip(rates, self.result.sensitivities or []):
             values[f'froc/sens@{rate:g}'] = value

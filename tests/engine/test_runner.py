@@ -127,9 +127,9 @@ def test_validation_reports_the_trainings_losses(
 
     scalars = runner.message_hub.log_scalars
     losses = {
-        name.removeprefix('val/val/'): scalars[name].current()
+        name.removeprefix('val/'): scalars[name].current()
         for name in scalars
-        if name.startswith('val/val/')
+        if name.startswith('val/loss')
     }
     total = losses.pop('loss')
     assert set(losses) == {

@@ -170,8 +170,19 @@ def test_losses_are_means_of_the_scans_that_have_them() -> None:
     report = evaluate_cases(scans, records, official=official_reference())
 
     assert report.losses == {
-        'val/loss_a': 1.0,
-        'val/loss_b': 3.0,
-        'val/loss': 4.0,
+        'loss_a': 1.0,
+        'loss_b': 3.0,
+        'loss': 4.0,
     }
-    assert report.metrics()['val/loss'] == 4.0
+    assert report.metrics()['loss'] == 4.0
+
+
+def test_without_a_nodule_there_is_no_cpm_to_log() -> None:
+    scans, records = scene()
+    records = {u: replace(r, nodules=[]) for u, r in records.items()}
+    scans = {u: replace(s, masks=ScanMasks()) for u, s in scans.items()}
+
+    report = evaluate_cases(scans, records, official=official_reference())
+
+    assert report.result.cpm is None
+    assert not [name for name in report.metrics() if name.startswith('froc')]
