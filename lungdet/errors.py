@@ -12,6 +12,11 @@ LungdetError
 └── DivergenceError   a training whose loss is not finite
 """
 
+import errno
+
+NO_SPACE = {
+    getattr(errno, name, None) for name in ('ENOSPC', 'EDQUOT', 'EFBIG')
+}
 MAX_LINE = 2000  # characters of an error for people
 
 
@@ -51,6 +56,11 @@ def explain(error: LungdetError | OSError) -> str:
     it.
     """
     if isinstance(error, OSError) and error.filename and error.strerror:
+        if error.errno in NO_SPACE:
+            return printable(
+                f'{error.filename}: {error.strerror.lower()}; nothing was '
+                'written to it. Free some space, then run the same again.'
+            )
         return printable(
             f'{error.filename}: {error.strerror.lower()}; check the path and '
             'its permissions.'

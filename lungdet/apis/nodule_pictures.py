@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lungdet.io.atomic import atomic_path, check_writable
 from lungdet.io.case_store import CaseStore
 from lungdet.report.figures import nodule_picture, picture_sheet
 
@@ -25,9 +26,9 @@ def draw_nodules(
 
     Raises:
         FileNotFoundError: No prepared cases in ``root``.
+        OSError: ``out`` cannot be written to.
     """
-    store, out = CaseStore(root), Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    store, out = CaseStore(root), check_writable(out, 'the pictures')
     nodules = [
         (record, nodule)
         for record in store.records.values()
@@ -40,5 +41,6 @@ def draw_nodules(
             store.read(uid, 'image'), record.geometry, nodule, masks
         )
         figure = picture_sheet([picture])
-        figure.savefig(out / f'{uid}_{nodule.id}.png', dpi=110)
+        with atomic_path(out / f'{uid}_{nodule.id}.png') as aside:
+            figure.savefig(aside, dpi=110)
     return len(nodules[:limit]), len(nodules)

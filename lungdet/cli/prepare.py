@@ -97,7 +97,7 @@ def luna16(args: argparse.Namespace) -> int:
         spacing_mm=args.spacing,
     )
     print(summary.table())
-    return 3 if summary.failed else 0
+    return summary.exit_code
 
 
 def folder(args: argparse.Namespace) -> int:
@@ -114,4 +114,4 @@ def folder(args: argparse.Namespace) -> int:
         spacing_mm=args.spacing,
     )
     print(summary.table())
-    return 3 if summary.failed else 0
+    return summary.exit_code

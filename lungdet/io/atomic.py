@@ -1,15 +1,27 @@
-"""Files that are whole or absent: written aside, synced, then renamed."""
+"""Files that are whole or absent: written aside, synced, then renamed.
+
+A file that is being written is called ``.tmp-PID-HOST-NAME``. What a killed
+process left is removed by the next one that writes to the same folder.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import platform
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # how file systems say that they do not sync what they were asked to
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+LEFTOVER = re.compile(r'\.tmp-(\d+)-(?:([0-9a-f]{8})-)?.+', re.DOTALL)
+HOST = f'{zlib.crc32(platform.node().encode()):08x}'
+FOREIGN_SECONDS = 24 * 3600.0  # after which another machine's run has ended
+PROBE = bytes(1 << 16)  # more than a full disk takes
 
 
 @contextmanager
@@ -19,18 +31,137 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary file is in the same folder, keeps the suffixes of ``path``
     (writers pick formats by them), is synced before the rename and removed if
     the block raises.
+
+    Raises:
+        OSError: The folder cannot be written to, or the disk is full; names
+            the file.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f'.tmp-{os.getpid()}-{path.name}')
-    try:
+    with atomic_paths([path]) as (aside,):
         yield aside
-        with open(aside, 'rb+') as file:
-            sync(file.fileno())
-        os.replace(aside, path)
+
+
+@contextmanager
+def atomic_paths(
+    paths: Sequence[str | Path], before: Callable[[], None] | None = None
+) -> Iterator[list[Path]]:
+    """Give a temporary path for each of several files of one folder.
+
+    All are written and synced before the first one is replaced, so a full
+    disk leaves what was there.
+
+    Args:
+        paths: Replaced in this order.
+        before: Called before the first file is replaced.
+
+    Raises:
+        OSError: As ``atomic_path``.
+    """
+    targets = [Path(path) for path in paths]
+    folder = targets[0].parent
+    make_folder(folder)
+    remove_leftovers(folder)
+    asides = [
+        path.with_name(f'.tmp-{os.getpid()}-{HOST}-{path.name}')
+        for path in targets
+    ]
+    try:
+        with full_disk_named(targets[0]):
+            yield asides
+            for aside in asides:
+                with open(aside, 'rb+') as file:
+                    sync(file.fileno())
+        if before is not None:
+            before()
+        for aside, path in zip(asides, targets):
+            os.replace(aside, path)
     finally:
-        aside.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        for aside in asides:
+            aside.unlink(missing_ok=True)
+    sync_folder(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those around it, where it is not there.
+
+    Raises:
+        OSError: A file is in the way, or it cannot be made; names the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(
+            errno.ENOTDIR, 'It is a file', str(folder)
+        ) from error
+
+
+def check_writable(folder: str | Path, what: str) -> Path:
+    """Make a folder if need be, and write to it: before work, not after.
+
+    Args:
+        folder: Where something will be written.
+        what: That something, for the message.
+
+    Raises:
+        OSError: It cannot be written to.
+    """
+    folder = Path(folder)
+    probe = folder / f'.tmp-{os.getpid()}-{HOST}-probe'
+    try:
+        make_folder(folder)
+        try:
+            probe.write_bytes(PROBE)
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise type(error)(
+            f'{folder}: cannot be written to ({error.strerror}); give another '
+            f'folder for {what}.'
+        ) from error
+    remove_leftovers(folder)
+    return folder
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Let what fails for want of space say so, whoever writes.
+
+    Libraries raise errors of their own, or the system's without a file.
+
+    Args:
+        path: That is written.
+
+    Raises:
+        OSError: Nothing can be written to the folder of ``path``; or what
+            the block raised, with a file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except Exception as error:
+        reason = refusal_to_write(path.parent)
+        if reason is None:
+            raise
+        raise OSError(reason.errno, reason.strerror, str(path)) from error
+
+
+def refusal_to_write(folder: Path) -> OSError | None:
+    """What the system says to a file in ``folder``; None if it takes it."""
+    probe = folder / f'.tmp-{os.getpid()}-{HOST}-probe'
+    try:
+        with open(probe, 'wb') as file:
+            file.write(PROBE)
+            file.flush()
+            sync(file.fileno())
+    except OSError as error:
+        return error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return None
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,3 +197,28 @@ def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically, line ends LF."""
     with atomic_path(path) as aside:
         aside.write_bytes(text.encode('utf-8'))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left in a folder."""
+    with suppress(OSError):
+        for path in folder.glob('.tmp-*'):
+            match = LEFTOVER.fullmatch(path.name)
+            if match and _is_left(path, int(match[1]), match[2] or HOST):
+                path.unlink(missing_ok=True)
+
+
+def _is_left(path: Path, process: int, host: str) -> bool:
+    """Whether the process that wrote a file is gone.
+
+    Processes of other machines cannot be asked for, nor those of Windows.
+    """
+    if host != HOST or os.name != 'posix':
+        return time.time() - path.stat().st_mtime > FOREIGN_SECONDS
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError as error:
+        return error.errno != errno.EPERM  # another user's
+    return False

@@ -7,6 +7,16 @@ from typing import Any
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
+from lungdet.io.json_file import (
+    flag,
+    items,
+    keyed,
+    number,
+    numbers,
+    shape_checked,
+    text,
+    whole,
+)
 from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 CASE_FORMAT = 'lungdet.case/1'
@@ -29,7 +39,7 @@ def case_from_json(values: Mapping[str, Any]) -> CaseRecord:
 
     Raises:
         SeriesError: Written by another version of the format, or a value is
-            missing.
+            missing or of another kind.
     """
     uid, written = values.get('series_uid'), values.get('format')
     if written != CASE_FORMAT:
@@ -37,55 +47,70 @@ def case_from_json(values: Mapping[str, Any]) -> CaseRecord:
             f'case {uid}: format {written!r}, this version reads '
             f'{CASE_FORMAT!r}; prepare the scan again.'
         )
-    try:
+    with shape_checked(f'case {uid}', 'delete it and prepare the scan again.'):
         return _record(values)
-    except KeyError as error:
-        raise SeriesError(
-            f'case {uid}: its file lacks {error}; delete it and prepare the '
-            'scan again.'
-        ) from error
 
 
 def _record(values: Mapping[str, Any]) -> CaseRecord:
     # early versions wrote 'warnings'
     caveats = values['caveats' if 'caveats' in values else 'warnings']
+    subset, patient = values['subset'], values.get('patient_id')
     return CaseRecord(
-        series_uid=values['series_uid'],
-        subset=values['subset'],
-        geometry=Geometry.from_dict(values['geometry']),
-        source_geometry=Geometry.from_dict(values['source_geometry']),
-        spacing_mm=values['spacing_mm'],
-        nodules=[_nodule(nodule) for nodule in values['nodules']],
-        excluded=[_annotation(finding) for finding in values['excluded']],
-        lung_mask=values['lung_mask'],
-        caveats=list(caveats),
-        settings=values['settings'],
-        checksums=values['checksums'],
-        patient_id=values.get('patient_id'),
+        series_uid=text(values['series_uid']),
+        subset=None if subset is None else whole(subset),
+        geometry=_geometry(values['geometry']),
+        source_geometry=_geometry(values['source_geometry']),
+        spacing_mm=number(values['spacing_mm']),
+        nodules=[_nodule(nodule) for nodule in items(values['nodules'])],
+        excluded=[
+            annotation_from_json(one) for one in items(values['excluded'])
+        ],
+        lung_mask=text(values['lung_mask']),
+        caveats=[text(caveat) for caveat in items(caveats)],
+        settings=keyed(values['settings']),
+        checksums={
+            name: whole(checksum)
+            for name, checksum in keyed(values['checksums']).items()
+        },
+        patient_id=None if patient is None else text(patient),
     )
 
 
-def _nodule(values: Mapping[str, Any]) -> CaseNodule:
-    mask_box = values['mask_box']
+def _geometry(values: Any) -> Geometry:
+    shape = items(keyed(values)['shape'])
+    if not all(whole(n) > 0 for n in shape):
+        raise ValueError(f'{shape} is no shape of an image')
+    return Geometry.from_dict(values)
+
+
+def _nodule(values: Any) -> CaseNodule:
+    mask_box, num_readers = values['mask_box'], values['num_readers']
     return CaseNodule(
-        id=values['id'],
+        id=whole(values['id']),
         center_mm=_point(values['center_mm']),
-        diameter_mm=values['diameter_mm'],
-        box=tuple(values['box']),
-        num_readers=values['num_readers'],
-        has_mask=values['has_mask'],
-        mask_box=None if mask_box is None else tuple(mask_box),
+        diameter_mm=number(values['diameter_mm']),
+        box=numbers(values['box'], 6),
+        num_readers=None if num_readers is None else whole(num_readers),
+        has_mask=flag(values['has_mask']),
+        mask_box=None if mask_box is None else numbers(mask_box, 6),
     )
 
 
-def _annotation(values: Mapping[str, Any]) -> Annotation:
+def annotation_from_json(values: Any) -> Annotation:
+    """An annotation of its ``vars``.
+
+    Raises:
+        KeyError, TypeError, ValueError: A value is missing or of another
+            kind; ``shape_checked`` turns them into one line.
+    """
+    diameter_mm, num_readers = values['diameter_mm'], values['num_readers']
     return Annotation(
         center_mm=_point(values['center_mm']),
-        diameter_mm=values['diameter_mm'],
-        num_readers=values['num_readers'],
+        diameter_mm=None if diameter_mm is None else number(diameter_mm),
+        num_readers=None if num_readers is None else whole(num_readers),
     )
 
 
-def _point(values: list[float]) -> tuple[float, float, float]:
-    x, y, z = values
+def _point(values: Any) -> tuple[float, float, float]:
+    x, y, z = numbers(values, 3)
     return x, y, z

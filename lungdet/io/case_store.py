@@ -11,6 +11,7 @@ import json
 import re
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,41 @@ from typing import Any
 import numpy as np
 
 from lungdet.errors import SeriesError
-from lungdet.io.atomic import atomic_path, write_text
+from lungdet.io.atomic import atomic_paths, write_text
+from lungdet.io.case_arrays import (
+    check_array,
+    open_array,
+    packed,
+    read_part,
+)
 from lungdet.io.case_json import case_from_json, case_to_json
+from lungdet.io.json_file import (
+    DIGEST,
+    digest_of,
+    items,
+    keyed,
+    read_object,
+    shape_checked,
+    with_digest,
+)
 from lungdet.structures import CaseRecord
 
 INDEX, INDEX_FORMAT = 'index.json', 'lungdet.index/1'
-CHUNK, BLOCK = 64, 32  # voxels per side; measured fastest for 128^3 crops
 MAX_OPEN = 32  # arrays kept open per process
 DTYPES = {'image': np.int16, 'lungs': np.uint8, 'mask': np.uint8}
+REMEDY = 'Delete it and prepare the scan again.'
 SAFE_UID = re.compile(r'[A-Za-z0-9_][A-Za-z0-9._-]*')  # it names files
 
 
 def write_case(
     root: str | Path, record: CaseRecord, arrays: dict[str, np.ndarray]
 ) -> CaseRecord:
-    """Write a case's arrays, then its record.
+    """Write a case's arrays and its record.
 
-    An older record of the series is deleted first, so a run that is killed
-    here leaves no record that does not match its arrays.
+    An older case of the series stays until all files of the new one are
+    written aside; then it goes, and the index with it. A run that is killed
+    here leaves no record beside arrays that it does not describe, and a full
+    disk leaves the older case.
 
     Args:
         root: Folder of the store.
@@ -49,41 +67,29 @@ def write_case(
     Raises:
         SeriesError: A uid that cannot name a file, or an array of another
             name, type or shape than the record's.
+        OSError: The folder cannot be written to, or the disk is full.
     """
     uid = record.series_uid
     _check_case(record, arrays)
-    delete_record(root, uid)
-    for name in DTYPES.keys() - arrays.keys():
-        array_file(root, uid, name).unlink(missing_ok=True)
-    checksums = {}
-    for name, array in arrays.items():
-        array = np.ascontiguousarray(array)
-        checksums[name] = zlib.crc32(array.data)
-        _write_array(array_file(root, uid, name), array)
+    arrays = {n: np.ascontiguousarray(a) for n, a in arrays.items()}
+    checksums = {name: zlib.crc32(a.data) for name, a in arrays.items()}
     record = replace(record, checksums=checksums)
-    text = json.dumps(case_to_json(record), indent=1)
-    write_text(record_file(root, uid), text)
+
+    def remove_older() -> None:
+        delete_index(root)
+        delete_record(root, uid)
+        for name in DTYPES.keys() - arrays.keys():
+            array_file(root, uid, name).unlink(missing_ok=True)
+
+    files = [array_file(root, uid, name) for name in arrays]
+    with atomic_paths(
+        [*files, record_file(root, uid)], before=remove_older
+    ) as asides:
+        for array, aside in zip(arrays.values(), asides):
+            aside.write_bytes(packed(array))
+        content = json.dumps(with_digest(case_to_json(record)), indent=1)
+        asides[-1].write_bytes(content.encode())
     return record
-
-
-def _write_array(path: Path, array: np.ndarray) -> None:
-    import blosc2
-
-    with atomic_path(path) as aside:
-        blosc2.asarray(
-            array,
-            urlpath=str(aside),
-            mode='w',
-            chunks=tuple(min(CHUNK, n) for n in array.shape),
-            blocks=tuple(min(BLOCK, n) for n in array.shape),
-            dparams=blosc2.DParams(nthreads=1),  # stored too
-            cparams=blosc2.CParams(
-                codec=blosc2.Codec.LZ4HC,
-                clevel=5,
-                filters=[blosc2.Filter.SHUFFLE],
-                nthreads=1,
-            ),
-        )
 
 
 def record_file(root: str | Path, uid: str) -> Path:
@@ -116,14 +122,23 @@ def delete_index(root: str | Path) -> None:
 
 
 def stored_settings(root: str | Path, uid: str) -> dict[str, Any] | None:
-    """How a case was prepared; None if it is missing or incomplete."""
+    """How a case was prepared; None if it is not there as a whole.
+
+    Nor is a case whole that an earlier version wrote without the checksum of
+    its record: nobody could tell whether it was edited.
+    """
+    if not SAFE_UID.fullmatch(uid):
+        return None
+    path = record_file(root, uid)
     try:
-        record = read_record(record_file(root, uid))
+        values = read_object(path, REMEDY)
+        record = _record_from(values, path)
     except (SeriesError, OSError):
         return None
-    whole = all(
+    there = all(
         array_file(root, uid, name).is_file() for name in record.checksums
     )
+    whole = there and DIGEST in values and record.series_uid == uid
     return record.settings if whole else None
 
 
@@ -165,33 +180,98 @@ def read_record(path: Path) -> CaseRecord:
         path: Of ``record_file``.
 
     Raises:
-        SeriesError: It is not JSON, or of another version of the format; the
-            message names it.
+        SeriesError: It is not JSON, of another shape or version of the
+            format, or was edited; the message names it.
         OSError: It cannot be read.
     """
-    try:
-        values = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
+    return _record_from(read_object(path, REMEDY), path)
+
+
+def _record_from(values: dict[str, Any], path: Path) -> CaseRecord:
+    """A record and what its file must hold besides its shape."""
+    uid = values.get('series_uid')
+    if values.get(DIGEST, digest := digest_of(values)) != digest:
         raise SeriesError(
-            f'{path}: not JSON ({error}). Delete it and prepare the scan '
-            'again.'
-        ) from error
-    return case_from_json(values)
+            f'{path}: case {uid} was edited after it was prepared, so it may '
+            f'not describe its arrays any more. {REMEDY}'
+        )
+    try:
+        record = case_from_json(values)
+        check_uid(record.series_uid)
+    except SeriesError as error:
+        raise SeriesError(f'{path}: {error}') from error
+    if 'image' not in record.checksums or record.checksums.keys() - DTYPES:
+        raise SeriesError(
+            f'{path}: case {uid} lists the arrays '
+            f'{sorted(record.checksums)}, which are not those of a case. '
+            f'{REMEDY}'
+        )
+    return record
+
+
+def read_records(root: str | Path) -> list[CaseRecord]:
+    """The records of all cases; half-written files are passed over.
+
+    Raises:
+        SeriesError: As ``read_record``.
+    """
+    return [read_record(path) for path in record_files(root)]
+
+
+def write_index(root: str | Path, records: Sequence[CaseRecord]) -> None:
+    """Write ``index.json``, which makes a folder of cases a store.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    cases = [with_digest(case_to_json(record)) for record in records]
+    index = {'format': INDEX_FORMAT, 'cases': cases}
+    write_text(Path(root) / INDEX, json.dumps(index))
 
 
 def rebuild_index(root: str | Path) -> list[CaseRecord]:
     """Collect the records of all cases into ``index.json`` and return them.
 
-    Half-written files of a killed run are skipped.
-
     Raises:
         SeriesError: As ``read_record``.
+        OSError: It cannot be written.
     """
-    records = [read_record(path) for path in record_files(root)]
-    cases = [case_to_json(record) for record in records]
-    index = {'format': INDEX_FORMAT, 'cases': cases}
-    write_text(Path(root) / INDEX, json.dumps(index))
+    records = read_records(root)
+    write_index(root, records)
     return records
+
+
+def read_index(root: str | Path) -> dict[str, CaseRecord]:
+    """The cases of a store by series uid, in the index's order.
+
+    Raises:
+        FileNotFoundError: No ``index.json``; the message names the command.
+        SeriesError: Written by another version of the format, damaged or
+            edited.
+    """
+    path = Path(root) / INDEX
+    if not path.is_file():
+        why = 'nothing is prepared in this folder'
+        if any((Path(root) / 'cases').glob('[!.]*')):
+            why = 'preparing stopped before its end and left half of it'
+        raise FileNotFoundError(
+            f'{path}: not there, so {why}. Run "lungdet prepare luna16 '
+            'SCANS OUT" and give OUT.'
+        )
+    remedy = 'Prepare the scans again; what is done is not repeated.'
+    index = read_object(path, remedy)
+    if index.get('format') != INDEX_FORMAT:
+        raise SeriesError(
+            f'{path}: format {index.get("format")!r}, this version reads '
+            f'{INDEX_FORMAT!r}; prepare the scans again.'
+        )
+    with shape_checked(str(path), remedy):
+        cases = [keyed(case) for case in items(index['cases'])]
+    records = [_record_from(case, path) for case in cases]
+    by_uid = {record.series_uid: record for record in records}
+    if len(by_uid) < len(records):
+        raise SeriesError(f'{path}: lists a series twice. {remedy}')
+    return by_uid
 
 
 class CaseStore:
@@ -213,25 +293,9 @@ class CaseStore:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        path = self.root / INDEX
-        if not path.is_file():
-            why = 'nothing is prepared in this folder'
-            if any((self.root / 'cases').glob('[!.]*')):
-                why = 'preparing stopped before its end and left half of it'
-            raise FileNotFoundError(
-                f'{path}: not there, so {why}. Run "lungdet prepare luna16 '
-                'SCANS OUT" and give OUT.'
-            )
-        index = json.loads(path.read_text(encoding='utf-8'))
-        if index.get('format') != INDEX_FORMAT:
-            raise SeriesError(
-                f'{path}: format {index.get("format")!r}, this version reads '
-                f'{INDEX_FORMAT!r}; prepare the scans again.'
-            )
-        self.records = {
-            case['series_uid']: case_from_json(case) for case in index['cases']
-        }
+        self.records = read_index(root)
         self._open: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._checked: set[tuple[str, str]] = set()
 
     def __getstate__(self) -> dict:
         return {**vars(self), '_open': OrderedDict()}
@@ -253,6 +317,9 @@ class CaseStore:
     ) -> np.ndarray:
         """Read an array, or only the chunks a region touches.
 
+        At its first use in a process the whole array is compared with its
+        checksum: damage in the middle of a file decodes to other values.
+
         Args:
             uid: Series uid.
             name: ``'image'``, ``'mask'`` or ``'lungs'``.
@@ -263,55 +330,43 @@ class CaseStore:
                 the record's.
         """
         array = self._array(uid, name)
-        try:
-            return array[region if region is not None else ...]
-        except RuntimeError as error:
-            raise SeriesError(
-                f'{array_file(self.root, uid, name)}: cannot be read '
-                f'({error}); the file is damaged. Delete the case and prepare '
-                'it again.'
-            ) from error
+        where = array_file(self.root, uid, name)
+        return read_part(array, ... if region is None else region, where)
 
     def verify(self, uid: str) -> None:
-        """Compare every array of a case with its checksum.
+        """Compare a case with its record, every array with its checksum.
 
         Raises:
-            SeriesError: One differs.
+            SeriesError: One differs, or the record lacks an array.
         """
-        for name, stated in self.records[uid].checksums.items():
-            array = np.ascontiguousarray(self.read(uid, name))
-            checksum = zlib.crc32(array.data)
-            if checksum != stated:
+        record = self.records[uid]
+        path = record_file(self.root, uid)
+        if case_to_json(read_record(path)) != case_to_json(record):
+            raise SeriesError(
+                f'{path}: differs from {self.root / INDEX}; prepare the scans '
+                'again, what is done is not repeated.'
+            )
+        for name in DTYPES:
+            file = array_file(self.root, uid, name)
+            if name in record.checksums:
+                self._open.pop((uid, name), None)
+                self._checked.discard((uid, name))
+                self._array(uid, name)
+            elif file.exists():
                 raise SeriesError(
-                    f'{array_file(self.root, uid, name)}: checksum {checksum} '
-                    f'is not {stated}; the file changed since it was '
-                    'prepared. Delete the case and prepare it again.'
+                    f'{file}: the record of the case does not list it. '
+                    f'{REMEDY}'
                 )
 
     def _array(self, uid: str, name: str) -> Any:
-        import blosc2
-
+        """An array that is open, and was compared with its checksum."""
         key = (uid, name)
         if key not in self._open:
-            path = array_file(self.root, uid, name)
-            try:
-                array = blosc2.open(
-                    str(path),
-                    mode='r',
-                    dparams=blosc2.DParams(nthreads=1),
-                )
-            except (FileNotFoundError, RuntimeError) as error:
-                raise SeriesError(
-                    f'{path}: missing or damaged ({error}). Delete the '
-                    'case and prepare it again.'
-                ) from error
-            shape = self.records[uid].geometry.shape
-            if array.shape != shape:
-                raise SeriesError(
-                    f'{path}: of shape {array.shape}, the index says {shape}; '
-                    'the case was written after the index. Prepare the scans '
-                    'again.'
-                )
+            record, path = self.records[uid], array_file(self.root, uid, name)
+            array = open_array(path, record.geometry.shape, DTYPES[name])
+            if key not in self._checked:
+                check_array(array, record.checksums[name], path)
+                self._checked.add(key)
             self._open[key] = array
             if len(self._open) > MAX_OPEN:
                 self._open.popitem(last=False)

@@ -19,6 +19,8 @@ from lungdet.io.lidc import LidcReading, NoduleOutline
 MODES = ('half', 'union')
 MIN_READERS = 3  # of the four, as LUNA16
 SLICE_TOL = 0.25  # of a slice: how far a contour may lie beside one
+EDGES_AT_ONCE = 4096  # of a contour that is filled
+MAX_PIXEL = 1 << 16  # of a coordinate; images have at most 2048
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,12 @@ def outline_voxels(outline: NoduleOutline, geometry: Geometry) -> np.ndarray:
                 'lies in no slice of the scan; the XML belongs to another '
                 'series.'
             )
+        if np.abs(contour.points).max(initial=0) > MAX_PIXEL:
+            raise AnnotationError(
+                f'nodule {outline.nodule}: an outline at z = {contour.z_mm} '
+                f'mm goes through pixel {np.abs(contour.points).max()}, which '
+                'no image has; it is damaged. Restore the XML.'
+            )
         filled = fill_contour(
             contour.points,
             geometry.shape[1:],
@@ -152,7 +160,8 @@ def fill_contour(
     """Fill a closed contour by the even-odd rule.
 
     Args:
-        points: (n, 2) columns and rows, in order along the line.
+        points: (n, 2) columns and rows, whole numbers, in order along the
+            line.
         shape: Rows and columns.
         with_contour: Whether the pixels on the line belong to it.
 
@@ -161,28 +170,84 @@ def fill_contour(
     """
     filled = np.zeros(shape, dtype=bool)
     low = np.clip(points.min(0), 0, None)
-    high = np.minimum(points.max(0) + 1, (shape[1], shape[0]))
-    if (high <= low).any():
+    width, height = np.minimum(points.max(0) + 1, shape[::-1]) - low
+    if width <= 0 or height <= 0:
         return filled
-    columns = np.arange(low[0], high[0])
-    inside = np.zeros((high[1] - low[1], len(columns)), dtype=bool)
-    on_line = np.zeros_like(inside)
-    closed = np.concatenate([points, points[:1]]).astype(np.float64)
-    for (x0, y0), (x1, y1) in zip(closed[:-1], closed[1:]):
-        first, last = sorted((int(y0), int(y1)))
-        rows = slice(max(first - low[1], 0), max(last + 1 - low[1], 0))
-        y = np.arange(low[1], high[1])[rows, None]
-        x = columns[None]
-        cross = (x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)
-        within = (x >= min(x0, x1)) & (x <= max(x0, x1))
-        on_line[rows] |= (cross == 0) & within
-        if y0 == y1:
-            continue
-        crossing = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
-        inside[rows] ^= (y < max(y0, y1)) & (x < crossing)
-    part = (inside | on_line) if with_contour else (inside & ~on_line)
-    filled[low[1] : high[1], low[0] : high[0]] = part
+    box = (int(height), int(width))
+    inside = np.zeros((box[0], box[1] + 1), dtype=np.int32)
+    on_line = np.zeros(box, dtype=bool)
+    closed = np.concatenate([points, points[:1]]).astype(np.int64) - low
+    for k in range(0, len(points), EDGES_AT_ONCE):
+        start = closed[k : k + EDGES_AT_ONCE + 1]
+        row, column = _crossings(start[:-1], start[1:], box)
+        np.add.at(inside, (row, column), 1)
+        row, column = _pixels_on_line(start[:-1], start[1:], box)
+        on_line[row, column] = True
+    # a crossing turns every pixel to its left
+    turns = inside[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
+    odd = turns % 2 == 1
+    part = (odd | on_line) if with_contour else (odd & ~on_line)
+    filled[low[1] : low[1] + height, low[0] : low[0] + width] = part
     return filled
+
+
+def _crossings(
+    start: np.ndarray, end: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that edges cross, and the first column right of each crossing.
+
+    Args:
+        start: First points (n, 2) of the edges, columns and rows.
+        end: Their last points.
+        shape: Rows and columns of the image.
+
+    Returns:
+        Rows in the image, columns from 0 to the number of columns.
+    """
+    low, high = (
+        np.minimum(start[:, 1], end[:, 1]),
+        np.maximum(start[:, 1], end[:, 1]),
+    )
+    edge, row = _ranges(np.maximum(low, 0), np.minimum(high, shape[0]))
+    (x0, y0), (dx, dy) = start[edge].T, (end - start)[edge].T
+    # the first whole x at or above x0 + (row - y0) * dx / dy
+    column = x0 - (row - y0) * -dx // dy
+    return row, np.clip(column, 0, shape[1])
+
+
+def _pixels_on_line(
+    start: np.ndarray, end: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels that edges go through exactly."""
+    delta = end - start
+    steps = np.gcd(delta[:, 0], delta[:, 1])
+    dx, dy = (delta // np.maximum(steps, 1)[:, None]).T
+    # positions along the edge that lie in the image, by the axis that moves
+    by_row = dy != 0
+    first = np.where(by_row, start[:, 1], start[:, 0])
+    step = np.where(by_row, dy, dx)
+    size = np.where(by_row, shape[0], shape[1])
+    sign, width = np.sign(step), np.maximum(np.abs(step), 1)
+    near = np.where(sign < 0, size - 1 - first, first) * np.abs(sign)
+    enter = np.clip(-(near // width), 0, None)
+    leave = np.minimum((size - 1 - near) // width, steps)
+    edge, k = _ranges(enter, leave + 1)
+    row = start[edge, 1] + k * dy[edge]
+    column = start[edge, 0] + k * dx[edge]
+    inside = (
+        (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
+    )
+    return row[inside], column[inside]
+
+
+def _ranges(
+    start: np.ndarray, end: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Index k and every value of range(start[k], end[k]), for all k."""
+    count = np.maximum(end - start, 0)
+    index = np.repeat(np.arange(len(start)), count)
+    before = np.cumsum(count) - count
+    return index, np.arange(count.sum()) - before[index] + start[index]
 
 
 def group_outlines(

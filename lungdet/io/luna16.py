@@ -292,13 +292,16 @@ def has_column(path: Table, name: str) -> bool:
 def write_submission(
     path: str | Path, results: Iterable[SeriesResult]
 ) -> None:
-    """Write detections as marks in LUNA16's format."""
-    lines = [','.join(MARK_COLUMNS)]
+    """Write detections as marks in LUNA16's format.
+
+    A scan is called as its file, so names with commas are quoted.
+    """
+    text = io.StringIO(newline='')
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(MARK_COLUMNS)
     for result in results:
         for detection in result.detections:
-            x, y, z = detection.center_mm
-            lines.append(
-                f'{result.series_uid},{x:.6f},{y:.6f},{z:.6f},'
-                f'{detection.score:.9g}'
-            )
-    write_text(path, '\n'.join(lines) + '\n')
+            center = [f'{value:.6f}' for value in detection.center_mm]
+            score = f'{detection.score:.9g}'
+            writer.writerow([result.series_uid, *center, score])
+    write_text(path, text.getvalue())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lungdet.geometry import Geometry, resample_label_crop
-from lungdet.io.atomic import write_text
+from lungdet.io.atomic import check_writable, write_text
 from lungdet.io.image import write_image
 from lungdet.io.luna16 import write_submission
 from lungdet.io.results import result_to_dict
@@ -21,18 +21,18 @@ MAX_LABELS = 255  # of a uint8 image
 
 
 def make_result_folder(path: str | Path) -> Path:
-    """Create the folder for results if needed.
+    """Create the folder for results if needed, and write to it.
 
     Raises:
         NotADirectoryError: A file is there.
+        OSError: It cannot be written to.
     """
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(
             f'{folder}: is a file, results need a folder; choose another name.'
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return check_writable(folder, 'the results')
 
 
 def write_result_folder(

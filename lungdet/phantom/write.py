@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from lungdet.errors import ConfigError
-from lungdet.io.atomic import write_text
+from lungdet.io.atomic import check_writable, write_text
 from lungdet.io.image import write_image
+from lungdet.io.metaimage import data_file
 from lungdet.io.processes import processes
 from lungdet.phantom.phantom import make_phantom
 from lungdet.phantom.reader_xml import reader_xml
+from lungdet.phantom.written import (
+    WrittenPhantom,
+    note_written,
+    written_before,
+)
 from lungdet.structures import Annotation
 
 UID_ROOT = '1.2.826.0.1.3680043.10.9999'
 SUBSETS = 10
 HEADER = 'seriesuid,coordX,coordY,coordZ,diameter_mm'
-
-
-@dataclass(frozen=True)
-class WrittenPhantom:
-    """A phantom's rows for the tables."""
-
-    uid: str
-    annotations: Sequence[Annotation]
-    excluded: Sequence[Annotation]
 
 
 def write_luna16_phantoms(
@@ -43,8 +39,8 @@ def write_luna16_phantoms(
 ) -> list[str]:
     """Write phantoms in LUNA16's layout; scan i is in subset i modulo 10.
 
-    Each file is written atomically, and an existing one replaced by an equal
-    one; the tables are written at the end.
+    A phantom that is there whole, written by this code, is not rendered
+    again; the tables are written at the end.
 
     Args:
         out: Folder of the download.
@@ -60,7 +56,7 @@ def write_luna16_phantoms(
     Raises:
         ConfigError: ``out`` holds other scans, or an unknown size.
     """
-    out = Path(out)
+    out = check_writable(out, 'the phantoms')
     uids = [phantom_uid(seed, number) for number in range(scans)]
     _check_free(out, uids)
     write = partial(write_phantom, out=out, seed=seed, size=size)
@@ -107,7 +103,7 @@ def _check_free(out: Path, uids: Collection[str]) -> None:
 def write_phantom(
     number: int, out: Path, seed: int, size: str
 ) -> WrittenPhantom:
-    """Write one phantom's scan, lung mask and reader XML.
+    """Write one phantom's scan, lung mask and reader XML, if need be.
 
     Args:
         number: Of the scan.
@@ -116,14 +112,21 @@ def write_phantom(
         size: As ``make_phantom``.
     """
     uid = phantom_uid(seed, number)
+    settings = {'seed': seed, 'number': number, 'size': size}
+    if (there := written_before(out, uid, settings)) is not None:
+        return there
     phantom = make_phantom([seed, number], size=size, series_uid=uid)
     volume = phantom.volume
     scan = out / f'subset{number % SUBSETS}' / f'{uid}.mhd'
     write_image(scan, volume.array, volume.geometry)
     lungs = out / 'seg-lungs-LUNA16' / f'{uid}.mhd'
     write_image(lungs, phantom.lungs, volume.geometry)
-    write_text(out / 'xml' / f'{uid}.xml', reader_xml(phantom))
-    return WrittenPhantom(uid, phantom.annotations, phantom.excluded)
+    xml = out / 'xml' / f'{uid}.xml'
+    write_text(xml, reader_xml(phantom))
+    written = WrittenPhantom(uid, phantom.annotations, phantom.excluded)
+    images = [one for path in (scan, lungs) for one in (path, data_file(path))]
+    note_written(out, written, [*images, xml], settings)
+    return written
 
 
 def _write_table(

@@ -111,9 +111,10 @@ def _images_and_series_folders(
         for path in paths:
             if path.name.startswith(NO_SCANS) or is_litter(path):
                 continue
-            if path.is_dir() and path.is_symlink():
+            # unlike those of Path, these do not fail where access is refused
+            if os.path.isdir(path) and os.path.islink(path):
                 waiting.append(path)
-            elif path.is_dir():
+            elif os.path.isdir(path):
                 waiting.appendleft(path)
             elif path.name.lower().endswith(SUFFIXES):
                 yield path
@@ -126,7 +127,7 @@ def _has_slices(folder: Path) -> bool:
         if path.suffix.lower() == '.dcm':
             return True
         if (
-            path.is_file()
+            os.path.isfile(path)
             and tried < TRIED_FILES
             and not is_litter(path)
             and not path.name.lower().endswith(NO_SLICES)
@@ -143,7 +144,7 @@ def _sources_at(
 ) -> list[ScanSource]:
     """The one scan of an image file, or every series of a DICOM folder."""
     subset = _subset(path, root)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _series_of_folder(path, subset, known, only)
     return [ScanSource(stem(path), path, subset)]
 
@@ -162,7 +163,7 @@ def _series_of_folder(
 ) -> list[ScanSource]:
     try:
         series = list_series(folder, depth=0)
-    except SeriesError:  # reported when the scan is read
+    except Exception:  # reported when the scan is read; others go on
         return [] if only else [ScanSource(folder.name, folder, subset)]
     volumes = [s for s in series if s.is_volume] or series
     wanted = [s for s in volumes if s.series_uid in known] or volumes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zlib
 from pathlib import Path
 
@@ -27,11 +28,13 @@ def fingerprint(path: Path | None) -> int | None:
     files = [path]
     if path.is_dir():
         files = sorted(p for p in path.rglob('*') if p.is_file())
-    elif path.suffix.lower() == '.mhd':
+    elif path.suffix.lower() == '.mhd' and path.is_file():
         files.append(data_file(path))
     crc = 0
     for one in files:
         size = one.stat().st_size
+        if not one.is_file():  # a pipe would be waited for
+            raise OSError(errno.EINVAL, 'Not a file', str(one))
         crc = zlib.crc32(f'{one.name} {size} '.encode(errors='replace'), crc)
         with open(one, 'rb') as file:
             for k in range(BLOCKS):

@@ -13,6 +13,7 @@ from scipy import ndimage
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry, reorient
 from lungdet.io.image import read_image
+from lungdet.io.luna16 import MAX_DIAMETER_MM
 from lungdet.prepare.fingerprint import fingerprint
 from lungdet.prepare.references import (
     NoduleMask,
@@ -23,6 +24,8 @@ from lungdet.structures import Annotation, Volume
 
 MAX_NODULES = 255  # numbers of a uint8 mask
 GRID_TOL_MM = 1e-2  # NIfTI keeps the origin as 32-bit float
+LARGE_MM = 40.0  # above which a nodule that is air is a lung, or a part
+LUNG_TISSUE_HU = -500.0  # below it voxels are air; ground glass is above
 TOUCHING = np.ones((3, 3, 3))  # voxels of one part, connected also by corners
 
 
@@ -41,8 +44,8 @@ class LabelImageReferences:
         """One nodule per label, in the order of the labels.
 
         Raises:
-            AnnotationError: Another grid, values that are not labels, or more
-                than 255 nodules.
+            AnnotationError: Another grid, values that are not labels, more
+                than 255 nodules, or one that is an organ.
         """
         labels = _read_labels(self.path, volume.geometry)
         labels, values, caveats = _number_nodules(labels, self.path)
@@ -50,7 +53,9 @@ class LabelImageReferences:
         regions = ndimage.find_objects(labels)
         for number, (value, region) in enumerate(zip(values, regions), 1):
             mask = mask_of_label(labels, number, region)
-            nodules.append(_measured(mask, volume.geometry))
+            nodule = _measured(mask, volume.geometry)
+            _check_size(nodule, volume, f'{self.path}: label {value}')
+            nodules.append(nodule)
             if (parts := ndimage.label(mask.voxels, TOUCHING)[1]) > 1:
                 caveats.append(
                     f'label {value} of {self.path.name} has {parts} parts '
@@ -133,3 +138,28 @@ def _measured(mask: NoduleMask, geometry: Geometry) -> ReferenceNodule:
     return ReferenceNodule(
         Annotation((x, y, z), diameter), (a, b, c, d, e, f), mask
     )
+
+
+def _check_size(nodule: ReferenceNodule, volume: Volume, where: str) -> None:
+    """Refuse lungs and other organs: the limit of tables, and large air."""
+    mask, diameter = nodule.mask, nodule.annotation.diameter_mm or 0.0
+    if mask is None:
+        return
+    extent = max(np.multiply(mask.voxels.shape, volume.geometry.spacing))
+    if max(diameter, extent) > MAX_DIAMETER_MM:
+        raise AnnotationError(
+            f'{where} is a nodule of {diameter:.0f} mm that reaches over '
+            f'{extent:.0f} mm; the limit is {MAX_DIAMETER_MM:g}. A lung or '
+            'another organ is no nodule: give masks of nodules.'
+        )
+    if diameter > LARGE_MM:
+        region = tuple(
+            slice(a, a + n) for a, n in zip(mask.start, mask.voxels.shape)
+        )
+        hu = float(np.median(volume.array[region][mask.voxels]))
+        if hu < LUNG_TISSUE_HU:
+            raise AnnotationError(
+                f'{where} is a nodule of {diameter:.0f} mm and {hu:.0f} HU, '
+                'which is lung and not tissue: give masks of nodules, not of '
+                'lungs.'
+            )

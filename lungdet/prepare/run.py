@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from tqdm import tqdm
 
-from lungdet.errors import GeometryError, LungdetError
+from lungdet.errors import (
+    NO_SPACE,
+    GeometryError,
+    LungdetError,
+    SeriesError,
+    explain,
+)
+from lungdet.io.atomic import check_writable, remove_leftovers
 from lungdet.io.case_store import (
-    delete_index,
-    delete_record,
     read_record,
-    rebuild_index,
     record_files,
     stored_settings,
+    write_index,
 )
 from lungdet.io.processes import processes
 from lungdet.prepare.scan import prepare_scan
@@ -43,6 +47,9 @@ def prepare_scans(
 ) -> Summary:
     """Prepare scans that are not prepared yet, then rebuild the index.
 
+    A case of earlier settings goes when its new one stands, not before. Where
+    the disk is full the run ends, with a summary of what is done.
+
     Args:
         tasks: The scans.
         out: Folder of the case store.
@@ -59,27 +66,82 @@ def prepare_scans(
     """
     out = Path(out)
     uids = {task.uid for task in tasks}
-    _check_writable(out)
+    check_writable(out, 'the cases')
+    check_writable(out / 'cases', 'the cases')
     _check_spacing(out, spacing_mm, uids)
     todo = [task for task in tasks if not _is_done(task, out, spacing_mm)]
     doubts = check_positions(todo)
-    if todo:  # a run that is killed leaves no index of cases it changed
-        delete_index(out)
-    failed = {}
-    attempts = attempt_scans(todo, out, spacing_mm, jobs)
-    bar = tqdm(total=len(todo), desc='prepare', disable=not progress)
-    with closing(attempts), closing(bar):
-        for uid, reason in attempts:
-            bar.update()
-            if reason is not None:
-                failed[uid] = reason
-    records = rebuild_index(out)
+    tried, stopped = _attempt_all(todo, out, spacing_mm, jobs, progress)
+    remove_leftovers(out / 'cases')  # of processes that were stopped
+    standing = uids - {task.uid for task in todo}
+    standing |= {uid for uid, reason in tried.items() if reason is None}
+    records, caveats = _valid_records(out, uids, standing)
+    try:
+        write_index(out, records)
+    except OSError as error:
+        stopped = stopped or explain(error)
     return Summary(
         records,
-        failed,
+        {uid: reason for uid, reason in tried.items() if reason is not None},
         skipped=len(tasks) - len(todo),
-        caveats=[*doubts, *_other_cases(records, uids, out)],
+        prepared=sum(reason is None for reason in tried.values()),
+        untried=len(todo) - len(tried),
+        stopped=stopped,
+        caveats=[*doubts, *_other_cases(records, uids, out), *caveats],
     )
+
+
+def _attempt_all(
+    todo: Sequence[ScanTask],
+    out: Path,
+    spacing_mm: float,
+    jobs: int,
+    progress: bool,
+) -> tuple[dict[str, str | None], str | None]:
+    """Uid -> why it failed, None if not; and why the run stopped, if so."""
+    tried: dict[str, str | None] = {}
+    attempts = attempt_scans(todo, out, spacing_mm, jobs)
+    bar = tqdm(total=len(todo), desc='prepare', disable=not progress)
+    try:
+        with closing(attempts), closing(bar):
+            for uid, reason in attempts:
+                bar.update()
+                tried[uid] = reason
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        return tried, explain(error)
+    return tried, None
+
+
+def _valid_records(
+    out: Path, uids: Collection[str], standing: Collection[str]
+) -> tuple[list[CaseRecord], list[str]]:
+    """The cases that belong in the index, and a caveat of those left out.
+
+    The older case of a scan that could not be prepared stays on disk, but
+    only where no case of this run stands it is still a part of the store.
+
+    Args:
+        out: Folder of the case store.
+        uids: The scans of this run.
+        standing: Those of them whose case is that of this run's settings.
+    """
+    older: list[Path] = []
+    current: list[Path] = []
+    for path in record_files(out):
+        is_older = path.stem in uids and path.stem not in standing
+        (older if is_older else current).append(path)
+    records = [read_record(path) for path in current]
+    if not older:
+        return records, []
+    what = f'{len(older)} cases of earlier settings stay, such as {older[0]}'
+    if standing:
+        return records, [f'{what}; they are not in the index']
+    for path in older:
+        with suppress(SeriesError):  # damaged, and its scan too
+            records.append(read_record(path))
+    return records, [f'{what}, since none could be replaced']
 
 
 def attempt_scans(
@@ -118,17 +180,21 @@ def _attempt_alone(task: ScanTask, out: Path, spacing_mm: float) -> str | None:
 
 
 def attempt(task: ScanTask, out: Path, spacing_mm: float) -> str | None:
-    """Prepare one scan; the reason as text if it cannot be.
+    """Prepare one scan; the reason in one line if it cannot be.
 
-    A scan that fails leaves no case of earlier settings behind.
+    Raises:
+        OSError: The disk is full, which ends the run.
     """
     try:
         prepare_scan(task, out, spacing_mm)
+    except (LungdetError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise
+        return explain(error)
     except Exception as error:  # the other scans must go on
-        delete_record(out, task.uid)
-        if isinstance(error, (LungdetError, OSError)):
-            return str(error)
-        return f'{task.source.path}: {type(error).__name__}: {error}'
+        return ' '.join(
+            f'{task.source.path}: {type(error).__name__}: {error}'.split()
+        )
     return None
 
 
@@ -138,21 +204,8 @@ def _is_done(task: ScanTask, out: Path, spacing_mm: float) -> bool:
         return False
     try:
         return stored == case_settings(task, spacing_mm)
-    except (ValueError, OSError):  # reported when the scan is read
+    except Exception:  # reported when the scan is read
         return False
-
-
-def _check_writable(out: Path) -> None:
-    """Fail before the first scan is read, not after."""
-    try:
-        (out / 'cases').mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out / 'cases'):
-            pass
-    except OSError as error:
-        raise OSError(
-            f'{out}: cannot be written to ({error.strerror}); give another '
-            'folder for the cases.'
-        ) from error
 
 
 def _check_spacing(
@@ -170,7 +223,7 @@ def _check_spacing(
             raise GeometryError(
                 f'{path}: a case of {stored_mm} mm that is not '
                 f'of these scans; one folder holds one spacing, and this run '
-                f'makes {spacing_mm} mm. Give another folder.'
+                f'makes {spacing_mm} mm. Delete it, or give another folder.'
             )
 
 

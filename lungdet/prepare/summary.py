@@ -20,6 +20,9 @@ class Summary:
         records: All cases now in the folder.
         failed: Series uid -> reason, of scans that could not be prepared.
         skipped: Scans that were already prepared.
+        prepared: Scans that this run prepared.
+        untried: Scans that were left when it stopped.
+        stopped: Why it did, None if it went to its end.
         official_uids: LUNA16's series among the scans.
         caveats: What anyone who uses the cases must know.
     """
@@ -27,6 +30,9 @@ class Summary:
     records: list[CaseRecord]
     failed: dict[str, str] = field(default_factory=dict)
     skipped: int = 0
+    prepared: int = 0
+    untried: int = 0
+    stopped: str | None = None
     official_uids: Collection[str] = ()
     caveats: list[str] = field(default_factory=list)
 
@@ -35,9 +41,17 @@ class Summary:
         """Number of LUNA16's scans among them."""
         return len(self.official_uids)
 
+    @property
+    def exit_code(self) -> int:
+        """Of the command: 0, or 3 if scans are missing."""
+        return 3 if self.failed or self.stopped else 0
+
     def table(self) -> str:
         """Counts, caveats, and every failure with its reason."""
-        lines = [_table('prepared', 'number', self._counts())]
+        lines = [
+            _table('this run', 'scans', self._run_counts()),
+            _table('in the folder', 'number', self._counts()),
+        ]
         if self.official_uids:
             counts = official_counts(self.records, self.official_uids)
             rows = {
@@ -46,6 +60,7 @@ class Summary:
             lines.append(_table('LUNA16', 'present', rows))
         told = [f'caveat: {text}' for text in self.caveats]
         told += [f'failed: {u}: {why}' for u, why in self.failed.items()]
+        told += [f'stopped: {self.stopped}'] if self.stopped else []
         told += [
             f'caveat: {r.series_uid}: {text}'
             for r in self.records
@@ -53,18 +68,24 @@ class Summary:
         ]
         return '\n'.join([*lines, *map(printable, told)])
 
+    def _run_counts(self) -> dict[str, int]:
+        return {
+            'prepared': self.prepared,
+            'already done': self.skipped,
+            'failed': len(self.failed),
+            'not tried': self.untried,
+        }
+
     def _counts(self) -> dict[str, int]:
         records = self.records
         nodules = [nodule for r in records for nodule in r.nodules]
         return {
             'scans': len(records),
-            'already done': self.skipped,
             'with nodules': sum(bool(r.nodules) for r in records),
             'nodules': len(nodules),
             'nodules with mask': sum(n.has_mask for n in nodules),
             'excluded findings': sum(len(r.excluded) for r in records),
             'lungs not found': sum(r.lung_mask == 'failed' for r in records),
-            'failed': len(self.failed),
         }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry
-from lungdet.io.luna16 import has_column, read_numbers
+from lungdet.io.luna16 import MAX_DIAMETER_MM, has_column, read_numbers
 from lungdet.io.table_file import Table
 from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.structures import Annotation, Volume
@@ -77,6 +77,13 @@ def read_boxes(path: Table) -> dict[str, list[WorldBox]]:
                 f'{path}:{line}: the box {x1:g}..{x2:g}, {y1:g}..{y2:g}, '
                 f'{z1:g}..{z2:g} mm has no volume; corner 1 is the lower '
                 'one along every axis. Correct the row.'
+            )
+        largest = max(x2 - x1, y2 - y1, z2 - z1)
+        if largest > MAX_DIAMETER_MM:
+            raise AnnotationError(
+                f'{path}:{line}: a side of {largest:g} mm, more than '
+                f'{MAX_DIAMETER_MM:g}; corners are world mm of one nodule. '
+                'Correct or remove the row.'
             )
         table.setdefault(uid, []).append((x1, y1, z1, x2, y2, z2))
     return table

@@ -13,7 +13,8 @@ from lungdet.geometry import Geometry, box_slices
 from lungdet.hounsfield import LUNG_WINDOW
 from lungdet.structures import CaseNodule, Detection
 
-HALF_MM = 32.0  # half side of a picture
+HALF_MM = 32.0  # half side of a picture, more where a box needs it
+BOX_FRACTION = 0.8  # of a picture's side, at most
 PLANES = (('axial', 0), ('coronal', 1), ('sagittal', 2))
 
 
@@ -136,13 +137,23 @@ def _draw_plane(
         outline = _plane(picture.outline, center, axis)
         if outline.any():
             axes.contour(outline, levels=[0.5], colors='cyan', linewidths=0.8)
-    dy, dx = HALF_MM / spacing[rows], HALF_MM / spacing[columns]
+    half_mm = _half_side(picture, center)
+    dy, dx = half_mm / spacing[rows], half_mm / spacing[columns]
     axes.set_xlim(center[columns] - dx, center[columns] + dx)
     low, high = center[rows] - dy, center[rows] + dy
     # rows run to the back in axial planes, to the head in others
     axes.set_ylim((high, low) if axis == 0 else (low, high))
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def _half_side(picture: Picture, center: np.ndarray) -> float:
+    """Half side in mm of a picture that shows its whole box."""
+    if picture.box is None:
+        return HALF_MM
+    ends = np.abs(picture.box.reshape(2, 3) - 0.5 - center)
+    reach = float((ends * picture.geometry.spacing).max())
+    return max(HALF_MM, reach / BOX_FRACTION)
 
 
 def _plane(array: np.ndarray, center: np.ndarray, axis: int) -> np.ndarray:

@@ -3,11 +3,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lungdet.io.atomic import atomic_path, write_text
+from lungdet.errors import explain
+from lungdet.io.atomic import (
+    HOST,
+    atomic_path,
+    atomic_paths,
+    check_writable,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -96,3 +105,96 @@ def test_a_disk_that_fails_is_an_error(
 
     with pytest.raises(OSError, match='Input/output error'):
         write_text(tmp_path / 'a.txt', 'whole')
+
+
+def gone() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, '-c', ''])
+    process.wait()
+    return process.pid
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
+    """Not what runs that go on are writing, on this machine or another."""
+    dead = gone()
+    for name in (
+        f'.tmp-{dead}-a.json',
+        f'.tmp-{dead}-{HOST}-a.json',
+        f'.tmp-{os.getppid()}-{HOST}-b.json',
+        f'.tmp-{dead}-0badcafe-c.json',
+        '.tmp-notes',
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / f'.tmp-{dead}-0badcafe-d.json').touch()
+    os.utime(tmp_path / f'.tmp-{dead}-0badcafe-d.json', (0, 0))
+
+    write_text(tmp_path / 'x.json', 'x')
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'x.json',
+        f'.tmp-{os.getppid()}-{HOST}-b.json',
+        f'.tmp-{dead}-0badcafe-c.json',
+        '.tmp-notes',
+    }
+
+
+def test_several_files_are_replaced_once_all_are_written(
+    tmp_path: Path,
+) -> None:
+    paths = [tmp_path / 'a.bin', tmp_path / 'b.bin']
+    steps = []
+
+    with atomic_paths(paths, before=lambda: steps.append('before')) as asides:
+        for aside in asides:
+            aside.write_bytes(b'1')
+            assert [p.name for p in tmp_path.glob('[!.]*')] == []
+        assert not steps
+
+    assert steps == ['before']
+    assert all(path.read_bytes() == b'1' for path in paths)
+    with pytest.raises(RuntimeError), atomic_paths(paths) as asides:
+        asides[0].write_bytes(b'2')
+        raise RuntimeError
+    assert all(path.read_bytes() == b'1' for path in paths)
+
+
+@pytest.mark.parametrize('silent', [True, False])
+def test_a_full_disk_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    """Whether the writer says so, or fails with an error of its own."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with (
+        pytest.raises(OSError) as caught,
+        atomic_path(tmp_path / 'a.png') as aside,
+    ):
+        aside.write_bytes(b'1')
+        if not silent:
+            raise RuntimeError('cannot write')
+
+    assert f'{tmp_path}/a.png: no space left' in explain(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_error_of_a_writer_stays_what_it_is(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match='no such codec'),
+        atomic_path(tmp_path / 'a.png'),
+    ):
+        raise RuntimeError('no such codec')
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_are_tried_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('a')
+
+    assert check_writable(tmp_path / 'new', 'x') == tmp_path / 'new'
+    assert not list((tmp_path / 'new').iterdir())
+    for folder in (tmp_path / 'file', Path('/proc/new'), tmp_path / 'file/a'):
+        with pytest.raises(OSError, match=f'{folder}: cannot be written to'):
+            check_writable(folder, 'the results')

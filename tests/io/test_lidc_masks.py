@@ -163,3 +163,60 @@ def test_a_long_outline_takes_no_minutes(rng: np.random.Generator) -> None:
     inside = (x - 256) ** 2 + (y - 256) ** 2 < 198**2
     assert filled[inside].all()
     assert filled.sum() < 1.02 * np.pi * 200**2
+
+
+def literal_fill(
+    points: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel by pixel: inside by the even-odd rule, and on the line."""
+    inside, on_line = np.zeros(shape, bool), np.zeros(shape, bool)
+    closed = [tuple(p) for p in [*points.tolist(), points[0].tolist()]]
+    for y, x in np.ndindex(shape):
+        for (x0, y0), (x1, y1) in zip(closed[:-1], closed[1:]):
+            if (
+                (x - x0) * (y1 - y0) == (y - y0) * (x1 - x0)
+                and min(x0, x1) <= x <= max(x0, x1)
+                and min(y0, y1) <= y <= max(y0, y1)
+            ):
+                on_line[y, x] = True
+            if min(y0, y1) <= y < max(y0, y1):
+                # x < x0 + (y - y0) (x1 - x0) / (y1 - y0), in whole numbers
+                side = (x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)
+                inside[y, x] ^= side < 0 if y1 > y0 else side > 0
+    return inside, on_line
+
+
+def test_filling_agrees_with_every_pixel_asked(
+    rng: np.random.Generator,
+) -> None:
+    for _ in range(150):
+        shape = tuple(int(n) for n in rng.integers(1, 12, 2))
+        points = rng.integers(-8, 18, (rng.integers(1, 10), 2))
+
+        inside, on_line = literal_fill(points, shape)
+
+        for with_contour in (False, True):
+            np.testing.assert_array_equal(
+                fill_contour(points, shape, with_contour=with_contour),
+                (inside | on_line) if with_contour else (inside & ~on_line),
+            )
+
+
+def test_an_outline_of_100_000_points_takes_seconds(
+    rng: np.random.Generator,
+) -> None:
+    """The worst there is: each edge crosses half of the image."""
+    points = rng.integers(0, 512, (100_000, 2))
+    start = time.monotonic()
+
+    fill_contour(points, (512, 512), with_contour=True)
+
+    assert time.monotonic() - start < 30
+
+
+def test_an_outline_that_leaves_every_image_is_refused() -> None:
+    points = np.array([[2, 2], [10**9, 2], [5, 7]])
+    outline = NoduleOutline(0, '7', (Contour(0, True, points),))
+
+    with pytest.raises(AnnotationError, match='nodule 7: .* pixel 1000000000'):
+        outline_voxels(outline, GRID)

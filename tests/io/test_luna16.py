@@ -163,3 +163,16 @@ def test_what_float_takes_but_a_table_may_not_hold(
 
     with pytest.raises(AnnotationError, match='m.csv:3'):
         read_marks(file)
+
+
+@pytest.mark.parametrize('uid', ['a,b', 'say "a"', 'a;b', ' a'])
+def test_names_of_files_survive_a_submission(tmp_path: Path, uid: str) -> None:
+    """A scan is called as its file is, and files may be called anything."""
+    grid = Geometry((2, 3, 4), np.eye(4))
+    result = SeriesResult(uid, [Detection((1.0, 2.0, 3.0), 0.5)], grid)
+
+    write_submission(tmp_path / 'a.csv', [result])
+
+    ((name, (centers, scores)),) = read_marks(tmp_path / 'a.csv').items()
+    assert name == uid.strip()
+    assert centers.tolist() == [[1, 2, 3]] and scores.tolist() == [0.5]

@@ -83,3 +83,45 @@ def test_each_process_computes_with_one_thread(
 
         assert list(answers) == ['1', '1']
     assert 'OPENBLAS_NUM_THREADS' not in os.environ
+
+
+def running(session: int) -> list[str]:
+    """Processes of a session that have not ended."""
+    stats = []
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            stats.append(path.read_text().rpartition(')')[2].split())
+        except OSError:  # ended meanwhile
+            continue
+    return [s for s in stats if s[3] == str(session) and s[0] != 'Z']
+
+
+@pytest.mark.skipif(not Path('/proc').is_dir(), reason='asks /proc')
+@pytest.mark.parametrize('sent', [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_with_a_caller_that_is_killed(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
+    """Those that work and those that wait."""
+    out, scans = tmp_path / 'out', tmp_path / 'scans'
+    out.mkdir()
+    for seed, name in enumerate('ab'):
+        write_scan(scans / f'{name}.mhd', seed)
+    words = ['prepare', 'folder', str(scans), str(out), '--jobs', '3']
+    program = subprocess.Popen(
+        [sys.executable, '-c', INTERRUPTED, *words],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while len(list(out.glob('*.started'))) < 2:
+            assert program.poll() is None
+            time.sleep(0.05)
+        program.send_signal(sent)
+        assert program.wait(timeout=10) == -sent
+        end = time.monotonic() + 10
+        while running(program.pid) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not running(program.pid)
+    finally:
+        if running(program.pid):
+            os.killpg(program.pid, signal.SIGKILL)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from lungdet.errors import SeriesError
 from lungdet.prepare import prepare_folder
 from lungdet.prepare.discover import ScanSource, discover_scans
+from lungdet.prepare.fingerprint import fingerprint
 from tests.prepare.scans import write_folder, write_scan
 
 
@@ -94,3 +96,54 @@ def test_a_bad_folder_stops_no_other_scan(
     assert [record.series_uid for record in summary.records] == ['a']
     assert set(summary.failed) == {'closed', 'damaged'}
     assert '1.dcm' in summary.failed['damaged']
+
+
+def test_what_cannot_be_read_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder, and slices that a reader fails on unexpectedly."""
+    write_scan(tmp_path / 'scans' / 'a.mhd')
+    write_scan(tmp_path / 'scans' / 'closed' / 'b.mhd')
+    write_folder(tmp_path / 'scans' / 'deep', '1.2.3')
+    real = Path.iterdir
+
+    def refuse(folder: Path) -> object:
+        if folder.name == 'closed':
+            raise PermissionError(13, 'Permission denied', str(folder))
+        return real(folder)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RecursionError('500 sequences in each other')
+
+    monkeypatch.setattr(Path, 'iterdir', refuse)
+    monkeypatch.setattr('lungdet.prepare.discover.list_series', fail)
+    monkeypatch.setattr('lungdet.prepare.scan.load_volume', loaded_or(fail))
+
+    summary = prepare_folder(
+        tmp_path / 'scans', tmp_path / 'out', progress=False
+    )
+
+    assert [record.series_uid for record in summary.records] == ['a']
+    assert set(summary.failed) == {'closed', 'deep'}
+    assert 'RecursionError: 500 sequences' in summary.failed['deep']
+
+
+def loaded_or(fail: object) -> object:
+    from lungdet.io.image import load_volume
+
+    def load(path: Path, **options: object) -> object:
+        return (load_volume if path.is_file() else fail)(path, **options)
+
+    return load
+
+
+def test_a_pipe_is_no_scan(tmp_path: Path) -> None:
+    write_scan(tmp_path / 'scans' / 'a.mhd')
+    os.mkfifo(tmp_path / 'scans' / 'b.mhd')
+    os.mkfifo(tmp_path / 'scans' / 'slice')
+
+    sources = discover_scans(tmp_path / 'scans')
+
+    assert [source.uid for source in sources] == ['a', 'b']
+    with pytest.raises(OSError, match='Not a file'):
+        fingerprint(sources[1].path)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry
 from lungdet.io.image import write_image
 from lungdet.prepare import prepare_case
 from lungdet.prepare.label_image import LabelImageReferences
+from lungdet.structures import Volume
 from tests.prepare.scans import block_scan
 
 
@@ -114,3 +116,43 @@ def test_more_nodules_than_numbers_are_refused(
 
     with pytest.raises(AnnotationError, match='256 nodules'):
         LabelImageReferences(tmp_path / 'a.nii.gz').read(volume)
+
+
+@pytest.mark.parametrize(
+    ('size', 'hu', 'reason'),
+    [
+        (30, 40, 'reaches over 240 mm; the limit is 200'),
+        (12, -850, 'and -850 HU, which is lung and not tissue'),
+    ],
+)
+def test_an_organ_is_no_nodule(
+    tmp_path: Path, size: int, hu: int, reason: str
+) -> None:
+    """The heart by its size, a lung or a part of one by its air."""
+    shape = (40, 40, 40)
+    grid = Geometry.from_parts(
+        shape, spacing_zyx=(8, 8, 8), origin_xyz=(0, 0, 0)
+    )
+    labels = np.zeros(shape, np.uint8)
+    labels[2 : 2 + size, 2:6, 2:12] = 1
+    volume = Volume(np.full(shape, hu, np.int16), grid, 'a')
+    write_image(tmp_path / 'a.nii.gz', labels, grid)
+
+    with pytest.raises(AnnotationError, match=rf'a\.nii\.gz: .*{reason}'):
+        LabelImageReferences(tmp_path / 'a.nii.gz').read(volume)
+
+
+def test_a_mass_is_a_nodule_with_a_caveat(tmp_path: Path) -> None:
+    shape = (40, 40, 40)
+    grid = Geometry.from_parts(
+        shape, spacing_zyx=(4, 4, 4), origin_xyz=(0, 0, 0)
+    )
+    labels = np.zeros(shape, np.uint8)
+    labels[4:20, 4:20, 4:20] = 1
+    volume = Volume(np.full(shape, 40, np.int16), grid, 'a')
+    write_image(tmp_path / 'a.nii.gz', labels, grid)
+
+    references = LabelImageReferences(tmp_path / 'a.nii.gz').read(volume)
+    record, _ = prepare_case(volume, references)
+
+    assert any('nodule 1 is 79.4 mm wide' in c for c in record.caveats)

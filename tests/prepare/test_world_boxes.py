@@ -51,3 +51,11 @@ def test_boxes_that_cannot_be_right_name_their_line(
 
     with pytest.raises(AnnotationError, match=reason):
         read_boxes(table)
+
+
+def test_a_box_larger_than_a_nodule_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'boxes.csv'
+    path.write_text('seriesuid,x1,y1,z1,x2,y2,z2\na,0,0,0,9,294,9\n')
+
+    with pytest.raises(AnnotationError, match=r'csv:2: a side of 294 mm'):
+        read_boxes(path)

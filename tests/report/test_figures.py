@@ -89,3 +89,18 @@ def test_a_point_without_a_size_has_a_cross_at_its_voxel() -> None:
 
 def test_a_sheet_of_no_picture_is_a_figure_all_the_same() -> None:
     assert len(picture_sheet([], 'nothing').axes) == 3
+
+
+def test_a_picture_shows_the_whole_box() -> None:
+    """32 mm to each side, and more where the nodule is larger."""
+    for size_mm, half_mm in ((8.0, 32.0), (80.0, 50.0)):
+        detection = Detection(
+            world((10, 20, 30)), 0.5, size_mm=(8.0, size_mm, 8.0)
+        )
+
+        figure = picture_sheet([detection_picture(IMAGE, GRID, detection)])
+
+        low, high = figure.axes[0].get_xlim()
+        np.testing.assert_allclose((high - low) * 0.5 / 2, half_mm)
+        bottom, top = figure.axes[0].get_ylim()
+        np.testing.assert_allclose(abs(top - bottom) / 2, half_mm)

@@ -1,0 +1,111 @@
+"""One array of a case: compressed in chunks, checked, read by region."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+
+from lungdet.errors import SeriesError
+
+CHUNK, BLOCK = 64, 32  # voxels per side; measured fastest for 128^3 crops
+REMEDY = 'Delete the case and prepare it again.'
+Region = tuple[slice, slice, slice] | slice | EllipsisType
+
+
+def packed(array: np.ndarray) -> bytes:
+    """The bytes of an array's file.
+
+    They are made in memory, since blosc2 does not say what the system refuses
+    to write.
+    """
+    import blosc2
+
+    return blosc2.asarray(
+        array,
+        chunks=tuple(min(CHUNK, n) for n in array.shape),
+        blocks=tuple(min(BLOCK, n) for n in array.shape),
+        cparams=blosc2.CParams(
+            codec=blosc2.Codec.LZ4HC,
+            clevel=5,
+            filters=[blosc2.Filter.SHUFFLE],
+            nthreads=1,
+        ),
+    ).to_cframe()
+
+
+def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
+    """Open a file for reading.
+
+    Args:
+        path: Of the file.
+        shape: That it must have.
+        dtype: Type of its values.
+
+    Raises:
+        SeriesError: It is missing, damaged, or of another shape or type.
+    """
+    import blosc2
+
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError('no such file')
+        array = blosc2.open(
+            str(path), mode='r', dparams=blosc2.DParams(nthreads=1)
+        )
+    except Exception as error:  # blosc2 raises many kinds
+        raise SeriesError(
+            f'{path}: missing or damaged ({error}). {REMEDY}'
+        ) from error
+    if not isinstance(array, blosc2.NDArray):
+        raise SeriesError(f'{path}: holds no array; it is damaged. {REMEDY}')
+    if array.shape != shape:
+        raise SeriesError(
+            f'{path}: of shape {array.shape}, the index says {shape}; the '
+            'case was written after the index. Prepare the scans again.'
+        )
+    if array.dtype != dtype:
+        raise SeriesError(
+            f'{path}: of type {array.dtype}, not {dtype.__name__}; it is '
+            f'damaged. {REMEDY}'
+        )
+    return array
+
+
+def read_part(array: Any, region: Region, path: Path) -> np.ndarray:
+    """A region of an array that is open.
+
+    Raises:
+        SeriesError: The file is damaged.
+    """
+    try:
+        return array[region]
+    except Exception as error:  # blosc2 raises many kinds
+        raise SeriesError(
+            f'{path}: cannot be read ({error}); the file is damaged. {REMEDY}'
+        ) from error
+
+
+def check_array(array: Any, stated: int, path: Path) -> None:
+    """Compare the values of an array that is open with their checksum.
+
+    Args:
+        array: Of ``open_array``.
+        stated: CRC-32 of the raw values.
+        path: Of its file, for the message.
+
+    Raises:
+        SeriesError: It differs.
+    """
+    checksum = 0
+    for start in range(0, array.shape[0], CHUNK):
+        part = read_part(array, slice(start, start + CHUNK), path)
+        checksum = zlib.crc32(np.ascontiguousarray(part).data, checksum)
+    if checksum != stated:
+        raise SeriesError(
+            f'{path}: checksum {checksum} is not {stated}; the file changed '
+            f'since it was prepared. {REMEDY}'
+        )

@@ -1,0 +1,169 @@
+"""JSON that the program wrote and reads again: whole, and of its shape.
+
+Files are edited by hand, cut by full disks and mixed up, so whatever is not
+as it was written becomes one line that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lungdet.errors import LungdetError, SeriesError
+
+MAX_JSON_BYTES = 1_000_000_000  # an index of 10,000 scans is below 50 MB
+DIGEST = 'digest'
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """A file that holds one JSON object.
+
+    Args:
+        path: Of the file.
+        remedy: What to do if it is damaged, for the message.
+
+    Raises:
+        SeriesError: It is no file, not JSON, or something else than an
+            object; the message names it.
+        OSError: It cannot be read.
+    """
+    size = path.stat().st_size
+    if not path.is_file() or size > MAX_JSON_BYTES:
+        raise SeriesError(f'{path}: no file of JSON. {remedy}')
+    try:
+        values = json.loads(path.read_bytes().decode('utf-8'))
+    except (ValueError, RecursionError) as error:
+        raise SeriesError(f'{path}: not JSON ({error}). {remedy}') from error
+    if not isinstance(values, dict):
+        raise SeriesError(
+            f'{path}: holds a {type(values).__name__}, not an object with '
+            f'keys. {remedy}'
+        )
+    return values
+
+
+@contextmanager
+def shape_checked(where: str, remedy: str) -> Iterator[None]:
+    """Turn what values of another shape raise into one line.
+
+    Args:
+        where: File or case, for the message.
+        remedy: What to do about it.
+
+    Raises:
+        SeriesError: A value is missing, or of another kind.
+    """
+    try:
+        yield
+    except SeriesError:
+        raise
+    except KeyError as error:
+        raise SeriesError(f'{where}: its file lacks {error}; {remedy}') from (
+            error
+        )
+    except (
+        AttributeError,
+        IndexError,
+        LungdetError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise SeriesError(
+            f'{where}: its file holds a value of another kind ({error}); '
+            f'{remedy}'
+        ) from error
+
+
+def number(value: Any) -> float:
+    """A finite number as it stands.
+
+    Raises:
+        TypeError: Something else.
+    """
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if not plain or not math.isfinite(value):
+        raise TypeError(f'{value!r} is no number')
+    return value
+
+
+def whole(value: Any) -> int:
+    """A whole number.
+
+    Raises:
+        TypeError: Something else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f'{value!r} is no whole number')
+    return value
+
+
+def flag(value: Any) -> bool:
+    """True or false.
+
+    Raises:
+        TypeError: Something else.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f'{value!r} is neither true nor false')
+    return value
+
+
+def text(value: Any) -> str:
+    """A text.
+
+    Raises:
+        TypeError: Something else.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f'{value!r} is no text')
+    return value
+
+
+def items(value: Any) -> Sequence[Any]:
+    """A list.
+
+    Raises:
+        TypeError: Something else.
+    """
+    if not isinstance(value, list | tuple):
+        raise TypeError(f'{value!r:.60} is no list')
+    return value
+
+
+def keyed(value: Any) -> dict[str, Any]:
+    """An object with keys.
+
+    Raises:
+        TypeError: Something else.
+    """
+    if not isinstance(value, dict):
+        raise TypeError(f'{value!r:.60} is no object with keys')
+    return value
+
+
+def numbers(value: Any, count: int) -> tuple[float, ...]:
+    """A list of ``count`` finite numbers.
+
+    Raises:
+        TypeError: Something else.
+    """
+    if len(items(value)) != count:
+        raise TypeError(f'{value!r:.60} are not {count} numbers')
+    return tuple(number(one) for one in value)
+
+
+def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values and a checksum by which a later edit shows."""
+    return {**values, DIGEST: digest_of(values)}
+
+
+def digest_of(values: Mapping[str, Any]) -> int:
+    """Checksum of an object, whatever the order of its keys."""
+    rest = {key: value for key, value in values.items() if key != DIGEST}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
