@@ -34,6 +34,7 @@ def packed(array: np.ndarray) -> bytes:
             filters=[blosc2.Filter.SHUFFLE],
             nthreads=1,
         ),
+        dparams=blosc2.DParams(nthreads=1),  # stored too: equal bytes
     ).to_cframe()
 
 
