@@ -34,7 +34,8 @@ def packed(array: np.ndarray) -> bytes:
             filters=[blosc2.Filter.SHUFFLE],
             nthreads=1,
         ),
-        dparams=blosc2.DParams(nthreads=1),  # stored too: equal bytes
+        dparams=blosc2.DParams(nthreads=1),
+        contiguous=True,  # else the bytes depend on what was read before
     ).to_cframe()
 
 
