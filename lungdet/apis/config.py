@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from lungdet.apis.config_values import check_values
 from lungdet.errors import ConfigError
 from lungdet.registry import FUNCTIONS, did_you_mean
 
@@ -32,6 +33,7 @@ TOP_KEYS = (
     'custom_imports',
     'plugins',
     'pretrained',
+    'verbose',
 )
 LOADER_KEYS = {
     *inspect.signature(DataLoader).parameters,
@@ -90,7 +92,8 @@ def load_config(
             differs from the data set's; an unknown key in one of
             ``TABLE_KEYS``, or an unknown function of a data loader; an option
             whose key the config does not have, unless it starts with ``+``,
-            which adds it; or weights in an ``init_cfg``.
+            which adds it; a value that ``check_values`` refuses; or weights
+            in an ``init_cfg``.
     """
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
@@ -100,10 +103,11 @@ def load_config(
     options = _plain_options(cfg, cfg_options or {})
     cfg.merge_from_dict(options)
     check_tables(cfg)
+    check_no_weights(cfg.get('model'), 'model')
+    check_values(cfg)
     handed = options if isinstance(config, Config) else HANDED_OVER
     _hand_values(cfg, [key for key in HANDED_OVER if key in handed])
     _tell_crops(cfg)
-    check_no_weights(cfg.get('model'), 'model')
     return cfg
 
 

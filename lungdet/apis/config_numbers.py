@@ -1,0 +1,217 @@
+"""What each number of a config may be, by the last words of its key.
+
+A class of one's own may call something else by such a name; its arguments are
+not compared with this table.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+INF = math.inf
+STRIDE = 16  # of the backbone: crops and windows are multiples of it
+
+
+class Number(NamedTuple):
+    """What a number, or each number of a list, may be.
+
+    Attributes:
+        low: The least value.
+        high: The greatest.
+        whole: Whether it is a whole number.
+        above: Whether ``low`` itself is excluded.
+        none: Whether None is allowed.
+        length: Values of a list: None for a single number, 0 for a list of
+            any length, -1 for either.
+        multiple: Of which each is a multiple.
+        rising: Whether each is greater than the one before.
+    """
+
+    low: float = 0
+    high: float = INF
+    whole: bool = False
+    above: bool = False
+    none: bool = False
+    length: int | None = None
+    multiple: int = 1
+    rising: bool = False
+
+    def text(self) -> str:
+        """In words, for a message."""
+        kind = 'a whole number' if self.whole else 'a number'
+        if self.length is not None:
+            count = {0: 'a list of', -1: 'one or several'}.get(
+                self.length, str(self.length)
+            )
+            kind = f'{count} {"whole " if self.whole else ""}numbers'
+        words = [kind]
+        if self.multiple > 1:
+            words.append(f'that are multiples of {self.multiple}')
+        if self.low > -INF:
+            words.append(
+                f'{"above" if self.above else "from"} {self.low:,.10g}'
+            )
+        if self.high < INF:
+            words.append(f'up to {self.high:,.10g}')
+        if self.rising:
+            words.append('each greater than the one before')
+        return ' '.join(words) + (' or None' if self.none else '')
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is such a number or list."""
+        if value is None:
+            return self.none
+        if not isinstance(value, list | tuple):
+            return self.length in (None, -1) and self._allows(value)
+        if (
+            self.length is None
+            or self.length > 0
+            and len(value) != self.length
+        ):
+            return False
+        if not all(map(self._allows, value)):
+            return False
+        return not self.rising or all(a < b for a, b in zip(value, value[1:]))
+
+    def _allows(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if self.whole and not isinstance(value, int):
+            return False
+        return (
+            math.isfinite(value)
+            and self.low <= value <= self.high
+            and not (self.above and value == self.low)
+            and (self.multiple == 1 or not value % self.multiple)
+        )
+
+
+COUNT = Number(1, 10_000_000, whole=True)
+COUNT_OR_NONE = COUNT._replace(none=True)
+AMOUNT = Number(0, 10_000_000, whole=True)
+FRACTION = Number(0, 1)
+POSITIVE = Number(above=True)
+NOT_NEGATIVE = Number()
+CHANNELS = Number(1, 65_536, whole=True, length=-1)
+SIDES = Number(STRIDE, 1024, whole=True, length=3, multiple=STRIDE)
+SUBSETS = AMOUNT._replace(length=0)
+HU_WINDOW = Number(-INF, length=2, rising=True)
+
+# by the last words of a key; the longest that fits is taken
+NUMBERS: dict[str, Number] = {
+    # loaders and data sets
+    'batch_size': COUNT,
+    'num_workers': AMOUNT,
+    'prefetch_factor': COUNT_OR_NONE,
+    'timeout': NOT_NEGATIVE,
+    'test_subsets': SUBSETS,
+    'val_subsets': SUBSETS,
+    'background_ratio': NOT_NEGATIVE,
+    'crops_per_scan': COUNT,
+    'lung_fraction': FRACTION,
+    # transforms
+    'pipeline.size': SIDES,
+    'margin': NOT_NEGATIVE,
+    'border': NOT_NEGATIVE,
+    'degrees': Number(0, 180),
+    'inside': FRACTION,
+    'max_tissue': FRACTION._replace(none=True),
+    'min_lung': FRACTION,
+    'prob': FRACTION,
+    'rotate_prob': FRACTION,
+    'scale_prob': FRACTION,
+    'scale': POSITIVE._replace(length=2),
+    'axes': Number(0, 2, whole=True, length=0),
+    # schedules
+    'max_epochs': COUNT,
+    'val_interval': COUNT,
+    'val_begin': COUNT,
+    'seed': Number(0, 2**32 - 1, whole=True, none=True),
+    'lr': POSITIVE,
+    'weight_decay': NOT_NEGATIVE,
+    'momentum': FRACTION,
+    'betas': FRACTION._replace(length=2),
+    'eps': POSITIVE,
+    'max_norm': POSITIVE,
+    'clip_value': POSITIVE,
+    'norm_decay_mult': NOT_NEGATIVE,
+    'bias_decay_mult': NOT_NEGATIVE,
+    'accumulative_counts': COUNT,
+    'base_batch_size': COUNT,
+    'T_max': COUNT,
+    'begin': AMOUNT,
+    'end': COUNT,
+    'eta_min': NOT_NEGATIVE,
+    'eta_min_ratio': FRACTION,
+    'gamma': NOT_NEGATIVE,
+    'milestones': AMOUNT._replace(length=0, rising=True),
+    'power': POSITIVE,
+    'start_factor': Number(0, 1, above=True),
+    'end_factor': FRACTION,
+    # hooks, logs, metrics
+    'interval': COUNT,
+    'iter_interval': AMOUNT,
+    'max_keep': COUNT,
+    'iters': AMOUNT,
+    'window_size': COUNT,
+    'bootstrap': AMOUNT,
+    'max_marks': COUNT_OR_NONE,
+    # networks
+    'blocks': Number(1, 1000, whole=True, length=0),
+    'channels': CHANNELS,
+    'stem_channels': CHANNELS,
+    'in_channels': CHANNELS,
+    'feat_channels': CHANNELS,
+    'fc_channels': CHANNELS,
+    'skip_channels': CHANNELS,
+    'window': HU_WINDOW,
+    'dataset.window': HU_WINDOW._replace(none=True),  # is handed over
+    'out_range': HU_WINDOW,
+    'pad_hu': Number(-32768, 32767, whole=True),
+    'sizes': POSITIVE._replace(length=0),
+    'max_dlog': POSITIVE._replace(none=True),
+    'output_size': COUNT,
+    'stride': COUNT,
+    'prior': Number(0, 1, above=True, none=True),
+    'mask_ratio': Number(0, 1, above=True),
+    'model.block': COUNT,
+    # losses and targets
+    'loss_weight': NOT_NEGATIVE,
+    'alpha': FRACTION,
+    'min_hard': AMOUNT,
+    'num_hard': AMOUNT,
+    'pos_iou': FRACTION,
+    'neg_iou': FRACTION,
+    'topk': COUNT,
+    'ignore_k': AMOUNT,
+    'num': COUNT,
+    'num_neg': AMOUNT._replace(none=True),
+    'pos_per_gt': COUNT_OR_NONE,
+    'max_pos': AMOUNT._replace(none=True),
+    'start_epoch': AMOUNT,
+    'train_cfg.crop_size': SIDES._replace(none=True),
+    # detections
+    'test_cfg.window': SIDES._replace(none=True),
+    'overlap': AMOUNT,
+    'windows_at_once': COUNT,
+    'min_inside': NOT_NEGATIVE,
+    'score_thr': FRACTION,
+    'nms_thr': FRACTION._replace(none=True),
+    'nms_pre': COUNT_OR_NONE,
+    'max_num': COUNT_OR_NONE,
+    'max_per_window': AMOUNT._replace(none=True),
+    'iou_thr': FRACTION._replace(none=True),
+    'center_distance': NOT_NEGATIVE._replace(none=True),
+    'max_per_scan': COUNT_OR_NONE,
+}
+
+
+def number_of(key: str) -> Number | None:
+    """What the number of a dotted key may be, None if nothing is known."""
+    words = [word for word in key.split('.') if not word.isdigit()]
+    for start in range(len(words)):
+        rule = NUMBERS.get('.'.join(words[start:]))
+        if rule is not None:
+            return rule
+    return None

@@ -1,0 +1,266 @@
+"""What the values of a config may be: types by class, ranges by key.
+
+A wrong value is an error with its key before anything is built, not a
+training that runs with something else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+from lungdet.apis.config_numbers import number_of
+from lungdet.errors import ConfigError
+from lungdet.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TASK_UTILS,
+    TRANSFORMS,
+    LungdetRegistry,
+)
+
+TABLES: dict[str, tuple[type, ...]] = {
+    'model': (dict,),
+    **dict.fromkeys(
+        (
+            *('train_dataloader', 'val_dataloader', 'test_dataloader'),
+            *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper'),
+            *('default_hooks', 'env_cfg', 'pretrained', 'auto_scale_lr'),
+        ),
+        (dict, types.NoneType),
+    ),
+    **dict.fromkeys(
+        ('val_evaluator', 'test_evaluator', 'param_scheduler'),
+        (dict, list, types.NoneType),
+    ),
+    'custom_hooks': (list, tuple, types.NoneType),
+    **dict.fromkeys(('resume', 'allow_seen_test', 'verbose'), (bool,)),
+    **dict.fromkeys(
+        ('load_from', 'work_dir', 'data_root'), (str, types.NoneType)
+    ),
+    **dict.fromkeys(
+        (
+            *('train_dataloader.dataset', 'val_dataloader.dataset'),
+            *('test_dataloader.dataset', 'optim_wrapper.optimizer'),
+            *('model.backbone', 'model.data_preprocessor'),
+        ),
+        (dict,),
+    ),
+    **dict.fromkeys(
+        (
+            *('model.rpn_head', 'model.roi_head', 'model.head'),
+            *('model.train_cfg', 'model.test_cfg', 'model.loss'),
+        ),
+        (dict, types.NoneType),
+    ),
+}
+# which registry the class of a key is in; '*' is any one word
+CLASSES: dict[str, LungdetRegistry] = {
+    'model': MODELS,
+    'model.backbone': MODELS,
+    'model.data_preprocessor': MODELS,
+    'model.rpn_head': MODELS,
+    'model.roi_head': MODELS,
+    'model.head': MODELS,
+    'model.loss': MODELS,
+    '*.dataset': DATASETS,
+    '*.sampler': DATA_SAMPLERS,
+    '*.dataset.pipeline.*': TRANSFORMS,
+    'train_cfg': LOOPS,
+    'val_cfg': LOOPS,
+    'test_cfg': LOOPS,
+    'optim_wrapper': OPTIM_WRAPPERS,
+    'optim_wrapper.optimizer': OPTIMIZERS,
+    'param_scheduler.*': PARAM_SCHEDULERS,
+    'default_hooks.*': HOOKS,
+    'custom_hooks.*': HOOKS,
+    'val_evaluator': METRICS,
+    'test_evaluator': METRICS,
+}
+LIBRARIES = ('lungdet.', 'mmengine.', 'mmcv.', 'torch.')
+# what a config must give all of, or none
+TOGETHER = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'),
+)
+
+
+def check_values(config: Mapping[str, Any] | Config) -> None:
+    """Compare every value of a config with what it may be.
+
+    Raises:
+        ConfigError: A value of another type or out of range, a class that is
+            not registered, or a part that needs another one; with the key.
+    """
+    if isinstance(config, Config):
+        config = config.to_dict()
+    for key, kinds in TABLES.items():
+        value: Any = config
+        for word in key.split('.'):
+            value = value.get(word) if isinstance(value, dict) else None
+        given = key in config or value is not None
+        if given and not isinstance(value, kinds):
+            names = [k.__name__.replace('NoneType', 'None') for k in kinds]
+            raise ConfigError(f'{key}: {value!r} is no {" or ".join(names)}.')
+    for names in TOGETHER:
+        present = [name for name in names if config.get(name) is not None]
+        if present and len(present) < len(names):
+            absent = sorted(set(names) - set(present))
+            raise ConfigError(
+                f'{", ".join(present)}: needs {" and ".join(absent)} too; '
+                'give all of them, or set all to None.'
+            )
+    for key, value in config.items():
+        # names with "_" are the config's own
+        if not key.startswith('_') and key != 'plugins':
+            _check(value, key, known=True)
+    _check_overlap(config)
+
+
+def _check(value: Any, key: str, *, known: bool) -> None:
+    """Check a value and what is in it.
+
+    Args:
+        value: Of the config.
+        key: Where it stands.
+        known: Whether its name means what ``NUMBERS`` says.
+    """
+    if key.endswith('init_cfg'):
+        return
+    if isinstance(value, Mapping):
+        kind = _class_of(value, key)
+        known = kind is None or kind.__module__.startswith(LIBRARIES)
+        _check_types(value, kind, key)
+        for name, item in value.items():
+            _check(item, f'{key}.{name}', known=known)
+    elif isinstance(value, str | int | float) and _registry_of(key):
+        raise ConfigError(
+            f'{key}: {value!r} is no dict that names a class by its type.'
+        )
+    elif known and (rule := number_of(key)) is not None:
+        if not rule.allows(value):
+            hint = (
+                ' A decimal number has a point, not a comma.'
+                if isinstance(value, list | tuple) and rule.length is None
+                else ''
+            )
+            raise ConfigError(
+                f'{key}: {value!r} cannot be used; it must be {rule.text()}.'
+                f'{hint}'
+            )
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            _check(item, f'{key}.{number}', known=known)
+
+
+def _class_of(value: Mapping[str, Any], key: str) -> Any:
+    """The class that a table names, None if it names none that is known."""
+    name = value.get('type')
+    registry = _registry_of(key)
+    if registry is not None:
+        if 'type' not in value:
+            if key.startswith('default_hooks'):
+                return None
+            raise ConfigError(
+                f"{key}: has no 'type', so it is not known what to build; "
+                'name a class.'
+            )
+        if not isinstance(name, str | type):
+            raise ConfigError(f'{key}.type: {name!r} is no name of a class.')
+        registry.check_type(dict(value), f'{key}.type')
+        return registry.get(name) if isinstance(name, str) else name
+    if not isinstance(name, str):
+        return name if inspect.isclass(name) else None
+    return MODELS.get(name) or TASK_UTILS.get(name)
+
+
+def _registry_of(key: str) -> LungdetRegistry | None:
+    fitting = (r for pattern, r in CLASSES.items() if _fits(key, pattern))
+    return next(fitting, None)
+
+
+def _fits(key: str, pattern: str) -> bool:
+    words, parts = key.split('.'), pattern.split('.')
+    return len(words) == len(parts) and all(
+        part in ('*', word) for word, part in zip(words, parts)
+    )
+
+
+def _check_types(value: Mapping[str, Any], kind: Any, key: str) -> None:
+    """Compare arguments with the annotations of a class of lungdet's."""
+    if kind is None or not kind.__module__.startswith('lungdet.'):
+        return
+    for name, hint in _annotations(kind).items():
+        is_given = name in value and name != 'init_cfg'
+        if is_given and not is_a(value[name], hint):
+            text = str(hint) if typing.get_args(hint) else hint.__name__
+            text = text.replace('collections.abc.', '')
+            raise ConfigError(
+                f'{key}.{name}: {value[name]!r} cannot be used; '
+                f'{kind.__name__} takes {text}.'
+            )
+
+
+def _annotations(kind: Any) -> dict[str, Any]:
+    """Types of the arguments of a class, those of its bases too."""
+    hints: dict[str, Any] = {}
+    for step in reversed(getattr(kind, '__mro__', [kind])):
+        function = vars(step).get('__init__')
+        if inspect.isfunction(function):
+            try:
+                hints |= typing.get_type_hints(function)
+            except (NameError, TypeError):
+                continue
+    return {k: v for k, v in hints.items() if k != 'return'}
+
+
+def is_a(value: Any, hint: Any) -> bool:
+    """Whether a value is what an annotation says, as far as that is plain.
+
+    A whole number is a float too, a list a tuple, and True no number.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(is_a(value, one) for one in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if hint is None or hint is types.NoneType:
+        return value is None
+    if hint in (int, float):
+        kinds = (int, float) if hint is float else int
+        return isinstance(value, kinds) and not isinstance(value, bool)
+    kind = origin or hint
+    if not inspect.isclass(kind):
+        return True
+    if kind in (list, tuple, Sequence):
+        inner = [a for a in arguments if a is not ...]
+        return isinstance(value, list | tuple) and (
+            len(inner) != 1 or all(is_a(item, inner[0]) for item in value)
+        )
+    if kind in (str, bool, dict, Mapping):
+        return isinstance(value, kind)
+    return True
+
+
+def _check_overlap(config: Mapping[str, Any]) -> None:
+    test = (config.get('model') or {}).get('test_cfg') or {}
+    window, overlap = test.get('window'), test.get('overlap')
+    if window is not None and overlap is not None and overlap >= min(window):
+        raise ConfigError(
+            f'model.test_cfg.overlap: {overlap}, but the smallest side of '
+            f'model.test_cfg.window is {min(window)}, so the next window '
+            'would not be further on. Take a smaller overlap.'
+        )

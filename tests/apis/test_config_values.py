@@ -1,0 +1,190 @@
+"""Values of a config that are of another type or out of range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from lungdet.apis import load_config, train
+from lungdet.apis.config_numbers import number_of
+from lungdet.apis.config_values import is_a
+from lungdet.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+# of mmengine's hooks and the model's own tables
+TRANSFORM = 'train_dataloader.dataset.pipeline.0'
+WRONG = [
+    # what was typed, and the key that the message names
+    ('optim_wrapper.optimizer.lr', (0, 1), r'optimizer\.lr: .*not a comma'),
+    ('optim_wrapper.optimizer.lr', -1, r'optimizer\.lr: -1 cannot be used'),
+    ('optim_wrapper.optimizer.lr', '1e-3x', r'optimizer\.lr: .1e-3x'),
+    ('optim_wrapper.optimizer.lr', float('nan'), r'optimizer\.lr: nan'),
+    ('optim_wrapper.optimizer.lr', None, r'optimizer\.lr: None'),
+    ('optim_wrapper.optimizer.weight_decay', -0.1, r'weight_decay: -0\.1'),
+    ('optim_wrapper.optimizer.type', 'AdmW', r"optimizer\.type='AdmW'.*AdamW"),
+    ('optim_wrapper.optimizer', 'SGD', r"optim_wrapper\.optimizer: 'SGD' is"),
+    ('optim_wrapper.type', 'OptimWraper', r"type='OptimWraper'.*OptimWrapper"),
+    ('optim_wrapper.clip_grad.max_norm', 0, r'clip_grad\.max_norm: 0'),
+    ('train_dataloader.batch_size', 0, r'train_dataloader\.batch_size: 0'),
+    ('train_dataloader.batch_size', 2.5, r'batch_size: 2\.5 .*whole number'),
+    ('train_dataloader.batch_size', True, r'batch_size: True'),
+    ('train_dataloader.num_workers', -1, r'num_workers: -1'),
+    ('train_dataloader.dataset', 3, r'train_dataloader\.dataset: 3 is no'),
+    ('train_dataloader.dataset.background_ratio', 'all', 'background_ratio'),
+    ('train_dataloader.dataset.test_subsets', 9, r'test_subsets: 9'),
+    ('train_dataloader.dataset.test_subsets', ['9'], r"test_subsets: \['9'\]"),
+    ('train_dataloader.dataset.pipeline', 'all', r"pipeline: 'all'"),
+    ('train_dataloader.dataset.pipeline', ['LoadCrop'], r'pipeline\.0: .Load'),
+    (f'{TRANSFORM}.type', 'PlaceCrp', r"type='PlaceCrp'.*PlaceCrop"),
+    (f'{TRANSFORM}.size', (32, 32, 40), r'size: .*multiples of 16'),
+    (f'{TRANSFORM}.size', 32, r'size: 32'),
+    (f'{TRANSFORM}.margin', -1, r'margin: -1'),
+    ('model', None, 'model: None is no dict'),
+    ('model.data_preprocessor.window', (600, -1200), r'window: .*greater'),
+    ('model.data_preprocessor.window', (-1200, 0, 600), r'window: .*2 num'),
+    ('model.data_preprocessor.window', '-1200', r"window: '-1200'"),
+    ('+model.data_preprocessor.pad_hu', 'air', r"pad_hu: 'air'"),
+    ('model.backbone.blocks', [1, 1, 0, 1, 1, 1], r'backbone\.blocks'),
+    ('model.backbone.channels', 'wide', r"channels: 'wide'"),
+    ('model.channels_last', 'yes', r"channels_last: 'yes'.*bool"),
+    ('model.test_cfg.window', (96, 96, 90), r'test_cfg\.window: .*of 16'),
+    ('model.test_cfg.window', 96, r'test_cfg\.window: 96 .*3 whole numbers'),
+    ('model.test_cfg.overlap', 32, r'overlap: 32, but the smallest side'),
+    ('model.test_cfg.overlap', -16, r'test_cfg\.overlap: -16'),
+    ('model.test_cfg', [], r'model\.test_cfg: \[\] is no dict'),
+    ('+model.test_cfg.rpn.score_thr', 1.5, r'score_thr: 1\.5'),
+    ('model.train_cfg.rcnn.start_epoch', 'late', r"start_epoch: 'late'"),
+    ('+model.train_cfg.rpn.assigner.topk', 0, r'topk: 0'),
+    ('train_cfg.max_epochs', 0, r'train_cfg\.max_epochs: 0'),
+    ('train_cfg.max_epochs', '4', r"train_cfg\.max_epochs: '4'"),
+    ('train_cfg.type', 'ExactLoop', r"train_cfg\.type='ExactLoop'"),
+    ('train_cfg', None, 'needs train_cfg too'),
+    ('val_evaluator', None, 'needs val_evaluator too'),
+    ('param_scheduler', 5, 'param_scheduler: 5 is no dict or list or None'),
+    ('param_scheduler', ['LinearLR'], r"param_scheduler\.0: 'LinearLR'"),
+    ('param_scheduler.1.milestones', [4, 2], r'milestones: .*greater'),
+    ('param_scheduler.0.type', 'LinerLR', r"\.0\.type='LinerLR'.*LinearLR"),
+    ('param_scheduler.0.end', -5, r'param_scheduler\.0\.end: -5'),
+    ('param_scheduler.0.start_factor', 0, r'start_factor: 0'),
+    ('default_hooks.logger.interval', 0, r'logger\.interval: 0'),
+    ('default_hooks.checkpoint.interval', 'epoch', r"interval: 'epoch'"),
+    ('custom_hooks', 'EMAHook', "custom_hooks: 'EMAHook' is no list"),
+    ('custom_hooks', ['EMAHook'], r"custom_hooks\.0: 'EMAHook'"),
+    ('custom_hooks', [{'type': 'EMAHok'}], r"type='EMAHok'.*'EMAHook'"),
+    ('custom_hooks', [{'interval': 3}], r"custom_hooks\.0: has no 'type'"),
+    ('randomness.seed', -1, r'randomness\.seed: -1'),
+    ('randomness.seed', 'x', r"randomness\.seed: 'x'"),
+    ('resume', 'yes', "resume: 'yes' is no bool"),
+    ('load_from', 3, 'load_from: 3 is no str'),
+    ('data_root', ['a'], r"data_root: \['a'\] is no str"),
+    ('+val_evaluator.bootstrap', -1, r'bootstrap: -1'),
+    ('val_evaluator.type', ['FROCMetric'], r'val_evaluator\.type: .* no name'),
+]
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    WRONG,
+    ids=[f'{key}={value!r}' for key, value, _ in WRONG],
+)
+def test_wrong_value_is_named_by_its_key(
+    tiny_config: Path, key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(tiny_config, {key: value})
+
+
+def test_nothing_is_trained_by_a_wrong_value(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match='batch_size: 0'):
+        train(
+            tiny_config,
+            work_dir=tmp_path / 'work',
+            cfg_options={'train_dataloader.batch_size': 0},
+        )
+
+    assert not (tmp_path / 'work').exists()
+
+
+def numbers(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
+    """Keys and values of all numbers, and lists of numbers, in a config."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from numbers(item, f'{key}.{name}' if key else name)
+    elif isinstance(value, list | tuple):
+        if value and all(isinstance(v, int | float) for v in value):
+            yield key, value
+        for number, item in enumerate(value):
+            yield from numbers(item, f'{key}.{number}')
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield key, value
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=str)
+def test_every_number_of_our_configs_has_a_rule(path: Path) -> None:
+    config = load_config(path).to_dict()
+    given = {
+        key: value
+        for key, value in numbers(config)
+        if not key.startswith('_')
+        and not key.rpartition('.')[2].isdigit()
+        and 'stages' not in key
+    }
+
+    assert len(given) > 20
+    assert not [key for key in given if number_of(key) is None]
+    for key, value in given.items():
+        rule = number_of(key)
+        assert rule is not None and rule.allows(value), key
+
+
+def test_arguments_of_a_class_of_ones_own_are_its_business(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'my_value_hooks.py').write_text(
+        'from mmengine.hooks import Hook\n'
+        'from lungdet.registry import HOOKS\n'
+        '@HOOKS.register_module(force=True)\n'
+        'class MyIntervalHook(Hook):\n'
+        '    def __init__(self, interval: str) -> None:\n'
+        '        self.interval = interval\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = tiny_config.read_text()
+    tiny_config.write_text(
+        f'{text}\n'
+        "custom_imports = dict(imports=['my_value_hooks'])\n"
+        "custom_hooks = [dict(type='MyIntervalHook', interval='daily')]\n"
+    )
+
+    config = load_config(tiny_config)
+
+    assert config.custom_hooks[0].interval == 'daily'
+
+
+@pytest.mark.parametrize(
+    ('value', 'hint', 'expected'),
+    [
+        (1, int, True),
+        (1, float, True),
+        (1.0, int, False),
+        (True, int, False),
+        (None, int | None, True),
+        ((1, 2), Sequence[int], True),
+        ([1, 'a'], Sequence[int], False),
+        ('ab', Sequence[str], False),
+        ([1], tuple[int, ...], True),
+        ({'a': 1}, dict[str, Any], True),
+        ({'a': 1}, Mapping, True),
+        ('x', Literal['x', 'y'], True),
+        ('z', Literal['x', 'y'], False),
+        (object(), Any, True),
+        (object(), Path, True),
+    ],
+)
+def test_annotations(value: Any, hint: Any, expected: bool) -> None:
+    assert is_a(value, hint) is expected
