@@ -113,8 +113,9 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
             value = value.get(word) if isinstance(value, dict) else None
         given = key in config or value is not None
         if given and not isinstance(value, kinds):
-            names = [k.__name__.replace('NoneType', 'None') for k in kinds]
-            raise ConfigError(f'{key}: {value!r} is no {" or ".join(names)}.')
+            text = ' or '.join(kind.__name__ for kind in kinds)
+            text = text.replace('NoneType', 'None')
+            raise ConfigError(f'{key}: {value!r} is no {text}.')
     for names in TOGETHER:
         present = [name for name in names if config.get(name) is not None]
         if present and len(present) < len(names):
@@ -146,7 +147,9 @@ def _check(value: Any, key: str, *, known: bool) -> None:
         _check_types(value, kind, key)
         for name, item in value.items():
             _check(item, f'{key}.{name}', known=known)
-    elif isinstance(value, str | int | float) and _registry_of(key):
+    elif (
+        isinstance(value, str | int | float) and _registry_of(key) is not None
+    ):
         raise ConfigError(
             f'{key}: {value!r} is no dict that names a class by its type.'
         )
