@@ -37,7 +37,7 @@ WRONG = [
     ('train_dataloader.dataset.test_subsets', 9, r'test_subsets: 9'),
     ('train_dataloader.dataset.test_subsets', ['9'], r"test_subsets: \['9'\]"),
     ('train_dataloader.dataset.pipeline', 'all', r"pipeline: 'all'"),
-    ('train_dataloader.dataset.pipeline', ['LoadCrop'], r'pipeline: .*LoadCrop'),
+    ('train_dataloader.dataset.pipeline', ['Load'], r'pipeline: .*Load'),
     (f'{TRANSFORM}.type', 'PlaceCrp', r"type='PlaceCrp'.*PlaceCrop"),
     (f'{TRANSFORM}.size', (32, 32, 40), r'size: .*multiples of 16'),
     (f'{TRANSFORM}.size', 32, r'size: 32'),
