@@ -38,6 +38,7 @@ def main() -> None:
             candidates=args.candidates,
             diameter_mm=args.diameter,
             launcher=args.launcher,
+            verbose=args.verbose,
         )
 
 

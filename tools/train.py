@@ -34,6 +34,7 @@ def main() -> None:
             resume=args.resume,
             cfg_options=args.cfg_options,
             launcher=args.launcher,
+            verbose=args.verbose,
         )
 
 

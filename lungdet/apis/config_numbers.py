@@ -128,7 +128,7 @@ NUMBERS: dict[str, Number] = {
     'val_interval': COUNT,
     'val_begin': COUNT,
     'seed': Number(0, 2**32 - 1, whole=True, none=True),
-    'lr': POSITIVE,
+    'lr': NOT_NEGATIVE,
     'weight_decay': NOT_NEGATIVE,
     'momentum': FRACTION,
     'betas': FRACTION._replace(length=2),

@@ -16,6 +16,7 @@ from lungdet.engine.checkpoint import (
 )
 from lungdet.engine.loader_workers import worker_errors
 from lungdet.engine.run_manifest import RunManifest, digest_of
+from lungdet.engine.screen import say, shown
 from lungdet.errors import ConfigError
 from lungdet.geometry import UNKNOWN_DIAMETER_MM
 from lungdet.io.digests import sha256_of
@@ -30,6 +31,7 @@ def train(
     resume: str | Path | None = None,
     cfg_options: dict[str, Any] | None = None,
     launcher: str = 'none',
+    verbose: bool = False,
 ) -> LungRunner:
     """Train a config.
 
@@ -41,6 +43,7 @@ def train(
             one.
         cfg_options: Values by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        verbose: Print all that is logged, not only what is waited for.
 
     Returns:
         The runner after training.
@@ -56,6 +59,7 @@ def train(
         or Path('work_dirs') / Path(str(cfg.filename)).stem
     )
     cfg.launcher = launcher
+    cfg.verbose = verbose or cfg.get('verbose', False)
     if amp:
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
         # assigned as a whole: a new ConfigDict copies its values
@@ -97,6 +101,7 @@ def test(
     candidates: str | Path | None = None,
     diameter_mm: float = UNKNOWN_DIAMETER_MM,
     launcher: str = 'none',
+    verbose: bool = False,
 ) -> dict[str, float]:
     """Test a checkpoint on the config's test scans.
 
@@ -111,6 +116,7 @@ def test(
         candidates: A csv of positions to score.
         diameter_mm: Side of the box around each of them.
         launcher: As in ``train``.
+        verbose: As in ``train``.
 
     Returns:
         Metrics by name.
@@ -127,6 +133,7 @@ def test(
         _give_candidates(cfg, Path(candidates), diameter_mm)
     cfg.work_dir = str(out / 'log')
     cfg.launcher = launcher
+    cfg.verbose = verbose or cfg.get('verbose', False)
     cfg.load_from = str(resolve_checkpoint(checkpoint))
     manifest = _results_manifest(out, cfg, candidates)
     cfg.test_evaluator.out_dir = str(out)
@@ -137,6 +144,7 @@ def test(
         metrics = runner.test()
     if not runner.rank:
         replace(manifest, metrics=metrics).write(out)
+        say(f'table, marks and curve: {shown(out)}')
     return metrics
 
 

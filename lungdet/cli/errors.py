@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from tqdm import tqdm
 
 from lungdet.errors import LungdetError, explain
 
@@ -20,6 +25,20 @@ def clean_errors(program: str, *, debug: bool = False) -> Iterator[None]:
     Raises:
         SystemExit: 2 for bad usage or input, 130 where interrupted.
     """
+    with warnings.catch_warnings():
+        warnings.showwarning = partial(_show_warning, program)
+        yield from _clean(program, debug)
+
+
+def _show_warning(
+    program: str, message: Warning | str, *_: Any, **__: Any
+) -> None:
+    """A warning as one line, without breaking a progress bar."""
+    text = ' '.join(str(message).split())
+    tqdm.write(f'{program}: caveat: {text}', file=sys.stderr)
+
+
+def _clean(program: str, debug: bool) -> Iterator[None]:
     try:
         yield
     except (LungdetError, OSError) as error:

@@ -46,6 +46,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         choices=('none', 'pytorch', 'slurm', 'mpi'),
         help='of a run in several processes',
     )
+    parser.add_argument(
+        '--verbose', action='store_true', help='print all that is logged'
+    )
     # what torch.distributed.launch passes; torchrun sets the variable
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 

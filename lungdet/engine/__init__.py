@@ -26,6 +26,7 @@ from lungdet.engine.resume import (
 )
 from lungdet.engine.run_manifest import RunManifestHook
 from lungdet.engine.runner import LungRunner
+from lungdet.engine.screen import ProgressHook
 
 __all__ = [
     'BF16OptimWrapper',
@@ -41,6 +42,7 @@ __all__ = [
     'LungCheckpointHook',
     'LungRunner',
     'MergedOptimWrapperConstructor',
+    'ProgressHook',
     'RestorationMetric',
     'RestorationPicturesHook',
     'RunManifestHook',

@@ -14,8 +14,8 @@ from mmengine.dist import (
     is_main_process,
 )
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import MMLogger
 
+from lungdet.engine.screen import say
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
     MAX_MARKS,
@@ -173,7 +173,7 @@ class FROCMetric(BaseMetric):
             official=official_reference(),
             num_listed=self.dataset_meta.get('num_listed'),
         )
-        MMLogger.get_current_instance().info('\n' + report.text())
+        say(report.text())
         if self.out_dir is not None:
             write_run(self.out_dir, report, scans)
         return report.metrics()

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from lungdet.engine.checkpoint import export_backbone
 from lungdet.engine.hooks import unwrapped
 from lungdet.engine.provenance import TrainingScans, backbone_provenance
+from lungdet.engine.screen import say, shown
 from lungdet.registry import HOOKS, MODELS
 
 # names of a run's last alarms in mmengine's message hub, by training steps
@@ -208,7 +209,7 @@ class RestorationPicturesHook(Hook):
         path = Path(runner.work_dir) / 'pictures' / f'epoch_{done:04}.png'
         path.parent.mkdir(exist_ok=True)
         restoration_sheet(volumes).savefig(path, dpi=110)
-        runner.logger.info(f'restored crops: {path}')
+        say(f'restored crops: {shown(path)}')
 
 
 @HOOKS.register_module()
@@ -244,7 +245,7 @@ class ExportBackboneHook(Hook):
         )
         backbone = runner.bare_model.backbone
         export_backbone(path, backbone.state_dict(), provenance)
-        runner.logger.info(
-            f'pre-trained backbone: {path}; a detector starts from it by '
-            f'pretrained.weights={path}'
+        say(
+            f'pre-trained backbone: {shown(path)}; a detector starts from it '
+            f'by pretrained.weights={shown(path)}'
         )

@@ -46,6 +46,7 @@ from lungdet.engine.resume import (
     restore_training,
     training_state,
 )
+from lungdet.engine.screen import quiet, say, shown
 from lungdet.registry import (
     RUNNERS,
     build_model,
@@ -58,6 +59,7 @@ BUILT_IN_HOOKS = (
     'HeadScheduleHook',
     'StopOnNaNHook',
     'RunManifestHook',
+    'ProgressHook',
 )
 
 
@@ -83,8 +85,13 @@ class LungRunner(DistributedRunner):
         super().__init__(*args, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """A logger without mmengine's line for every parameter."""
+        """A logger without mmengine's line for every parameter.
+
+        The screen shows what somebody waits for, the file holds everything.
+        """
         logger = super().build_logger(*args, **kwargs)
+        if not self.cfg.get('verbose'):
+            quiet(logger)
         logger.addFilter(
             lambda record: (
                 not record.getMessage().startswith('paramwise_options -- ')
@@ -287,7 +294,7 @@ class LungRunner(DistributedRunner):
         line, self.pretraining = start_backbone(
             self.bare_model.backbone, path, self.input_contract
         )
-        self.logger.info(line)
+        say(line)
         for alarm in self.pretraining['alarms']:
             self.logger.warning(f'{path}: its training ended with: {alarm}')
 
@@ -369,7 +376,7 @@ class LungRunner(DistributedRunner):
         )
         for key, value in checkpoint['runtime'].items():
             self.message_hub.update_info(key, value)
-        self.logger.info(
-            f'resumed {filename}: epoch {meta["epoch"]}, iteration '
+        say(
+            f'resumed {shown(filename)}: epoch {meta["epoch"]}, iteration '
             f'{meta["iter"]}'
         )
