@@ -23,15 +23,22 @@ def main() -> None:
         metavar='PATH',
         help='continue; without PATH from the work dir, if anything is there',
     )
+    parser.add_argument(
+        '--resume-with-new-schedule',
+        action='store_true',
+        help='continue with the rate, optimiser and batch of the config',
+    )
     add_run_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    new_schedule = args.resume_with_new_schedule
     with clean_errors('train.py'):
         apis.train(
             args.config,
             work_dir=args.work_dir,
             amp=args.amp,
-            resume=args.resume,
+            resume=args.resume or ('auto' if new_schedule else None),
+            new_schedule=new_schedule,
             cfg_options=args.cfg_options,
             launcher=args.launcher,
             verbose=args.verbose,

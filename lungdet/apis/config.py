@@ -33,6 +33,7 @@ TOP_KEYS = (
     'custom_imports',
     'plugins',
     'pretrained',
+    'resume_with_new_schedule',
     'verbose',
 )
 LOADER_KEYS = {

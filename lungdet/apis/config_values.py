@@ -46,7 +46,10 @@ TABLES: dict[str, tuple[type, ...]] = {
         (dict, list, types.NoneType),
     ),
     'custom_hooks': (list, tuple, types.NoneType),
-    **dict.fromkeys(('resume', 'allow_seen_test', 'verbose'), (bool,)),
+    **dict.fromkeys(
+        ('resume', 'allow_seen_test', 'verbose', 'resume_with_new_schedule'),
+        (bool,),
+    ),
     **dict.fromkeys(
         ('load_from', 'work_dir', 'data_root'), (str, types.NoneType)
     ),

@@ -29,6 +29,7 @@ def train(
     work_dir: str | Path | None = None,
     amp: bool = False,
     resume: str | Path | None = None,
+    new_schedule: bool = False,
     cfg_options: dict[str, Any] | None = None,
     launcher: str = 'none',
     verbose: bool = False,
@@ -41,6 +42,10 @@ def train(
         amp: bfloat16 in the backbone, in training and validation.
         resume: ``'auto'`` continues if there is a checkpoint, a path from that
             one.
+        new_schedule: A resumed training uses the learning rate, optimiser,
+            schedulers, batch and seed of the config, and keeps weights,
+            position and the optimiser's state. Otherwise a config that
+            differs in one of them from the checkpoint is an error.
         cfg_options: Values by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         verbose: Print all that is logged, not only what is waited for.
@@ -69,6 +74,7 @@ def train(
         cfg.load_from = (
             None if resume == 'auto' else str(resolve_checkpoint(resume))
         )
+    cfg.resume_with_new_schedule = new_schedule
     _check_work_dir(cfg)
     runner = LungRunner.from_cfg(cfg)
     with worker_errors():

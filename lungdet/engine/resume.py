@@ -170,14 +170,7 @@ def check_epochs(
     Raises:
         CheckpointError: They differ, so ``iter`` would mean another step.
     """
-    new = sorted(set(series) - set(meta['train_series']))
-    if new:
-        raise CheckpointError(
-            f'{where}: was trained without {len(new)} scans of this run, such '
-            f'as {new[0]}, so the rest of its epoch is lost. Resume with the '
-            'scans of before, or start a new run from its weights by '
-            'load_from.'
-        )
+    check_scans(meta, series, where)
     if meta['epoch_length'] != steps:
         raise CheckpointError(
             f'{where}: its epochs have {meta["epoch_length"]} batches, but an '
@@ -185,6 +178,25 @@ def check_epochs(
             'from is lost. Resume with the batch_size, number of processes '
             'and scans that it was trained with, or start a new run from its '
             'weights by load_from.'
+        )
+
+
+def check_scans(
+    meta: dict[str, Any], series: Collection[str], where: str
+) -> None:
+    """Refuse scans that a checkpoint was not trained on.
+
+    Raises:
+        CheckpointError: There are some; their samples would come in place of
+            those that are left.
+    """
+    new = sorted(set(series) - set(meta['train_series']))
+    if new:
+        raise CheckpointError(
+            f'{where}: was trained without {len(new)} scans of this run, such '
+            f'as {new[0]}, so the rest of its epoch is lost. Resume with the '
+            'scans of before, or start a new run from its weights by '
+            'load_from.'
         )
 
 
@@ -222,9 +234,17 @@ def restore_training(
     """Restore optimiser and schedulers from a checkpoint.
 
     Raises:
-        CheckpointError: Another number of schedulers.
+        CheckpointError: Another number of schedulers, or a state that does
+            not fit.
     """
-    optim_wrapper.load_state_dict(checkpoint['optimizer'])
+    try:
+        optim_wrapper.load_state_dict(checkpoint['optimizer'])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f'{where}: its state of the optimiser cannot be used '
+            f'({type(error).__name__}: {error}); the file is damaged. Start a '
+            'new run from its weights by load_from.'
+        ) from error
     stored = checkpoint['param_schedulers']
     if len(stored) != len(schedulers):
         raise CheckpointError(

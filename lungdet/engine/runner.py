@@ -46,6 +46,11 @@ from lungdet.engine.resume import (
     restore_training,
     training_state,
 )
+from lungdet.engine.schedule import (
+    check_schedule,
+    resume_anew,
+    training_schedule,
+)
 from lungdet.engine.screen import quiet, say, shown
 from lungdet.registry import (
     RUNNERS,
@@ -234,6 +239,7 @@ class LungRunner(DistributedRunner):
             'epoch_in_progress': done + within,
             'epoch_length': len(self.train_dataloader),
             'seed': self.seed,
+            'schedule': training_schedule(self.cfg),
             'val_owed': getattr(loop, 'val_owed', False) and not within,
             'model': plain(self.cfg.model.to_dict()),
             'imports': plain(imports),
@@ -358,25 +364,25 @@ class LungRunner(DistributedRunner):
                 length, or another number of schedulers.
         """
         checkpoint = self.load_checkpoint(filename)
-        meta = checkpoint['meta']
-        check_epochs(
-            meta,
-            len(self.train_dataloader),
-            self._dataset_meta.get('series_uids', ()),
-            filename,
-        )
-        self.train_loop._epoch = meta['epoch']
-        self.train_loop._iter = meta['iter']
-        self.train_loop.val_owed = meta['val_owed']
-        restore_training(
-            checkpoint,
-            self.optim_wrapper,
-            self.param_schedulers or [],
-            filename,
-        )
+        meta, loop = checkpoint['meta'], self.train_loop
+        if self.cfg.get('resume_with_new_schedule'):
+            say(resume_anew(self, checkpoint, filename))
+        else:
+            schedule = training_schedule(self.cfg)
+            series = self._dataset_meta.get('series_uids', ())
+            check_epochs(meta, len(self.train_dataloader), series, filename)
+            check_schedule(meta, schedule, filename)
+            loop._epoch, loop._iter = meta['epoch'], meta['iter']
+            restore_training(
+                checkpoint,
+                self.optim_wrapper,
+                self.param_schedulers or [],
+                filename,
+            )
+        loop.val_owed = meta['val_owed']
         for key, value in checkpoint['runtime'].items():
             self.message_hub.update_info(key, value)
         say(
             f'resumed {shown(filename)}: epoch {meta["epoch"]}, iteration '
-            f'{meta["iter"]}'
+            f'{loop._iter}'
         )

@@ -1,0 +1,203 @@
+"""What a resumed training must share with the one that it goes on from.
+
+A checkpoint brings its optimiser's and schedulers' state, which replaces what
+a config says. A config that says something else is refused, or asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lungdet.engine.checkpoint import plain
+from lungdet.engine.resume import check_scans
+from lungdet.errors import CheckpointError
+
+SAME_STATE = (
+    'optim_wrapper.optimizer.type',
+    'optim_wrapper.constructor',
+    'optim_wrapper.paramwise_cfg',
+)
+
+
+def training_schedule(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a checkpoint's state replaces, and the batch and seed
+    that its position depends on, by dotted key."""
+    values = {
+        'optim_wrapper': config.get('optim_wrapper'),
+        'param_scheduler': config.get('param_scheduler'),
+    }
+    loader = config.get('train_dataloader') or {}
+    return {
+        **dict(_flat(plain(values), '')),
+        'train_dataloader.batch_size': loader.get('batch_size'),
+        'randomness.seed': (config.get('randomness') or {}).get('seed'),
+    }
+
+
+def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _flat(item, f'{key}.{name}' if key else str(name))
+    elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        for number, item in enumerate(value):
+            yield from _flat(item, f'{key}.{number}')
+    else:
+        yield key, value
+
+
+def changed_keys(
+    stored: Mapping[str, Any], schedule: Mapping[str, Any]
+) -> list[str]:
+    """Keys whose values differ, in the order of the config."""
+    keys = [*schedule, *(key for key in stored if key not in schedule)]
+    return [key for key in keys if stored.get(key) != schedule.get(key)]
+
+
+def check_schedule(
+    meta: Mapping[str, Any], schedule: Mapping[str, Any], where: str
+) -> None:
+    """Refuse a config whose schedule would not be used.
+
+    Args:
+        meta: Of the checkpoint.
+        schedule: Of the config.
+        where: Names the checkpoint.
+
+    Raises:
+        CheckpointError: They differ, or the checkpoint does not say.
+    """
+    stored = meta.get('schedule')
+    if not isinstance(stored, dict):
+        raise CheckpointError(
+            f'{where}: does not say by which schedule it was trained; resume '
+            'with --resume-with-new-schedule, or start a new run from its '
+            'weights by load_from.'
+        )
+    if keys := changed_keys(stored, schedule):
+        differences = '; '.join(
+            f'{key} was {stored.get(key)!r} and is {schedule.get(key)!r}'
+            for key in keys[:5]
+        )
+        more = f'; and {len(keys) - 5} more' if keys[5:] else ''
+        raise CheckpointError(
+            f'{where}: was trained with another schedule: {differences}'
+            f'{more}. Resume with the values of before, or with '
+            '--resume-with-new-schedule, which uses those of the config.'
+        )
+
+
+def position_in_new_epochs(
+    meta: Mapping[str, Any], steps: int, where: str
+) -> int:
+    """Steps that epochs of another length would have taken.
+
+    Args:
+        meta: Of the checkpoint.
+        steps: Of an epoch, of this run.
+        where: Names the checkpoint.
+
+    Raises:
+        CheckpointError: It was written within an epoch, of which the rest is
+            not known in other batches.
+    """
+    if meta['epoch_length'] == steps:
+        return meta['iter']
+    if meta['iter'] != meta['epoch'] * meta['epoch_length']:
+        raise CheckpointError(
+            f'{where}: was written within an epoch of {meta["epoch_length"]} '
+            f'batches, and an epoch of this run has {steps}; what is left of '
+            'it is not known. Resume from a checkpoint epoch_N.pth, or with '
+            'the batch_size of before.'
+        )
+    return meta['epoch'] * steps
+
+
+def start_new_schedule(
+    checkpoint: Mapping[str, Any],
+    optim_wrapper: Any,
+    schedulers: Sequence[Any],
+    *,
+    changed: Sequence[str],
+    steps: int,
+    epochs: int,
+    epoch_length: int,
+) -> bool:
+    """Bring fresh schedulers to a position, and keep the optimiser's state.
+
+    Each parameter group gets the values that the config would have given it
+    at that position had it been the first.
+
+    Args:
+        checkpoint: With the optimiser's state.
+        optim_wrapper: Fresh, of the config.
+        schedulers: Fresh, of the config.
+        changed: Keys in which the config differs from the checkpoint.
+        steps: Done.
+        epochs: Done.
+        epoch_length: Steps of an epoch.
+
+    Returns:
+        Whether the optimiser's state could be kept; not with another
+        optimiser or other groups.
+    """
+    optimizer = optim_wrapper.optimizer
+    keeps = not any(key.startswith(SAME_STATE) for key in changed)
+    # schedulers warn unless the optimiser has made a step
+    for scheduler in schedulers:
+        scheduler.optimizer._global_step = steps
+    for step in range(1, steps + 1):
+        ended = epoch_length and step % epoch_length == 0
+        for scheduler in schedulers:
+            if not scheduler.by_epoch:
+                scheduler.step()
+        if ended and step // epoch_length <= epochs:
+            for scheduler in schedulers:
+                if scheduler.by_epoch:
+                    scheduler.step()
+    if keeps:
+        stored = checkpoint['optimizer']
+        groups = optimizer.state_dict()['param_groups']
+        optimizer.load_state_dict(
+            {'state': stored['state'], 'param_groups': groups}
+        )
+    return keeps
+
+
+def resume_anew(runner: Any, checkpoint: Mapping[str, Any], where: str) -> str:
+    """Continue a training by the schedule of the config.
+
+    Args:
+        runner: With fresh optimiser and schedulers; its weights are loaded.
+        checkpoint: To continue from.
+        where: Names it.
+
+    Returns:
+        A line that says what is new.
+
+    Raises:
+        CheckpointError: The position in epochs of another length is not
+            known, or there are new scans.
+    """
+    meta, loop = checkpoint['meta'], runner.train_loop
+    steps = len(runner.train_dataloader)
+    metainfo = runner.train_dataloader.dataset.metainfo
+    check_scans(meta, metainfo.get('series_uids', ()), where)
+    loop._epoch = meta['epoch']
+    loop._iter = position_in_new_epochs(meta, steps, where)
+    changed = changed_keys(
+        meta.get('schedule') or {}, training_schedule(runner.cfg)
+    )
+    keeps = start_new_schedule(
+        checkpoint,
+        runner.optim_wrapper,
+        runner.param_schedulers or [],
+        changed=changed,
+        steps=loop._iter,
+        epochs=loop._epoch,
+        epoch_length=steps,
+    )
+    return (
+        f'a new schedule ({", ".join(changed[:5]) or "nothing differs"}); the '
+        f'state of the optimiser {"is kept" if keeps else "starts anew"}'
+    )
