@@ -68,7 +68,10 @@ def add_statistics_options(parser: argparse.ArgumentParser) -> None:
         help='resamples, 0 for none',
     )
     group.add_argument(
-        '--seed', type=int, default=0, help='of the resamples, default 0'
+        '--seed',
+        type=non_negative_int,
+        default=0,
+        help='of the resamples, default 0',
     )
     group.add_argument(
         '--compare',
@@ -137,13 +140,24 @@ def check_outputs(args: argparse.Namespace) -> None:
 
     Raises:
         ConfigError: ``--cases`` without ``--details``, or a figure of an
-            unknown kind.
+            unknown kind, a folder where a file is written, or a file where
+            a folder is.
     """
     from lungdet.report.evaluation_files import check_figure
 
     if args.cases and not args.details:
         raise ConfigError(
             '--cases: pictures go into --details DIR; name it too.'
+        )
+    for option in ('json', 'plot'):
+        path = getattr(args, option)
+        if path is not None and path.is_dir():
+            raise ConfigError(
+                f'--{option} {path}: is a folder; name a file in it.'
+            )
+    if args.details is not None and args.details.is_file():
+        raise ConfigError(
+            f'--details {args.details}: is a file; name a folder.'
         )
     if args.plot:
         check_figure(args.plot)

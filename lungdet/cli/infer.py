@@ -107,3 +107,8 @@ def import_user_module(name: str) -> None:
         raise ConfigError(
             f'--import {name}: {error}; check the name and PYTHONPATH.'
         ) from error
+    except Exception as error:  # of the module's code, whatever it is
+        raise ConfigError(
+            f'--import {name}: raises {type(error).__name__}: {error}; '
+            'correct the module.'
+        ) from error

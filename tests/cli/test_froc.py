@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lungdet.cli import main
@@ -11,3 +13,16 @@ def test_every_read_out_is_offered(capsys: pytest.CaptureFixture) -> None:
         main(['froc', '--help'])
 
     assert '{' + ','.join(READ_OUTS) + '}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('option', ['--json', '--plot', '--details'])
+def test_output_of_another_kind_is_refused_before_anything_is_scored(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    there = tmp_path / 'there'
+    there.write_text('') if option == '--details' else there.mkdir()
+
+    assert main(['froc', 'absent.csv', option, str(there)]) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith(f'lungdet: {option} {there}: is a f')

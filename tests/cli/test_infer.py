@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from lungdet.cli import main
+from lungdet.cli.infer import import_user_module
+from lungdet.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,13 @@ def test_inference_stops_in_one_line(
     error = capsys.readouterr().err.strip()
     assert error.startswith('lungdet: ') and '\n' not in error
     assert reason in error
+
+
+def test_module_that_raises_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'raising_module.py').write_text('1 / 0')
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ConfigError, match='raising_module: raises ZeroDiv'):
+        import_user_module('raising_module')

@@ -58,6 +58,7 @@ def test_option_without_a_value_is_bad_usage(
         ['prepare', 'luna16', 'x', 'y', '--consensus', 'most'],
         ['froc', 'x.csv', '--max-marks', '-1'],
         ['froc', 'x.csv', '--bootstrap', '-5'],
+        ['froc', 'x.csv', '--seed', '-5'],
     ],
 )
 def test_impossible_numbers_are_refused(
