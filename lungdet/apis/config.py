@@ -214,12 +214,12 @@ def check_tables(config: Config) -> None:
             table = (table or {}).get(word)
             if not isinstance(table, dict | None):
                 raise ConfigError(
-                    f'{name}: {word}={table!r} is no dict of keys.'
+                    f'{name}: {word}={table!r} is not a dict of keys.'
                 )
         for key in (table or {}).keys() - known:
             more = ' More belong in custom_hooks.' if 'hooks' in name else ''
             raise ConfigError(
-                f'{name}: {key!r} is none of its keys'
+                f'{name}: {key!r} is not one of its keys'
                 f'{did_you_mean(key, known)}. They are '
                 f'{", ".join(sorted(known))}.{more}'
             )

@@ -38,7 +38,7 @@ def load_reference(
     Args:
         annotations: csv of nodules.
         excluded: csv of excluded findings.
-        seriesuids: The scans, one uid a line.
+        seriesuids: The scans, one uid per line.
 
     Raises:
         AnnotationError: An invalid table, one without a listed scan, or one

@@ -178,8 +178,8 @@ def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
     """Let the test score the positions of a list."""
     if path.exists() and not path.is_file():
         raise ConfigError(
-            f'candidates: {path} is no file; the list is read once more for '
-            'every process, so write it to a file.'
+            f'candidates: {path} is not a file; the list is read once more '
+            'for every process, so write it to a file.'
         )
     read_candidates(path)  # an invalid list raises here, before any scan
     cfg.test_dataloader.dataset.pipeline.insert(

@@ -30,7 +30,7 @@ def add_reference_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--annotations', type=Path, help='csv of nodules')
     group.add_argument('--excluded', type=Path, help='csv of exclusions')
     group.add_argument(
-        '--seriesuids', type=Path, help='the scans: one uid a line, no header'
+        '--seriesuids', type=Path, help='scans: one uid per line, no header'
     )
 
 

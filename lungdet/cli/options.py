@@ -72,7 +72,7 @@ class ConfigOptions(argparse.Action):
 
         for word in values:
             if '=' not in word:
-                parser.error(f'{option_string}: {word!r} is no KEY=VALUE')
+                parser.error(f'{option_string}: {word!r} is not KEY=VALUE')
         DictAction(self.option_strings, self.dest)(parser, namespace, values)
         options = getattr(namespace, self.dest)
         for key, value in (word.split('=', maxsplit=1) for word in values):

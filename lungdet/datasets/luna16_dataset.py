@@ -186,7 +186,7 @@ class LUNA16Dataset(CaseDataset):
         )
         return (
             f'{self._summary()}; {empty} without a nodule; {len(kinds)} '
-            f'samples an epoch: {kinds.count("nodule")} nodules, '
+            f'samples per epoch: {kinds.count("nodule")} nodules, '
             f'{kinds.count("background")} background'
         )
 

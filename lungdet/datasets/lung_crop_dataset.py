@@ -75,7 +75,7 @@ class LungCropDataset(CaseDataset):
                 'val_evaluator to None.'
             )
         print_log(
-            f'{split}: {len(self)} crops an epoch of {len(self.series_uids)} '
+            f'{split}: {len(self)} crops per epoch of {len(self.series_uids)} '
             f'of {len(self.store.records)} prepared scans, folds={folds!r}',
             logger='current',
         )

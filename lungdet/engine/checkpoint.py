@@ -97,7 +97,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
             if named:
                 cut = error
                 continue
-            warnings.warn(f'{error} It is passed over.', stacklevel=2)
+            warnings.warn(f'{error} It is skipped.', stacklevel=2)
             continue
         if named is None:
             warnings.warn(

@@ -125,7 +125,9 @@ def check_meta(checkpoint: Mapping[str, Any], where: str | Path) -> None:
                     f'{known[0].__name__}; {DAMAGED}'
                 )
     if not isinstance(checkpoint.get('ema_state_dict', {}), dict):
-        raise CheckpointError(f'{where}: ema_state_dict is no dict; {DAMAGED}')
+        raise CheckpointError(
+            f'{where}: ema_state_dict is not a dict; {DAMAGED}'
+        )
 
     weights = {
         **checkpoint.get('ema_state_dict', {}),

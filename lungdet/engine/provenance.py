@@ -229,7 +229,7 @@ class WeightSource:
             raise CheckpointError(
                 f'weights that were {self.how}: {count}, and {len(known)} of '
                 'their known patients, were used to make them, first '
-                f'{(series + known)[0]}; the test would be too good. '
+                f'{(series + known)[0]}; the test would be too optimistic. '
                 f'{self.remedy}'
             )
         return None

@@ -102,7 +102,7 @@ def check_candidates(
             Caveat(
                 'marks-beside-candidates',
                 foreign,
-                f'{foreign} marks lie on no given candidate; the second '
+                f'{foreign} marks are not on a given candidate; the second '
                 'track scores the given ones only',
             )
         )

@@ -164,9 +164,9 @@ class EvaluationReport:
         if self.precision is not None and self.precision.values is not None:
             values['ap/ap@0.1'] = self.precision.values[0]
             values['ap/map@0.1:0.5'] = float(np.mean(self.precision.values))
-        for sense, measures in self.masks.items():
+        for scope, measures in self.masks.items():
             for measure, (mean, _) in measures.items():
-                values[f'mask/{measure}_{sense}'] = mean
+                values[f'mask/{measure}_{scope}'] = mean
         return values | dict(self.losses)
 
     def to_dict(self) -> dict:
@@ -194,8 +194,8 @@ class EvaluationReport:
             'candidates': self.candidates and asdict(self.candidates),
             'average_precision': self.precision and self.precision.to_dict(),
             'masks': {
-                f'{measure}_{sense}': {'mean': mean, 'number': number}
-                for sense, measures in self.masks.items()
+                f'{measure}_{scope}': {'mean': mean, 'number': number}
+                for scope, measures in self.masks.items()
                 for measure, (mean, number) in measures.items()
             },
             'losses': dict(self.losses),

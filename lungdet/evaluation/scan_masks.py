@@ -144,7 +144,7 @@ def summarise_masks(scans: Iterable[ScanMasks]) -> MaskSummary:
     scans = list(scans)
     nodules = [nodule for scan in scans for nodule in scan.nodules]
     detected = [nodule for nodule in nodules if nodule.detected]
-    senses: dict[str, Sequence[Any]] = {
+    scopes: dict[str, Sequence[Any]] = {
         'detected': detected,
         'all': nodules,
         'four_readers': [n for n in detected if n.num_readers == ALL_READERS],
@@ -153,13 +153,13 @@ def summarise_masks(scans: Iterable[ScanMasks]) -> MaskSummary:
         'scan': [scan.scan for scan in scans if scan.scan],
     }
     return {
-        sense: {
+        scope: {
             measure: (float(np.mean(values)), len(values))
             for measure in MEASURES
             for values in [_known(scores, measure)]
             if values
         }
-        for sense, scores in senses.items()
+        for scope, scores in scopes.items()
         if scores
     }
 

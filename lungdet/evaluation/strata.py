@@ -73,7 +73,7 @@ def strata_by_nodule(
         if given != needed:
             raise AnnotationError(
                 f'strata: series {uid} has {needed} nodules and {given} '
-                'labels; give one a nodule.'
+                'labels; give one per nodule.'
             )
     listed = {
         uid: np.array(labels.get(uid, ()), dtype=str)

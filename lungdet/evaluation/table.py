@@ -106,12 +106,12 @@ def mask_table(
     """
     measures = list(dict.fromkeys(m for row in masks.values() for m in row))
     rows = [['masks', *measures, 'of']]
-    for sense, means in masks.items():
+    for scope, means in masks.items():
         number = max(n for _, n in means.values())
         cells = []
         for mean, n in (means.get(m, (None, number)) for m in measures):
             cells.append(_digits(mean) + f' ({n})' * (n < number))
-        rows.append([sense, *cells, str(number)])
+        rows.append([scope, *cells, str(number)])
     return AsciiTable(rows).table
 
 

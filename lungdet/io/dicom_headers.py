@@ -147,14 +147,14 @@ def _text(value: Any) -> str:
 def _uid(value: Any) -> str:
     text = str(value).strip()
     if not isinstance(value, str) or not text.isprintable():
-        raise ValueError(f'{text[:80]!r} is no identifier')
+        raise ValueError(f'{text[:80]!r} is not an identifier')
     return text
 
 
 def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f'{number} is no number')
+        raise ValueError(f'{number} is not a number')
     return number
 
 

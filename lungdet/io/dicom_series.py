@@ -250,7 +250,7 @@ def _summary(
             two_stacks.append(
                 f'{stack[0].path}: series {uid} holds two stacks '
                 f'({len(largest)} and {len(stack)} slices of different '
-                'grids); put one in a folder of its own.'
+                'grids); put one in a separate folder.'
             )
     return SeriesSummary(
         uid,

@@ -94,8 +94,8 @@ def _one_per_position(
         )
     if len(kept) < SLICES[0]:
         raise SeriesError(
-            f'{where}: {len(kept)} slices are no volume; check that the '
-            'whole series was copied.'
+            f'{where}: {len(kept)} slices do not form a volume; check that '
+            'the whole series was copied.'
         )
     return kept, caveats
 

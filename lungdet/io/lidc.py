@@ -188,5 +188,5 @@ def _contour(roi: ET.Element) -> Contour:
 def _pixel(text: str) -> int:
     values = numbers_of(text, int)
     if values is None or len(values) != 1 or abs(values[0]) > MAX_PIXEL:
-        raise ValueError(f'{text[:60]!r} is no pixel')
+        raise ValueError(f'{text[:60]!r} is not a pixel')
     return int(values[0])

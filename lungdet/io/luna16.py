@@ -95,7 +95,7 @@ def _column(
 ) -> int:
     if header.count(name) == 1:
         return header.index(name)
-    what = 'stands twice in' if name in header else 'is missing from'
+    what = 'appears twice in' if name in header else 'is missing from'
     hint = ''
     close = difflib.get_close_matches(name, header, n=1)
     if len(header) == 1 and ('\t' in header[0] or ';' in header[0]):
@@ -192,7 +192,7 @@ def read_excluded(path: Table) -> AnnotationTable:
 
 
 def read_seriesuids(path: Table) -> list[str]:
-    """The scan list: one uid a line, no header, order kept.
+    """The scan list: one uid per line, no header, order kept.
 
     Raises:
         AnnotationError: A header line, a uid listed twice, or no uid.
@@ -219,7 +219,7 @@ def read_seriesuids(path: Table) -> list[str]:
         _check_number(uids, table)
     if not uids:
         raise AnnotationError(
-            f'{path}: names no scan; write one series uid a line.'
+            f'{path}: names no scan; write one series uid per line.'
         )
     return list(uids)
 

@@ -277,7 +277,7 @@ def _check_names(path: Path, texts: dict[str, str]) -> None:
         near = difflib.get_close_matches(name[:60], known, 1, MISSPELT)
         if near:
             raise SeriesError(
-                f'{path}: {_short(name)} in the header is no field, and '
+                f'{path}: {_short(name)} in the header is not a field, and '
                 f'{near[0]} is one; correct the name.'
             )
 
@@ -299,7 +299,7 @@ def _texts(path: Path) -> tuple[dict[str, str], int]:
             break
         if key in texts and key in (*FIELDS, *SYNONYMS):
             raise SeriesError(
-                f'{path}: {key} stands twice in the header; remove one.'
+                f'{path}: {key} appears twice in the header; remove one.'
             )
         texts[key] = value.strip()
         if key == 'ElementDataFile':

@@ -135,12 +135,12 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         key = key.replace(' ', '').lower()
         if not colon or key not in FIELDS:
             raise SeriesError(
-                f'{path}: {line[:60]!r} is no field of a NRRD header; '
+                f'{path}: {line[:60]!r} is not a field of a NRRD header; '
                 'correct it, or export the image again.'
             )
         if key in fields:
             raise SeriesError(
-                f'{path}: {key} stands twice in the header; remove one.'
+                f'{path}: {key} appears twice in the header; remove one.'
             )
         fields[key] = value.strip()
     return fields, end.end()

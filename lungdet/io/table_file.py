@@ -150,7 +150,7 @@ class TableFile:
         limit = limit or f'{MAX_TABLE_BYTES:.0e} bytes'
         return AnnotationError(
             f'{self}: {verb} more than {limit}, which no table of marks '
-            'needs. Write fewer marks a scan.'
+            'needs. Write fewer marks per scan.'
         )
 
 

@@ -32,7 +32,7 @@ from lungdet.prepare.task import ScanTask, case_settings
 from lungdet.structures import CaseRecord
 
 KILLED = (
-    'its process was killed, perhaps for want of memory; run again on a '
+    'its process was killed, perhaps for lack of memory; run again on a '
     'machine with more'
 )
 

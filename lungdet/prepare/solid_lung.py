@@ -67,7 +67,7 @@ def find_solid_lung(
     if top >= DIAPHRAGM * (height.stop - height.start):
         caveat = (
             f'{ml:.0f} ml without air are kept as lung: the other side has '
-            'lung there, and the ribs stand as wide'
+            'lung there, and the ribs are as wide apart'
         )
         return SolidLung(part, (caveat,))
     caveat = (

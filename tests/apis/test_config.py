@@ -68,7 +68,7 @@ def test_top_level_key_that_nothing_reads_is_refused(
         ),
         (
             'optim_wrapper = dict(clip_grad=5)',
-            'optim_wrapper.clip_grad: clip_grad=5 is no dict',
+            'optim_wrapper.clip_grad: clip_grad=5 is not a dict',
         ),
     ],
 )

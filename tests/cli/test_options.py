@@ -45,7 +45,7 @@ def test_option_without_a_value_is_bad_usage(
         parser.parse_args(['--cfg-options', 'foo'])
 
     assert stop.value.code == 2
-    assert "--cfg-options: 'foo' is no KEY=VALUE" in capsys.readouterr().err
+    assert "--cfg-options: 'foo' is not KEY=VALUE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

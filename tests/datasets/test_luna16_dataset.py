@@ -123,5 +123,5 @@ def test_log_says_what_was_left_out(
     )
     train, test = lines
     assert 'train: kept 2 of 3 prepared scans (1 in test, 0 in val)' in train
-    assert '1 without a nodule; 6 samples an epoch: 3 nodules, 3 ' in train
+    assert '1 without a nodule; 6 samples per epoch: 3 nodules, 3 ' in train
     assert 'test: kept 1 of 3' in test and '1 done already, 0 to do' in test

@@ -101,7 +101,7 @@ def test_half_written_files_do_not_count(tmp_path: Path) -> None:
     (tmp_path / 'last_checkpoint').write_text('gone.pth')
 
     with (
-        pytest.warns(UserWarning, match=r'epoch_2\.pth.*passed over'),
+        pytest.warns(UserWarning, match=r'epoch_2\.pth.*skipped'),
         pytest.warns(UserWarning, match=r'taking epoch_1\.pth'),
     ):
         assert newest_checkpoint(tmp_path) == good

@@ -105,7 +105,7 @@ def scene() -> tuple[np.ndarray, dict, list]:
     return labels, boxes, masks
 
 
-def test_three_senses_of_one_scene() -> None:
+def test_three_scopes_of_one_scene() -> None:
     labels, boxes, masks = scene()
 
     in_boxes = reference_box_scores(labels, boxes, masks, SPACING)

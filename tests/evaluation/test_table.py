@@ -102,7 +102,7 @@ def test_differences_carry_signs_and_p() -> None:
     ]
 
 
-def test_masks_one_sense_a_row() -> None:
+def test_masks_one_scope_per_row() -> None:
     rows = cells(
         mask_table(
             {

@@ -324,5 +324,5 @@ def test_rescale_of_another_scale_is_doubted(
 def test_few_slices_are_no_volume(tmp_path: Path, truth: np.ndarray) -> None:
     write_series(tmp_path, truth[:7])
 
-    with pytest.raises(SeriesError, match='7 slices are no volume'):
+    with pytest.raises(SeriesError, match='7 slices do not form a volume'):
         load_volume(tmp_path)

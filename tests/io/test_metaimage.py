@@ -64,7 +64,7 @@ from tests.io.images import SHAPE, hu, write_meta
         ({'DimSize': '١٨ 17 16'}, 'not 3 whole numbers'),
         ({'DistanceUnits': 'um'}, 'DistanceUnits is um'),
         ({'ElementDataFile': 'x.raw\0'}, "header's folder"),
-        ({'Offset': None, 'Ofset': '1 2 3'}, "'Ofset' .*no field, and Offset"),
+        ({'Offset': None, 'Ofset': '1 2 3'}, "'Ofset' .*not a field, and Offset"),
         ({'TransformMatrix': '1 0 0 0 1 0.1 0 0 1'}, 'y and z enclose 84'),
     ],
 )
@@ -304,7 +304,7 @@ def test_field_that_stands_twice_is_refused(
     path = write_meta(tmp_path, hu(rng).tobytes())
     path.write_text(f'{key} = 1 1 1\n' + path.read_text())
 
-    with pytest.raises(SeriesError, match=f'{key} stands twice'):
+    with pytest.raises(SeriesError, match=f'{key} appears twice'):
         read_image(path)
 
 

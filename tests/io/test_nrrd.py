@@ -31,7 +31,7 @@ from tests.io.images import hu, write_nrrd
         ({'sizes': '18 17 17'}, '9792 bytes of voxels, .* promises 10404'),
         ({'sizes': 'a b c'}, "sizes is 'a b c'"),
         ({'type': 'block'}, "NRRD type 'block'"),
-        ({'Sizes': '18 17 16'}, 'sizes stands twice'),
+        ({'Sizes': '18 17 16'}, 'sizes appears twice'),
         ({'sizes': '18 17 15'}, '9792 bytes of voxels, .* promises 9180'),
         ({'sizes': '1_8 17 16'}, "sizes is '1_8 17 16'"),
         ({'dimension': '4'}, "dimension is '4' and sizes has 3"),
@@ -45,7 +45,7 @@ from tests.io.images import hu, write_nrrd
         ({'space_origin': '(1e30,2,3)'}, 'is farther than'),
         (
             {'space_origin': None, 'space_orig': '(1,2,3)'},
-            'no field of a NRRD',
+            'not a field of a NRRD',
         ),
         ({'space': 'right-up'}, "space is 'right-up'"),
         (

@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('store', type=Path, help='folder with the cases')
     parser.add_argument('out', type=Path, help='folder for the pictures')
-    parser.add_argument('--max', type=positive_int, help='pictures at most')
+    parser.add_argument('--max', type=positive_int, help='limit of pictures')
     args = parser.parse_args()
     with clean_errors('browse_dataset.py'):
         drawn, nodules = draw_nodules(args.store, args.out, limit=args.max)
