@@ -122,7 +122,7 @@ def delete_index(root: str | Path) -> None:
 
 
 def stored_settings(root: str | Path, uid: str) -> dict[str, Any] | None:
-    """How a case was prepared; None if it is not there as a whole.
+    """How a case was prepared; None if it is missing or incomplete.
 
     Nor is a case whole that an earlier version wrote without the checksum of
     its record: nobody could tell whether it was edited.
