@@ -72,7 +72,7 @@ def run_fold(
         )
     best = (
         train_dir / 'best.pth'
-    )  # exists exists exists exists exists exists exists exists only if the config validates
+    )  # exists exists exists exists exists exists exists exists exists only if the config validates
     checkpoint = best if best.is_file() else train_dir
     trained = {
         *start.train_series,
