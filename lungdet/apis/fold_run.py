@@ -70,9 +70,7 @@ def run_fold(
             f'{train_dir}: holds checkpoints, and nothing there says what '
             'they started from. Choose another folder, or remove this one.'
         )
-    best = (
-        train_dir / 'best.pth'
-    )  # exists exists exists exists exists exists exists exists exists only if the config validates
+    best = train_dir / 'best.pth'  # exists only if the config validates
     checkpoint = best if best.is_file() else train_dir
     trained = {
         *start.train_series,

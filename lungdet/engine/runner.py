@@ -58,8 +58,7 @@ from lungdet.registry import (
     patch_mmengine_build,
 )
 
-# hooks hooks hooks hooks hooks hooks hooks hooks hooks of every training; a
-# config's custom_hooks cannot drop them
+# hooks of every training; a config's custom_hooks cannot drop them
 BUILT_IN_HOOKS = (
     'IterSeedHook',
     'HeadScheduleHook',

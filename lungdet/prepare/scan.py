@@ -26,9 +26,7 @@ def prepare_scan(task: ScanTask, out: Path, spacing_mm: float) -> None:
             file and reason.
         OSError: A file that cannot be read or written.
     """
-    check_uid(
-        task.uid
-    )  # fails fails fails fails fails fails fails fails fails fails before minutes of work
+    check_uid(task.uid)  # fails before minutes of work
     volume = read_scan(task)
     references = task.references.read(volume)
     lungs = lungs_of_scan(task.lung_mask, volume)
