@@ -15,6 +15,10 @@ GRID = Geometry.from_parts(
 )
 
 
+# a config without validation, whole
+NO_VALIDATION = dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator'))
+
+
 def record(uid: str, subset: int | None, patient: str | None) -> CaseRecord:
     return CaseRecord(
         uid, subset, GRID, GRID, 1.0, [], [], 'given', patient_id=patient
@@ -96,9 +100,7 @@ def test_split_of_the_config_is_one_fold(tiny_config: Path) -> None:
     (fold,) = folds_of_config(config, 'config')
 
     assert fold == Fold('config', ('1.3', '1.4'))
-    of_subsets = folds_of_config(
-        load_config(config, {'val_dataloader': None}), '0,9'
-    )
+    of_subsets = folds_of_config(load_config(config, NO_VALIDATION), '0,9')
     assert members(of_subsets) == {
         '0': ('1.0', '1.1', '1.2'),
         '9': ('1.3', '1.4'),

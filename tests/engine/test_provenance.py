@@ -237,14 +237,15 @@ def test_both_kinds_of_weights_say_what_they_were_trained_on(
     }
     write_checkpoint(tmp_path / 'a.pth', {'meta': meta})
     backbone = tmp_path / 'backbone.safetensors'
-    export_backbone(backbone, {}, provenance(CROPS))
+    written = {**provenance(CROPS), 'input_contract': {}, 'alarms': []}
+    export_backbone(backbone, {}, written)
 
     trained = describe_weights(tmp_path / 'a.pth')
     pretrained = describe_weights(backbone)
 
     assert trained['model'] == 'NoduleNet'
     assert TrainingScans.from_dict(trained) == SCANS
-    assert pretrained == provenance(CROPS)
+    assert pretrained == written
     assert json.loads(json.dumps([trained, pretrained])) == [
         trained,
         pretrained,

@@ -57,6 +57,7 @@ def test_detector_starts_from_the_pretrained_backbone(
     assert saved['meta']['pretraining'] == provenance
     # a run that continues keeps it, without the file
     config = detector(tiny_config, tmp_path / 'gone.safetensors')
+    config.optim_wrapper.optimizer.lr = 0.0
     config.train_cfg.max_epochs = 2
     train(config, work_dir=tmp_path / 'detector', resume='auto')
     saved = read_checkpoint(tmp_path / 'detector')

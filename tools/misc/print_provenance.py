@@ -6,10 +6,13 @@ import argparse
 import json
 
 from lungdet.cli import clean_errors
-from lungdet.engine.provenance import describe_weights
+from lungdet.threads import set_threads
 
 
 def main() -> None:
+    set_threads()  # before torch loads
+    from lungdet.engine.provenance import describe_weights
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'weights', help='checkpoint, work folder, or backbone.safetensors'
