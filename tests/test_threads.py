@@ -183,6 +183,7 @@ WORDS = {
     'cross_val.py': ['config.py'],
     'print_config.py': ['config.py'],
     'get_flops.py': ['config.py'],
+    'print_provenance.py': ['weights.pth'],
 }
 
 
