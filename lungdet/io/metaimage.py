@@ -257,8 +257,8 @@ def _parse(path: Path) -> Header:
         if name in ONLY and values[name] != ONLY[name]:
             raise SeriesError(
                 f'{path}: {name} is {(text or "")[:60]} (DimSize '
-                f'{texts["DimSize"][:60]}); only {ONLY[name]} is read, one 3D '
-                'channel of binary HU. Export it that way.'
+                f'{texts.get("DimSize", "absent")[:60]}); only {ONLY[name]} '
+                'is read, one 3D channel of binary HU. Export it that way.'
             )
     return Header(values, frozenset(texts), end)
 

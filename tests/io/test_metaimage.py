@@ -39,6 +39,7 @@ from tests.io.images import SHAPE, hu, write_meta
         ({'TransformMatrix': '0 0 0 0 0 0 0 0 0'}, 'not orthonormal'),
         ({'TransformMatrix': '1 0.2 0 0 1 0 0 0 1'}, 'not orthonormal'),
         ({'NDims': '4', 'DimSize': '6 5 4 2'}, 'NDims is 4 .*6 5 4 2'),
+        ({'NDims': '4', 'DimSize': None}, 'NDims is 4 .*absent'),
         ({'ElementNumberOfChannels': '3'}, 'Channels is 3'),
         ({'ElementToIntensityFunctionSlope': '2'}, 'Slope is 2'),
         ({'ElementType': 'MET_LONG_LONG'}, 'is not one of'),
