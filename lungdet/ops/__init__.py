@@ -13,9 +13,11 @@ from lungdet.ops.nms import nms
 from lungdet.ops.norm import BatchNorm3d
 from lungdet.ops.precision import bfloat16_autocast, computes_bfloat16
 from lungdet.ops.roi_pool import roi_align, roi_crop_pool
+from lungdet.ops.shallow_conv import Conv3d
 
 __all__ = [
     'BatchNorm3d',
+    'Conv3d',
     'bfloat16_autocast',
     'box_centers',
     'box_iou',

@@ -15,6 +15,7 @@ from lungdet.models.layers import (
     build_norm,
 )
 from lungdet.models.plugins.placement import POSITIONS, build_plugin
+from lungdet.ops import Conv3d
 
 
 class ResBlock3D(BaseModule):
@@ -58,10 +59,10 @@ class ResBlock3D(BaseModule):
         super().__init__()
         self.norm1_name, norm1 = build_norm(norm_cfg, out_channels, 1)
         self.norm2_name, norm2 = build_norm(norm_cfg, out_channels, 2)
-        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = Conv3d(in_channels, out_channels, 3, padding=1)
         self.add_module(self.norm1_name, norm1)
         self.act = build_activation(act_cfg)
-        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = Conv3d(out_channels, out_channels, 3, padding=1)
         self.add_module(self.norm2_name, norm2)
         self.shortcut = None
         if in_channels != out_channels:
