@@ -133,7 +133,7 @@ def test_run_killed_in_its_first_save_starts_again(
         **NO_VALIDATION,
     }
 
-    with pytest.warns(UserWarning, match=r'my_own\.pth.*passed over'):
+    with pytest.warns(UserWarning, match=r'my_own\.pth.*skipped'):
         train(tiny_config, work_dir=work, resume='auto', cfg_options=options)
 
     assert not list(work.glob('.tmp-*'))
