@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 STRIDE = 4  # input voxels per cell of out2 and comb2, which the heads read
@@ -34,3 +35,7 @@ class FeatureMaps(NamedTuple):
     def of_image(self, index: int) -> FeatureMaps:
         """The maps of one image, as a batch of one."""
         return FeatureMaps(*(m[index : index + 1] for m in self))
+
+    def full_precision(self) -> torch.autocast:
+        """For heads and losses: float32 also where autocast is on."""
+        return torch.autocast(self.image.device.type, enabled=False)

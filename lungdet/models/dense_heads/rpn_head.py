@@ -15,7 +15,12 @@ from lungdet.models.defaults import with_defaults
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.layers import ACT_CFG, norm_and_activation
 from lungdet.models.task_modules import AssignResult
-from lungdet.ops import check_finite, clip_box_centers, nms
+from lungdet.ops import (
+    centers_in_boxes,
+    check_finite,
+    clip_box_centers,
+    nms,
+)
 from lungdet.registry import MODELS, TASK_UTILS
 
 # proposals: minimum score, IoU of NMS, and the number kept before and after
@@ -123,17 +128,31 @@ class RPN3DHead(BaseModule):
         logits, deltas = self(feats)
         return self.loss_by_feat(logits, deltas, self.anchors(feats), samples)
 
-    def predict(self, feats: FeatureMaps) -> list[InstanceData]:
-        """Proposals of each image, by ``test_cfg``."""
+    def predict(
+        self, feats: FeatureMaps, regions: Tensor | None = None
+    ) -> list[InstanceData]:
+        """Proposals of each image, by ``test_cfg``.
+
+        Args:
+            feats: Maps of B images.
+            regions: (B, 6) boxes, one of each image; proposals centred
+                outside are left out. None for all.
+        """
         logits, deltas = self(feats)
         check_finite('scores and boxes of the RPN head', logits, deltas)
-        return self.predict_by_feat(
+        proposals = self.predict_by_feat(
             logits,
             deltas,
             self.anchors(feats),
             img_shape=feats.img_shape,
             cfg=self.test_cfg,
         )
+        if regions is None:
+            return proposals
+        return [
+            p[centers_in_boxes(p.bboxes, region[None].to(p.bboxes))]
+            for p, region in zip(proposals, regions)
+        ]
 
     def loss_and_predict(
         self, feats: FeatureMaps, samples: list[DetDataSample]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
 from mmengine.structures import InstanceData
@@ -19,9 +18,16 @@ from lungdet.models.detectors.case_windows import (
     crop_window,
     even_batches,
 )
+from lungdet.models.detectors.protocols import (
+    CandidateScorer,
+    OwningDetector,
+    ValidatedDetector,
+    WindowDetector,
+)
 from lungdet.models.plugins import pooling_plugins
 from lungdet.models.task_modules import DetectionPostProcessor
 from lungdet.ops import (
+    bfloat16_autocast,
     box_centers,
     boxes_touching,
     centers_in_boxes,
@@ -32,77 +38,6 @@ from lungdet.ops import (
 # by this many voxels, so that none is lost at a seam, and NMS removes
 # duplicates
 SEAM = 2.0
-
-
-class WindowDetector(Protocol):
-    """What a detector needs for inference on whole cases."""
-
-    def predict_window(self, images: Tensor) -> list[InstanceData]:
-        """Detections of windows, in their voxels, on the CPU.
-
-        Args:
-            images: (B, 1, d, h, w), as the preprocessor makes them.
-
-        Returns:
-            For each window ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes``
-            (K, 6) long and ``masks``, bool tensors or None; where boxes are
-            refined also ``proposals`` (K, 6), what they were refined from.
-        """
-        ...
-
-
-@runtime_checkable
-class OwningDetector(Protocol):
-    """A detector that saves the work on what another window owns.
-
-    Optional: what it returns in place of ``predict_window`` is filtered all
-    the same.
-    """
-
-    def predict_owned(
-        self, images: Tensor, cores: Tensor
-    ) -> list[InstanceData]:
-        """``predict_window`` without what is centred outside of ``cores``.
-
-        Args:
-            images: (B, 1, d, h, w).
-            cores: (B, 6) boxes in each window's voxels; a side without a
-                neighbour is infinite.
-        """
-        ...
-
-
-@runtime_checkable
-class ValidatedDetector(Protocol):
-    """A detector that has losses; needed by ``loss_and_predict`` alone."""
-
-    def loss_and_predict_window(
-        self, images: Tensor, targets: list[DetDataSample], cores: Tensor
-    ) -> tuple[list[dict[str, Tensor]], list[InstanceData]]:
-        """Losses of each window that holds a nodule, and detections.
-
-        Args:
-            images: (B, 1, d, h, w).
-            targets: Of each window, in its voxels.
-            cores: (B, 6), as for ``predict_owned``.
-        """
-        ...
-
-
-@runtime_checkable
-class CandidateScorer(Protocol):
-    """A detector that scores given boxes; needed by ``score`` alone."""
-
-    def score_window(
-        self, images: Tensor, boxes: list[Tensor]
-    ) -> list[Tensor]:
-        """Probabilities (K,) of given boxes (K, 6) of each window.
-
-        Args:
-            images: (B, 1, d, h, w).
-            boxes: Of each window, in its voxels, on the images' device.
-        """
-        ...
 
 
 class CasePredictor:
@@ -116,7 +51,7 @@ class CasePredictor:
     than the case.
 
     Args:
-        detector: Predicts windows. What else it may be is above: an
+        detector: Predicts windows; what else it may be: an
             ``OwningDetector``, a ``ValidatedDetector``, a
             ``CandidateScorer``; ``NoduleNet`` is all of them.
         preprocessor: Has the device, the HU window and the padding.
@@ -129,6 +64,8 @@ class CasePredictor:
             slower.
         min_inside: Smallest distance in voxels of a nodule's centre from a
             window's faces to be a target of validation, as in ``LoadCrop``.
+        bf16: Run the detector under autocast to bfloat16, where the device
+            has it.
     """
 
     def __init__(
@@ -141,6 +78,7 @@ class CasePredictor:
         overlap: int,
         windows_at_once: int,
         min_inside: float,
+        bf16: bool = False,
     ) -> None:
         self.detector = detector
         self.preprocessor = preprocessor
@@ -149,27 +87,61 @@ class CasePredictor:
         self.overlap = overlap
         self.windows_at_once = windows_at_once
         self.min_inside = min_inside
+        self.bf16 = bf16
 
+    def fill(self, case: Tensor, sample: DetDataSample) -> None:
+        """Set ``pred_instances`` of a case's sample.
+
+        A sample with ``candidates`` gets the scores of these as ``scores`` and
+        ``rcnn_scores``; one with targets also gets ``losses``, where a window
+        holds a nodule.
+
+        Args:
+            case: (1, D, H, W) HU, any device.
+            sample: Of the case; is changed.
+        """
+        if 'candidates' in sample:
+            boxes = sample.candidates.bboxes
+            scores = self.score(case, boxes)
+            detections = InstanceData(
+                bboxes=boxes, scores=scores, rcnn_scores=scores
+            )
+        elif 'gt_instances' in sample:
+            losses, detections = self.loss_and_predict(case, sample)
+            if losses:
+                sample.losses = losses
+        else:
+            detections = self.predict(case)
+        sample.pred_instances = detections
+
+    @torch.no_grad()
     def predict(self, case: Tensor) -> InstanceData:
-        """Detections of a case (1, D, H, W) of HU, best first, on the CPU."""
+        """Detections of a case.
+
+        Args:
+            case: (1, D, H, W) HU, any device.
+
+        Returns:
+            ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes`` (K, 6) and
+            ``masks`` (list of bool arrays or None), on the CPU, best first;
+            and what else ``predict_window`` returns for every detection.
+        """
         parts: list[InstanceData] = []
         for windows, images in self._batches(case, self.windows(case)):
-            if isinstance(self.detector, OwningDetector):
-                cores = _cores(windows)
-                detections = self.detector.predict_owned(images, cores)
-            else:
-                detections = self.detector.predict_window(images)
+            with self._precision(images):
+                detections = self._predict_batch(windows, images)
             parts += map(_owned_in_case, detections, windows)
         return self._merge(parts, case)
 
+    @torch.no_grad()
     def loss_and_predict(
         self, case: Tensor, sample: DetDataSample
     ) -> tuple[dict[str, float], InstanceData]:
         """Validation losses and detections of a case with targets.
 
         Args:
-            case: (1, D, H, W) HU.
-            sample: Targets in its voxels.
+            case: (1, D, H, W) HU, any device.
+            sample: Targets in its voxels; not changed.
 
         Returns:
             Each loss as the mean over the windows that contain a nodule, as
@@ -192,9 +164,10 @@ class CasePredictor:
                 window_targets(sample, window, self.min_inside)
                 for window in windows
             ]
-            window_losses, detections = detector.loss_and_predict_window(
-                images, targets, _cores(windows)
-            )
+            with self._precision(images):
+                window_losses, detections = detector.loss_and_predict_window(
+                    images, targets, _cores(windows)
+                )
             losses += window_losses
             parts += map(_owned_in_case, detections, windows)
         names = losses[0] if losses else {}
@@ -204,6 +177,7 @@ class CasePredictor:
         }
         return means, self._merge(parts, case)
 
+    @torch.no_grad()
     def score(self, case: Tensor, boxes: Tensor) -> Tensor:
         """Probabilities (K,) of given boxes (K, 6) of a case.
 
@@ -233,7 +207,8 @@ class CasePredictor:
                 boxes[in_core[w]].to(images) - w.offset().to(images)
                 for w in windows
             ]
-            window_scores = detector.score_window(images, of_windows)
+            with self._precision(images):
+                window_scores = detector.score_window(images, of_windows)
             for window, window_score in zip(windows, window_scores):
                 scores[in_core[window]] = window_score
         return scores
@@ -250,6 +225,16 @@ class CasePredictor:
         for batch in even_batches(windows, self.windows_at_once):
             crops = [crop_window(case, w, prep.pad_hu) for w in batch]
             yield batch, prep.apply_window(torch.stack(crops).to(prep.device))
+
+    def _precision(self, images: Tensor) -> torch.autocast:
+        return bfloat16_autocast(images.device.type, self.bf16)
+
+    def _predict_batch(
+        self, windows: list[CaseWindow], images: Tensor
+    ) -> list[InstanceData]:
+        if isinstance(self.detector, OwningDetector):
+            return self.detector.predict_owned(images, _cores(windows))
+        return self.detector.predict_window(images)
 
     def _merge(self, parts: list[InstanceData], case: Tensor) -> InstanceData:
         """All windows' detections inside the case, NMS across them."""

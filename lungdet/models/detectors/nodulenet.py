@@ -17,7 +17,7 @@ from lungdet.models.detectors.case_predictor import (
     warn_of_pooling,
 )
 from lungdet.models.feature_maps import FeatureMaps
-from lungdet.ops import bfloat16_autocast, centers_in_boxes, check_finite
+from lungdet.ops import check_finite
 from lungdet.registry import MODELS, TASK_UTILS
 
 TRAIN_CFG: dict[str, Any] = {
@@ -28,11 +28,11 @@ TRAIN_CFG: dict[str, Any] = {
     'mask': None,  # of the roi_head
 }
 TEST_CFG: dict[str, Any] = {
-    'window': (128, 128, 128),  # these four: see CasePredictor
+    'window': (128, 128, 128),  # these five: see CasePredictor
     'overlap': 32,
     'windows_at_once': 4,
     'min_inside': MIN_INSIDE,  # load_config takes it from LoadCrop
-    'bf16': False,  # the backbone in bfloat16
+    'bf16': False,
     # TEST_CFG of the rpn_head; the bbox_head has none: it refines every
     # proposal, and what its scores and boxes decide is in postprocess
     'rpn': None,
@@ -147,6 +147,16 @@ class NoduleNet(BaseModel):
             x = images.contiguous(memory_format=torch.channels_last_3d)
         return FeatureMaps(images, *map(_full_precision, self.backbone(x)))
 
+    def extract_finite_feat(self, images: Tensor) -> FeatureMaps:
+        """``extract_feat``, checked.
+
+        Raises:
+            DivergenceError: A value is not finite.
+        """
+        feats = self.extract_feat(images)
+        check_finite('features of the backbone', *feats[1:])
+        return feats
+
     def loss(
         self, images: Tensor, samples: list[DetDataSample]
     ) -> dict[str, Tensor]:
@@ -165,7 +175,7 @@ class NoduleNet(BaseModel):
 
         Heads, targets and losses run in float32, also under autocast.
         """
-        with torch.autocast(feats.image.device.type, enabled=False):
+        with feats.full_precision():
             if not self.bbox_started:
                 return self.rpn_head.loss(feats, samples)
             losses, proposals = self.rpn_head.loss_and_predict(feats, samples)
@@ -174,95 +184,28 @@ class NoduleNet(BaseModel):
     def predict(
         self, cases: list[Tensor], samples: list[DetDataSample]
     ) -> list[DetDataSample]:
-        """Fill ``pred_instances`` of each sample.
-
-        Samples with ``candidates`` get the scores of these; samples with
-        targets also get ``losses``, where a window holds a nodule.
+        """Fill the samples of whole cases, see ``CasePredictor.fill``.
 
         Args:
             cases: (1, D, H, W) HU each.
             samples: One for each case.
         """
+        predictor = self.case_predictor()
         for case, sample in zip(cases, samples):
-            if 'candidates' in sample:
-                boxes = sample.candidates.bboxes
-                detections = self.score_candidates(case, boxes)
-            elif 'gt_instances' in sample:
-                losses, detections = self.loss_and_predict_case(case, sample)
-                if losses:
-                    sample.losses = losses
-            else:
-                detections = self.predict_case(case)
-            sample.pred_instances = detections
+            predictor.fill(case, sample)
         return samples
 
-    @torch.no_grad()
     def predict_case(self, case: Tensor) -> InstanceData:
-        """Detections of a whole case, see ``CasePredictor``.
+        """Detections of a case (1, D, H, W), see ``CasePredictor.predict``."""
+        return self.case_predictor().predict(case)
 
-        Args:
-            case: (1, D, H, W) HU, any device.
-
-        Returns:
-            ``bboxes`` (K, 6), ``scores``, ``rpn_scores``, ``rcnn_scores``
-            (K,; NaN while the RoI head has not started), ``mask_boxes``
-            (K, 6) and ``masks`` (list of bool arrays or None), on the CPU,
-            best first.
+    def case_predictor(self) -> CasePredictor:
+        """Inference of whole cases by ``test_cfg``.
 
         Warns:
             UserWarning: A plugin pools over space and the windows are not of
                 the training crops' size.
         """
-        return self._case_predictor().predict(case)
-
-    @torch.no_grad()
-    def loss_and_predict_case(
-        self, case: Tensor, sample: DetDataSample
-    ) -> tuple[dict[str, float], InstanceData]:
-        """Losses and detections of a whole case with targets.
-
-        Args:
-            case: (1, D, H, W) HU, any device.
-            sample: Its targets; not changed.
-
-        Returns:
-            Each loss as the mean over the windows that hold a nodule, as
-            training crops do, empty where no window does; and what
-            ``predict_case`` returns.
-
-        Warns:
-            UserWarning: As ``predict_case``.
-        """
-        return self._case_predictor().loss_and_predict(case, sample)
-
-    @torch.no_grad()
-    def score_candidates(self, case: Tensor, boxes: Tensor) -> InstanceData:
-        """Probabilities of given boxes by the RoI head alone.
-
-        Args:
-            case: (1, D, H, W) HU, any device.
-            boxes: (K, 6) edge boxes in its voxels.
-
-        Returns:
-            ``bboxes`` as given, ``scores`` and ``rcnn_scores`` (K,), 0 where
-            a box is centred outside the case.
-
-        Raises:
-            ConfigError: The RoI head is absent or has not started.
-
-        Warns:
-            UserWarning: As ``predict_case``.
-        """
-        if not self.bbox_started:
-            raise ConfigError(
-                'score_candidates: this model has no RoI head, or it has not '
-                'started at its epoch; only the RoI head can score given '
-                'candidates. Test a checkpoint of a later epoch.'
-            )
-        scores = self._case_predictor().score(case, boxes)
-        return InstanceData(bboxes=boxes, scores=scores, rcnn_scores=scores)
-
-    def _case_predictor(self) -> CasePredictor:
         cfg = self.test_cfg
         warn_of_pooling(
             self.backbone, cfg['window'], self.train_cfg['crop_size']
@@ -275,67 +218,24 @@ class NoduleNet(BaseModel):
             overlap=cfg['overlap'],
             windows_at_once=cfg['windows_at_once'],
             min_inside=cfg['min_inside'],
+            bf16=cfg['bf16'],
         )
 
-    @torch.no_grad()
     def predict_window(self, images: Tensor) -> list[InstanceData]:
-        """Detections of windows (B, 1, d, h, w), see ``WindowDetector``."""
-        return self.predict_by_feat(self._extract_window(images))
+        """See ``WindowDetector``."""
+        return self.predict_by_feat(self.extract_finite_feat(images))
 
-    @torch.no_grad()
     def predict_owned(
         self, images: Tensor, cores: Tensor
     ) -> list[InstanceData]:
-        """Detections of windows (B, 1, d, h, w) from proposals in their cores.
+        """See ``OwningDetector``; only proposals in ``cores`` are pooled."""
+        return self.predict_by_feat(self.extract_finite_feat(images), cores)
 
-        Only these are pooled and segmented, see ``OwningDetector``.
-        """
-        return self.predict_by_feat(self._extract_window(images), cores)
-
-    @torch.no_grad()
-    def predict_by_feat(
-        self, feats: FeatureMaps, cores: Tensor | None = None
-    ) -> list[InstanceData]:
-        """``predict_window`` from the feature maps of B windows.
-
-        Heads run in float32, also under autocast.
-
-        Args:
-            feats: Their maps.
-            cores: (B, 6) boxes; only proposals centred in them are kept.
-                None for all.
-        """
-        with torch.autocast(feats.image.device.type, enabled=False):
-            proposals = self.rpn_head.predict(feats)
-            if cores is not None:
-                proposals = [
-                    p[centers_in_boxes(p.bboxes, core[None].to(p.bboxes))]
-                    for p, core in zip(proposals, cores)
-                ]
-            refined = [None] * len(proposals)
-            if self.bbox_started:
-                refined = self.roi_head.predict_bbox(feats, proposals)
-            detections = [
-                self.post_processor.fuse(proposal, result)
-                for proposal, result in zip(proposals, refined)
-            ]
-            if self.mask_started:
-                detections = self.roi_head.predict_mask(feats, detections)
-        return [d.cpu() for d in detections]
-
-    @torch.no_grad()
     def loss_and_predict_window(
-        self,
-        images: Tensor,
-        targets: list[DetDataSample],
-        cores: Tensor,
+        self, images: Tensor, targets: list[DetDataSample], cores: Tensor
     ) -> tuple[list[dict[str, Tensor]], list[InstanceData]]:
-        """Losses of each window that holds a nodule, and ``predict_owned``.
-
-        Windows run through the backbone together, but losses are computed for
-        each one separately. See ``ValidatedDetector``.
-        """
-        feats = self._extract_window(images)
+        """See ``ValidatedDetector``; one pass through the backbone."""
+        feats = self.extract_finite_feat(images)
         losses = [
             self.loss_by_feat(feats.of_image(index), [target])
             for index, target in enumerate(targets)
@@ -343,26 +243,47 @@ class NoduleNet(BaseModel):
         ]
         return losses, self.predict_by_feat(feats, cores)
 
-    @torch.no_grad()
     def score_window(
         self, images: Tensor, boxes: list[Tensor]
     ) -> list[Tensor]:
-        """Nodule probabilities (K,) of given boxes (K, 6) of each window.
+        """See ``CandidateScorer``; the RoI head alone scores.
 
-        See ``CandidateScorer``; ``images`` are (B, 1, d, h, w).
+        Raises:
+            ConfigError: The RoI head is absent or has not started.
         """
-        feats = self._extract_window(images)
+        if not self.bbox_started:
+            raise ConfigError(
+                'LoadCandidates: this model has no RoI head, or it has not '
+                'started at its epoch; only the RoI head can score given '
+                'candidates. Test a checkpoint of a later epoch.'
+            )
+        feats = self.extract_finite_feat(images)
         proposals = [InstanceData(bboxes=b) for b in boxes]
-        with torch.autocast(images.device.type, enabled=False):
+        with feats.full_precision():
             refined = self.roi_head.predict_bbox(feats, proposals)
         return [result.scores.cpu() for result in refined]
 
-    def _extract_window(self, images: Tensor) -> FeatureMaps:
-        """Finite maps of windows (B, 1, d, h, w), in the test's precision."""
-        with bfloat16_autocast(images.device.type, self.test_cfg['bf16']):
-            feats = self.extract_feat(images)
-        check_finite('features of the backbone', *feats[1:])
-        return feats
+    def predict_by_feat(
+        self, feats: FeatureMaps, cores: Tensor | None = None
+    ) -> list[InstanceData]:
+        """Detections from the feature maps of B windows, on the CPU.
+
+        Args:
+            feats: Their maps.
+            cores: (B, 6) boxes; only proposals centred in them are kept.
+                None for all.
+        """
+        with feats.full_precision():
+            proposals = self.rpn_head.predict(feats, cores)
+            refined = [None] * len(proposals)
+            if self.bbox_started:
+                refined = self.roi_head.predict_bbox(feats, proposals)
+            detections = list(
+                map(self.post_processor.fuse, proposals, refined)
+            )
+            if self.mask_started:
+                detections = self.roi_head.predict_mask(feats, detections)
+        return [d.cpu() for d in detections]
 
 
 def _full_precision(x: Tensor) -> Tensor:

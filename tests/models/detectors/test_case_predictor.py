@@ -12,9 +12,10 @@ from lungdet.models import (
     CTDataPreprocessor,
     DetectionPostProcessor,
 )
-from lungdet.models.detectors.case_predictor import SEAM, WindowDetector
+from lungdet.models.detectors.case_predictor import SEAM
+from lungdet.models.detectors.protocols import WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
-from lungdet.ops import box_centers, centers_in_boxes
+from lungdet.ops import box_centers, centers_in_boxes, computes_bfloat16
 from tests.models.host_syncs import HostSyncs
 from tests.models.nets import (
     LOSSES,
@@ -139,6 +140,34 @@ def test_windows_own_what_lies_in_their_cores_whatever_the_detector_does(
     assert 'proposals' not in detections
 
 
+class NotesItsPrecision(KnowsNoCores):
+    """Notes what a convolution would compute in."""
+
+    dtype: torch.dtype
+
+    def predict_window(self, images: torch.Tensor) -> list[InstanceData]:
+        self.dtype = (images[:, 0, 0] @ images[:, 0, 0].mT).dtype
+        return super().predict_window(images)
+
+
+@pytest.mark.skipif(
+    not computes_bfloat16('cpu'), reason='this CPU has no bfloat16'
+)
+@pytest.mark.parametrize(
+    ('bf16', 'dtype'), [(True, torch.bfloat16), (False, torch.float32)]
+)
+def test_windows_are_predicted_in_the_precision_of_the_test(
+    bf16: bool, dtype: torch.dtype
+) -> None:
+    detector = NotesItsPrecision([8.0, 20])
+    predictor = predictor_of(detector)
+    predictor.bf16 = bf16
+
+    predictor.predict(CASE)
+
+    assert detector.dtype == dtype
+
+
 def test_what_a_detector_cannot_do_is_named() -> None:
     predictor = predictor_of(KnowsNoCores([8.0, 20]))
 
@@ -243,7 +272,7 @@ def test_window_asks_the_device_as_often_for_two_as_for_forty() -> None:
         proposals = InstanceData(
             bboxes=boxes, scores=torch.linspace(1, 0.5, num)
         )
-        net.rpn_head.predict = lambda feats, given=proposals: [given]
+        net.rpn_head.predict = lambda *_, given=proposals: [given]
         with HostSyncs() as syncs:
             (detections,) = net.predict_window(torch.zeros(1, 1, *SHAPE))
         assert len(detections) == num
@@ -281,7 +310,7 @@ def test_a_validation_window_runs_through_the_backbone_once() -> None:
     net.backbone.register_forward_hook(lambda *_: calls.append(1))
     sample = sample_of([NODULE])
 
-    losses, _ = net.loss_and_predict_case(
+    losses, _ = net.case_predictor().loss_and_predict(
         torch.zeros(1, *SHAPE, dtype=torch.int16), sample
     )
 
@@ -300,7 +329,7 @@ def test_validation_losses_are_those_of_the_windows_with_nodules() -> None:
     )
 
     torch.manual_seed(3)
-    losses, _ = net.loss_and_predict_case(case, sample)
+    losses, _ = net.case_predictor().loss_and_predict(case, sample)
 
     torch.manual_seed(3)
     wanted = []

@@ -51,12 +51,12 @@ def test_scores_are_those_of_the_detections(
     clear = (middle - 22).abs() > 2
     assert clear.sum() > 10
 
-    again = model.score_candidates(case, detections.bboxes[clear])
+    again = model.case_predictor().score(case, detections.bboxes[clear])
 
     torch.testing.assert_close(
-        again.scores, detections.rcnn_scores[clear], rtol=0, atol=1e-6
+        again, detections.rcnn_scores[clear], rtol=0, atol=1e-6
     )
-    assert again.scores.std() > 1e-4
+    assert again.std() > 1e-4
 
 
 def test_boxes_outside_the_case_score_nothing(
@@ -71,10 +71,10 @@ def test_boxes_outside_the_case_score_nothing(
         ]
     ).double()
 
-    scores = model.score_candidates(case, boxes).scores
+    scores = model.case_predictor().score(case, boxes)
 
     assert scores[0] > 0 and scores[1:].tolist() == [0, 0]
-    assert len(model.score_candidates(case, boxes[:0]).scores) == 0
+    assert len(model.case_predictor().score(case, boxes[:0])) == 0
 
 
 def test_other_windows_than_the_crops_are_warned_of(
@@ -85,13 +85,14 @@ def test_other_windows_than_the_crops_are_warned_of(
     box = torch.tensor([[8.0, 8, 8, 14, 14, 14]])
 
     with pytest.warns(UserWarning, match='SE3D pools over the whole window'):
-        model.score_candidates(torch.full((1, 32, 32, 32), -700.0), box)
+        model.case_predictor().score(torch.full((1, 32, 32, 32), -700.0), box)
 
 
 def test_a_roi_head_that_has_not_started_scores_nothing(
     model: torch.nn.Module,
 ) -> None:
     model.set_epoch(1)
+    box = torch.tensor([[2.0, 2, 2, 6, 6, 6]])
 
     with pytest.raises(ConfigError, match='has not started'):
-        model.score_candidates(torch.zeros(1, 8, 8, 8), torch.zeros(0, 6))
+        model.case_predictor().score(torch.zeros(1, 8, 8, 8), box)

@@ -1,0 +1,85 @@
+"""What a detector offers for inference on whole cases.
+
+``CasePredictor`` needs a ``WindowDetector``; the others are optional. It calls
+them without gradients, under autocast where it is told to use bfloat16.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from lungdet.data_sample import DetDataSample
+
+
+class WindowDetector(Protocol):
+    """What a detector needs for inference on whole cases."""
+
+    def predict_window(self, images: Tensor) -> list[InstanceData]:
+        """Detections of windows, in their voxels, on the CPU.
+
+        Args:
+            images: (B, 1, d, h, w), as the preprocessor makes them.
+
+        Returns:
+            For each window ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes``
+            (K, 6) long and ``masks``, bool tensors or None; where boxes are
+            refined also ``proposals`` (K, 6), what they were refined from.
+        """
+        ...
+
+
+@runtime_checkable
+class OwningDetector(Protocol):
+    """A detector that saves the work on what another window owns.
+
+    Optional: what it returns in place of ``predict_window`` is filtered all
+    the same.
+    """
+
+    def predict_owned(
+        self, images: Tensor, cores: Tensor
+    ) -> list[InstanceData]:
+        """``predict_window`` without what is centred outside of ``cores``.
+
+        Args:
+            images: (B, 1, d, h, w).
+            cores: (B, 6) boxes in each window's voxels; a side without a
+                neighbour is infinite.
+        """
+        ...
+
+
+@runtime_checkable
+class ValidatedDetector(Protocol):
+    """A detector that has losses; needed by ``loss_and_predict`` alone."""
+
+    def loss_and_predict_window(
+        self, images: Tensor, targets: list[DetDataSample], cores: Tensor
+    ) -> tuple[list[dict[str, Tensor]], list[InstanceData]]:
+        """Losses of each window that holds a nodule, and detections.
+
+        Args:
+            images: (B, 1, d, h, w).
+            targets: Of each window, in its voxels.
+            cores: (B, 6), as for ``predict_owned``.
+        """
+        ...
+
+
+@runtime_checkable
+class CandidateScorer(Protocol):
+    """A detector that scores given boxes; needed by ``score`` alone."""
+
+    def score_window(
+        self, images: Tensor, boxes: list[Tensor]
+    ) -> list[Tensor]:
+        """Probabilities (K,) of given boxes (K, 6) of each window.
+
+        Args:
+            images: (B, 1, d, h, w).
+            boxes: Of each window, in its voxels, on the images' device.
+        """
+        ...
