@@ -173,7 +173,12 @@ class RPN3DHead(BaseModule):
         self, anchors: Tensor, gt: Tensor, ignored: Tensor | None = None
     ) -> AssignResult:
         """Roles of the anchors (N, 6) of one crop with boxes (M, 6)."""
-        assigned = self.assigner.assign(anchors, gt, ignored)
+        assigned = self.assigner.assign(
+            anchors,
+            gt,
+            ignored,
+            per_cell=self.prior_generator.num_anchors,
+        )
         return self.sampler.sample(assigned, self.training)
 
     def loss_by_feat(

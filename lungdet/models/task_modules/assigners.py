@@ -50,12 +50,17 @@ class MaxIoUAssigner3D:
         self.force_match = force_match
 
     def assign(
-        self, boxes: Tensor, gt: Tensor, ignored: Tensor | None = None
+        self,
+        boxes: Tensor,
+        gt: Tensor,
+        ignored: Tensor | None = None,
+        *,
+        per_cell: int = 1,
     ) -> AssignResult:
         """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0.
 
         A negative whose centre lies in an ``ignored`` (K, 6) box becomes
-        ignored; a positive stays positive.
+        ignored; a positive stays positive. ``per_cell`` is not needed here.
         """
         num = len(boxes)
         positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
@@ -116,36 +121,71 @@ class CenterAssigner3D:
         self.max_pos = max_pos
 
     def assign(
-        self, boxes: Tensor, gt: Tensor, ignored: Tensor | None = None
+        self,
+        boxes: Tensor,
+        gt: Tensor,
+        ignored: Tensor | None = None,
+        *,
+        per_cell: int = 1,
     ) -> AssignResult:
-        """Assign (N, 6) anchors to (M, 6) nodules; M may be 0."""
-        num = len(boxes)
-        positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
-        shell = torch.zeros_like(positive)
-        gt_inds = torch.zeros(num, dtype=torch.long, device=boxes.device)
-        centers = box_centers(boxes)
-        log_side = (boxes[:, 3] - boxes[:, 0]).log()
-        sizes = log_side.unique()
-        # larger nodules first, so that a small one keeps its anchors
-        sides = (gt[:, 3:] - gt[:, :3]).clamp(min=1e-3).log().mean(1)
-        for j in sides.argsort(descending=True).tolist():
-            distance = (centers - box_centers(gt[j])).norm(dim=1)
-            fit = sizes[(sizes - sides[j]).abs().argmin()]
-            of_size = torch.nonzero(log_side == fit).flatten()
-            near = distance[of_size].sort(stable=True)
-            reach = self.inner * sides[j].exp()
-            count = int(
-                (near.values <= reach)
-                .sum()
-                .clamp(min=self.topk, max=self.max_pos)
-            )
-            chosen = of_size[near.indices[:count]]
-            positive[chosen] = True
-            gt_inds[chosen] = j
-            outer = min(count + self.ignore_k, len(of_size)) - 1
-            shell |= distance <= near.values[outer]
-        assigned = AssignResult(positive, ~positive & ~shell, gt_inds)
+        """Assign (N, 6) anchors to (M, 6) nodules; M may be 0.
+
+        Args:
+            boxes: Cell by cell, ``per_cell`` sizes in each, the same ones in
+                every cell, as ``AnchorGenerator3D`` makes them.
+            gt: The nodules.
+            ignored: (K, 6) regions without negatives.
+            per_cell: Anchors of a cell.
+        """
+        cells = boxes.reshape(-1, per_cell, 6)
+        positive = torch.zeros_like(cells[..., 0], dtype=torch.bool)
+        shell = positive.clone()
+        gt_inds = torch.zeros_like(positive, dtype=torch.long)
+        if len(cells) and len(gt):
+            chosen, near = self._claims(cells, gt)
+            # the smallest nodule takes an anchor that several claim
+            side = box_sides(gt)
+            rank = side.argsort(descending=True, stable=True).argsort() + 1
+            first, gt_inds = (chosen * rank).max(-1)
+            positive = first > 0
+            shell = near.any(-1, keepdim=True).expand_as(positive)
+        assigned = AssignResult(
+            positive.flatten(),
+            (~positive & ~shell).flatten(),
+            gt_inds.flatten(),
+        )
         return without_ignored(assigned, boxes, ignored)
+
+    def _claims(self, cells: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """Anchors that each nodule claims, and the cells around them.
+
+        Args:
+            cells: (C, A, 6) anchors.
+            gt: (M, 6), M > 0.
+
+        Returns:
+            (C, A, M) bool, (C, M) bool; the cells include the claimed ones.
+        """
+        side = box_sides(gt)
+        ratio = box_sides(cells[0])[:, None].log() - side.log()
+        is_size = ratio.abs().argmin(0) == torch.arange(
+            cells.shape[1], device=cells.device
+        ).unsqueeze(1)
+        offset = box_centers(cells[:, :1]) - box_centers(gt)
+        distance = offset.norm(dim=-1)
+        sorted_distance, order = distance.sort(dim=0, stable=True)
+        within = (distance <= self.inner * side).sum(0)
+        count = within.clamp(self.topk, self.max_pos)
+        last = (count + self.ignore_k).clamp(max=len(cells)) - 1
+        reach = sorted_distance.gather(0, last[None])
+        nearest = order.argsort(0) < count
+        return nearest[:, None] & is_size, distance <= reach
+
+
+def box_sides(boxes: Tensor) -> Tensor:
+    """Geometric mean (...) of the sides of (..., 6) boxes, in voxels."""
+    side = (boxes[..., 3:] - boxes[..., :3]).clamp(min=1e-3)
+    return side.log().mean(-1).exp()
 
 
 def without_ignored(

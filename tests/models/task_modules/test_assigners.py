@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from lungdet.models import (
     AnchorGenerator3D,
+    CenterAssigner3D,
     MaxIoUAssigner3D,
     PublishedAssigner3D,
 )
+from lungdet.ops import box_centers
+
+AWKWARD_SIZES = (4.4, 6.4, 9.7, 15.5)  # (c + s/2) - (c - s/2) is not s
+
+
+def cube(center: tuple[float, float, float], side: float) -> torch.Tensor:
+    middle = torch.tensor([center])
+    return torch.cat([middle - side / 2, middle + side / 2], 1)
 
 
 def test_forced_match_needs_overlap() -> None:
@@ -35,3 +45,92 @@ def test_ignored_region_is_no_negative_and_never_beats_a_positive() -> None:
     assert torch.equal(spared.positive, plain.positive)
     assert not (spared.negative & inside).any()
     assert torch.equal(spared.negative[~inside], plain.negative[~inside])
+
+
+@pytest.mark.parametrize('side', AWKWARD_SIZES)
+def test_center_rule_takes_the_nearest_anchors_of_the_best_size(
+    side: float,
+) -> None:
+    anchors = AnchorGenerator3D(AWKWARD_SIZES).grid_anchors((16, 16, 16))
+    gt = cube((30.5, 33.0, 35.0), side)
+
+    assigned = CenterAssigner3D(topk=5).assign(anchors, gt, per_cell=4)
+
+    distance = (box_centers(anchors) - box_centers(gt)).norm(dim=1)
+    of_size = torch.arange(len(anchors)) % 4 == AWKWARD_SIZES.index(side)
+    is_positive = assigned.positive
+    assert (is_positive <= of_size).all()
+    farthest = distance[is_positive].max()
+    # 27 cells of 4 voxels: at most a cell's diagonal from the centre
+    assert farthest <= 4 * 3**0.5
+    assert is_positive.sum() == (of_size & (distance <= farthest)).sum() >= 5
+
+
+def literal_centers(
+    centers: list[list[float]],
+    sizes: tuple[float, ...],
+    nodules: list[tuple[list[float], float]],
+) -> tuple[dict[tuple[int, int], int], set[int]]:
+    """The rule in plain loops: {(cell, size): nodule}, cells not negative."""
+    positive: dict[tuple[int, int], int] = {}
+    spared: set[int] = set()
+    by_side = sorted(range(len(nodules)), key=lambda j: -nodules[j][1])
+    for j in by_side:
+        middle, side = nodules[j]
+        ratios = [max(size / side, side / size) for size in sizes]
+        fit = ratios.index(min(ratios))
+        distance = [
+            sum((a - b) ** 2 for a, b in zip(center, middle)) ** 0.5
+            for center in centers
+        ]
+        order = sorted(range(len(centers)), key=distance.__getitem__)
+        within = sum(d <= 0.35 * side for d in distance)
+        count = min(max(within, 5), 27)
+        for cell in order[:count]:
+            positive[cell, fit] = j
+        reach = distance[order[count + 25 - 1]]
+        spared |= {c for c, d in enumerate(distance) if d <= reach}
+    return positive, spared
+
+
+def test_center_rule_agrees_with_plain_loops() -> None:
+    generator = AnchorGenerator3D(AWKWARD_SIZES)
+    anchors = generator.grid_anchors((9, 8, 10), dtype=torch.float64)
+    torch.manual_seed(0)
+    for _ in range(5):
+        middles = torch.rand(3, 3, dtype=torch.float64) * 24 + 4
+        middles[1] = middles[0] + 3  # two nodules claim the same anchors
+        sides = torch.rand(3, dtype=torch.float64) * 20 + 4
+        gt = torch.cat(
+            [middles - sides[:, None] / 2, middles + sides[:, None] / 2], 1
+        )
+        nodules = list(zip(middles.tolist(), sides.tolist()))
+
+        assigned = CenterAssigner3D().assign(anchors, gt, per_cell=4)
+
+        centers = box_centers(anchors[::4]).tolist()
+        positive, spared = literal_centers(centers, AWKWARD_SIZES, nodules)
+        where = torch.nonzero(assigned.positive).flatten().tolist()
+        assert {
+            (row // 4, row % 4): int(assigned.gt_inds[row]) for row in where
+        } == positive
+        neither = ~assigned.positive & ~assigned.negative
+        expected = {
+            (cell, size)
+            for cell in spared
+            for size in range(4)
+            if (cell, size) not in positive
+        }
+        rows = torch.nonzero(neither).flatten().tolist()
+        assert {(row // 4, row % 4) for row in rows} == expected
+
+
+def test_center_rule_without_nodules_has_negatives_alone() -> None:
+    anchors = AnchorGenerator3D(AWKWARD_SIZES).grid_anchors((4, 4, 4))
+
+    assigned = CenterAssigner3D().assign(
+        anchors, torch.zeros(0, 6), per_cell=4
+    )
+
+    assert not assigned.positive.any()
+    assert assigned.negative.all()
