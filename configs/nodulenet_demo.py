@@ -30,7 +30,7 @@ model = dict(
         rpn=dict(nms_pre=200, max_num=16),
         bf16=True))
 train_pipeline = [
-    dict(type='PlaceCrop', size=(64, 64, 64), margin=8),
+    dict(type='PlaceCrop', size=(64, 64, 64), margin=8, clip=True),
     dict(type='RandomFlip3D', axes=(0, 1, 2)),
     dict(type='RandomTransposeXY'),
     dict(type='RandomAffine3D', scale=(0.8, 1.3), scale_prob=0.3,

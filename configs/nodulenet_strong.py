@@ -1,9 +1,9 @@
 """NoduleNet with the strong recipe, at full size; not trained yet.
 
 Different from BASE: several positives per nodule with an ignored shell, focal
-loss, anchors of LUNA16's sizes, two background crops for every three with a
-nodule, more augmentation, Nesterov and a polynomial schedule, averaged
-weights.
+loss, anchors of LUNA16's sizes, crops that stay in the case, two background
+crops for every three with a nodule, more augmentation, Nesterov and a
+polynomial schedule, averaged weights.
 
     python tools/train.py configs/nodulenet_strong.py --amp
 """
@@ -14,7 +14,7 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 train_pipeline = [
-    dict(type='PlaceCrop', size=(128, 128, 128), margin=12),
+    dict(type='PlaceCrop', size=(128, 128, 128), margin=12, clip=True),
     dict(type='RandomFlip3D', axes=(0, 1, 2)),
     dict(type='RandomTransposeXY'),
     dict(type='RandomAffine3D', scale=(0.75, 1.3), scale_prob=0.4,

@@ -34,13 +34,19 @@ class PlaceCrop(Transform[PlaceCropParams]):
     Args:
         size: Voxels of the crop (z, y, x), multiples of 16.
         margin: Voxels between nodule and faces, if the crop is large enough.
+        clip: Move a crop that leaves the case back to its border, as test
+            windows are placed; along an axis where the case is smaller, the
+            crop covers it. Nodules at the border then lose their margin.
 
-    Source: NoduleNet's crop rule (bound_size 12).
+    Source: NoduleNet's crop rule (bound_size 12), which pads instead.
     """
 
-    def __init__(self, size: Sequence[int], margin: int = 12) -> None:
+    def __init__(
+        self, size: Sequence[int], margin: int = 12, *, clip: bool = False
+    ) -> None:
         self.size = tuple(size)
         self.margin = margin
+        self.clip = clip
 
     def draw(
         self, rng: np.random.Generator, sample: Sample
@@ -52,6 +58,8 @@ class PlaceCrop(Transform[PlaceCropParams]):
             start = self._in_lungs(rng, sample)
         else:
             start = self._anywhere(rng, sample)
+        if self.clip:
+            start = start.clip(*self._inside_range(sample))
         return PlaceCropParams(tuple(start.tolist()))
 
     def _around_nodule(
@@ -80,8 +88,13 @@ class PlaceCrop(Transform[PlaceCropParams]):
     def _anywhere(
         self, rng: np.random.Generator, sample: Sample
     ) -> np.ndarray:
+        first, last = self._inside_range(sample)
+        return rng.integers(first, last + 1)
+
+    def _inside_range(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        """First and last start (3,) of a crop inside or around the case."""
         room = np.array(sample['record'].geometry.shape) - self.size
-        return rng.integers(np.minimum(0, room), np.maximum(0, room) + 1)
+        return np.minimum(0, room), np.maximum(0, room)
 
     def apply(self, sample: Sample, params: PlaceCropParams) -> Sample:
         record, nodule = sample['record'], sample['nodule']

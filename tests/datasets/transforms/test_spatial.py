@@ -80,6 +80,39 @@ def test_crop_without_room_for_the_margin_is_centred(balls: Path) -> None:
     assert grid.geometry.is_close(BALLS_GRID.crop((22, 32, 38), (16, 16, 16)))
 
 
+@pytest.mark.parametrize('kind', ['nodule', 'lung', 'anywhere'])
+def test_crop_inside_the_case_shows_no_padding(balls: Path, kind: str) -> None:
+    store = CaseStore(balls)
+    record = store.records['1.1']
+    size = np.array([80, 64, 64])  # the case is only 70 high
+    room = np.array(BALLS_GRID.shape) - size
+    transform = PlaceCrop(size, margin=12, clip=True)
+    left = 0
+    for seed in range(60):
+        nodule = record.nodules[seed % 3] if kind == 'nodule' else None
+        sample = {
+            'store': store, 'record': record, 'nodule': nodule, 'kind': kind
+        }  # fmt: skip
+
+        rng = np.random.default_rng(seed)
+        start = np.array(transform.draw(rng, sample).start)
+
+        assert room[0] <= start[0] <= 0, 'the crop covers the whole height'
+        assert (start[1:] >= 0).all() and (start[1:] <= room[1:]).all()
+        if nodule is not None:
+            assert (np.array(nodule.box[:3]) >= start).all()
+            assert (np.array(nodule.box[3:]) <= start + size).all()
+        padded = PlaceCrop(size, margin=12)
+        rng = np.random.default_rng(seed)
+        asked = np.array(padded.draw(rng, sample).start)
+        left += (asked != start).any()
+        is_inside = (asked >= np.minimum(0, room)) & (
+            asked <= np.maximum(0, room)
+        )
+        np.testing.assert_array_equal(asked[is_inside], start[is_inside])
+    assert (left > 0) == (kind != 'anywhere')
+
+
 def test_flips_are_drawn_by_axis_and_mirror_the_grid() -> None:
     flip, rng = RandomFlip3D(axes=(1, 2)), np.random.default_rng(0)
     drawn = [flip.draw(rng, {}).axes for _ in range(DRAWS)]
