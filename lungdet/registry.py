@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter
 from typing import Any
 
@@ -45,6 +45,12 @@ class LungdetRegistry(Registry):
             registry = registry.parent
         return None
 
+    def class_of(self, cfg: Mapping[str, Any]) -> Any:
+        """What ``cfg['type']`` is: a name's object, None if it is not
+        registered, else the class itself."""
+        kind = cfg['type']
+        return self.get(kind) if isinstance(kind, str) else kind
+
     def check_type(self, cfg: dict, where: str = 'type') -> None:
         """Compare ``cfg['type']`` with what is registered.
 
@@ -75,14 +81,14 @@ class LungdetRegistry(Registry):
             ConfigError: A key that is not an argument; the message suggests
                 close ones.
         """
-        name = cfg['type']
-        function = self.get(name) if isinstance(name, str) else name
+        function = self.class_of(cfg)
         known = argument_names(function)
         for key in cfg.keys() - BUILD_KEYS:
             if known is not None and key not in known:
+                name = getattr(function, '__name__', cfg['type'])
                 raise ConfigError(
-                    f'{getattr(function, "__name__", name)}: has no argument '
-                    f'{key!r}{did_you_mean(key, known)}. It takes: '
+                    f'{name}: has no argument {key!r}'
+                    f'{did_you_mean(key, known)}. It takes: '
                     f'{", ".join(known)}.'
                 )
 

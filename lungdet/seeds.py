@@ -41,3 +41,18 @@ def seed_sequence(
         position: Which one of the stream: epoch, position in it, ...
     """
     return np.random.SeedSequence([seed, int(stream), *position])
+
+
+class Key(int):
+    """A data set index with its epoch and its position in the epoch."""
+
+    epoch: int
+    pos: int
+
+    def __new__(cls, index: int, epoch: int, pos: int) -> Key:
+        self = super().__new__(cls, index)
+        self.epoch, self.pos = epoch, pos
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Key, (int(self), self.epoch, self.pos)

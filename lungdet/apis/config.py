@@ -187,7 +187,7 @@ def _check_key(config: Config, key: str) -> None:
                 value = value[int(word)]
                 continue
             known = [str(k) for k in range(len(value))]
-        elif hasattr(value, 'keys'):
+        elif isinstance(value, Config | dict):
             if word in value.keys():
                 value = value[word]
                 continue

@@ -69,7 +69,8 @@ TABLES: dict[str, tuple[type, ...]] = {
         (dict, types.NoneType),
     ),
 }
-# which registry the class of a key is in; '*' is any one word
+# which registry the class of a key is in; '*' is any one word, '#' a
+# position in a list
 CLASSES: dict[str, LungdetRegistry] = {
     'model': MODELS,
     'model.backbone': MODELS,
@@ -80,17 +81,20 @@ CLASSES: dict[str, LungdetRegistry] = {
     'model.loss': MODELS,
     '*.dataset': DATASETS,
     '*.sampler': DATA_SAMPLERS,
-    '*.dataset.pipeline.*': TRANSFORMS,
+    '*.dataset.pipeline.#': TRANSFORMS,
     'train_cfg': LOOPS,
     'val_cfg': LOOPS,
     'test_cfg': LOOPS,
     'optim_wrapper': OPTIM_WRAPPERS,
     'optim_wrapper.optimizer': OPTIMIZERS,
-    'param_scheduler.*': PARAM_SCHEDULERS,
+    'param_scheduler': PARAM_SCHEDULERS,
+    'param_scheduler.#': PARAM_SCHEDULERS,
     'default_hooks.*': HOOKS,
-    'custom_hooks.*': HOOKS,
+    'custom_hooks.#': HOOKS,
     'val_evaluator': METRICS,
     'test_evaluator': METRICS,
+    'val_evaluator.#': METRICS,
+    'test_evaluator.#': METRICS,
 }
 LIBRARIES = ('lungdet.', 'mmengine.', 'mmcv.', 'torch.')
 # what a config must give all of, or none
@@ -201,7 +205,8 @@ def _registry_of(key: str) -> LungdetRegistry | None:
 def _fits(key: str, pattern: str) -> bool:
     words, parts = key.split('.'), pattern.split('.')
     return len(words) == len(parts) and all(
-        part in ('*', word) for word, part in zip(words, parts)
+        part in ('*', word) or (part == '#' and word.isdigit())
+        for word, part in zip(words, parts)
     )
 
 

@@ -11,11 +11,11 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from lungdet.apis.config import load_config
+from lungdet.apis.evaluators import case_options
 from lungdet.apis.fold_run import read_tested_scans, run_fold
 from lungdet.apis.folds import folds_of_config, prepared_records
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
-    CaseOptions,
     EvaluationReport,
     ScoredScan,
     evaluate_cases,
@@ -123,14 +123,11 @@ def evaluate_tested(
             the listed ones.
         scans: Series uid -> tested scan, of any number of folds.
     """
-    options = dict(config.test_evaluator)
-    for key in ('type', 'out_dir', 'candidates'):
-        options.pop(key, None)
     records = prepared_records(config)
     return evaluate_cases(
         scans,
         records,
-        CaseOptions(**options),
+        case_options(config),
         official=official_reference(),
         num_listed=len(records),
     )

@@ -16,8 +16,8 @@ from lungdet.errors import ConfigError
 from lungdet.evaluation import Selection
 from lungdet.io.atomic import atomic_path
 from lungdet.io.image import load_volume
+from lungdet.io.predictions import CasePredictions
 from lungdet.io.result_folder import make_result_folder, write_result_folder
-from lungdet.io.results import result_from_instances
 from lungdet.prepare import prepare_case
 from lungdet.report.figures import detection_picture, picture_sheet
 from lungdet.structures import CaseRecord, SeriesResult, Volume
@@ -118,8 +118,8 @@ class NoduleInferencer:
         }
         with torch.inference_mode():
             (sample,) = self.model.test_step(batch)
-        result = result_from_instances(
-            sample.pred_instances,
+        predictions = CasePredictions.of(dict(sample.pred_instances.items()))
+        result = predictions.to_result(
             case.series_uid,
             case.geometry,
             source_geometry=case.source_geometry,

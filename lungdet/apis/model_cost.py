@@ -9,6 +9,8 @@ import torch
 from terminaltables import AsciiTable
 from torch.utils.flop_counter import FlopCounterMode
 
+from lungdet.engine.protocols import HasRPNHead
+
 
 @dataclass(frozen=True)
 class ModelCost:
@@ -47,7 +49,7 @@ def model_cost(model: Any, side: int = 128) -> ModelCost:
     model.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         outputs = model(crop, mode='tensor')
-        if hasattr(model, 'rpn_head'):
+        if isinstance(model, HasRPNHead):
             model.rpn_head(outputs)
     return ModelCost(
         {

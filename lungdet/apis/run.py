@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from lungdet.apis.config import load_config
+from lungdet.apis.evaluators import froc_metric, metrics_of_test
 from lungdet.engine import LungRunner
 from lungdet.engine.checkpoint import (
     numbered_checkpoints,
@@ -142,8 +143,7 @@ def test(
     cfg.verbose = verbose or cfg.get('verbose', False)
     cfg.load_from = str(resolve_checkpoint(checkpoint))
     manifest = _results_manifest(out, cfg, candidates)
-    cfg.test_evaluator.out_dir = str(out)
-    cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
+    _give_folder(cfg, out)
     _drop_training(cfg)
     runner = LungRunner.from_cfg(cfg)
     with worker_errors():
@@ -190,7 +190,18 @@ def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
             'diameter_mm': diameter_mm,
         },
     )
-    cfg.test_evaluator.candidates = path.name
+    froc_metric(cfg)['candidates'] = path.name
+
+
+def _give_folder(cfg: Config, out: Path) -> None:
+    """Let the test write its results to a folder, and continue there.
+
+    Other metrics of a list keep nothing of a scan, so with them all are tested
+    again.
+    """
+    froc_metric(cfg)['out_dir'] = str(out)
+    if len(metrics_of_test(cfg)) == 1:
+        cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
 
 
 def _results_manifest(
@@ -210,6 +221,7 @@ def _results_manifest(
             'pipeline': digest_of(dataset.pipeline),
             'cases': sha256_of(index) if index.is_file() else None,
             'candidates': candidates and sha256_of(candidates),
+            'lung_filter': froc_metric(cfg).get('lung_filter'),
         }
     )
     if any(out.glob('scans/*.json')):  # a test that failed early left none

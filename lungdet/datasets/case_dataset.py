@@ -15,7 +15,7 @@ from lungdet.datasets.transforms.base import Sample
 from lungdet.errors import ConfigError, LungdetError
 from lungdet.io.case_store import CaseStore
 from lungdet.registry import TRANSFORMS
-from lungdet.seeds import SeedStream, seed_sequence
+from lungdet.seeds import Key, SeedStream, seed_sequence
 
 
 class CaseDataset(ABC):
@@ -101,14 +101,15 @@ class CaseDataset(ABC):
         """
 
     def __getitem__(self, index: int) -> dict:
-        """One sample; ``index`` may carry ``epoch`` and ``pos``.
+        """One sample; of epoch 0 unless the index is a ``Key``.
 
         Raises:
             LungdetError: The case is broken; the message starts with
                 ``sample_key``. No other sample replaces it.
         """
-        epoch = getattr(index, 'epoch', 0)
-        position = getattr(index, 'pos', int(index))
+        epoch, position = 0, int(index)
+        if isinstance(index, Key):
+            epoch, position = index.epoch, index.pos
         sample = self.start_sample(int(index), epoch, position)
         try:
             return self.pipeline(sample)

@@ -22,11 +22,11 @@ from lungdet.engine.resume import (
     ExactEpochLoop,
     ExactSampler,
     IterSeedHook,
-    Key,
 )
 from lungdet.engine.run_manifest import RunManifestHook
 from lungdet.engine.runner import LungRunner
 from lungdet.engine.screen import ProgressHook
+from lungdet.seeds import Key
 
 __all__ = [
     'BF16OptimWrapper',

@@ -15,7 +15,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -27,6 +26,7 @@ from lungdet.engine.checkpoint_checks import (
     check_meta,
     check_trained,
 )
+from lungdet.engine.protocols import BlockPlugin
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
 
@@ -160,22 +160,6 @@ def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
         check_trained(checkpoint.get(key, {}), path)
     with atomic_path(path) as aside:
         torch.save(checkpoint, aside)
-
-
-def plain(value: Any) -> Any:
-    """Tensors, numbers, text, lists and dicts only: torch's weights-only
-    reader takes nothing else."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
-    if isinstance(value, str | int | float | bool | None):
-        return value
-    return str(value)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -364,6 +348,6 @@ def tensors_outside_plugins(module: torch.nn.Module) -> list[str]:
     plugins = tuple(
         f'{name}.'
         for name, part in module.named_modules()
-        if hasattr(part, 'starts_as_identity')
+        if isinstance(part, BlockPlugin)
     )
     return [k for k in module.state_dict() if not k.startswith(plugins)]

@@ -11,6 +11,7 @@ import torch
 from lungdet.engine.checkpoint import fill_module, read_checkpoint
 from lungdet.engine.checkpoint_checks import check_complete, no_larger_than
 from lungdet.engine.input_contract import InputContract
+from lungdet.engine.protocols import CaseDetector, FollowsEpochs
 from lungdet.errors import CheckpointError
 from lungdet.registry import MODELS, TASK_UTILS, build_model
 
@@ -37,7 +38,7 @@ def load_detector(
     _check_types(meta, str(path))
     check_complete(checkpoint, path)
     model = _build(checkpoint, path)
-    if not hasattr(model, 'predict_case'):
+    if not isinstance(model, CaseDetector):
         raise CheckpointError(
             f'{path}: holds a {meta["model"]["type"]}, which detects no '
             'nodules; train a detector from its backbone and give that.'
@@ -50,12 +51,13 @@ def load_detector(
             'another checkpoint.'
         )
     fill_module(model, state, path, min_tensors=1.0)
-    model.set_epoch(meta['epoch_in_progress'])
+    if isinstance(model, FollowsEpochs):
+        model.set_epoch(meta['epoch_in_progress'])
     model.to(device).eval()
     return model, InputContract.from_dict(meta['input_contract'])
 
 
-def _build(checkpoint: dict[str, Any], path: str | Path) -> Any:
+def _build(checkpoint: dict[str, Any], path: str | Path) -> torch.nn.Module:
     """The network that a checkpoint describes, no larger than its weights."""
     try:
         with no_larger_than(checkpoint['state_dict'], path):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import torch
-from mmengine.dist import is_distributed
+from mmengine.dist import (
+    broadcast_object_list,
+    is_distributed,
+    is_main_process,
+)
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 
@@ -47,3 +53,21 @@ class DistributedRunner(Runner):
             broadcast_buffers=False,
             find_unused_parameters=True,
         )
+
+
+def from_main_process(function: Callable[[], Any]) -> Any:
+    """What a function returns on rank 0, on every rank.
+
+    Raises:
+        Exception: Of rank 0, on every rank, so that none waits for it.
+    """
+    outcome: list[Any] = [None]
+    if is_main_process():
+        try:
+            outcome[0] = function()
+        except Exception as error:
+            outcome[0] = error
+    broadcast_object_list(outcome)
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from lungdet.engine.checkpoint import numbered_checkpoints
+from lungdet.engine.protocols import FollowsEpochs
 from lungdet.errors import DivergenceError
 from lungdet.io.atomic import write_text
 from lungdet.registry import HOOKS
@@ -24,12 +25,12 @@ def unwrapped(model: Any) -> Any:
 class HeadScheduleHook(Hook):
     """Set the model's epoch, counted from 1; its heads start by it.
 
-    Models without heads that start later have no ``set_epoch``.
+    Only for a model that ``FollowsEpochs``.
     """
 
     def before_train_epoch(self, runner: Any) -> None:
         model = unwrapped(runner.model)
-        if hasattr(model, 'set_epoch'):
+        if isinstance(model, FollowsEpochs):
             model.set_epoch(runner.epoch + 1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lungdet.engine.plain_values import plain
 from lungdet.errors import CheckpointError
 from lungdet.registry import MODELS
 
@@ -140,11 +140,11 @@ def _plain_plugin(plugin: Mapping[str, Any]) -> dict[str, Any]:
     stages = plugin.get('stages')
     if stages is not None and all(stages):
         stages = None
-    plain = json.loads(json.dumps({**plugin, 'stages': stages}, default=str))
-    kind = MODELS.get(plain['cfg']['type'])
+    cfg = plugin['cfg']
+    kind = MODELS.class_of(cfg)
     if kind is not None:  # a file may name a class that is not registered here
-        plain['cfg'] = kind.defining_config(plain['cfg'])
-    return plain
+        cfg = kind.defining_config(cfg)
+    return plain({**plugin, 'cfg': cfg, 'stages': stages})
 
 
 def _is_identity(cfg: Mapping[str, Any]) -> bool:

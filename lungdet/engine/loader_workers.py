@@ -26,6 +26,7 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
+from lungdet.engine.protocols import NamesLargestSample
 from lungdet.errors import ConfigError, LungdetError
 
 try:
@@ -139,16 +140,18 @@ def pack_batches(loader: DataLoader) -> None:
 def shared_need(loader: DataLoader) -> tuple[int, int]:
     """Bytes of shared memory, and files, that batches may take at once.
 
-    It reads one sample, the largest if the data set names it
-    (``largest_sample``). One that cannot be read counts as 0; the worker that
-    reads it raises the error.
+    It reads one sample, the largest if the data set ``NamesLargestSample``.
+    One that cannot be read counts as 0; the worker that reads it raises the
+    error.
     """
     dataset: Any = loader.dataset
     if not len(dataset):
         return 0, 0
+    names = isinstance(dataset, NamesLargestSample)
+    largest = dataset.largest_sample if names else 0
     counter = _Pickler(io.BytesIO(), shared=True)
     try:
-        counter.dump(dataset[getattr(dataset, 'largest_sample', 0)])
+        counter.dump(dataset[largest])
     except Exception:
         return 0, 0
     # those prefetched, and the one that is computed with

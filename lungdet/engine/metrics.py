@@ -1,51 +1,32 @@
-"""Whole-scan evaluation as an mmengine metric."""
+"""mmengine's side of scoring whole scans."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-from mmengine.dist import (
-    all_gather_object,
-    broadcast_object_list,
-    is_main_process,
-)
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 
+from lungdet.engine.distributed import from_main_process
 from lungdet.engine.screen import say
 from lungdet.errors import ConfigError
-from lungdet.evaluation import (
-    MAX_MARKS,
-    CaseOptions,
-    ScoredScan,
-    Selection,
-    evaluate_cases,
-    score_scan_masks,
-)
-from lungdet.geometry import Geometry
+from lungdet.evaluation import MAX_MARKS, CaseOptions, ScoredScan
 from lungdet.io.case_store import CaseStore
-from lungdet.io.reference_set import official_reference
-from lungdet.io.results import result_from_instances
+from lungdet.io.predictions import CasePredictions
 from lungdet.registry import METRICS
-from lungdet.report.evaluation_files import (
-    listed_scans,
-    write_run,
-    write_scan,
-)
+from lungdet.report.run_scoring import KEEP_ALL, RunScoring
 
 
 @METRICS.register_module()
 class FROCMetric(BaseMetric):
     """LUNA16's rule on the final score, box precision, and mask agreement.
 
-    With ``out_dir`` each scan is written when it is done, so a stopped test
-    can be resumed, and the files of ``write_run`` at the end.
-
     Args:
-        out_dir: Folder for results, None for none.
+        out_dir: Folder for results, see ``RunScoring``; None for none.
         candidates: Name of the scored candidate list, None for detection.
         bootstrap: As in ``CaseOptions``, like the following.
         seed: Of the resampling.
@@ -81,10 +62,8 @@ class FROCMetric(BaseMetric):
                 'lung_filter: a candidate list is scored whole; give one of '
                 'lung_filter and candidates.'
             )
-        self.selection = Selection(
-            score_thr=None, lung_margin_mm=lung_filter, merge_mm=None
-        )
         self.out_dir = None if out_dir is None else Path(out_dir)
+        self.selection = replace(KEEP_ALL, lung_margin_mm=lung_filter)
         self.options = CaseOptions(
             bootstrap=bootstrap,
             seed=seed,
@@ -93,87 +72,45 @@ class FROCMetric(BaseMetric):
             strata=strata,
             candidates=candidates is not None,
         )
-        self.caveats: list[str] = []  # set by the runner, for every table
-        self._store: CaseStore | None = None
+        self.caveats: tuple[str, ...] = ()
 
-    @property
-    def store(self) -> CaseStore:
-        """The prepared cases of the data set."""
-        if self._store is None:
-            self._store = CaseStore(self.dataset_meta['data_root'])
-        return self._store
+    def state_caveats(self, caveats: Sequence[str]) -> None:
+        """What every table must say; called before the first scan."""
+        self.caveats = tuple(caveats)
+
+    @cached_property
+    def scoring(self) -> RunScoring:
+        """On the cases of the data set, once mmengine has named it."""
+        return RunScoring(
+            CaseStore(self.dataset_meta['data_root']),
+            self.options,
+            self.out_dir,
+            self.selection,
+            self.caveats,
+        )
 
     def process(self, data_batch: Any, data_samples: Any) -> None:
-        """Keep the detections and mask scores of each scan."""
+        """Score each scan, and keep the score."""
         for sample in data_samples:
-            scan = self._scored(sample)
-            if self.out_dir is not None:
-                write_scan(self.out_dir, scan)
+            scan = self.scoring.score(
+                sample['series_uid'],
+                CasePredictions.of(sample['pred_instances']),
+                sample['affine'],
+                sample.get('losses') or {},
+            )
             self.results.append(scan)
 
-    def _scored(self, sample: dict[str, Any]) -> ScoredScan:
-        uid = sample['series_uid']
-        record = self.store.records[uid]
-        result = result_from_instances(
-            SimpleNamespace(**sample['pred_instances']),
-            uid,
-            Geometry(record.geometry.shape, np.asarray(sample['affine'])),
-            source_geometry=record.source_geometry,
-        )
-        result.caveats = list(self.caveats)
-        if self.selection.lung_margin_mm is not None:
-            lungs = self.store.read(uid, 'lungs')
-            text = (
-                f'detections more than {self.selection.lung_margin_mm:g} mm '
-                'outside the lungs were dropped before scoring (lung_filter)'
-            )
-            result = replace(
-                self.selection.apply(result, lungs),
-                caveats=[*result.caveats, text],
-            )
-        has_masks = self.store.has(uid, 'mask')
-        labels = self.store.read(uid, 'mask') if has_masks else None
-        return ScoredScan(
-            result.without_masks(),
-            score_scan_masks(record, result, labels),
-            dict(sample.get('losses') or {}),
-        )
-
     def evaluate(self, size: int) -> dict[str, float]:
-        """Gather every scan once, score on rank 0, send the result to all
-        ranks.
-
-        An error on rank 0 is raised on every rank, so none waits for it.
-        """
-        gathered = all_gather_object(list(self.results))
+        """Score the scans of all ranks on rank 0, each once."""
+        ranks = all_gather_object(list(self.results))
         self.results.clear()
-        outcome: list[Any] = [None]
-        if is_main_process():
-            try:
-                scans = [scan for part in gathered for scan in part]
-                outcome[0] = self.compute_metrics(scans)
-            except Exception as error:
-                outcome[0] = error
-        broadcast_object_list(outcome)
-        if isinstance(outcome[0], Exception):
-            raise outcome[0]
-        return outcome[0]
+        scans = [scan for rank in ranks for scan in rank]
+        return from_main_process(lambda: self.compute_metrics(scans))
 
     def compute_metrics(self, results: list[ScoredScan]) -> dict[str, float]:
-        """Score the listed scans, print and write the report."""
-        scans = listed_scans(
-            {scan.result.series_uid: scan for scan in results},
-            self.dataset_meta['series_uids'],
-            self.out_dir,
-        )
-        report = evaluate_cases(
-            scans,
-            self.store.records,
-            self.options,
-            official=official_reference(),
-            num_listed=self.dataset_meta.get('num_listed'),
-        )
+        """Metrics of all listed scans; prints and writes the report."""
+        listed = self.dataset_meta['series_uids']
+        number = self.dataset_meta.get('num_listed')
+        report = self.scoring.report(results, listed, number)
         say(report.text())
-        if self.out_dir is not None:
-            write_run(self.out_dir, report, scans)
         return report.metrics()

@@ -201,7 +201,7 @@ class RestorationPicturesHook(Hook):
         model.train()
         volumes = [
             {
-                name: getattr(sample, name).cpu().numpy()
+                name: sample.get(name).cpu().numpy()
                 for name in ('corrupted', 'restored', 'target')
             }
             for sample in samples

@@ -19,29 +19,14 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import Sampler
 
-from lungdet.engine.checkpoint import plain
+from lungdet.engine.plain_values import plain
 from lungdet.engine.pretraining_hooks import ALARMS
 from lungdet.errors import CheckpointError
 from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
-from lungdet.seeds import SeedStream, seed_sequence
+from lungdet.seeds import Key, SeedStream, seed_sequence
 
 # keys of mmengine's runtime info that a checkpoint stores
 KEPT = ('best_score', *ALARMS)
-
-
-class Key(int):
-    """A data set index with its epoch and its position in the epoch."""
-
-    epoch: int
-    pos: int
-
-    def __new__(cls, index: int, epoch: int, pos: int) -> Key:
-        self = super().__new__(cls, index)
-        self.epoch, self.pos = epoch, pos
-        return self
-
-    def __reduce__(self) -> tuple:
-        return Key, (int(self), self.epoch, self.pos)
 
 
 @DATA_SAMPLERS.register_module()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce_params, is_distributed
 from mmengine.logging import MMLogger
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
 import lungdet
@@ -23,7 +23,6 @@ from lungdet.engine.checkpoint import (
     CHECKPOINT_FORMAT,
     fill_module,
     newest_checkpoint,
-    plain,
     read_checkpoint,
     tensors_outside_plugins,
     write_checkpoint,
@@ -34,7 +33,13 @@ from lungdet.engine.distributed import DistributedRunner
 from lungdet.engine.hooks import unwrapped
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.loader_workers import pack_batches
+from lungdet.engine.plain_values import plain
 from lungdet.engine.pretraining import missing_weights
+from lungdet.engine.protocols import (
+    FollowsEpochs,
+    KnowsCropSize,
+    StatesCaveats,
+)
 from lungdet.engine.provenance import (
     TrainingScans,
     leakage_caveats,
@@ -42,6 +47,7 @@ from lungdet.engine.provenance import (
     training_scans,
 )
 from lungdet.engine.resume import (
+    ExactEpochLoop,
     check_epochs,
     restore_training,
     training_state,
@@ -240,7 +246,9 @@ class LungRunner(DistributedRunner):
             'epoch_length': len(self.train_dataloader),
             'seed': self.seed,
             'schedule': training_schedule(self.cfg),
-            'val_owed': getattr(loop, 'val_owed', False) and not within,
+            'val_owed': not within
+            and isinstance(loop, ExactEpochLoop)
+            and loop.val_owed,
             'model': plain(self.cfg.model.to_dict()),
             'imports': plain(imports),
             'input_contract': self.input_contract.to_dict(),
@@ -276,9 +284,10 @@ class LungRunner(DistributedRunner):
         for caveat in caveats:
             self.logger.warning(caveat)
         for loop in self._built_loops:
-            evaluator = getattr(loop, 'evaluator', None)
-            for metric in evaluator.metrics if evaluator else []:
-                metric.caveats = caveats
+            if isinstance(loop, ValLoop | TestLoop):
+                for metric in loop.evaluator.metrics:
+                    if isinstance(metric, StatesCaveats):
+                        metric.state_caveats(caveats)
 
     def _load_weights(self) -> None:
         path = self._load_from
@@ -328,7 +337,7 @@ class LungRunner(DistributedRunner):
         )
         self.logger.info(line)
         meta = checkpoint['meta']
-        if hasattr(self.bare_model, 'set_epoch'):
+        if isinstance(self.bare_model, FollowsEpochs):
             self.bare_model.set_epoch(meta['epoch_in_progress'])
         if not isinstance(self._train_loop, BaseLoop):
             self._tell_crop_size(meta)
@@ -349,9 +358,8 @@ class LungRunner(DistributedRunner):
         """The crops that the weights know may differ from the config's, and
         plugins that pool need windows of their size."""
         crop = meta['model'].get('train_cfg', {}).get('crop_size')
-        train_cfg = getattr(self.bare_model, 'train_cfg', None) or {}
-        if crop is not None and 'crop_size' in train_cfg:
-            train_cfg['crop_size'] = crop
+        if crop is not None and isinstance(self.bare_model, KnowsCropSize):
+            self.bare_model.set_crop_size(crop)
 
     def resume(self, filename: str, **_: Any) -> None:
         """Restore weights, optimiser, schedulers and counters.

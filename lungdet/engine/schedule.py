@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lungdet.engine.checkpoint import plain
+from lungdet.engine.plain_values import plain
 from lungdet.engine.resume import check_scans
 from lungdet.errors import CheckpointError
 

@@ -165,7 +165,8 @@ def summarise_masks(scans: Iterable[ScanMasks]) -> MaskSummary:
 
 
 def _known(scores: Sequence[Any], measure: str) -> list[float]:
-    values = (getattr(score, measure, None) for score in scores)
+    # the best hit has no distances, see ``NoduleMasks``
+    values = (vars(score).get(measure) for score in scores)
     return [value for value in values if value is not None]
 
 

@@ -8,71 +8,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
 from lungdet.structures import Detection, Dropped, SeriesResult
 
 RESULT_SCHEMA = 'lungdet.result/2'
-
-
-def result_from_instances(
-    instances: Any,
-    series_uid: str,
-    geometry: Geometry,
-    *,
-    source_geometry: Geometry | None = None,
-) -> SeriesResult:
-    """Turn predictions in voxels into detections in world mm.
-
-    Args:
-        instances: Has ``bboxes`` (K, 6) edge boxes, ``scores`` (K,), and may
-            have ``rpn_scores``, ``rcnn_scores`` (K,; NaN = unknown),
-            ``mask_boxes`` (K, 6) and ``masks`` (list of bool arrays or None).
-        series_uid: Identifier of the scan.
-        geometry: Grid of the boxes.
-        source_geometry: Grid of the scan as its file states it, if another.
-    """
-    boxes = np.asarray(instances.bboxes, dtype=np.float64).reshape(-1, 6)
-    scores = np.asarray(instances.scores, dtype=np.float64)
-    centers = geometry.box_center_world(boxes)
-    sizes = (boxes[:, 3:] - boxes[:, :3]) * geometry.spacing
-    detections = []
-    for k in np.argsort(-scores, kind='stable'):
-        x, y, z = (float(v) for v in centers[k])
-        dz, dy, dx = (float(v) for v in sizes[k])
-        mask, mask_box = _mask(instances, k)
-        detections.append(
-            Detection(
-                center_mm=(x, y, z),
-                score=float(scores[k]),
-                rpn_score=_number(instances, 'rpn_scores', k),
-                rcnn_score=_number(instances, 'rcnn_scores', k),
-                size_mm=(dz, dy, dx),
-                mask_box=mask_box,
-                mask=mask,
-            )
-        )
-    return SeriesResult(series_uid, detections, geometry, source_geometry)
-
-
-def _number(instances: Any, name: str, index: int) -> float | None:
-    values = getattr(instances, name, None)
-    if values is None or np.isnan(float(values[index])):
-        return None
-    return float(values[index])
-
-
-def _mask(
-    instances: Any, index: int
-) -> tuple[np.ndarray | None, tuple[int, int, int, int, int, int] | None]:
-    masks = getattr(instances, 'masks', None)
-    if masks is None or masks[index] is None:
-        return None, None
-    z1, y1, x1, z2, y2, x2 = (int(v) for v in instances.mask_boxes[index])
-    mask = np.asarray(masks[index], dtype=bool)
-    return mask, (z1, y1, x1, z2, y2, x2)
 
 
 def result_to_dict(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from mmengine.structures import InstanceData
 from scipy import ndimage
 
 from lungdet.apis import NoduleInferencer, inferencer
@@ -38,7 +39,7 @@ class Threshold:
             ]
         ).reshape(-1, 6)
         scores = 0.9 - 0.2 * np.arange(number)
-        instances = SimpleNamespace(
+        instances = InstanceData(
             bboxes=boxes,
             scores=scores,
             rpn_scores=scores + 0.05,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.evaluator import BaseMetric
 
 from lungdet.apis import test as run_test
 from lungdet.apis import train
@@ -18,6 +19,7 @@ from lungdet.engine.run_manifest import MANIFEST_FILE, RunManifest
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_marks
+from lungdet.registry import METRICS
 from tests.engine.runs import NO_VALIDATION
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +119,57 @@ def test_whole_test_writes_everything_and_continues(
     for name in ('submission.csv', 'detections.json', 'froc.png'):
         assert (out / name).stat().st_size > 0
     assert '2 scans of 2 listed' in (out / 'table.txt').read_text()
+
+
+@METRICS.register_module(force=True)
+class CountScans(BaseMetric):
+    """A user's metric beside the FROC."""
+
+    default_prefix = 'user'
+
+    def process(self, data_batch: object, data_samples: list[dict]) -> None:
+        self.results += [sample['series_uid'] for sample in data_samples]
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        return {'scans': len(results)}
+
+
+def test_a_test_takes_several_metrics(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    """Also when it goes on: the others keep nothing of a finished scan."""
+    froc = {'type': 'FROCMetric', 'bootstrap': 0}
+    options = {'test_evaluator': [froc, {'type': 'CountScans'}]}
+    out = tmp_path / 'out'
+
+    first = run_test(tiny_config, trained, out=out, cfg_options=options)
+    again = run_test(tiny_config, trained, out=out, cfg_options=options)
+
+    assert first == again and first['user/scans'] == 2
+    assert len(list((out / 'scans').glob('*.json'))) == 2
+    counts_only = [{'type': 'CountScans'}]
+    with pytest.raises(ConfigError, match='0 of its metrics score detections'):
+        run_test(
+            tiny_config,
+            trained,
+            out=out,
+            cfg_options={'test_evaluator': counts_only},
+        )
+
+
+def test_scans_of_another_lung_filter_are_not_mixed(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    run_test(tiny_config, trained, out=out)
+
+    with pytest.raises(ConfigError, match='with another lung_filter;'):
+        run_test(
+            tiny_config,
+            trained,
+            out=out,
+            cfg_options={'+test_evaluator.lung_filter': 8.0},
+        )
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from lungdet.engine.input_contract import InputContract
 from lungdet.errors import CheckpointError
+from lungdet.registry import MODELS
 
 GATE = {'cfg': {'type': 'SE3D'}, 'position': 'after_conv2', 'stages': None}
 CONTRACT = InputContract((-1200.0, 600.0), (-1.0, 1.0), 1.0)
@@ -81,3 +82,12 @@ def test_plugins_that_start_as_the_identity_may_be_added() -> None:
     # none may be left out
     with pytest.raises(CheckpointError, match=r'here it is \[\]'):
         of([]).check(of([identity]), 'file', may_add=True)
+
+
+def test_a_plugin_may_be_given_as_its_class() -> None:
+    kind = MODELS.get('SE3D')
+    as_class = {**GATE, 'cfg': {'type': kind, 'identity_start': True}}
+    as_name = {**GATE, 'cfg': {'type': 'SE3D', 'identity_start': True}}
+
+    assert of([as_class]) == of([as_name])
+    of([as_class]).check(of([]), 'file', may_add=True)

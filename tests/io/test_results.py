@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +8,9 @@ from jsonschema import ValidationError
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
+from lungdet.io.predictions import CasePredictions
 from lungdet.io.results import (
     result_from_dict,
-    result_from_instances,
     result_to_dict,
 )
 from lungdet.structures import SeriesResult
@@ -28,7 +27,7 @@ SCAN = Geometry.from_parts(
 def make_result() -> SeriesResult:
     """The better detection second, and without a mask."""
     mask = np.ones((2, 3, 4), dtype=bool)
-    instances = SimpleNamespace(
+    predictions = CasePredictions(
         bboxes=np.array([[2, 4, 4, 4, 8, 12], [0, 0, 0, 2, 2, 2.0]]),
         scores=np.array([0.25, 0.75]),
         rpn_scores=np.array([0.5, 0.125]),
@@ -36,21 +35,7 @@ def make_result() -> SeriesResult:
         mask_boxes=np.array([[2, 4, 4, 4, 7, 8], [0, 0, 0, 0, 0, 0]]),
         masks=[mask, None],
     )
-    return result_from_instances(instances, '1.20', GRID, source_geometry=SCAN)
-
-
-def test_detections_come_best_first_in_world_millimetres() -> None:
-    result = make_result()
-
-    best, other = result.detections
-    assert [d.score for d in result.detections] == [0.75, 0.25]
-    assert (best.rpn_score, best.rcnn_score) == (0.125, 0.5)
-    assert (other.rpn_score, other.rcnn_score) == (0.5, None)
-    # box (2, 4, 4) to (4, 8, 12): middle at index (2.5, 5.5, 7.5)
-    assert other.center_mm == (10 + 3.75, -20 + 5.5, 30 + 5.0)
-    assert other.size_mm == (4.0, 4.0, 4.0)
-    assert best.mask is None and best.mask_box is None
-    assert other.mask_box == (2, 4, 4, 4, 7, 8)
+    return predictions.to_result('1.20', GRID, source_geometry=SCAN)
 
 
 def test_a_result_follows_its_schema_and_survives_json() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -102,6 +103,10 @@ class NoduleNet(BaseModel):
         """Set the epoch, from 1; heads start at their ``start_epoch``."""
         if self.roi_head is not None:
             self.roi_head.set_epoch(epoch)
+
+    def set_crop_size(self, size: Sequence[int]) -> None:
+        """Set the voxels (z, y, x) of the crops that the weights know."""
+        self.train_cfg = {**self.train_cfg, 'crop_size': tuple(size)}
 
     @property
     def bbox_started(self) -> bool:

@@ -75,9 +75,7 @@ def plugin_class(cfg: dict, where: str = 'cfg') -> type[AttentionPlugin]:
         ConfigError: Not registered, or no ``AttentionPlugin``.
     """
     MODELS.check_type(cfg, f'{where}.type')
-    kind = cfg['type']
-    if isinstance(kind, str):
-        kind = MODELS.get(kind)
+    kind = MODELS.class_of(cfg)
     if not (isinstance(kind, type) and issubclass(kind, AttentionPlugin)):
         raise ConfigError(
             f'{where}.type: {getattr(kind, "__name__", kind)} is no '

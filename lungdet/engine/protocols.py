@@ -1,0 +1,70 @@
+"""What models, metrics and data sets may offer to a run.
+
+``engine`` knows neither ``models`` nor ``datasets``; a class offers one of
+these by having the member, whatever it derives from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class FollowsEpochs(Protocol):
+    """A model with heads that start at an epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, from 1."""
+        ...
+
+
+@runtime_checkable
+class KnowsCropSize(Protocol):
+    """A model that compares its test windows with the training crops."""
+
+    def set_crop_size(self, size: Sequence[int]) -> None:
+        """Set the voxels (z, y, x) of the crops that the weights know."""
+        ...
+
+
+@runtime_checkable
+class CaseDetector(Protocol):
+    """A model that detects nodules in whole cases."""
+
+    def predict_case(self, case: Any) -> Any:
+        """Detections of a case (1, D, H, W) of HU."""
+        ...
+
+
+@runtime_checkable
+class HasRPNHead(Protocol):
+    """A detector whose dense head is an RPN."""
+
+    rpn_head: Any
+
+
+@runtime_checkable
+class BlockPlugin(Protocol):
+    """A module in a backbone that may have been added to trained weights."""
+
+    starts_as_identity: bool
+
+
+@runtime_checkable
+class StatesCaveats(Protocol):
+    """A metric whose tables say what makes their figures doubtful."""
+
+    def state_caveats(self, caveats: Sequence[str]) -> None:
+        """Set them, before the first scan."""
+        ...
+
+
+@runtime_checkable
+class NamesLargestSample(Protocol):
+    """A data set whose samples differ in size."""
+
+    @property
+    def largest_sample(self) -> int:
+        """Index of a sample that takes as much memory as any."""
+        ...
