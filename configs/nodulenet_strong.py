@@ -22,7 +22,8 @@ train_pipeline = [
     dict(type='LoadCrop'),
     dict(type='RandomGamma'),
     dict(type='RandomHUShiftScale'),
-    dict(type='RandomNoiseBlur'),
+    dict(type='RandomNoise', prob=0.1),
+    dict(type='RandomBlur', prob=0.1),
     dict(type='PackDetInputs'),
 ]
 train_dataloader = dict(dataset=dict(background_ratio=0.67))

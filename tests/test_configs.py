@@ -206,9 +206,9 @@ def test_genesis_configs_distort_as_published(name: str, loader: str) -> None:
         'PackPair',
     ]
     assert (flip.prob, flip.max_flips) == (0.4, 3)
-    assert (shuffle.prob, shuffle.mode) == (0.5, 'windows')
-    # 10,000 windows of mean volume 2 * 3.5 * 3.5 in 32 * 64 * 64 voxels
-    assert (shuffle.max_window, shuffle.coverage) == ((3, 6, 6), 1.87)
+    assert (shuffle.prob, shuffle.max_block) == (0.5, (3, 6, 6))
+    # 10,000 blocks of mean volume 2 * 3.5 * 3.5 in 32 * 64 * 64 voxels
+    assert shuffle.coverage == 1.87
     assert (intensity.prob, intensity.decreasing) == (0.9, 0.5)
     assert (painting.prob, painting.inside) == (0.9, 0.2)
     inside, outside = painting.inpainting, painting.outpainting

@@ -20,7 +20,7 @@ def test_draws_follow_seed_epoch_and_position_alone(balls: Path) -> None:
         {'type': 'RandomFlip3D'},
         size=(32, 32, 32),
         after=(
-            {'type': 'RandomNoiseBlur', 'prob': 1.0},
+            {'type': 'RandomNoise', 'prob': 1.0},
             {'type': 'RandomHUShiftScale', 'prob': 1.0},
         ),
         background_ratio=1.0,

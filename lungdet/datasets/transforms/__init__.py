@@ -10,9 +10,10 @@ from lungdet.datasets.transforms.genesis import (
     RepeatedFlip3D,
 )
 from lungdet.datasets.transforms.intensity import (
+    RandomBlur,
     RandomGamma,
     RandomHUShiftScale,
-    RandomNoiseBlur,
+    RandomNoise,
 )
 from lungdet.datasets.transforms.loading import (
     LoadCandidates,
@@ -26,7 +27,10 @@ from lungdet.datasets.transforms.painting import (
     OutPainting,
     Painting,
 )
-from lungdet.datasets.transforms.pixel_shuffle import LocalPixelShuffle
+from lungdet.datasets.transforms.pixel_shuffle import (
+    LocalPixelShuffle,
+    TilePixelShuffle,
+)
 from lungdet.datasets.transforms.published import PublishedLoadCrop
 from lungdet.datasets.transforms.spatial import (
     PlaceCrop,
@@ -53,12 +57,14 @@ __all__ = [
     'PublishedLoadCrop',
     'RandomAffine3D',
     'RandomFlip3D',
+    'RandomBlur',
     'RandomGamma',
     'RandomHUShiftScale',
-    'RandomNoiseBlur',
+    'RandomNoise',
     'RandomTransposeXY',
     'RepeatedFlip3D',
     'Sample',
+    'TilePixelShuffle',
     'Transform',
     'draw_seed',
 ]

@@ -73,9 +73,10 @@ class Transform(BaseTransform, Generic[Params]):
     """A step of a pipeline, in two halves.
 
     ``draw`` makes every choice and returns it as a frozen dataclass of plain
-    values; ``apply`` follows it. So a stored params object, also one that
-    went through JSON, replays the sample bit for bit, and augmentation can be
-    tested deterministically. For noise, a seed is drawn.
+    values, with all that ``apply`` needs besides the sample: options of the
+    transform included. So a stored params object, also one that went through
+    JSON, replays the sample bit for bit, whatever the transform that it is
+    given to was built with. For noise, a seed is drawn.
     """
 
     @abstractmethod
@@ -96,7 +97,7 @@ class NoParams:
 
 
 class FixedTransform(Transform[NoParams]):
-    """A transform without random choices."""
+    """A transform without random choices; its options decide."""
 
     def draw(self, rng: np.random.Generator, sample: Sample) -> NoParams:
         return NoParams()

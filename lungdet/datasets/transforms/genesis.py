@@ -18,7 +18,8 @@ from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.datasets.transforms.spatial import FlipParams
 from lungdet.registry import TRANSFORMS
 
-LUT_SIZE = 4096  # entries of an intensity curve; 12-bit steps
+CURVE_POINTS = 1000  # of an intensity curve; exact to 1e-5
+LUT_SIZE = 4096  # entries of its table; 12-bit steps
 
 
 @TRANSFORMS.register_module()
@@ -74,17 +75,10 @@ class NonLinearIntensity(Transform[CurveParams]):
     Args:
         prob: Probability.
         decreasing: Fraction of curves that invert intensities.
-        samples: Points of the curve; 1,000 are exact to 1e-5.
     """
 
-    def __init__(
-        self,
-        prob: float = 0.9,
-        decreasing: float = 0.5,
-        *,
-        samples: int = 1000,
-    ) -> None:
-        self.prob, self.decreasing, self.samples = prob, decreasing, samples
+    def __init__(self, prob: float = 0.9, decreasing: float = 0.5) -> None:
+        self.prob, self.decreasing = prob, decreasing
 
     def draw(self, rng: np.random.Generator, sample: Sample) -> CurveParams:
         if rng.random() >= self.prob:
@@ -96,8 +90,7 @@ class NonLinearIntensity(Transform[CurveParams]):
     def apply(self, sample: Sample, params: CurveParams) -> Sample:
         if params.inner is None:
             return sample
-        inner = np.array(params.inner)
-        x, y = bezier_curve(inner, params.decreasing, samples=self.samples)
+        x, y = bezier_curve(np.array(params.inner), params.decreasing)
         table = np.interp(np.linspace(0, 1, LUT_SIZE), x, y)
         steps = sample['image'] * np.float32(LUT_SIZE - 1) + np.float32(0.5)
         image = table.astype(np.float32).take(steps.astype(np.uint16))
@@ -105,7 +98,7 @@ class NonLinearIntensity(Transform[CurveParams]):
 
 
 def bezier_curve(
-    inner: np.ndarray, decreasing: bool, *, samples: int = 1000
+    inner: np.ndarray, decreasing: bool, *, samples: int = CURVE_POINTS
 ) -> tuple[np.ndarray, np.ndarray]:
     """A cubic Bezier curve from (0, 0) to (1, 1) as a function on [0, 1].
 

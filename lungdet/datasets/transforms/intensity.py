@@ -54,9 +54,15 @@ class RandomHUShiftScale(Transform[HUShiftScaleParams]):
 
 @dataclass(frozen=True)
 class GammaParams:
-    """Exponent of the curve; 1 changes nothing."""
+    """A gamma curve.
+
+    Attributes:
+        exponent: Of the intensity; 1 changes nothing.
+        window: HU interval (low, high) that is bent.
+    """
 
     exponent: float = 1.0
+    window: Sequence[float] = LUNG_WINDOW
 
 
 @TRANSFORMS.register_module()
@@ -76,83 +82,102 @@ class RandomGamma(Transform[GammaParams]):
         *,
         prob: float = 0.3,
     ) -> None:
-        self.gamma, self.window = tuple(gamma), Window(*window)
+        self.gamma, self.window = tuple(gamma), tuple(window)
         self.prob = prob
 
     def draw(self, rng: np.random.Generator, sample: Sample) -> GammaParams:
         if rng.random() >= self.prob:
             return GammaParams()
-        return GammaParams(float(np.exp(rng.uniform(*np.log(self.gamma)))))
+        exponent = float(np.exp(rng.uniform(*np.log(self.gamma))))
+        return GammaParams(exponent, self.window)
 
     def apply(self, sample: Sample, params: GammaParams) -> Sample:
-        if params == GammaParams():
+        if params.exponent == 1:
             return sample
-        low, high = self.window
+        low, high = params.window
         image = _float(sample['image'])
-        intensity = self.window.normalize(image)
+        intensity = Window(low, high).normalize(image)
         bend = intensity ** np.float32(params.exponent) - intensity
         return {**sample, 'image': image + bend * np.float32(high - low)}
 
 
 @dataclass(frozen=True)
-class NoiseBlurParams:
-    """Noise or blur; the defaults change nothing.
+class NoiseParams:
+    """White noise.
 
     Attributes:
-        noise_hu: Standard deviation of the noise in HU.
-        noise_seed: Of the noise.
-        blur: Sigma in voxels.
+        noise_hu: Standard deviation in HU; 0 changes nothing.
+        seed: Of the noise.
     """
 
     noise_hu: float = 0.0
-    noise_seed: int = 0
-    blur: float = 0.0
+    seed: int = 0
 
 
 @TRANSFORMS.register_module()
-class RandomNoiseBlur(Transform[NoiseBlurParams]):
-    """Another dose or kernel: white noise, or an in-plane blur.
+class RandomNoise(Transform[NoiseParams]):
+    """Add white noise, as of a lower dose.
 
     Args:
         noise: Range of the noise's standard deviation in HU.
-        blur: Range of the blur's sigma in voxels, in the axial plane.
-        prob: How often; noise and blur then are equally likely.
+        prob: How often.
     """
 
     def __init__(
-        self,
-        noise: Sequence[float] = (5.0, 40.0),
-        blur: Sequence[float] = (0.4, 0.9),
-        *,
-        prob: float = 0.2,
+        self, noise: Sequence[float] = (5.0, 40.0), *, prob: float = 0.1
     ) -> None:
-        self.noise, self.blur, self.prob = tuple(noise), tuple(blur), prob
+        self.noise, self.prob = tuple(noise), prob
 
-    def draw(
-        self, rng: np.random.Generator, sample: Sample
-    ) -> NoiseBlurParams:
+    def draw(self, rng: np.random.Generator, sample: Sample) -> NoiseParams:
         if rng.random() >= self.prob:
-            return NoiseBlurParams()
-        if rng.random() < 0.5:
-            low, high = self.noise
-            noise_hu = float(rng.uniform(low, high))
-            return NoiseBlurParams(noise_hu, noise_seed=draw_seed(rng))
-        low, high = self.blur
-        return NoiseBlurParams(blur=float(rng.uniform(low, high)))
+            return NoiseParams()
+        low, high = self.noise
+        return NoiseParams(float(rng.uniform(low, high)), draw_seed(rng))
 
-    def apply(self, sample: Sample, params: NoiseBlurParams) -> Sample:
-        if params == NoiseBlurParams():
+    def apply(self, sample: Sample, params: NoiseParams) -> Sample:
+        if not params.noise_hu:
             return sample
         image = _float(sample['image'])
-        if params.blur:
-            from scipy.ndimage import gaussian_filter
-
-            sigma = (0, params.blur, params.blur)
-            blurred = gaussian_filter(image, sigma, truncate=3)
-            return {**sample, 'image': blurred}
-        rng = np.random.default_rng(params.noise_seed)
+        rng = np.random.default_rng(params.seed)
         noise = rng.standard_normal(image.shape, np.float32)
         return {**sample, 'image': image + np.float32(params.noise_hu) * noise}
+
+
+@dataclass(frozen=True)
+class BlurParams:
+    """Sigma of a Gaussian in voxels, in the axial plane; 0 changes nothing."""
+
+    sigma: float = 0.0
+
+
+@TRANSFORMS.register_module()
+class RandomBlur(Transform[BlurParams]):
+    """Blur axial planes, as a softer kernel does.
+
+    Args:
+        sigma: Range of the Gaussian's sigma in voxels.
+        prob: How often.
+    """
+
+    def __init__(
+        self, sigma: Sequence[float] = (0.4, 0.9), *, prob: float = 0.1
+    ) -> None:
+        self.sigma, self.prob = tuple(sigma), prob
+
+    def draw(self, rng: np.random.Generator, sample: Sample) -> BlurParams:
+        if rng.random() >= self.prob:
+            return BlurParams()
+        low, high = self.sigma
+        return BlurParams(float(rng.uniform(low, high)))
+
+    def apply(self, sample: Sample, params: BlurParams) -> Sample:
+        if not params.sigma:
+            return sample
+        from scipy.ndimage import gaussian_filter
+
+        sigma = (0, params.sigma, params.sigma)
+        blurred = gaussian_filter(_float(sample['image']), sigma, truncate=3)
+        return {**sample, 'image': blurred}
 
 
 def _float(image: np.ndarray) -> np.ndarray:

@@ -17,9 +17,17 @@ LUNG_TRIES = 200  # points tried before any voxel is accepted
 
 @dataclass(frozen=True)
 class LungCropParams:
-    """First voxel (z, y, x) of the crop in the case, may be negative."""
+    """A crop of a case.
+
+    Attributes:
+        start: Its first voxel (z, y, x) in the case, may be negative.
+        size: Its voxels (z, y, x).
+        pad_hu: HU outside the case.
+    """
 
     start: Sequence[int]
+    size: Sequence[int]
+    pad_hu: int
 
 
 @TRANSFORMS.register_module()
@@ -71,7 +79,7 @@ class LoadLungCrop(Transform[LungCropParams]):
             miss = self._miss(sample, other, least)
             if miss < least:
                 start, least = other, miss
-        return LungCropParams(tuple(start.tolist()))
+        return LungCropParams(tuple(start.tolist()), self.size, self.pad_hu)
 
     def _draw_start(
         self, rng: np.random.Generator, sample: Sample
@@ -87,42 +95,37 @@ class LoadLungCrop(Transform[LungCropParams]):
     def _miss(self, sample: Sample, start: np.ndarray, enough: float) -> float:
         """How far a crop is from the limits; the image is read only if the
         lungs alone do not decide."""
-        lung = self._read(sample, 'lungs', start, self.size).mean()
+        lung = _read(sample, 'lungs', start, self.size).mean()
         miss = max(self.min_lung - float(lung), 0.0)
         if self.max_tissue is None or miss >= enough:
             return miss
         deeper = (self.size[0] + 1, *self.size[1:])
-        hu = self._read(sample, 'image', start, deeper)
+        hu = _read(sample, 'image', start, deeper, fill=self.pad_hu)
         return miss + max(tissue_fraction(hu) - self.max_tissue, 0.0)
 
-    def _read(
-        self,
-        sample: Sample,
-        name: str,
-        start: np.ndarray,
-        size: Sequence[int],
-    ) -> np.ndarray:
-        fill = self.pad_hu if name == 'image' else 0
-        return read_region(
-            sample['store'],
-            sample['record'],
-            name,
-            start,
-            start + size,
-            fill=fill,
-        )
-
     def apply(self, sample: Sample, params: LungCropParams) -> Sample:
-        hu = self._read(sample, 'image', np.array(params.start), self.size)
+        start, size = params.start, params.size
+        hu = _read(sample, 'image', start, size, fill=params.pad_hu)
         intensity = sample['window'].normalize(hu)
         return {
             **sample,
             'image': intensity,
             'target': intensity,
-            'geometry': sample['record'].geometry.crop(
-                params.start, self.size
-            ),
+            'geometry': sample['record'].geometry.crop(start, size),
         }
+
+
+def _read(
+    sample: Sample,
+    name: str,
+    start: Sequence[int] | np.ndarray,
+    size: Sequence[int],
+    *,
+    fill: int = 0,
+) -> np.ndarray:
+    store, record = sample['store'], sample['record']
+    low = np.array(start)
+    return read_region(store, record, name, low, low + size, fill=fill)
 
 
 def _lung_voxel(rng: np.random.Generator, sample: Sample) -> np.ndarray:

@@ -14,74 +14,115 @@ from typing import NamedTuple
 import numpy as np
 
 from lungdet.datasets.transforms.base import Sample, Transform, draw_seed
-from lungdet.errors import ConfigError
 from lungdet.registry import TRANSFORMS
-
-MODES = ('windows', 'tiles')
 
 
 @dataclass(frozen=True)
-class ShuffleParams:
-    """Seed of blocks and permutations, None for an unchanged crop."""
+class BlockShuffleParams:
+    """Blocks and permutations.
+
+    Attributes:
+        seed: Of the blocks and the permutations; None changes nothing.
+        max_block: Longest sides of a block (z, y, x).
+        coverage: Blocks' volume over the crop's.
+    """
 
     seed: int | None = None
+    max_block: Sequence[int] = ()
+    coverage: float = 0.0
 
 
 @TRANSFORMS.register_module()
-class LocalPixelShuffle(Transform[ShuffleParams]):
-    """Permute the voxels inside small blocks (windows).
+class LocalPixelShuffle(Transform[BlockShuffleParams]):
+    """Permute the voxels inside small blocks that may overlap, as published.
 
     Args:
         prob: How often.
-        max_window: Longest sides of a window (z, y, x); the drawn ones are
+        max_block: Longest sides of a block (z, y, x); the drawn ones are
             uniform from 1. Fixed, so structures of one size are shuffled in
             crops of any size.
-        coverage: Windows' volume over the crop's; 1.87 is the public code's
-            10,000 windows on a 32 x 64 x 64 crop. Used by ``'windows'``.
-        mode: ``'windows'`` that may overlap, as published, or ``'tiles'``
-            that cover every voxel once: stronger, no border effect, and the
-            histogram is kept exactly.
-
-    Raises:
-        ConfigError: Unknown ``mode``.
+        coverage: Blocks' volume over the crop's; 1.87 is the public code's
+            10,000 blocks on a 32 x 64 x 64 crop.
     """
 
     def __init__(
         self,
         prob: float = 0.5,
-        max_window: Sequence[int] = (3, 6, 6),
+        max_block: Sequence[int] = (3, 6, 6),
         *,
         coverage: float = 1.87,
-        mode: str = 'windows',
     ) -> None:
-        if mode not in MODES:
-            raise ConfigError(f'mode: {mode!r}; choose one of {MODES}.')
         self.prob = prob
-        self.max_window = tuple(max_window)
+        self.max_block = tuple(max_block)
         self.coverage = coverage
-        self.mode = mode
 
-    def draw(self, rng: np.random.Generator, sample: Sample) -> ShuffleParams:
+    def draw(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> BlockShuffleParams:
         if rng.random() >= self.prob:
-            return ShuffleParams()
-        return ShuffleParams(draw_seed(rng))
+            return BlockShuffleParams()
+        return BlockShuffleParams(
+            draw_seed(rng), self.max_block, self.coverage
+        )
 
-    def apply(self, sample: Sample, params: ShuffleParams) -> Sample:
+    def apply(self, sample: Sample, params: BlockShuffleParams) -> Sample:
         if params.seed is None:
             return sample
         image, rng = sample['image'], np.random.default_rng(params.seed)
-        if self.mode == 'tiles':
-            shuffled = shuffle_tiles(image, self.max_window, rng)
-        else:
-            windows = draw_windows(
-                image.shape, self.max_window, rng, coverage=self.coverage
-            )
-            shuffled = shuffle_windows(image, windows, rng)
+        blocks = draw_blocks(
+            image.shape, params.max_block, rng, coverage=params.coverage
+        )
+        return {**sample, 'image': shuffle_blocks(image, blocks, rng)}
+
+
+@dataclass(frozen=True)
+class TileShuffleParams:
+    """Tiles and permutations.
+
+    Attributes:
+        seed: Of the tiles and the permutations; None changes nothing.
+        max_tile: Longest sides of a tile (z, y, x).
+    """
+
+    seed: int | None = None
+    max_tile: Sequence[int] = ()
+
+
+@TRANSFORMS.register_module()
+class TilePixelShuffle(Transform[TileShuffleParams]):
+    """Permute the voxels inside the tiles of a random grid.
+
+    The tiles cover every voxel once: stronger than ``LocalPixelShuffle``, no
+    border effect, and the histogram is kept exactly.
+
+    Args:
+        prob: How often.
+        max_tile: Longest sides of a tile (z, y, x).
+    """
+
+    def __init__(
+        self, prob: float = 0.5, max_tile: Sequence[int] = (3, 6, 6)
+    ) -> None:
+        self.prob = prob
+        self.max_tile = tuple(max_tile)
+
+    def draw(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> TileShuffleParams:
+        if rng.random() >= self.prob:
+            return TileShuffleParams()
+        return TileShuffleParams(draw_seed(rng), self.max_tile)
+
+    def apply(self, sample: Sample, params: TileShuffleParams) -> Sample:
+        if params.seed is None:
+            return sample
+        rng = np.random.default_rng(params.seed)
+        shuffled = shuffle_tiles(sample['image'], params.max_tile, rng)
         return {**sample, 'image': shuffled}
 
 
-class Windows(NamedTuple):
-    """Windows of a crop.
+class Blocks(NamedTuple):
+    """Blocks of a crop.
 
     Attributes:
         starts: First voxels (N, 3), z, y, x.
@@ -92,39 +133,39 @@ class Windows(NamedTuple):
     sizes: np.ndarray
 
 
-def draw_windows(
+def draw_blocks(
     shape: Sequence[int],
-    max_window: Sequence[int],
+    max_block: Sequence[int],
     rng: np.random.Generator,
     *,
     coverage: float,
-) -> Windows:
-    """Windows of uniform sides at uniform positions wholly inside a crop.
+) -> Blocks:
+    """Blocks of uniform sides at uniform positions wholly inside a crop.
 
     Args:
         shape: Voxels of the crop (z, y, x).
-        max_window: Longest sides (z, y, x).
+        max_block: Longest sides (z, y, x).
         rng: Of sides and positions.
-        coverage: Windows' volume over the crop's, on average.
+        coverage: Blocks' volume over the crop's, on average.
     """
-    longest = np.minimum(max_window, shape)
+    longest = np.minimum(max_block, shape)
     num = round(coverage * np.prod(shape) / np.prod((longest + 1) / 2))
     sizes = rng.integers(1, longest + 1, (num, 3))
-    return Windows(rng.integers(0, shape - sizes + 1), sizes)
+    return Blocks(rng.integers(0, shape - sizes + 1), sizes)
 
 
-def shuffle_windows(
-    image: np.ndarray, windows: Windows, rng: np.random.Generator
+def shuffle_blocks(
+    image: np.ndarray, blocks: Blocks, rng: np.random.Generator
 ) -> np.ndarray:
-    """Permute the voxels of each window; later windows overwrite.
+    """Permute the voxels of each block; later blocks overwrite.
 
-    Values come from the original image. Windows with equal numbers of voxels
+    Values come from the original image. Blocks with equal numbers of voxels
     are processed together, the groups in random order, so that no size always
     wins.
 
     Args:
         image: (D, H, W).
-        windows: Inside it.
+        blocks: Inside it.
         rng: Of the permutations and the order.
 
     Returns:
@@ -132,11 +173,11 @@ def shuffle_windows(
     """
     source = image.ravel()
     shuffled = source.copy()
-    longest = tuple(windows.sizes.max(0).tolist())
+    longest = tuple(blocks.sizes.max(0).tolist())
     offsets = _voxel_offsets(image.shape, longest)
-    kinds = np.ravel_multi_index((windows.sizes - 1).T, longest)
-    first = np.ravel_multi_index(windows.starts.T, image.shape)
-    volumes = windows.sizes.prod(1)
+    kinds = np.ravel_multi_index((blocks.sizes - 1).T, longest)
+    first = np.ravel_multi_index(blocks.starts.T, image.shape)
+    volumes = blocks.sizes.prod(1)
     order = np.argsort(volumes, kind='stable')
     volume, begin = np.unique(volumes[order], return_index=True)
     groups = np.split(order, begin[1:])
@@ -151,7 +192,7 @@ def shuffle_windows(
 def _voxel_offsets(
     shape: tuple[int, ...], longest: tuple[int, ...]
 ) -> np.ndarray:
-    """Flat offsets of the voxels of every window size up to ``longest``."""
+    """Flat offsets of the voxels of every block size up to ``longest``."""
     offsets = np.zeros((np.prod(longest), np.prod(longest)), dtype=np.intp)
     for row, last in zip(offsets, np.ndindex(longest)):
         voxels = np.indices([n + 1 for n in last]).reshape(3, -1)
@@ -160,20 +201,20 @@ def _voxel_offsets(
 
 
 def shuffle_tiles(
-    image: np.ndarray, max_window: Sequence[int], rng: np.random.Generator
+    image: np.ndarray, max_tile: Sequence[int], rng: np.random.Generator
 ) -> np.ndarray:
     """Permute the voxels inside the tiles of a random, uneven grid.
 
     Args:
         image: (D, H, W).
-        max_window: Longest sides of a tile (z, y, x).
+        max_tile: Longest sides of a tile (z, y, x).
         rng: Of the grid and the permutations.
 
     Returns:
         A new array with the same values.
     """
     tiles = np.zeros((1, 1, 1), dtype=np.int64)  # number of a voxel's tile
-    for axis, (side, longest) in enumerate(zip(image.shape, max_window)):
+    for axis, (side, longest) in enumerate(zip(image.shape, max_tile)):
         steps = rng.integers(1, longest + 1, size=side)
         number = np.repeat(np.arange(side), steps)[:side]
         along = [1, 1, 1]

@@ -18,9 +18,15 @@ SWAP_XY = np.eye(3)[:, [0, 2, 1]]
 
 @dataclass(frozen=True)
 class PlaceCropParams:
-    """First voxel (z, y, x) of the crop in the case, may be negative."""
+    """A crop of a case.
+
+    Attributes:
+        start: Its first voxel (z, y, x) in the case, may be negative.
+        size: Its voxels (z, y, x).
+    """
 
     start: Sequence[int]
+    size: Sequence[int]
 
 
 @TRANSFORMS.register_module()
@@ -60,7 +66,7 @@ class PlaceCrop(Transform[PlaceCropParams]):
             start = self._anywhere(rng, sample)
         if self.clip:
             start = start.clip(*self._inside_range(sample))
-        return PlaceCropParams(tuple(start.tolist()))
+        return PlaceCropParams(tuple(start.tolist()), self.size)
 
     def _around_nodule(
         self, rng: np.random.Generator, nodule: CaseNodule
@@ -98,7 +104,7 @@ class PlaceCrop(Transform[PlaceCropParams]):
 
     def apply(self, sample: Sample, params: PlaceCropParams) -> Sample:
         record, nodule = sample['record'], sample['nodule']
-        geometry = record.geometry.crop(params.start, self.size)
+        geometry = record.geometry.crop(params.start, params.size)
         if nodule is None:
             grid = CropGrid.of_background(geometry)
         else:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lungdet.datasets import CropGrid, Sample, Transform
+from lungdet.datasets.transforms import FixedTransform
 from lungdet.hounsfield import LUNG_WINDOW
 from lungdet.io.case_store import CaseStore
 from lungdet.registry import TRANSFORMS
@@ -30,9 +31,14 @@ ARGUMENTS = {
 }
 # options that take another way than the defaults
 VARIANTS = {
-    'LocalPixelShuffle': {'mode': 'tiles'},
     'LoadCase': {'targets': True},
 }
+RANDOM = sorted(
+    name
+    for name, transform in TRANSFORMS.module_dict.items()
+    if not issubclass(transform, FixedTransform)
+)
+PLAIN = (int, float, str, list, tuple, dict)
 
 
 @pytest.fixture(scope='module')
@@ -79,6 +85,15 @@ def bare(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [bare(item) for item in value]
     return None if isinstance(value, CaseStore) else value
+
+
+def without_options(transform: Transform) -> Transform:
+    """The transform as if it had been built with nothing."""
+    bare_one = copy.copy(transform)
+    for name, value in vars(transform).items():
+        if value is None or isinstance(value, PLAIN):
+            delattr(bare_one, name)
+    return bare_one
 
 
 def test_bare_values_tell_bits_apart(sample: Sample) -> None:
@@ -130,26 +145,18 @@ def test_stored_params_replay_the_sample(
         assert bare(after) == result
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        'InPainting',
-        'LoadLungCrop',
-        'LocalPixelShuffle',
-        'NonLinearIntensity',
-        'OutPainting',
-        'PackPair',
-        'Painting',
-        'PlaceCrop',
-        'RandomAffine3D',
-        'RandomFlip3D',
-        'RandomGamma',
-        'RandomHUShiftScale',
-        'RandomNoiseBlur',
-        'RandomTransposeXY',
-        'RepeatedFlip3D',
-    ],
-)
+@pytest.mark.parametrize('name', RANDOM)
+def test_params_alone_decide(name: str, sample: Sample) -> None:
+    transform = TRANSFORMS.build({'type': name, **ARGUMENTS.get(name, {})})
+    other = without_options(transform)
+
+    for seed in SEEDS:
+        params = transform.draw(np.random.default_rng(seed), sample)
+        result = bare(transform.apply(sample, params))
+        assert bare(other.apply(sample, params)) == result
+
+
+@pytest.mark.parametrize('name', RANDOM)
 def test_other_draws_make_other_samples(name: str, sample: Sample) -> None:
     transform = TRANSFORMS.build({'type': name, **ARGUMENTS.get(name, {})})
 
@@ -165,7 +172,7 @@ def test_other_draws_make_other_samples(name: str, sample: Sample) -> None:
     ('name', 'options'),
     [
         ('LocalPixelShuffle', {'prob': 1.0}),
-        ('LocalPixelShuffle', {'prob': 1.0, 'mode': 'tiles'}),
+        ('TilePixelShuffle', {'prob': 1.0}),
         ('NonLinearIntensity', {'prob': 1.0}),
         ('InPainting', {}),
         ('OutPainting', {}),

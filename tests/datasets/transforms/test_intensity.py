@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from lungdet.datasets import (
+    RandomBlur,
     RandomGamma,
     RandomHUShiftScale,
-    RandomNoiseBlur,
+    RandomNoise,
 )
 from lungdet.datasets.transforms.intensity import (
+    BlurParams,
     GammaParams,
     HUShiftScaleParams,
-    NoiseBlurParams,
+    NoiseParams,
 )
 from tests.datasets.transforms.draws import assert_rate, draws
 
@@ -30,8 +32,9 @@ def test_shift_and_scale_hand_worked() -> None:
 
 def test_gamma_hand_worked() -> None:
     # exponent 2 on the window -1000..1000: intensity 0, 1/4, 1/2, 1
-    bent = RandomGamma(window=(-1000, 1000)).apply(
-        sample_of(-3000, -1000, -500, 0, 1000, 2500), GammaParams(2.0)
+    bent = RandomGamma().apply(
+        sample_of(-3000, -1000, -500, 0, 1000, 2500),
+        GammaParams(2.0, (-1000, 1000)),
     )['image']
 
     np.testing.assert_allclose(
@@ -39,20 +42,24 @@ def test_gamma_hand_worked() -> None:
     )
 
 
-def test_noise_has_its_deviation_and_blur_keeps_planes_apart() -> None:
-    image = np.zeros((8, 40, 40), dtype=np.int16)
-    image[4, 20, 20] = 1000
+def test_noise_has_its_deviation() -> None:
+    image = np.full((8, 40, 40), -700, dtype=np.int16)
 
-    noisy = RandomNoiseBlur().apply(
-        {'image': image}, NoiseBlurParams(noise_hu=20.0, noise_seed=7)
-    )['image']
-    blurred = RandomNoiseBlur().apply(
-        {'image': image}, NoiseBlurParams(blur=0.8)
+    noisy = RandomNoise().apply(
+        {'image': image}, NoiseParams(noise_hu=20.0, seed=7)
     )['image']
 
     noise = noisy - image
     assert noise.std() == pytest.approx(20, rel=0.03)
     assert abs(noise.mean()) < 1
+
+
+def test_blur_keeps_planes_apart() -> None:
+    image = np.zeros((8, 40, 40), dtype=np.int16)
+    image[4, 20, 20] = 1000
+
+    blurred = RandomBlur().apply({'image': image}, BlurParams(0.8))['image']
+
     assert not blurred[[3, 5]].any()
     assert blurred.sum() == pytest.approx(1000, rel=1e-4)
     # a Gaussian of 0.8 voxels sampled at -2..2: 0.499 in the middle
@@ -64,7 +71,8 @@ def test_noise_has_its_deviation_and_blur_keeps_planes_apart() -> None:
     [
         (RandomHUShiftScale(prob=0.3), HUShiftScaleParams()),
         (RandomGamma(prob=0.3), GammaParams()),
-        (RandomNoiseBlur(prob=0.3), NoiseBlurParams()),
+        (RandomNoise(prob=0.3), NoiseParams()),
+        (RandomBlur(prob=0.3), BlurParams()),
     ],
 )
 def test_most_crops_are_left_alone(
@@ -80,9 +88,9 @@ def test_draws_stay_in_their_ranges() -> None:
     shifts = [p.shift_hu for p in draws(RandomHUShiftScale(prob=1.0))]
     factors = [p.factor for p in draws(RandomHUShiftScale(prob=1.0))]
     exponents = [p.exponent for p in draws(RandomGamma(prob=1.0))]
-    both = draws(RandomNoiseBlur(prob=1.0))
-    noise = [p.noise_hu for p in both if not p.blur]
-    blur = [p.blur for p in both if p.blur]
+    noises = draws(RandomNoise(prob=1.0))
+    noise = [p.noise_hu for p in noises]
+    blur = [p.sigma for p in draws(RandomBlur(prob=1.0))]
 
     for values, low, high in (
         (shifts, -40, 40),
@@ -94,5 +102,4 @@ def test_draws_stay_in_their_ranges() -> None:
         span = high - low
         assert low <= min(values) < low + span / 100
         assert high - span / 100 < max(values) <= high
-    assert_rate(len(noise), 0.5)
-    assert len({p.noise_seed for p in both if not p.blur}) == len(noise)
+    assert len({p.seed for p in noises}) == len(noises)

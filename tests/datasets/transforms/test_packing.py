@@ -18,7 +18,7 @@ from tests.datasets.stores import training_crops
     [
         {'type': 'RandomHUShiftScale', 'shift': 90000.0, 'prob': 1.0},
         {'type': 'RandomGamma', 'prob': 1.0},
-        {'type': 'RandomNoiseBlur', 'prob': 1.0},
+        {'type': 'RandomNoise', 'prob': 1.0},
     ],
     ids=lambda transform: transform['type'],
 )

@@ -75,7 +75,7 @@ def test_crop_without_room_for_the_margin_is_centred(balls: Path) -> None:
     grid = transform.apply(sample, params)['crop_grid']
 
     # the ball fills 25.5 to 35.5, 35.5 to 45.5, 40.5 to 50.5
-    assert params == PlaceCropParams((22, 32, 38))
+    assert params == PlaceCropParams((22, 32, 38), (16, 16, 16))
     assert grid.nodule is record.nodules[0]
     assert grid.geometry.is_close(BALLS_GRID.crop((22, 32, 38), (16, 16, 16)))
 
