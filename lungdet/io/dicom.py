@@ -4,14 +4,15 @@ Headers are read and checked before pixels: SimpleITK's series reader silently
 repairs or hides most defects (missing slices, duplicates, tilted gantries,
 localizers, absent rescale values).
 
-folder -> ``dicom_series`` (one series) -> ``dicom_stack`` (slices in order,
-their grid) -> ``dicom_pixels`` (values).
+folder -> ``dicom_series`` (one series) -> ``dicom_copies`` (slices in order,
+one per position) -> ``dicom_stack`` (their grid) -> ``dicom_pixels`` (values).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from lungdet.io.dicom_copies import one_per_position
 from lungdet.io.dicom_pixels import (
     forget_pixels,
     read_planes,
@@ -44,8 +45,9 @@ def read_dicom_series(
     series, caveats = choose_series(list_series(folder), folder, series_uid)
     where = f'{folder} (series {series.series_uid})'
     try:
-        stack = build_stack(series.slices, where)
-        array, of_values = read_planes(stack.slices)
+        slices, of_copies = one_per_position(series.slices, where)
+        stack = build_stack(slices, where)
+        array, of_values = read_planes(slices)
     finally:
         forget_pixels()
     if stack.shifts is not None:
@@ -56,8 +58,14 @@ def read_dicom_series(
         where,
         array,
         stack.geometry,
-        caveats=(*series.caveats, *caveats, *stack.caveats, *of_values),
+        caveats=(
+            *series.caveats,
+            *caveats,
+            *of_copies,
+            *stack.caveats,
+            *of_values,
+        ),
         series_uid=series.series_uid,
         patient_id=series.patient_id,
-        lacks_rescale=not stack.slices[0].has_rescale,
+        lacks_rescale=not slices[0].has_rescale,
     )

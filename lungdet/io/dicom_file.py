@@ -11,30 +11,49 @@ from pathlib import Path
 from typing import Any
 
 from lungdet.errors import SeriesError
-from lungdet.io.files import check_regular
 from lungdet.io.inflate import inflate_at_most
 from lungdet.io.limits import MAX_BYTES
 
 DEFLATED = '1.2.840.10008.1.2.1.99'
+DICOMDIR = '1.2.840.10008.1.3.10'  # the index of a disc
 MAX_TAGS = 1 << 24  # bytes of a file's tags, without its pixels
 PREAMBLE, GROUP_LENGTH = 132, 12  # bytes before and of the first meta tag
 
 
 def read_tags(path: Path, tags: Sequence[str]) -> Any:
-    """Some tags of a file (a pydicom Dataset), without its pixels.
+    """Some tags of a regular file (a pydicom Dataset), without its pixels.
 
     Raises:
-        SeriesError: Not a regular file, or damaged deflated data.
-        Exception: Whatever pydicom raises on damaged bytes.
+        SeriesError: A damaged or truncated header; pydicom returns what is
+            left of a truncated value.
     """
     import pydicom
 
-    check_regular(path)
-    return pydicom.dcmread(
-        _plain(path, MAX_TAGS, whole=False),
-        stop_before_pixels=True,
-        specific_tags=[*tags],
-    )
+    try:
+        header = pydicom.dcmread(
+            _plain(path, MAX_TAGS, whole=False),
+            stop_before_pixels=True,
+            specific_tags=[*tags],
+        )
+        whole = all(
+            len(getattr(element, 'value', None) or b'')
+            >= getattr(element, 'length', 0)
+            for element in header.values()
+        )
+        stored = header.file_meta.get('MediaStorageSOPClassUID')
+    except SeriesError:
+        raise
+    except Exception as error:  # pydicom raises what damaged bytes lead to
+        raise SeriesError(
+            f'{path}: damaged DICOM header ({error}); copy it again.'
+        ) from error
+    is_index = str(stored).strip() == DICOMDIR
+    if not whole or 'SOPClassUID' not in header and not is_index:
+        raise SeriesError(
+            f'{path}: the DICOM header is cut; copy the file again, or '
+            'remove it.'
+        )
+    return header
 
 
 def stored_pixels(path: Path, pixel_bytes: int) -> Any:

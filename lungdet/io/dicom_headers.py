@@ -1,4 +1,4 @@
-"""One DICOM file to the headers of its slices."""
+"""Tags of a DICOM file to the headers of its slices; no file is read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from lungdet.errors import SeriesError
-from lungdet.geometry import Geometry
-from lungdet.io.dicom_file import read_tags
+from lungdet.io.dicom_file import DICOMDIR
 
 CT_CLASS = '1.2.840.10008.5.1.4.1.1.2'
 MULTIFRAME = {f'{CT_CLASS}.1', f'{CT_CLASS}.2'}  # enhanced, legacy converted
-DICOMDIR = '1.2.840.10008.1.3.10'  # the index of a disc
 COSINE_TOL, SPACING_TOL_MM = 1e-3, 1e-3  # within one stack
 
 
@@ -95,24 +93,6 @@ class Slice:
     def height(self) -> float:
         """Position along the normal, mm."""
         return float(self.position @ self.normal)
-
-    def grid(self, step_mm: float, count: int) -> Geometry:
-        """Grid of ``count`` slices that starts with this one.
-
-        Args:
-            step_mm: Their distance along the normal.
-            count: Number of slices.
-
-        Raises:
-            GeometryError: The row and column directions are not orthonormal.
-        """
-        right, down = self.orientation[:3], self.orientation[3:]
-        return Geometry.from_parts(
-            (count, self.rows, self.columns),
-            spacing_zyx=(step_mm, *self.spacing),
-            origin_xyz=self.position.tolist(),
-            direction=np.stack([right, down, self.normal], axis=1),
-        )
 
     @property
     def has_rescale(self) -> bool:
@@ -214,36 +194,6 @@ TAGS = [
     *ONLY,
     *(tag for tag, _ in (NEEDED | OPTIONAL).values()),
 ]
-
-
-def read_header(path: Path) -> Any:
-    """Tags of one file (a pydicom Dataset).
-
-    Raises:
-        SeriesError: A damaged or truncated header; pydicom returns what is
-            left of a truncated value.
-    """
-    try:
-        header = read_tags(path, TAGS)
-        whole = all(
-            len(getattr(element, 'value', None) or b'')
-            >= getattr(element, 'length', 0)
-            for element in header.values()
-        )
-    except SeriesError:
-        raise
-    except Exception as error:  # pydicom raises what damaged bytes lead to
-        raise SeriesError(
-            f'{path}: damaged DICOM header ({error}); copy it again.'
-        ) from error
-    stored = _value(header.file_meta, path, 'MediaStorageSOPClassUID', _text)
-    is_index = stored == DICOMDIR
-    if not whole or 'SOPClassUID' not in header and not is_index:
-        raise SeriesError(
-            f'{path}: the DICOM header is cut; copy the file again, or '
-            'remove it.'
-        )
-    return header
 
 
 def skip_reason(header: Any, path: Path) -> str | None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import interpolate_axis
-from lungdet.hounsfield import HU_MIN
 from lungdet.io.dicom_file import DEFLATED, stored_pixels
 from lungdet.io.dicom_headers import Slice
+from lungdet.io.dicom_values import rescaled, with_padding
 from lungdet.io.hu_rules import BAD_FRACTION
 
 RAW_SYNTAXES = {
@@ -65,27 +65,11 @@ def slice_values(one: Slice) -> np.ndarray:
     Raises:
         SeriesError: Pixels that cannot be read.
     """
-    if one.syntax in RAW_SYNTAXES or one.frame is not None:
-        values = _raw(one)
-    else:
-        values = _decoded(one)
-    return _padded(values, one)
-
-
-def _padded(values: np.ndarray, one: Slice) -> np.ndarray:
-    """Values with padding below 0, where the header counts it without sign.
-
-    Scanners write -2000 around the image and, in a file of values without
-    sign, name 63536.
-    """
-    if one.padding is None or one.padding < 1 << 15 or one.signed:
-        return values
-    slope, intercept = one.slope or 1.0, one.intercept or 0.0
-    if not one.has_rescale:
-        slope, intercept = 1.0, 0.0
-    listed = np.float32(one.padding) * np.float32(slope) + intercept
-    meant = (one.padding - (1 << 16)) * slope + intercept
-    return np.where(values == listed, np.float32(meant), values)
+    is_raw = one.syntax in RAW_SYNTAXES or one.frame is not None
+    values = _stored(one) if is_raw else _decoded(one)
+    if is_raw:  # SimpleITK rescales what it decodes
+        values = rescaled(values, one)
+    return with_padding(values, one)
 
 
 def shift_planes(array: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -124,12 +108,11 @@ def _stored_frames(path: Path, pixel_bytes: int) -> np.ndarray:
     return stored_pixels(path, pixel_bytes)
 
 
-def _raw(one: Slice) -> np.ndarray:
-    """Rescaled values of an uncompressed slice, or of any frame."""
+def _stored(one: Slice) -> np.ndarray:
+    """Stored values of an uncompressed slice, or of any frame."""
+    pixel_bytes = 2 * one.rows * one.columns * one.frames
     try:
-        stored = _stored_frames(
-            one.path, 2 * one.rows * one.columns * one.frames
-        )[one.frame or 0]
+        return _stored_frames(one.path, pixel_bytes)[one.frame or 0]
     except SeriesError:
         raise
     except RuntimeError as error:
@@ -142,48 +125,6 @@ def _raw(one: Slice) -> np.ndarray:
             f'{one.path}: pixels cannot be read ({error}); the file may be '
             'cut, copy it again.'
         ) from error
-    values = _without_spare_bits(stored, one)
-    if not one.has_rescale:
-        return values
-    return values * np.float32(one.slope) + np.float32(one.intercept)
-
-
-def _without_spare_bits(stored: np.ndarray, one: Slice) -> np.ndarray:
-    """Stored values of the bits that are used; others may hold overlays.
-
-    Raises:
-        SeriesError: Spare bits that continue the sign of a value, in a file
-            of values without sign.
-    """
-    spare = 16 - (one.bits or 16)
-    if not spare:
-        return stored
-    values = (stored << spare) >> spare
-    if one.signed:
-        _check_sign(stored, values, one)
-        return values
-    if spare < 2:
-        return values
-    negative = (stored >> (16 - spare)) == (1 << spare) - 1
-    is_padding = stored == (-1 if one.padding is None else one.padding)
-    if np.mean(negative & ~is_padding) > BAD_FRACTION:
-        raise SeriesError(
-            f'{one.path}: values below 0, and PixelRepresentation says that '
-            'there are none; export the series again.'
-        )
-    return np.where(is_padding, stored, values)
-
-
-def _check_sign(stored: np.ndarray, values: np.ndarray, one: Slice) -> None:
-    """Refuse a sign bit that is a part of the number, of bone then."""
-    turned = values[values != stored].astype(np.float64)
-    hu = turned * (one.slope or 1) + (one.intercept or 0)
-    if np.sum(hu < HU_MIN) > BAD_FRACTION * stored.size:
-        raise SeriesError(
-            f'{one.path}: values of {one.bits} bits without sign, and '
-            'PixelRepresentation says that they have one; export the series '
-            'again.'
-        )
 
 
 def _decoded(one: Slice) -> np.ndarray:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungdet.errors import SeriesError
+from lungdet.io.dicom_file import read_tags
 from lungdet.io.dicom_headers import (
+    TAGS,
     Slice,
-    read_header,
     series_uid_of,
     skip_reason,
     slices_of,
@@ -95,7 +96,7 @@ def list_series(
             continue
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            header = read_header(path)
+            header = read_tags(path, TAGS)
             kind = skip_reason(header, path)
             if kind is not None:
                 skipped[kind] += 1

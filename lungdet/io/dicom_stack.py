@@ -1,4 +1,4 @@
-"""The slices of one series in order, and their regular grid."""
+"""The regular grid of the slices of one series, from headers alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import numpy as np
 from lungdet.errors import GeometryError, SeriesError
 from lungdet.geometry import Geometry
 from lungdet.io.dicom_headers import Slice
-from lungdet.io.dicom_pixels import slice_values
-from lungdet.io.limits import SLICES, check_grid
+from lungdet.io.limits import check_grid
 
-DUPLICATE_MM = 0.01  # slices closer than this are at one position
 TILT_DEG, MAX_TILT_DEG = 0.5, 30.0
 PLANE_TOL_MM = 0.5  # a slice farther off the common line is misplaced
 JITTER_MM, JITTER_FRACTION = 0.02, 0.01
@@ -27,19 +25,17 @@ HU_TYPES = {'HU', 'US'}  # US: unspecified
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Slices in order along their normal, and how they map to a grid.
+    """How slices in order along their normal map to a grid.
 
     Attributes:
-        slices: One per position.
         geometry: The regular grid.
         shifts: Voxels (n, 2) along rows and columns by which a tilted gantry
             moved each slice; None for a straight one.
         planes: For each plane of ``geometry`` its index among the slices, to
             interpolate at; None where they are the slices themselves.
-        caveats: What was left out or repaired.
+        caveats: What was repaired or is doubtful.
     """
 
-    slices: list[Slice]
     geometry: Geometry
     shifts: np.ndarray | None
     planes: np.ndarray | None
@@ -47,116 +43,52 @@ class Stack:
 
 
 def build_stack(slices: Sequence[Slice], where: str) -> Stack:
-    """Order slices, drop copies, and check their positions.
+    """Check the rescaling and the positions of slices, and find their grid.
 
     Args:
-        slices: Headers of one series that fit together.
+        slices: Headers of one series, one per position, in order.
         where: Folder and series, for messages.
 
     Raises:
         SeriesError: Slices that do not form a volume.
     """
-    kept, of_copies = _one_per_position(slices, where)
-    of_rescale = _check_rescale(kept, where)
-    first = kept[0]
+    of_rescale = _check_rescale(slices, where)
+    first = slices[0]
     try:
         # mm along the normal, voxels along rows and columns
-        index = first.grid(1.0, 1).to_index([s.position for s in kept])
-        shifts, of_tilt = _tilt(kept, index, where)
-        planes, of_gaps = _planes(kept, index[:, 0], where)
-        count = len(kept if planes is None else planes)
+        index = _grid(first, 1.0, 1).to_index([s.position for s in slices])
+        shifts, of_tilt = _tilt(slices, index, where)
+        planes, of_gaps = _planes(slices, index[:, 0], where)
+        count = len(slices if planes is None else planes)
         step = float(index[-1, 0] - index[0, 0]) / (count - 1)
-        shape = (count, first.rows, first.columns)
-        check_grid(where, shape, (step, *first.spacing), itemsize=2)
-        geometry = first.grid(step, count)
+        geometry = _grid(first, step, count)
     except GeometryError as error:
         raise SeriesError(f'{where}: {error}') from error
-    caveats = [*of_copies, *of_rescale, *of_tilt, *of_gaps]
-    return Stack(kept, geometry, shifts, planes, caveats)
+    check_grid(where, geometry.shape, (step, *first.spacing), itemsize=2)
+    return Stack(geometry, shifts, planes, [*of_rescale, *of_tilt, *of_gaps])
 
 
-def _one_per_position(
-    slices: Sequence[Slice], where: str
-) -> tuple[list[Slice], list[str]]:
-    """Slices along the normal, without copies and earlier acquisitions."""
-    kept, caveats = _without_copies(slices)
-    clash = _clash(kept)
-    if clash:
-        kept, of_choice = _last_acquisition(kept)
-        caveats += of_choice
-        clash = _clash(kept)
-    if clash:
-        one, other = clash
-        raise SeriesError(
-            f'{where}: {one.name} and {other.name} are two different images '
-            f'at one position ({one.height:.1f} mm along the normal); remove '
-            'one of them, or export the acquisitions as two series.'
-        )
-    if len(kept) < SLICES[0]:
-        raise SeriesError(
-            f'{where}: {len(kept)} slices do not form a volume; check that '
-            'the whole series was copied.'
-        )
-    return kept, caveats
+def _grid(first: Slice, step_mm: float, count: int) -> Geometry:
+    """Grid of ``count`` slices that starts with the first one.
+
+    Args:
+        first: It, or any other of the stack.
+        step_mm: Their distance along the normal.
+        count: Number of slices.
+
+    Raises:
+        GeometryError: The row and column directions are not orthonormal.
+    """
+    right, down = first.orientation[:3], first.orientation[3:]
+    return Geometry.from_parts(
+        (count, first.rows, first.columns),
+        spacing_zyx=(step_mm, *first.spacing),
+        origin_xyz=first.position.tolist(),
+        direction=np.stack([right, down, first.normal], axis=1),
+    )
 
 
-def _without_copies(
-    slices: Sequence[Slice],
-) -> tuple[list[Slice], list[str]]:
-    normal = slices[0].normal
-    kept: list[Slice] = []
-    copies = []
-    for one in sorted(slices, key=lambda s: (s.position @ normal, s.path)):
-        near = [s for s in kept[-4:] if _at_one_position(s, one)]
-        if any(_is_copy(one, other) for other in near):
-            copies.append(one.name)
-        else:
-            kept.append(one)
-    if not copies:
-        return kept, []
-    return kept, [
-        f'{len(copies)} duplicate slices left out: {", ".join(copies)}'
-    ]
-
-
-def _at_one_position(a: Slice, b: Slice) -> bool:
-    return abs((a.position - b.position) @ a.normal) <= DUPLICATE_MM
-
-
-def _is_copy(a: Slice, b: Slice) -> bool:
-    if a.uid is not None and a.uid == b.uid:
-        return True
-    return np.array_equal(slice_values(a), slice_values(b))
-
-
-def _clash(slices: list[Slice]) -> tuple[Slice, Slice] | None:
-    """Two images at one position."""
-    for one, other in zip(slices, slices[1:]):
-        if _at_one_position(one, other):
-            return one, other
-    return None
-
-
-def _last_acquisition(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
-    """Slices of the last acquisition if it covers every position, else all."""
-    for name in ('acquisition', 'time'):
-        labels = {getattr(s, name) for s in slices}
-        if len(labels) == 1 or None in labels:
-            continue
-        last = max(labels)
-        kept = [s for s in slices if getattr(s, name) == last]
-        normal = kept[0].normal
-        heights = np.array([s.position @ normal for s in kept])
-        gaps = [np.abs(heights - s.position @ normal).min() for s in slices]
-        if max(gaps) <= DUPLICATE_MM:
-            return kept, [
-                f'{len(labels)} acquisitions at the same positions; took '
-                f'{name} {last}, the last'
-            ]
-    return slices, []
-
-
-def _check_rescale(slices: list[Slice], where: str) -> list[str]:
+def _check_rescale(slices: Sequence[Slice], where: str) -> list[str]:
     lacking = [s for s in slices if not s.has_rescale]
     if 0 < len(lacking) < len(slices):
         names = ', '.join(s.name for s in lacking)
@@ -187,7 +119,7 @@ def _check_rescale(slices: list[Slice], where: str) -> list[str]:
 
 
 def _tilt(
-    slices: list[Slice], index: np.ndarray, where: str
+    slices: Sequence[Slice], index: np.ndarray, where: str
 ) -> tuple[np.ndarray | None, list[str]]:
     """Voxels (rows, columns) by which a tilted gantry moved every slice.
 
@@ -224,7 +156,7 @@ def _tilt(
 
 
 def _planes(
-    slices: list[Slice], along: np.ndarray, where: str
+    slices: Sequence[Slice], along: np.ndarray, where: str
 ) -> tuple[np.ndarray | None, list[str]]:
     """Indices among the slices of planes that lie one step apart.
 
@@ -270,11 +202,13 @@ def _has_second_spacing(counts: np.ndarray) -> bool:
     )
 
 
-def _pair(slices: list[Slice], at: np.integer) -> str:
+def _pair(slices: Sequence[Slice], at: np.integer) -> str:
     return f'{slices[at].name} and {slices[at + 1].name}'
 
 
-def _fill_gaps(slices: list[Slice], counts: np.ndarray, where: str) -> str:
+def _fill_gaps(
+    slices: Sequence[Slice], counts: np.ndarray, where: str
+) -> str:
     """A caveat that names the slices to interpolate.
 
     Args:

@@ -55,20 +55,20 @@ def load_volume(
         SeriesError: Not readable as one CT volume; says file and reason.
         FileNotFoundError: ``path`` does not exist.
     """
-    path = Path(path)
+    path, name = Path(path), stem(path)
     if not path.exists():
         raise FileNotFoundError(f'{path}: not there; check the path.')
-    if path.is_dir():
-        image = read_dicom_series(path, series_uid=series_uid)
-    else:
+    if not path.is_dir():
         image = read_image(path)
+    else:
+        image = read_dicom_series(path, series_uid=series_uid)
     hu, caveats = to_hu(image, hu_offset=hu_offset)
     array, geometry = reorient(hu, image.geometry)
     check_chest(image.where, geometry)
     return Volume(
         array,
         geometry,
-        series_uid=image.series_uid or stem(path),
+        series_uid=image.series_uid or name,
         caveats=[*image.caveats, *caveats],
         source_geometry=(
             None if geometry is image.geometry else image.geometry
