@@ -18,12 +18,17 @@ from typing import NamedTuple
 import numpy as np
 from terminaltables import AsciiTable
 
-from lungdet.geometry import Geometry, reorient, resample_nearest
+from lungdet.geometry import (
+    Geometry,
+    occupied,
+    reorient,
+    resample_nearest,
+)
 from lungdet.io.image import load_volume, read_image
 from lungdet.prepare import find_lungs
-from lungdet.prepare.coarse import coarse_means, occupied
+from lungdet.prepare.coarse import coarse_means
 from lungdet.prepare.grid import LUNG_MARGIN_MM
-from lungdet.prepare.lung_mask import LungField
+from lungdet.prepare.lung_field import LungField
 
 HEADER = ('set', 'scan', 'Dice', 'litres', 'given', 'crop', 'CPU s', 'caveats')
 LUNG_WINDOW = (-1000, 300)

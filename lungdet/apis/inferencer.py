@@ -18,7 +18,7 @@ from lungdet.io.atomic import atomic_path
 from lungdet.io.image import load_volume
 from lungdet.io.predictions import CasePredictions
 from lungdet.io.result_folder import make_result_folder, write_result_folder
-from lungdet.prepare import prepare_case
+from lungdet.prepare import find_lungs, prepare_case
 from lungdet.report.figures import detection_picture, picture_sheet
 from lungdet.structures import CaseRecord, SeriesResult, Volume
 
@@ -82,8 +82,9 @@ class NoduleInferencer:
             scan = load_volume(
                 scan, series_uid=series_uid, hu_offset=hu_offset
             )
+        spacing_mm = self.contract.spacing_mm or 1.0
         case, arrays = prepare_case(
-            scan, spacing_mm=self.contract.spacing_mm or 1.0
+            scan, find_lungs(scan), spacing_mm=spacing_mm
         )
         result = self.selection.apply(
             self.predict(case, arrays['image']), arrays['lungs']

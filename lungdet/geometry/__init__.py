@@ -8,6 +8,7 @@ from lungdet.geometry.boxes import (
     clip_boxes,
     corners_to_zyxdhw,
     move_boxes,
+    occupied,
     zyxdhw_to_corners,
 )
 from lungdet.geometry.grid import Geometry
@@ -40,6 +41,7 @@ __all__ = [
     'isotropic_geometry',
     'linear_taps',
     'move_boxes',
+    'occupied',
     'points_in_spheres',
     'reorient',
     'resample_label_crop',

@@ -90,15 +90,27 @@ def box_of_mask(mask: np.ndarray) -> np.ndarray | None:
         >>> box_of_mask(mask).tolist()
         [1.0, 2.0, 4.0, 3.0, 6.0, 5.0]
     """
-    sides = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        if hit.size == 0:
-            return None
-        sides.append((hit[0], hit[-1] + 1))
-    low, high = zip(*sides)
+    sides = [occupied(mask, axis) for axis in range(3)]
+    if not sides[0].stop:
+        return None
+    low, high = [s.start for s in sides], [s.stop for s in sides]
     return np.array([*low, *high], dtype=np.float64)
+
+
+def occupied(mask: np.ndarray, axis: int) -> slice:
+    """The range of indices along an axis with true voxels; empty without one.
+
+    Examples:
+        >>> mask = np.zeros((5, 6, 7), dtype=bool)
+        >>> mask[1:3, 2:6, 4] = True
+        >>> occupied(mask, 1)
+        slice(2, 6, None)
+    """
+    across = tuple(a for a in range(mask.ndim) if a != axis)
+    indices = np.flatnonzero(mask.any(across))
+    if not len(indices):
+        return slice(0, 0)
+    return slice(int(indices[0]), int(indices[-1]) + 1)
 
 
 def box_slices(box: np.ndarray) -> tuple[slice, slice, slice]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -42,7 +41,7 @@ class Stack:
     caveats: list[str]
 
 
-def build_stack(slices: Sequence[Slice], where: str) -> Stack:
+def build_stack(slices: list[Slice], where: str) -> Stack:
     """Check the rescaling and the positions of slices, and find their grid.
 
     Args:
@@ -88,7 +87,7 @@ def _grid(first: Slice, step_mm: float, count: int) -> Geometry:
     )
 
 
-def _check_rescale(slices: Sequence[Slice], where: str) -> list[str]:
+def _check_rescale(slices: list[Slice], where: str) -> list[str]:
     lacking = [s for s in slices if not s.has_rescale]
     if 0 < len(lacking) < len(slices):
         names = ', '.join(s.name for s in lacking)
@@ -119,7 +118,7 @@ def _check_rescale(slices: Sequence[Slice], where: str) -> list[str]:
 
 
 def _tilt(
-    slices: Sequence[Slice], index: np.ndarray, where: str
+    slices: list[Slice], index: np.ndarray, where: str
 ) -> tuple[np.ndarray | None, list[str]]:
     """Voxels (rows, columns) by which a tilted gantry moved every slice.
 
@@ -156,7 +155,7 @@ def _tilt(
 
 
 def _planes(
-    slices: Sequence[Slice], along: np.ndarray, where: str
+    slices: list[Slice], along: np.ndarray, where: str
 ) -> tuple[np.ndarray | None, list[str]]:
     """Indices among the slices of planes that lie one step apart.
 
@@ -202,13 +201,11 @@ def _has_second_spacing(counts: np.ndarray) -> bool:
     )
 
 
-def _pair(slices: Sequence[Slice], at: np.integer) -> str:
+def _pair(slices: list[Slice], at: np.integer) -> str:
     return f'{slices[at].name} and {slices[at + 1].name}'
 
 
-def _fill_gaps(
-    slices: Sequence[Slice], counts: np.ndarray, where: str
-) -> str:
+def _fill_gaps(slices: list[Slice], counts: np.ndarray, where: str) -> str:
     """A caveat that names the slices to interpolate.
 
     Args:

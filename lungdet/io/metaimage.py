@@ -185,7 +185,8 @@ def data_file(path: Path) -> Path:
     Raises:
         SeriesError: As ``read_metaimage``, of the header.
     """
-    return _data_file(path, _parse(path)['ElementDataFile'])
+    header = _parse(path)
+    return _data_file(path, header['ElementDataFile'])
 
 
 def write_mhd(path: Path, array: np.ndarray, geometry: Geometry) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lungdet.prepare.coarse import occupied
+from lungdet.geometry import occupied
 
 AIR_HU = -750
 LUMEN_HU = -930  # the darkest voxel of a lumen is below this

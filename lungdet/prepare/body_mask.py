@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lungdet.prepare.coarse import largest_part, side_faces
-
 TISSUE_HU = -400  # between lung and soft tissue
 WALL_VOXELS = 8  # coarse, along the wall: regrown where the opening cut it
 GAP_MM = 6.0  # in the plane: holes of the wall that are bridged
@@ -49,7 +47,7 @@ def find_body(hu: np.ndarray, spacing: np.ndarray) -> Body:
     tissue = _soft_tissue(hu)
     inside = _filled(tissue, spacing) & ~outside
     padding = outside & (hu <= PADDING_HU)
-    border = side_faces(hu.shape)
+    border = _side_faces(hu.shape)
     border |= ndimage.binary_dilation(padding, FACES)
     dark = hu < TISSUE_HU
     around = ndimage.binary_dilation(outside, iterations=2, mask=dark)
@@ -61,7 +59,7 @@ def outside_air(hu: np.ndarray) -> np.ndarray:
     """Air around the body: wide dark parts that touch the image's sides."""
     dark = hu < AIR_HU
     parts, _ = ndimage.label(ndimage.binary_erosion(dark, border_value=1))
-    reaching = np.unique(parts[side_faces(hu.shape)])
+    reaching = np.unique(parts[_side_faces(hu.shape)])
     reaching = reaching[reaching > 0]
     if not len(reaching):
         return np.zeros(hu.shape, dtype=bool)
@@ -75,9 +73,24 @@ def outside_air(hu: np.ndarray) -> np.ndarray:
 def _soft_tissue(hu: np.ndarray) -> np.ndarray:
     """The largest piece of tissue, without the table."""
     tissue = hu >= TISSUE_HU
-    body = largest_part(ndimage.binary_opening(tissue))
+    body = _largest_part(ndimage.binary_opening(tissue))
     # the opening removes the table, and makes holes in a thin chest wall
     return ndimage.binary_dilation(body, iterations=WALL_VOXELS, mask=tissue)
+
+
+def _side_faces(shape: tuple[int, ...]) -> np.ndarray:
+    """Boolean (z, y, x): the outermost rows and columns of every slice."""
+    sides = np.ones(shape, dtype=bool)
+    sides[:, 1:-1, 1:-1] = False
+    return sides
+
+
+def _largest_part(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask; empty if the mask is."""
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return mask & (parts == sizes.argmax())
 
 
 def _filled(

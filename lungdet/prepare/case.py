@@ -8,19 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from lungdet.errors import AnnotationError
-from lungdet.geometry import (
-    Geometry,
-    box_of_mask,
-    move_boxes,
-)
+from lungdet.geometry import Geometry, move_boxes
 from lungdet.prepare.grid import case_grid
-from lungdet.prepare.lung_mask import LungField, find_lungs
+from lungdet.prepare.lung_field import LungField
 from lungdet.prepare.positions import count_fits, in_air
 from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.prepare.resample import (
+    number_masks,
     resample_linear,
     resample_lungs,
-    resample_mask,
 )
 from lungdet.structures import Annotation, CaseNodule, CaseRecord, Volume
 
@@ -44,9 +40,9 @@ class PreparedCase(NamedTuple):
 
 def prepare_case(
     volume: Volume,
+    lungs: LungField,
     references: References | None = None,
     *,
-    lungs: LungField | None = None,
     excluded: Sequence[Annotation] = (),
     spacing_mm: float = 1.0,
     subset: int | None = None,
@@ -55,8 +51,8 @@ def prepare_case(
 
     Args:
         volume: HU on the scan's grid.
+        lungs: Its lungs, of ``find_lungs`` or ``lungs_of_scan``.
         references: Its nodules; None for none.
-        lungs: A lung field; None to segment it here.
         excluded: Findings that are neither hit nor false positive.
         spacing_mm: Isotropic spacing of the case.
         subset: LUNA16 subset.
@@ -68,11 +64,11 @@ def prepare_case(
     references = references or References()
     source, nodules = volume.geometry, references.nodules
     _check_nodules(nodules, volume)
-    lungs = lungs or find_lungs(volume)
     boxes = nodule_boxes(nodules, source)
-    grid, caveats = case_grid(
-        source, lungs, _with_masks(boxes, nodules), spacing_mm
-    )
+    widest = _with_masks(boxes, nodules)
+    unusual = _unusual(volume, nodules)
+    positions = in_air(volume, [n.annotation for n in nodules])
+    grid, caveats = case_grid(source, lungs, widest, spacing_mm)
     arrays = {
         'image': resample_linear(volume.array, source, grid),
         'lungs': resample_lungs(lungs, grid),
@@ -94,10 +90,10 @@ def prepare_case(
         caveats=[
             *volume.caveats,
             *references.caveats,
-            *in_air(volume, [n.annotation for n in nodules]),
+            *positions,
             *lungs.caveats,
             *caveats,
-            *_unusual(volume, nodules),
+            *unusual,
         ],
         patient_id=volume.patient_id or references.patient_id,
     )
@@ -176,36 +172,6 @@ def _with_masks(
             box[:3] = np.minimum(box[:3], nodule.mask.box[:3])
             box[3:] = np.maximum(box[3:], nodule.mask.box[3:])
     return widened
-
-
-def number_masks(
-    nodules: Sequence[ReferenceNodule], source: Geometry, grid: Geometry
-) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """The nodules' masks as one array of their numbers.
-
-    Args:
-        nodules: With masks on ``source``, or without.
-        source: Grid of the scan.
-        grid: Grid of the case.
-
-    Returns:
-        uint8 (z, y, x) of numbers from 1, the first one where two overlap; and
-        for each nodule the edge box (6,) of its voxels, None if there are
-        none.
-    """
-    numbers = np.zeros(grid.shape, dtype=np.uint8)
-    boxes: list[np.ndarray | None] = []
-    for number, nodule in enumerate(nodules, start=1):
-        if nodule.mask is None:
-            boxes.append(None)
-            continue
-        region, voxels = resample_mask(nodule.mask, source, grid)
-        free = voxels & (numbers[region] == 0)
-        numbers[region][free] = number
-        box = box_of_mask(free)
-        start = np.tile([part.start for part in region], 2)
-        boxes.append(None if box is None else box + start)
-    return numbers, boxes
 
 
 def _case_nodules(

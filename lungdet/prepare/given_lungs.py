@@ -10,7 +10,8 @@ import numpy as np
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry, reorient, resample_nearest
 from lungdet.io.image import read_image
-from lungdet.prepare.lung_mask import LungField, find_lungs
+from lungdet.prepare.lung_field import LungField
+from lungdet.prepare.lung_mask import find_lungs
 from lungdet.structures import Volume
 
 LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the trachea
@@ -33,8 +34,9 @@ def lungs_of_scan(path: Path | None, volume: Volume) -> LungField:
         AnnotationError: The mask cannot belong to this scan.
         SeriesError: Not readable as an image.
     """
+    computed = find_lungs(volume)
     if path is None:
-        return find_lungs(volume)
+        return computed
     image = read_image(path)
     labels, grid = reorient(image.array, image.geometry)
     tilt = grid.direction - volume.geometry.direction
@@ -44,7 +46,6 @@ def lungs_of_scan(path: Path | None, volume: Volume) -> LungField:
             'resample the lung mask to the scan, or take it away.'
         )
     _check_labels(labels, path)
-    computed = find_lungs(volume)
     mask = np.isin(labels, LUNG_LABELS)
     if not mask.any():
         caveat = f'{path.name} holds no lung; the lungs were found anew'

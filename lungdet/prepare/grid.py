@@ -11,7 +11,7 @@ from lungdet.geometry import (
     isotropic_geometry,
     move_boxes,
 )
-from lungdet.prepare.lung_mask import LungField
+from lungdet.prepare.lung_field import LungField
 
 LUNG_MARGIN_MM = 12.0  # kept around the closed lungs
 NODULE_MARGIN_MM = 8.0  # kept around every reference nodule

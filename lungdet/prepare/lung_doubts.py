@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungdet.prepare.coarse import occupied
+from lungdet.geometry import occupied
 
 LUNG_LITRES = (0.8, 12.0)
 LUNG_HU = (-970.0, -500.0)

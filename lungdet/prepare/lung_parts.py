@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from lungdet.prepare.airway import find_airway
 from lungdet.prepare.body_mask import TISSUE_HU, Body
-from lungdet.prepare.coarse import close_mask
+from lungdet.prepare.closing import close_mask
 
 MIN_PART_ML = 80.0  # smaller parts are bowel, oesophagus, trachea
 MAX_PARTS = 8  # parts that are checked, the largest first

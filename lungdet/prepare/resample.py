@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lungdet.geometry import (
     Geometry,
     axis_positions,
+    box_of_mask,
     linear_taps,
     move_boxes,
 )
 from lungdet.hounsfield import HU_MAX, HU_MIN
-from lungdet.prepare.lung_mask import LungField
-from lungdet.prepare.references import NoduleMask
+from lungdet.prepare.lung_field import LungField
+from lungdet.prepare.references import NoduleMask, ReferenceNodule
 
 INSIDE = 1000  # value of a mask's voxels; in the range of clipped HU
 Region = tuple[slice, slice, slice]
@@ -80,7 +83,37 @@ def resample_lungs(lungs: LungField, target: Geometry) -> np.ndarray:
     return lungs.mask[np.ix_(*nearest)].astype(np.uint8)
 
 
-def resample_mask(
+def number_masks(
+    nodules: Sequence[ReferenceNodule], source: Geometry, grid: Geometry
+) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """The nodules' masks as one array of their numbers.
+
+    Args:
+        nodules: With masks on ``source``, or without.
+        source: Grid of the scan.
+        grid: Grid of the case.
+
+    Returns:
+        uint8 (z, y, x) of numbers from 1, the first one where two overlap; and
+        for each nodule the edge box (6,) of its voxels, None if there are
+        none.
+    """
+    numbers = np.zeros(grid.shape, dtype=np.uint8)
+    boxes: list[np.ndarray | None] = []
+    for number, nodule in enumerate(nodules, start=1):
+        if nodule.mask is None:
+            boxes.append(None)
+            continue
+        region, voxels = _resample_mask(nodule.mask, source, grid)
+        free = voxels & (numbers[region] == 0)
+        numbers[region][free] = number
+        box = box_of_mask(free)
+        start = np.tile([part.start for part in region], 2)
+        boxes.append(None if box is None else box + start)
+    return numbers, boxes
+
+
+def _resample_mask(
     mask: NoduleMask, source: Geometry, target: Geometry
 ) -> tuple[Region, np.ndarray]:
     """One nodule's voxels on another grid.

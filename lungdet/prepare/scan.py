@@ -32,8 +32,8 @@ def prepare_scan(task: ScanTask, out: Path, spacing_mm: float) -> None:
     lungs = lungs_of_scan(task.lung_mask, volume)
     record, arrays = prepare_case(
         volume,
+        lungs,
         references,
-        lungs=lungs,
         excluded=task.excluded,
         spacing_mm=spacing_mm,
         subset=task.source.subset,

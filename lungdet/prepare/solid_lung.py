@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from lungdet.geometry import occupied
 from lungdet.prepare.body_mask import TISSUE_HU
-from lungdet.prepare.coarse import occupied
 
 BONE_HU = 250
 THICK_MM = 6.0  # half of the thickness that a solid part must have

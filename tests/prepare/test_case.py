@@ -12,7 +12,7 @@ from lungdet.geometry import Geometry, resample_nearest
 from lungdet.io.image import load_volume, read_image, write_image
 from lungdet.io.luna16 import read_annotations
 from lungdet.phantom import Phantom, make_phantom
-from lungdet.prepare import prepare_case
+from lungdet.prepare import find_lungs, prepare_case
 from lungdet.prepare.label_image import mask_of_label
 from lungdet.prepare.references import (
     ReferenceNodule,
@@ -44,7 +44,10 @@ def references_of(phantom: Phantom) -> References:
 
 def test_case_keeps_positions_lungs_and_nodules(phantom: Phantom) -> None:
     record, arrays = prepare_case(
-        phantom.volume, references_of(phantom), excluded=phantom.excluded
+        phantom.volume,
+        find_lungs(phantom.volume),
+        references_of(phantom),
+        excluded=phantom.excluded,
     )
 
     assert record.lung_mask == 'computed'
@@ -82,7 +85,9 @@ def test_a_scan_is_left_as_it_was(phantom: Phantom) -> None:
     array, caveats = phantom.volume.array.copy(), [*phantom.volume.caveats]
     references = References((), ('of the table',), 'P7')
 
-    record, _ = prepare_case(phantom.volume, references)
+    record, _ = prepare_case(
+        phantom.volume, find_lungs(phantom.volume), references
+    )
 
     assert record.caveats == [*caveats, 'of the table']
     assert record.patient_id == 'P7'
@@ -92,7 +97,8 @@ def test_a_scan_is_left_as_it_was(phantom: Phantom) -> None:
 
 
 def test_lungs_hold_those_of_the_phantom(phantom: Phantom) -> None:
-    record, arrays = prepare_case(phantom.volume)
+    lungs = find_lungs(phantom.volume)
+    record, arrays = prepare_case(phantom.volume, lungs)
     truth = resample_nearest(
         np.isin(phantom.lungs, (3, 4)).astype(np.uint8),
         phantom.volume.geometry,
@@ -113,7 +119,7 @@ def test_real_scans_without_a_given_mask(test_data: Path) -> None:
     (dicom,) = (mini / 'subset1-dicom').iterdir()
     for path in [*sorted(mini.glob('subset?/*.mhd')), dicom]:
         volume = load_volume(path)
-        bare, arrays = prepare_case(volume)
+        bare, arrays = prepare_case(volume, find_lungs(volume))
         assert bare.lung_mask == 'computed'
         name = f'{volume.series_uid}.mhd'
         image = read_image(mini / 'seg-lungs-LUNA16' / name)
@@ -145,7 +151,7 @@ def test_dicom_and_its_conversion_give_the_same_case(
     write_image(tmp_path / f'{folder.name}.mhd', series.array, series.geometry)
     converted = load_volume(tmp_path / f'{folder.name}.mhd')
 
-    cases = [prepare_case(v) for v in (series, converted)]
+    cases = [prepare_case(v, find_lungs(v)) for v in (series, converted)]
 
     np.testing.assert_array_equal(cases[0][1]['image'], cases[1][1]['image'])
     np.testing.assert_array_equal(cases[0][1]['lungs'], cases[1][1]['lungs'])
@@ -160,8 +166,9 @@ def test_nodule_outside_the_scan_is_refused() -> None:
         )
     )
 
+    scan = block_scan()
     with pytest.raises(AnnotationError, match='nodule 2 .* outside the scan'):
-        prepare_case(block_scan(), table.read(block_scan()))
+        prepare_case(scan, find_lungs(scan), table.read(scan))
 
 
 def test_thick_slices_and_masses_are_told() -> None:
@@ -175,9 +182,10 @@ def test_thick_slices_and_masses_are_told() -> None:
     table = TableReferences((Annotation((*center,), 81.0),))
     thick = replace(scan, geometry=geometry)
 
-    caveats = prepare_case(thick, table.read(thick)).record.caveats
+    lungs = find_lungs(scan)
+    caveats = prepare_case(thick, lungs, table.read(thick)).record.caveats
 
     assert any('slices are 5 mm apart' in text for text in caveats)
     assert any('nodule 1 is 81 mm wide' in text for text in caveats)
-    small = prepare_case(scan).record.caveats
+    small = prepare_case(scan, lungs).record.caveats
     assert not any('apart' in text or 'wide' in text for text in small)

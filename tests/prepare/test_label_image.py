@@ -8,7 +8,7 @@ import pytest
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry
 from lungdet.io.image import write_image
-from lungdet.prepare import prepare_case
+from lungdet.prepare import find_lungs, prepare_case
 from lungdet.prepare.label_image import LabelImageReferences
 from lungdet.structures import Volume
 from tests.prepare.scans import block_scan
@@ -23,7 +23,7 @@ def test_large_label_values_number_their_own_nodules(tmp_path: Path) -> None:
     write_image(tmp_path / 'a.nii.gz', labels, volume.geometry)
 
     references = LabelImageReferences(tmp_path / 'a.nii.gz').read(volume)
-    record, arrays = prepare_case(volume, references)
+    record, arrays = prepare_case(volume, find_lungs(volume), references)
 
     assert len(references.nodules) == 3
     assert len(np.unique(arrays['mask'])) == 4
@@ -153,6 +153,6 @@ def test_a_mass_is_a_nodule_with_a_caveat(tmp_path: Path) -> None:
     write_image(tmp_path / 'a.nii.gz', labels, grid)
 
     references = LabelImageReferences(tmp_path / 'a.nii.gz').read(volume)
-    record, _ = prepare_case(volume, references)
+    record, _ = prepare_case(volume, find_lungs(volume), references)
 
     assert any('nodule 1 is 79.4 mm wide' in c for c in record.caveats)

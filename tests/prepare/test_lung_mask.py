@@ -7,7 +7,6 @@ from scipy import ndimage
 from lungdet.geometry import Geometry
 from lungdet.prepare import find_lungs
 from lungdet.prepare.case import prepare_case
-from lungdet.prepare.coarse import close_mask, coarse_means
 from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.structures import Annotation, Volume
 
@@ -36,51 +35,6 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
-def test_coarse_means_are_the_literal_block_means(
-    rng: np.random.Generator,
-) -> None:
-    array = rng.integers(-3024, 3000, (7, 13, 11)).astype(np.int16)
-    geometry = Geometry.from_parts(
-        array.shape, spacing_zyx=(1.4, 0.8, 0.7), origin_xyz=(3, 4, 5)
-    )
-
-    blocks, grid = coarse_means(Volume(array, geometry))
-
-    held = np.clip(array, -1000, 400).astype(float)
-    assert blocks.shape == grid.shape == (3, 3, 2)
-    for index in np.ndindex(*blocks.shape):
-        low = np.array(index) * (2, 4, 4)
-        part = tuple(slice(a, a + n) for a, n in zip(low, (2, 4, 4)))
-        assert blocks[index] == pytest.approx(held[part].mean(), abs=1e-3)
-        middle = geometry.to_world(low[None] + [[0.5, 1.5, 1.5]])
-        np.testing.assert_allclose(
-            grid.to_world(np.array([index])), middle, atol=1e-9
-        )
-
-
-def test_closing_is_the_literal_one(rng: np.random.Generator) -> None:
-    mask = np.zeros((9, 15, 17), dtype=bool)
-    mask[tuple(rng.integers(4, (5, 11, 13), (12, 3)).T)] = True
-    spacing = np.array([3.0, 3.5, 2.8])
-    reach = 6
-    wide = np.pad(mask, [(reach, reach)] * 3)
-    wide[:reach], wide[-reach:] = wide[reach], wide[-reach - 1]
-    points = np.argwhere(wide) * spacing
-    every = np.argwhere(np.ones(wide.shape)) * spacing
-    near = np.array(
-        [((points - p) ** 2).sum(1).min() <= 144.0 for p in every]
-    ).reshape(wide.shape)
-    gaps = np.argwhere(~near) * spacing
-    wanted = np.array(
-        [((gaps - p) ** 2).sum(1).min() > 144.0 for p in every]
-    ).reshape(wide.shape)
-    inner = (slice(reach, -reach),) * 3
-
-    closed = close_mask(mask, spacing, 12.0)
-
-    np.testing.assert_array_equal(closed, wanted[inner] | mask)
-
-
 def test_margin_holds_nodules_on_the_pleura_and_closing_alone_does_not() -> (
     None
 ):
@@ -99,8 +53,8 @@ def test_margin_holds_nodules_on_the_pleura_and_closing_alone_does_not() -> (
     center = volume.geometry.to_world(np.array([[35, 44, 18]]))[0]
     record, _ = prepare_case(
         volume,
+        field,
         References((ReferenceNodule(Annotation(tuple(center), 18.0)),)),
-        lungs=field,
     )
     box = np.array(record.nodules[0].box)
     assert (box[:3] >= 8).all()

@@ -15,7 +15,7 @@ from lungdet.io.image import load_volume, read_image
 from lungdet.prepare import find_lungs
 from lungdet.prepare.coarse import coarse_means
 from lungdet.prepare.grid import LUNG_MARGIN_MM
-from lungdet.prepare.lung_mask import LungField
+from lungdet.prepare.lung_field import LungField
 from lungdet.structures import Volume
 
 WHOLE = (

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from lungdet.geometry import Geometry, isotropic_geometry
-from lungdet.prepare.lung_mask import LungField
+from lungdet.prepare.lung_field import LungField
 from lungdet.prepare.resample import resample_linear, resample_lungs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lungdet.errors import AnnotationError
-from lungdet.prepare import prepare_case
+from lungdet.prepare import find_lungs, prepare_case
 from lungdet.prepare.world_boxes import BoxReferences, read_boxes
 from tests.prepare.scans import block_scan
 
@@ -20,7 +20,7 @@ def test_world_boxes_keep_their_sides_in_the_case(tmp_path: Path) -> None:
     rows = read_boxes(table)['a']
     references = BoxReferences(tuple(rows)).read(volume)
 
-    record, arrays = prepare_case(volume, references)
+    record, arrays = prepare_case(volume, find_lungs(volume), references)
 
     assert 'mask' not in arrays
     for nodule, row in zip(record.nodules, rows):
