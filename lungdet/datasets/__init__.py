@@ -1,4 +1,5 @@
 from lungdet.datasets.case_dataset import CaseDataset
+from lungdet.datasets.concat_cases import ConcatCases
 from lungdet.datasets.crop_grid import CropGrid
 from lungdet.datasets.luna16_dataset import LUNA16Dataset
 from lungdet.datasets.lung_crop_dataset import LungCropDataset
@@ -30,6 +31,7 @@ from lungdet.datasets.transforms import (
 
 __all__ = [
     'CaseDataset',
+    'ConcatCases',
     'CropGrid',
     'InPainting',
     'LUNA16Dataset',

@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import Compose
 
-from lungdet.datasets.folds import fold_metainfo, split_series
+from lungdet.datasets.folds import (
+    fold_metainfo,
+    patients_of,
+    split_series,
+)
 from lungdet.datasets.transforms.base import Sample
 from lungdet.errors import ConfigError, LungdetError
 from lungdet.io.case_store import CaseStore
@@ -85,6 +89,16 @@ class CaseDataset(ABC):
     def select_series(self) -> list[str]:
         """Series uids that are sampled: those of the split."""
         return self.parts[self.split]
+
+    def names_of(self, part: str) -> list[str]:
+        """Series, and patients where known, of a part of the scans."""
+        uids = self.parts[part]
+        return [*uids, *patients_of(self.store.records, uids)]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each sample, which a sampler may spread evenly."""
+        return [self.split] * len(self)
 
     @abstractmethod
     def __len__(self) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from mmengine.logging import print_log
 
 from lungdet.datasets.case_dataset import CaseDataset
+from lungdet.datasets.crop_mix import check_crops, nodule_weights
 from lungdet.datasets.transforms.base import Sample
 from lungdet.errors import ConfigError
 from lungdet.io.reference_set import official_subsets
@@ -21,9 +25,9 @@ class SampleSource(NamedTuple):
     """Source of a sample.
 
     Attributes:
-        kind: ``'nodule'``, ``'background'`` or ``'scan'``.
-        series_uid: Of the scan, None for background, which draws a random one.
-        nodule: The nodule, None for the other kinds.
+        kind: One of ``CROP_KINDS``, ``'background'`` or ``'scan'``.
+        series_uid: Of the scan, None where it is drawn for each sample.
+        nodule: The nodule, None for the other kinds, or where it is drawn.
     """
 
     kind: str
@@ -37,7 +41,8 @@ class LUNA16Dataset(CaseDataset):
 
     Training: one sample per nodule of the training scans, and
     ``background_ratio`` times as many more, from lungs (``lung_fraction``)
-    or anywhere, of all training scans. Validation and test: whole scans.
+    or anywhere, of all training scans; or as many of each kind as ``crops``
+    says. Validation and test: whole scans.
 
     Args:
         data_root: Folder with ``index.json``.
@@ -45,6 +50,11 @@ class LUNA16Dataset(CaseDataset):
         background_ratio: Background samples per nodule sample.
         lung_fraction: Fraction of the background samples centred in the
             lungs.
+        crops: Crops of an epoch by kind: ``'nodule'``, ``'lung'`` and
+            ``'anywhere'``, in place of ``background_ratio``. Each one's scan
+            or nodule is drawn.
+        size_weighting: Of ``crops``: fraction of the nodules that are drawn
+            evenly over sizes, see ``nodule_weights``.
         skip_done: Folder of per-scan results; scans with a result are left
             out.
         **options: As in ``CaseDataset``.
@@ -54,7 +64,8 @@ class LUNA16Dataset(CaseDataset):
 
     Raises:
         ConfigError: As ``CaseDataset``, or there is nothing to train on or to
-            evaluate.
+            evaluate; ``crops`` with an unknown kind, or both ``crops`` and
+            ``background_ratio``.
     """
 
     def __init__(
@@ -64,13 +75,21 @@ class LUNA16Dataset(CaseDataset):
         *,
         background_ratio: float = 0.0,
         lung_fraction: float = 0.6,
+        crops: Mapping[str, int] | None = None,
+        size_weighting: float = 0.0,
         skip_done: str | Path | None = None,
         **options: Any,
     ) -> None:
         super().__init__(data_root, split, **options)
         self.lung_fraction = lung_fraction
+        self.nodules: list[SampleSource] = []
+        self.weights = np.zeros(0)
         if split == 'train':
-            self.sources = self._crops(background_ratio)
+            if crops is not None:
+                check_crops(crops, background_ratio)
+            needed = crops is None or crops.get('nodule', 0) > 0
+            self._list_nodules(size_weighting, needed=needed)
+            self.sources = self._crops(background_ratio, crops)
             print_log(self._training_summary(), logger='current')
         else:
             self._check_measurable()
@@ -95,11 +114,11 @@ class LUNA16Dataset(CaseDataset):
 
     def start_sample(self, index: int, epoch: int, position: int) -> Sample:
         rng = self.rng(SeedStream.DETECTION_SAMPLE, epoch, position, index)
-        kind, uid, nodule = self.sources[index]
-        if uid is None:
-            uid = self.series_uids[rng.integers(len(self.series_uids))]
-            in_lungs = rng.random() < self.lung_fraction
-            kind = 'lung' if in_lungs else 'anywhere'
+        source = self.sources[index]
+        if source.series_uid is None:
+            source = self._choose(source.kind, rng)
+        kind, uid, nodule = source
+        assert uid is not None
         return {
             'store': self.store,
             'record': self.store.records[uid],
@@ -109,20 +128,47 @@ class LUNA16Dataset(CaseDataset):
             'sample_key': f'{uid} epoch {epoch} position {position} {kind}',
         }
 
-    def _crops(self, background_ratio: float) -> list[SampleSource]:
-        nodules = [
+    @property
+    def kinds(self) -> list[str]:
+        return [source.kind for source in self.sources]
+
+    def _choose(self, kind: str, rng: np.random.Generator) -> SampleSource:
+        """The crop of a sample whose scan is not fixed."""
+        if kind == 'nodule':
+            return self.nodules[rng.choice(len(self.nodules), p=self.weights)]
+        uid = self.series_uids[rng.integers(len(self.series_uids))]
+        if kind == 'background':
+            in_lungs = rng.random() < self.lung_fraction
+            kind = 'lung' if in_lungs else 'anywhere'
+        return SampleSource(kind, uid)
+
+    def _list_nodules(self, size_weighting: float, *, needed: bool) -> None:
+        """All training nodules, and how often each is shown."""
+        self.nodules = [
             SampleSource('nodule', uid, nodule)
             for uid in self.series_uids
             for nodule in self.store.records[uid].nodules
         ]
-        if not nodules:
+        if needed and not self.nodules:
             raise ConfigError(
                 f'train: none of the {len(self.series_uids)} training scans '
                 f'in {self.store.root} has a nodule; check test_subsets and '
                 'val_subsets.'
             )
-        num_background = round(background_ratio * len(nodules))
-        return nodules + [SampleSource('background')] * num_background
+        diameters = [s.nodule.diameter_mm for s in self.nodules if s.nodule]
+        self.weights = nodule_weights(np.array(diameters), size_weighting)
+
+    def _crops(
+        self, background_ratio: float, crops: Mapping[str, int] | None
+    ) -> list[SampleSource]:
+        if crops is None:
+            count = round(background_ratio * len(self.nodules))
+            return self.nodules + [SampleSource('background')] * count
+        return [
+            SampleSource(kind)
+            for kind, count in crops.items()
+            for _ in range(count)
+        ]
 
     def _scans(self, skip_done: str | Path | None) -> list[SampleSource]:
         done: set[str] = set()
@@ -180,14 +226,16 @@ class LUNA16Dataset(CaseDataset):
         )
 
     def _training_summary(self) -> str:
-        kinds = [source.kind for source in self.sources]
         empty = sum(
             not self.store.records[uid].nodules for uid in self.series_uids
         )
+        counts = ', '.join(
+            f'{count} {"nodules" if kind == "nodule" else kind}'
+            for kind, count in Counter(self.kinds).items()
+        )
         return (
-            f'{self._summary()}; {empty} without a nodule; {len(kinds)} '
-            f'samples per epoch: {kinds.count("nodule")} nodules, '
-            f'{kinds.count("background")} background'
+            f'{self._summary()}; {empty} without a nodule; {len(self)} '
+            f'samples per epoch: {counts}'
         )
 
     def _test_summary(self) -> str:

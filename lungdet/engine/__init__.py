@@ -22,6 +22,7 @@ from lungdet.engine.resume import (
     ExactEpochLoop,
     ExactSampler,
     IterSeedHook,
+    MixSampler,
 )
 from lungdet.engine.run_manifest import RunManifestHook
 from lungdet.engine.runner import LungRunner
@@ -42,6 +43,7 @@ __all__ = [
     'LungCheckpointHook',
     'LungRunner',
     'MergedOptimWrapperConstructor',
+    'MixSampler',
     'ProgressHook',
     'RestorationMetric',
     'RestorationPicturesHook',

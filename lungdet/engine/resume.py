@@ -66,12 +66,16 @@ class ExactSampler(Sampler):
         order = np.arange(num)
         if self.shuffle:
             sequence = seed_sequence(self.seed, SeedStream.ORDER, self.epoch)
-            np.random.default_rng(sequence).shuffle(order)
+            order = self.shuffled(np.random.default_rng(sequence))
         if self.round_up and num:
             order = np.resize(
                 order, -(-num // self.world_size) * self.world_size
             )
         return order
+
+    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """Every index of the data set once, in a random order."""
+        return rng.permutation(len(self.dataset))
 
     def __iter__(self) -> Iterator[Key]:
         order = self.order()
@@ -88,6 +92,27 @@ class ExactSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's order."""
         self.epoch = epoch
+
+
+@DATA_SAMPLERS.register_module()
+class MixSampler(ExactSampler):
+    """An ``ExactSampler`` that spreads each kind of sample over the epoch.
+
+    So every batch has about the mix of the whole epoch. The data set has
+    ``kinds``, one for each sample.
+    """
+
+    def shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """Every index once; the samples of a kind lie at even distances,
+        jittered by one distance, so that ranks in turn get all kinds."""
+        order = super().shuffled(rng)
+        _, kind = np.unique(self.dataset.kinds, return_inverse=True)
+        moment = np.empty(len(order))
+        for number in range(kind.max() + 1):
+            of_kind = np.flatnonzero(kind[order] == number)
+            jitter = rng.random(len(of_kind))
+            moment[of_kind] = (np.arange(len(of_kind)) + jitter) / len(of_kind)
+        return order[moment.argsort(kind='stable')]
 
 
 @LOOPS.register_module()

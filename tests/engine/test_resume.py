@@ -15,6 +15,7 @@ from lungdet.apis import load_config, train
 from lungdet.engine import (
     ExactSampler,
     Key,
+    MixSampler,
     read_backbone,
 )
 from lungdet.engine.checkpoint import read_checkpoint, resolve_checkpoint
@@ -43,6 +44,52 @@ def test_sampler_deals_every_sample_once_and_continues() -> None:
         parts.append(list(sampler))
     assert sorted(set(parts[0]) | set(parts[1])) == data
     assert len(parts[0]) == len(parts[1]) == len(sampler) == 4
+
+
+class Kinds:
+    """A data set of which a sampler needs the kinds alone."""
+
+    def __init__(self, **counts: int) -> None:
+        self.kinds = [name for name, n in counts.items() for _ in range(n)]
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
+def test_mix_sampler_gives_every_batch_about_the_mix() -> None:
+    """At either end of a stretch of the epoch less than one sample of a kind
+    is missing or too many, so of K kinds the one with a fraction f of all has
+    fewer than 2 + 2 K f too many or too few in a batch."""
+    data = Kinds(nodule=70, mined=50, lung=50, phantom=30)
+    worst = {}
+    for kind in (MixSampler, ExactSampler):
+        sampler = kind(data, seed=4)
+        off: dict[str, float] = {}
+        for epoch in range(20):
+            sampler.set_epoch(epoch)
+            order = sampler.order()
+            assert sorted(order) == list(range(200))
+            for batch in order.reshape(10, 20):
+                names = [data.kinds[index] for index in batch]
+                for name in set(data.kinds):
+                    expected = data.kinds.count(name) / 10
+                    miss = abs(names.count(name) - expected)
+                    off[name] = max(off.get(name, 0), miss)
+        worst[kind] = off
+
+    for name, off in worst[MixSampler].items():
+        assert off < 2 + 8 * data.kinds.count(name) / 200
+    assert worst[ExactSampler]['nodule'] > 2 + 8 * 0.35
+
+
+def test_ranks_of_a_mix_sampler_get_all_kinds() -> None:
+    """In strict alternation one of two ranks would get all nodules."""
+    sampler = MixSampler(Kinds(nodule=100, lung=100), seed=4)
+    sampler.world_size = 2
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        nodules = sum(key < 100 for key in sampler)
+        assert abs(nodules - 50) <= 20  # four deviations of a binomial
 
 
 def test_key_survives_pickling() -> None:

@@ -1,0 +1,132 @@
+"""Several folders of cases in one training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungdet.datasets.case_dataset import CaseDataset
+from lungdet.errors import ConfigError
+from lungdet.registry import DATASETS
+from lungdet.seeds import Key
+
+
+@DATASETS.register_module()
+class ConcatCases:
+    """Data sets of cases one after the other, such as scans and phantoms.
+
+    Each gives as many samples an epoch as it has, so their ``crops`` are the
+    mix. What is given here reaches every one of them; one that names a
+    ``data_root`` takes its folds from its own arguments.
+
+    Args:
+        datasets: Dicts of data sets.
+        split: Of all of them.
+        pipeline: Dicts of transforms, for data sets without their own.
+        data_root: Folder with ``index.json``, for data sets without one.
+        test_series: Of that folder, as in ``CaseDataset``.
+        val_series: Likewise.
+        seed: Of all of them; the Runner passes the run's seed.
+
+    Attributes:
+        datasets: The data sets.
+        kinds: For each sample its data set and kind, as text.
+        metainfo: As a ``CaseDataset``'s, of all together; ``data_root`` is a
+            list.
+
+    Raises:
+        ConfigError: As the data sets; or none is given, a scan or patient is
+            trained on in one of them and held out in another, or their
+            spacings differ.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[Mapping[str, Any]],
+        split: str = 'train',
+        *,
+        pipeline: Sequence[dict] = (),
+        data_root: str | Path | None = None,
+        test_series: Sequence[str] | None = None,
+        val_series: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not datasets:
+            raise ConfigError('datasets: none is given; list some.')
+        every = {'split': split, 'pipeline': pipeline, 'seed': seed}
+        of_root = {
+            'data_root': data_root,
+            'test_series': test_series,
+            'val_series': val_series,
+        }
+        self.datasets: list[CaseDataset] = [
+            DATASETS.build(
+                {**every, **({} if 'data_root' in one else of_root), **one}
+            )
+            for one in datasets
+        ]
+        self.ends = np.cumsum([len(dataset) for dataset in self.datasets])
+        _check_folds(self.datasets)
+        self.metainfo = _merged([d.metainfo for d in self.datasets])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: int) -> dict:
+        """One sample, as ``CaseDataset`` gives it."""
+        number = int(np.searchsorted(self.ends, int(index), side='right'))
+        dataset = self.datasets[number]
+        inner = int(index) - int(self.ends[number]) + len(dataset)
+        if isinstance(index, Key):
+            return dataset[Key(inner, index.epoch, index.pos)]
+        return dataset[inner]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [
+            f'{number} {kind}'
+            for number, dataset in enumerate(self.datasets)
+            for kind in dataset.kinds
+        ]
+
+
+def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The metainfo of several data sets together."""
+    spacings = sorted({part['spacing_mm'] for part in parts})
+    if len(spacings) > 1:
+        raise ConfigError(
+            f'datasets: their cases have spacings of {spacings} mm, and a '
+            'network is trained on one; prepare them with the same.'
+        )
+    names = ('series_uids', 'patients', 'test_series', 'test_patients')
+    lists = {
+        name: list(dict.fromkeys(v for part in parts for v in part[name]))
+        for name in names
+    }
+    return {
+        'data_root': [part['data_root'] for part in parts],
+        'split': parts[0]['split'],
+        **lists,
+        'spacing_mm': spacings[0],
+    }
+
+
+def _check_folds(datasets: Sequence[CaseDataset]) -> None:
+    """Refuse what one data set trains on and another one holds out."""
+    trained: dict[str, CaseDataset] = {}
+    for dataset in datasets:
+        for name in dataset.names_of('train'):
+            trained.setdefault(name, dataset)
+    for dataset in datasets:
+        for part in ('val', 'test'):
+            for name in dataset.names_of(part):
+                if name in trained:
+                    raise ConfigError(
+                        f'datasets: {name} is in {part} of '
+                        f'{dataset.store.root} and trained on in '
+                        f'{trained[name].store.root}; hold it out in both, '
+                        'by test_series or val_series.'
+                    )
