@@ -8,11 +8,15 @@ polynomial schedule, averaged weights.
     python tools/train.py configs/nodulenet_strong.py --amp
 """
 _base_ = [
-    './_base_/models/nodulenet_strong.py',
+    './_base_/models/nodulenet.py',
+    './_base_/models/strong_rpn.py',
     './_base_/datasets/luna16.py',
     './_base_/schedules/sgd_200e.py',
     './_base_/default_runtime.py',
 ]
+model = dict(
+    rpn_head=_base_._strong_rpn_head,
+    train_cfg=dict(rpn=_base_._strong_rpn_training))
 train_pipeline = [
     dict(type='PlaceCrop', size=(128, 128, 128), margin=12, clip=True),
     dict(type='RandomFlip3D', axes=(0, 1, 2)),
