@@ -29,6 +29,11 @@ TEXTS = [
 RETIRED_TEXT = re.compile(
     'wind' 'pipe|way' r'\s+back|counts' r'\s+not\b|second' r'\s+stage'
 )
+# packages whose every module has a test file of its name
+MIRRORED = (
+    *('lungdet/models', 'lungdet/ops', 'lungdet/datasets', 'lungdet/engine'),
+    *('lungdet/apis', 'lungdet/report', 'lungdet/cli', 'tools'),
+)
 UNDERSCORE = re.compile(r'_[a-z]\w*')
 REACHING = {'getattr', 'setattr', 'hasattr', 'delattr', 'patch', 'object'}
 # underscore names of other libraries that tests need
@@ -185,3 +190,19 @@ def test_tests_mirror_the_package(path: Path) -> None:
         f'{name(path)}: no lungdet/{folder}/{stem}.py; move the test to the '
         f'module that it tests, one of {sorted(there)}'
     )
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        path
+        for package in MIRRORED
+        for path in sorted((ROOT / package).rglob('*.py'))
+        if not path.stem.startswith('__')
+    ],
+    ids=lambda path: name(path),
+)
+def test_every_module_has_a_test_of_its_name(path: Path) -> None:
+    parts = path.relative_to(ROOT).parts
+    folder = TESTS.joinpath(*parts[parts[0] == 'lungdet' : -1])
+    assert (folder / f'test_{path.stem}.py').is_file()

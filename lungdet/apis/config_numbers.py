@@ -121,7 +121,8 @@ NUMBERS: dict[str, Number] = {
     'prob': FRACTION,
     'rotate_prob': FRACTION,
     'scale_prob': FRACTION,
-    'scale': POSITIVE._replace(length=2),
+    'scale': POSITIVE._replace(length=-1),
+    'pipeline.gamma': POSITIVE._replace(length=2),
     'axes': Number(0, 2, whole=True, length=0),
     # schedules
     'max_epochs': COUNT,

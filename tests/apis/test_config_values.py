@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from lungdet.apis import load_config, train
-from lungdet.apis.config_numbers import number_of
 from lungdet.apis.config_values import is_a
 from lungdet.errors import ConfigError
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
 # of mmengine's hooks and the model's own tables
 TRANSFORM = 'train_dataloader.dataset.pipeline.0'
 WRONG = [
@@ -108,38 +106,6 @@ def test_nothing_is_trained_by_a_wrong_value(
         )
 
     assert not (tmp_path / 'work').exists()
-
-
-def numbers(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
-    """Keys and values of all numbers, and lists of numbers, in a config."""
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from numbers(item, f'{key}.{name}' if key else name)
-    elif isinstance(value, list | tuple):
-        if value and all(isinstance(v, int | float) for v in value):
-            yield key, value
-        for number, item in enumerate(value):
-            yield from numbers(item, f'{key}.{number}')
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield key, value
-
-
-@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=str)
-def test_every_number_of_our_configs_has_a_rule(path: Path) -> None:
-    config = load_config(path).to_dict()
-    given = {
-        key: value
-        for key, value in numbers(config)
-        if not key.startswith('_')
-        and not key.rpartition('.')[2].isdigit()
-        and 'stages' not in key
-    }
-
-    assert len(given) > 20
-    assert not [key for key in given if number_of(key) is None]
-    for key, value in given.items():
-        rule = number_of(key)
-        assert rule is not None and rule.allows(value), key
 
 
 def test_arguments_of_a_class_of_ones_own_are_its_business(

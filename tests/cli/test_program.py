@@ -10,8 +10,6 @@ import pytest
 
 from lungdet.cli import build_parser, main
 from lungdet.cli.program import COMMANDS
-from lungdet.io.case_store import CaseStore
-from lungdet.io.image import load_volume
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,20 +59,3 @@ def test_module_runs_and_help_loads_nothing_heavy(words: list[str]) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('usage: lungdet')
-
-
-def test_phantom_to_verified_cases(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    scans, cases = str(tmp_path / 'scans'), str(tmp_path / 'cases')
-    xml = str(tmp_path / 'scans' / 'xml')
-
-    assert main(['phantom', scans, '--scans', '1', '--size', 'small']) == 0
-    assert main(['prepare', 'luna16', scans, cases, '--lidc-xml', xml]) == 0
-    assert main(['verify', cases]) == 0
-
-    assert '1 cases verified' in capsys.readouterr().out
-    (uid,) = CaseStore(cases).records
-    (path,) = Path(scans).glob('subset0/*.mhd')
-    assert path.stem == uid
-    assert load_volume(path).array.size <= 15_000_000

@@ -6,9 +6,6 @@ so that a release that mends it is noticed.
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,8 +18,6 @@ from lungdet.apis import test as run_test
 from lungdet.engine import LungRunner
 from lungdet.errors import DivergenceError
 from tests.engine.runs import NO_VALIDATION
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_environment_is_logged_without_distutils_and_pkg_resources(
@@ -158,63 +153,3 @@ def test_windows_are_compared_with_the_crops_that_the_weights_know(
         run_test(
             tiny_config, trained, out=tmp_path / 'out', cfg_options=options
         )
-
-
-SCRIPT = """
-import sys, torch
-torch.set_num_threads(1)
-from lungdet.apis import load_config, train
-options = {options!r}
-runner = train(load_config({config!r}, options), work_dir={work!r},
-               launcher='pytorch')
-model = runner.model.module
-stored = torch.load({work!r} + '/epoch_2.pth', weights_only=True)
-for key, value in model.state_dict().items():
-    assert torch.equal(value, stored['state_dict'][key]), (runner.rank, key)
-from pathlib import Path
-Path({work!r}, 'same_on_rank_' + str(runner.rank)).touch()
-"""
-
-
-@pytest.mark.slow
-def test_ranks_agree_in_weights_and_running_statistics(
-    tiny_config: Path, tmp_path: Path
-) -> None:
-    """On a CPU, with heads that start in the second epoch."""
-    options = {
-        **NO_VALIDATION,
-        'train_cfg.max_epochs': 2,
-        'custom_hooks': [],  # a checkpoint holds no averaged weights then
-    }
-    script = tmp_path / 'ranks.py'
-    script.write_text(
-        SCRIPT.format(
-            options=options,
-            config=str(tiny_config),
-            work=str(tmp_path / 'work'),
-        )
-    )
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-
-    done = subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--nproc_per_node=2',
-            f'--master_port={port}',
-            str(script),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
-    )
-
-    assert done.returncode == 0, done.stderr[-3000:]
-    # Two processes write to one stream in pieces: what a rank saw is a file.
-    same = sorted(file.name for file in (tmp_path / 'work').glob('same_on_*'))
-    assert same == ['same_on_rank_0', 'same_on_rank_1']

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from lungdet.data_sample import InstanceData
-from lungdet.errors import ConfigError
 from lungdet.models import (
     CasePredictor,
     CTDataPreprocessor,
@@ -166,15 +165,6 @@ def test_windows_are_predicted_in_the_precision_of_the_test(
     predictor.predict(CASE)
 
     assert detector.dtype == dtype
-
-
-def test_what_a_detector_cannot_do_is_named() -> None:
-    predictor = predictor_of(KnowsNoCores([8.0, 20]))
-
-    with pytest.raises(ConfigError, match='KnowsNoCores.*score_window'):
-        predictor.score(CASE, torch.zeros(1, 6))
-    with pytest.raises(ConfigError, match='loss_and_predict_window.*targets'):
-        predictor.loss_and_predict(CASE, sample_of([NODULE]))
 
 
 def test_scan_without_proposals_gives_empty_results() -> None:

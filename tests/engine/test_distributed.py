@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lungdet.engine.distributed import from_main_process
+from tests.engine.runs import NO_VALIDATION
+
+ROOT = Path(__file__).parents[2]
+# two ranks on a CPU, joined by a file
+RANK = """
+import os, sys
+from datetime import timedelta
+import torch.distributed
+from lungdet.engine.distributed import from_main_process
+
+rank = int(sys.argv[1])
+torch.distributed.init_process_group(
+    'gloo', init_method='file://' + sys.argv[2], rank=rank, world_size=2,
+    timeout=timedelta(seconds=60))
+print(from_main_process(lambda: f'of rank {rank}'))
+try:
+    from_main_process(lambda: 1 / rank)
+except ZeroDivisionError as error:
+    print('raised:', error)
+"""
+
+
+def test_one_process_is_the_main_one() -> None:
+    assert from_main_process(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        from_main_process(lambda: 1 / 0)
+
+
+@pytest.mark.slow
+def test_every_rank_gets_what_the_first_one_computes_or_raises(
+    tmp_path: Path,
+) -> None:
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, '-c', RANK, str(rank), str(tmp_path / 'meet')],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        )
+        for rank in (0, 1)
+    ]
+
+    for rank in ranks:
+        output, _ = rank.communicate(timeout=120)
+        assert output.splitlines()[-2:] == [
+            'of rank 0',
+            'raised: division by zero',
+        ]
+
+
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+from lungdet.apis import load_config, train
+options = {options!r}
+runner = train(load_config({config!r}, options), work_dir={work!r},
+               launcher='pytorch')
+model = runner.model.module
+stored = torch.load({work!r} + '/epoch_2.pth', weights_only=True)
+for key, value in model.state_dict().items():
+    assert torch.equal(value, stored['state_dict'][key]), (runner.rank, key)
+from pathlib import Path
+Path({work!r}, 'same_on_rank_' + str(runner.rank)).touch()
+"""
+
+
+@pytest.mark.slow
+def test_ranks_agree_in_weights_and_running_statistics(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    """On a CPU, with heads that start in the second epoch."""
+    options = {
+        **NO_VALIDATION,
+        'train_cfg.max_epochs': 2,
+        'custom_hooks': [],  # a checkpoint holds no averaged weights then
+    }
+    script = tmp_path / 'ranks.py'
+    script.write_text(
+        SCRIPT.format(
+            options=options,
+            config=str(tiny_config),
+            work=str(tmp_path / 'work'),
+        )
+    )
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--nproc_per_node=2',
+            f'--master_port={port}',
+            str(script),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    # Two processes write to one stream in pieces: what a rank saw is a file.
+    same = sorted(file.name for file in (tmp_path / 'work').glob('same_on_*'))
+    assert same == ['same_on_rank_0', 'same_on_rank_1']
