@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lungdet.cli.options import positive_int
+
+if TYPE_CHECKING:
+    from lungdet.prepare import Summary
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -85,33 +89,43 @@ def luna16(args: argparse.Namespace) -> int:
     """Prepare a LUNA16 download, or any part of one."""
     from lungdet.prepare import prepare_luna16
 
-    summary = prepare_luna16(
-        args.root,
-        args.out,
-        lidc_xml=args.lidc_xml,
-        min_readers=args.min_readers,
-        consensus=args.consensus,
-        series=args.series,
-        hu_offset=args.hu_offset,
-        jobs=args.jobs,
-        spacing_mm=args.spacing,
+    return _print_summary(
+        prepare_luna16(
+            args.root,
+            args.out,
+            lidc_xml=args.lidc_xml,
+            min_readers=args.min_readers,
+            consensus=args.consensus,
+            **_shared_options(args),
+        )
     )
-    print(summary.table())
-    return summary.exit_code
 
 
 def folder(args: argparse.Namespace) -> int:
     """Prepare a folder of your own scans."""
     from lungdet.prepare import prepare_folder
 
-    summary = prepare_folder(
-        args.root,
-        args.out,
-        annotations=args.annotations,
-        series=args.series,
-        hu_offset=args.hu_offset,
-        jobs=args.jobs,
-        spacing_mm=args.spacing,
+    return _print_summary(
+        prepare_folder(
+            args.root,
+            args.out,
+            annotations=args.annotations,
+            **_shared_options(args),
+        )
     )
+
+
+def _shared_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options that both sources of scans take."""
+    return {
+        'series': args.series,
+        'hu_offset': args.hu_offset,
+        'jobs': args.jobs,
+        'spacing_mm': args.spacing,
+    }
+
+
+def _print_summary(summary: Summary) -> int:
+    """The exit code of a run whose table was printed."""
     print(summary.table())
     return summary.exit_code

@@ -53,6 +53,31 @@ def read_mask(
     return warp_nearest(region, matrix, offset - low, target.shape)
 
 
+def draw_lung_voxel(
+    rng: np.random.Generator, store: CaseStore, record: CaseRecord, tries: int
+) -> np.ndarray | None:
+    """A random voxel (z, y, x) of a case's lungs.
+
+    Args:
+        rng: Source of the draws.
+        store: Where the case lies.
+        record: The case.
+        tries: Voxels of the case that are tried.
+
+    Returns:
+        Its index (3,); None if none of them lies in the lungs.
+
+    Raises:
+        SeriesError: The file is missing or damaged.
+    """
+    for _ in range(tries):
+        voxel = rng.integers(0, record.geometry.shape)
+        z, y, x = (slice(v, v + 1) for v in voxel)
+        if store.read(record.series_uid, 'lungs', (z, y, x)).any():
+            return voxel
+    return None
+
+
 def read_region(
     store: CaseStore,
     record: CaseRecord,

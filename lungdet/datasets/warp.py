@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from lungdet.geometry import linear_taps
+
 Shape = tuple[int, int, int]
 
 
@@ -124,11 +126,9 @@ def linear_in_planes(
         padding_mode='border',
         align_corners=True,
     )[0]
-    z = np.clip(at_z, 0, last[0])
-    below = np.floor(z).astype(int)
-    above = np.minimum(below + 1, last[0])
-    weight = torch.from_numpy((z - below).astype(np.float32))[:, None, None]
-    return torch.lerp(planes[below], planes[above], weight).numpy()
+    below, above, weight = linear_taps(at_z, len(source))
+    weights = torch.from_numpy(weight)[:, None, None]
+    return torch.lerp(planes[below], planes[above], weights).numpy()
 
 
 def nearest_in_planes(

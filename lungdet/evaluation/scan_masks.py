@@ -17,7 +17,7 @@ from lungdet.evaluation.mask_metrics import (
     reference_box_scores,
     scan_score,
 )
-from lungdet.geometry import box_slices, points_in_spheres
+from lungdet.geometry import box_slices, enclosing_box, points_in_spheres
 from lungdet.structures import CaseNodule, CaseRecord, Detection, SeriesResult
 
 MEASURES = ('dice', 'iou', 'surface_mm', 'surface95_mm')
@@ -201,9 +201,7 @@ def _best_overlap(
     if not hits or hits[0].mask is None:
         return 0.0, 0.0
     mask: BoxedMask = (hits[0].mask, np.array(hits[0].mask_box))
-    low = np.minimum(box[:3], mask[1][:3])
-    high = np.maximum(box[3:], mask[1][3:])
-    region = np.concatenate([low, high])
+    region = enclosing_box(np.stack([box, mask[1]]))
     return dice_iou(
         paint_region([mask], region), labels[box_slices(region)] == number
     )

@@ -7,6 +7,7 @@ from lungdet.geometry.boxes import (
     boxes_touching,
     clip_boxes,
     corners_to_zyxdhw,
+    enclosing_box,
     move_boxes,
     occupied,
     zyxdhw_to_corners,
@@ -15,6 +16,7 @@ from lungdet.geometry.grid import Geometry
 from lungdet.geometry.orientation import AxisOrder
 from lungdet.geometry.resample import (
     axis_positions,
+    blend,
     interpolate_axis,
     isotropic_geometry,
     linear_taps,
@@ -22,13 +24,18 @@ from lungdet.geometry.resample import (
     resample_label_crop,
     resample_nearest,
 )
-from lungdet.geometry.spheres import UNKNOWN_DIAMETER_MM, points_in_spheres
+from lungdet.geometry.spheres import (
+    UNKNOWN_DIAMETER_MM,
+    points_in_spheres,
+    sphere_diameter,
+)
 
 __all__ = [
     'UNKNOWN_DIAMETER_MM',
     'AxisOrder',
     'Geometry',
     'axis_positions',
+    'blend',
     'box_iou',
     'box_of_mask',
     'box_slices',
@@ -36,6 +43,7 @@ __all__ = [
     'boxes_touching',
     'clip_boxes',
     'corners_to_zyxdhw',
+    'enclosing_box',
     'index_to_world',
     'interpolate_axis',
     'isotropic_geometry',
@@ -46,6 +54,7 @@ __all__ = [
     'reorient',
     'resample_label_crop',
     'resample_nearest',
+    'sphere_diameter',
     'world_to_index',
     'zyxdhw_to_corners',
 ]

@@ -62,6 +62,17 @@ def clip_boxes(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.clip(boxes, 0, high)
 
 
+def enclosing_box(boxes: np.ndarray) -> np.ndarray:
+    """The smallest box (6,) that contains all of (N, 6), N at least 1.
+
+    Examples:
+        >>> enclosing_box(np.array([[0, 2, 4, 1, 3, 5], [1, 1, 4, 2, 2, 9]]))
+        array([0, 1, 4, 2, 3, 9])
+    """
+    low, high = boxes[:, :3].min(0), boxes[:, 3:].max(0)
+    return np.concatenate([low, high])
+
+
 def boxes_touching(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Whether each box has a part of a volume in it, not a face alone.
 

@@ -58,6 +58,8 @@ def linear_taps(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours and weight of linear interpolation along one axis.
 
+    With ``blend`` this is the linear interpolation of the whole package.
+
     Args:
         positions: Indices (n,) to interpolate at, clamped to the array.
         size: Voxels along the axis.
@@ -96,9 +98,29 @@ def interpolate_axis(
     low, high, weight = linear_taps(positions, array.shape[axis])
     along = [1] * array.ndim
     along[axis] = -1
-    below = array.take(low, axis).astype(np.float32)
-    above = array.take(high, axis).astype(np.float32)
-    return below + weight.reshape(along) * (above - below)
+    below = array.take(low, axis).astype(np.float32, copy=False)
+    above = array.take(high, axis).astype(np.float32, copy=False)
+    return blend(below, above, weight.reshape(along))
+
+
+def blend(
+    below: np.ndarray, above: np.ndarray, weight: np.ndarray | np.floating
+) -> np.ndarray:
+    """The value between two neighbours.
+
+    In this order of operations: another one rounds otherwise, and prepared
+    cases must not depend on who interpolated.
+
+    Args:
+        below: Values (...).
+        above: Values (...).
+        weight: Of ``above``, 0 to 1, of a shape that broadcasts.
+
+    Examples:
+        >>> blend(np.array([0.0, 8.0]), np.array([4.0, 0.0]), 0.25).tolist()
+        [1.0, 6.0]
+    """
+    return below + weight * (above - below)
 
 
 def resample_nearest(

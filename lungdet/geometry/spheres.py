@@ -1,4 +1,4 @@
-"""LUNA16's hit test: which points lie inside which nodules."""
+"""Nodules as spheres: their diameters, and LUNA16's hit test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 UNKNOWN_DIAMETER_MM = 10.0  # LUNA16's rule for a nodule without diameter
+
+
+def sphere_diameter(volume_mm3: float) -> float:
+    """Diameter in mm of the sphere of a volume.
+
+    Examples:
+        >>> round(sphere_diameter(113.1), 3)
+        6.0
+    """
+    return float((6 * volume_mm3 / np.pi) ** (1 / 3))
 
 
 def points_in_spheres(

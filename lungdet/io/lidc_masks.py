@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.errors import AnnotationError
-from lungdet.geometry import Geometry
+from lungdet.geometry import Geometry, sphere_diameter
 from lungdet.io.lidc import LidcReading, NoduleOutline
 
 MODES = ('half', 'union')
@@ -104,8 +104,8 @@ def consensus_masks(
         free = chosen[labels[tuple(chosen.T)] == 0]
         labels[tuple(free.T)] = number
         x, y, z = geometry.to_world(chosen.mean(0))[0].tolist()
-        volume = len(chosen) * float(np.prod(geometry.spacing))
-        diameter = (6 * volume / np.pi) ** (1 / 3)
+        volume_mm3 = len(chosen) * float(np.prod(geometry.spacing))
+        diameter = sphere_diameter(volume_mm3)
         nodules.append(LidcNodule(number, len(group), (x, y, z), diameter))
     return labels, nodules
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lungdet.geometry import Geometry
 from lungdet.phantom.body import Body
 from lungdet.phantom.surfaces import (
     EDGE_MM,
@@ -38,6 +39,7 @@ class Chest:
         vessels: (N, 7) branches of the trees: start, end (x, y, z mm) and
             radius.
         solid: Boolean (z, y, x), left lung without air; no label there.
+        frame: Grid of the voxels, its points x, y, z in the chest's frame.
     """
 
     body: Body
@@ -47,9 +49,15 @@ class Chest:
     axes: Coordinates = field(repr=False)
     vessels: np.ndarray = field(default_factory=lambda: np.zeros((0, 7)))
     solid: np.ndarray = field(init=False, repr=False)
+    frame: Geometry = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.solid = np.zeros(self.labels.shape, dtype=bool)
+        self.frame = Geometry.from_parts(
+            self.hu.shape,
+            spacing_zyx=self.body.geometry.spacing.tolist(),
+            origin_xyz=[float(axis[0]) for axis in self.axes[::-1]],
+        )
 
     @property
     def thickness(self) -> float:
@@ -57,16 +65,12 @@ class Chest:
         return float(self.body.geometry.spacing[0])
 
     def to_world(self, points: np.ndarray) -> np.ndarray:
-        """Points x, y, z in the chest's frame to world mm, LPS."""
-        z, y, x = self.axes
-        return (
-            points - np.array([x[0], y[0], z[0]]) + self.body.geometry.origin
-        )
+        """Points (N, 3) x, y, z in the chest's frame to world mm, LPS."""
+        return self.body.geometry.to_world(self.frame.to_index(points))
 
     def value_at(self, array: np.ndarray, point: np.ndarray) -> float:
         """Value of an array (z, y, x) at the voxel nearest to x, y, z mm."""
-        first = np.array([axis[0] for axis in self.axes])
-        index = (point[::-1] - first) / self.body.geometry.spacing
+        (index,) = self.frame.to_index(point)
         last = np.array(array.shape) - 1
         index = np.clip(np.rint(index), 0, last).astype(int)
         return float(array[tuple(index)])
@@ -157,5 +161,4 @@ class Chest:
         chosen = rng.choice(inside, num)
         voxels = np.stack(np.unravel_index(chosen, self.labels.shape), axis=1)
         index = voxels + rng.uniform(-0.5, 0.5, voxels.shape)
-        first = np.array([axis[0] for axis in self.axes])
-        return (first + index * self.body.geometry.spacing)[:, ::-1]
+        return self.frame.to_world(index)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lungdet.geometry import sphere_diameter
 from lungdet.phantom.chest import SUBSLICES, Chest, Region
 from lungdet.phantom.sites import SITE_CHANCES, SITES, Sphere, find_site
 from lungdet.phantom.surfaces import EDGE_MM, inside_fraction
@@ -81,7 +82,7 @@ class NoduleShape:
         grid = np.stack(np.meshgrid(steps, steps, steps, indexing='ij'), -1)
         inside = (self.distance(grid) < 0).mean()
         volume = inside * (3.8 * self.radius * 48 / 47) ** 3
-        return float((6 * volume / np.pi) ** (1 / 3))
+        return sphere_diameter(volume)
 
 
 def draw_diameter(rng: np.random.Generator, num: int) -> np.ndarray:

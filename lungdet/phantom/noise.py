@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lungdet.geometry import interpolate_axis
 from lungdet.hounsfield import HU_MAX
 from lungdet.phantom.chest import Chest
 
@@ -27,25 +28,14 @@ def parenchyma_texture(rng: np.random.Generator, chest: Chest) -> np.ndarray:
     ]
     blotches = rng.normal(0, 1, size).astype(np.float32)
     for axis, n in enumerate(chest.hu.shape):
-        blotches = _stretch(blotches, axis, n)
+        last = blotches.shape[axis] - 1.001
+        blotches = interpolate_axis(blotches, np.linspace(0, last, n), axis)
     y = chest.axes[1]
     slope = (25 * y / abs(y[-1])).astype(np.float32)[None, :, None]
     blotches *= np.float32(rng.uniform(50, 74))
     blotches += slope
     blotches *= chest.lungs
     return blotches
-
-
-def _stretch(values: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """Linear interpolation to ``size`` values along an axis."""
-    positions = np.linspace(0, values.shape[axis] - 1.001, size)
-    low = positions.astype(int)
-    weight = (positions - low).astype(np.float32)
-    weight = weight.reshape([-1 if a == axis else 1 for a in range(3)])
-    return (
-        np.take(values, low, axis) * (1 - weight)
-        + np.take(values, low + 1, axis) * weight
-    )
 
 
 def add_noise(rng: np.random.Generator, chest: Chest) -> np.ndarray:

@@ -75,7 +75,7 @@ def make_phantom(
     look_alikes = add_look_alikes(rng, chest, nodules)
 
     def world(point: np.ndarray) -> tuple[float, float, float]:
-        x, y, z = (float(v) for v in chest.to_world(point))
+        x, y, z = (float(v) for v in chest.to_world(point)[0])
         return round(x, 4), round(y, 4), round(z, 4)
 
     annotations = [

@@ -8,11 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from lungdet.errors import AnnotationError
-from lungdet.geometry import Geometry, move_boxes
+from lungdet.geometry import Geometry, enclosing_box, move_boxes
 from lungdet.prepare.grid import case_grid
 from lungdet.prepare.lung_field import LungField
 from lungdet.prepare.positions import count_fits, in_air
-from lungdet.prepare.references import ReferenceNodule, References
+from lungdet.prepare.references import (
+    MAX_NODULES,
+    ReferenceNodule,
+    References,
+)
 from lungdet.prepare.resample import (
     number_masks,
     resample_linear,
@@ -20,7 +24,6 @@ from lungdet.prepare.resample import (
 )
 from lungdet.structures import Annotation, CaseNodule, CaseRecord, Volume
 
-MAX_NODULES = 255  # numbers of a uint8 mask
 THICK_MM = 3.0  # slices farther apart hide small nodules; LUNA16 takes 2.5
 LARGE_MM = 40.0  # a lesion over 30 mm is a mass; LUNA16's largest has 32
 
@@ -169,8 +172,7 @@ def _with_masks(
     widened = boxes.copy()
     for box, nodule in zip(widened, nodules):
         if nodule.mask is not None:
-            box[:3] = np.minimum(box[:3], nodule.mask.box[:3])
-            box[3:] = np.maximum(box[3:], nodule.mask.box[3:])
+            box[:] = enclosing_box(np.stack([box, nodule.mask.box]))
     return widened
 
 

@@ -8,6 +8,8 @@ from lungdet.errors import GeometryError
 from lungdet.geometry import (
     Geometry,
     box_of_mask,
+    clip_boxes,
+    enclosing_box,
     isotropic_geometry,
     move_boxes,
 )
@@ -41,16 +43,17 @@ def case_grid(
             voxels than the limit.
     """
     whole = isotropic_geometry(source, spacing_mm)
-    low, high = _lung_ends(lungs, whole, LUNG_MARGIN_MM / spacing_mm)
-    margin = NODULE_MARGIN_MM / spacing_mm * np.repeat([-1, 1], 3)
+    outwards = np.repeat([-1, 1], 3)
+    kept = _lung_box(lungs, whole) + LUNG_MARGIN_MM / spacing_mm * outwards
+    margin = NODULE_MARGIN_MM / spacing_mm * outwards
     widened = 0
     for box in move_boxes(boxes, source, whole) + margin:
-        inside = np.clip(box, 0, np.tile(whole.shape, 2))
-        if (inside[:3] < low).any() or (inside[3:] > high).any():
+        inside = clip_boxes(box, whole.shape)
+        if (enclosing_box(np.stack([kept, inside])) != kept).any():
             widened += 1
-            low, high = np.minimum(low, box[:3]), np.maximum(high, box[3:])
-    low = np.clip(np.floor(low), 0, np.array(whole.shape) - 1).astype(int)
-    high = np.clip(np.ceil(high), low + 1, whole.shape).astype(int)
+            kept = enclosing_box(np.stack([kept, box]))
+    low = np.clip(np.floor(kept[:3]), 0, np.array(whole.shape) - 1).astype(int)
+    high = np.clip(np.ceil(kept[3:]), low + 1, whole.shape).astype(int)
     _check_size(high - low, spacing_mm)
     caveats = []
     if widened:
@@ -61,15 +64,12 @@ def case_grid(
     return whole.crop(low, high - low), caveats
 
 
-def _lung_ends(
-    lungs: LungField, whole: Geometry, margin: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high edges (3,) of the lungs' box with a margin in voxels."""
+def _lung_box(lungs: LungField, whole: Geometry) -> np.ndarray:
+    """Edge box (6,) of the lungs in voxels of a grid."""
     box = box_of_mask(lungs.mask)
     if box is None:
         box = np.array([0, 0, 0, *lungs.mask.shape], dtype=np.float64)
-    ends = move_boxes(box[None], lungs.geometry, whole).reshape(2, 3)
-    return ends.min(0) - margin, ends.max(0) + margin
+    return move_boxes(box, lungs.geometry, whole)[0]
 
 
 def _check_size(size: np.ndarray, spacing_mm: float) -> None:

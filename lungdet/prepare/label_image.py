@@ -11,18 +11,18 @@ import numpy as np
 from scipy import ndimage
 
 from lungdet.errors import AnnotationError
-from lungdet.geometry import Geometry, reorient
+from lungdet.geometry import Geometry, reorient, sphere_diameter
 from lungdet.io.image import read_image
 from lungdet.io.luna16 import MAX_DIAMETER_MM
 from lungdet.prepare.fingerprint import fingerprint
 from lungdet.prepare.references import (
+    MAX_NODULES,
     NoduleMask,
     ReferenceNodule,
     References,
 )
 from lungdet.structures import Annotation, Volume
 
-MAX_NODULES = 255  # numbers of a uint8 mask
 GRID_TOL_MM = 1e-2  # NIfTI keeps the origin as 32-bit float
 LARGE_MM = 40.0  # above which a nodule that is air is a lung, or a part
 LUNG_TISSUE_HU = -500.0  # below it voxels are air; ground glass is above
@@ -133,7 +133,7 @@ def _measured(mask: NoduleMask, geometry: Geometry) -> ReferenceNodule:
     points = np.argwhere(mask.voxels) + np.array(mask.start)
     x, y, z = geometry.to_world(points.mean(0)[None])[0].tolist()
     volume_mm3 = len(points) * float(np.prod(geometry.spacing))
-    diameter = float((6 * volume_mm3 / np.pi) ** (1 / 3))
+    diameter = sphere_diameter(volume_mm3)
     a, b, c, d, e, f = mask.box.tolist()
     return ReferenceNodule(
         Annotation((x, y, z), diameter), (a, b, c, d, e, f), mask

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lungdet.geometry import Geometry
+from lungdet.hounsfield import AIR_HU
 from lungdet.structures import Annotation, Volume
 
 CONTRAST_HU = 150  # of a nodule's core over the darker part around it
 DARKER = 25  # percentile: a nodule may touch the pleura and vessels
 AROUND_MM = (1.0, 5.0)  # from its surface
-AIR_HU = -500
 FAINT_HU = 60  # contrast of small subsolid nodules, at least
 MAX_DIAMETER_MM = 40.0  # larger masses have little lung around them
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from lungdet.structures import Annotation, Volume
 
+MAX_NODULES = 255  # numbers of a uint8 mask
 Box = tuple[float, float, float, float, float, float]
 
 

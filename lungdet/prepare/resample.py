@@ -9,7 +9,9 @@ import numpy as np
 from lungdet.geometry import (
     Geometry,
     axis_positions,
+    blend,
     box_of_mask,
+    interpolate_axis,
     linear_taps,
     move_boxes,
 )
@@ -39,9 +41,7 @@ def resample_linear(
         3071] before interpolation.
     """
     zs, ys, xs = axis_positions(source, target)
-    z0, z1, wz = linear_taps(zs, source.shape[0])
-    y0, y1, wy = linear_taps(ys, source.shape[1])
-    x0, x1, wx = linear_taps(xs, source.shape[2])
+    below, above, weights = linear_taps(zs, source.shape[0])
     out = np.empty(target.shape, dtype=np.int16)
     planes: dict[int, np.ndarray] = {}
 
@@ -49,14 +49,12 @@ def resample_linear(
         if k not in planes:
             for old in [key for key in planes if key < k - 1]:
                 del planes[old]
-            rows = np.clip(array[k], HU_MIN, HU_MAX).astype(np.float32)
-            rows = rows[y0] + wy[:, None] * (rows[y1] - rows[y0])
-            planes[k] = rows[:, x0] + wx * (rows[:, x1] - rows[:, x0])
+            rows = interpolate_axis(np.clip(array[k], HU_MIN, HU_MAX), ys, 0)
+            planes[k] = interpolate_axis(rows, xs, 1)
         return planes[k]
 
-    for j in range(target.shape[0]):
-        low, high = plane(z0[j]), plane(z1[j])
-        out[j] = np.rint(low + wz[j] * (high - low))
+    for new, low, high, weight in zip(out, below, above, weights):
+        new[:] = np.rint(blend(plane(low), plane(high), weight))
     return out
 
 

@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungdet.datasets.reading import read_image, read_mask, read_region
+from lungdet.datasets.reading import (
+    draw_lung_voxel,
+    read_image,
+    read_mask,
+    read_region,
+)
 from lungdet.io.case_store import CaseStore
 from tests.datasets.stores import BALLS_GRID
 
@@ -67,3 +72,19 @@ def test_case_without_mask_has_no_label(store: CaseStore) -> None:
 
     assert mask.shape == (2, 3, 4) and mask.dtype == np.uint8
     assert not mask.any()
+
+
+def test_lung_voxels_are_drawn_evenly_and_none_outside(
+    store: CaseStore, rng: np.random.Generator
+) -> None:
+    record, lungs = store.records['1.1'], store.read('1.1', 'lungs')
+
+    drawn = [draw_lung_voxel(rng, store, record, 5000) for _ in range(40)]
+
+    voxels = np.stack([voxel for voxel in drawn if voxel is not None])
+    assert len(voxels) == 40
+    assert lungs[tuple(voxels.T)].all()
+    inside = np.argwhere(lungs)
+    spread = inside.std(0) / np.sqrt(len(voxels))
+    assert (np.abs(voxels.mean(0) - inside.mean(0)) < 4 * spread).all()
+    assert draw_lung_voxel(rng, store, record, 0) is None

@@ -16,7 +16,9 @@ from lungdet.geometry import (
     box_slices,
     clip_boxes,
     corners_to_zyxdhw,
+    enclosing_box,
     move_boxes,
+    occupied,
     zyxdhw_to_corners,
 )
 
@@ -63,6 +65,29 @@ def test_mask_box_crops_what_it_says() -> None:
     assert mask[box_slices(box)].all()
     assert mask[box_slices(box)].sum() == mask.sum()
     assert box_of_mask(~mask & False) is None
+
+
+def test_range_of_a_mask_along_each_axis() -> None:
+    mask = np.zeros((5, 6, 7), dtype=bool)
+    mask[1, 2, 4] = mask[2, 5, 0] = True
+
+    ranges = [occupied(mask, axis) for axis in range(3)]
+
+    assert ranges == [slice(1, 3), slice(2, 6), slice(0, 5)]
+    assert occupied(np.zeros((2, 3, 4), dtype=bool), 1) == slice(0, 0)
+    assert box_of_mask(np.zeros((2, 3, 4), dtype=bool)) is None
+
+
+def test_enclosing_box_is_that_of_the_painted_voxels() -> None:
+    boxes = np.array([[1, 5, 2, 3, 6, 4], [0, 2, 3, 2, 3, 9]])
+    mask = np.zeros((8, 8, 10), dtype=bool)
+    for box in boxes:
+        mask[box_slices(box)] = True
+
+    box = enclosing_box(boxes)
+
+    np.testing.assert_array_equal(box, box_of_mask(mask))
+    np.testing.assert_array_equal(enclosing_box(boxes[:1]), boxes[0])
 
 
 def test_center_form_and_clip_hand_worked() -> None:

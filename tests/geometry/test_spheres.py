@@ -1,13 +1,25 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lungdet.geometry import UNKNOWN_DIAMETER_MM, points_in_spheres
+from lungdet.geometry import (
+    UNKNOWN_DIAMETER_MM,
+    points_in_spheres,
+    sphere_diameter,
+)
 
 COORDINATES = st.floats(-50, 50)
+
+
+@given(st.floats(0, 400))
+def test_diameter_is_that_of_the_volume(diameter_mm: float) -> None:
+    volume_mm3 = 4 / 3 * np.pi * (diameter_mm / 2) ** 3
+
+    assert sphere_diameter(volume_mm3) == pytest.approx(diameter_mm, rel=1e-9)
 
 
 def test_hits_hand_worked() -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungdet.datasets.reading import read_region
+from lungdet.datasets.reading import draw_lung_voxel, read_region
 from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.registry import TRANSFORMS
 
-TISSUE_HU = -150  # 0.425 of the published window [-1000, 1000]
-LUNG_TRIES = 200  # points tried before any voxel is accepted
+SOLID_HU = -150  # 0.425 of the published window [-1000, 1000]
+LUNG_TRIES = 200  # voxels tried before any voxel is accepted
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,10 @@ def _read(
 
 
 def _lung_voxel(rng: np.random.Generator, sample: Sample) -> np.ndarray:
+    """A voxel of the lungs, any voxel if they are too small to be hit."""
     store, record = sample['store'], sample['record']
-    for _ in range(LUNG_TRIES):
-        point = rng.integers(0, record.geometry.shape)
-        z, y, x = (slice(p, p + 1) for p in point)
-        if store.read(record.series_uid, 'lungs', (z, y, x)).any():
-            break
-    return point
+    voxel = draw_lung_voxel(rng, store, record, LUNG_TRIES)
+    return rng.integers(0, record.geometry.shape) if voxel is None else voxel
 
 
 def tissue_fraction(hu: np.ndarray) -> float:
@@ -148,6 +145,6 @@ def tissue_fraction(hu: np.ndarray) -> float:
     Source: Models Genesis' public code; its look-ahead of a second slice
         scores 0.
     """
-    tissue = hu >= TISSUE_HU
+    tissue = hu >= SOLID_HU
     here, above = tissue[:-1], tissue[1:]
     return float((here.sum() + (above & ~here).sum() / 2) / here.size)

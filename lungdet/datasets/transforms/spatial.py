@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.datasets.crop_grid import CropGrid
+from lungdet.datasets.reading import draw_lung_voxel
 from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.registry import TRANSFORMS
 from lungdet.structures import CaseNodule
 
-LUNG_TRIES = 20  # points tried before a lung crop is placed anywhere
+LUNG_TRIES = 20  # voxels tried before a lung crop is placed anywhere
 SWAP_XY = np.eye(3)[:, [0, 2, 1]]
 
 
@@ -84,12 +85,10 @@ class PlaceCrop(Transform[PlaceCropParams]):
         self, rng: np.random.Generator, sample: Sample
     ) -> np.ndarray:
         store, record = sample['store'], sample['record']
-        for _ in range(LUNG_TRIES):
-            point = rng.integers(0, record.geometry.shape)
-            z, y, x = (slice(p, p + 1) for p in point)
-            if store.read(record.series_uid, 'lungs', (z, y, x)).any():
-                return point - np.array(self.size) // 2
-        return self._anywhere(rng, sample)
+        voxel = draw_lung_voxel(rng, store, record, LUNG_TRIES)
+        if voxel is None:
+            return self._anywhere(rng, sample)
+        return voxel - np.array(self.size) // 2
 
     def _anywhere(
         self, rng: np.random.Generator, sample: Sample
