@@ -1,8 +1,9 @@
 """BASE, the method's first row (published CPM 0.782); not trained yet.
 
-Published: architecture, five anchors, heads, SGD for 200 epochs, batch 16.
-Different: the defects of the published code are repaired, and boxes are cubes
-of the LUNA16 diameter without the published border of 8 voxels.
+Published: architecture, five anchors, a border of 8 voxels around every
+nodule, heads, SGD for 200 epochs, batch 16. Different: the defects of the
+published code are repaired, boxes are cubes of the LUNA16 diameter in place of
+those of the masks, and the border is taken off the detections.
 
     python tools/train.py configs/nodulenet_base.py --amp
 """

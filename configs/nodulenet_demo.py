@@ -8,7 +8,7 @@ else.
 """
 _base_ = [
     './_base_/models/nodulenet.py',
-    './_base_/models/strong_rpn.py',
+    './_base_/models/strong.py',
     './_base_/datasets/luna16.py',
     './_base_/schedules/adamw_100e.py',
     './_base_/default_runtime.py',
@@ -17,21 +17,27 @@ _base_ = [
 model = dict(
     channels_last=True,  # with bfloat16 about twice as fast on CPUs
     backbone=_base_._narrow,
+    box_border=0,
     rpn_head=dict(
         **_base_._strong_rpn_head, in_channels=24, feat_channels=32),
     roi_head=dict(
+        border=8,
         bbox_head=dict(in_channels=24, fc_channels=(128, 64)),
         mask_head=dict(in_channels=24, skip_channels=8, channels=16)),
     train_cfg=dict(
         rpn=dict(
             _base_._strong_rpn_training,
             proposals=dict(score_thr=0.05, nms_pre=200, max_num=32)),
-        rcnn=dict(start_epoch=10, sampler=dict(num=16)),
+        rcnn=dict(
+            start_epoch=10,
+            assigner=_base_._strong_roi_assigner,
+            sampler=dict(num=16)),
         mask=dict(start_epoch=19, max_pos=2)),
     test_cfg=dict(
         window=(64, 64, 64),
         overlap=16,
         rpn=dict(nms_pre=200, max_num=16),
+        postprocess=dict(nms=_base_._strong_nms),
         bf16=True))
 train_pipeline = [
     dict(type='PlaceCrop', size=(64, 64, 64), margin=8, clip=True),

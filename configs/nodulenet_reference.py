@@ -24,6 +24,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 model = dict(
+    box_border=0,  # PublishedLoadCrop's boxes have it
     data_preprocessor=dict(pad_hu=-1200),
     rpn_head=dict(
         bbox_coder=dict(max_dlog=None), loss_cls=dict(min_hard=0)),

@@ -1,22 +1,28 @@
 """NoduleNet with the strong recipe, at full size; not trained yet.
 
-Different from BASE: several positives per nodule with an ignored shell, focal
-loss, anchors of LUNA16's sizes, crops that stay in the case, two background
-crops for every three with a nodule, more augmentation, Nesterov and a
-polynomial schedule, averaged weights.
+Different from BASE: boxes as large as the nodules, matched and merged by the
+distance of their centres; several positives per nodule with an ignored shell,
+focal loss, anchors of LUNA16's sizes, crops that stay in the case, two
+background crops for every three with a nodule, more augmentation, Nesterov and
+a polynomial schedule, averaged weights.
 
     python tools/train.py configs/nodulenet_strong.py --amp
 """
 _base_ = [
     './_base_/models/nodulenet.py',
-    './_base_/models/strong_rpn.py',
+    './_base_/models/strong.py',
     './_base_/datasets/luna16.py',
     './_base_/schedules/sgd_200e.py',
     './_base_/default_runtime.py',
 ]
 model = dict(
+    box_border=0,
     rpn_head=_base_._strong_rpn_head,
-    train_cfg=dict(rpn=_base_._strong_rpn_training))
+    roi_head=dict(border=8),
+    train_cfg=dict(
+        rpn=_base_._strong_rpn_training,
+        rcnn=dict(assigner=_base_._strong_roi_assigner)),
+    test_cfg=dict(postprocess=dict(nms=_base_._strong_nms)))
 train_pipeline = [
     dict(type='PlaceCrop', size=(128, 128, 128), margin=12, clip=True),
     dict(type='RandomFlip3D', axes=(0, 1, 2)),

@@ -122,12 +122,19 @@ def test_crop_size_follows_the_options() -> None:
     assert tuple(config.model.train_cfg.crop_size) == (96, 96, 96)
 
 
-def test_both_recipes_have_the_same_heads_behind_the_rpn() -> None:
+def test_recipes_differ_behind_the_rpn_in_what_boxes_hold() -> None:
+    """BASE's boxes have the published border, the strong recipe's none."""
     plain, strong = (
         load_config(CONFIGS / f'{name}.py').model
         for name in ('nodulenet_base', 'nodulenet_strong')
     )
 
+    assert (plain.box_border, strong.box_border) == (8, 0)
+    assert strong.roi_head.pop('border') == 8
+    assert strong.train_cfg.rcnn.pop('assigner').type == 'DistanceAssigner3D'
+    assert plain.train_cfg.rcnn.pop('assigner').type == 'MaxIoUAssigner3D'
+    plain.test_cfg.postprocess.pop('nms')
+    assert strong.test_cfg.postprocess.pop('nms').center_distance == 4
     for key in ('data_preprocessor', 'backbone', 'roi_head', 'test_cfg'):
         assert plain[key] == strong[key], key
     for key in ('rcnn', 'mask'):

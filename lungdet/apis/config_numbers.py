@@ -185,6 +185,7 @@ NUMBERS: dict[str, Number] = {
     'pos_iou': FRACTION,
     'neg_iou': FRACTION,
     'topk': COUNT,
+    'reach': NOT_NEGATIVE,
     'ignore_k': AMOUNT,
     'num': COUNT,
     'num_neg': AMOUNT._replace(none=True),
@@ -204,6 +205,8 @@ NUMBERS: dict[str, Number] = {
     'max_per_window': AMOUNT._replace(none=True),
     'iou_thr': FRACTION._replace(none=True),
     'center_distance': NOT_NEGATIVE._replace(none=True),
+    'center_radii': NOT_NEGATIVE._replace(none=True),
+    'box_border': NOT_NEGATIVE,
     'max_per_scan': COUNT_OR_NONE,
 }
 

@@ -42,6 +42,7 @@ from lungdet.models.task_modules import (
     CenterAssigner3D,
     DeltaBoxCoder3D,
     DetectionPostProcessor,
+    DistanceAssigner3D,
     MaxIoUAssigner3D,
     RoISampler3D,
 )
@@ -57,6 +58,7 @@ __all__ = [
     'CenterAssigner3D',
     'DeltaBoxCoder3D',
     'DetectionPostProcessor',
+    'DistanceAssigner3D',
     'FeatureNet',
     'FocalLoss3D',
     'GenesisPretrainer',

@@ -1,11 +1,13 @@
 from lungdet.ops.boxes import (
     box_centers,
     box_iou,
+    box_sides,
     box_volume,
     boxes_touching,
     centers_in_boxes,
     centers_inside,
     clip_box_centers,
+    grow_boxes,
 )
 from lungdet.ops.conv import check_conv_method, map_conv
 from lungdet.ops.finite import check_finite
@@ -21,6 +23,7 @@ __all__ = [
     'bfloat16_autocast',
     'box_centers',
     'box_iou',
+    'box_sides',
     'box_volume',
     'boxes_touching',
     'centers_in_boxes',
@@ -29,6 +32,7 @@ __all__ = [
     'check_finite',
     'clip_box_centers',
     'computes_bfloat16',
+    'grow_boxes',
     'map_conv',
     'nms',
     'roi_align',

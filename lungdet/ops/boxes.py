@@ -67,6 +67,43 @@ def box_centers(boxes: Tensor) -> Tensor:
     return (boxes[..., :3] + boxes[..., 3:]) / 2
 
 
+def box_sides(boxes: Tensor) -> Tensor:
+    """Side of the cube as large as each box: the geometric mean of its sides.
+
+    Args:
+        boxes: (..., 6) edge boxes; a side below 0.001 counts as 0.001.
+
+    Returns:
+        (...) in voxels.
+
+    Examples:
+        >>> box_sides(torch.tensor([[0., 0, 0, 2, 4, 8], [5, 5, 5, 8, 8, 8]]))
+        tensor([4., 3.])
+    """
+    sides = (boxes[..., 3:] - boxes[..., :3]).clamp(min=1e-3)
+    return sides.log().mean(-1).exp()
+
+
+def grow_boxes(boxes: Tensor, border: float) -> Tensor:
+    """Boxes whose sides are longer, about the same centres.
+
+    Args:
+        boxes: (..., 6) edge boxes.
+        border: Voxels added to each side; negative shortens, but no side to
+            less than 1 voxel.
+
+    Returns:
+        (..., 6).
+
+    Examples:
+        >>> grow_boxes(torch.tensor([[4., 4, 4, 6, 8, 14]]), -4)
+        tensor([[ 4.5000,  5.5000,  6.0000,  5.5000,  6.5000, 12.0000]])
+    """
+    center, sides = box_centers(boxes), boxes[..., 3:] - boxes[..., :3]
+    half = torch.maximum(sides + border, sides.clamp(max=1)) / 2
+    return torch.cat([center - half, center + half], dim=-1)
+
+
 def centers_in_boxes(boxes: Tensor, regions: Tensor) -> Tensor:
     """Whether the centre of each box lies in any region.
 

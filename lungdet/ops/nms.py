@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lungdet.ops.boxes import box_centers, box_iou
+from lungdet.ops.boxes import box_centers, box_iou, box_sides
 
 BLOCK = 1024  # boxes compared at once; 4 MiB of IoU per block pair
 
@@ -19,11 +19,13 @@ def nms(
     iou_thr: float | None,
     *,
     center_distance: float | None = None,
+    center_radii: float | None = None,
 ) -> Tensor:
     """Keep the best of boxes that show the same object.
 
     A box is dropped when its IoU with a better kept box is > ``iou_thr``, or
-    their centres are nearer than ``center_distance``; of equal scores the
+    their centres are nearer than ``center_distance``, or than
+    ``center_radii`` times the larger one's radius; of equal scores the
     smaller index is better.
 
     Args:
@@ -33,6 +35,7 @@ def nms(
             overlap.
         center_distance: Distance of the centres, in voxels, below which the
             worse box is dropped; None ignores distance.
+        center_radii: The same in radii, half a box's ``box_sides``.
 
     Returns:
         Indices (K,) of the kept boxes, best first.
@@ -43,7 +46,12 @@ def nms(
         >>> nms(boxes, torch.tensor([0.6, 0.8, 0.9]), iou_thr=0.1)
         tensor([2, 1])
     """
-    same = partial(_same, iou_thr=iou_thr, center_distance=center_distance)
+    same = partial(
+        _same,
+        iou_thr=iou_thr,
+        center_distance=center_distance or 0.0,
+        center_radii=center_radii or 0.0,
+    )
     order = torch.sort(scores, descending=True, stable=True).indices
     boxes, kept = boxes[order], []
     while len(order):  # each turn settles the best BLOCK of the remaining
@@ -60,15 +68,18 @@ def _same(
     boxes_b: Tensor,
     *,
     iou_thr: float | None,
-    center_distance: float | None,
+    center_distance: float,
+    center_radii: float,
 ) -> Tensor:
     """Whether boxes (N, 6) and (M, 6) show the same object, (N, M) bool."""
     same = boxes_a.new_zeros(len(boxes_a), len(boxes_b), dtype=torch.bool)
     if iou_thr is not None:
         same = box_iou(boxes_a, boxes_b) > iou_thr
-    if center_distance is not None:
+    if center_distance or center_radii:
         offset = box_centers(boxes_a)[:, None] - box_centers(boxes_b)
-        same = same | (offset.norm(dim=-1) < center_distance)
+        side = torch.maximum(box_sides(boxes_a)[:, None], box_sides(boxes_b))
+        reach = (side * center_radii / 2).clamp(min=center_distance)
+        same = same | (offset.norm(dim=-1) < reach)
     return same
 
 

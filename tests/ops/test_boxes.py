@@ -108,3 +108,28 @@ def test_centres_keep_their_distance_from_both_faces(
     box = torch.tensor([[4.0, 4, center - 1, 6, 6, center + 1]])
 
     assert ops.centers_inside(box, (10, 10, 10), 4.0).tolist() == [is_inside]
+
+
+def test_grown_boxes_keep_their_centers_and_shrink_again(
+    rng: np.random.Generator,
+) -> None:
+    low = torch.from_numpy(rng.uniform(0, 30, (50, 3)))
+    sides = torch.from_numpy(rng.uniform(0, 9, (50, 3)))
+    boxes = torch.cat([low, low + sides], dim=1)
+
+    grown = ops.grow_boxes(boxes, 8.0)
+    back = ops.grow_boxes(grown, -8.0)
+    small = ops.grow_boxes(boxes, -3.0)
+
+    np.testing.assert_allclose(grown[:, 3:] - grown[:, :3], sides + 8)
+    np.testing.assert_allclose(ops.box_centers(grown), ops.box_centers(boxes))
+    np.testing.assert_allclose(ops.box_centers(small), ops.box_centers(boxes))
+    np.testing.assert_allclose(
+        small[:, 3:] - small[:, :3],
+        torch.where(sides > 4, sides - 3, sides.clamp(max=1)),
+    )
+    is_long = (sides >= 1).all(1)
+    np.testing.assert_allclose(back[is_long], boxes[is_long])
+    np.testing.assert_allclose(
+        ops.box_sides(boxes), sides.clamp(min=1e-3).prod(1) ** (1 / 3)
+    )

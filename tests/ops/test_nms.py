@@ -119,3 +119,20 @@ def test_both_rules_agree_with_the_greedy_walk(
             keep.append(k)
 
     assert ops.nms(boxes, scores, 0.2, center_distance=5.0).tolist() == keep
+
+
+def test_centers_within_the_larger_radius_suppress() -> None:
+    sides = torch.tensor([12.0, 3, 3, 3])
+    x = torch.tensor([0.0, 5, 7, 10.5])[:, None] * torch.tensor([0.0, 0, 1])
+    boxes = torch.cat([x - sides[:, None] / 2, x + sides[:, None] / 2], dim=1)
+    scores = torch.tensor([0.6, 0.9, 0.8, 0.7])
+
+    def kept(distance: float | None, radii: float | None) -> list[int]:
+        return ops.nms(
+            boxes, scores, None, center_distance=distance, center_radii=radii
+        ).tolist()
+
+    assert kept(None, 1.0) == [1, 2, 3]  # 5 < 6: the large one goes
+    assert kept(4.0, 1.0) == [1, 3]  # 2 < 4: one of the small ones, too
+    assert kept(4.0, None) == [1, 3, 0]
+    assert kept(None, 0.8) == [1, 2, 3, 0]  # 5 > 4.8

@@ -1,10 +1,13 @@
-# NoduleNet with the published architecture, anchors and heads. Repaired:
+# NoduleNet with the published architecture, anchors, heads, and border of 8
+# voxels around every nodule, for which the anchors and all thresholds of
+# overlap were made. Repaired: detections are as large as the nodule again;
 # every nodule of a crop has a positive anchor (published: one per crop);
 # crops without a positive have negatives; mask boxes are not truncated;
 # decoding cannot overflow; the number of proposals is bounded; each mask is
 # trained on its nodule alone.
 model = dict(
     type='NoduleNet',
+    box_border=8,
     data_preprocessor=dict(type='CTDataPreprocessor', window=(-1200, 600)),
     backbone=dict(type='FeatureNet'),
     rpn_head=dict(

@@ -32,6 +32,7 @@ from lungdet.ops import (
     boxes_touching,
     centers_in_boxes,
     centers_inside,
+    grow_boxes,
 )
 
 # two windows predict one nodule at slightly different positions; cores overlap
@@ -66,6 +67,8 @@ class CasePredictor:
             window's faces to be a target of validation, as in ``LoadCrop``.
         bf16: Run the detector under autocast to bfloat16, where the device
             has it.
+        box_border: Voxels by which the detector's boxes are longer than what
+            they show; taken off after NMS.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class CasePredictor:
         windows_at_once: int,
         min_inside: float,
         bf16: bool = False,
+        box_border: float = 0.0,
     ) -> None:
         self.detector = detector
         self.preprocessor = preprocessor
@@ -88,6 +92,7 @@ class CasePredictor:
         self.windows_at_once = windows_at_once
         self.min_inside = min_inside
         self.bf16 = bf16
+        self.box_border = box_border
 
     def fill(self, case: Tensor, sample: DetDataSample) -> None:
         """Set ``pred_instances`` of a case's sample.
@@ -242,6 +247,9 @@ class CasePredictor:
         end = torch.tensor(case.shape[1:])
         inside = (box_centers(detections.bboxes) < end).all(1)
         detections = self.post_processor.select(detections[inside])
+        if self.box_border:
+            shown = grow_boxes(detections.bboxes, -self.box_border)
+            detections.bboxes = shown
         # a padded window may extend beyond the case
         high = torch.minimum(detections.mask_boxes[:, 3:], end)
         detections.mask_boxes[:, 3:] = high

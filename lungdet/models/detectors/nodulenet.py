@@ -18,7 +18,7 @@ from lungdet.models.detectors.case_predictor import (
     warn_of_pooling,
 )
 from lungdet.models.feature_maps import FeatureMaps
-from lungdet.ops import check_finite
+from lungdet.ops import check_finite, grow_boxes
 from lungdet.registry import MODELS, TASK_UTILS
 
 TRAIN_CFG: dict[str, Any] = {
@@ -58,6 +58,9 @@ class NoduleNet(BaseModel):
             which has no value of its own: ``postprocess`` holds them.
         channels_last: Memory format of the backbone; about twice as fast
             with bfloat16 on CPUs that have it.
+        box_border: Voxels by which the network's boxes are longer than the
+            nodules: targets and given candidates are grown, detections are
+            shrunk after the last NMS. Published: 8, without the shrinking.
         init_cfg: mmengine's.
 
     Source: NoduleNet (Tang et al. 2019, arXiv 1907.11320).
@@ -73,6 +76,7 @@ class NoduleNet(BaseModel):
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         channels_last: bool = False,
+        box_border: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
@@ -95,6 +99,7 @@ class NoduleNet(BaseModel):
             }
             self.roi_head = MODELS.build({**roi_head, **of_roi_head})
         self.post_processor = TASK_UTILS.build(test['postprocess'])
+        self.box_border = box_border
         self.channels_last = channels_last
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last_3d)
@@ -180,11 +185,21 @@ class NoduleNet(BaseModel):
 
         Heads, targets and losses run in float32, also under autocast.
         """
+        samples = [self._with_border(sample) for sample in samples]
         with feats.full_precision():
             if not self.bbox_started:
                 return self.rpn_head.loss(feats, samples)
             losses, proposals = self.rpn_head.loss_and_predict(feats, samples)
             return losses | self.roi_head.loss(feats, proposals, samples)
+
+    def _with_border(self, sample: DetDataSample) -> DetDataSample:
+        """A sample with the boxes of its nodules as the network has them."""
+        if not self.box_border:
+            return sample
+        grown, gt = sample.new(), sample.gt_instances.new()
+        gt.bboxes = grow_boxes(gt.bboxes, self.box_border)
+        grown.gt_instances = gt
+        return grown
 
     def predict(
         self, cases: list[Tensor], samples: list[DetDataSample]
@@ -224,6 +239,7 @@ class NoduleNet(BaseModel):
             windows_at_once=cfg['windows_at_once'],
             min_inside=cfg['min_inside'],
             bf16=cfg['bf16'],
+            box_border=self.box_border,
         )
 
     def predict_window(self, images: Tensor) -> list[InstanceData]:
@@ -263,7 +279,9 @@ class NoduleNet(BaseModel):
                 'candidates. Test a checkpoint of a later epoch.'
             )
         feats = self.extract_finite_feat(images)
-        proposals = [InstanceData(bboxes=b) for b in boxes]
+        proposals = [
+            InstanceData(bboxes=grow_boxes(b, self.box_border)) for b in boxes
+        ]
         with feats.full_precision():
             refined = self.roi_head.predict_bbox(feats, proposals)
         return [result.scores.cpu() for result in refined]

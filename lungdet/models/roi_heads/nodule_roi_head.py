@@ -14,7 +14,7 @@ from lungdet.errors import ConfigError
 from lungdet.models.defaults import with_defaults
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.task_modules import SamplingResult
-from lungdet.ops import box_iou, check_finite
+from lungdet.ops import box_iou, check_finite, grow_boxes
 from lungdet.registry import MODELS, TASK_UTILS
 
 TRAIN_CFG: dict[str, Any] = {
@@ -43,6 +43,9 @@ class NoduleRoIHead(BaseModule):
         bbox_roi_extractor: Dict of the extractor that pools ``out2``.
         bbox_head: Dict of the head that classifies and refines.
         mask_head: Dict of the mask head, None for boxes alone.
+        border: Voxels by which this head's boxes are longer than what they
+            show, so that it sees the surroundings: proposals and nodules are
+            grown, and its refined boxes are shrunk again.
         train_cfg: Updates of ``TRAIN_CFG``.
         test_cfg: Updates of ``TEST_CFG``.
 
@@ -59,10 +62,12 @@ class NoduleRoIHead(BaseModule):
         bbox_head: dict | None = None,
         mask_head: dict | None = None,
         *,
+        border: float = 0.0,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
     ) -> None:
         super().__init__()
+        self.border = border
         self.train_cfg = with_defaults(train_cfg, TRAIN_CFG, 'train_cfg')
         self.test_cfg = with_defaults(test_cfg, TEST_CFG, 'test_cfg')
         self.bbox_roi_extractor = MODELS.build(
@@ -121,10 +126,13 @@ class NoduleRoIHead(BaseModule):
         """
         if not self.bbox_started:
             return {}
-        sampled = self.sample_proposals(proposals, samples)
+        sampled = [
+            result._replace(priors=self.grow(result.priors))
+            for result in self.sample_proposals(proposals, samples)
+        ]
         rois = boxes_to_rois([result.priors for result in sampled])
         logits, deltas = self.bbox_forward(feats, rois)
-        gt_boxes = [sample.gt_instances.bboxes for sample in samples]
+        gt_boxes = [self.grow(s.gt_instances.bboxes) for s in samples]
         labels, bbox_targets = self.bbox_head.get_targets(sampled, gt_boxes)
         losses = self.bbox_head.loss(logits, deltas, labels, bbox_targets)
         if self.mask_started:
@@ -133,6 +141,10 @@ class NoduleRoIHead(BaseModule):
             )
             losses |= self.mask_loss(feats, rois, samples)
         return losses
+
+    def grow(self, boxes: Tensor) -> Tensor:
+        """Boxes (N, 6) as this head sees them, with their ``border``."""
+        return grow_boxes(boxes, self.border) if self.border else boxes
 
     @torch.no_grad()
     def sample_proposals(
@@ -208,12 +220,14 @@ class NoduleRoIHead(BaseModule):
         """Refined ``bboxes`` (K, 6) and nodule probabilities ``scores`` (K,)
         of the proposals of each image, in their order."""
         boxes = [proposal.bboxes for proposal in proposals]
-        rois = boxes_to_rois(boxes)
+        rois = boxes_to_rois([self.grow(b) for b in boxes])
         logits, deltas = self.bbox_forward(feats, rois)
         check_finite('scores and boxes of the RoI head', logits, deltas)
         refined, scores = self.bbox_head.predict(
             rois[:, 1:], logits, deltas, feats.img_shape
         )
+        if self.border:
+            refined = grow_boxes(refined, -self.border)
         counts = [len(b) for b in boxes]
         return [
             InstanceData(bboxes=b, scores=s)
@@ -243,7 +257,9 @@ class NoduleRoIHead(BaseModule):
             ]
             for d in detections
         ]
-        rois = boxes_to_rois([d.bboxes[k] for d, k in zip(detections, best)])
+        rois = boxes_to_rois(
+            [self.grow(d.bboxes[k]) for d, k in zip(detections, best)]
+        )
         boxes, is_full = self.mask_head.mask_boxes(rois, feats.img_shape)
         logits = self.mask_head(feats, boxes)
         check_finite('masks', *logits)

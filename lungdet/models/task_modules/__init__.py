@@ -2,6 +2,7 @@ from lungdet.models.task_modules.anchors import AnchorGenerator3D
 from lungdet.models.task_modules.assigners import (
     AssignResult,
     CenterAssigner3D,
+    DistanceAssigner3D,
     MaxIoUAssigner3D,
 )
 from lungdet.models.task_modules.coder import DeltaBoxCoder3D
@@ -19,6 +20,7 @@ __all__ = [
     'CenterAssigner3D',
     'DeltaBoxCoder3D',
     'DetectionPostProcessor',
+    'DistanceAssigner3D',
     'MaxIoUAssigner3D',
     'RoISampler3D',
     'SamplingResult',

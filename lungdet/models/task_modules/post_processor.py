@@ -21,7 +21,11 @@ SCORE_FUSIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'rpn': lambda rpn, rcnn: rpn,
     'rcnn': lambda rpn, rcnn: rcnn,
 }
-NMS: dict[str, Any] = {'iou_thr': 0.1, 'center_distance': None}
+NMS: dict[str, Any] = {
+    'iou_thr': 0.1,
+    'center_distance': None,
+    'center_radii': None,
+}
 
 
 @TASK_UTILS.register_module()
@@ -36,8 +40,8 @@ class DetectionPostProcessor:
             ``'rcnn'`` alone.
         nms: ``iou_thr``: of two detections of a scan with a larger overlap the
             better one is kept; ``center_distance``: the same if their centres
-            are closer, in voxels. None turns a rule off; if both are on,
-            either is enough.
+            are closer, in voxels; ``center_radii``: in radii of the larger
+            one. None turns a rule off; of those that are on, each is enough.
         max_per_scan: Detections kept, None for all.
 
     Raises:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lungdet.errors import ConfigError, DivergenceError
-from lungdet.ops import computes_bfloat16
+from lungdet.ops import computes_bfloat16, grow_boxes
 from tests.models.nets import (
     LOSSES,
     NODULE,
@@ -160,3 +160,36 @@ def test_a_broken_network_does_not_say_that_a_scan_is_healthy(
 
     with pytest.raises(DivergenceError, match=what):
         net.predict_case(torch.zeros(1, *SHAPE))
+
+
+def test_border_is_around_targets_and_candidates() -> None:
+    net = narrow_net(box_border=8.0).train()
+    plain = narrow_net().train()
+    image = torch.randn(1, 1, *SHAPE)
+    around = [[6.0, 6, 6, 22, 22, 22]]
+    sample = sample_of([NODULE])
+
+    torch.manual_seed(1)
+    losses = net(image, [sample], mode='loss')
+    torch.manual_seed(1)
+    wanted = plain(image, [sample_of(around)], mode='loss')
+
+    for name in LOSSES:
+        assert torch.equal(losses[name], wanted[name]), name
+    assert sample.gt_instances.bboxes.tolist() == [NODULE]
+    net.eval(), plain.eval()
+    windows = torch.zeros(1, 1, 32, 32, 32)
+    (scores,) = net.score_window(windows, [torch.tensor([NODULE]).float()])
+    (same,) = plain.score_window(windows, [torch.tensor(around)])
+    assert torch.equal(scores, same)
+
+
+def test_detections_have_no_border() -> None:
+    case = torch.zeros(1, *SHAPE)
+
+    shown = narrow_net(box_border=8.0).eval().predict_case(case)
+    made = narrow_net().eval().predict_case(case)
+
+    assert len(made) and torch.equal(shown.scores, made.scores)
+    assert torch.equal(shown.bboxes, grow_boxes(made.bboxes, -8.0))
+    assert torch.equal(shown.mask_boxes, made.mask_boxes)

@@ -155,3 +155,41 @@ def test_sampled_positives_are_segmented_in_training() -> None:
     )
 
     assert torch.equal(chosen, rois[[0, 2]])
+
+
+def test_border_is_around_what_the_head_sees_and_off_what_it_returns() -> None:
+    head = roi_head(border=8).eval()
+    torch.nn.init.zeros_(head.bbox_head.delta.weight)
+    torch.nn.init.zeros_(head.bbox_head.delta.bias)
+    pooled: list[torch.Tensor] = []
+    head.bbox_roi_extractor.register_forward_pre_hook(
+        lambda _, args: pooled.append(args[1][:, 1:])
+    )
+    feats = feature_maps(1, (4, 4, 4))
+    boxes = torch.cat([GT, torch.tensor([[4.0, 4, 4, 7, 8, 9]])])
+    around = boxes + torch.tensor([-4.0] * 3 + [4.0] * 3)
+
+    (refined,) = head.predict_bbox(feats, [InstanceData(bboxes=boxes)])
+
+    assert torch.equal(pooled[0], around)
+    torch.testing.assert_close(refined.bboxes, boxes)
+    head.train()
+    gt = sample_of([boxes[1].tolist()])
+    head.loss(feats, [InstanceData(bboxes=boxes)], [gt])
+    rows = {tuple(row) for row in pooled[1].tolist()}
+    assert rows == {tuple(row) for row in around.tolist()}
+
+
+def test_masks_show_the_border() -> None:
+    head = roi_head(border=8, test_cfg={'mask': {'score_thr': 0.5}}).eval()
+    detections = [
+        InstanceData(
+            bboxes=torch.tensor([[12.0, 12, 12, 16, 16, 16]]),
+            scores=torch.tensor([0.9]),
+        )
+    ]
+
+    (segmented,) = head.predict_mask(feature_maps(1, (4, 4, 4)), detections)
+
+    assert segmented.mask_boxes.tolist() == [[8, 8, 8, 20, 20, 20]]
+    assert torch.equal(segmented.bboxes, detections[0].bboxes)

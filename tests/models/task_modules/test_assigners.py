@@ -6,6 +6,7 @@ import torch
 from lungdet.models import (
     AnchorGenerator3D,
     CenterAssigner3D,
+    DistanceAssigner3D,
     MaxIoUAssigner3D,
     PublishedAssigner3D,
 )
@@ -134,3 +135,42 @@ def test_center_rule_without_nodules_has_negatives_alone() -> None:
 
     assert not assigned.positive.any()
     assert assigned.negative.all()
+
+
+def test_proposals_are_matched_as_marks_are() -> None:
+    # radii 2 (so the reach of 2.5 is taken) and 6, centres 20 apart
+    gt = torch.cat([cube((20.0, 20, 20), 4), cube((20.0, 20, 40), 12)])
+    distances = [0, 2.4, 2.6, 6.4, 6.6]
+    at_small = [cube((20.0 - d, 20, 20), 9) for d in distances]
+    at_large = [cube((20.0, 20 + d, 40), 3) for d in (5.9, 6.1, 9.9, 10.1)]
+    boxes = torch.cat([*at_small, *at_large])
+
+    assigned = DistanceAssigner3D(reach=2.5, margin=4.0).assign(boxes, gt)
+
+    assert (
+        assigned.positive.tolist()
+        == [True] * 2 + [False] * 3 + [True] + [False] * 3
+    )
+    assert torch.nonzero(assigned.negative).flatten().tolist() == [4, 8]
+    assert assigned.gt_inds[assigned.positive].tolist() == [0, 0, 1]
+
+
+def test_a_box_between_two_nodules_belongs_to_the_one_it_is_deeper_in() -> (
+    None
+):
+    gt = torch.cat([cube((20.0, 20, 20), 6), cube((20.0, 20, 28), 14)])
+
+    assigned = DistanceAssigner3D().assign(cube((20.0, 20, 22.5), 8), gt)
+
+    assert assigned.positive.all() and assigned.gt_inds.tolist() == [1]
+
+
+def test_distance_rule_without_nodules_or_boxes() -> None:
+    boxes, region = cube((20.0, 20, 20), 6), cube((20.0, 20, 21), 4)
+    none = torch.zeros(0, 6)
+    rule = DistanceAssigner3D()
+
+    assert rule.assign(boxes, none).negative.all()
+    assert not rule.assign(boxes, none, region).negative.any()
+    assert not rule.assign(boxes, none).positive.any()
+    assert len(rule.assign(none, boxes).gt_inds) == 0
