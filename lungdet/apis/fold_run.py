@@ -11,7 +11,7 @@ from mmengine.config import Config
 from lungdet.apis.folds import Fold, Records, prepared_records
 from lungdet.apis.run import test, train
 from lungdet.datasets.folds import patients_of
-from lungdet.engine.checkpoint import read_checkpoint
+from lungdet.engine.checkpoint import CheckpointMeta, read_checkpoint
 from lungdet.engine.run_manifest import (
     RunManifest,
     RunStart,
@@ -72,10 +72,8 @@ def run_fold(
         )
     best = train_dir / 'best.pth'  # exists only if the config validates
     checkpoint = best if best.is_file() else train_dir
-    trained = {
-        *start.train_series,
-        *read_checkpoint(checkpoint)['meta']['train_series'],
-    }
+    meta = CheckpointMeta.of(read_checkpoint(checkpoint), checkpoint)
+    trained = {*start.train_series, *meta.scans.series}
     check_untrained(fold, trained, prepared_records(config))
     test(config, checkpoint, out=test_dir)
     return start

@@ -1,4 +1,4 @@
-from lungdet.engine.checkpoint import export_backbone, read_backbone
+from lungdet.engine.backbone_file import export_backbone, read_backbone
 from lungdet.engine.detector import load_detector
 from lungdet.engine.hooks import (
     HeadScheduleHook,

@@ -1,54 +1,134 @@
-"""Files of weights: reading, writing, choosing one, and loading it.
+"""Checkpoints of a training: their format, reading, writing, choosing one.
 
-A training's checkpoint is a ``.pth`` of plain values: weights, optimiser,
-counters, and a ``meta`` that describes them. An exported backbone is a
-safetensors file whose header says how it was made, its ``provenance``.
-Reading either runs no code of the file.
+A checkpoint is a ``.pth`` of plain values: weights, optimiser, counters, and a
+``meta`` that describes them. Reading it runs no code of the file.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
+import lungdet
 from lungdet.engine.checkpoint_checks import (
     check_archive,
+    check_complete,
     check_content,
     check_finite,
-    check_meta,
     check_trained,
+    check_types,
+    check_weights,
 )
-from lungdet.engine.protocols import BlockPlugin
+from lungdet.engine.input_contract import InputContract
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
 
 CHECKPOINT_FORMAT = 'lungdet.checkpoint/2'
-BACKBONE_FORMAT = 'lungdet.backbone/2'
 NUMBERED = re.compile(r'(epoch|iter)_\d+\.pth')
-# keys of every exported file's provenance
-PROVENANCE = (
-    'method',
-    'input_contract',
-    'train_series',
-    'train_patients',
-    'folds',
-    'alarms',
-)
-MIN_VALUES = 0.9  # fraction of a module's values that a file must fill
-MIN_TENSORS = 0.95  # fraction of its tensors: norms and gates have few values
-MAX_LISTED = 20  # names in a message
 # weights in a checkpoint: averaged ones, if any, come first
 STATES = ('state_dict', 'ema_state_dict')
+# types of the values of a checkpoint's ``meta``
+META_TYPES: dict[str, tuple[type, ...]] = {
+    'format': (str,),
+    'epoch': (int,),
+    'iter': (int,),
+    'epoch_in_progress': (int,),
+    'epoch_length': (int,),
+    'seed': (int, type(None)),
+    'schedule': (dict,),
+    'val_owed': (bool,),
+    'model': (dict,),
+    'imports': (list, str),
+    'input_contract': (dict,),
+    'train_series': (list,),
+    'train_patients': (list,),
+    'folds': (str, type(None)),
+    'pretraining': (dict, type(None)),
+    'lungdet_version': (str,),
+}
 POINTER = 'last_checkpoint'  # file with the name of the newest
 MAX_NAME = 255  # bytes of a file's name
+
+
+@dataclass(frozen=True)
+class CheckpointMeta:
+    """What a checkpoint says about its training, besides weights and state.
+
+    It is written and read here only, under the keys of ``META_TYPES``.
+
+    Attributes:
+        epoch: Epochs done.
+        iter: Steps done.
+        epoch_in_progress: From 1, by which heads start.
+        epoch_length: Steps of an epoch.
+        seed: Of the run.
+        schedule: Values that its state replaces, see ``training_schedule``.
+        val_owed: Whether a validation was due.
+        model: Config of the network.
+        imports: The config's ``custom_imports``, for the network's classes.
+        input_contract: Of the network and its data.
+        scans: What the weights were trained on.
+        pretraining: Provenance of the backbone that it started from.
+        lungdet_version: That wrote it.
+    """
+
+    epoch: int
+    iter: int
+    epoch_in_progress: int
+    epoch_length: int
+    seed: int | None
+    schedule: dict[str, Any]
+    val_owed: bool
+    model: dict[str, Any]
+    imports: list[str] | str
+    input_contract: InputContract
+    scans: TrainingScans
+    pretraining: dict[str, Any] | None = None
+    lungdet_version: str = lungdet.__version__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint's ``meta``."""
+        values = dict(vars(self))
+        del values['scans']
+        return {
+            **values,
+            'format': CHECKPOINT_FORMAT,
+            'input_contract': self.input_contract.to_dict(),
+            **self.scans.to_dict(),
+        }
+
+    @classmethod
+    def of(
+        cls, checkpoint: Mapping[str, Any], where: str | Path
+    ) -> CheckpointMeta:
+        """The ``meta`` of a checkpoint.
+
+        Args:
+            checkpoint: As ``read_checkpoint`` returns it.
+            where: The file, for the message.
+
+        Raises:
+            CheckpointError: A key is missing, or its value damaged.
+        """
+        meta = checkpoint['meta']
+        check_complete(meta, META_TYPES, where, 'meta.')
+        names = {field.name for field in fields(cls)} & META_TYPES.keys()
+        return cls(
+            **{
+                **{name: meta[name] for name in names},
+                'input_contract': InputContract.from_dict(
+                    meta['input_contract']
+                ),
+                'scans': TrainingScans.from_dict(meta),
+            }
+        )
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
@@ -186,168 +266,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             'by this version of lungdet. Train again.'
         )
     check_content(checkpoint, file)
-    check_meta(checkpoint, file)
+    check_types(meta, META_TYPES, file, 'meta.')
+    check_weights(checkpoint, file)
     for key in STATES:
         check_finite(checkpoint.get(key, {}), file)
     return checkpoint
-
-
-def export_backbone(
-    path: str | Path,
-    state: Mapping[str, torch.Tensor],
-    provenance: dict[str, Any],
-) -> None:
-    """Write a backbone's tensors and their provenance; no pickle.
-
-    Args:
-        path: Of the safetensors file; written atomically.
-        state: The backbone's ``state_dict``, names without a prefix.
-        provenance: JSON values, read back by ``read_backbone``.
-
-    Raises:
-        DivergenceError: A weight is not finite.
-    """
-    check_trained(state, path)
-    tensors = {
-        name: value.detach().cpu().clone().contiguous()
-        for name, value in state.items()
-    }
-    header = {'format': BACKBONE_FORMAT, 'provenance': json.dumps(provenance)}
-    with atomic_path(path) as aside:
-        # save_file would make it readable by its owner only
-        aside.write_bytes(save(tensors, metadata=header))
-
-
-def read_backbone(
-    path: str | Path,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and provenance of an exported file.
-
-    Raises:
-        FileNotFoundError: Not there.
-        CheckpointError: Not an exported backbone.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such weights; check the path.')
-    try:
-        with safe_open(path, 'pt') as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise CheckpointError(
-            f'{path}: not a safetensors file ({error}); give the '
-            'backbone.safetensors that pre-training wrote.'
-        ) from error
-    if header.get('format') != BACKBONE_FORMAT:
-        raise CheckpointError(
-            f'{path}: format {header.get("format")!r}, not '
-            f'{BACKBONE_FORMAT!r}; it does not say what it was trained on. '
-            'Give the backbone.safetensors that pre-training of this version '
-            'wrote.'
-        )
-    check_finite(tensors, path)
-    return tensors, _provenance(header, path)
-
-
-def _provenance(header: Mapping[str, str], path: str | Path) -> dict[str, Any]:
-    """The provenance in an exported backbone's header."""
-    try:
-        provenance = json.loads(header['provenance'])
-        missing = [key for key in PROVENANCE if key not in provenance]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f'{path}: its provenance cannot be read ({type(error).__name__}), '
-            'so it is not known what it was trained on. Give the '
-            'backbone.safetensors that pre-training wrote.'
-        ) from error
-    if missing or not isinstance(provenance, dict):
-        raise CheckpointError(
-            f'{path}: its provenance lacks {", ".join(missing) or "keys"}, so '
-            'it is not known what it was trained on. Give the '
-            'backbone.safetensors that pre-training wrote.'
-        )
-    return provenance
-
-
-def fill_module(
-    module: torch.nn.Module,
-    tensors: Mapping[str, torch.Tensor],
-    where: str | Path,
-    *,
-    min_tensors: float = MIN_TENSORS,
-    needed: Collection[str] = (),
-) -> str:
-    """Copy the tensors that fit by name and shape, if they are enough.
-
-    Args:
-        module: Not changed if too little fits.
-        tensors: By the module's names.
-        where: Source of the tensors, for the message.
-        min_tensors: Fraction of the module's tensors that must be filled,
-            besides ``MIN_VALUES`` of its values. 0 if the module may have new
-            gates, which are many tensors of few values.
-        needed: Names of tensors that must all be filled: a test must not run
-            with random weights.
-
-    Returns:
-        One line of numbers.
-
-    Raises:
-        CheckpointError: Too little fits; the message lists what is missing.
-            Or a value is not finite.
-    """
-    check_finite(tensors, where)
-    state = module.state_dict()
-    fitting = {k: v for k, v in tensors.items() if _fits(v, state.get(k))}
-    total = sum(value.numel() for value in state.values())
-    filled = sum(value.numel() for value in fitting.values()) / max(total, 1)
-    line = (
-        f'{where}: fills {len(fitting)} of {len(state)} tensors '
-        f'({filled:.1%} of the values), {len(tensors) - len(fitting)} of the '
-        'file are not used'
-    )
-    if filled < MIN_VALUES or len(fitting) < min_tensors * len(state):
-        missing = [
-            k + (' (another shape)' if k in tensors else '')
-            for k in state
-            if k not in fitting
-        ]
-        raise CheckpointError(
-            f'{line}; at least {MIN_VALUES:.0%} of the values and '
-            f'{min_tensors:.0%} of the tensors must be filled. Missing: '
-            f'{_first(missing, MAX_LISTED)}. Use the network, with the '
-            'plugins, that the weights were trained with.'
-        )
-    if lacking := [name for name in needed if name not in fitting]:
-        raise CheckpointError(
-            f'{line}; without {_first(lacking, 1)} the network would run with '
-            'random weights. Use the network that the weights were trained '
-            'with, and a whole checkpoint.'
-        )
-    module.load_state_dict(fitting, strict=False)
-    return line
-
-
-def _fits(value: Any, other: torch.Tensor | None) -> bool:
-    return other is not None and value.shape == other.shape
-
-
-def _first(names: list[str], number: int) -> str:
-    more = len(names) - number
-    return ', '.join(names[:number]) + (
-        f' and {more} more' if more > 0 else ''
-    )
-
-
-def tensors_outside_plugins(module: torch.nn.Module) -> list[str]:
-    """Names of a network's tensors without those of its plugins.
-
-    New plugins may be added to weights where they start as the identity,
-    which the input contract checks.
-    """
-    plugins = tuple(
-        f'{name}.'
-        for name, part in module.named_modules()
-        if isinstance(part, BlockPlugin)
-    )
-    return [k for k in module.state_dict() if not k.startswith(plugins)]

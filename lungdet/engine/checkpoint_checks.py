@@ -8,7 +8,7 @@ detects nothing, which looks like a healthy scan.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,6 @@ from torch.nn.modules.module import (
 
 from lungdet.errors import CheckpointError, DivergenceError
 
-# types of the values of ``meta``
-META_TYPES: dict[str, tuple[type, ...]] = {
-    'format': (str,),
-    'epoch': (int,),
-    'iter': (int,),
-    'epoch_in_progress': (int,),
-    'epoch_length': (int,),
-    'seed': (int, type(None)),
-    'val_owed': (bool,),
-    'model': (dict,),
-    'imports': (list, str),
-    'input_contract': (dict,),
-    'train_series': (list,),
-    'train_patients': (list,),
-    'folds': (str, type(None)),
-    'pretraining': (dict, type(None)),
-    'lungdet_version': (str,),
-}
 # types of what a resume also reads
 STATE_TYPES: dict[str, tuple[type, ...]] = {
     'state_dict': (dict,),
@@ -106,29 +88,39 @@ def check_content(content: Any, where: str | Path) -> None:
                 )
 
 
-def check_meta(checkpoint: Mapping[str, Any], where: str | Path) -> None:
+def check_types(
+    values: Mapping[str, Any],
+    types: Mapping[str, tuple[type, ...]],
+    where: str | Path,
+    prefix: str = '',
+) -> None:
     """Refuse values of other types than a training writes.
+
+    Args:
+        values: By key; those without a type are not checked.
+        types: By key.
+        where: The file, for the message.
+        prefix: Of the keys, for the message.
 
     Raises:
         CheckpointError: With the name of the value.
     """
-    meta = checkpoint['meta']
-    for name, values, types in (
-        ('meta.', meta, META_TYPES),
-        ('', checkpoint, STATE_TYPES),
-    ):
-        for key, known in types.items():
-            if key in values and not isinstance(values[key], known):
-                raise CheckpointError(
-                    f'{where}: {name}{key} is a '
-                    f'{type(values[key]).__name__}, not a '
-                    f'{known[0].__name__}; {DAMAGED}'
-                )
-    if not isinstance(checkpoint.get('ema_state_dict', {}), dict):
-        raise CheckpointError(
-            f'{where}: ema_state_dict is not a dict; {DAMAGED}'
-        )
+    for key, known in types.items():
+        if key in values and not isinstance(values[key], known):
+            raise CheckpointError(
+                f'{where}: {prefix}{key} is a {type(values[key]).__name__}, '
+                f'not a {known[0].__name__}; {DAMAGED}'
+            )
 
+
+def check_weights(checkpoint: Mapping[str, Any], where: str | Path) -> None:
+    """Refuse weights and state that are not what a training writes.
+
+    Raises:
+        CheckpointError: With the name of the value.
+    """
+    check_types(checkpoint, STATE_TYPES, where)
+    check_types(checkpoint, {'ema_state_dict': (dict,)}, where)
     weights = {
         **checkpoint.get('ema_state_dict', {}),
         **checkpoint.get('state_dict', {}),
@@ -141,16 +133,18 @@ def check_meta(checkpoint: Mapping[str, Any], where: str | Path) -> None:
             )
 
 
-def check_complete(checkpoint: Mapping[str, Any], where: str | Path) -> None:
+def check_complete(
+    values: Mapping[str, Any],
+    keys: Iterable[str],
+    where: str | Path,
+    prefix: str = '',
+) -> None:
     """Refuse a checkpoint that lacks a key that a training writes.
 
     Raises:
         CheckpointError: Keys are missing; the message names them.
     """
-    meta = checkpoint['meta']
-    missing = [f'meta.{key}' for key in META_TYPES if key not in meta]
-    missing += [key for key in STATE_TYPES if key not in checkpoint]
-    if missing:
+    if missing := [f'{prefix}{key}' for key in keys if key not in values]:
         raise CheckpointError(
             f'{where}: has no {", ".join(missing)}; {DAMAGED}'
         )

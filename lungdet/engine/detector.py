@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lungdet.engine.checkpoint import fill_module, read_checkpoint
-from lungdet.engine.checkpoint_checks import check_complete, no_larger_than
+from lungdet.engine.checkpoint import CheckpointMeta, read_checkpoint
+from lungdet.engine.checkpoint_checks import (
+    STATE_TYPES,
+    check_complete,
+    no_larger_than,
+)
 from lungdet.engine.input_contract import InputContract
+from lungdet.engine.partial_load import fill_module
 from lungdet.engine.protocols import CaseDetector, FollowsEpochs
 from lungdet.errors import CheckpointError
 from lungdet.registry import MODELS, TASK_UTILS, build_model
@@ -29,21 +34,16 @@ def load_detector(
             not registered. Nothing is imported to find it.
     """
     checkpoint = read_checkpoint(path)
-    meta = checkpoint['meta']
-    if 'model' not in meta:
-        raise CheckpointError(
-            f'{path}: does not describe its model; give a checkpoint of '
-            'tools/train.py.'
-        )
+    meta = CheckpointMeta.of(checkpoint, path)
     _check_types(meta, str(path))
-    check_complete(checkpoint, path)
-    model = _build(checkpoint, path)
+    check_complete(checkpoint, STATE_TYPES, path)
+    state = checkpoint['state_dict']
+    model = _build(meta, state, path)
     if not isinstance(model, CaseDetector):
         raise CheckpointError(
-            f'{path}: holds a {meta["model"]["type"]}, which detects no '
+            f'{path}: holds a {meta.model["type"]}, which detects no '
             'nodules; train a detector from its backbone and give that.'
         )
-    state = checkpoint['state_dict']
     if surplus := sorted(state.keys() - model.state_dict().keys()):
         raise CheckpointError(
             f'{path}: holds {len(surplus)} tensors that its own network does '
@@ -52,16 +52,18 @@ def load_detector(
         )
     fill_module(model, state, path, min_tensors=1.0)
     if isinstance(model, FollowsEpochs):
-        model.set_epoch(meta['epoch_in_progress'])
+        model.set_epoch(meta.epoch_in_progress)
     model.to(device).eval()
-    return model, InputContract.from_dict(meta['input_contract'])
+    return model, meta.input_contract
 
 
-def _build(checkpoint: dict[str, Any], path: str | Path) -> torch.nn.Module:
+def _build(
+    meta: CheckpointMeta, state: Mapping[str, torch.Tensor], path: str | Path
+) -> torch.nn.Module:
     """The network that a checkpoint describes, no larger than its weights."""
     try:
-        with no_larger_than(checkpoint['state_dict'], path):
-            return build_model(checkpoint['meta']['model'])
+        with no_larger_than(state, path):
+            return build_model(meta.model)
     except CheckpointError:
         raise
     except Exception as error:
@@ -72,21 +74,20 @@ def _build(checkpoint: dict[str, Any], path: str | Path) -> torch.nn.Module:
         ) from error
 
 
-def _check_types(meta: dict, where: str) -> None:
+def _check_types(meta: CheckpointMeta, where: str) -> None:
     """Refuse a model with a class that is not registered.
 
     A checkpoint is data: it cannot cause imports.
     """
-    for name in _types(meta['model']):
+    for name in _types(meta.model):
         if not (
             isinstance(name, str)
             and (MODELS.get(name) or TASK_UTILS.get(name))
         ):
-            imports = meta.get('imports')
             remedy = (
-                f'It was trained with custom_imports {imports}: import them '
-                'first, on the command line by --import.'
-                if imports
+                f'It was trained with custom_imports {meta.imports}: import '
+                'them first, on the command line by --import.'
+                if meta.imports
                 else 'It was not written by this version of lungdet.'
             )
             raise CheckpointError(

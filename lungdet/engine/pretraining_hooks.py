@@ -11,10 +11,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from lungdet.engine.checkpoint import export_backbone
+from lungdet.engine.backbone_file import export_backbone
 from lungdet.engine.hooks import unwrapped
-from lungdet.engine.provenance import TrainingScans, backbone_provenance
+from lungdet.engine.provenance import backbone_provenance
 from lungdet.engine.screen import say, shown
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.registry import HOOKS, MODELS
 
 # names of a run's last alarms in mmengine's message hub, by training steps

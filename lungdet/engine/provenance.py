@@ -10,70 +10,17 @@ from typing import Any
 import torch
 
 import lungdet
-from lungdet.engine.checkpoint import (
-    fill_module,
-    read_backbone,
-    read_checkpoint,
-)
+from lungdet.engine.backbone_file import read_backbone
+from lungdet.engine.checkpoint import CheckpointMeta, read_checkpoint
 from lungdet.engine.input_contract import InputContract
+from lungdet.engine.partial_load import fill_module
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
-
-
-@dataclass(frozen=True)
-class TrainingScans:
-    """Scans that weights were trained on, including those of earlier weights.
-
-    Attributes:
-        series: Series uids, sorted.
-        patients: Their patients, if known, sorted.
-        folds: For pre-training ``'all'`` if it used the test scans too, else
-            ``'train'``; None for a detector.
-    """
-
-    series: tuple[str, ...] = ()
-    patients: tuple[str, ...] = ()
-    folds: str | None = None
-
-    @classmethod
-    def of_data(cls, metainfo: Mapping[str, Any]) -> TrainingScans:
-        """The scans of a data set."""
-        return cls(
-            tuple(sorted(metainfo.get('series_uids', ()))),
-            tuple(sorted(metainfo.get('patients', ()))),
-            metainfo.get('folds'),
-        )
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> TrainingScans:
-        """The scans in a checkpoint's meta, or in a provenance."""
-        return cls(
-            tuple(stored['train_series']),
-            tuple(stored['train_patients']),
-            stored['folds'],
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values, which ``from_dict`` reads."""
-        return {
-            'train_series': list(self.series),
-            'train_patients': list(self.patients),
-            'folds': self.folds,
-        }
-
-    def after(self, *earlier: TrainingScans) -> TrainingScans:
-        """These scans merged with those of earlier weights."""
-        every = (self, *earlier)
-        on_all = self.folds and 'all' in [scans.folds for scans in every]
-        return TrainingScans(
-            tuple(sorted({uid for scans in every for uid in scans.series})),
-            tuple(sorted({p for scans in every for p in scans.patients})),
-            'all' if on_all else self.folds,
-        )
 
 
 def training_scans(
     metainfo: Mapping[str, Any],
-    loaded: Mapping[str, Any] | None,
+    loaded: TrainingScans | None,
     pretraining: Mapping[str, Any] | None,
 ) -> TrainingScans:
     """The scans that a checkpoint records.
@@ -83,12 +30,12 @@ def training_scans(
 
     Args:
         metainfo: Of the data that is trained on.
-        loaded: Meta of the checkpoint that the training continues from.
+        loaded: Of the checkpoint that the training continues from.
         pretraining: Provenance of the backbone that it started from.
     """
     scans = TrainingScans.of_data(metainfo)
     if loaded is not None:
-        scans = scans.after(TrainingScans.from_dict(loaded))
+        scans = scans.after(loaded)
     if pretraining is not None and scans.folds is not None:
         scans = scans.after(TrainingScans.from_dict(pretraining))
     return scans
@@ -237,7 +184,7 @@ class WeightSource:
 
 def leakage_caveats(
     metainfo: Mapping[str, Any],
-    loaded: Mapping[str, Any] | None,
+    loaded: TrainingScans | None,
     pretraining: Mapping[str, Any] | None,
     *,
     allowed: bool,
@@ -246,7 +193,7 @@ def leakage_caveats(
 
     Args:
         metainfo: Of the data that is trained on or tested.
-        loaded: Meta of the checkpoint that the weights are from, if any.
+        loaded: Of the checkpoint that the weights are from, if any.
         pretraining: Provenance of the backbone that they started from.
         allowed: Whether such a test was requested.
 
@@ -258,8 +205,7 @@ def leakage_caveats(
     """
     sources = []
     if loaded is not None and metainfo.get('folds') != 'all':
-        scans = TrainingScans.from_dict(loaded)
-        sources.append(WeightSource.training(scans, allowed=allowed))
+        sources.append(WeightSource.training(loaded, allowed=allowed))
     if pretraining is not None:
         sources.append(WeightSource.pretraining(pretraining))
     caveats = [source.check_test(metainfo) for source in sources]
@@ -283,5 +229,5 @@ def describe_weights(path: str | Path) -> dict[str, Any]:
     """
     if Path(path).suffix == '.safetensors':
         return read_backbone(path)[1]
-    meta = read_checkpoint(path)['meta']
-    return {**meta, 'model': meta['model']['type']}
+    meta = CheckpointMeta.of(read_checkpoint(path), path)
+    return {**meta.to_dict(), 'model': meta.model['type']}

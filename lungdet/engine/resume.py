@@ -19,8 +19,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import Sampler
 
+from lungdet.engine.checkpoint import CheckpointMeta
 from lungdet.engine.plain_values import plain
 from lungdet.engine.pretraining_hooks import ALARMS
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
 from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
 from lungdet.seeds import Key, SeedStream, seed_sequence
@@ -167,7 +169,7 @@ class ExactEpochLoop(EpochBasedTrainLoop):
 
 
 def check_epochs(
-    meta: dict[str, Any], steps: int, series: Collection[str], where: str
+    meta: CheckpointMeta, steps: int, series: Collection[str], where: str
 ) -> None:
     """Compare the epochs of a checkpoint with those of this run.
 
@@ -180,10 +182,10 @@ def check_epochs(
     Raises:
         CheckpointError: They differ, so ``iter`` would mean another step.
     """
-    check_scans(meta, series, where)
-    if meta['epoch_length'] != steps:
+    check_scans(meta.scans, series, where)
+    if meta.epoch_length != steps:
         raise CheckpointError(
-            f'{where}: its epochs have {meta["epoch_length"]} batches, but an '
+            f'{where}: its epochs have {meta.epoch_length} batches, but an '
             f'epoch of this run has {steps} batches, so the step to continue '
             'from is lost. Resume with the batch_size, number of processes '
             'and scans that it was trained with, or start a new run from its '
@@ -192,7 +194,7 @@ def check_epochs(
 
 
 def check_scans(
-    meta: dict[str, Any], series: Collection[str], where: str
+    trained: TrainingScans, series: Collection[str], where: str
 ) -> None:
     """Refuse scans that a checkpoint was not trained on.
 
@@ -200,7 +202,7 @@ def check_scans(
         CheckpointError: There are some; their samples would come in place of
             those that are left.
     """
-    new = sorted(set(series) - set(meta['train_series']))
+    new = sorted(set(series) - set(trained.series))
     if new:
         raise CheckpointError(
             f'{where}: was trained without {len(new)} scans of this run, such '

@@ -20,19 +20,21 @@ from torch.utils.data import DataLoader
 
 import lungdet
 from lungdet.engine.checkpoint import (
-    CHECKPOINT_FORMAT,
-    fill_module,
+    CheckpointMeta,
     newest_checkpoint,
     read_checkpoint,
-    tensors_outside_plugins,
     write_checkpoint,
 )
-from lungdet.engine.checkpoint_checks import check_complete
+from lungdet.engine.checkpoint_checks import STATE_TYPES, check_complete
 from lungdet.engine.dataloader import check_batches, complete_loader
 from lungdet.engine.distributed import DistributedRunner
 from lungdet.engine.hooks import unwrapped
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.loader_workers import pack_batches
+from lungdet.engine.partial_load import (
+    fill_module,
+    tensors_outside_plugins,
+)
 from lungdet.engine.plain_values import plain
 from lungdet.engine.pretraining import missing_weights
 from lungdet.engine.protocols import (
@@ -41,7 +43,6 @@ from lungdet.engine.protocols import (
     StatesCaveats,
 )
 from lungdet.engine.provenance import (
-    TrainingScans,
     leakage_caveats,
     start_backbone,
     training_scans,
@@ -58,6 +59,7 @@ from lungdet.engine.schedule import (
     training_schedule,
 )
 from lungdet.engine.screen import quiet, say, shown
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.registry import (
     RUNNERS,
     build_model,
@@ -85,7 +87,7 @@ class LungRunner(DistributedRunner):
     # provenance of the backbone that the model started from
     pretraining: dict[str, Any] | None = None
     # meta of the checkpoint that the model's weights are from
-    loaded: dict[str, Any] | None = None
+    loaded: CheckpointMeta | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         patch_mmengine_build()
@@ -178,8 +180,12 @@ class LungRunner(DistributedRunner):
     def training_scans(self) -> TrainingScans:
         """The scans that a checkpoint would record now."""
         return training_scans(
-            self._dataset_meta, self.loaded, self.pretraining
+            self._dataset_meta, self._loaded_scans, self.pretraining
         )
+
+    @property
+    def _loaded_scans(self) -> TrainingScans | None:
+        return None if self.loaded is None else self.loaded.scans
 
     @property
     def _built_loops(self) -> list[Any]:
@@ -221,7 +227,7 @@ class LungRunner(DistributedRunner):
             )
         if not self.rank:
             checkpoint = {
-                'meta': self._checkpoint_meta(epoch),
+                'meta': self._checkpoint_meta(epoch).to_dict(),
                 **training_state(
                     self.bare_model,
                     self.optim_wrapper,
@@ -232,30 +238,28 @@ class LungRunner(DistributedRunner):
             self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
             write_checkpoint(Path(out_dir) / filename, checkpoint)
 
-    def _checkpoint_meta(self, epoch: int | None) -> dict[str, Any]:
+    def _checkpoint_meta(self, epoch: int | None) -> CheckpointMeta:
         """Counters, and what inference and later training need."""
         loop = self.train_loop
         within = epoch is None
         done = loop.epoch if epoch is None else epoch
         imports = self.cfg.get('custom_imports', {}).get('imports', [])
-        return {
-            'format': CHECKPOINT_FORMAT,
-            'epoch': done,
-            'iter': loop.iter + within,
-            'epoch_in_progress': done + within,
-            'epoch_length': len(self.train_dataloader),
-            'seed': self.seed,
-            'schedule': training_schedule(self.cfg),
-            'val_owed': not within
+        return CheckpointMeta(
+            epoch=done,
+            iter=loop.iter + within,
+            epoch_in_progress=done + within,
+            epoch_length=len(self.train_dataloader),
+            seed=self.seed,
+            schedule=training_schedule(self.cfg),
+            val_owed=not within
             and isinstance(loop, ExactEpochLoop)
             and loop.val_owed,
-            'model': plain(self.cfg.model.to_dict()),
-            'imports': plain(imports),
-            'input_contract': self.input_contract.to_dict(),
-            **self.training_scans.to_dict(),
-            'pretraining': self.pretraining,
-            'lungdet_version': lungdet.__version__,
-        }
+            model=plain(self.cfg.model.to_dict()),
+            imports=plain(imports),
+            input_contract=self.input_contract,
+            scans=self.training_scans,
+            pretraining=self.pretraining,
+        )
 
     def load_or_resume(self) -> None:
         """``--resume`` continues if there is a checkpoint, else starts, from
@@ -271,13 +275,13 @@ class LungRunner(DistributedRunner):
             self._load_weights()
         if self.loaded is not None:
             self.input_contract.check(
-                InputContract.from_dict(self.loaded['input_contract']),
+                self.loaded.input_contract,
                 'the checkpoint',
                 may_add=not self._resume,
             )
         caveats = leakage_caveats(
             self._dataset_meta,
-            self.loaded,
+            self._loaded_scans,
             self.pretraining,
             allowed=bool(self.cfg.get('allow_seen_test')),
         )
@@ -325,7 +329,8 @@ class LungRunner(DistributedRunner):
             CheckpointError: Not written by lungdet, or too little fits.
         """
         checkpoint = read_checkpoint(filename)
-        check_complete(checkpoint, filename)
+        meta = CheckpointMeta.of(checkpoint, filename)
+        check_complete(checkpoint, STATE_TYPES, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         line = fill_module(
             self.bare_model,
@@ -336,13 +341,12 @@ class LungRunner(DistributedRunner):
             needed=self._needed_tensors,
         )
         self.logger.info(line)
-        meta = checkpoint['meta']
         if isinstance(self.bare_model, FollowsEpochs):
-            self.bare_model.set_epoch(meta['epoch_in_progress'])
+            self.bare_model.set_epoch(meta.epoch_in_progress)
         if not isinstance(self._train_loop, BaseLoop):
             self._tell_crop_size(meta)
         self.loaded = meta
-        self.pretraining = meta['pretraining']
+        self.pretraining = meta.pretraining
         self._has_loaded = True
         return checkpoint
 
@@ -354,10 +358,10 @@ class LungRunner(DistributedRunner):
             return []
         return tensors_outside_plugins(self.bare_model)
 
-    def _tell_crop_size(self, meta: dict[str, Any]) -> None:
+    def _tell_crop_size(self, meta: CheckpointMeta) -> None:
         """The crops that the weights know may differ from the config's, and
         plugins that pool need windows of their size."""
-        crop = meta['model'].get('train_cfg', {}).get('crop_size')
+        crop = (meta.model.get('train_cfg') or {}).get('crop_size')
         if crop is not None and isinstance(self.bare_model, KnowsCropSize):
             self.bare_model.set_crop_size(crop)
 
@@ -372,25 +376,26 @@ class LungRunner(DistributedRunner):
                 length, or another number of schedulers.
         """
         checkpoint = self.load_checkpoint(filename)
-        meta, loop = checkpoint['meta'], self.train_loop
+        meta, loop = self.loaded, self.train_loop
+        assert meta is not None
         if self.cfg.get('resume_with_new_schedule'):
             say(resume_anew(self, checkpoint, filename))
         else:
             schedule = training_schedule(self.cfg)
             series = self._dataset_meta.get('series_uids', ())
             check_epochs(meta, len(self.train_dataloader), series, filename)
-            check_schedule(meta, schedule, filename)
-            loop._epoch, loop._iter = meta['epoch'], meta['iter']
+            check_schedule(meta.schedule, schedule, filename)
+            loop._epoch, loop._iter = meta.epoch, meta.iter
             restore_training(
                 checkpoint,
                 self.optim_wrapper,
                 self.param_schedulers or [],
                 filename,
             )
-        loop.val_owed = meta['val_owed']
+        loop.val_owed = meta.val_owed
         for key, value in checkpoint['runtime'].items():
             self.message_hub.update_info(key, value)
         say(
-            f'resumed {shown(filename)}: epoch {meta["epoch"]}, iteration '
+            f'resumed {shown(filename)}: epoch {meta.epoch}, iteration '
             f'{loop._iter}'
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lungdet.engine.checkpoint import CheckpointMeta
 from lungdet.engine.plain_values import plain
 from lungdet.engine.resume import check_scans
 from lungdet.errors import CheckpointError
@@ -55,25 +56,18 @@ def changed_keys(
 
 
 def check_schedule(
-    meta: Mapping[str, Any], schedule: Mapping[str, Any], where: str
+    stored: Mapping[str, Any], schedule: Mapping[str, Any], where: str
 ) -> None:
     """Refuse a config whose schedule would not be used.
 
     Args:
-        meta: Of the checkpoint.
+        stored: Of the checkpoint.
         schedule: Of the config.
         where: Names the checkpoint.
 
     Raises:
-        CheckpointError: They differ, or the checkpoint does not say.
+        CheckpointError: They differ.
     """
-    stored = meta.get('schedule')
-    if not isinstance(stored, dict):
-        raise CheckpointError(
-            f'{where}: does not say by which schedule it was trained; resume '
-            'with --resume-with-new-schedule, or start a new run from its '
-            'weights by load_from.'
-        )
     if keys := changed_keys(stored, schedule):
         differences = '; '.join(
             f'{key} was {stored.get(key)!r} and is {schedule.get(key)!r}'
@@ -88,7 +82,7 @@ def check_schedule(
 
 
 def position_in_new_epochs(
-    meta: Mapping[str, Any], steps: int, where: str
+    meta: CheckpointMeta, steps: int, where: str
 ) -> int:
     """Steps that epochs of another length would have taken.
 
@@ -101,16 +95,16 @@ def position_in_new_epochs(
         CheckpointError: It was written within an epoch, of which the rest is
             not known in other batches.
     """
-    if meta['epoch_length'] == steps:
-        return meta['iter']
-    if meta['iter'] != meta['epoch'] * meta['epoch_length']:
+    if meta.epoch_length == steps:
+        return meta.iter
+    if meta.iter != meta.epoch * meta.epoch_length:
         raise CheckpointError(
-            f'{where}: was written within an epoch of {meta["epoch_length"]} '
+            f'{where}: was written within an epoch of {meta.epoch_length} '
             f'batches, and an epoch of this run has {steps}; what is left of '
             'it is not known. Resume from a checkpoint epoch_N.pth, or with '
             'the batch_size of before.'
         )
-    return meta['epoch'] * steps
+    return meta.epoch * steps
 
 
 def start_new_schedule(
@@ -179,15 +173,13 @@ def resume_anew(runner: Any, checkpoint: Mapping[str, Any], where: str) -> str:
         CheckpointError: The position in epochs of another length is not
             known, or there are new scans.
     """
-    meta, loop = checkpoint['meta'], runner.train_loop
+    meta, loop = runner.loaded, runner.train_loop
     steps = len(runner.train_dataloader)
     metainfo = runner.train_dataloader.dataset.metainfo
-    check_scans(meta, metainfo.get('series_uids', ()), where)
-    loop._epoch = meta['epoch']
+    check_scans(meta.scans, metainfo.get('series_uids', ()), where)
+    loop._epoch = meta.epoch
     loop._iter = position_in_new_epochs(meta, steps, where)
-    changed = changed_keys(
-        meta.get('schedule') or {}, training_schedule(runner.cfg)
-    )
+    changed = changed_keys(meta.schedule, training_schedule(runner.cfg))
     keeps = start_new_schedule(
         checkpoint,
         runner.optim_wrapper,

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from lungdet.apis import load_config
 from lungdet.engine import export_backbone, read_backbone
+from lungdet.engine.checkpoint import CheckpointMeta
+from lungdet.engine.input_contract import InputContract
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.registry import MODELS
 
 NO_VALIDATION = {
@@ -37,6 +40,24 @@ def rewrite(weights: Path, target: Path, **changes: object) -> Path:
     tensors, provenance = read_backbone(weights)
     export_backbone(target, tensors, {**provenance, **changes})
     return target
+
+
+def make_meta(**values: object) -> CheckpointMeta:
+    """Of a checkpoint of no training."""
+    defaults = {
+        'epoch': 1,
+        'iter': 5,
+        'epoch_in_progress': 1,
+        'epoch_length': 5,
+        'seed': 0,
+        'schedule': {},
+        'val_owed': False,
+        'model': {'type': 'NoduleNet', 'backbone': {'type': 'FeatureNet'}},
+        'imports': [],
+        'input_contract': InputContract((-1200, 600), (-1, 1), 1.0),
+        'scans': TrainingScans(('a',)),
+    }
+    return CheckpointMeta(**{**defaults, **values})
 
 
 @MODELS.register_module(force=True)

@@ -141,7 +141,7 @@ def misshaped(checkpoint: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (drop('model'), 'does not describe its model'),
+        (drop('model'), 'has no meta.model'),
         (drop('input_contract'), 'has no meta.input_contract'),
         (drop('epoch_in_progress'), 'has no meta.epoch_in_progress'),
         (put('epoch_in_progress', 'many'), 'epoch_in_progress is a str, not'),

@@ -7,20 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from lungdet.engine.checkpoint import CHECKPOINT_FORMAT
 from lungdet.engine.detector import load_detector
 from lungdet.errors import CheckpointError
+from tests.engine.runs import make_meta
 
 
 def test_other_things_that_torch_reads_are_refused(tmp_path: Path) -> None:
     """A bare tensor, a dict without meta, a checkpoint without a model."""
+    nameless = make_meta().to_dict()
+    del nameless['model']
     for content, message in (
         (torch.zeros(2), 'not written by this'),
         ({'meta': 3}, 'not written by this'),
-        (
-            {'meta': {'format': CHECKPOINT_FORMAT}},
-            'does not describe its model',
-        ),
+        ({'meta': nameless}, 'has no meta.model'),
     ):
         torch.save(content, tmp_path / 'x.pth')
         with pytest.raises(CheckpointError, match=message):
@@ -57,7 +56,7 @@ def test_checkpoint_runs_nothing_that_it_names(
 ) -> None:
     mark = tmp_path / 'ran'
     text = repr(model).replace('{mark}', str(mark))
-    meta = {'format': CHECKPOINT_FORMAT, 'model': eval(text)}
+    meta = make_meta(model=eval(text)).to_dict()
     torch.save({'meta': meta, 'state_dict': {}}, tmp_path / 'evil.pth')
 
     with pytest.raises(CheckpointError, match='which is not registered'):
@@ -67,11 +66,9 @@ def test_checkpoint_runs_nothing_that_it_names(
 
 
 def test_class_of_ones_own_is_named_with_its_imports(tmp_path: Path) -> None:
-    meta = {
-        'format': CHECKPOINT_FORMAT,
-        'model': {'type': 'MyNet'},
-        'imports': ['my_project.nets'],
-    }
+    meta = make_meta(
+        model={'type': 'MyNet'}, imports=['my_project.nets']
+    ).to_dict()
     torch.save({'meta': meta, 'state_dict': {}}, tmp_path / 'own.pth')
 
     with pytest.raises(

@@ -10,22 +10,18 @@ import pytest
 
 from lungdet.apis import test as run_test
 from lungdet.apis import train
-from lungdet.engine.checkpoint import (
-    CHECKPOINT_FORMAT,
-    export_backbone,
-    read_checkpoint,
-    write_checkpoint,
-)
+from lungdet.engine import export_backbone
+from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.engine.provenance import (
-    TrainingScans,
     WeightSource,
     describe_weights,
     leakage_caveats,
     training_scans,
 )
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
-from tests.engine.runs import NO_VALIDATION
+from tests.engine.runs import NO_VALIDATION, make_meta
 
 CLEAN = {'test_series': ['c'], 'test_patients': ['R']}
 
@@ -87,7 +83,7 @@ def test_leaks_that_were_asked_for_are_told() -> None:
 
 
 def test_caveats_are_of_all_that_the_weights_went_through() -> None:
-    loaded, before = SCANS.to_dict(), provenance(EVERYWHERE)
+    loaded, before = SCANS, provenance(EVERYWHERE)
 
     assert leakage_caveats(TWICE, None, None, allowed=False) == []
     trained, pretrained = leakage_caveats(TWICE, loaded, before, allowed=True)
@@ -102,7 +98,7 @@ def test_caveats_are_of_all_that_the_weights_went_through() -> None:
 
 def test_scans_of_earlier_weights_are_kept() -> None:
     data = {'series_uids': ['d', 'c'], 'patients': ['S']}
-    detector = training_scans(data, SCANS.to_dict(), provenance(EVERYWHERE))
+    detector = training_scans(data, SCANS, provenance(EVERYWHERE))
 
     assert detector == TrainingScans(('a', 'b', 'c', 'd'), ('P', 'Q', 'S'))
     # what a backbone saw without labels is told apart from a detector's scans
@@ -111,7 +107,7 @@ def test_scans_of_earlier_weights_are_kept() -> None:
     assert training_scans(crops, None, provenance(EVERYWHERE)) == (
         TrainingScans(('a', 'b', 'c', 'd'), ('P', 'Q', 'S'), 'all')
     )
-    assert training_scans(crops, CROPS.to_dict(), None).folds == 'train'
+    assert training_scans(crops, CROPS, None).folds == 'train'
     assert TrainingScans.from_dict(EVERYWHERE.to_dict()) == EVERYWHERE
 
 
@@ -230,11 +226,7 @@ def test_other_window_or_spacing_is_refused(
 def test_both_kinds_of_weights_say_what_they_were_trained_on(
     tmp_path: Path,
 ) -> None:
-    meta = {
-        'format': CHECKPOINT_FORMAT,
-        'model': {'type': 'NoduleNet', 'backbone': {'type': 'FeatureNet'}},
-        **SCANS.to_dict(),
-    }
+    meta = make_meta(scans=SCANS).to_dict()
     write_checkpoint(tmp_path / 'a.pth', {'meta': meta})
     backbone = tmp_path / 'backbone.safetensors'
     written = {**provenance(CROPS), 'input_contract': {}, 'alarms': []}

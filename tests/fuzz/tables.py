@@ -161,12 +161,13 @@ def weights() -> dict[str, Any]:
 
 
 def checkpoint(folder: Path) -> Path:
-    from lungdet.engine.checkpoint import CHECKPOINT_FORMAT, write_checkpoint
+    from lungdet.engine.checkpoint import write_checkpoint
+    from tests.engine.runs import make_meta
 
     path = folder / 'epoch_1.pth'
     content = {
         'state_dict': weights(),
-        'meta': {'format': CHECKPOINT_FORMAT, 'epoch': 1, 'iter': 5},
+        'meta': make_meta().to_dict(),
     }
     write_checkpoint(path, content)
     return path
@@ -191,7 +192,7 @@ def read_pointer(path: Path) -> Reading:
 
 
 def backbone(folder: Path) -> Path:
-    from lungdet.engine.checkpoint import PROVENANCE, export_backbone
+    from lungdet.engine.backbone_file import PROVENANCE, export_backbone
 
     provenance: dict[str, Any] = dict.fromkeys(PROVENANCE)
     provenance |= {'method': 'genesis', 'input_contract': {}, 'folds': {}}
@@ -202,7 +203,7 @@ def backbone(folder: Path) -> Path:
 
 
 def read_exported(path: Path) -> Reading:
-    from lungdet.engine.checkpoint import read_backbone
+    from lungdet.engine.backbone_file import read_backbone
 
     tensors, provenance = read_backbone(path)
     plain = {k: v.tolist() for k, v in tensors.items()}

@@ -1,0 +1,101 @@
+"""Weights that fill a network, or part of it: how much must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lungdet.engine.checkpoint_checks import check_finite
+from lungdet.engine.protocols import BlockPlugin
+from lungdet.errors import CheckpointError
+
+MIN_VALUES = 0.9  # fraction of a module's values that a file must fill
+MIN_TENSORS = 0.95  # fraction of its tensors: norms and gates have few values
+MAX_LISTED = 20  # names in a message
+
+
+def fill_module(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    where: str | Path,
+    *,
+    min_tensors: float = MIN_TENSORS,
+    needed: Collection[str] = (),
+) -> str:
+    """Copy the tensors that fit by name and shape, if they are enough.
+
+    Args:
+        module: Not changed if too little fits.
+        tensors: By the module's names.
+        where: Source of the tensors, for the message.
+        min_tensors: Fraction of the module's tensors that must be filled,
+            besides ``MIN_VALUES`` of its values. 0 if the module may have new
+            gates, which are many tensors of few values.
+        needed: Names of tensors that must all be filled: a test must not run
+            with random weights.
+
+    Returns:
+        One line of numbers.
+
+    Raises:
+        CheckpointError: Too little fits; the message lists what is missing.
+            Or a value is not finite.
+    """
+    check_finite(tensors, where)
+    state = module.state_dict()
+    fitting = {k: v for k, v in tensors.items() if _fits(v, state.get(k))}
+    total = sum(value.numel() for value in state.values())
+    filled = sum(value.numel() for value in fitting.values()) / max(total, 1)
+    line = (
+        f'{where}: fills {len(fitting)} of {len(state)} tensors '
+        f'({filled:.1%} of the values), {len(tensors) - len(fitting)} of the '
+        'file are not used'
+    )
+    if filled < MIN_VALUES or len(fitting) < min_tensors * len(state):
+        missing = [
+            k + (' (another shape)' if k in tensors else '')
+            for k in state
+            if k not in fitting
+        ]
+        raise CheckpointError(
+            f'{line}; at least {MIN_VALUES:.0%} of the values and '
+            f'{min_tensors:.0%} of the tensors must be filled. Missing: '
+            f'{_first(missing, MAX_LISTED)}. Use the network, with the '
+            'plugins, that the weights were trained with.'
+        )
+    if lacking := [name for name in needed if name not in fitting]:
+        raise CheckpointError(
+            f'{line}; without {_first(lacking, 1)} the network would run with '
+            'random weights. Use the network that the weights were trained '
+            'with, and a whole checkpoint.'
+        )
+    module.load_state_dict(fitting, strict=False)
+    return line
+
+
+def _fits(value: Any, other: torch.Tensor | None) -> bool:
+    return other is not None and value.shape == other.shape
+
+
+def _first(names: list[str], number: int) -> str:
+    more = len(names) - number
+    return ', '.join(names[:number]) + (
+        f' and {more} more' if more > 0 else ''
+    )
+
+
+def tensors_outside_plugins(module: torch.nn.Module) -> list[str]:
+    """Names of a network's tensors without those of its plugins.
+
+    New plugins may be added to weights where they start as the identity,
+    which the input contract checks.
+    """
+    plugins = tuple(
+        f'{name}.'
+        for name, part in module.named_modules()
+        if isinstance(part, BlockPlugin)
+    )
+    return [k for k in module.state_dict() if not k.startswith(plugins)]

@@ -1,0 +1,73 @@
+"""How much of a network weights must fill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lungdet.apis import test as run_test
+from lungdet.engine.partial_load import fill_module
+from lungdet.errors import CheckpointError
+from tests.killed_training import assert_same
+
+
+def small() -> nn.Sequential:
+    """20 convolutions: 40 tensors."""
+    return nn.Sequential(*(nn.Conv3d(1, 1, 1) for _ in range(20)))
+
+
+def test_transfer_needs_95_percent_of_the_tensors() -> None:
+    model = small()
+    tensors = {
+        k: torch.full_like(v, 7) for k, v in small().state_dict().items()
+    }
+
+    enough = dict(list(tensors.items())[2:])  # 38 of 40
+    assert 'fills 38 of 40' in fill_module(model, enough, 'file')
+    assert model[1].bias.item() == 7 and model[0].bias.item() != 7
+    model = small()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    few = dict(list(tensors.items())[2:])
+    few['3.weight'] = torch.zeros(1, 2, 1, 1, 1)
+    with pytest.raises(
+        CheckpointError,
+        match=r'fills 37 of 40.*0\.weight, 0\.bias, 3\.weight \(another shape',
+    ):
+        fill_module(model, few, 'file')
+    assert_same(dict(model.state_dict()), before)
+    wrong = {f'backbone.{k}': v for k, v in tensors.items()}
+    with pytest.raises(CheckpointError, match='fills 0 of 40.*and 20 more'):
+        fill_module(model, wrong, 'file')
+
+
+def test_weights_of_another_model_are_refused(
+    trained: Path, tiny_config: Path
+) -> None:
+    with pytest.raises(CheckpointError, match='of the values'):
+        run_test(
+            tiny_config,
+            trained,
+            cfg_options={'model.backbone.channels': [8, 16, 16, 16, 16, 8]},
+            out=trained / 'test',
+        )
+
+
+def test_gates_may_be_added_but_values_are_needed() -> None:
+    """A large layer and small ones: few values in many tensors."""
+    model = nn.Sequential(nn.Linear(30, 30), *(nn.PReLU() for _ in range(8)))
+    large = {
+        name: torch.full_like(value, 7)
+        for name, value in model.state_dict().items()
+        if name.startswith('0.')
+    }
+
+    with pytest.raises(CheckpointError, match=r'fills 2 of 10.*99\.1%'):
+        fill_module(model, large, 'file')
+    fill_module(model, large, 'file', min_tensors=0.0)
+    assert model[0].bias[0].item() == 7
+    del large['0.weight']
+    with pytest.raises(CheckpointError, match='Missing: 0.weight, 1.weight'):
+        fill_module(model, large, 'file', min_tensors=0.0)
