@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter
 from typing import Any
@@ -21,6 +22,10 @@ from lungdet.errors import ConfigError
 # read by mmengine's build functions, not by the class that is built
 BUILD_KEYS = {'type', '_scope_', 'convert_to_iter_based'}
 VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+# Python's words for a call without an argument that it needs
+MISSING = re.compile(
+    r'(?:.*\.)?(\w+)\.__init__\(\) missing \d+ required .*arguments?: (.+)'
+)
 CHECKED: set[Callable] = set()  # build functions that already check
 
 
@@ -120,6 +125,20 @@ def argument_names(function: Any) -> list[str] | None:
     return [name for name in names if name != 'self']
 
 
+def _missing_arguments(kind: Any, error: TypeError) -> str | None:
+    """A line where a class was built without an argument that it needs."""
+    complaint = MISSING.fullmatch(str(error))
+    if complaint is None or not inspect.isclass(kind):
+        return None
+    constructor, names = complaint.groups()
+    if constructor not in {base.__name__ for base in kind.__mro__}:
+        return None  # a call in its own code
+    return (
+        f'{kind.__name__}: lacks {names}, which has no default; add it to the '
+        f'dict with type={kind.__name__!r}.'
+    )
+
+
 def _checked(build: Callable) -> Callable:
     """A build function that checks a config of lungdet's scope first."""
 
@@ -127,13 +146,20 @@ def _checked(build: Callable) -> Callable:
     def build_checked(
         cfg: Any, *args: Any, registry: Registry, **kwargs: Any
     ) -> Any:
+        kind = None
         if isinstance(cfg, dict) and 'type' in cfg:
             scope = cfg.get('_scope_')
             with registry.switch_scope_and_registry(scope) as target:
                 if isinstance(target, LungdetRegistry):
                     target.check_type(cfg)
                     target.check_arguments(cfg)
-        return build(cfg, *args, registry=registry, **kwargs)
+                    kind = target.class_of(cfg)
+        try:
+            return build(cfg, *args, registry=registry, **kwargs)
+        except TypeError as error:
+            if text := _missing_arguments(kind, error):
+                raise ConfigError(text) from error
+            raise
 
     CHECKED.add(build_checked)
     return build_checked

@@ -19,6 +19,7 @@ from lungdet.registry import (
     LOOPS,
     MODELS,
     OPTIMIZERS,
+    LungdetRegistry,
     argument_names,
     build_model,
     patch_mmengine_build,
@@ -139,3 +140,31 @@ def test_arguments_by_hand() -> None:
     assert argument_names(Passing) == ['c', 'a', 'b']
     assert argument_names(anything) is None
     assert argument_names(type('Bare', (), {})) == []
+
+
+@pytest.mark.parametrize(
+    ('registry', 'cfg', 'message'),
+    [
+        (MODELS, {'type': 'NoduleNet'}, "^NoduleNet: lacks 'backbone' and"),
+        (MODELS, {'type': 'SE3D'}, "^SE3D: lacks 'in_channels', which has no"),
+        (
+            DATASETS,
+            {'type': 'LUNA16Dataset', 'data_root': 'x', 'split': 'test'},
+            "^LUNA16Dataset: lacks 'pipeline'.*dict with type='LUNA16Dataset'",
+        ),
+    ],
+)
+def test_argument_that_a_class_needs_is_named(
+    registry: LungdetRegistry, cfg: dict, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        registry.build(cfg)
+
+
+def test_faults_in_the_code_of_a_class_stay_tracebacks() -> None:
+    class Faulty:
+        def __init__(self) -> None:
+            torch.nn.Conv3d()  # type: ignore[call-arg]
+
+    with pytest.raises(TypeError, match='Conv3d'):
+        MODELS.build({'type': Faulty})

@@ -23,6 +23,7 @@ from lungdet.evaluation import (
     paired_bootstrap,
     rate_name,
 )
+from lungdet.evaluation.scan_lists import check_intervals
 from lungdet.io.atomic import atomic_path, write_text
 from lungdet.report.ablation_figure import ablation_figure
 
@@ -124,11 +125,16 @@ class AblationTable:
 
     @property
     def caveats(self) -> list[str]:
-        """Caveats of all rows, with the row's name."""
+        """Of the scans, which all rows share, then of each row by its name."""
+        first = self.rows[0]
+        of_scans = check_intervals(first.results[0].nodules_by_scan, {})
         return [
-            f'{row.name}: {caveat}'
-            for row in self.rows
-            for caveat in row.caveats
+            *(caveat.text for caveat in of_scans if first.intervals),
+            *(
+                f'{row.name}: {text}'
+                for row in self.rows
+                for text in row.caveats
+            ),
         ]
 
     def text(self) -> str:

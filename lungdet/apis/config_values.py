@@ -138,6 +138,7 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
         if not key.startswith('_') and key != 'plugins':
             _check(value, key, known=True)
     _check_overlap(config)
+    _check_decay(config)
 
 
 def _check(value: Any, key: str, *, known: bool) -> None:
@@ -276,4 +277,23 @@ def _check_overlap(config: Mapping[str, Any]) -> None:
             f'model.test_cfg.overlap: {overlap}, but the smallest side of '
             f'model.test_cfg.window is {min(window)}, so the next window '
             'would not be further on. Take a smaller overlap.'
+        )
+
+
+def _check_decay(config: Mapping[str, Any]) -> None:
+    """Refuse factors of a weight decay that is not there."""
+    wrapper = config.get('optim_wrapper') or {}
+    factors = wrapper.get('paramwise_cfg') or {}
+    scaled = [key for key in factors if key.endswith('decay_mult')]
+    scaled += [
+        f'custom_keys.{key}'
+        for key, values in (factors.get('custom_keys') or {}).items()
+        if 'decay_mult' in values
+    ]
+    optimizer = wrapper.get('optimizer') or {}
+    if scaled and optimizer.get('weight_decay') is None:
+        raise ConfigError(
+            'optim_wrapper.optimizer.weight_decay: is missing, and '
+            f'optim_wrapper.paramwise_cfg.{scaled[0]} is a factor of it. '
+            'Give it (0 for none), or set paramwise_cfg to None.'
         )

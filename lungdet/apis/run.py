@@ -20,6 +20,7 @@ from lungdet.engine.run_manifest import RunManifest, digest_of
 from lungdet.engine.screen import say, shown
 from lungdet.errors import ConfigError
 from lungdet.geometry import UNKNOWN_DIAMETER_MM
+from lungdet.io.atomic import check_writable
 from lungdet.io.digests import sha256_of
 from lungdet.io.luna16 import read_candidates
 
@@ -77,6 +78,7 @@ def train(
         )
     cfg.resume_with_new_schedule = new_schedule
     _check_work_dir(cfg)
+    check_writable(cfg.work_dir, 'the checkpoints')
     runner = LungRunner.from_cfg(cfg)
     with worker_errors():
         runner.train()
@@ -142,6 +144,7 @@ def test(
     cfg.launcher = launcher
     cfg.verbose = verbose or cfg.get('verbose', False)
     cfg.load_from = str(resolve_checkpoint(checkpoint))
+    check_writable(out, 'the results')
     manifest = _results_manifest(out, cfg, candidates)
     _give_folder(cfg, out)
     _drop_training(cfg)
@@ -210,7 +213,8 @@ def _results_manifest(
     """Write the manifest of a folder of results.
 
     Raises:
-        ConfigError: It has scans that were tested differently.
+        ConfigError: It has scans that were tested differently, or a manifest
+            that is none.
     """
     dataset = cfg.test_dataloader.dataset
     index = Path(dataset.data_root) / 'index.json'
@@ -224,14 +228,16 @@ def _results_manifest(
             'lung_filter': froc_metric(cfg).get('lung_filter'),
         }
     )
+    stored = RunManifest.read(out)
     if any(out.glob('scans/*.json')):  # a test that failed early left none
-        _check_same_results(out, manifest)
+        _check_same_results(out, stored, manifest)
     manifest.write(out)
     return manifest
 
 
-def _check_same_results(out: Path, manifest: RunManifest) -> None:
-    stored = RunManifest.read(out)
+def _check_same_results(
+    out: Path, stored: RunManifest | None, manifest: RunManifest
+) -> None:
     if stored is None:
         raise ConfigError(
             f'{out}: holds scans, and nothing there says what they were '

@@ -61,6 +61,11 @@ WRONG = [
     ('train_cfg.type', 'ExactLoop', r"train_cfg\.type='ExactLoop'"),
     ('train_cfg', None, 'needs train_cfg too'),
     ('val_evaluator', None, 'needs val_evaluator too'),
+    (
+        'optim_wrapper.optimizer',
+        {'_delete_': True, 'type': 'SGD', 'lr': 0.1},
+        r'weight_decay: is missing, and .*paramwise_cfg\.norm_decay_mult',
+    ),
     ('param_scheduler', 5, 'param_scheduler: 5 is no dict or list or None'),
     ('param_scheduler', ['LinearLR'], r"param_scheduler\.0: 'LinearLR'"),
     ('param_scheduler.1.milestones', [4, 2], r'milestones: .*greater'),

@@ -20,8 +20,9 @@ from lungdet.engine import (
 )
 from lungdet.engine.checkpoint import read_checkpoint, resolve_checkpoint
 from lungdet.engine.resume import check_epochs
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
-from tests.engine.runs import NO_VALIDATION
+from tests.engine.runs import NO_VALIDATION, make_meta
 from tests.killed_training import assert_same, assert_same_end, run_train
 
 
@@ -119,7 +120,7 @@ def test_resume_with_epochs_of_another_length_is_refused(
 
 def test_resume_with_other_scans_is_refused() -> None:
     """Their samples would come in place of those that are left."""
-    meta = {'epoch': 0, 'iter': 1, 'epoch_length': 4, 'train_series': ['1.0']}
+    meta = make_meta(epoch_length=4, scans=TrainingScans(('1.0',)))
 
     check_epochs(meta, 4, ['1.0'], 'a.pth')
     with pytest.raises(CheckpointError, match='without 1 scans.* as 2.0'):
