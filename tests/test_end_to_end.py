@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lungdet.apis import evaluate, load_config, train
+from lungdet.apis import load_config, submission_files, train
 from lungdet.apis import test as run_test
 from lungdet.engine import FROCMetric
 from lungdet.engine.checkpoint import read_checkpoint
@@ -122,8 +122,8 @@ def test_reference_boxes_of_real_scans_score_one(
 
     listed = tmp_path / 'seriesuids.csv'
     listed.write_text(''.join(f'{uid}\n' for uid in store.records))
-    reference = evaluate.load_reference(None, None, listed)
-    submission = evaluate.load_submission(
+    reference = submission_files.load_reference(None, None, listed)
+    submission = submission_files.load_submission(
         tmp_path / 'out' / 'submission.csv', reference
     )
     result = evaluate_submission(

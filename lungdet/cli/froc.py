@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,30 +107,40 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def froc(args: argparse.Namespace) -> int:
     """Score a submission by LUNA16's rule."""
-    from lungdet import evaluation
+    from lungdet.apis.score_submissions import (
+        SubmissionInputs,
+        score_submissions,
+    )
+    from lungdet.evaluation import EvaluationOptions
     from lungdet.report.evaluation_files import write_figure, write_report
 
     check_outputs(args)
-    options = evaluation.EvaluationOptions(
-        bootstrap=args.bootstrap,
-        seed=args.seed,
-        read_out=args.read_out,
-        max_marks=args.max_marks or None,
+    scored = score_submissions(
+        SubmissionInputs(
+            args.submission,
+            args.compare,
+            args.annotations,
+            args.excluded,
+            args.seriesuids,
+            args.strata,
+            args.scan_table,
+            candidates=Path(args.candidates) if args.candidates else None,
+            marks_are_candidates=args.candidates == '',
+        ),
+        EvaluationOptions(
+            bootstrap=args.bootstrap,
+            seed=args.seed,
+            read_out=args.read_out,
+            max_marks=args.max_marks or None,
+        ),
     )
-    reports = evaluate_files(args, options)
-    first, *others = reports
-    differences = evaluation.compare_reports(first, others, options)
-    for report in reports:
-        print(report.text(), end='\n\n')
-    for other, difference in zip(others, differences):
-        text = evaluation.difference_text(first, other, difference)
-        print(text, end='\n\n')
+    print(scored.text(), end='\n\n')
     if args.json:
-        write_report(args.json, reports, differences)
+        write_report(args.json, scored.reports, scored.differences)
     if args.plot:
-        write_figure(args.plot, reports)
+        write_figure(args.plot, scored.reports)
     if args.details:
-        write_details(first, args.details, args.cases)
+        write_details(scored.reports[0], args.details, args.cases)
     return 0
 
 
@@ -142,89 +151,30 @@ def check_outputs(args: argparse.Namespace) -> None:
         ConfigError: ``--cases`` without ``--details``, or a figure of an
             unknown kind, a folder where a file is written, or a file where
             a folder is.
+        OSError: A folder that cannot be written to.
     """
+    from lungdet.io.atomic import check_writable
     from lungdet.report.evaluation_files import check_figure
 
     if args.cases and not args.details:
         raise ConfigError(
             '--cases: pictures go into --details DIR; name it too.'
         )
-    for option in ('json', 'plot'):
-        path = getattr(args, option)
+    for option, path in (('json', args.json), ('plot', args.plot)):
         if path is not None and path.is_dir():
             raise ConfigError(
                 f'--{option} {path}: is a folder; name a file in it.'
             )
-    if args.details is not None and args.details.is_file():
-        raise ConfigError(
-            f'--details {args.details}: is a file; name a folder.'
-        )
+        if path is not None:
+            check_writable(path.parent, f'the file of --{option}')
     if args.plot:
         check_figure(args.plot)
-
-
-def evaluate_files(args: argparse.Namespace, options: Any) -> list[Any]:
-    """Reports of the submission and of those it is compared with."""
-    from lungdet.apis import evaluate
-    from lungdet.evaluation import evaluate_submission
-
-    files = input_files(args)
-    reference = evaluate.load_reference(
-        files.get(args.annotations),
-        files.get(args.excluded),
-        files.get(args.seriesuids),
-    )
-    grouping = None
-    if args.strata:
-        grouping = evaluate.load_grouping(
-            args.strata,
-            reference,
-            annotations=files.get(args.annotations),
-            scan_table=files.get(args.scan_table),
-        )
-    tables = [files[path] for path in (args.submission, *args.compare)]
-    submissions = evaluate.load_submissions(tables, reference)
-    return [
-        evaluate_submission(
-            submission,
-            reference,
-            options,
-            grouping=grouping,
-            candidates=given_candidates(args.candidates, table, files),
-        )
-        for table, submission in zip(tables, submissions)
-    ]
-
-
-def input_files(args: argparse.Namespace) -> dict[Path, Any]:
-    """Every named file by its path; each is read once.
-
-    A pipe such as the shell's ``<(...)`` can be read only once.
-    """
-    from lungdet.io.table_file import TableFile
-
-    paths = [
-        args.submission,
-        *args.compare,
-        args.annotations,
-        args.excluded,
-        args.seriesuids,
-        args.scan_table,
-    ]
-    if args.candidates:
-        paths.append(Path(args.candidates))
-    return {path: TableFile(path) for path in paths if path is not None}
-
-
-def given_candidates(
-    option: str | None, submission: Any, files: Mapping[Path, Any]
-) -> Any:
-    """Centres of ``--candidates LIST``, or of the submission itself."""
-    from lungdet.io.luna16 import read_candidates
-
-    if option is None:
-        return None
-    return read_candidates(files[Path(option)] if option else submission)
+    if args.details is not None:
+        if args.details.is_file():
+            raise ConfigError(
+                f'--details {args.details}: is a file; name a folder.'
+            )
+        check_writable(args.details, 'the tables of --details')
 
 
 def write_details(report: Any, folder: Path, cases: Path | None) -> None:

@@ -31,12 +31,12 @@ from lungdet.engine.distributed import DistributedRunner
 from lungdet.engine.hooks import unwrapped
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.loader_workers import pack_batches
+from lungdet.engine.missing_weights import missing_weights
 from lungdet.engine.partial_load import (
     fill_module,
     tensors_outside_plugins,
 )
 from lungdet.engine.plain_values import plain
-from lungdet.engine.pretraining import missing_weights
 from lungdet.engine.protocols import (
     FollowsEpochs,
     KnowsCropSize,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lungdet.apis.details import write_details
-from lungdet.apis.evaluate import load_reference, load_submission
+from lungdet.apis.submission_files import load_reference, load_submission
 from lungdet.evaluation import evaluate_submission
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case

@@ -26,3 +26,16 @@ def test_output_of_another_kind_is_refused_before_anything_is_scored(
 
     error = capsys.readouterr().err
     assert error.startswith(f'lungdet: {option} {there}: is a f')
+
+
+@pytest.mark.parametrize('option', ['--json', '--plot', '--details'])
+def test_output_that_cannot_be_written_is_noticed_first(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'file').write_text('')
+    out = tmp_path / 'file' / 'below.png'
+
+    assert main(['froc', 'absent.csv', option, str(out)]) == 2
+
+    error = capsys.readouterr().err
+    assert 'cannot be written to' in error and option in error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lungdet.apis.evaluate import (
+from lungdet.apis.submission_files import (
     load_grouping,
     load_reference,
     load_submission,

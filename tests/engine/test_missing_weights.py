@@ -10,7 +10,7 @@ import pytest
 
 from lungdet.apis import load_config, train
 from lungdet.cli import add_cfg_options
-from lungdet.engine.pretraining import missing_weights
+from lungdet.engine.missing_weights import missing_weights
 from lungdet.registry import DATASETS
 from tests.engine.runs import detector
 
