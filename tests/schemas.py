@@ -7,11 +7,23 @@ from importlib import resources
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+FOLDER = resources.files('lungdet') / 'schemas'
+SCHEMAS = {
+    file.name.removesuffix('.schema.json'): json.loads(file.read_text())
+    for file in FOLDER.iterdir()
+    if file.name.endswith('.schema.json')
+}
+BY_ID = Registry().with_resources(
+    (schema['$id'], Resource.from_contents(schema))
+    for schema in SCHEMAS.values()
+)
 
 
 def assert_valid(name: str, values: Any) -> None:
     """Hold plain values against ``lungdet/schemas/NAME.schema.json``."""
-    path = resources.files('lungdet') / 'schemas' / f'{name}.schema.json'
-    schema = json.loads(path.read_text())
+    schema = SCHEMAS[name]
     Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(json.loads(json.dumps(values)))
+    validator = Draft202012Validator(schema, registry=BY_ID)
+    validator.validate(json.loads(json.dumps(values)))

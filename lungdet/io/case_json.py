@@ -29,7 +29,7 @@ def case_to_json(record: CaseRecord) -> dict[str, Any]:
         'geometry': record.geometry.to_dict(),
         'source_geometry': record.source_geometry.to_dict(),
         'nodules': [vars(nodule) for nodule in record.nodules],
-        'excluded': [vars(annotation) for annotation in record.excluded],
+        'excluded': [annotation_to_json(one) for one in record.excluded],
         'format': CASE_FORMAT,
     }
 
@@ -96,8 +96,13 @@ def _nodule(values: Any) -> CaseNodule:
     )
 
 
+def annotation_to_json(annotation: Annotation) -> dict[str, Any]:
+    """An annotation as plain JSON values."""
+    return {**vars(annotation), 'center_mm': [*annotation.center_mm]}
+
+
 def annotation_from_json(values: Any) -> Annotation:
-    """An annotation of its ``vars``.
+    """The inverse of ``annotation_to_json``.
 
     Raises:
         KeyError, TypeError, ValueError: A value is missing or of another

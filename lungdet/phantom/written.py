@@ -15,7 +15,7 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.io.atomic import write_text
-from lungdet.io.case_json import annotation_from_json
+from lungdet.io.case_json import annotation_from_json, annotation_to_json
 from lungdet.io.digests import sha256_of
 from lungdet.io.json_file import (
     DIGEST,
@@ -57,8 +57,10 @@ def note_written(
     content = {
         'settings': _all_settings(settings),
         'files': {str(p.relative_to(out)): sha256_of(p) for p in files},
-        'annotations': [vars(one) for one in phantom.annotations],
-        'excluded': [vars(one) for one in phantom.excluded],
+        'annotations': [
+            annotation_to_json(one) for one in phantom.annotations
+        ],
+        'excluded': [annotation_to_json(one) for one in phantom.excluded],
     }
     note = _note(out, phantom.uid)
     write_text(note, json.dumps(with_digest(content), indent=1))

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungdet.geometry import Geometry, reorient
+from lungdet.io.case_json import annotation_to_json
 from lungdet.io.files import is_litter
 from lungdet.io.lidc import read_lidc_xml
 from lungdet.io.lidc_masks import MIN_READERS, LidcNodule, consensus_masks
@@ -101,7 +102,7 @@ class OutlineReferences:
     def settings(self) -> dict[str, Any]:
         """The rows, the rule, and a checksum of the file."""
         return {
-            'annotations': [vars(a) for a in self.annotations],
+            'annotations': [annotation_to_json(a) for a in self.annotations],
             'xml': fingerprint(self.path),
             'consensus': [self.min_readers, self.consensus],
         }

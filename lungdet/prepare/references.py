@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lungdet.io.case_json import annotation_to_json
 from lungdet.structures import Annotation, Volume
 
 MAX_NODULES = 255  # numbers of a uint8 mask
@@ -100,4 +101,6 @@ class TableReferences:
 
     def settings(self) -> dict[str, Any]:
         """The rows."""
-        return {'annotations': [vars(a) for a in self.annotations]}
+        return {
+            'annotations': [annotation_to_json(a) for a in self.annotations]
+        }

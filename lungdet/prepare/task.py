@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lungdet.io.case_json import annotation_to_json
 from lungdet.io.lidc_masks import MIN_READERS
 from lungdet.prepare.discover import ScanSource
 from lungdet.prepare.fingerprint import fingerprint
@@ -56,8 +57,8 @@ def case_settings(task: ScanTask, spacing_mm: float) -> dict[str, Any]:
     Raises:
         OSError: A file of the scan cannot be read.
     """
-    excluded = json.dumps([vars(a) for a in task.excluded])
-    settings = {
+    excluded = json.dumps([annotation_to_json(a) for a in task.excluded])
+    return {
         'spacing_mm': spacing_mm,
         'margins_mm': [LUNG_MARGIN_MM, NODULE_MARGIN_MM],
         'scan': fingerprint(task.source.path),
@@ -69,4 +70,3 @@ def case_settings(task: ScanTask, spacing_mm: float) -> dict[str, Any]:
         'hu_offset': task.hu_offset,
         'subset': task.source.subset,
     }
-    return json.loads(json.dumps(settings))

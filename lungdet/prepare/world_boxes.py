@@ -37,7 +37,7 @@ class BoxReferences:
 
     def settings(self) -> dict[str, Any]:
         """The boxes."""
-        return {'boxes': self.boxes}
+        return {'boxes': [[*box] for box in self.boxes]}
 
 
 def _nodule(box: WorldBox, geometry: Geometry) -> ReferenceNodule:

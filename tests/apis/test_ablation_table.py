@@ -20,19 +20,22 @@ from lungdet.evaluation import (
 )
 from lungdet.evaluation.report import TESTED_RUN
 from lungdet.structures import Annotation, ReferenceSet
+from tests.schemas import assert_valid
 
 UIDS = tuple(f's{k}' for k in range(12))
 
 
-def report_of(hits: int) -> EvaluationReport:
-    """Twelve scans of one nodule: some are hit, and there is nothing else."""
+def report_of(
+    hits: int, uids: tuple[str, ...] = UIDS
+) -> EvaluationReport:
+    """Scans of one nodule: some are hit, and there is nothing else."""
     nodule = Annotation((0.0, 0.0, 0.0), 8.0)
     marks = {
-        uid: (np.array([[0.0, 0, 0]]), np.array([0.9])) for uid in UIDS[:hits]
+        uid: (np.array([[0.0, 0, 0]]), np.array([0.9])) for uid in uids[:hits]
     }
     return evaluate_submission(
         Submission('run', marks),
-        ReferenceSet('toy', {uid: [nodule] for uid in UIDS}, {}, UIDS),
+        ReferenceSet('toy', {uid: [nodule] for uid in uids}, {}, uids),
         EvaluationOptions(bootstrap=0),
     )
 
@@ -89,8 +92,20 @@ def test_files_hold_what_the_rows_say(tmp_path: Path) -> None:
     assert '12 scans of 12 listed, 12 nodules, 1 seeds' in text
     assert f'row1: {caveat.text}' in text
     written = json.loads((tmp_path / 'ablation.json').read_text())
+    assert_valid('ablation', written)
     assert written == {
         row.name: [report.to_dict() for report in row.seeds]
         for row in table.rows
     }
     assert (tmp_path / 'ablation.png').stat().st_size > 5000
+
+
+def test_few_scans_are_said_once_for_all_rows() -> None:
+    few = report_of(1, UIDS[:3])
+    table = table_of((few, few), (report_of(2, UIDS[:3]),) * 2)
+
+    (caveat,) = table.caveats
+
+    assert caveat.startswith('the intervals rest on 3 scans')
+    assert table.text().count(caveat) == 1
+    assert table_of((report_of(6),)).caveats == []

@@ -21,10 +21,11 @@ from lungdet.engine.run_manifest import (
     weights_digest,
 )
 from lungdet.errors import ConfigError
+from tests.schemas import assert_valid
 
 WHOLE = RunManifest(
     {'fold': '3', 'test_series': ['1.2']},
-    RunStart('ab', ('1.3', '1.4')),
+    RunStart('ab' * 32, ('1.3', '1.4')),
     RunCost(12.5, 'CPU'),
     {'froc/cpm': 0.5},
 )
@@ -49,13 +50,16 @@ def test_what_is_written_is_read(
     assert RunManifest.read(tmp_path) is None
 
     manifest.write(tmp_path)
+    written = json.loads((tmp_path / MANIFEST_FILE).read_text())
+    assert_valid('run', written)
 
     assert RunManifest.read(tmp_path) == manifest
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST_FILE]
 
 
 @pytest.mark.parametrize(
-    'text', ['{"schema": "lungdet.run/1"', '{"schema": "other/1"}', '[]']
+    'text',
+    ['{"schema": "lungdet.run/1"', '{"schema": "other/1"}', '[]', '7', 'null'],
 )
 def test_other_files_are_no_manifest(text: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(text)

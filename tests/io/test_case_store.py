@@ -26,6 +26,7 @@ from lungdet.io.case_store import (
 from lungdet.structures import CaseRecord
 from tests.io.cases import GRID, SHAPE, make_case
 from tests.prepare.scans import contents
+from tests.schemas import assert_valid
 
 
 @pytest.fixture(scope='module')
@@ -50,6 +51,19 @@ def test_region_equals_slicing(
     np.testing.assert_array_equal(
         store.read('1.2', 'image', region), image[region]
     )
+
+
+def test_a_store_follows_its_schemas(
+    stored: tuple[CaseStore, np.ndarray],
+) -> None:
+    root = stored[0].root
+
+    index = json.loads((root / 'index.json').read_text())
+
+    assert_valid('index', index)
+    (path,) = root.glob('cases/*.json')
+    assert_valid('case', json.loads(path.read_text()))
+    assert [case['series_uid'] for case in index['cases']] == ['1.2']
 
 
 def test_index_of_another_format_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
 from lungdet.prepare.discover import ScanSource
+from lungdet.prepare.label_image import LabelImageReferences
+from lungdet.prepare.outlines import OutlineReferences
+from lungdet.prepare.references import ReferenceSource, TableReferences
 from lungdet.prepare.task import ScanTask, case_settings
+from lungdet.prepare.world_boxes import BoxReferences
 from lungdet.structures import Annotation
 
 
@@ -15,3 +22,26 @@ def test_excluded_findings_are_part_of_the_settings() -> None:
 
     assert settings(1.0) == settings(1.0)
     assert settings(1.0) != settings(1.5)
+
+
+HERE = Path(__file__)
+ROW = Annotation((1.0, 2.0, 3.0), 4.0, 2)
+
+
+@pytest.mark.parametrize(
+    'references',
+    [
+        TableReferences((ROW,)),
+        OutlineReferences(HERE, (ROW,)),
+        BoxReferences(((1.0, 2.0, 3.0, 4.0, 5.0, 6.0),)),
+        LabelImageReferences(HERE),
+    ],
+)
+def test_settings_are_equal_to_what_a_case_stores_of_them(
+    references: ReferenceSource,
+) -> None:
+    task = ScanTask(ScanSource('a', HERE), references, (ROW,))
+
+    settings = case_settings(task, 1.0)
+
+    assert json.loads(json.dumps(settings)) == settings

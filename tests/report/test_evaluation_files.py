@@ -52,6 +52,8 @@ def test_scans_read_back_give_the_same_report(tmp_path: Path) -> None:
     scans, records = scene()
     for scan in scans.values():
         write_scan(tmp_path, scan)
+        file = tmp_path / 'scans' / f'{scan.result.series_uid}.json'
+        assert_valid('scan', json.loads(file.read_text()))
 
     again = {uid: read_scan(tmp_path, uid) for uid in scans}
 
