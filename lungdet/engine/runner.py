@@ -343,8 +343,11 @@ class LungRunner(DistributedRunner):
         self.logger.info(line)
         if isinstance(self.bare_model, FollowsEpochs):
             self.bare_model.set_epoch(meta.epoch_in_progress)
-        if not isinstance(self._train_loop, BaseLoop):
-            self._tell_crop_size(meta)
+        crop = (meta.model.get('train_cfg') or {}).get('crop_size')
+        tests = not isinstance(self._train_loop, BaseLoop)
+        if tests and crop and isinstance(self.bare_model, KnowsCropSize):
+            # the config's may differ, and plugins that pool need windows of it
+            self.bare_model.set_crop_size(crop)
         self.loaded = meta
         self.pretraining = meta.pretraining
         self._has_loaded = True
@@ -357,13 +360,6 @@ class LungRunner(DistributedRunner):
         if isinstance(self._train_loop, BaseLoop) and not self._resume:
             return []
         return tensors_outside_plugins(self.bare_model)
-
-    def _tell_crop_size(self, meta: CheckpointMeta) -> None:
-        """The crops that the weights know may differ from the config's, and
-        plugins that pool need windows of their size."""
-        crop = (meta.model.get('train_cfg') or {}).get('crop_size')
-        if crop is not None and isinstance(self.bare_model, KnowsCropSize):
-            self.bare_model.set_crop_size(crop)
 
     def resume(self, filename: str, **_: Any) -> None:
         """Restore weights, optimiser, schedulers and counters.

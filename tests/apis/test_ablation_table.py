@@ -25,9 +25,7 @@ from tests.schemas import assert_valid
 UIDS = tuple(f's{k}' for k in range(12))
 
 
-def report_of(
-    hits: int, uids: tuple[str, ...] = UIDS
-) -> EvaluationReport:
+def report_of(hits: int, uids: tuple[str, ...] = UIDS) -> EvaluationReport:
     """Scans of one nodule: some are hit, and there is nothing else."""
     nodule = Annotation((0.0, 0.0, 0.0), 8.0)
     marks = {

@@ -27,10 +27,10 @@ def test_options_come_from_the_metric_that_scores(evaluator: object) -> None:
 
 
 def test_a_class_that_derives_from_it_scores_too() -> None:
-    class Mine(FROCMetric):
+    class Stricter(FROCMetric):
         pass
 
-    metric = {'type': Mine, 'out_dir': 'x'}
+    metric = {'type': Stricter, 'out_dir': 'x'}
 
     assert froc_metric({'test_evaluator': [OTHER, metric]}) is metric
 

@@ -59,7 +59,7 @@ def test_a_submission_is_compared_with_others(
 def test_its_own_positions_may_be_the_candidates(
     inputs: SubmissionInputs,
 ) -> None:
-    own = SubmissionInputs(
+    alone = SubmissionInputs(
         inputs.submission,
         annotations=inputs.annotations,
         excluded=inputs.excluded,
@@ -67,7 +67,7 @@ def test_its_own_positions_may_be_the_candidates(
         marks_are_candidates=True,
     )
 
-    scored = score_submissions(own, OPTIONS)
+    scored = score_submissions(alone, OPTIONS)
 
     assert scored.reports[0].candidates is not None
     assert scored.reports[0].candidates.reached == 2
