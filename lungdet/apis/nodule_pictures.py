@@ -11,7 +11,7 @@ from lungdet.io.case_store import CaseStore
 from lungdet.report.figures import nodule_picture, picture_sheet
 
 
-def draw_nodules(
+def write_nodule_pictures(
     root: str | Path, out: str | Path, *, limit: int | None = None
 ) -> tuple[int, int]:
     """Draw each nodule in three planes, with its box and its outline.
@@ -22,7 +22,7 @@ def draw_nodules(
         limit: The largest number of pictures, None for all.
 
     Returns:
-        Number of nodules drawn, and number of nodules.
+        Number of pictures, and number of nodules.
 
     Raises:
         FileNotFoundError: No prepared cases in ``root``.

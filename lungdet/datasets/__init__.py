@@ -4,6 +4,7 @@ from lungdet.datasets.crop_grid import CropGrid
 from lungdet.datasets.luna16_dataset import LUNA16Dataset
 from lungdet.datasets.lung_crop_dataset import LungCropDataset
 from lungdet.datasets.transforms import (
+    FixedTransform,
     InPainting,
     LoadCandidates,
     LoadCase,
@@ -33,6 +34,7 @@ __all__ = [
     'CaseDataset',
     'ConcatCases',
     'CropGrid',
+    'FixedTransform',
     'InPainting',
     'LUNA16Dataset',
     'LoadCandidates',

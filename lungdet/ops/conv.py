@@ -119,7 +119,14 @@ def map_conv(x: Tensor, weight: Tensor, method: str = 'auto') -> Tensor:
 
 
 def check_conv_method(method: str) -> None:
-    """Raise a ConfigError for a method that ``map_conv`` does not have."""
+    """Check a method of ``map_conv``.
+
+    Raises:
+        ConfigError: ``map_conv`` has no such method.
+
+    Examples:
+        >>> check_conv_method('fft')
+    """
     if method != 'auto' and method not in METHODS:
         raise ConfigError(
             f'conv_method: {method!r} is unknown; choose one of '

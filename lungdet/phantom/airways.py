@@ -23,16 +23,16 @@ class Airway(NamedTuple):
     radius: float
 
 
-def draw_airways(chest: Chest) -> None:
+def add_airways(chest: Chest) -> None:
     """Blend the airways into a chest and label the trachea."""
     hu = chest.body.hu
     airways = airway_tree(chest.body, top=chest.axes[0][-1] + 10)
     for start, stop, radius in airways:
         radii = (radius + WALL_MM[0], NARROWING * radius + WALL_MM[1])
-        chest.draw_tube(start, stop, radii=radii, value=hu.soft - 20)
+        chest.add_tube(start, stop, radii=radii, value=hu.soft - 20)
     for start, stop, radius in airways:  # so that no wall closes a branch
         radii = (radius, NARROWING * radius)
-        chest.draw_tube(start, stop, radii=radii, value=hu.lumen)
+        chest.add_tube(start, stop, radii=radii, value=hu.lumen)
     start, stop, radius = airways[0]
     region, distance = chest.tube_distance(start, stop, (radius, radius))
     chest.labels[region][distance[1] < 0] = TRACHEA

@@ -28,7 +28,7 @@ Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass
 class Chest:
-    """A chest before noise, with methods to draw into it.
+    """A chest before noise, with methods to add to it.
 
     Attributes:
         body: What it was made from.
@@ -128,7 +128,7 @@ class Chest:
         )
         return region, capsule_distance(local, stop - start, radii)
 
-    def draw_tube(
+    def add_tube(
         self,
         start: np.ndarray,
         stop: np.ndarray,

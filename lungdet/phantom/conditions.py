@@ -48,16 +48,16 @@ def changed_shape(
     return shape
 
 
-def draw_conditions(
+def add_conditions(
     chest: Chest, shape: ChestShape, conditions: Collection[str]
 ) -> None:
     """Blend conditions into a chest, in the order of ``CONDITIONS``."""
-    for name, draw in CONDITIONS.items():
-        if name in conditions and draw is not None:
-            draw(chest, shape)
+    for name, add in CONDITIONS.items():
+        if name in conditions and add is not None:
+            add(chest, shape)
 
 
-def draw_bowel_gas(chest: Chest, shape: ChestShape) -> None:
+def add_bowel_gas(chest: Chest, shape: ChestShape) -> None:
     """Gas of colon and stomach that fills the domes of the diaphragm."""
     z, y, x = chest.axes
     rows, columns = y[:, None], x[None, :]
@@ -76,7 +76,7 @@ def draw_bowel_gas(chest: Chest, shape: ChestShape) -> None:
             chest.hu[k] += gas * (chest.body.hu.air - chest.hu[k])
 
 
-def draw_thin_wall(chest: Chest, shape: ChestShape) -> None:
+def add_thin_wall(chest: Chest, shape: ChestShape) -> None:
     """A groove across the front that leaves hardly any wall."""
     height = 0.1 * chest.body.height
     front = 4 - shape.lung_half_depth - THIN_WALL_MM
@@ -93,7 +93,7 @@ def draw_thin_wall(chest: Chest, shape: ChestShape) -> None:
     chest.add(region, groove * (chest.body.hu.air - chest.hu[region]))
 
 
-def draw_consolidation(chest: Chest, shape: ChestShape) -> None:
+def add_consolidation(chest: Chest, shape: ChestShape) -> None:
     """The lower half of the left lung without air."""
     level = (SOLID_HEIGHT - 0.5) * chest.body.height
     lower = (chest.labels == LEFT_LUNG) & (chest.axes[0] < level)[
@@ -104,7 +104,7 @@ def draw_consolidation(chest: Chest, shape: ChestShape) -> None:
     chest.labels[lower] = 0
 
 
-def draw_one_lung(chest: Chest, shape: ChestShape) -> None:
+def add_one_lung(chest: Chest, shape: ChestShape) -> None:
     """The left lung is absent; soft tissue fills its side."""
     _fill_lung(chest, float(chest.axes[0][-1]) + 1)
     chest.labels[chest.labels == LEFT_LUNG] = 0
@@ -120,7 +120,7 @@ def _fill_lung(chest: Chest, level: float) -> None:
     chest.lungs[region] = 0
 
 
-def draw_arms(chest: Chest, shape: ChestShape) -> None:
+def add_arms(chest: Chest, shape: ChestShape) -> None:
     """Arms beside the chest, cut by the field of view."""
     z, hu = chest.axes[0], chest.body.hu
     for side in (-1, 1):
@@ -140,11 +140,11 @@ def draw_arms(chest: Chest, shape: ChestShape) -> None:
 
 Draw = Callable[[Chest, ChestShape], None]
 CONDITIONS: dict[str, Draw | None] = {
-    'bowel_gas': draw_bowel_gas,
-    'thin_wall': draw_thin_wall,
-    'consolidation': draw_consolidation,
-    'one_lung': draw_one_lung,
-    'arms_down': draw_arms,
+    'bowel_gas': add_bowel_gas,
+    'thin_wall': add_thin_wall,
+    'consolidation': add_consolidation,
+    'one_lung': add_one_lung,
+    'arms_down': add_arms,
     'big_heart': None,  # of another shape
-    'tight_view': None,  # cut once everything is drawn
+    'tight_view': None,  # cut once everything is rendered
 }

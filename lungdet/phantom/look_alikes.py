@@ -38,7 +38,7 @@ def add_look_alikes(
     return centers
 
 
-def draw_crossing(
+def add_crossing(
     rng: np.random.Generator, chest: Chest, center: np.ndarray
 ) -> None:
     """Two vessels that cross."""
@@ -47,7 +47,7 @@ def draw_crossing(
         _draw_rod(rng, chest, center, length, radius, chest.body.hu.blood)
 
 
-def draw_short_vessel(
+def add_short_vessel(
     rng: np.random.Generator, chest: Chest, center: np.ndarray
 ) -> None:
     """A piece of a thick vessel."""
@@ -55,7 +55,7 @@ def draw_short_vessel(
     _draw_rod(rng, chest, center, length, radius, chest.body.hu.blood)
 
 
-def draw_scar(
+def add_scar(
     rng: np.random.Generator, chest: Chest, center: np.ndarray
 ) -> None:
     """A sheet of thin parallel strands."""
@@ -64,7 +64,7 @@ def draw_scar(
     along = np.cross(across, (0.3, 0.5, 0.8)) * 3
     for step in range(-3, 4):
         middle = center + step * across
-        chest.draw_tube(
+        chest.add_tube(
             middle - along,
             middle + along,
             radii=(0.7, 0.7),
@@ -73,19 +73,19 @@ def draw_scar(
         )
 
 
-def draw_plaque(
+def add_plaque(
     rng: np.random.Generator, chest: Chest, center: np.ndarray
 ) -> None:
     """A thickened pleura, calcified in some."""
     value = chest.body.hu.soft if rng.random() < 0.6 else 400.0
     along = np.array([0.0, rng.normal(), rng.normal()])
     along *= rng.uniform(4, 9) / np.linalg.norm(along)
-    chest.draw_tube(
+    chest.add_tube(
         center - along, center + along, radii=(1.6, 1.6), value=value
     )
 
 
-def draw_speck(
+def add_speck(
     rng: np.random.Generator, chest: Chest, center: np.ndarray
 ) -> None:
     """A grain of calcium."""
@@ -103,7 +103,7 @@ def _draw_rod(
     """A tube in any direction about its centre."""
     half = rng.normal(size=3)
     half *= length / 2 / np.linalg.norm(half)
-    chest.draw_tube(
+    chest.add_tube(
         center - half,
         center + half,
         radii=(radius, radius),
@@ -113,9 +113,9 @@ def _draw_rod(
 
 
 LOOK_ALIKES = {
-    'crossing': draw_crossing,
-    'tube': draw_short_vessel,
-    'scar': draw_scar,
-    'plaque': draw_plaque,
-    'speck': draw_speck,
+    'crossing': add_crossing,
+    'tube': add_short_vessel,
+    'scar': add_scar,
+    'plaque': add_plaque,
+    'speck': add_speck,
 }

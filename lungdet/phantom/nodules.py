@@ -244,7 +244,7 @@ def _add_spicules(
     for length, base, tip in cones:
         direction = rng.normal(size=3)
         direction /= np.linalg.norm(direction)
-        chest.draw_tube(
+        chest.add_tube(
             nodule.center + direction * radius * 0.7,
             nodule.center + direction * radius * length,
             radii=(base, tip),

@@ -6,14 +6,14 @@ from collections.abc import Collection
 
 import numpy as np
 
-from lungdet.phantom.airways import draw_airways
+from lungdet.phantom.airways import add_airways
 from lungdet.phantom.body import Body, ChestShape, draw_body, draw_shape
 from lungdet.phantom.chest import Chest
-from lungdet.phantom.conditions import changed_shape, draw_conditions
+from lungdet.phantom.conditions import add_conditions, changed_shape
 from lungdet.phantom.noise import parenchyma_texture
-from lungdet.phantom.ribs import draw_ribs
+from lungdet.phantom.ribs import add_ribs
 from lungdet.phantom.slices import body_wall, render_slice
-from lungdet.phantom.vessels import draw_vessels
+from lungdet.phantom.vessels import add_vessels
 
 
 def make_chest(
@@ -30,10 +30,10 @@ def make_chest(
     shape = changed_shape(draw_shape(rng, body), conditions)
     chest = render_slices(body, shape)
     chest.hu += parenchyma_texture(rng, chest)
-    draw_ribs(chest, shape)
-    draw_vessels(rng, chest)
-    draw_airways(chest)
-    draw_conditions(chest, shape, conditions)
+    add_ribs(chest, shape)
+    add_vessels(rng, chest)
+    add_airways(chest)
+    add_conditions(chest, shape, conditions)
     return chest
 
 

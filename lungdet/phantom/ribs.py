@@ -11,7 +11,7 @@ RADIUS_MM, CORTEX_MM = 4.6, 1.7  # of a rib, and of its dense rim
 ARC = np.linspace(-0.42 * np.pi, 0.46 * np.pi, 17)  # from breastbone to spine
 
 
-def draw_ribs(chest: Chest, shape: ChestShape) -> None:
+def add_ribs(chest: Chest, shape: ChestShape) -> None:
     """Blend the ribs of both sides into a chest."""
     body = chest.body
     a = shape.lung_x + shape.lung_half_width + 6 * body.scale
@@ -37,5 +37,5 @@ def _draw_rib(chest: Chest, points: np.ndarray) -> None:
     for p, q in zip(points[:-1], points[1:]):
         if min(p[2], q[2]) > chest.axes[0][-1] + 10:
             continue
-        chest.draw_tube(p, q, radii=(radius, radius), value=hu.cortex * 0.85)
-        chest.draw_tube(p, q, radii=(inner, inner), value=hu.marrow * 0.8)
+        chest.add_tube(p, q, radii=(radius, radius), value=hu.cortex * 0.85)
+        chest.add_tube(p, q, radii=(inner, inner), value=hu.marrow * 0.8)

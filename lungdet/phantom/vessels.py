@@ -11,7 +11,7 @@ LEAF_MM, TRUNK_MM = 0.70, 6.5  # radii of the thinnest and thickest vessel
 PER_LITRE = (460, 650)  # branches, drawn once per chest
 
 
-def draw_vessels(rng: np.random.Generator, chest: Chest) -> None:
+def add_vessels(rng: np.random.Generator, chest: Chest) -> None:
     """Grow a tree in each lung and blend it into the chest."""
     body = chest.body
     branches = [chest.vessels]
@@ -42,7 +42,7 @@ def _draw_branch(
     length = float(np.linalg.norm(stop - start))
     middle = (start + stop) / 2 + rng.normal(0, 0.06 * length, 3)
     for p, q in ((start, middle), (middle, stop)):
-        chest.draw_tube(
+        chest.add_tube(
             p,
             q,
             radii=(radius, radius),

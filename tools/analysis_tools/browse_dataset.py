@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lungdet.apis.nodule_pictures import draw_nodules
+from lungdet.apis.nodule_pictures import write_nodule_pictures
 from lungdet.cli import clean_errors, positive_int
 
 
@@ -16,8 +16,10 @@ def main() -> None:
     parser.add_argument('--max', type=positive_int, help='limit of pictures')
     args = parser.parse_args()
     with clean_errors('browse_dataset.py'):
-        drawn, nodules = draw_nodules(args.store, args.out, limit=args.max)
-        print(f'{drawn} of {nodules} nodules in {args.out}')
+        written, nodules = write_nodule_pictures(
+            args.store, args.out, limit=args.max
+        )
+        print(f'{written} of {nodules} nodules in {args.out}')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
-"""The faults of the published NoduleNet's crops.
+"""The faults of the NoduleNet authors' crops.
 
-``configs/nodulenet_reference.py`` takes them, so that the published system
-can be measured. Not for use elsewhere.
+``configs/nodulenet_reference.py`` uses them, so that the published behaviour
+can be measured. Not for other use.
 """
 
 from __future__ import annotations

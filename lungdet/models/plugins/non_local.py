@@ -71,13 +71,13 @@ class NonLocal3D(AttentionPlugin):
         key = F.max_pool3d(self.key(x), 2, ceil_mode=True)
         value = F.max_pool3d(self.value(x), 2, ceil_mode=True)
         attended = F.scaled_dot_product_attention(
-            _rows(query), _rows(key), _rows(value)
+            _voxels(query), _voxels(key), _voxels(value)
         )
         attended = attended[:, 0].transpose(1, 2).reshape(query.shape)
         return x + self.out(attended)
 
 
-def _rows(x: Tensor) -> Tensor:
+def _voxels(x: Tensor) -> Tensor:
     """(N, h, D, H, W) as the rows (N, 1, voxels, h) of one head.
 
     Contiguous: for other layouts torch keeps the matrix of all pairs.
