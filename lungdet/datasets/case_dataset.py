@@ -69,6 +69,7 @@ class CaseDataset(ABC):
                 f'split: {split!r}; choose one of {self.splits}.'
             )
         self.split = split
+        self.bank_folder: Path | None = None
         self.seed = seed
         self.store = CaseStore(data_root)
         self.pipeline = Compose([TRANSFORMS.build(t) for t in pipeline])
@@ -99,6 +100,16 @@ class CaseDataset(ABC):
     def kinds(self) -> list[str]:
         """The kind of each sample, which a sampler may spread evenly."""
         return [self.split] * len(self)
+
+    @property
+    def scans_to_mine(self) -> list[tuple[CaseStore, str]]:
+        """Store and series uid of the scans with mined crops."""
+        return []
+
+    def follow_bank(self, folder: Path) -> None:
+        """Take hard negatives, where there is a use for them, from the
+        banks in a folder."""
+        self.bank_folder = folder
 
     @abstractmethod
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lungdet.datasets.case_dataset import CaseDataset
 from lungdet.errors import ConfigError
+from lungdet.io.case_store import CaseStore
 from lungdet.registry import DATASETS
 from lungdet.seeds import Key
 
@@ -91,6 +92,18 @@ class ConcatCases:
             for number, dataset in enumerate(self.datasets)
             for kind in dataset.kinds
         ]
+
+    @property
+    def scans_to_mine(self) -> list[tuple[CaseStore, str]]:
+        """As of the data sets, see ``LUNA16Dataset``."""
+        return [
+            scan for dataset in self.datasets for scan in dataset.scans_to_mine
+        ]
+
+    def follow_bank(self, folder: Path) -> None:
+        """Let every data set take its hard negatives from a folder."""
+        for dataset in self.datasets:
+            dataset.follow_bank(folder)
 
 
 def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

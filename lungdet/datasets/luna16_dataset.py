@@ -15,10 +15,16 @@ from lungdet.datasets.case_dataset import CaseDataset
 from lungdet.datasets.crop_mix import check_crops, nodule_weights
 from lungdet.datasets.transforms.base import Sample
 from lungdet.errors import ConfigError
+from lungdet.io.case_store import CaseStore
+from lungdet.io.hard_negatives import (
+    HardNegative,
+    HardNegativeBank,
+    bank_of_epoch,
+)
 from lungdet.io.reference_set import official_subsets
 from lungdet.registry import DATASETS
 from lungdet.seeds import SeedStream
-from lungdet.structures import CaseNodule
+from lungdet.structures import CaseNodule, CaseRecord
 
 
 class SampleSource(NamedTuple):
@@ -28,11 +34,13 @@ class SampleSource(NamedTuple):
         kind: One of ``CROP_KINDS``, ``'background'`` or ``'scan'``.
         series_uid: Of the scan, None where it is drawn for each sample.
         nodule: The nodule, None for the other kinds, or where it is drawn.
+        mark: What a mined crop is around, None for the other kinds.
     """
 
     kind: str
     series_uid: str | None = None
     nodule: CaseNodule | None = None
+    mark: HardNegative | None = None
 
 
 @DATASETS.register_module()
@@ -50,9 +58,10 @@ class LUNA16Dataset(CaseDataset):
         background_ratio: Background samples per nodule sample.
         lung_fraction: Fraction of the background samples centred in the
             lungs.
-        crops: Crops of an epoch by kind: ``'nodule'``, ``'lung'`` and
-            ``'anywhere'``, in place of ``background_ratio``. Each one's scan
-            or nodule is drawn.
+        crops: Crops of an epoch by kind: ``'nodule'``, ``'mined'``,
+            ``'lung'`` and ``'anywhere'``, in place of ``background_ratio``.
+            Each one's scan or nodule is drawn. Mined crops are around marks
+            of a ``HardNegativeHook``, and of lungs until there are some.
         size_weighting: Of ``crops``: fraction of the nodules that are drawn
             evenly over sizes, see ``nodule_weights``.
         skip_done: Folder of per-scan results; scans with a result are left
@@ -82,6 +91,7 @@ class LUNA16Dataset(CaseDataset):
     ) -> None:
         super().__init__(data_root, split, **options)
         self.lung_fraction = lung_fraction
+        self.bank: tuple[Path, list[SampleSource]] | None = None
         self.nodules: list[SampleSource] = []
         self.weights = np.zeros(0)
         if split == 'train':
@@ -116,14 +126,16 @@ class LUNA16Dataset(CaseDataset):
         rng = self.rng(SeedStream.DETECTION_SAMPLE, epoch, position, index)
         source = self.sources[index]
         if source.series_uid is None:
-            source = self._choose(source.kind, rng)
-        kind, uid, nodule = source
+            source = self._choose(source.kind, rng, epoch)
+        kind, uid, nodule, mark = source
         assert uid is not None
+        record = self.store.records[uid]
         return {
             'store': self.store,
-            'record': self.store.records[uid],
+            'record': record,
             'kind': kind,
             'nodule': nodule,
+            'mark_box': None if mark is None else mark_box(record, mark),
             'rng': rng,
             'sample_key': f'{uid} epoch {epoch} position {position} {kind}',
         }
@@ -132,10 +144,56 @@ class LUNA16Dataset(CaseDataset):
     def kinds(self) -> list[str]:
         return [source.kind for source in self.sources]
 
-    def _choose(self, kind: str, rng: np.random.Generator) -> SampleSource:
+    @property
+    def scans_to_mine(self) -> list[tuple[CaseStore, str]]:
+        if 'mined' not in self.kinds:
+            return []
+        return [(self.store, uid) for uid in self.series_uids]
+
+    def hard_negatives(self, epoch: int) -> list[SampleSource]:
+        """The mined crops of an epoch to choose from, none before the first
+        bank.
+
+        Raises:
+            ConfigError: Nobody mines, or the marks are of scans that this
+                data set holds out.
+        """
+        if self.bank_folder is None:
+            raise ConfigError(
+                'crops.mined: nothing is mined; add '
+                "dict(type='HardNegativeHook') to custom_hooks, or leave out "
+                'mined.'
+            )
+        path = bank_of_epoch(self.bank_folder, epoch)
+        if path is None:
+            return []
+        if self.bank is None or self.bank[0] != path:
+            bank = HardNegativeBank.read(path)
+            for part in ('test', 'val'):
+                if leaked := sorted(bank.marks.keys() & {*self.parts[part]}):
+                    raise ConfigError(
+                        f'{path}: has marks on {leaked[0]}, a scan of the '
+                        f'{part}; the result would be too optimistic. Train '
+                        'in a folder of its own.'
+                    )
+            marks = [
+                SampleSource('mined', uid, mark=mark)
+                for uid in self.series_uids
+                for mark in bank.marks.get(uid, ())
+            ]
+            self.bank = path, marks
+        return self.bank[1]
+
+    def _choose(
+        self, kind: str, rng: np.random.Generator, epoch: int
+    ) -> SampleSource:
         """The crop of a sample whose scan is not fixed."""
         if kind == 'nodule':
             return self.nodules[rng.choice(len(self.nodules), p=self.weights)]
+        if kind == 'mined':
+            if marks := self.hard_negatives(epoch):
+                return marks[rng.integers(len(marks))]
+            kind = 'lung'
         uid = self.series_uids[rng.integers(len(self.series_uids))]
         if kind == 'background':
             in_lungs = rng.random() < self.lung_fraction
@@ -241,3 +299,9 @@ class LUNA16Dataset(CaseDataset):
     def _test_summary(self) -> str:
         done = len(self.series_uids) - len(self)
         return f'{self._summary()}; {done} done already, {len(self)} to do'
+
+
+def mark_box(record: CaseRecord, mark: HardNegative) -> tuple[float, ...]:
+    """Edge box (6,) of a mark in its case's voxels."""
+    (box,) = record.geometry.sphere_box([mark.center_mm], mark.diameter_mm)
+    return tuple(box.tolist())

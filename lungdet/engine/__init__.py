@@ -1,5 +1,6 @@
 from lungdet.engine.backbone_file import export_backbone, read_backbone
 from lungdet.engine.detector import load_detector
+from lungdet.engine.hard_negatives import HardNegativeHook
 from lungdet.engine.hooks import (
     HeadScheduleHook,
     LungCheckpointHook,
@@ -37,6 +38,7 @@ __all__ = [
     'ExactSampler',
     'ExportBackboneHook',
     'FROCMetric',
+    'HardNegativeHook',
     'HeadScheduleHook',
     'IterSeedHook',
     'Key',

@@ -7,7 +7,10 @@ these by having the member, whatever it derives from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+from lungdet.io.case_store import CaseStore
 
 
 @runtime_checkable
@@ -67,4 +70,18 @@ class NamesLargestSample(Protocol):
     @property
     def largest_sample(self) -> int:
         """Index of a sample that takes as much memory as any."""
+        ...
+
+
+@runtime_checkable
+class MinesHardNegatives(Protocol):
+    """A data set with crops around false marks."""
+
+    @property
+    def scans_to_mine(self) -> Sequence[tuple[CaseStore, str]]:
+        """Store and series uid of each scan that such crops are cut from."""
+        ...
+
+    def follow_bank(self, folder: Path) -> None:
+        """Take the marks from the banks in a folder, by the epoch."""
         ...

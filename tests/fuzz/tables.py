@@ -137,6 +137,19 @@ def read_scan_result(path: Path) -> Reading:
     return fingerprint(scan.result.detections, scan.losses, scan.masks), ()
 
 
+def negatives(folder: Path) -> Path:
+    from lungdet.io.hard_negatives import HardNegative, HardNegativeBank
+
+    marks = (HardNegative((1.5, -2.0, 3.0), 4.5, 0.5),)
+    return HardNegativeBank(4, {'1.2': marks, '1.3': ()}).write(folder)
+
+
+def read_negatives(path: Path) -> Reading:
+    from lungdet.io.hard_negatives import HardNegativeBank
+
+    return fingerprint(HardNegativeBank.read(path)), ()
+
+
 def manifest(folder: Path) -> Path:
     from lungdet.engine.run_manifest import RunManifest, RunStart
 

@@ -94,6 +94,9 @@ TARGETS = (
         'scan-result', tables.scan_result, tables.read_scan_result, text=True
     ),
     Target('run-manifest', tables.manifest, tables.read_manifest, text=True),
+    Target(
+        'hard-negatives', tables.negatives, tables.read_negatives, text=True
+    ),
     Target('training-log', tables.curve, tables.read_curve, text=True),
     # weights and configs
     Target('checkpoint', tables.checkpoint, tables.read_weights),

@@ -26,9 +26,11 @@ class Sample(TypedDict, total=False):
     Set by the data set:
         store: Store of the case's arrays.
         record: The case.
-        kind: ``'nodule'``, ``'lung'`` or ``'anywhere'``, the kind of a
-            training crop, or ``'scan'``.
+        kind: ``'nodule'``, ``'mined'``, ``'lung'`` or ``'anywhere'``, the
+            kind of a training crop, or ``'scan'``.
         nodule: The nodule of the crop, None for other kinds.
+        mark_box: Edge box (6,) of the false mark that a mined crop is around,
+            in the case's voxels; None for other kinds.
         window: HU that become 0 and 1, in pre-training.
         rng: Generator passed to ``draw``.
         sample_key: Names the sample in errors.
@@ -53,6 +55,7 @@ class Sample(TypedDict, total=False):
     record: CaseRecord
     kind: str
     nodule: CaseNodule | None
+    mark_box: tuple[float, ...] | None
     window: Window
     rng: np.random.Generator
     sample_key: str

@@ -11,7 +11,6 @@ from lungdet.datasets.crop_grid import CropGrid
 from lungdet.datasets.reading import draw_lung_voxel
 from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.registry import TRANSFORMS
-from lungdet.structures import CaseNodule
 
 LUNG_TRIES = 20  # voxels tried before a lung crop is placed anywhere
 SWAP_XY = np.eye(3)[:, [0, 2, 1]]
@@ -35,8 +34,8 @@ class PlaceCrop(Transform[PlaceCropParams]):
     """Choose the position of the crop.
 
     A nodule sample contains its nodule with ``margin`` voxels to every face if
-    possible; a lung sample is centred on a lung voxel; any other is anywhere
-    in the case.
+    possible, a mined one its false mark; a lung sample is centred on a lung
+    voxel; any other is anywhere in the case.
 
     Args:
         size: Voxels of the crop (z, y, x), multiples of 16.
@@ -58,9 +57,11 @@ class PlaceCrop(Transform[PlaceCropParams]):
     def draw(
         self, rng: np.random.Generator, sample: Sample
     ) -> PlaceCropParams:
-        nodule = sample['nodule']
+        nodule, mark_box = sample['nodule'], sample.get('mark_box')
         if nodule is not None:
-            start = self._around_nodule(rng, nodule)
+            start = self._around(rng, nodule.box)
+        elif mark_box is not None:
+            start = self._around(rng, mark_box)
         elif sample['kind'] == 'lung':
             start = self._in_lungs(rng, sample)
         else:
@@ -69,10 +70,10 @@ class PlaceCrop(Transform[PlaceCropParams]):
             start = start.clip(*self._inside_range(sample))
         return PlaceCropParams(tuple(start.tolist()), self.size)
 
-    def _around_nodule(
-        self, rng: np.random.Generator, nodule: CaseNodule
+    def _around(
+        self, rng: np.random.Generator, edges: Sequence[float]
     ) -> np.ndarray:
-        size, box = np.array(self.size), np.array(nodule.box)
+        size, box = np.array(self.size), np.array(edges)
         low = np.ceil(box[3:] + self.margin - size)
         high = np.floor(box[:3] - self.margin)
         middle = np.rint((box[:3] + box[3:] - size) / 2)

@@ -1,0 +1,284 @@
+"""Mining of hard negatives: what the model takes for nodules in training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, barrier
+from mmengine.hooks import EMAHook, Hook
+from numpy.typing import ArrayLike
+
+from lungdet.engine.hooks import unwrapped
+from lungdet.engine.protocols import (
+    CaseDetector,
+    FollowsEpochs,
+    MinesHardNegatives,
+)
+from lungdet.engine.screen import say
+from lungdet.errors import CheckpointError, ConfigError
+from lungdet.evaluation.selection import LUNG_MARGIN_MM, is_near_mask
+from lungdet.geometry import UNKNOWN_DIAMETER_MM, points_in_spheres
+from lungdet.io.case_store import CaseStore
+from lungdet.io.digests import sha256_of
+from lungdet.io.hard_negatives import (
+    HardNegative,
+    HardNegativeBank,
+    bank_files,
+    bank_of_epoch,
+)
+from lungdet.registry import HOOKS
+from lungdet.structures import Annotation, CaseNodule, CaseRecord
+
+
+@HOOKS.register_module()
+class HardNegativeHook(Hook):
+    """Run the model over the whole training scans and keep its false marks.
+
+    They become the centres of the data set's ``mined`` crops. The averaged
+    weights are used where there is an ``EMAHook``. Scans are dealt to the
+    ranks. A bank lies in the work folder, and the checkpoint has its digest.
+
+    Args:
+        at: When, as fractions of the training; rounded to epochs.
+        per_scan: False marks kept of a scan, the highest scores.
+        lung_margin_mm: Marks farther outside the lungs are left out; None
+            keeps them.
+
+    Raises:
+        ConfigError: No fraction, or one that is not between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        at: Sequence[float] = (0.4, 0.7),
+        per_scan: int = 50,
+        *,
+        lung_margin_mm: float | None = LUNG_MARGIN_MM,
+    ) -> None:
+        if not at or not all(0 < fraction < 1 for fraction in at):
+            raise ConfigError(
+                f'HardNegativeHook.at: {at}; give fractions of the training '
+                'between 0 and 1.'
+            )
+        self.at = tuple(at)
+        self.per_scan = per_scan
+        self.lung_margin_mm = lung_margin_mm
+        self.resumed: dict[str, str] | None = None
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        self.resumed = checkpoint.get('hard_negatives')
+
+    def before_train(self, runner: Any) -> None:
+        """Check the bank of a resumed run, and let the data set follow."""
+        done = runner.epoch
+        if not runner.rank:
+            # a run that was killed later, or did not get to a checkpoint
+            for epoch, path in bank_files(runner.work_dir).items():
+                if epoch > done or not runner.iter:
+                    path.unlink()
+        barrier()
+        if runner.iter:
+            _check_bank(Path(runner.work_dir), done, self.resumed)
+        _mining_data(runner).follow_bank(Path(runner.work_dir))
+
+    def after_train_epoch(self, runner: Any) -> None:
+        done = runner.epoch + 1
+        if done in mining_epochs(self.at, runner.max_epochs):
+            self._mine(runner, done)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        epoch = checkpoint['meta']['epoch']
+        path = bank_of_epoch(runner.work_dir, epoch)
+        if path is not None:
+            named = {'file': path.name, 'digest': sha256_of(path)}
+            checkpoint['hard_negatives'] = named
+
+    def _mine(self, runner: Any, done: int) -> None:
+        started = time.monotonic()
+        scans = _mining_data(runner).scans_to_mine
+        metainfo = runner.train_dataloader.dataset.metainfo
+        refuse_held_out((uid for _, uid in scans), metainfo['test_series'])
+        model = _model_to_mine(runner, done)
+        of_rank = {
+            uid: self.false_marks(model, store, uid)
+            for store, uid in scans[runner.rank :: runner.world_size]
+        }
+        marks: dict[str, tuple[HardNegative, ...]] = {}
+        for part in all_gather_object(of_rank):
+            marks |= part
+        if not runner.rank:
+            bank = HardNegativeBank(done, dict(sorted(marks.items())))
+            bank.write(runner.work_dir)
+            count = sum(len(of_scan) for of_scan in marks.values())
+            say(
+                f'hard negatives: {count} false marks on {len(scans)} '
+                f'training scans, {time.monotonic() - started:.0f} s'
+            )
+        barrier()
+
+    @torch.no_grad()
+    def false_marks(
+        self, model: CaseDetector, store: CaseStore, uid: str
+    ) -> tuple[HardNegative, ...]:
+        """The model's false marks on a scan, best first.
+
+        Args:
+            model: In evaluation mode.
+            store: Has the case.
+            uid: Of its series.
+        """
+        case = torch.from_numpy(store.read(uid, 'image'))[None]
+        detections = model.predict_case(case)
+        marks = negatives_among(
+            store.records[uid],
+            detections.bboxes.numpy(),
+            detections.scores.numpy(),
+            lungs=None
+            if self.lung_margin_mm is None
+            else store.read(uid, 'lungs'),
+            lung_margin_mm=self.lung_margin_mm or 0.0,
+        )
+        return marks[: self.per_scan]
+
+
+def mining_epochs(at: Sequence[float], max_epochs: int) -> set[int]:
+    """Epochs done when it is time to mine; never the last, nor 0.
+
+    Args:
+        at: Fractions of the training.
+        max_epochs: Its epochs.
+
+    Examples:
+        >>> sorted(mining_epochs((0.4, 0.7), 30)), mining_epochs((0.4,), 1)
+        ([12, 21], set())
+    """
+    epochs = {max(round(fraction * max_epochs), 1) for fraction in at}
+    return {epoch for epoch in epochs if epoch < max_epochs}
+
+
+def negatives_among(
+    record: CaseRecord,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    *,
+    lungs: np.ndarray | None,
+    lung_margin_mm: float,
+) -> tuple[HardNegative, ...]:
+    """Marks on no nodule and no excluded finding, in or near the lungs.
+
+    Args:
+        record: Of the case.
+        boxes: (K, 6) edge boxes in its voxels.
+        scores: (K,).
+        lungs: (z, y, x), above 0 in the lungs; None keeps marks anywhere.
+        lung_margin_mm: Distance from the lungs up to which marks are kept.
+
+    Returns:
+        By falling score; of equal ones in the order given.
+    """
+    centers = record.geometry.box_center_world(boxes)
+    at_finding = _in_findings(record, centers)
+    sides = (boxes[:, 3:] - boxes[:, :3]).astype(float).clip(min=1e-3)
+    diameters = sides.prod(1) ** (1 / 3) * record.spacing_mm
+    marks = []
+    for k in np.argsort(-scores, kind='stable'):
+        x, y, z = center = tuple(centers[k].tolist())
+        if at_finding[k] or (
+            lungs is not None
+            and not is_near_mask(
+                center, lungs, record.geometry, lung_margin_mm
+            )
+        ):
+            continue
+        marks.append(
+            HardNegative((x, y, z), float(diameters[k]), float(scores[k]))
+        )
+    return tuple(marks)
+
+
+def refuse_held_out(uids: Iterable[str], held_out: Iterable[str]) -> None:
+    """Refuse to mine scans that the training must not know.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    both = sorted(set(uids) & set(held_out))
+    if both:
+        raise ConfigError(
+            f'hard negatives: {len(both)} scans of the test, such as '
+            f'{both[0]}, were to be mined, and the test would be too '
+            'optimistic. Give the data set training scans alone.'
+        )
+
+
+def _in_findings(record: CaseRecord, points_mm: ArrayLike) -> np.ndarray:
+    """Whether points (K, 3) are in a nodule or an excluded finding."""
+    known: list[CaseNodule | Annotation] = [*record.nodules, *record.excluded]
+    inside = points_in_spheres(
+        np.array([one.center_mm for one in known]),
+        np.array([one.diameter_mm or UNKNOWN_DIAMETER_MM for one in known]),
+        points_mm,
+    )
+    return np.asarray(inside.any(0))
+
+
+def _mining_data(runner: Any) -> MinesHardNegatives:
+    dataset = runner.train_dataloader.dataset
+    if not isinstance(dataset, MinesHardNegatives):
+        raise ConfigError(
+            f'HardNegativeHook: {type(dataset).__name__} has no mined crops; '
+            'train on a LUNA16Dataset, or leave out the hook.'
+        )
+    if not dataset.scans_to_mine:
+        raise ConfigError(
+            'HardNegativeHook: the training data have no mined crops to '
+            'mine for; give crops=dict(mined=...), or leave out the hook.'
+        )
+    return dataset
+
+
+def _model_to_mine(runner: Any, done: int) -> Any:
+    """The averaged model if there is one, in evaluation mode.
+
+    The copy with the averages is no part of the model, so it has not been
+    told the epoch.
+    """
+    averages = [h for h in runner.hooks if isinstance(h, EMAHook)]
+    model = unwrapped(runner.model)
+    if averages:
+        model = averages[0].ema_model.module
+    if not isinstance(model, CaseDetector):
+        raise ConfigError(
+            f'HardNegativeHook: {type(model).__name__} detects nothing in a '
+            'case; leave out the hook.'
+        )
+    if isinstance(model, FollowsEpochs):
+        model.set_epoch(done)
+    return model.eval()  # type: ignore[attr-defined]
+
+
+def _check_bank(
+    folder: Path, done: int, resumed: dict[str, str] | None
+) -> None:
+    """Refuse to resume with another bank than before.
+
+    Raises:
+        CheckpointError: It is missing, or is not the checkpoint's.
+    """
+    path = bank_of_epoch(folder, done)
+    here = path and {'file': path.name, 'digest': sha256_of(path)}
+    if here != resumed:
+        wanted = 'none' if resumed is None else resumed['file']
+        raise CheckpointError(
+            f'{folder}: the checkpoint was trained with hard negatives of '
+            f'{wanted}, and the folder has '
+            f'{"none" if path is None else f"another {path.name}"}, so the '
+            'training would go on with other crops. Copy the file from the '
+            "checkpoint's folder, or start a new run from its weights by "
+            'load_from.'
+        )
