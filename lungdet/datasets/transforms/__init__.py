@@ -32,6 +32,11 @@ from lungdet.datasets.transforms.pixel_shuffle import (
     TilePixelShuffle,
 )
 from lungdet.datasets.transforms.published import PublishedLoadCrop
+from lungdet.datasets.transforms.rotation import RandomRotation3D
+from lungdet.datasets.transforms.scanner import (
+    RandomCorrelatedNoise,
+    RandomSliceThickness,
+)
 from lungdet.datasets.transforms.spatial import (
     PlaceCrop,
     RandomAffine3D,
@@ -56,11 +61,14 @@ __all__ = [
     'PlaceCrop',
     'PublishedLoadCrop',
     'RandomAffine3D',
+    'RandomCorrelatedNoise',
     'RandomFlip3D',
     'RandomBlur',
     'RandomGamma',
     'RandomHUShiftScale',
     'RandomNoise',
+    'RandomRotation3D',
+    'RandomSliceThickness',
     'RandomTransposeXY',
     'RepeatedFlip3D',
     'Sample',
