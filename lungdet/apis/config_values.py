@@ -231,7 +231,8 @@ def _check_types(value: Mapping[str, Any], kind: Any, key: str) -> None:
 def _annotations(kind: Any) -> dict[str, Any]:
     """Types of the arguments of a class, those of its bases too."""
     hints: dict[str, Any] = {}
-    for step in reversed(getattr(kind, '__mro__', [kind])):
+    steps = kind.__mro__ if inspect.isclass(kind) else [kind]
+    for step in reversed(steps):
         function = vars(step).get('__init__')
         if inspect.isfunction(function):
             try:

@@ -43,8 +43,10 @@ class Selection:
                 f'score threshold: {self.score_thr}; give a probability, 0 '
                 'to 1.'
             )
-        for name in ('lung_margin_mm', 'merge_mm'):
-            value = getattr(self, name)
+        for name, value in (
+            ('lung_margin_mm', self.lung_margin_mm),
+            ('merge_mm', self.merge_mm),
+        ):
             if value is not None and not 0 <= value < np.inf:
                 raise ConfigError(f'{name}: {value}; give mm, 0 or more.')
 

@@ -157,6 +157,23 @@ def test_a_test_takes_several_metrics(
         )
 
 
+def test_folders_that_cannot_be_used_are_noticed_first(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'file').write_text('')
+    below = tmp_path / 'file' / 'below'
+
+    with pytest.raises(OSError, match='cannot be written to.*checkpoints'):
+        train(tiny_config, work_dir=below)
+    with pytest.raises(OSError, match='cannot be written to.*the results'):
+        run_test(tiny_config, trained, out=below)
+    (tmp_path / MANIFEST_FILE).write_text('[3]')
+    with pytest.raises(
+        ConfigError, match=r'manifest\.json: is no lungdet.run'
+    ):
+        run_test(tiny_config, trained, out=tmp_path)
+
+
 def test_scans_of_another_lung_filter_are_not_mixed(
     trained: Path, tiny_config: Path, tmp_path: Path
 ) -> None:

@@ -77,8 +77,9 @@ def plugin_class(cfg: dict, where: str = 'cfg') -> type[AttentionPlugin]:
     MODELS.check_type(cfg, f'{where}.type')
     kind = MODELS.class_of(cfg)
     if not (isinstance(kind, type) and issubclass(kind, AttentionPlugin)):
+        name = kind.__name__ if isinstance(kind, type) else kind
         raise ConfigError(
-            f'{where}.type: {getattr(kind, "__name__", kind)} is no '
+            f'{where}.type: {name} is no '
             'AttentionPlugin, so it does not say how it behaves in a block. '
             'Derive it from lungdet.models.AttentionPlugin and declare '
             '`name` and `pools_over_space`.'
