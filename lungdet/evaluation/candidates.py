@@ -74,6 +74,13 @@ def check_candidates(
     Args:
         marks: Series uid -> centres (n, 3) mm and scores (n,).
         given: Series uid -> centres (n, 3) mm.
+
+    Examples:
+        >>> given = {'a': np.array([[0.0, 0, 0], [9, 0, 0]])}
+        >>> marks = {'a': (np.array([[0.0, 0, 0]]), np.array([0.5]))}
+        >>> (caveat,) = check_candidates(marks, given)
+        >>> caveat.name, caveat.count
+        ('candidates-without-score', 1)
     """
     unscored = sum(
         int((_gap(points, marks.get(u)) > SAME_POINT_MM).sum())

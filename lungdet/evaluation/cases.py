@@ -132,6 +132,17 @@ def case_reference(
     Returns:
         Called ``'official'`` if every scan is LUNA16's with the rows of its
         tables, else ``'prepared'``.
+
+    Examples:
+        >>> from lungdet.geometry import Geometry
+        >>> from lungdet.structures import CaseNodule
+        >>> grid = Geometry((9, 9, 9), np.eye(4))
+        >>> nodule = CaseNodule(1, (4, 4, 4), 3.0, (3, 3, 3, 6, 6, 6))
+        >>> case = CaseRecord('a', None, grid, grid, 1.0, [nodule], [], 'given')
+        >>> tables = ReferenceSet('official', {}, {}, ())
+        >>> reference = case_reference({'a': case}, tables)
+        >>> reference.name, reference.annotations['a'][0].diameter_mm
+        ('prepared', 3.0)
     """
     reference = ReferenceSet(
         'prepared',

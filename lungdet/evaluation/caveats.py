@@ -50,6 +50,12 @@ def check_marks(
 
     Raises:
         AnnotationError: There are marks, but none on a listed scan.
+
+    Examples:
+        >>> nothing = {'a': (np.zeros((0, 3)), np.zeros(0))}
+        >>> (caveat,) = check_marks(nothing, nothing, nothing, nothing)
+        >>> print(caveat)
+        no-marks: the submission has no mark
     """
     caveats = [_unlisted_marks(submitted, listed), _repeated_nodules(nodules)]
     unmarked = [uid for uid, (_, scores) in listed.items() if not len(scores)]

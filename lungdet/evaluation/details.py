@@ -50,6 +50,15 @@ def nodule_lines(result: FROCResult, annotations: PointsByScan) -> list[Line]:
     Args:
         result: What the marks did.
         annotations: The nodules it was scored against.
+
+    Examples:
+        >>> from lungdet.evaluation import evaluate_froc
+        >>> nodules = {'a': (np.array([[0.0, 0, 0]]), np.array([8.0]))}
+        >>> marks = {'a': (np.array([[1.0, 0, 0]]), np.array([0.9]))}
+        >>> result = evaluate_froc(nodules, {}, marks, ['a'])
+        >>> (line,) = nodule_lines(result, nodules)
+        >>> line['diameter_mm'], line['probability'], line['fp_per_scan']
+        (8.0, 0.9, 0.0)
     """
     lines: list[Line] = []
     rate_at = dict(zip(result.curve.threshold, result.curve.whole_fp_per_scan))

@@ -77,6 +77,16 @@ class EvaluationReport:
         masks: Scope -> measure -> mean, and the number of values.
         losses: The training's losses on these scans, and their sum.
         caveats: What anyone who uses the figures must know.
+
+    Examples:
+        >>> from lungdet.evaluation import evaluate_submission
+        >>> from lungdet.structures import Annotation
+        >>> nodules = {'a': [Annotation((0, 0, 0), 8.0)]}
+        >>> reference = ReferenceSet('toy', nodules, {}, ('a',))
+        >>> marks = {'a': (np.zeros((1, 3)), np.array([0.9]))}
+        >>> report = evaluate_submission(Submission('x', marks), reference)
+        >>> report.metrics()['froc/cpm'], report.unmatched_ids
+        (1.0, [])
     """
 
     submission: Submission

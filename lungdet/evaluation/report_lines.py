@@ -11,7 +11,14 @@ from lungdet.structures import AnnotationTable, ReferenceSet
 
 
 def reference_line(reference: ReferenceSet) -> str:
-    """How many rows of the reference tables are on the listed scans."""
+    """How many rows of the reference tables are on the listed scans.
+
+    Examples:
+        >>> from lungdet.structures import Annotation
+        >>> rows = [Annotation((0, 0, 0), 8.0)]
+        >>> reference_line(ReferenceSet('', {'a': rows, 'b': rows}, {}, ('a',)))
+        'on the 1 listed scans: 1 of 2 nodules, 0 of 0 excluded findings'
+    """
     listed = set(reference.seriesuids)
     tables = [
         f'{_num_rows(table, listed)} of {_num_rows(table)} {name}'

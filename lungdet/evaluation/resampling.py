@@ -55,6 +55,16 @@ class RankedScores:
         """Curve of a resample with scan k ``times[k]`` times.
 
         A score of scans that were not drawn repeats the point before it.
+
+        Examples:
+            >>> from lungdet.evaluation import evaluate_froc
+            >>> point, none = np.zeros((1, 3)), (np.zeros((0, 3)), np.zeros(0))
+            >>> nodules = {'a': (point, np.array([8.0])), 'b': none}
+            >>> marks = {uid: (point, np.array([0.9])) for uid in 'ab'}
+            >>> result = evaluate_froc(nodules, {}, marks, ['a', 'b'])
+            >>> twice_a = RankedScores.of(result).curve(np.array([2, 0]))
+            >>> twice_a.tps.tolist(), twice_a.fps.tolist(), twice_a.nodules
+            ([0, 2], [0, 0], 2)
         """
         tps = _running_sum(times[self.tp_scan])[self.tp_end]
         fps = _running_sum(times[self.fp_scan])[self.fp_end]

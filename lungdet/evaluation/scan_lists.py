@@ -81,6 +81,11 @@ def check_intervals(
     Args:
         nodules: Number of nodules of each listed scan.
         groups: The same of the scans of each stratum.
+
+    Examples:
+        >>> (caveat,) = check_intervals([1, 0, 2], {})
+        >>> caveat.name, caveat.count
+        ('few-scans', 3)
     """
     positive = sum(number > 0 for number in nodules)
     if 0 < positive < PATTERN:

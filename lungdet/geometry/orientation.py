@@ -14,6 +14,16 @@ class AxisOrder(NamedTuple):
     Attributes:
         axes: As ``numpy.transpose`` takes them.
         flips: Axes of the transposed array to mirror.
+
+    Examples:
+        An array whose x axis runs to the patient's right, towards -x.
+
+        >>> cosines = np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]])
+        >>> order = AxisOrder.nearest(cosines)
+        >>> order
+        AxisOrder(axes=(0, 1, 2), flips=(2,))
+        >>> order.apply(np.array([[[1, 2, 3]]])).tolist()
+        [[[3, 2, 1]]]
     """
 
     axes: tuple[int, int, int]
