@@ -148,3 +148,17 @@ def raw_text(path: Path, tag: str, text: str) -> None:
             element.tag, element.VR, len(text), text.encode(), 0, False, True
         )
         data.save_as(path)
+
+
+def store(folder: Path, change: Callable, **tags: object) -> None:
+    """Change the stored values of every slice, and some tags."""
+    for path in folder.glob('*.dcm'):
+        data = pydicom.dcmread(path)
+        stored = change(np.frombuffer(data.PixelData, np.uint16).copy())
+        data.PixelData = stored.astype(np.uint16).tobytes()
+        for tag, value in tags.items():
+            if tag == 'PixelPaddingValue':
+                data.add_new(tag, 'US', value)
+            else:
+                setattr(data, tag, value)
+        data.save_as(path)

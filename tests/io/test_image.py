@@ -8,8 +8,7 @@ import SimpleITK as sitk
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
-from lungdet.io.file_image import FileImage
-from lungdet.io.image import FORMATS, load_volume, read_image, write_image
+from lungdet.io.image import load_volume, read_image, write_image
 from tests.io.images import SHAPE, hu
 
 TURNS = {
@@ -131,25 +130,3 @@ def test_real_scans_agree_with_simpleitk(test_data: Path) -> None:
             volume.array, sitk.GetArrayViewFromImage(image)
         )
         np.testing.assert_allclose(volume.geometry.origin, image.GetOrigin())
-
-
-def test_a_reader_of_another_format_is_one_line(
-    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read_npy(path: Path) -> FileImage:
-        array = np.load(path)
-        grid = Geometry.from_itk(
-            array.shape[::-1], spacing=(3.5, 4, 5), origin=(1, 2, 3)
-        )
-        return FileImage(str(path), array, grid, ('no header',))
-
-    monkeypatch.setitem(FORMATS, '.npy', read_npy)
-    array = hu(rng)
-    np.save(tmp_path / 'scan.1.npy', array)
-
-    volume = load_volume(tmp_path / 'scan.1.npy')
-
-    np.testing.assert_array_equal(volume.array, array)
-    assert volume.series_uid == 'scan.1'
-    assert volume.caveats == ['no header']
-    assert volume.geometry.spacing.tolist() == [5, 4, 3.5]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from lungdet.errors import SeriesError
+from lungdet.io.image import load_volume
+from tests.dicom_series import (
+    labelled,
+    store,
+    write_series,
+)
+
+
+def test_upper_bits_are_no_part_of_the_value(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    write_series(tmp_path, truth, edit=labelled(BitsStored=12, HighBit=11))
+    for path in tmp_path.glob('*.dcm'):
+        data = pydicom.dcmread(path)
+        stored = np.frombuffer(data.PixelData, np.uint16)
+        data.PixelData = (stored | 0x4000).tobytes()  # an overlay's bit
+        data.save_as(path)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
+
+
+def padded(stored: np.ndarray) -> np.ndarray:
+    stored[:60] = 63536  # -2000 in a file of values without sign
+    return stored
+
+
+def test_named_padding_without_sign_is_padding(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    write_series(tmp_path, truth)
+    store(tmp_path, padded, PixelPaddingValue=63536)
+
+    array = load_volume(tmp_path).array
+
+    flat = truth.reshape(len(truth), -1)
+    read = array.reshape(len(truth), -1)
+    assert (read[:, :60] == -3024).all()
+    np.testing.assert_array_equal(read[:, 60:], flat[:, 60:])
+
+
+@pytest.mark.parametrize(
+    ('change', 'tags', 'reason'),
+    [
+        (padded, {}, 'exceed 16 bits after rescaling'),
+        (lambda v: v - 1024, {'RescaleIntercept': 0}, 'exceed 16 bits'),
+        (
+            lambda v: v - 1024,
+            {'RescaleIntercept': 0, 'BitsStored': 12, 'HighBit': 11},
+            'PixelRepresentation says that there are none',
+        ),
+        (
+            lambda v: v + 2000,
+            {'PixelRepresentation': 1, 'BitsStored': 12, 'HighBit': 11},
+            'PixelRepresentation says that they have one',
+        ),
+        (lambda v: v, {'BitsStored': 12}, 'HighBit 15'),
+        (lambda v: v, {'BitsStored': 0, 'HighBit': 0}, 'BitsStored is 0'),
+        (lambda v: v, {'RescaleSlope': -1}, 'upside down'),
+    ],
+)
+def test_values_that_contradict_their_tags_are_refused(
+    tmp_path: Path,
+    truth: np.ndarray,
+    change: Callable,
+    tags: dict,
+    reason: str,
+) -> None:
+    write_series(tmp_path, truth)
+    store(tmp_path, change, **tags)
+
+    with pytest.raises(SeriesError, match=reason):
+        load_volume(tmp_path)
