@@ -138,7 +138,7 @@ def case_reference(
         >>> from lungdet.structures import CaseNodule
         >>> grid = Geometry((9, 9, 9), np.eye(4))
         >>> nodule = CaseNodule(1, (4, 4, 4), 3.0, (3, 3, 3, 6, 6, 6))
-        >>> case = CaseRecord('a', None, grid, grid, 1.0, [nodule], [], 'given')
+        >>> case = CaseRecord('a', 0, grid, grid, 1.0, [nodule], [], 'given')
         >>> tables = ReferenceSet('official', {}, {}, ())
         >>> reference = case_reference({'a': case}, tables)
         >>> reference.name, reference.annotations['a'][0].diameter_mm

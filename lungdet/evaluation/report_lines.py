@@ -16,7 +16,8 @@ def reference_line(reference: ReferenceSet) -> str:
     Examples:
         >>> from lungdet.structures import Annotation
         >>> rows = [Annotation((0, 0, 0), 8.0)]
-        >>> reference_line(ReferenceSet('', {'a': rows, 'b': rows}, {}, ('a',)))
+        >>> nodules = {'a': rows, 'b': rows}
+        >>> reference_line(ReferenceSet('toy', nodules, {}, ('a',)))
         'on the 1 listed scans: 1 of 2 nodules, 0 of 0 excluded findings'
     """
     listed = set(reference.seriesuids)
