@@ -79,9 +79,9 @@ def test_lung_voxels_are_drawn_evenly_and_none_outside(
 ) -> None:
     record, lungs = store.records['1.1'], store.read('1.1', 'lungs')
 
-    drawn = [draw_lung_voxel(rng, store, record, 5000) for _ in range(40)]
+    choices = [draw_lung_voxel(rng, store, record, 5000) for _ in range(40)]
 
-    voxels = np.stack([voxel for voxel in drawn if voxel is not None])
+    voxels = np.stack([voxel for voxel in choices if voxel is not None])
     assert len(voxels) == 40
     assert lungs[tuple(voxels.T)].all()
     inside = np.argwhere(lungs)

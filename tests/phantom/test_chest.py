@@ -66,7 +66,7 @@ def test_points_of_a_lung_lie_in_its_voxels(
 def test_a_tube_has_its_volume_and_value(chest: Chest) -> None:
     start, stop = np.array([-9.0, 1, 0]), np.array([9.0, 1, 0])
 
-    chest.draw_tube(start, stop, radii=(4, 4), value=40)
+    chest.add_tube(start, stop, radii=(4, 4), value=40)
 
     amount = (chest.hu + 1000).sum() / 1040
     voxel = float(np.prod(chest.body.geometry.spacing))

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from lungdet.phantom.body import draw_body, draw_shape
 from lungdet.phantom.render import render_slices
-from lungdet.phantom.ribs import CORTEX_MM, RADIUS_MM, draw_ribs
+from lungdet.phantom.ribs import CORTEX_MM, RADIUS_MM, add_ribs
 
 
 def test_ribs_are_bone_one_above_the_other_on_both_sides() -> None:
@@ -16,7 +16,7 @@ def test_ribs_are_bone_one_above_the_other_on_both_sides() -> None:
     chest = render_slices(body, shape)
     before = chest.hu.copy()
 
-    draw_ribs(chest, shape)
+    add_ribs(chest, shape)
 
     bone = chest.hu - before > 300
     middle = bone.shape[2] // 2
@@ -43,7 +43,7 @@ def test_a_rib_has_marrow_inside_its_cortex() -> None:
     body = draw_body(rng, 'small')
     chest = render_slices(body, shape := draw_shape(rng, body))
 
-    draw_ribs(chest, shape)
+    add_ribs(chest, shape)
 
     lateral = shape.lung_x + shape.lung_half_width + 6 * body.scale
     # the rib whose farthest point is nearest to the middle of the scan
