@@ -41,7 +41,12 @@ def fold_metainfo(
 def patients_of(
     records: dict[str, CaseRecord], uids: Sequence[str]
 ) -> list[str]:
-    """The patients of some scans, if known."""
+    """The patients of some scans, sorted; scans of unknown ones add none.
+
+    Args:
+        records: Case records by series uid.
+        uids: Series uids among them.
+    """
     return sorted({records[u].patient_id or '' for u in uids} - {''})
 
 

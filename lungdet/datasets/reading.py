@@ -39,6 +39,11 @@ def read_mask(
 ) -> np.ndarray:
     """Instance ids on a grid, of the nearest voxel; all 0 without a mask.
 
+    Args:
+        store: Where the case lies.
+        record: The case.
+        target: Grid of the result; may extend outside the case.
+
     Returns:
         uint8 of ``target.shape``. Touching nodules stay separate.
 

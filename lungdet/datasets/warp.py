@@ -84,7 +84,18 @@ def warp_nearest(
 
 
 def is_exact(matrix: np.ndarray, offset: np.ndarray) -> bool:
-    """Whether every voxel of the result is a voxel of the source."""
+    """Whether every voxel of the result is a voxel of the source.
+
+    Args:
+        matrix: Of the index map, (3, 3).
+        offset: Of the index map, (3,).
+
+    Examples:
+        >>> is_exact(np.diag([-1.0, 1, 1]), np.array([7.0, 0, 0]))  # a flip
+        True
+        >>> is_exact(np.eye(3), np.array([0.5, 0, 0]))
+        False
+    """
     return (
         bool(np.isin(matrix, (-1, 0, 1)).all())
         and bool((np.abs(matrix).sum(0) == 1).all())
@@ -94,7 +105,17 @@ def is_exact(matrix: np.ndarray, offset: np.ndarray) -> bool:
 
 
 def reorder(source: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Flip and transpose the whole source; contiguous."""
+    """Flip and transpose the whole source; contiguous.
+
+    Args:
+        source: (z, y, x).
+        matrix: Of an exact index map, (3, 3).
+
+    Examples:
+        >>> source = np.arange(3).reshape(3, 1, 1)
+        >>> reorder(source, np.diag([-1, 1, 1])).ravel()
+        array([2, 1, 0])
+    """
     axes = np.abs(matrix).argmax(0)  # source axis along each axis
     steps = tuple(
         slice(None, None, int(matrix[source_axis, axis]))
@@ -114,7 +135,7 @@ def linear_in_planes(
     """``warp_linear`` for maps that keep axial planes.
 
     First in the plane, for every source plane at once, then along z: four
-    and two taps instead of eight.
+    and two taps instead of eight. Arguments as in ``warp_linear``.
     """
     at_z, at_yx = _plane_positions(matrix, offset, shape)
     last = np.array(source.shape) - 1
@@ -134,7 +155,7 @@ def linear_in_planes(
 def nearest_in_planes(
     source: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: Shape
 ) -> np.ndarray:
-    """``warp_nearest`` for maps that keep axial planes."""
+    """``warp_nearest`` for maps that keep axial planes; the same arguments."""
     at_z, at_yx = _plane_positions(matrix, offset, shape)
     last = np.array(source.shape) - 1
     z = np.clip(np.floor(at_z + 0.5).astype(int), 0, last[0])

@@ -76,7 +76,14 @@ def upsample(
     norm_cfg: dict = NORM_CFG,
     act_cfg: dict = ACT_CFG,
 ) -> nn.Sequential:
-    """Double every side: transposed convolution, norm and activation."""
+    """Double every side: transposed convolution, norm and activation.
+
+    Args:
+        in_channels: Channels of the input (N, C, D, H, W).
+        out_channels: Channels of the output (N, C', 2 D, 2 H, 2 W).
+        norm_cfg: See ``build_norm``.
+        act_cfg: See ``build_activation``.
+    """
     return nn.Sequential(
         nn.ConvTranspose3d(in_channels, out_channels, 2, stride=2),
         *norm_and_activation(out_channels, norm_cfg, act_cfg),

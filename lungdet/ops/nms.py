@@ -45,6 +45,8 @@ def nms(
         ...                       [9, 9, 9, 12, 12, 12]])
         >>> nms(boxes, torch.tensor([0.6, 0.8, 0.9]), iou_thr=0.1)
         tensor([2, 1])
+        >>> nms(boxes, torch.tensor([0.6, 0.8, 0.9]), None, center_distance=1)
+        tensor([2, 1, 0])
     """
     same = partial(
         _same,

@@ -91,6 +91,7 @@ class Transform(BaseTransform, Generic[Params]):
         """A new sample; the given one and its arrays are not changed."""
 
     def transform(self, sample: Sample) -> Mapping[str, Any]:
+        """Draw from the sample's ``rng`` and apply; called by a pipeline."""
         return self.apply(sample, self.draw(sample['rng'], sample))
 
 

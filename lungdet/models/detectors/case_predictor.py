@@ -291,6 +291,14 @@ def window_targets(
 
     A nodule whose centre is closer than ``margin`` voxels to a face is an
     ignored region, like excluded findings.
+
+    Args:
+        sample: Targets in the case's voxels; not changed.
+        window: The window.
+        margin: Voxels between a target's centre and every face, at least.
+
+    Returns:
+        Targets in the window's voxels, on the device of the sample's boxes.
     """
     gt = sample.gt_instances.cpu()
     boxes = gt.bboxes - window.offset()

@@ -48,6 +48,11 @@ def axis_windows(
     Cores meet in the middle of the overlaps, cover the axis and do not
     overlap, so every detection belongs to exactly one window.
 
+    Args:
+        side: Voxels of the case along the axis.
+        window: Voxels of a window.
+        overlap: Voxels shared by neighbours.
+
     Raises:
         ConfigError: The overlap is not smaller than the window.
     """
@@ -103,7 +108,12 @@ def case_windows(
 def even_batches(
     windows: list[CaseWindow], most: int
 ) -> Iterator[list[CaseWindow]]:
-    """Batches of at most ``most`` windows, of sizes as equal as possible."""
+    """Batches of at most ``most`` windows, of sizes as equal as possible.
+
+    Args:
+        windows: Of a case; their order is kept.
+        most: Windows of a batch, at least 1.
+    """
     num = -(-len(windows) // most)
     for k in range(num):
         yield windows[len(windows) * k // num : len(windows) * (k + 1) // num]
@@ -112,7 +122,10 @@ def even_batches(
 def crop_window(case: Tensor, window: CaseWindow, pad: int) -> Tensor:
     """Voxels (C, d, h, w) of a window of a case (C, D, H, W).
 
-    Voxels outside the case are filled with ``pad``.
+    Args:
+        case: (C, D, H, W).
+        window: Where it lies; it may extend beyond the end of the case.
+        pad: Value of voxels outside the case.
     """
     z, y, x = window.start
     depth, height, width = window.size

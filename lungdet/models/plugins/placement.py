@@ -71,6 +71,10 @@ def build_plugin(cfg: dict, in_channels: int) -> tuple[str, AttentionPlugin]:
 def plugin_class(cfg: dict, where: str = 'cfg') -> type[AttentionPlugin]:
     """The class that a plugin's ``cfg`` names.
 
+    Args:
+        cfg: Has a ``type``.
+        where: Names ``cfg`` in the message.
+
     Raises:
         ConfigError: Not registered, or no ``AttentionPlugin``.
     """

@@ -150,7 +150,17 @@ class Mask3DHead(BaseModule):
 
 
 def crop_boxes(volume: Tensor, rows: list[list[int]], stride: int) -> Tensor:
-    """Cut equally large boxes out of (B, C, D, H, W); (R, C, d, h, w)."""
+    """Cut equally large boxes out of a map.
+
+    Args:
+        volume: (B, C, D, H, W), a map of that stride.
+        rows: R boxes of 7 integers in input voxels, batch index first,
+            multiples of ``stride``.
+        stride: Input voxels per cell of the map.
+
+    Returns:
+        (R, C, d, h, w).
+    """
     crops = []
     for b, *box in rows:
         z1, y1, x1, z2, y2, x2 = (v // stride for v in box)
@@ -159,7 +169,15 @@ def crop_boxes(volume: Tensor, rows: list[list[int]], stride: int) -> Tensor:
 
 
 def crop_masks(boxes: Tensor, gt_masks: list[Tensor]) -> list[Tensor]:
-    """Cut boxes (R, 7) out of the (D, H, W) masks of their crops."""
+    """Cut boxes out of the masks of their crops.
+
+    Args:
+        boxes: (R, 7) long, batch index first.
+        gt_masks: (D, H, W) of each crop.
+
+    Returns:
+        R masks (d, h, w), views.
+    """
     return [
         gt_masks[b][z1:z2, y1:y2, x1:x2]
         for b, z1, y1, x1, z2, y2, x2 in boxes.tolist()

@@ -231,7 +231,13 @@ class DistanceAssigner3D:
 def without_ignored(
     assigned: AssignResult, boxes: Tensor, ignored: Tensor | None
 ) -> AssignResult:
-    """Negatives without those centred in an ignored region (K, 6)."""
+    """An assignment whose negatives are not centred in an ignored region.
+
+    Args:
+        assigned: Of the boxes.
+        boxes: (N, 6).
+        ignored: (K, 6) regions, None for none.
+    """
     if ignored is None or not len(ignored):
         return assigned
     negative = assigned.negative & ~centers_in_boxes(boxes, ignored)

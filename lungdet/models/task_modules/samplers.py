@@ -32,7 +32,15 @@ class SamplingResult(NamedTuple):
 
 
 def random_subset(mask: Tensor, num: int) -> Tensor:
-    """At most ``num`` true entries of a mask, without replacement."""
+    """At most ``num`` true entries of a mask, without replacement.
+
+    Args:
+        mask: (N,) bool; not changed.
+        num: Entries that stay true, at most.
+
+    Returns:
+        (N,) bool; ``mask`` itself if it has no more.
+    """
     inds = torch.nonzero(mask).flatten()
     if len(inds) <= num:
         return mask
