@@ -14,19 +14,31 @@ from lungdet.prepare.body_mask import TISSUE_HU
 BONE_HU = 250
 THICK_MM = 6.0  # half of the thickness that a solid part must have
 MEDIAL = 0.4  # of the lungs' half width: closer to the midline is the heart
-LATERAL = 0.7  # of it: farther out is the chest wall
-MIN_LATERAL = 0.15  # of a part that must be in between
+LATERAL = 0.7  # of it: beside the heart
+RIBS = 0.6  # of it: bone farther out is rib, scapula or humerus
+RIB_REACH_MM = 20.0  # along the body: ribs slant, so slices share theirs
 MAX_PARTS = 3
-MIN_FRACTION = 0.06  # of the lungs' volume
-MAX_BONE = 0.06  # with more of it the ribs are closer together on that side
 DIAPHRAGM = 0.6  # of the lungs' height: a diaphragm does not reach that high
+GROWTH_MM = 20.0  # of a kept part, within the other lung's mirror image
+GROWTH_MEDIAL = 0.2  # of the lungs' half width: as far as a kept part grows
+
+
+class PartLimits(NamedTuple):
+    """How large a part must be, of the lungs, and how much of it lateral."""
+
+    size: float
+    lateral: float
+
+
+KEPT = PartLimits(0.03, 0.08)  # parts that no diaphragm explains
+TOLD = PartLimits(0.025, 0.25)  # parts that may be diaphragm
 
 
 class SolidLung(NamedTuple):
     """Solid tissue in the mirror image of the other lung.
 
     Attributes:
-        mask: Boolean (z, y, x), empty if it could be a high diaphragm.
+        mask: Boolean (z, y, x) of what counts as lung.
         caveats: What was decided.
     """
 
@@ -45,36 +57,75 @@ def find_solid_lung(
         body: Boolean (z, y, x), filled.
         spacing: mm along (z, y, x).
     """
-    none = np.zeros_like(lungs)
     height = occupied(lungs, 0)
     middle = midline(hu[height], body[height])
     half_width = np.percentile(np.abs(np.nonzero(lungs)[2] - middle), 98)
     aside = np.abs(np.arange(lungs.shape[2]) - middle) / half_width
+    bones = body & (hu > BONE_HU) & (aside > RIBS)
     solid = mirrored(lungs, middle) & ~lungs & body & (hu >= TISSUE_HU)
-    part = none.copy()
-    for thick in _thick_parts(solid & (aside > MEDIAL), spacing):
-        beside = float((thick & (aside > LATERAL)).sum())
-        if (
-            thick.sum() >= MIN_FRACTION * lungs.sum()
-            and beside >= MIN_LATERAL * thick.sum()
-            and float((hu[thick] > BONE_HU).mean()) <= MAX_BONE
-        ):
-            part |= thick
-    if not part.any():
-        return SolidLung(none, ())
-    ml = float(part.sum() * np.prod(spacing)) / 1000
-    top = np.percentile(np.nonzero(part)[0], 95) - height.start
-    if top >= DIAPHRAGM * (height.stop - height.start):
-        caveat = (
-            f'{ml:.0f} ml without air are kept as lung: the other side has '
-            'lung there, and the ribs are as wide apart'
+    solid &= inside_ribs(bones, middle, spacing)
+    kept, told = np.zeros_like(lungs), np.zeros_like(lungs)
+    for part in _thick_parts(solid & (aside > MEDIAL), spacing):
+        top = np.percentile(np.nonzero(part)[0], 95) - height.start
+        is_high = top >= DIAPHRAGM * (height.stop - height.start)
+        limits, parts = (KEPT, kept) if is_high else (TOLD, told)
+        lateral = float((part & (aside > LATERAL)).sum() / part.sum())
+        if part.sum() >= limits.size * lungs.sum() and lateral >= limits.lateral:
+            parts |= part
+    kept = _grown(kept, solid & (aside > GROWTH_MEDIAL), spacing)
+    return SolidLung(kept, _caveats(kept, told & ~kept, spacing))
+
+
+def _caveats(
+    kept: np.ndarray, told: np.ndarray, spacing: np.ndarray
+) -> tuple[str, ...]:
+    """One line for each kind of solid part."""
+    voxel_ml = float(np.prod(spacing)) / 1000
+    caveats = []
+    if kept.any():
+        caveats.append(
+            f'{kept.sum() * voxel_ml:.0f} ml without air are kept as lung: '
+            'the other side has lung there, and the ribs are as wide apart'
         )
-        return SolidLung(part, (caveat,))
-    caveat = (
-        f'{ml:.0f} ml without air lie where the other side has lung: solid '
-        'lung, fluid or a high diaphragm; they do not count as lung'
-    )
-    return SolidLung(none, (caveat,))
+    if told.any():
+        caveats.append(
+            f'{told.sum() * voxel_ml:.0f} ml without air lie where the other '
+            'side has lung: solid lung, fluid or a high diaphragm; they do '
+            'not count as lung'
+        )
+    return tuple(caveats)
+
+
+def _grown(
+    part: np.ndarray, solid: np.ndarray, spacing: np.ndarray
+) -> np.ndarray:
+    """A part and the solid tissue near it."""
+    if not part.any():
+        return part
+    away = ndimage.distance_transform_edt(~part, spacing)
+    return part | (solid & (away <= GROWTH_MM))
+
+
+def inside_ribs(
+    bones: np.ndarray, middle: float, spacing: np.ndarray
+) -> np.ndarray:
+    """What lies between the ribs of both sides, row by row.
+
+    Args:
+        bones: Boolean (z, y, x), ribs and what lies outside of them.
+        middle: Column of the midline, voxels.
+        spacing: mm along (z, y, x).
+
+    Returns:
+        Boolean (z, y, x); a row without bone is inside.
+    """
+    slices = 2 * int(RIB_REACH_MM / (2 * spacing[0])) + 1
+    near = ndimage.maximum_filter(bones.view(np.uint8), (slices, 3, 1))
+    columns = np.arange(bones.shape[2])
+    on_left = columns > middle
+    last = np.where(near & ~on_left, columns, -1).max(2)
+    first = np.where(near & on_left, columns, len(columns)).min(2)
+    return (columns > last[..., None]) & (columns < first[..., None])
 
 
 def midline(hu: np.ndarray, body: np.ndarray) -> float:
