@@ -70,7 +70,10 @@ def find_solid_lung(
         is_high = top >= DIAPHRAGM * (height.stop - height.start)
         limits, parts = (KEPT, kept) if is_high else (TOLD, told)
         lateral = float((part & (aside > LATERAL)).sum() / part.sum())
-        if part.sum() >= limits.size * lungs.sum() and lateral >= limits.lateral:
+        if (
+            part.sum() >= limits.size * lungs.sum()
+            and lateral >= limits.lateral
+        ):
             parts |= part
     kept = _grown(kept, solid & (aside > GROWTH_MEDIAL), spacing)
     return SolidLung(kept, _caveats(kept, told & ~kept, spacing))
