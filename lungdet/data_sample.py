@@ -26,14 +26,18 @@ class DetDataSample(BaseDataElement):
         gt_masks: (D, H, W) uint8 instance ids, 0 background.
         candidates: InstanceData with ``bboxes`` (K, 6) float64: boxes to be
             scored instead of searching.
+        lungs: (D, H, W) bool, of a whole case whose detections are to lie
+            within ``lung_margin`` voxels of it.
         pred_instances: InstanceData with ``bboxes`` (K, 6), ``scores``,
             ``rpn_scores``, ``rcnn_scores`` (K,), and where segmented
             ``mask_boxes`` (K, 6) int64 and ``masks`` (list of bool arrays
-            of those boxes, or None).
+            of those boxes, or None); with ``lungs``, its metainfo has
+            ``lung_margin`` and ``outside_lungs``, how many boxes were
+            dropped.
         losses: Dict of floats, of a validation case with targets.
 
     Metainfo: ``series_uid``, ``affine`` (4 x 4, of this sample's array),
-        ``img_shape`` (D, H, W), ``sample_key`` for errors.
+        ``img_shape`` (D, H, W), ``sample_key`` for errors, ``lung_margin``.
     """
 
     @property

@@ -199,6 +199,8 @@ NUMBERS: dict[str, Number] = {
     'windows_at_once': COUNT,
     'min_inside': NOT_NEGATIVE,
     'score_thr': FRACTION,
+    'test_cfg.score_thr': FRACTION._replace(none=True),
+    'lung_margin_mm': NOT_NEGATIVE._replace(none=True),
     'nms_thr': FRACTION._replace(none=True),
     'nms_pre': COUNT_OR_NONE,
     'max_num': COUNT_OR_NONE,

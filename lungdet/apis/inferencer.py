@@ -13,7 +13,7 @@ import torch
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
 from lungdet.errors import ConfigError
-from lungdet.evaluation import Selection
+from lungdet.evaluation import SCORE_THR, Selection
 from lungdet.io.atomic import atomic_path
 from lungdet.io.image import load_volume
 from lungdet.io.predictions import CasePredictions
@@ -22,6 +22,10 @@ from lungdet.prepare import find_lungs, prepare_case
 from lungdet.report.figures import detection_picture, picture_sheet
 from lungdet.structures import CaseRecord, SeriesResult, Volume
 
+UNREAD_THR = (
+    f'the score threshold {SCORE_THR:g} is a default: the weights hold none '
+    'that was read from a FROC curve (test_cfg.score_thr)'
+)
 MAX_PICTURES = 8  # detections on the picture sheet
 PICTURES = 'marks.png'
 DEVICE = re.compile(r'cpu|cuda(:\d+)?')
@@ -35,8 +39,8 @@ class NoduleInferencer:
     Args:
         weights: A checkpoint of ``tools/train.py``.
         device: ``'auto'``, ``'cpu'`` or ``'cuda[:N]'``.
-        selection: Which detections are kept; None for the defaults. The
-            weights' test_cfg applies before it.
+        selection: Which detections are kept; None for the defaults, with the
+            ``score_thr`` of the weights' test_cfg, if it has one.
 
     Raises:
         CheckpointError: The file is not a lungdet detector.
@@ -50,12 +54,15 @@ class NoduleInferencer:
         device: str = 'auto',
         selection: Selection | None = None,
     ) -> None:
-        self.selection = selection or Selection()
         model, self.contract = load_detector(
             weights, device=find_device(device)
         )
         self.model: Any = model
         self.weights_name = Path(weights).name
+        self.score_thr = model_score_thr(model)
+        if selection is None and self.score_thr is not None:
+            selection = Selection(score_thr=self.score_thr)
+        self.selection = selection or Selection()
 
     def __call__(
         self,
@@ -87,8 +94,10 @@ class NoduleInferencer:
             scan, find_lungs(scan), spacing_mm=spacing_mm
         )
         result = self.selection.apply(
-            self.predict(case, arrays['image']), arrays['lungs']
+            self.predict(case, arrays['image'], arrays['lungs'])
         )
+        if self.score_thr is None and self.selection.score_thr == SCORE_THR:
+            result.caveats.append(UNREAD_THR)
         if folder is not None:
             model = {
                 'weights': self.weights_name,
@@ -99,12 +108,19 @@ class NoduleInferencer:
             write_pictures(folder / PICTURES, arrays['image'], result)
         return result
 
-    def predict(self, case: CaseRecord, hu: np.ndarray) -> SeriesResult:
-        """Everything that is detected in a prepared case, none dropped.
+    def predict(
+        self,
+        case: CaseRecord,
+        hu: np.ndarray,
+        lungs: np.ndarray | None = None,
+    ) -> SeriesResult:
+        """Everything that is detected in a prepared case.
 
         Args:
             case: Its record.
             hu: int16 (z, y, x) on ``case.geometry``.
+            lungs: The same, above 0 in the lungs: boxes farther from them
+                than the selection's margin are dropped; None keeps them.
         """
         sample = DetDataSample(
             metainfo={
@@ -113,19 +129,30 @@ class NoduleInferencer:
                 'img_shape': case.geometry.shape,
             }
         )
+        margin = self.selection.lung_margin_mm
+        if lungs is not None and margin is not None:
+            sample.lungs = torch.from_numpy(lungs > 0)
+            sample.set_metainfo({'lung_margin': margin / case.spacing_mm})
         batch = {
             'inputs': [torch.from_numpy(hu)[None]],
             'data_samples': [sample],
         }
         with torch.inference_mode():
             (sample,) = self.model.test_step(batch)
-        predictions = CasePredictions.of(dict(sample.pred_instances.items()))
+        predictions = CasePredictions.of(
+            dict(sample.pred_instances.all_items())
+        )
         result = predictions.to_result(
             case.series_uid,
             case.geometry,
             source_geometry=case.source_geometry,
         )
         return replace(result, caveats=[*case.caveats])
+
+
+def model_score_thr(model: Any) -> float | None:
+    """The score that a model's test_cfg shows detections from, if any."""
+    return (getattr(model, 'test_cfg', None) or {}).get('score_thr')
 
 
 def find_device(name: str) -> str:

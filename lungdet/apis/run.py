@@ -225,7 +225,6 @@ def _results_manifest(
             'pipeline': digest_of(dataset.pipeline),
             'cases': sha256_of(index) if index.is_file() else None,
             'candidates': candidates and sha256_of(candidates),
-            'lung_filter': froc_metric(cfg).get('lung_filter'),
         }
     )
     stored = RunManifest.read(out)

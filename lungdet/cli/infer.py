@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -32,22 +33,21 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--score-thr',
         type=float,
-        default=0.2,
-        help='drop detections below this score',
+        help='drop detections below this score; by default the threshold of '
+        'the weights, or 0.2',
     )
     parser.add_argument(
         '--lung-margin',
         type=float,
-        default=8.0,
         metavar='MM',
-        help='drop detections farther outside the lungs',
+        help='drop detections farther outside the lungs (8)',
     )
     parser.add_argument(
         '--merge',
         type=float,
-        default=4.0,
         metavar='MM',
-        help='drop detections this near to a better one, or within its radius',
+        help='drop detections this near to a better one, or within its radius '
+        '(4)',
     )
     parser.add_argument(
         '--keep-all',
@@ -72,11 +72,18 @@ def infer(args: argparse.Namespace) -> int:
 
     for name in args.imports:
         import_user_module(name)
-    selection = Selection(args.score_thr, args.lung_margin, args.merge)
-    if args.keep_all:
-        selection = Selection(None, None, None)
-    inferencer = NoduleInferencer(
-        args.weights, device=args.device, selection=selection
+    given = {
+        'score_thr': args.score_thr,
+        'lung_margin_mm': args.lung_margin,
+        'merge_mm': args.merge,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    Selection(**given)  # refuses a wrong option before the weights are read
+    inferencer = NoduleInferencer(args.weights, device=args.device)
+    inferencer.selection = (
+        Selection(None, None, None)
+        if args.keep_all
+        else replace(inferencer.selection, **given)
     )
     result = inferencer(
         args.scan,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ from mmengine.evaluator import BaseMetric
 
 from lungdet.engine.distributed import from_main_process
 from lungdet.engine.screen import say
-from lungdet.errors import ConfigError
 from lungdet.evaluation import MAX_MARKS, CaseOptions, ScoredScan
 from lungdet.io.case_store import CaseStore
 from lungdet.io.predictions import CasePredictions
 from lungdet.registry import METRICS
-from lungdet.report.run_scoring import KEEP_ALL, RunScoring
+from lungdet.report.run_scoring import RunScoring
 
 
 @METRICS.register_module()
@@ -33,13 +31,6 @@ class FROCMetric(BaseMetric):
         read_out: How the curve is read.
         max_marks: The cap on a scan's marks, None for none.
         strata: A field to split the figures by, None for none.
-        lung_filter: Drop detections whose centre lies farther, in mm, outside
-            the case's lungs; None, the default, scores all of them, as
-            published figures do.
-
-    Raises:
-        ConfigError: ``lung_filter`` with ``candidates``, whose list is scored
-            whole.
     """
 
     default_prefix = 'froc'
@@ -54,16 +45,9 @@ class FROCMetric(BaseMetric):
         read_out: str = 'interp',
         max_marks: int | None = MAX_MARKS,
         strata: str | None = None,
-        lung_filter: float | None = None,
     ) -> None:
         super().__init__()
-        if lung_filter is not None and candidates is not None:
-            raise ConfigError(
-                'lung_filter: a candidate list is scored whole; give one of '
-                'lung_filter and candidates.'
-            )
         self.out_dir = None if out_dir is None else Path(out_dir)
-        self.selection = replace(KEEP_ALL, lung_margin_mm=lung_filter)
         self.options = CaseOptions(
             bootstrap=bootstrap,
             seed=seed,
@@ -85,7 +69,6 @@ class FROCMetric(BaseMetric):
             CaseStore(self.dataset_meta['data_root']),
             self.options,
             self.out_dir,
-            self.selection,
             self.caveats,
         )
 

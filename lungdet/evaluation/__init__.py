@@ -67,7 +67,7 @@ from lungdet.evaluation.scan_masks import (
     score_scan_masks,
     summarise_masks,
 )
-from lungdet.evaluation.selection import Selection
+from lungdet.evaluation.selection import SCORE_THR, Selection
 from lungdet.evaluation.series_ids import mangled_ids
 from lungdet.evaluation.strata import (
     Grouping,
@@ -88,6 +88,7 @@ from lungdet.evaluation.table import (
 )
 
 __all__ = [
+    'SCORE_THR',
     'MAX_MARKS',
     'RATES',
     'READ_OUTS',

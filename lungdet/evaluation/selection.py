@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lungdet.errors import ConfigError
-from lungdet.geometry import Geometry
 from lungdet.structures import Detection, Dropped, SeriesResult
 
 LUNG_MARGIN_MM = 8.0
@@ -16,7 +15,7 @@ MERGE_MM = 4.0
 SCORE_THR = 0.2
 REASONS = {
     'score': 'with a score below {:g}',
-    'lungs': 'more than {:g} mm outside the lungs',
+    'lungs': 'more than {:g} mm outside the lungs (before NMS)',
     'merge': 'within the radius of a better one, or {:g} mm',
 }
 
@@ -50,47 +49,33 @@ class Selection:
             if value is not None and not 0 <= value < np.inf:
                 raise ConfigError(f'{name}: {value}; give mm, 0 or more.')
 
-    def apply(
-        self, result: SeriesResult, lungs: np.ndarray | None
-    ) -> SeriesResult:
-        """The result without dropped detections, and their numbers.
+    def apply(self, result: SeriesResult) -> SeriesResult:
+        """The result without dropped detections, and the numbers of all rules.
+
+        The rule of the lungs acts in the network, before its NMS and its cap
+        on a scan's detections; its number is in ``result.dropped``.
 
         Args:
             result: Detections, best first.
-            lungs: (z, y, x) on ``result.geometry``, above 0 in the lungs;
-                None keeps detections anywhere.
         """
         kept = result.detections
-        dropped = []
-        for rule, limit in self._rules(lungs):
+        dropped = [*result.dropped]
+        if self.score_thr is not None:
             before = len(kept)
-            if rule == 'score':
-                kept = [d for d in kept if d.score >= limit]
-            elif rule == 'lungs' and lungs is not None:
-                grid = result.geometry
-                kept = [
-                    d
-                    for d in kept
-                    if is_near_mask(d.center_mm, lungs, grid, limit)
-                ]
-            else:
-                kept = merge(kept, limit)
-            dropped.append(Dropped(rule, limit, before - len(kept)))
+            kept = [d for d in kept if d.score >= self.score_thr]
+            dropped.append(
+                Dropped('score', self.score_thr, before - len(kept))
+            )
+        if self.merge_mm is not None:
+            before = len(kept)
+            kept = merge(kept, self.merge_mm)
+            dropped.append(Dropped('merge', self.merge_mm, before - len(kept)))
         return replace(
             result,
             detections=kept,
             dropped=tuple(dropped),
             caveats=[*result.caveats, *_caveats(dropped)],
         )
-
-    def _rules(self, lungs: np.ndarray | None) -> Iterator[tuple[str, float]]:
-        """Name and limit of each rule that is on, in their order."""
-        if self.score_thr is not None:
-            yield 'score', self.score_thr
-        if self.lung_margin_mm is not None and lungs is not None:
-            yield 'lungs', self.lung_margin_mm
-        if self.merge_mm is not None:
-            yield 'merge', self.merge_mm
 
 
 def _caveats(dropped: Sequence[Dropped]) -> list[str]:
@@ -102,36 +87,7 @@ def _caveats(dropped: Sequence[Dropped]) -> list[str]:
     ]
     if not reasons:
         return []
-    total = sum(rule.count for rule in dropped)
-    return [f'{total} detections were dropped: {", ".join(reasons)}']
-
-
-def is_near_mask(
-    center_mm: tuple[float, float, float],
-    mask: np.ndarray,
-    geometry: Geometry,
-    margin_mm: float,
-) -> bool:
-    """Whether a point is within a margin of a mask's voxels.
-
-    Args:
-        center_mm: World x, y, z.
-        mask: (z, y, x), above 0 inside.
-        geometry: Grid of the mask.
-        margin_mm: Distance to the nearest voxel's centre; a point in a voxel
-            of the mask is always near.
-    """
-    index = geometry.to_index(np.array([center_mm]))[0]
-    nearest = np.floor(index + 0.5).astype(int)
-    shape = np.array(mask.shape)
-    if ((nearest >= 0) & (nearest < shape)).all() and mask[tuple(nearest)]:
-        return True
-    reach = np.ceil(margin_mm / geometry.spacing)
-    low = np.clip(np.floor(index - reach), 0, shape).astype(int)
-    high = np.clip(np.ceil(index + reach) + 1, low, shape).astype(int)
-    part = mask[tuple(slice(a, b) for a, b in zip(low, high))]
-    offsets = (np.argwhere(part) + low - index) * geometry.spacing
-    return bool(((offsets**2).sum(1) <= margin_mm**2).any())
+    return [f'detections were dropped: {", ".join(reasons)}']
 
 
 def merge(detections: list[Detection], merge_mm: float) -> list[Detection]:

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from lungdet.geometry import Geometry
-from lungdet.structures import Detection, SeriesResult
+from lungdet.structures import Detection, Dropped, SeriesResult
+
+ARRAYS = (
+    'bboxes',
+    'scores',
+    'rpn_scores',
+    'rcnn_scores',
+    'mask_boxes',
+    'masks',
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,9 @@ class CasePredictions:
         rcnn_scores: The same of the RoI head.
         mask_boxes: Integer edge boxes (K, 6) of the masks.
         masks: A boolean array of each box's shape, or None, for each of K.
+        lung_margin: Voxels; boxes farther outside the lungs were dropped, None
+            where all were kept.
+        outside_lungs: How many were dropped, before NMS.
     """
 
     bboxes: np.ndarray
@@ -31,10 +43,13 @@ class CasePredictions:
     rcnn_scores: np.ndarray | None = None
     mask_boxes: np.ndarray | None = None
     masks: Sequence[np.ndarray | None] | None = None
+    lung_margin: float | None = None
+    outside_lungs: int = 0
 
     def __post_init__(self) -> None:
         count = len(self.scores)
-        for name, values in vars(self).items():
+        for name in ARRAYS:
+            values = getattr(self, name)
             if values is not None and len(values) != count:
                 raise ValueError(
                     f'{name}: {len(values)} values of {count} detections'
@@ -61,6 +76,8 @@ class CasePredictions:
             _array(values.get('rcnn_scores'), np.float64),
             _array(values.get('mask_boxes'), np.int64),
             None if masks is None else [_array(m, np.bool_) for m in masks],
+            values.get('lung_margin'),
+            values.get('outside_lungs', 0),
         )
 
     def to_result(
@@ -95,7 +112,17 @@ class CasePredictions:
                     mask=None if self.masks is None else self.masks[k],
                 )
             )
-        return SeriesResult(series_uid, detections, geometry, source_geometry)
+        dropped: tuple[Dropped, ...] = ()
+        if self.lung_margin is not None:
+            margin_mm = round(self.lung_margin * float(geometry.spacing[0]), 6)
+            dropped = (Dropped('lungs', margin_mm, self.outside_lungs),)
+        return SeriesResult(
+            series_uid,
+            detections,
+            geometry,
+            source_geometry,
+            dropped=dropped,
+        )
 
     def _mask_box(self, k: int) -> tuple[int, int, int, int, int, int] | None:
         if self.masks is None or self.mask_boxes is None:

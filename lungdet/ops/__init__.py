@@ -6,6 +6,7 @@ from lungdet.ops.boxes import (
     boxes_touching,
     centers_in_boxes,
     centers_inside,
+    centers_near_mask,
     clip_box_centers,
     grow_boxes,
 )
@@ -28,6 +29,7 @@ __all__ = [
     'boxes_touching',
     'centers_in_boxes',
     'centers_inside',
+    'centers_near_mask',
     'check_conv_method',
     'check_finite',
     'clip_box_centers',

@@ -191,3 +191,39 @@ def clip_box_centers(boxes: Tensor, shape: Sequence[int]) -> Tensor:
     center = box_centers(boxes)
     shift = torch.minimum(center.clamp(min=0.5), high) - center
     return boxes + torch.cat([shift, shift], dim=1)
+
+
+def centers_near_mask(boxes: Tensor, mask: Tensor, margin: float) -> Tensor:
+    """Whether each box's centre is within a distance of a mask.
+
+    Args:
+        boxes: (K, 6) edge boxes, on the CPU.
+        mask: (D, H, W) bool, on the CPU.
+        margin: Voxels to the nearest voxel's centre; a point in a voxel of
+            the mask is always near.
+
+    Returns:
+        (K,) bool.
+
+    Examples:
+        >>> mask = torch.zeros(1, 1, 9, dtype=torch.bool)
+        >>> mask[0, 0, 2] = True
+        >>> boxes = torch.tensor([[0., 0, 4, 1, 1, 5], [0, 0, 5, 1, 1, 6]])
+        >>> centers_near_mask(boxes, mask, 2.0)
+        tensor([ True, False])
+    """
+    index = box_centers(boxes).double() - 0.5
+    shape = torch.tensor(mask.shape)
+    nearest = (index + 0.5).floor().long()
+    low = (index - margin).ceil().long().clamp(min=0)
+    high = (index + margin).floor().long() + 1
+    near = torch.zeros(len(boxes), dtype=torch.bool)
+    for k, (point, voxel) in enumerate(zip(index, nearest)):
+        if ((voxel >= 0) & (voxel < shape)).all() and mask[tuple(voxel)]:
+            near[k] = True
+            continue
+        (z1, y1, x1), (z2, y2, x2) = low[k].tolist(), high[k].tolist()
+        part = mask[z1 : max(z2, 0), y1 : max(y2, 0), x1 : max(x2, 0)]
+        offsets = part.nonzero() + low[k] - point
+        near[k] = bool((offsets.square().sum(1) <= margin**2).any())
+    return near

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ from lungdet.evaluation import (
     CaseOptions,
     EvaluationReport,
     ScoredScan,
-    Selection,
     evaluate_cases,
     score_scan_masks,
 )
@@ -27,8 +26,6 @@ from lungdet.report.evaluation_files import (
 )
 from lungdet.structures import SeriesResult
 
-KEEP_ALL = Selection(score_thr=None, lung_margin_mm=None, merge_mm=None)
-
 
 @dataclass(frozen=True)
 class RunScoring:
@@ -39,14 +36,12 @@ class RunScoring:
         options: Of the report.
         out_dir: Folder of the results, None for none. Each scan is written
             there when it is done, so a stopped test can be resumed.
-        selection: Detections that are dropped before scoring.
         caveats: Of every scan.
     """
 
     store: CaseStore
     options: CaseOptions = CaseOptions()
     out_dir: Path | None = None
-    selection: Selection = KEEP_ALL
     caveats: Sequence[str] = ()
 
     def score(
@@ -65,13 +60,12 @@ class RunScoring:
             losses: The training's losses on the scan, by name.
         """
         record = self.store.records[series_uid]
-        result = self._selected(
-            predictions.to_result(
-                series_uid,
-                Geometry(record.geometry.shape, np.asarray(affine)),
-                source_geometry=record.source_geometry,
-            )
+        result = predictions.to_result(
+            series_uid,
+            Geometry(record.geometry.shape, np.asarray(affine)),
+            source_geometry=record.source_geometry,
         )
+        result.caveats = [*self.caveats, *_filtered(result)]
         has_masks = self.store.has(series_uid, 'mask')
         labels = self.store.read(series_uid, 'mask') if has_masks else None
         scan = ScoredScan(
@@ -82,20 +76,6 @@ class RunScoring:
         if self.out_dir is not None:
             write_scan(self.out_dir, scan)
         return scan
-
-    def _selected(self, result: SeriesResult) -> SeriesResult:
-        margin = self.selection.lung_margin_mm
-        if margin is None:
-            return replace(result, caveats=[*self.caveats])
-        lungs = self.store.read(result.series_uid, 'lungs')
-        # one text for all scans, not the number of each
-        text = (
-            f'detections more than {margin:g} mm outside the lungs were '
-            'dropped before scoring (lung_filter)'
-        )
-        return replace(
-            self.selection.apply(result, lungs), caveats=[*self.caveats, text]
-        )
 
     def report(
         self,
@@ -130,3 +110,12 @@ class RunScoring:
         if self.out_dir is not None:
             write_run(self.out_dir, report, tested)
         return report
+
+
+def _filtered(result: SeriesResult) -> list[str]:
+    """That the lungs' rule was on: one text for all scans, without counts."""
+    return [
+        f'boxes more than {dropped.limit:g} mm outside the lungs were dropped '
+        'before NMS (lung_margin_mm)'
+        for dropped in result.dropped
+    ]

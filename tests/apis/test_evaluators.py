@@ -13,7 +13,7 @@ from lungdet.engine import FROCMetric
 from lungdet.errors import ConfigError
 from lungdet.evaluation import CaseOptions
 
-FROC = {'type': 'FROCMetric', 'bootstrap': 5, 'lung_filter': 8.0}
+FROC = {'type': 'FROCMetric', 'bootstrap': 5}
 OTHER = {'type': 'RestorationMetric'}
 
 

@@ -242,3 +242,23 @@ def test_the_page_in_python_runs_as_printed(
     first, second = capsys.readouterr().out.strip().splitlines()
     assert first.startswith('0.9 ')
     assert second.startswith('0.7 ')
+
+
+def test_the_weights_may_hold_their_score_threshold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    contract = InputContract((-1200, 600), (-1, 1), 1.0)
+    model = Threshold()
+    monkeypatch.setattr(
+        inferencer, 'load_detector', lambda *_, **__: (model, contract)
+    )
+    volume, _ = chest(np.eye(3))
+
+    usual = NoduleInferencer('w.pth', device='cpu')(volume)
+    model.test_cfg = {'score_thr': 0.8}
+    strict = NoduleInferencer('w.pth', device='cpu')(volume)
+
+    assert [d.score for d in usual.detections] == pytest.approx([0.9, 0.7])
+    assert any('0.2 is a default' in text for text in usual.caveats)
+    assert [d.score for d in strict.detections] == [0.9]
+    assert not any('is a default' in text for text in strict.caveats)

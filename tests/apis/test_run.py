@@ -180,12 +180,12 @@ def test_scans_of_another_lung_filter_are_not_mixed(
     out = tmp_path / 'out'
     run_test(tiny_config, trained, out=out)
 
-    with pytest.raises(ConfigError, match='with another lung_filter;'):
+    with pytest.raises(ConfigError, match='with another pipeline;'):
         run_test(
             tiny_config,
             trained,
             out=out,
-            cfg_options={'+test_evaluator.lung_filter': 8.0},
+            cfg_options={'+test_pipeline.0.lung_margin_mm': 8.0},
         )
 
 

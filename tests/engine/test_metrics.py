@@ -11,6 +11,7 @@ import pytest
 from lungdet.engine import FROCMetric
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
+from lungdet.structures import Dropped
 
 
 def test_reference_boxes_come_back_as_perfect_score(
@@ -70,18 +71,18 @@ def test_missing_scan_is_an_error(tiny_store: Path) -> None:
         metric.evaluate(2)
 
 
-@pytest.mark.parametrize(('lung_filter', 'kept'), [(None, 2), (8.0, 1)])
-def test_marks_outside_the_lungs_are_scored_unless_filtered(
-    tiny_store: Path, tmp_path: Path, lung_filter: float | None, kept: int
+def test_a_lung_filter_of_the_network_is_told(
+    tiny_store: Path, tmp_path: Path
 ) -> None:
-    store = CaseStore(tiny_store)
-    uid, record = next(iter(store.records.items()))
-    lungs = store.read(uid, 'lungs') > 0
-    inside = np.argwhere(lungs)[lungs.sum() // 2]
-    outside = np.array(lungs.shape) + 20
-    metric = FROCMetric(tmp_path / 'out', bootstrap=0, lung_filter=lung_filter)
+    uid, record = next(iter(CaseStore(tiny_store).records.items()))
+    metric = FROCMetric(tmp_path / 'out', bootstrap=0)
     metric.dataset_meta = {'data_root': str(tiny_store), 'series_uids': [uid]}
-    boxes = np.array([[*(c - 2.0), *(c + 2.0)] for c in (inside, outside)])
+    predictions = {
+        'bboxes': np.array([[2.0, 2, 2, 6, 6, 6]]),
+        'scores': np.array([0.9]),
+        'lung_margin': 8.0 / record.spacing_mm,
+        'outside_lungs': 3,
+    }
 
     metric.process(
         None,
@@ -89,19 +90,11 @@ def test_marks_outside_the_lungs_are_scored_unless_filtered(
             {
                 'series_uid': uid,
                 'affine': record.geometry.affine,
-                'pred_instances': {
-                    'bboxes': boxes,
-                    'scores': np.array([0.9, 0.1]),
-                },
+                'pred_instances': predictions,
             }
         ],
     )
 
     (scan,) = metric.results
-    assert len(scan.result.detections) == kept
-    assert any('lung_filter' in c for c in scan.result.caveats) == (kept == 1)
-
-
-def test_candidate_lists_are_scored_whole() -> None:
-    with pytest.raises(ConfigError, match='a candidate list is scored whole'):
-        FROCMetric(candidates='list.csv', lung_filter=8.0)
+    assert scan.result.dropped == (Dropped('lungs', 8.0, 3),)
+    assert any('8 mm outside the lungs' in c for c in scan.result.caveats)

@@ -133,3 +133,24 @@ def test_grown_boxes_keep_their_centers_and_shrink_again(
     np.testing.assert_allclose(
         ops.box_sides(boxes), sides.clamp(min=1e-3).prod(1) ** (1 / 3)
     )
+
+
+def test_nearness_to_a_mask_is_the_literal_distance(
+    rng: np.random.Generator,
+) -> None:
+    mask = np.zeros((20, 30, 40), dtype=bool)
+    mask[5:15, 10:20, 10:20] = True
+    voxels = np.argwhere(mask)
+    index = rng.uniform(-4, 34, (80, 3))
+    boxes = np.concatenate([index + 0.5 - 2, index + 0.5 + 2], axis=1)
+
+    near = ops.centers_near_mask(
+        torch.from_numpy(boxes), torch.from_numpy(mask), 3.0
+    )
+
+    wanted = [
+        np.sqrt(((voxels - at) ** 2).sum(1)).min() <= 3.0
+        or np.abs(voxels - at).max(1).min() < 0.5
+        for at in index
+    ]
+    assert near.tolist() == wanted and 0 < sum(wanted) < len(wanted)

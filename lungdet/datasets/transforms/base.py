@@ -46,6 +46,8 @@ class Sample(TypedDict, total=False):
         ignored_boxes: Edge boxes (M, 6) float64 that are neither positive nor
             negative.
         candidates: Edge boxes (K, 6) float64 to be scored.
+        lungs: (D, H, W) bool, of a whole case whose detections are filtered.
+        lung_margin: Voxels that a detection may lie outside of them.
         target: (D, H, W) float32, what pre-training restores.
         masked: (D, H, W) bool, voxels that painting replaced.
         painting: ``'in'`` or ``'out'``, which voxels those are.
@@ -63,6 +65,8 @@ class Sample(TypedDict, total=False):
     geometry: Geometry
     image: np.ndarray
     mask: np.ndarray
+    lungs: np.ndarray
+    lung_margin: float
     gt_nodules: list[CaseNodule]
     gt_boxes: np.ndarray
     ignored_boxes: np.ndarray

@@ -11,6 +11,7 @@ import torch
 from lungdet.data_sample import MIN_INSIDE
 from lungdet.datasets.reading import read_image, read_mask
 from lungdet.datasets.transforms.base import FixedTransform, NoParams, Sample
+from lungdet.errors import ConfigError
 from lungdet.geometry import (
     UNKNOWN_DIAMETER_MM,
     Geometry,
@@ -132,10 +133,23 @@ class LoadCase(FixedTransform):
     Args:
         targets: Also load boxes, masks and excluded findings, so that the
             model can report the training's losses.
+        lung_margin_mm: Detections farther outside the case's lungs are
+            dropped; None keeps all of them, as published figures do.
+
+    Raises:
+        ConfigError: A margin that is no distance.
     """
 
-    def __init__(self, targets: bool = False) -> None:
+    def __init__(
+        self, targets: bool = False, lung_margin_mm: float | None = None
+    ) -> None:
+        if lung_margin_mm is not None and not 0 <= lung_margin_mm < np.inf:
+            raise ConfigError(
+                f'LoadCase.lung_margin_mm: {lung_margin_mm}; give mm, 0 or '
+                'more, or None.'
+            )
         self.targets = targets
+        self.lung_margin_mm = lung_margin_mm
 
     def apply(self, sample: Sample, params: NoParams) -> Sample:
         store, record = sample['store'], sample['record']
@@ -144,6 +158,9 @@ class LoadCase(FixedTransform):
             'geometry': record.geometry,
             'image': store.read(record.series_uid, 'image'),
         }
+        if self.lung_margin_mm is not None:
+            loaded['lungs'] = store.read(record.series_uid, 'lungs') > 0
+            loaded['lung_margin'] = self.lung_margin_mm / record.spacing_mm
         if not self.targets:
             return loaded
         return {
@@ -165,6 +182,8 @@ class LoadCandidates(FixedTransform):
 
     Raises:
         LungdetError: The file is not such a csv.
+        ConfigError: The case is loaded with ``lung_margin_mm``; a list is
+            scored whole.
     """
 
     def __init__(
@@ -174,6 +193,11 @@ class LoadCandidates(FixedTransform):
         self.diameter_mm = diameter_mm
 
     def apply(self, sample: Sample, params: NoParams) -> Sample:
+        if 'lungs' in sample:
+            raise ConfigError(
+                'LoadCase.lung_margin_mm: a candidate list is scored whole; '
+                'set it to None.'
+            )
         uid = sample['record'].series_uid
         centers = self.candidates.get(uid, np.zeros((0, 3)))
         boxes = sample['geometry'].sphere_box(centers, self.diameter_mm)

@@ -52,6 +52,9 @@ class PackDetInputs(FixedTransform):
         )
         if 'gt_boxes' in sample:
             _pack_targets(packed, sample)
+        if 'lungs' in sample:
+            packed.lungs = torch.from_numpy(sample['lungs'])
+            packed.set_metainfo({'lung_margin': sample['lung_margin']})
         if 'candidates' in sample:
             boxes = torch.from_numpy(sample['candidates'])
             packed.candidates = InstanceData(bboxes=boxes)

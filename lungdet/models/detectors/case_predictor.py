@@ -32,6 +32,7 @@ from lungdet.ops import (
     boxes_touching,
     centers_in_boxes,
     centers_inside,
+    centers_near_mask,
     grow_boxes,
 )
 
@@ -116,15 +117,19 @@ class CasePredictor:
             if losses:
                 sample.losses = losses
         else:
-            detections = self.predict(case)
+            detections = self.predict(case, sample)
         sample.pred_instances = detections
 
     @torch.no_grad()
-    def predict(self, case: Tensor) -> InstanceData:
+    def predict(
+        self, case: Tensor, sample: DetDataSample | None = None
+    ) -> InstanceData:
         """Detections of a case.
 
         Args:
             case: (1, D, H, W) HU, any device.
+            sample: Boxes far from its ``lungs``, if it has them, are dropped
+                before NMS and the cap on detections.
 
         Returns:
             ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes`` (K, 6) and
@@ -136,7 +141,7 @@ class CasePredictor:
             with self._precision(images):
                 detections = self._predict_batch(windows, images)
             parts += map(_owned_in_case, detections, windows)
-        return self._merge(parts, case)
+        return self._merge(parts, case, sample)
 
     @torch.no_grad()
     def loss_and_predict(
@@ -180,7 +185,7 @@ class CasePredictor:
             name: float(torch.stack([loss[name] for loss in losses]).mean())
             for name in names
         }
-        return means, self._merge(parts, case)
+        return means, self._merge(parts, case, sample)
 
     @torch.no_grad()
     def score(self, case: Tensor, boxes: Tensor) -> Tensor:
@@ -241,12 +246,20 @@ class CasePredictor:
             return self.detector.predict_owned(images, _cores(windows))
         return self.detector.predict_window(images)
 
-    def _merge(self, parts: list[InstanceData], case: Tensor) -> InstanceData:
+    def _merge(
+        self,
+        parts: list[InstanceData],
+        case: Tensor,
+        sample: DetDataSample | None,
+    ) -> InstanceData:
         """All windows' detections inside the case, NMS across them."""
         detections = InstanceData.cat(parts)
         end = torch.tensor(case.shape[1:])
         inside = (box_centers(detections.bboxes) < end).all(1)
-        detections = self.post_processor.select(detections[inside])
+        detections = detections[inside]
+        if sample is not None and 'lungs' in sample:
+            detections = _near_lungs(detections, sample)
+        detections = self.post_processor.select(detections)
         if self.box_border:
             shown = grow_boxes(detections.bboxes, -self.box_border)
             detections.bboxes = shown
@@ -282,6 +295,23 @@ def _owned_in_case(
     moved.bboxes = detections.bboxes + offset
     moved.mask_boxes = detections.mask_boxes + offset * is_segmented[:, None]
     return moved
+
+
+def _near_lungs(
+    detections: InstanceData, sample: DetDataSample
+) -> InstanceData:
+    """Detections within the margin of a sample's lungs, the others counted."""
+    near = centers_near_mask(
+        detections.bboxes, sample.lungs.cpu(), sample.lung_margin
+    )
+    kept = detections[near]
+    kept.set_metainfo(
+        {
+            'lung_margin': sample.lung_margin,
+            'outside_lungs': int((~near).sum()),
+        }
+    )
+    return kept
 
 
 def window_targets(

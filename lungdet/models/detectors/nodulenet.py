@@ -39,6 +39,9 @@ TEST_CFG: dict[str, Any] = {
     'rpn': None,
     'mask': None,  # of the roi_head
     'postprocess': {'type': 'DetectionPostProcessor'},
+    # of what `infer` shows, the score at 1 FP per scan on other scans; None
+    # if nobody has read it from a curve
+    'score_thr': None,
 }
 
 

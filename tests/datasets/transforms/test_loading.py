@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates
 from lungdet.datasets import LUNA16Dataset
 from lungdet.datasets.transforms.loading import excluded_boxes
 from lungdet.engine import Key
+from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, box_of_mask, move_boxes
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 from lungdet.structures import CaseNodule, CaseRecord
@@ -186,6 +187,27 @@ def test_whole_case_has_its_targets_where_they_are_wanted(
     assert sample.gt_instances.ids.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(sample.gt_masks, store.read('1.9', 'mask'))
     assert sample.ignored_instances.bboxes.shape == (1, 6)
+
+
+def test_lungs_come_with_a_case_whose_detections_are_filtered(
+    balls: Path, tmp_path: Path
+) -> None:
+    pipeline = [
+        {'type': 'LoadCase', 'lung_margin_mm': 8.0},
+        {'type': 'PackDetInputs'},
+    ]
+
+    sample = LUNA16Dataset(balls, 'test', pipeline=pipeline)[0]['data_samples']
+
+    store = CaseStore(balls)
+    lungs = store.read('1.9', 'lungs') > 0
+    np.testing.assert_array_equal(sample.lungs, lungs)
+    assert sample.lung_margin == 8.0 / store.records['1.9'].spacing_mm
+    path = tmp_path / 'candidates.csv'
+    path.write_text('seriesuid,coordX,coordY,coordZ\n1.9,0,0,0\n')
+    pipeline.insert(1, {'type': 'LoadCandidates', 'path': str(path)})
+    with pytest.raises(ConfigError, match='a candidate list is scored whole'):
+        LUNA16Dataset(balls, 'test', pipeline=pipeline)[0]
 
 
 def test_candidates_are_cubes_at_their_points(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lungdet.data_sample import InstanceData
+from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.models import (
     CasePredictor,
     CTDataPreprocessor,
@@ -357,3 +357,42 @@ def test_detections_do_not_depend_on_how_many_windows_run_together() -> None:
     assert len(alone.bboxes) > 0
     torch.testing.assert_close(together.bboxes, alone.bboxes)
     torch.testing.assert_close(together.scores, alone.scores)
+
+
+class ManyInTheChestWall:
+    """120 good marks far from the lungs, and a weaker one in them."""
+
+    def predict_window(self, images: torch.Tensor) -> list[InstanceData]:
+        wall = [
+            [4.0 + z, 3.0 + y, 2.0 + x]
+            for z in range(0, 24, 4)
+            for y in range(0, 16, 4)
+            for x in range(0, 20, 4)
+        ]
+        centers = [*wall, [16.0, 10.0, 40.0]]
+        scores = [0.9] * len(wall) + [0.5]
+        return [detections_at(centers, scores)]
+
+
+def test_the_cap_is_for_marks_near_the_lungs() -> None:
+    predictor = CasePredictor(
+        ManyInTheChestWall(),
+        CTDataPreprocessor(),
+        DetectionPostProcessor(),
+        window=None,
+        overlap=0,
+        windows_at_once=1,
+        min_inside=4.0,
+    )
+    sample = DetDataSample(metainfo={'lung_margin': 8.0})
+    sample.lungs = torch.zeros(CASE.shape[1:], dtype=torch.bool)
+    sample.lungs[..., 36:] = True
+
+    everywhere = predictor.predict(CASE)
+    predictor.fill(CASE, sample)
+
+    assert len(everywhere) == 100
+    assert everywhere.scores.min() > 0.8
+    assert sample.pred_instances.scores.tolist() == [0.5]
+    assert sample.pred_instances.outside_lungs == 120
+    assert sample.pred_instances.lung_margin == 8.0
