@@ -112,7 +112,8 @@ def _filled(
             wide |= np.pad(wall[k], margin)
         wide = ndimage.binary_fill_holes(wide)
         filled[k] = wide[margin:-margin, margin:-margin]
-    count = 2 * int(GAP_ALONG_MM / (2 * spacing[0])) + 1
+    # an odd number of slices, more than a gap that it closes
+    count = 2 * (int(GAP_ALONG_MM / spacing[0] + 1) // 2) + 1
     ends = np.pad(filled, ((count, count), (0, 0), (0, 0)), mode='edge')
     grown = ndimage.maximum_filter1d(ends.view(np.uint8), count, axis=0)
     closed = ndimage.minimum_filter1d(grown, count, axis=0).view(bool)

@@ -75,28 +75,22 @@ def _compare(
 ) -> list[str]:
     """Caveats if a mask and the lungs of the scan differ.
 
+    Lungs that are doubtful themselves refuse no mask.
+
     Raises:
         AnnotationError: They are not the same lungs.
     """
+    if computed.source == 'failed':
+        return _compare_darkness(mask, grid, volume, path)
     coarse = computed.geometry
     voxels = mask.astype(np.uint8)
-    if computed.source == 'failed':
-        image = resample_nearest(volume.array, volume.geometry, grid, fill=0)
-        dark = float((image[mask] < DARK_HU).mean())
-        if dark < MIN_DARK:
-            raise AnnotationError(
-                f'{path}: only {dark:.0%} of it lies where the scan is as '
-                'dark as lung; it is of another scan or shifted. Correct it, '
-                'or take it away.'
-            )
-        return []
     given = resample_nearest(voxels, grid, coarse, fill=0) > 0
     cut = 1 - given.sum() * np.prod(coarse.spacing) / max(
         mask.sum() * np.prod(grid.spacing), 1
     )
     sizes = given.sum() + computed.mask.sum()
     dice = float(2 * (given & computed.mask).sum() / sizes)
-    if dice < OTHER_LUNGS:
+    if dice < OTHER_LUNGS and not computed.caveats:
         raise AnnotationError(
             f'{path}: agrees with the lungs of the scan by a Dice of '
             f'{dice:.2f} only; it is of another scan or shifted. Correct it, '
@@ -104,10 +98,26 @@ def _compare(
         )
     caveats = []
     if dice < SAME_LUNGS:
+        reasons = ''.join(f' ({text})' for text in computed.caveats)
         caveats.append(
             f'{path.name} and the lungs found in the scan agree by a Dice of '
-            f'{dice:.2f} only; the given mask is used'
+            f'{dice:.2f} only; the given mask is used{reasons}'
         )
     if cut > 1 - SAME_LUNGS:
         caveats.append(f'{cut:.0%} of {path.name} lie outside the scan')
     return caveats
+
+
+def _compare_darkness(
+    mask: np.ndarray, grid: Geometry, volume: Volume, path: Path
+) -> list[str]:
+    """A caveat if a mask is not of air, where the lungs were not found."""
+    image = resample_nearest(volume.array, volume.geometry, grid, fill=0)
+    dark = float((image[mask] < DARK_HU).mean())
+    if dark >= MIN_DARK:
+        return []
+    return [
+        f'only {dark:.0%} of {path.name} lies where the scan is as dark as '
+        'lung, and no lungs were found to compare it with; check that it is '
+        'of this scan'
+    ]

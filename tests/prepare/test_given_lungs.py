@@ -55,15 +55,33 @@ def test_a_mask_shifted_by_60_mm_is_refused(tmp_path: Path, axis: int) -> None:
         lungs_of_scan(path, volume_of(chest()))
 
 
-def test_a_mask_of_another_scan_is_refused_where_no_lungs_are_found(
-    tmp_path: Path,
-) -> None:
+def test_lungs_that_are_not_found_refuse_no_mask(tmp_path: Path) -> None:
     solid = chest()
     solid[solid == -850] = 40
     path = written(tmp_path / 'a.mhd', labels_of(chest()), (0, 0, 0))
 
-    with pytest.raises(AnnotationError, match='only 0% of it lies where'):
-        lungs_of_scan(path, volume_of(solid))
+    lungs = lungs_of_scan(path, volume_of(solid))
+
+    (caveat,) = lungs.caveats
+    assert lungs.source == 'given'
+    assert caveat.startswith('only 0% of a.mhd lies where the scan is as dark')
+
+
+def test_lungs_that_are_doubtful_refuse_no_mask(tmp_path: Path) -> None:
+    hu = chest()
+    base = hu == -850
+    base[32:], base[..., :57] = False, False
+    hu[base] = 40  # solid lung, or a high diaphragm
+    labels = labels_of(chest())
+    labels[28:] = 0
+    path = written(tmp_path / 'a.mhd', labels, (0, 0, 0))
+
+    lungs = lungs_of_scan(path, volume_of(hu))
+
+    (caveat,) = lungs.caveats
+    assert lungs.source == 'given'
+    assert 'agree by a Dice of' in caveat
+    assert 'or a high diaphragm' in caveat
 
 
 def test_half_of_the_lungs_is_a_caveat(tmp_path: Path) -> None:
