@@ -21,7 +21,7 @@ from lungdet.engine.protocols import (
 )
 from lungdet.engine.screen import say
 from lungdet.errors import CheckpointError, ConfigError
-from lungdet.evaluation.selection import LUNG_MARGIN_MM, is_near_mask
+from lungdet.evaluation.selection import LUNG_MARGIN_MM
 from lungdet.geometry import UNKNOWN_DIAMETER_MM, points_in_spheres
 from lungdet.io.case_store import CaseStore
 from lungdet.io.digests import sha256_of
@@ -31,6 +31,7 @@ from lungdet.io.hard_negatives import (
     bank_files,
     bank_of_epoch,
 )
+from lungdet.ops import centers_near_mask
 from lungdet.registry import HOOKS
 from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
@@ -185,15 +186,17 @@ def negatives_among(
     at_finding = _in_findings(record, centers)
     sides = (boxes[:, 3:] - boxes[:, :3]).astype(float).clip(min=1e-3)
     diameters = sides.prod(1) ** (1 / 3) * record.spacing_mm
+    is_near = np.ones(len(boxes), dtype=bool)
+    if lungs is not None:
+        is_near = centers_near_mask(
+            torch.from_numpy(boxes),
+            torch.from_numpy(lungs > 0),
+            lung_margin_mm / record.spacing_mm,
+        ).numpy()
     marks = []
     for k in np.argsort(-scores, kind='stable'):
-        x, y, z = center = tuple(centers[k].tolist())
-        if at_finding[k] or (
-            lungs is not None
-            and not is_near_mask(
-                center, lungs, record.geometry, lung_margin_mm
-            )
-        ):
+        x, y, z = centers[k].tolist()
+        if at_finding[k] or not is_near[k]:
             continue
         marks.append(
             HardNegative((x, y, z), float(diameters[k]), float(scores[k]))
