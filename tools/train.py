@@ -28,6 +28,11 @@ def main() -> None:
         action='store_true',
         help='continue with the rate, optimiser and batch of the config',
     )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='learning rate by the batch of all processes',
+    )
     add_run_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -39,6 +44,7 @@ def main() -> None:
             amp=args.amp,
             resume=args.resume or ('auto' if new_schedule else None),
             new_schedule=new_schedule,
+            scale_lr=args.auto_scale_lr,
             cfg_options=args.cfg_options,
             launcher=args.launcher,
             verbose=args.verbose,

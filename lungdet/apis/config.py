@@ -34,6 +34,7 @@ TOP_KEYS = (
     'plugins',
     'pretrained',
     'resume_with_new_schedule',
+    'sync_bn',
     'verbose',
 )
 LOADER_KEYS = {

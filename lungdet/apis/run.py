@@ -32,6 +32,7 @@ def train(
     amp: bool = False,
     resume: str | Path | None = None,
     new_schedule: bool = False,
+    scale_lr: bool = False,
     cfg_options: dict[str, Any] | None = None,
     launcher: str = 'none',
     verbose: bool = False,
@@ -48,6 +49,8 @@ def train(
             schedulers, batch and seed of the config, and keeps weights,
             position and the optimiser's state. Otherwise a config that
             differs in one of them from the checkpoint is an error.
+        scale_lr: Multiply the learning rate by the batch of all processes
+            over the config's ``auto_scale_lr.base_batch_size``.
         cfg_options: Values by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         verbose: Print all that is logged, not only what is waited for.
@@ -71,6 +74,8 @@ def train(
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
         # assigned as a whole: a new ConfigDict copies its values
         cfg.model.test_cfg = {**cfg.model.get('test_cfg', {}), 'bf16': True}
+    if scale_lr:
+        cfg.auto_scale_lr.enable = True
     if resume is not None:
         cfg.resume = True
         cfg.load_from = (

@@ -9,14 +9,18 @@ from typing import Any
 
 import torch
 from mmengine.dist import (
+    all_reduce_params,
     broadcast_object_list,
     is_distributed,
     is_main_process,
 )
+from mmengine.hooks import EMAHook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from lungdet.engine.loader_workers import start_method
+from lungdet.errors import ConfigError
 
 
 class DistributedRunner(Runner):
@@ -46,6 +50,8 @@ class DistributedRunner(Runner):
         if not self.distributed or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
         gpu = torch.cuda.is_available()
+        if sync_bn := self.cfg.get('sync_bn'):
+            model = synchronised(model, sync_bn, gpu=gpu)
         model = model.cuda() if gpu else model
         return MMDistributedDataParallel(
             module=model,
@@ -53,6 +59,50 @@ class DistributedRunner(Runner):
             broadcast_buffers=False,
             find_unused_parameters=True,
         )
+
+    def average_buffers(self) -> None:
+        """Give every rank the mean of all ranks' running statistics.
+
+        Those of averaged weights too: each rank's came from its own batches,
+        and only rank 0's would be saved.
+        """
+        if not is_distributed():
+            return
+        modules = [self.model] + [
+            hook.ema_model for hook in self.hooks if isinstance(hook, EMAHook)
+        ]
+        all_reduce_params(
+            [
+                buffer
+                for module in modules
+                for buffer in module.buffers()
+                if buffer.is_floating_point()
+            ],
+            op='mean',
+        )
+
+
+def synchronised(model: nn.Module, kind: str, *, gpu: bool) -> nn.Module:
+    """A model whose batch norms use the batches of all ranks.
+
+    Args:
+        model: Is changed.
+        kind: The config's ``sync_bn``; only ``'torch'`` is known.
+        gpu: Whether the ranks have GPUs.
+
+    Raises:
+        ConfigError: Another kind, or there is no GPU, without which torch
+            does not synchronise.
+    """
+    if kind != 'torch':
+        raise ConfigError(f"sync_bn: {kind!r}; choose 'torch' or None.")
+    if not gpu:
+        raise ConfigError(
+            "sync_bn: 'torch' needs a GPU for every process, and there is "
+            'none; leave sync_bn out, and give each process a batch of at '
+            'least 2.'
+        )
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def from_main_process(function: Callable[[], Any]) -> Any:

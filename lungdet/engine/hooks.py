@@ -35,6 +35,19 @@ class HeadScheduleHook(Hook):
 
 
 @HOOKS.register_module()
+class AverageBuffersHook(Hook):
+    """Average running statistics over ranks before a validation.
+
+    It comes before ``EMAHook`` exchanges the weights.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_val_epoch(self, runner: Any) -> None:
+        runner.average_buffers()
+
+
+@HOOKS.register_module()
 class StopOnNaNHook(Hook):
     """Stop at the first loss that is not finite.
 

@@ -88,14 +88,19 @@ def _first(names: list[str], number: int) -> str:
 
 
 def tensors_outside_plugins(module: torch.nn.Module) -> list[str]:
-    """Names of a network's tensors without those of its plugins.
+    """Names of a network's tensors without those of its plugins and losses.
 
     New plugins may be added to weights where they start as the identity,
-    which the input contract checks.
+    which the input contract checks. What a loss keeps (``loss_cls`` and so on
+    of a head) is for training alone.
     """
     plugins = tuple(
         f'{name}.'
         for name, part in module.named_modules()
         if isinstance(part, BlockPlugin)
     )
-    return [k for k in module.state_dict() if not k.startswith(plugins)]
+    return [
+        k
+        for k in module.state_dict()
+        if not k.startswith(plugins) and '.loss_' not in k
+    ]

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce_params, is_distributed
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
@@ -68,6 +67,7 @@ from lungdet.registry import (
 
 # hooks of every training; a config's custom_hooks cannot drop them
 BUILT_IN_HOOKS = (
+    'AverageBuffersHook',
     'IterSeedHook',
     'HeadScheduleHook',
     'StopOnNaNHook',
@@ -216,15 +216,7 @@ class LungRunner(DistributedRunner):
             epoch: Epochs done, where one has just ended; None within one,
                 after a step that the loop has not counted yet.
         """
-        if is_distributed():
-            all_reduce_params(
-                [
-                    buffer
-                    for buffer in self.bare_model.buffers()
-                    if buffer.is_floating_point()
-                ],
-                op='mean',
-            )
+        self.average_buffers()
         if not self.rank:
             checkpoint = {
                 'meta': self._checkpoint_meta(epoch).to_dict(),

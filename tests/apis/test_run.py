@@ -41,6 +41,27 @@ def test_checkpoints_of_an_earlier_run_are_not_replaced(
     assert {f: f.read_bytes() for f in trained.glob('*.pth')} == saved
 
 
+def test_learning_rate_follows_the_batch_when_asked(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    """A batch of 2 takes an eighth of the rate for one of 16."""
+    rates = {}
+    for scale in (False, True):
+        runner = train(
+            tiny_config,
+            work_dir=tmp_path / str(scale),
+            scale_lr=scale,
+            cfg_options={
+                **NO_VALIDATION,
+                'train_cfg.max_epochs': 1,
+                'param_scheduler': None,
+            },
+        )
+        rates[scale] = runner.optim_wrapper.get_lr()['lr'][0]
+
+    assert rates[True] == pytest.approx(rates[False] / 8)
+
+
 def test_results_of_other_weights_are_not_mixed(
     trained: Path, tiny_config: Path, tmp_path: Path
 ) -> None:

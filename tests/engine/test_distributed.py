@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from lungdet.engine.distributed import from_main_process
+from lungdet.engine.distributed import from_main_process, synchronised
+from lungdet.errors import ConfigError
+from lungdet.ops import BatchNorm3d
 from tests.engine.runs import NO_VALIDATION
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +32,19 @@ try:
 except ZeroDivisionError as error:
     print('raised:', error)
 """
+
+
+def test_batch_norms_are_synchronised_on_gpus_or_refused() -> None:
+    net = torch.nn.Sequential(BatchNorm3d(4), torch.nn.ReLU())
+
+    with pytest.raises(ConfigError, match='sync_bn.*needs a GPU'):
+        synchronised(net, 'torch', gpu=False)
+    with pytest.raises(ConfigError, match="sync_bn: 'mmcv'"):
+        synchronised(net, 'mmcv', gpu=True)
+    same = synchronised(net, 'torch', gpu=True)
+
+    assert isinstance(same[0], torch.nn.SyncBatchNorm)
+    assert same.state_dict().keys() == net.state_dict().keys()
 
 
 def test_one_process_is_the_main_one() -> None:
@@ -68,22 +84,38 @@ runner = train(load_config({config!r}, options), work_dir={work!r},
                launcher='pytorch')
 model = runner.model.module
 stored = torch.load({work!r} + '/epoch_2.pth', weights_only=True)
+averaged = [h.ema_model for h in runner.hooks if hasattr(h, 'ema_model')]
+state = stored['state_dict']
+if averaged:  # a checkpoint's weights are the averaged ones
+    state = {{k[7:]: v for k, v in stored['ema_state_dict'].items()}}
+    for key, value in averaged[0].module.state_dict().items():
+        assert torch.equal(value, stored['state_dict'][key]), key
 for key, value in model.state_dict().items():
-    assert torch.equal(value, stored['state_dict'][key]), (runner.rank, key)
+    assert torch.equal(value, state[key]), (runner.rank, key)
+assert model.rpn_head.loss_cls.positives[0] > 1
 from pathlib import Path
 Path({work!r}, 'same_on_rank_' + str(runner.rank)).touch()
 """
 
 
+EMA = {
+    'type': 'EMAHook',
+    'ema_type': 'MomentumAnnealingEMA',
+    'momentum': 0.5,
+    'update_buffers': True,
+}
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize('hooks', [[], [EMA]], ids=['last', 'averaged'])
 def test_ranks_agree_in_weights_and_running_statistics(
-    tiny_config: Path, tmp_path: Path
+    tiny_config: Path, tmp_path: Path, hooks: list
 ) -> None:
     """On a CPU, with heads that start in the second epoch."""
     options = {
         **NO_VALIDATION,
         'train_cfg.max_epochs': 2,
-        'custom_hooks': [],  # a checkpoint holds no averaged weights then
+        'custom_hooks': hooks,
     }
     script = tmp_path / 'ranks.py'
     script.write_text(

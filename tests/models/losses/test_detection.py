@@ -55,6 +55,61 @@ def test_background_alone_gives_the_roi_head_no_box_loss() -> None:
     assert float(box.detach()) == 0
 
 
+def roles(num_pos: int) -> tuple[torch.Tensor, torch.Tensor]:
+    positive = torch.arange(1000) < num_pos
+    return positive, ~positive
+
+
+def test_a_batch_of_background_weighs_what_a_batch_of_nodules_does() -> None:
+    """By its own number of positives it would weigh 12 times as much."""
+    logits = torch.zeros(1000, requires_grad=True)
+    loss = FocalLoss3D(momentum=0.9)
+    of_a_negative = {}
+    for step in range(100):
+        num_pos = 12 if step % 2 else 0
+        value = loss(logits, *roles(num_pos))
+        (grad,) = torch.autograd.grad(value, logits)
+        of_a_negative[num_pos] = float(grad[-1])
+
+    assert of_a_negative[0] == pytest.approx(of_a_negative[12], rel=0.2)
+    assert float(loss.usual_positives(roles(6)[0])) == pytest.approx(
+        6, rel=0.1
+    )
+
+
+def test_usual_number_of_positives_is_unbiased_and_only_trained() -> None:
+    loss = FocalLoss3D(momentum=0.5, loss_weight=1.0)
+    logits, (positive, negative) = torch.zeros(1000), roles(8)
+    total = (0.75 * 8 + 0.25 * 992) * 0.5**2 * np.log(2)
+
+    first = loss(logits, positive, negative)
+    second = loss(logits, *roles(4))  # (8 / 4 + 4 / 2) / (1 / 4 + 1 / 2)
+    loss.eval()
+    third = loss(logits, positive, negative)
+    state = loss.state_dict()
+
+    assert float(first) == pytest.approx(total / 8)
+    assert float(third) == pytest.approx(total / (16 / 3))
+    assert float(second) < float(first) * 8 / (16 / 3)
+    resumed = FocalLoss3D(momentum=0.5, loss_weight=1.0)
+    resumed.load_state_dict(state)
+    assert torch.equal(
+        resumed(logits, positive, negative),
+        loss.train()(logits, positive, negative),
+    )
+
+
+def test_ignored_anchors_have_no_focal_loss() -> None:
+    logits = torch.zeros(1000, requires_grad=True)
+    positive, _ = roles(8)
+    negative = torch.arange(1000) >= 500
+
+    FocalLoss3D()(logits, positive, negative).backward()
+
+    assert (logits.grad[:8] < 0).all() and (logits.grad[500:] > 0).all()
+    assert not logits.grad[8:500].any()
+
+
 def test_box_loss_is_a_mean_over_boxes_and_a_sum_over_coordinates() -> None:
     deltas = torch.zeros(2, 6)
     deltas[0, 0], deltas[1, 0], deltas[0, 3] = 3.0, 0.5, 1.0
