@@ -33,6 +33,9 @@ def main() -> None:
         action='store_true',
         help='learning rate by the batch of all processes',
     )
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the backbone'
+    )
     add_run_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -45,6 +48,7 @@ def main() -> None:
             resume=args.resume or ('auto' if new_schedule else None),
             new_schedule=new_schedule,
             scale_lr=args.auto_scale_lr,
+            compile_backbone=args.compile,
             cfg_options=args.cfg_options,
             launcher=args.launcher,
             verbose=args.verbose,

@@ -33,6 +33,7 @@ def train(
     resume: str | Path | None = None,
     new_schedule: bool = False,
     scale_lr: bool = False,
+    compile_backbone: bool = False,
     cfg_options: dict[str, Any] | None = None,
     launcher: str = 'none',
     verbose: bool = False,
@@ -51,6 +52,8 @@ def train(
             differs in one of them from the checkpoint is an error.
         scale_lr: Multiply the learning rate by the batch of all processes
             over the config's ``auto_scale_lr.base_batch_size``.
+        compile_backbone: Run the backbone through ``torch.compile``; heads,
+            whose shapes change with every batch, are not compiled.
         cfg_options: Values by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         verbose: Print all that is logged, not only what is waited for.
@@ -70,24 +73,34 @@ def train(
     )
     cfg.launcher = launcher
     cfg.verbose = verbose or cfg.get('verbose', False)
+    if scale_lr:
+        cfg.auto_scale_lr.enable = True
+    cfg.resume_with_new_schedule = new_schedule
+    _set_amp(cfg, amp)
+    _set_resume(cfg, resume)
+    _check_work_dir(cfg)
+    check_writable(cfg.work_dir, 'the checkpoints')
+    runner = LungRunner.from_cfg(cfg)
+    if compile_backbone:
+        runner.bare_model.backbone.compile()
+    with worker_errors():
+        runner.train()
+    return runner
+
+
+def _set_amp(cfg: Config, amp: bool) -> None:
     if amp:
         cfg.optim_wrapper.type = 'BF16OptimWrapper'
         # assigned as a whole: a new ConfigDict copies its values
         cfg.model.test_cfg = {**cfg.model.get('test_cfg', {}), 'bf16': True}
-    if scale_lr:
-        cfg.auto_scale_lr.enable = True
+
+
+def _set_resume(cfg: Config, resume: str | Path | None) -> None:
     if resume is not None:
         cfg.resume = True
         cfg.load_from = (
             None if resume == 'auto' else str(resolve_checkpoint(resume))
         )
-    cfg.resume_with_new_schedule = new_schedule
-    _check_work_dir(cfg)
-    check_writable(cfg.work_dir, 'the checkpoints')
-    runner = LungRunner.from_cfg(cfg)
-    with worker_errors():
-        runner.train()
-    return runner
 
 
 def _check_work_dir(cfg: Config) -> None:

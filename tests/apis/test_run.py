@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.evaluator import BaseMetric
 
 from lungdet.apis import test as run_test
@@ -60,6 +61,26 @@ def test_learning_rate_follows_the_batch_when_asked(
         rates[scale] = runner.optim_wrapper.get_lr()['lr'][0]
 
     assert rates[True] == pytest.approx(rates[False] / 8)
+
+
+def test_the_backbone_alone_is_compiled(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr(
+        torch.nn.Module,
+        'compile',
+        lambda module: compiled.append(type(module).__name__),
+    )
+
+    train(
+        tiny_config,
+        work_dir=tmp_path / 'work',
+        compile_backbone=True,
+        cfg_options={**NO_VALIDATION, 'train_cfg.max_epochs': 1},
+    )
+
+    assert compiled == ['FeatureNet']
 
 
 def test_results_of_other_weights_are_not_mixed(
