@@ -52,8 +52,7 @@ def train(
             differs in one of them from the checkpoint is an error.
         scale_lr: Multiply the learning rate by the batch of all processes
             over the config's ``auto_scale_lr.base_batch_size``.
-        compile_backbone: Run the backbone through ``torch.compile``; heads,
-            whose shapes change with every batch, are not compiled.
+        compile_backbone: By ``torch.compile``; the shapes of heads change.
         cfg_options: Values by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         verbose: Print all that is logged, not only what is waited for.
