@@ -27,13 +27,11 @@ class Body:
             are taken as a wall: larger than ``inside`` where lung touches a
             side.
         outside: Air around the body and padding.
-        border: Voxels next to the sides of the image or to padding.
     """
 
     inside: np.ndarray
     to_sides: np.ndarray
     outside: np.ndarray
-    border: np.ndarray
 
 
 def find_body(hu: np.ndarray, spacing: np.ndarray) -> Body:
@@ -52,7 +50,7 @@ def find_body(hu: np.ndarray, spacing: np.ndarray) -> Body:
     dark = hu < TISSUE_HU
     around = ndimage.binary_dilation(outside, iterations=2, mask=dark)
     to_sides = _filled(tissue, spacing, border & ~outside) & ~around
-    return Body(inside, inside | to_sides, outside, border)
+    return Body(inside, inside | to_sides, outside)
 
 
 def outside_air(hu: np.ndarray) -> np.ndarray:

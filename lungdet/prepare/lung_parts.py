@@ -62,7 +62,7 @@ def find_lung_parts(
     more = _lung_at_sides(hu, dark & body.to_sides, voxel_ml)
     extra = ndimage.binary_opening(more & ~air)
     if extra.sum() > MORE_LUNG * air.sum():
-        doubt = _doubt_of_sides(hu, extra, air, body, voxel_ml)
+        doubt = _doubt_of_sides(hu, extra, air, voxel_ml)
         if doubt is None and _is_lung(hu[extra]):
             air, reach = air | more, body.to_sides
             bright_ml = 0.0
@@ -136,14 +136,10 @@ def _doubt_of_sides(
     hu: np.ndarray,
     extra: np.ndarray,
     air: np.ndarray,
-    body: Body,
     voxel_ml: float,
 ) -> str | None:
     """Why air at the sides makes the lungs' extent uncertain."""
     amount = f'{extra.sum() * voxel_ml:.0f} ml of air'
-    padding = body.border & body.outside
-    if (extra & ndimage.binary_dilation(padding)).any():
-        return f'{amount} reach the padding around the field of view'
     if _is_lung(hu[extra]):
         return None
     dark = float(np.median(hu[extra])) < LUNG_MEDIAN_HU[0]

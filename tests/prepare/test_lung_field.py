@@ -33,7 +33,7 @@ def test_the_whole_body_holds_what_its_wall_may_have_lost() -> None:
     lost[4:6, 10:14, 5:12] = True  # a hole that is not air outside
     outside = ~to_sides
     before = to_sides & ~lost
-    body = Body(before, before.copy(), outside, outside)
+    body = Body(before, before.copy(), outside)
 
     field = whole_body(body, grid, 'one lung only')
 

@@ -205,6 +205,18 @@ def test_lungs_cut_by_the_field_of_view_are_kept_and_told(
     assert agreement(field.mask, hu == -850) > 0.95
 
 
+def test_lungs_cut_by_a_round_field_of_view_are_kept_and_told() -> None:
+    hu = chest()
+    _, y, x = np.indices(hu.shape)
+    hu[(y - 44) ** 2 + (x - 55) ** 2 > 34.0**2] = -3024
+
+    field = find_lungs(volume_of(hu))
+
+    assert field.source == 'computed'
+    assert 'reach the sides of the field of view' in field.caveats[0]
+    assert agreement(field.mask, hu == -850) > 0.95
+
+
 def failures() -> dict[str, tuple[np.ndarray, str]]:
     abdomen = chest()
     abdomen[abdomen == -850] = 40

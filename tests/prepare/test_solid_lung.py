@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungdet.prepare.solid_lung import find_solid_lung, midline, mirrored
+from lungdet.prepare.solid_lung import (
+    find_solid_lung,
+    inside_ribs,
+    midline,
+    mirrored,
+)
 
 SPACING = np.array([3.0, 3.0, 3.0])
 SHAPE = (60, 80, 121)
@@ -78,3 +83,47 @@ def test_two_lungs_of_air_need_nothing() -> None:
     solid = find_solid_lung(hu, lungs, body, SPACING)
 
     assert not solid.mask.any() and not solid.caveats
+
+
+def test_a_solid_upper_lobe_is_lung() -> None:
+    hu, lungs, body = scene(0)
+    z, _, x = np.indices(SHAPE)
+    lobe = lungs & (x > 60) & (z > 38)
+    hu[lobe] = 40
+
+    solid = find_solid_lung(hu, lungs & ~lobe, body, SPACING)
+
+    assert (solid.mask & lobe).sum() > 0.7 * lobe.sum()
+    assert not (solid.mask & lungs & ~lobe).any()
+    assert 'kept as lung' in solid.caveats[0]
+
+
+def test_a_chest_wall_outside_the_ribs_is_neither_kept_nor_told() -> None:
+    """A lung whose ribs stand 16 voxels nearer to the midline."""
+    hu, lungs, body = scene(0)
+    x = np.indices(SHAPE)[2]
+    wall = lungs & (x > 92)
+    hu[wall] = 40
+    hu[::4, :, 92:94] = 700
+
+    solid = find_solid_lung(hu, lungs & ~wall, body, SPACING)
+
+    assert wall.sum() > 0.1 * lungs.sum()
+    assert not solid.mask.any() and not solid.caveats
+
+
+def test_between_the_ribs_is_what_no_bone_cuts_off(
+    rng: np.random.Generator,
+) -> None:
+    bones = rng.random((5, 6, 20)) < 0.05
+    bones[..., 9:12] = False
+
+    inside = inside_ribs(bones, 10.0, np.array([15.0, 3.0, 3.0]))
+
+    for z, y in np.ndindex(5, 6):
+        near = bones[z : z + 1, max(y - 1, 0) : y + 2].any((0, 1))
+        columns = np.flatnonzero(near)
+        low = max([c for c in columns if c <= 10], default=-1)
+        high = min([c for c in columns if c > 10], default=20)
+        wanted = (np.arange(20) > low) & (np.arange(20) < high)
+        np.testing.assert_array_equal(inside[z, y], wanted)
