@@ -18,6 +18,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     sources = prepare.add_subparsers(dest='source', required=True)
     add_luna16(sources)
     add_folder(sources)
+    add_nodules(sources)
 
 
 def add_luna16(sources: argparse._SubParsersAction) -> None:
@@ -54,6 +55,18 @@ def add_folder(sources: argparse._SubParsersAction) -> None:
         'or a folder of masks',
     )
     parser.set_defaults(run=folder)
+
+
+def add_nodules(sources: argparse._SubParsersAction) -> None:
+    """Options of ``lungdet prepare nodules``."""
+    parser = sources.add_parser('nodules', help=nodules.__doc__)
+    parser.add_argument(
+        'nodules',
+        type=Path,
+        help='an .npz of LIDC crops, or a folder of cases with masks',
+    )
+    parser.add_argument('out', type=Path, help='file of the library, .npz')
+    parser.set_defaults(run=nodules)
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -129,3 +142,12 @@ def _print_summary(summary: Summary) -> int:
     """The exit code of a run whose table was printed."""
     print(summary.table())
     return summary.exit_code
+
+
+def nodules(args: argparse.Namespace) -> int:
+    """Cut nodules out, to be inserted into scans."""
+    from lungdet.prepare import prepare_nodules
+
+    for line in prepare_nodules(args.nodules, args.out):
+        print(line)
+    return 0

@@ -16,9 +16,11 @@ from lungdet.io.case_store import (
     record_file,
     write_case,
 )
+from lungdet.io.nodule_library import read_library, write_library
 from lungdet.prepare.world_boxes import has_boxes, read_boxes
 from tests.fuzz.target import Reading, fingerprint
 from tests.io.cases import make_case
+from tests.io.nodules import ball_nodule
 
 NODULES = """seriesuid,coordX,coordY,coordZ,diameter_mm
 1.2,1.5,-2.25,100,6.5
@@ -53,6 +55,22 @@ def packed_file(name: str, text: str) -> Callable[[Path], Path]:
         return folder / name
 
     return make
+
+
+def library(folder: Path) -> Path:
+    """A maker of a nodule library."""
+    write_library(folder / 'nodules.npz', [ball_nodule('a'), ball_nodule('b')])
+    return folder / 'nodules.npz'
+
+
+def read_nodules(path: Path) -> Reading:
+    """A reader of nodule libraries."""
+    nodules = read_library(path)
+    values = [
+        (n.name, n.patient, n.spacing, n.site, dict(n.ratings), n.hu.sum())
+        for n in nodules
+    ]
+    return fingerprint(values), ()
 
 
 def table(name: str) -> Callable[[Path], Reading]:

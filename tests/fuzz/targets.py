@@ -91,6 +91,9 @@ TARGETS = (
     Target('case-json', tables.case_json, tables.read_case_json, text=True),
     Target('case-array', tables.array, tables.read_array, checked=True),
     Target(
+        'nodule-library', tables.library, tables.read_nodules, checked=True
+    ),
+    Target(
         'scan-result', tables.scan_result, tables.read_scan_result, text=True
     ),
     Target('run-manifest', tables.manifest, tables.read_manifest, text=True),
