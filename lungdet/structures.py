@@ -150,6 +150,10 @@ class CaseRecord:
         checksums: CRC-32 of each raw array.
         patient_id: Of the DICOM headers, or the study of the reader XML;
             None if unknown.
+        kind: ``'scan'``; of a scan with inserted nodules ``'inserted'`` if
+            they are real ones, ``'parametric'`` if not.
+        made_of: Series uids and patients of the scan that nodules were
+            inserted into, and of the inserted nodules.
     """
 
     series_uid: str
@@ -164,6 +168,13 @@ class CaseRecord:
     settings: dict[str, Any] = field(default_factory=dict)
     checksums: dict[str, int] = field(default_factory=dict)
     patient_id: str | None = None
+    kind: str = 'scan'
+    made_of: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        """Series uids and patients that must stay on one side of a split."""
+        return {self.series_uid, *self.made_of, self.patient_id or ''} - {''}
 
 
 @dataclass

@@ -23,11 +23,14 @@ ALLOWED = {
     'io': BASE | {'threads'},
     'phantom': BASE | {'io'},
     'prepare': BASE | {'io'},
+    'insertion': BASE | {'io', 'phantom'},
     'evaluation': BASE,
     'report': BASE | {'io', 'evaluation'},
     'ops': {'errors'},
     'models': {'errors', 'hounsfield', 'registry', 'data_sample', 'ops'},
-    'datasets': BASE | {'registry', 'data_sample', 'seeds', 'io', 'ops'},
+    'datasets': BASE
+    | {'registry', 'data_sample', 'seeds', 'io', 'ops'}
+    | {'insertion'},
     'engine': BASE
     | {
         'registry',
@@ -50,6 +53,7 @@ FORBIDDEN = {
     'io': TORCH | {'matplotlib'},
     'prepare': TORCH | {'matplotlib'},
     'phantom': TORCH | {'matplotlib'},
+    'insertion': TORCH | {'matplotlib', 'SimpleITK'},
     'evaluation': TORCH
     | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom', 'matplotlib'},
     'report': TORCH | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom'},
@@ -123,6 +127,7 @@ def test_imports_run_downwards(package: str, path: Path) -> None:
         'lungdet.io.case_store',
         'lungdet.prepare',
         'lungdet.phantom',
+        'lungdet.insertion',
         'lungdet.apis.submission_files',
         'lungdet.apis.score_submissions',
         'lungdet.report.evaluation_files',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class CaseDataset(ABC):
         parts: Series uids of ``'train'``, ``'val'`` and ``'test'``.
         series_uids: The scans that are sampled.
         metainfo: What checkpoints, leakage checks and tables need.
+        held_out: Series uids and patients whose data no training sample has.
 
     Raises:
         ConfigError: Unknown split or series, or a series or patient on both
@@ -86,6 +87,7 @@ class CaseDataset(ABC):
         self.metainfo: dict[str, Any] = fold_metainfo(
             self.store, split, self.series_uids, self.parts['test']
         )
+        self.hold_out([*self.names_of('val'), *self.names_of('test')])
 
     def select_series(self) -> list[str]:
         """Series uids that are sampled: those of the split."""
@@ -95,6 +97,25 @@ class CaseDataset(ABC):
         """Series, and patients where known, of a part of the scans."""
         uids = self.parts[part]
         return [*uids, *patients_of(self.store.records, uids)]
+
+    def hold_out(self, names: Iterable[str]) -> None:
+        """Keep series and patients out of what transforms add to samples.
+
+        What they may add is trained on, as ``metainfo`` says.
+
+        Args:
+            names: Of the validation and the test, of other folders too.
+        """
+        self.held_out = frozenset(names)
+        if self.split != 'train':
+            return
+        added = {
+            name
+            for transform in self.pipeline.transforms
+            for name in transform.adds(self.held_out)
+        }
+        trained = patients_of(self.store.records, self.series_uids)
+        self.metainfo['patients'] = sorted({*trained, *added})
 
     @property
     def kinds(self) -> list[str]:
@@ -136,6 +157,7 @@ class CaseDataset(ABC):
         if isinstance(index, Key):
             epoch, position = index.epoch, index.pos
         sample = self.start_sample(int(index), epoch, position)
+        sample['held_out'] = self.held_out
         try:
             return self.pipeline(sample)
         except LungdetError as error:

@@ -71,6 +71,9 @@ class ConcatCases:
         ]
         self.ends = np.cumsum([len(dataset) for dataset in self.datasets])
         _check_folds(self.datasets)
+        held_out = {n for dataset in self.datasets for n in dataset.held_out}
+        for dataset in self.datasets:
+            dataset.hold_out(held_out)
         self.metainfo = _merged([d.metainfo for d in self.datasets])
 
     def __len__(self) -> int:

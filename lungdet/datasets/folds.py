@@ -43,11 +43,16 @@ def patients_of(
 ) -> list[str]:
     """The patients of some scans, sorted; scans of unknown ones add none.
 
+    Where nodules were inserted, also the series and patients that the scan and
+    the nodules are of.
+
     Args:
         records: Case records by series uid.
         uids: Series uids among them.
     """
-    return sorted({records[u].patient_id or '' for u in uids} - {''})
+    return sorted(
+        {name for uid in uids for name in records[uid].names} - {*uids}
+    )
 
 
 def one_spacing(records: dict[str, CaseRecord]) -> float | None:
@@ -133,12 +138,12 @@ def _check_patients(
     part_of: dict[str, str] = {}
     for part, uids in parts.items():
         for uid in uids:
-            patient = records[uid].patient_id
-            if patient and part_of.setdefault(patient, part) != part:
-                raise ConfigError(
-                    f'patient {patient} is in {part_of[patient]} and in '
-                    f'{part} (series {uid}); keep a patient on one side.'
-                )
+            for name in sorted(records[uid].names):
+                if part_of.setdefault(name, part) != part:
+                    raise ConfigError(
+                        f'patient {name} is in {part_of[name]} and in '
+                        f'{part} (series {uid}); keep a patient on one side.'
+                    )
 
 
 def _check_names(key: str, series: Any) -> None:

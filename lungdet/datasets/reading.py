@@ -35,9 +35,18 @@ def read_image(
 
 
 def read_mask(
-    store: CaseStore, record: CaseRecord, target: Geometry
+    store: CaseStore,
+    record: CaseRecord,
+    target: Geometry,
+    name: str = 'mask',
 ) -> np.ndarray:
-    """Instance ids on a grid, of the nearest voxel; all 0 without a mask.
+    """Instance ids or lungs on a grid, of the nearest voxel.
+
+    Args:
+        store: Where the case lies.
+        record: The case.
+        target: Grid of the result; may extend outside the case.
+        name: ``'mask'`` or ``'lungs'``.
 
     Args:
         store: Where the case lies.
@@ -45,16 +54,17 @@ def read_mask(
         target: Grid of the result; may extend outside the case.
 
     Returns:
-        uint8 of ``target.shape``. Touching nodules stay separate.
+        uint8 of ``target.shape``, 0 outside the case and in a case without
+        the array. Touching nodules stay separate.
 
     Raises:
         SeriesError: The file is missing or damaged.
     """
-    if not store.has(record.series_uid, 'mask'):
-        return np.zeros(target.shape, dtype=DTYPES['mask'])
+    if not store.has(record.series_uid, name):
+        return np.zeros(target.shape, dtype=DTYPES[name])
     matrix, offset = record.geometry.index_map(target)
     low, high = source_region(matrix, offset, target.shape)
-    region = read_region(store, record, 'mask', low, high, fill=0)
+    region = read_region(store, record, name, low, high, fill=0)
     return warp_nearest(region, matrix, offset - low, target.shape)
 
 

@@ -167,8 +167,9 @@ class WeightSource:
         """
         tests = metainfo.get('test_series', [])
         patients = metainfo.get('test_patients', [])
-        series = sorted(set(self.scans.series) & set(tests))
-        known = sorted(set(self.scans.patients) & set(patients))
+        # patients list the series too that inserted nodules are of
+        names = {*self.scans.series, *self.scans.patients}
+        series, known = sorted(names & set(tests)), sorted(names & {*patients})
         count = f'{len(series)} of the {len(tests)} test scans'
         if self.allowed:
             return f'{self.how}, {count} among them'

@@ -73,6 +73,9 @@ def _record(values: Mapping[str, Any]) -> CaseRecord:
             for name, checksum in keyed(values['checksums']).items()
         },
         patient_id=None if patient is None else text(patient),
+        # cases of early versions are scans
+        kind=text(values.get('kind', 'scan')),
+        made_of=[text(name) for name in items(values.get('made_of', []))],
     )
 
 

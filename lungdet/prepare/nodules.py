@@ -91,7 +91,8 @@ def nodules_of_table(path: Path) -> Iterator[LibraryNodule]:
     rated = [str(name) for name in table.get('rating_names', ())]
     for i, shape in enumerate(shapes):
         voxels = slice(offset[i], offset[i + 1])
-        spacing = tuple(float(s) for s in spacings[i])
+        along_z, along_y, along_x = spacings[i].tolist()
+        spacing = (along_z, along_y, along_x)
         crop, mask = hu[voxels].reshape(shape), masks[voxels].reshape(shape)
         ratings = table['ratings'][i].tolist() if rated else ()
         yield LibraryNodule(
@@ -171,7 +172,9 @@ def surroundings(
     step = np.array(spacing)
     away = ndimage.distance_transform_edt(~mask, sampling=step)
     center = np.array(ndimage.center_of_mass(mask))
-    tissue = (hu > TISSUE_HU) & ~mask & mask.any((1, 2))[:, None, None]
+    slices = np.flatnonzero(mask.any((1, 2)))
+    tissue = (hu > TISSUE_HU) & ~mask
+    tissue[: slices[0]] = tissue[slices[-1] + 1 :] = False
     walls = _walls(tissue, float(step[1] * step[2]))
     at_wall = walls & (away <= TOUCH_MM + step[1])
     wall_mm = float(away[walls].min() - step[1]) if walls.any() else None

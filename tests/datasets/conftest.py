@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.datasets.stores import balls_store, lungs_store
+from tests.datasets.stores import airy_store, balls_store, lungs_store
 
 
 @pytest.fixture(scope='session')
@@ -17,3 +17,8 @@ def balls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def lungs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return lungs_store(tmp_path_factory.mktemp('lungs'))
+
+
+@pytest.fixture(scope='session')
+def airy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return airy_store(tmp_path_factory.mktemp('airy'))

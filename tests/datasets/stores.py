@@ -208,3 +208,51 @@ def training_crops(
         ],
         **options,
     )
+
+
+def write_airy(
+    root: Path, uid: str, subset: int, patient: str | None = None
+) -> None:
+    """Lung with vessels and noise in 2.5 mm slices, and a wall at x < 9."""
+    shape = (64, 66, 72)
+    grid = Geometry.from_parts(
+        shape, spacing_zyx=(1, 1, 1), origin_xyz=(-20, 7, 30)
+    )
+    source = Geometry.from_parts(
+        (26, 94, 103),
+        spacing_zyx=(2.5, 0.7, 0.7),
+        origin_xyz=(-20.15, 6.85, 30.75),
+    )
+    rng = np.random.default_rng(len(uid) + subset)
+    slices = rng.normal(0, 25, (27, *shape[1:]))
+    between, low = np.modf(np.arange(shape[0]) / 2.5)
+    low = low.astype(int)
+    noise = slices[low] * (1 - between[:, None, None])
+    noise += slices[low + 1] * between[:, None, None]
+    image = noise - 870
+    image[:, 20:22, 14:60] += 700
+    image[:, 44:46, 14:60] += 700
+    image[:, :, :9] = 45 + 0.8 * noise[:, :, :9]
+    lungs = np.ones(shape, dtype=np.uint8)
+    lungs[:, :, :9] = 0
+    record = CaseRecord(
+        uid,
+        subset,
+        grid,
+        source,
+        1.0,
+        [],
+        [],
+        'computed',
+        patient_id=patient,
+    )
+    image = np.rint(image).astype(np.int16)
+    write_case(root, record, {'image': image, 'lungs': lungs})
+
+
+def airy_store(root: Path) -> Path:
+    """3.1 and 3.2 to train, 3.3 to validate, 3.4 to test; all of patients."""
+    for uid, subset in (('3.1', 0), ('3.2', 1), ('3.3', 8), ('3.4', 9)):
+        write_airy(root, uid, subset, f'P{uid}')
+    rebuild_index(root)
+    return root

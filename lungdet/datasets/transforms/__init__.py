@@ -9,6 +9,7 @@ from lungdet.datasets.transforms.genesis import (
     NonLinearIntensity,
     RepeatedFlip3D,
 )
+from lungdet.datasets.transforms.insertion import NoduleInsertion
 from lungdet.datasets.transforms.intensity import (
     RandomBlur,
     RandomGamma,
@@ -53,6 +54,7 @@ __all__ = [
     'LoadLungCrop',
     'LocalPixelShuffle',
     'NoParams',
+    'NoduleInsertion',
     'NonLinearIntensity',
     'OutPainting',
     'PackDetInputs',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypedDict, TypeVar
 
@@ -32,6 +32,7 @@ class Sample(TypedDict, total=False):
         mark_box: Edge box (6,) of the false mark that a mined crop is around,
             in the case's voxels; None for other kinds.
         window: HU that become 0 and 1, in pre-training.
+        held_out: Series uids and patients of the validation and the test.
         rng: Generator passed to ``draw``.
         sample_key: Names the sample in errors.
 
@@ -59,6 +60,7 @@ class Sample(TypedDict, total=False):
     nodule: CaseNodule | None
     mark_box: tuple[float, ...] | None
     window: Window
+    held_out: frozenset[str]
     rng: np.random.Generator
     sample_key: str
     crop_grid: CropGrid
@@ -93,6 +95,14 @@ class Transform(BaseTransform, Generic[Params]):
     @abstractmethod
     def apply(self, sample: Sample, params: Params) -> Mapping[str, Any]:
         """A new sample; the given one and its arrays are not changed."""
+
+    def adds(self, held_out: Collection[str]) -> set[str]:
+        """Series uids and patients whose data this may add to a sample.
+
+        Args:
+            held_out: Those of the validation and the test.
+        """
+        return set()
 
     def transform(self, sample: Sample) -> Mapping[str, Any]:
         """Draw from the sample's ``rng`` and apply; called by a pipeline."""

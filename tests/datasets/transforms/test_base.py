@@ -27,6 +27,7 @@ ARGUMENTS = {
     'PlaceCrop': {'size': SHAPE},
     'LoadCandidates': {'path': 'candidates.csv'},
     # crops of the small lung field here have much tissue
+    'NoduleInsertion': {'source': 'parametric', 'prob': 1.0, 'num': (1, 1)},
     'LoadLungCrop': {'size': SHAPE, 'max_tissue': None, 'tries': 5},
 }
 # options that take another way than the defaults
@@ -42,8 +43,34 @@ PLAIN = (int, float, str, list, tuple, dict)
 
 
 @pytest.fixture(scope='module')
-def sample(balls: Path) -> Sample:
-    """A sample with all that some transform reads."""
+def samples(balls: Path, airy: Path) -> dict[str, Sample]:
+    """A sample with all that some transform reads, by transform."""
+    store = CaseStore(airy)
+    record = store.records['3.1']
+    roomy = {
+        **common_sample(balls),
+        'store': store,
+        'record': record,
+        'geometry': record.geometry,
+        'image': store.read('3.1', 'image'),
+        'mask': np.zeros(record.geometry.shape, dtype=np.uint8),
+        'gt_nodules': [],
+        'gt_boxes': np.zeros((0, 6)),
+    }
+    return {'NoduleInsertion': roomy, 'others': common_sample(balls)}
+
+
+@pytest.fixture
+def sample(
+    samples: dict[str, Sample], request: pytest.FixtureRequest
+) -> Sample:
+    """The sample for the transform that a test is about."""
+    call = getattr(request.node, 'callspec', None)
+    name = call.params.get('name') if call is not None else None
+    return samples.get(str(name), samples['others'])
+
+
+def common_sample(balls: Path) -> Sample:
     store = CaseStore(balls)
     record = store.records['1.1']
     geometry = BALLS_GRID.crop((22, 24, 21), SHAPE)
@@ -54,6 +81,7 @@ def sample(balls: Path) -> Sample:
         'kind': 'nodule',
         'nodule': record.nodules[0],
         'window': LUNG_WINDOW,
+        'held_out': frozenset(),
         'sample_key': 'of the test',
         'crop_grid': CropGrid.around_nodule(
             geometry, record, record.nodules[0]

@@ -1,0 +1,216 @@
+"""Insertion of nodules, and of shams that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lungdet.data_sample import MIN_INSIDE
+from lungdet.datasets.reading import read_mask
+from lungdet.datasets.transforms.base import Sample, Transform
+from lungdet.errors import ConfigError
+from lungdet.geometry import box_of_mask, move_boxes
+from lungdet.insertion.blend import scan_profiles
+from lungdet.insertion.draw import (
+    DrawOptions,
+    donor_of,
+    draw_nodule,
+    draw_sham,
+)
+from lungdet.insertion.placement import Insertion, Placement, render
+from lungdet.insertion.sites import Room, Sphere
+from lungdet.insertion.source import LibrarySource, open_source
+from lungdet.registry import TRANSFORMS
+from lungdet.structures import CaseNodule
+
+MAX_ID = 255  # of a uint8 mask
+
+
+@dataclass(frozen=True)
+class InsertionParams:
+    """Insertions in their order, each the values of a ``Placement``."""
+
+    placements: Sequence[Mapping[str, Any]] = ()
+
+
+@TRANSFORMS.register_module()
+class NoduleInsertion(Transform[InsertionParams]):
+    """Insert nodules as targets, and shams as often or oftener.
+
+    After ``LoadCrop``, before HU are changed. Each nodule goes to a site of
+    its kind: parenchyma, a vessel, the pleura. A sham is a piece of the same
+    scan on the same path, and no target: without shams, traces of the
+    insertion would tell a nodule.
+
+    Nodules of a sample's ``held_out`` scans and patients are never drawn.
+
+    Args:
+        source: Path of a nodule library, or ``'parametric'``.
+        prob: How often a crop gets insertions.
+        num: Fewest and most nodules of such a crop; as many shams.
+        sham_only: How often such a crop gets its shams alone.
+        min_inside: Voxels between a nodule's centre and the faces, as in
+            ``LoadCrop``.
+        scale: Range of a nodule's magnification.
+        psf_mm: Range of the point spread's sigma in the scan's plane.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        prob: float = 0.5,
+        num: Sequence[int] = (1, 2),
+        sham_only: float = 0.3,
+        min_inside: float = MIN_INSIDE,
+        scale: Sequence[float] = (0.9, 1.1),
+        psf_mm: Sequence[float] = (0.55, 0.85),
+    ) -> None:
+        self.source = open_source(source)
+        self.prob, self.num, self.sham_only = prob, tuple(num), sham_only
+        self.min_inside = min_inside
+        self.options = DrawOptions(
+            (scale[0], scale[1]), (psf_mm[0], psf_mm[1])
+        )
+
+    def draw(
+        self, rng: np.random.Generator, sample: Sample
+    ) -> InsertionParams:
+        if rng.random() >= self.prob:
+            return InsertionParams()
+        room = self._room(sample)
+        fewest, most = self.num
+        wanted = int(rng.integers(fewest, most + 1))
+        drawn = [
+            draw_sham(rng, room, self.options) for _ in range(max(wanted, 1))
+        ]
+        shams = [placement for placement in drawn if placement is not None]
+        nodules: list[Placement] = []
+        if rng.random() >= self.sham_only:
+            for _ in range(min(wanted, len(shams))):
+                nodule = draw_nodule(
+                    rng, room, self.source, self.options, sample['held_out']
+                )
+                if nodule is not None:
+                    nodules.append(nodule)
+        return InsertionParams(
+            tuple(asdict(placement) for placement in [*shams, *nodules])
+        )
+
+    def _room(self, sample: Sample) -> Room:
+        geometry, boxes = sample['geometry'], sample['gt_boxes']
+        findings = np.concatenate([boxes, sample['ignored_boxes']])
+        half = (findings[:, 3:] - findings[:, :3]) / 2
+        centers = findings[:, :3] + half - 0.5
+        return Room(
+            sample['image'],
+            read_mask(sample['store'], sample['record'], geometry, 'lungs'),
+            geometry.spacing,
+            margin=self.min_inside + 1,
+            occupied=[
+                Sphere(center * geometry.spacing, float(radius))
+                for center, radius in zip(
+                    centers, (half * geometry.spacing).max(1)
+                )
+            ],
+        )
+
+    def adds(self, held_out: Collection[str]) -> set[str]:
+        if not isinstance(self.source, LibrarySource):
+            return set()
+        used = [
+            self.source.nodules[index]
+            for index in self.source.allowed(held_out)
+        ]
+        return {name for n in used for name in (n.patient, n.series_uid)}
+
+    def apply(self, sample: Sample, params: InsertionParams) -> Sample:
+        placements = [Placement(**values) for values in params.placements]
+        if not placements:
+            return sample
+        self._check_patients(sample, placements)
+        image, mask = sample['image'], sample['mask'].copy()
+        nodules: list[CaseNodule] = []
+        for placement in placements:
+            inserted = self._insertion(sample, placement)
+            image = inserted.into(image)
+            number = int(mask.max()) + 1
+            if placement.kind != 'nodule' or number > MAX_ID:
+                continue
+            part = mask[inserted.region]
+            part[inserted.inside] = number
+            nodules.append(self._target(sample, placement, inserted, number))
+        boxes = sample['geometry'].sphere_box(
+            np.array([n.center_mm for n in nodules]).reshape(-1, 3),
+            np.array([n.diameter_mm for n in nodules]),
+        )
+        return {
+            **sample,
+            'image': image,
+            'mask': mask,
+            'gt_nodules': [*sample['gt_nodules'], *nodules],
+            'gt_boxes': np.concatenate([sample['gt_boxes'], boxes]),
+        }
+
+    def _insertion(self, sample: Sample, placement: Placement) -> Insertion:
+        geometry = sample['geometry']
+        donor = donor_of(
+            placement, self.source, sample['image'], geometry.spacing
+        )
+        profiles = scan_profiles(
+            geometry, sample['record'].source_geometry, placement.psf_mm
+        )
+        return render(
+            donor, placement, geometry.shape, geometry.spacing, profiles
+        )
+
+    def _check_patients(
+        self, sample: Sample, placements: Sequence[Placement]
+    ) -> None:
+        """Refuse nodules of the test's patients, wherever they were drawn.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        if not isinstance(self.source, LibrarySource):
+            return
+        barred = self.source.patients_of(sample['held_out'])
+        for placement in placements:
+            if placement.source != 'library':
+                continue
+            nodule = self.source.nodule(placement)
+            if nodule.patient in barred:
+                raise ConfigError(
+                    f'nodule {nodule.name}: its patient {nodule.patient} is '
+                    'in the test or validation; to train on it would make '
+                    'the test too optimistic. Draw the insertions again.'
+                )
+
+    def _target(
+        self,
+        sample: Sample,
+        placement: Placement,
+        inserted: Insertion,
+        number: int,
+    ) -> CaseNodule:
+        geometry, case = sample['geometry'], sample['record'].geometry
+        x, y, z = geometry.to_world([placement.center])[0].tolist()
+        diameter = inserted.diameter_mm
+        (box,) = case.sphere_box([[x, y, z]], [diameter])
+        of_mask = box_of_mask(inserted.inside)
+        mask_box = None
+        if of_mask is not None:
+            start = np.tile([part.start for part in inserted.region], 2)
+            moved = move_boxes((of_mask + start)[None], geometry, case)[0]
+            mask_box = tuple(moved.tolist())
+        return CaseNodule(
+            id=number,
+            center_mm=(x, y, z),
+            diameter_mm=diameter,
+            box=tuple(box.tolist()),
+            has_mask=mask_box is not None,
+            mask_box=mask_box,
+        )

@@ -1,0 +1,1 @@
+"""Insertion of nodules into scans, without traces of it."""

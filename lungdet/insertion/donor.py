@@ -1,0 +1,145 @@
+"""What is inserted: a shape without blur and its tissue without noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_erosion, gaussian_filter
+
+from lungdet.io.nodule_library import LibraryNodule
+
+LUNG_HU = -870.0  # of parenchyma, where a crop shows too little of it
+DARK_HU = -500  # below is lung
+MIN_LUNG_VOXELS = 30
+NOISE_MM = 0.6  # sigma that removes noise before a surface is followed
+TISSUE_MM = 1.2  # sigma of a nodule's own variation, coarser than its noise
+IN_PLANE = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
+MIN_CORE_VOXELS = 20
+SOLID_QUANTILE, FAINT_QUANTILE = 0.75, 0.55  # of its HU: the level of a nodule
+SOLID_TEXTURE = 4  # readers' rating from which it counts as solid
+FAINT_HU = -450  # a nodule below is not solid
+MAX_GAIN = 1.6  # of contrast that the scan's blur took
+SURFACES = (0.5, 0.55, 0.6)  # levels tried where blur swelled a shape
+BRIGHTEST_HU = 80.0  # to which such a gain may lift tissue
+
+
+@dataclass(frozen=True, eq=False)
+class Donor:
+    """A nodule, or a piece of a scan, before the blur of any scan.
+
+    Attributes:
+        level: float32 (z, y, x), 1 inside and 0 outside; the surface is at
+            one half after linear interpolation.
+        tissue: HU, float32 of the same shape; smooth, also beyond the surface.
+        spacing: mm, (z, y, x).
+        center: Index (z, y, x) of the shape's centre of mass.
+        site: As in ``LibraryNodule``.
+        wall_direction: As in ``LibraryNodule``.
+        wall_mm: Between its surface and the pleura that it sits on.
+    """
+
+    level: np.ndarray
+    tissue: np.ndarray
+    spacing: np.ndarray
+    center: np.ndarray
+    site: str = 'parenchyma'
+    wall_direction: tuple[float, float] | None = None
+    wall_mm: float = 0.0
+
+    @property
+    def diameter_mm(self) -> float:
+        """Of the sphere of equal volume."""
+        inside = self.level > 0.5
+        volume = float(inside.sum()) * float(np.prod(self.spacing))
+        return (6 * volume / np.pi) ** (1 / 3)
+
+    @property
+    def reach_mm(self) -> np.ndarray:
+        """Largest distance (3,) of a voxel inside from the centre, z, y, x."""
+        away = np.abs(np.argwhere(self.level > 0.5) - self.center)
+        return (away.max(0) + 0.5) * self.spacing
+
+
+def donor_of_nodule(nodule: LibraryNodule) -> Donor:
+    """Follow a nodule's surface and take its tissue without noise.
+
+    The readers' mask runs a millimetre or two wider than the nodule, and its
+    rim is blurred by the scan. The surface here is half-way between the
+    nodule's level and lung, inside the mask. Blur keeps the sum of contrast:
+    where shape times contrast has more than the scan, the surface is taken
+    a little further in, where it has less, the tissue is made brighter.
+
+    Args:
+        nodule: Of a library.
+    """
+    hu, mask, spacing = _around(nodule)
+    lung = lung_level(hu, ~mask)
+    smooth = gaussian_filter(hu, NOISE_MM / spacing * (0.5, 1, 1), truncate=3)
+    solid = nodule.ratings.get('Texture', 5) >= SOLID_TEXTURE
+    bright = float(np.quantile(smooth[mask], SOLID_QUANTILE))
+    if not solid or bright < FAINT_HU:
+        bright = float(np.quantile(smooth[mask], FAINT_QUANTILE))
+    bright = max(bright, lung + 100)
+    level = np.clip((smooth - lung) / (bright - lung), 0, 1)
+    level = np.where(mask, level, 0).astype(np.float32)
+    if not (level > 0.5).any():
+        level = mask.astype(np.float32)
+    tissue = _smooth_tissue(hu, level, bright, spacing)
+    measured = float((hu - lung)[mask].sum())
+    sums = [float((tissue - lung)[level > s].sum()) for s in SURFACES]
+    best = int(np.abs(np.array(sums) - measured).argmin())
+    level = np.clip(level + 0.5 - SURFACES[best], 0, 1).astype(np.float32)
+    gain = float(np.clip(measured / max(sums[best], 1.0), 1, MAX_GAIN))
+    lifted = lung + gain * (tissue - lung)
+    tissue = np.minimum(lifted, np.maximum(tissue, BRIGHTEST_HU))
+    return Donor(
+        level,
+        tissue.astype(np.float32),
+        spacing,
+        center_of(level),
+        nodule.site,
+        nodule.wall_direction,
+        nodule.wall_mm or 0.0,
+    )
+
+
+def center_of(level: np.ndarray) -> np.ndarray:
+    """Index (3,) of the centre of mass of what is inside."""
+    return np.argwhere(level > 0.5).mean(0)
+
+
+def lung_level(hu: np.ndarray, outside: np.ndarray) -> float:
+    """Median HU of the lung among some voxels."""
+    dark = hu[outside & (hu < DARK_HU)]
+    return float(np.median(dark)) if dark.size >= MIN_LUNG_VOXELS else LUNG_HU
+
+
+def _around(
+    nodule: LibraryNodule,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """HU, mask and spacing of the part that is needed, a voxel around it."""
+    spacing = np.array(nodule.spacing)
+    inside = np.argwhere(nodule.mask)
+    pad = np.ceil(3 / spacing).astype(int)
+    low = np.maximum(inside.min(0) - pad, 0)
+    high = np.minimum(inside.max(0) + pad + 1, nodule.mask.shape)
+    part = tuple(slice(a, b) for a, b in zip(low, high))
+    hu = np.pad(nodule.hu[part].astype(np.float32), 1, mode='edge')
+    return hu, np.pad(nodule.mask[part], 1), spacing
+
+
+def _smooth_tissue(
+    hu: np.ndarray, level: np.ndarray, bright: float, spacing: np.ndarray
+) -> np.ndarray:
+    """HU of the inner part, averaged over its noise and carried outwards."""
+    core = level > 0.8
+    inner = binary_erosion(core, IN_PLANE)
+    if inner.sum() >= MIN_CORE_VOXELS:  # else its rim is all there is
+        core = inner
+    core = core.astype(np.float32)
+    sigma = TISSUE_MM / spacing
+    weight = gaussian_filter(core, sigma, truncate=3)
+    total = gaussian_filter(core * hu, sigma, truncate=3)
+    few = 0.02  # of the core in reach: its level decides
+    return (total + few * bright) / (weight + few)

@@ -1,0 +1,159 @@
+"""Drawing of insertions: nodules at sites of their kind, and shams."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lungdet.insertion.donor import Donor
+from lungdet.insertion.donor_parts import donor_of_scan
+from lungdet.insertion.placement import Placement
+from lungdet.insertion.sites import Room
+from lungdet.insertion.source import NoduleSource
+
+NODULE_TRIES = 4  # nodules tried until one has a site
+SHAM_TRIES = 6
+SHAM_SITES = ('parenchyma', 'vessel', 'pleura')
+SHAM_RADIUS_MM = (3.0, 8.0)
+INTO_WALL_MM = 0.3  # overlap of a nodule and a pleura that it touches
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """Ranges of what is drawn.
+
+    Attributes:
+        scale: Of a nodule's size.
+        psf_mm: Sigma of the point spread in the scan's plane.
+    """
+
+    scale: tuple[float, float] = (0.9, 1.1)
+    psf_mm: tuple[float, float] = (0.55, 0.85)
+
+
+def draw_nodule(
+    rng: np.random.Generator,
+    room: Room,
+    source: NoduleSource,
+    options: DrawOptions,
+    held_out: Collection[str] = (),
+) -> Placement | None:
+    """A nodule at a free site, which is then occupied; None without one.
+
+    Args:
+        rng: Source of the draws.
+        room: Where.
+        source: Of nodules.
+        options: Ranges.
+        held_out: Series uids and patients whose nodules must not be used.
+    """
+    for _ in range(NODULE_TRIES):
+        drawn = source.draw(rng, held_out)
+        donor = source.donor(drawn)
+        scale = float(rng.uniform(*options.scale))
+        radius = donor.diameter_mm * scale / 2
+        site = room.find(rng, drawn.site, radius)
+        if site is None:
+            continue
+        angle = float(rng.uniform(-np.pi, np.pi))
+        center = site.center
+        if site.outward is not None and donor.wall_direction is not None:
+            angle = _angle_between(site.outward[1:], donor.wall_direction)
+            depth = scale * _extent_to_wall(donor)
+            depth += donor.wall_mm or -INTO_WALL_MM
+            center = center - depth * site.outward / room.spacing
+        room.occupy(center, radius)
+        return replace(
+            drawn,
+            center=tuple(center.tolist()),
+            angle=angle,
+            flip_z=bool(rng.random() < 0.5),
+            scale=scale,
+            psf_mm=float(rng.uniform(*options.psf_mm)),
+            noise=room.noise,
+        )
+    return None
+
+
+def draw_sham(
+    rng: np.random.Generator, room: Room, options: DrawOptions
+) -> Placement | None:
+    """A piece of the same scan at another free site; None without one.
+
+    It is cut out, cleaned of noise, blurred and blended as a nodule is, so
+    that nothing but the nodule tells an insertion from its surroundings.
+    """
+    for _ in range(SHAM_TRIES):
+        kind = str(rng.choice(SHAM_SITES))
+        radius = float(rng.uniform(*SHAM_RADIUS_MM))
+        origin = room.find(rng, kind, radius)
+        target = room.find(rng, kind, radius)
+        if origin is None or target is None:
+            continue
+        cut = np.rint(origin.center).astype(int).tolist()
+        piece = donor_of_scan(room.image, room.spacing, cut, radius, kind)
+        if piece is None:
+            continue
+        angle = float(rng.uniform(-np.pi, np.pi))
+        if origin.outward is not None and target.outward is not None:
+            angle = _angle_between(target.outward[1:], origin.outward[1:])
+        room.occupy(target.center, radius)
+        return Placement(
+            'sham',
+            'scan',
+            kind,
+            tuple(target.center.tolist()),
+            angle=angle,
+            flip_z=bool(rng.random() < 0.5),
+            psf_mm=float(rng.uniform(*options.psf_mm)),
+            size_mm=radius,
+            cut=tuple(cut),
+            noise=room.noise,
+        )
+    return None
+
+
+def donor_of(
+    placement: Placement,
+    source: NoduleSource,
+    image: np.ndarray,
+    spacing: np.ndarray,
+) -> Donor:
+    """What a placement inserts.
+
+    Args:
+        placement: As drawn.
+        source: Of nodules.
+        image: HU (z, y, x) of the crop, before any insertion.
+        spacing: mm, (z, y, x).
+
+    Raises:
+        ValueError: A piece of a scan that is not in this one.
+    """
+    if placement.source != 'scan':
+        return source.donor(placement)
+    z, y, x = placement.cut
+    piece = donor_of_scan(
+        image, spacing, (z, y, x), placement.size_mm, placement.site
+    )
+    if piece is None:
+        raise ValueError(f'{placement}: drawn for another image.')
+    return piece
+
+
+def _angle_between(
+    outward: Sequence[float] | np.ndarray,
+    donor_direction: Sequence[float] | np.ndarray,
+) -> float:
+    """Angle by which a donor's direction to the wall (y, x) is turned."""
+    to_wall = np.arctan2(outward[1], outward[0])
+    return float(to_wall - np.arctan2(donor_direction[1], donor_direction[0]))
+
+
+def _extent_to_wall(donor: Donor) -> float:
+    """From a donor's centre to its side at the wall, mm."""
+    away = (np.argwhere(donor.level > 0.5) - donor.center) * donor.spacing
+    along = away[:, 1:] @ np.array(donor.wall_direction)
+    return float(np.quantile(along, 0.985))

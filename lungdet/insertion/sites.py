@@ -1,0 +1,183 @@
+"""Sites in a scan: in the lung, at a vessel, at the pleura."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from lungdet.insertion.blend import tissue_noise
+
+TRIES = 40
+GAP_MM = 3.0  # between two findings
+CLEAR_MM = 2.0  # of lung around a nodule in parenchyma
+VESSEL_HU = -450
+# mean HU around a centre above which it is hilum, wall or another organ
+TOO_DENSE = {'parenchyma': -700.0, 'vessel': -600.0, 'pleura': -520.0}
+IN_LUNGS = {'parenchyma': 1.0, 'vessel': 0.95, 'pleura': 0.64}
+WALL_HU = -250  # tissue behind the pleura, on average
+WALL_DEPTH_MM = 5.0
+FARTHEST_WALL_MM = 40.0
+STEEPEST = 0.6  # |z| of a normal; donors are turned in the axial plane alone
+DIRECTIONS = np.array(
+    [d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)], dtype=float
+)
+DIRECTIONS = (DIRECTIONS - 1) / np.linalg.norm(DIRECTIONS - 1, axis=1)[:, None]
+
+
+class Sphere(NamedTuple):
+    """A centre (z, y, x) in mm from the first voxel, and a radius in mm."""
+
+    center: np.ndarray
+    radius: float
+
+
+class Site(NamedTuple):
+    """A free site.
+
+    Attributes:
+        center: Index (3,), z, y, x; for a donor at the pleura the point of
+            the pleura.
+        outward: Unit vector (3,) to the wall, z, y, x; None elsewhere.
+    """
+
+    center: np.ndarray
+    outward: np.ndarray | None = None
+
+
+class Room:
+    """Where in a crop or a case something may be inserted.
+
+    Args:
+        image: HU (z, y, x).
+        lungs: Its lungs, nonzero inside, of the same shape.
+        spacing: mm, (z, y, x).
+        margin: Voxels between a centre and the faces.
+        occupied: Findings to keep away from.
+    """
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        lungs: np.ndarray,
+        spacing: np.ndarray,
+        *,
+        margin: float = 0.0,
+        occupied: Sequence[Sphere] = (),
+    ) -> None:
+        self.image, self.lungs = image, lungs
+        self.spacing, self.margin = spacing, margin
+        self.occupied = list(occupied)
+        inside = lungs != 0
+        self.inner = np.flatnonzero(inside)
+        self.vessels = np.flatnonzero(inside & (image > VESSEL_HU))
+
+    def find(
+        self, rng: np.random.Generator, site: str, radius_mm: float
+    ) -> Site | None:
+        """A free site of a kind, or None after some tries.
+
+        Args:
+            rng: Source of the draws.
+            site: ``'parenchyma'``, ``'vessel'`` or ``'pleura'``.
+            radius_mm: Of what is inserted.
+        """
+        voxels = self.vessels if site == 'vessel' else self.inner
+        if not voxels.size:
+            return None
+        for _ in range(TRIES):
+            voxel = voxels[rng.integers(voxels.size)]
+            point = np.array(np.unravel_index(voxel, self.image.shape))
+            if site == 'pleura':
+                wall = self._wall_from(rng, point)
+                if wall is not None and self._is_free(site, wall, radius_mm):
+                    return wall
+                continue
+            if site == 'vessel':
+                beside = rng.normal(size=3)
+                beside *= rng.uniform(0, 0.8) * radius_mm
+                point = point + beside / np.linalg.norm(beside) / self.spacing
+            if self._is_free(site, Site(point.astype(float)), radius_mm):
+                return Site(point.astype(float))
+        return None
+
+    @cached_property
+    def noise(self) -> float:
+        """Of soft tissue beside that of parenchyma; see ``tissue_noise``."""
+        return tissue_noise(self.image, self.lungs)
+
+    def occupy(self, center: np.ndarray, radius_mm: float) -> None:
+        """Keep later sites away from a finding at an index (z, y, x)."""
+        self.occupied.append(Sphere(center * self.spacing, radius_mm))
+
+    def _wall_from(
+        self, rng: np.random.Generator, point: np.ndarray
+    ) -> Site | None:
+        """Walk in the axial plane to the pleura; take its normal there."""
+        turn = rng.uniform(0, 2 * np.pi)
+        along = np.array([0, np.sin(turn), np.cos(turn)])
+        steps = np.arange(0, FARTHEST_WALL_MM, 0.7)[:, None]
+        inside = self._values(self.lungs, point + steps * along / self.spacing)
+        if inside is None:
+            return None
+        left = np.flatnonzero(inside[:-1] + inside[1:] == 0)
+        if not left.size:
+            return None
+        wall = point + steps[left[0]] * along / self.spacing
+        outward = self._normal(wall)
+        if outward is None or abs(outward[0]) > STEEPEST:
+            return None
+        depths = np.arange(1.5, WALL_DEPTH_MM)[:, None]
+        behind = self._values(
+            self.image, wall + depths * outward / self.spacing
+        )
+        if behind is None or behind.mean() < WALL_HU:
+            return None
+        return Site(wall, outward)
+
+    def _normal(self, wall: np.ndarray) -> np.ndarray | None:
+        """Unit vector away from the lung voxels around a point."""
+        low = np.rint(wall).astype(int) - 4
+        high = low + 9
+        if (low < 0).any() or (high > self.image.shape).any():
+            return None
+        part = self.lungs[tuple(slice(a, b) for a, b in zip(low, high))]
+        voxels = np.argwhere(part)
+        if not 260 < len(voxels) < 520:  # of 729: a corner, or no wall
+            return None
+        away = (4 - voxels.mean(0)) * self.spacing
+        length = np.linalg.norm(away)
+        return away / length if length > 0.5 else None
+
+    def _is_free(self, site: str, at: Site, radius_mm: float) -> bool:
+        center = at.center
+        if at.outward is not None:
+            center = center - 0.6 * radius_mm * at.outward / self.spacing
+        edge = np.maximum(self.margin, radius_mm / self.spacing)
+        last = np.array(self.image.shape) - 1
+        if (center < edge).any() or (center > last - edge).any():
+            return False
+        for other in self.occupied:
+            gap = np.linalg.norm(other.center - center * self.spacing)
+            if gap < radius_mm + other.radius + GAP_MM:
+                return False
+        clear = CLEAR_MM if site == 'parenchyma' else 0.0
+        around = center + DIRECTIONS * (radius_mm + clear) / self.spacing
+        lungs = self._values(self.lungs, around)
+        if lungs is None or (lungs != 0).mean() < IN_LUNGS[site]:
+            return False
+        low = np.rint(center - radius_mm / self.spacing).astype(int)
+        high = np.rint(center + radius_mm / self.spacing).astype(int) + 1
+        part = self.image[tuple(slice(a, b) for a, b in zip(low, high))]
+        return bool(part[::2, ::2, ::2].mean() < TOO_DENSE[site])
+
+    def _values(
+        self, array: np.ndarray, points: np.ndarray
+    ) -> np.ndarray | None:
+        """Nearest values at indices (n, 3); None if one lies outside."""
+        index = np.rint(points).astype(int)
+        if (index < 0).any() or (index >= self.image.shape).any():
+            return None
+        return array[tuple(index.T)]

@@ -1,0 +1,137 @@
+"""Where inserted nodules come from: a library of real ones, or a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lungdet.errors import ConfigError
+from lungdet.insertion.donor import Donor, donor_of_nodule
+from lungdet.insertion.donor_parts import SITE_CHANCES, parametric_donor
+from lungdet.insertion.placement import Placement
+from lungdet.io.nodule_library import LibraryNodule, read_library
+from lungdet.phantom.nodules import draw_diameter
+
+PARAMETRIC = 'parametric'
+SEED_RANGE = 2**31
+
+
+class LibrarySource:
+    """Real nodules; one is drawn as often as any other.
+
+    Args:
+        nodules: Of a library; an index of a placement counts them.
+        name: Of the library, for messages.
+    """
+
+    def __init__(
+        self, nodules: Sequence[LibraryNodule], name: str | Path = 'library'
+    ) -> None:
+        self.nodules, self.name = list(nodules), str(name)
+        self._donors: dict[int, Donor] = {}
+        self._allowed: dict[frozenset[str], np.ndarray] = {}
+
+    def draw(
+        self, rng: np.random.Generator, held_out: Collection[str]
+    ) -> Placement:
+        """A nodule that is not of a held-out scan or patient.
+
+        Args:
+            rng: Source of the draws.
+            held_out: Series uids and patients.
+
+        Raises:
+            ConfigError: All nodules are of such.
+        """
+        allowed = self.allowed(held_out)
+        if not allowed.size:
+            raise ConfigError(
+                f'{self.name}: every nodule is of a patient of the test or '
+                'validation; give a library with others.'
+            )
+        index = int(allowed[rng.integers(allowed.size)])
+        site = self.nodules[index].site
+        return Placement('nodule', 'library', site, (0, 0, 0), index=index)
+
+    def allowed(self, held_out: Collection[str]) -> np.ndarray:
+        """Indices of the nodules that are not of held-out patients."""
+        key = frozenset(held_out)
+        if key not in self._allowed:
+            barred = self.patients_of(key)
+            self._allowed[key] = np.array(
+                [
+                    index
+                    for index, nodule in enumerate(self.nodules)
+                    if nodule.patient not in barred
+                ],
+                dtype=int,
+            )
+        return self._allowed[key]
+
+    def patients_of(self, names: Collection[str]) -> set[str]:
+        """The library's patients that some series uids or patients name.
+
+        A scan may state no patient, or another name of the same one, so a
+        patient is also known by the scans.
+        """
+        return {
+            n.patient
+            for n in self.nodules
+            if n.patient in names or n.series_uid in names
+        }
+
+    def donor(self, placement: Placement) -> Donor:
+        """The nodule of a placement."""
+        index = placement.index
+        if index not in self._donors:
+            self._donors[index] = donor_of_nodule(self.nodules[index])
+        return self._donors[index]
+
+    def nodule(self, placement: Placement) -> LibraryNodule:
+        """Its entry in the library."""
+        return self.nodules[placement.index]
+
+
+class ParametricSource:
+    """Parametric shapes of LUNA16's sizes."""
+
+    def draw(
+        self, rng: np.random.Generator, held_out: Collection[str]
+    ) -> Placement:
+        """A nodule of nobody; arguments as of ``LibrarySource.draw``."""
+        site = str(
+            rng.choice(list(SITE_CHANCES), p=list(SITE_CHANCES.values()))
+        )
+        return Placement(
+            'nodule',
+            PARAMETRIC,
+            site,
+            (0, 0, 0),
+            seed=int(rng.integers(SEED_RANGE)),
+            size_mm=float(draw_diameter(rng, 1)[0]),
+        )
+
+    def donor(self, placement: Placement) -> Donor:
+        """The nodule of a placement."""
+        return parametric_donor(
+            placement.seed, placement.size_mm, placement.site
+        )
+
+
+NoduleSource = LibrarySource | ParametricSource
+
+
+def open_source(name: str | Path) -> NoduleSource:
+    """A source by its name.
+
+    Args:
+        name: ``'parametric'``, or the path of a nodule library.
+
+    Raises:
+        FileNotFoundError, SeriesError: As ``read_library``.
+    """
+    if str(name) == PARAMETRIC:
+        return ParametricSource()
+    return LibrarySource(read_library(name), name)
