@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lungdet.apis.window_progress import OnWindows, watch_windows
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
 from lungdet.errors import ConfigError
@@ -18,7 +19,8 @@ from lungdet.io.atomic import atomic_path
 from lungdet.io.image import load_volume
 from lungdet.io.predictions import CasePredictions
 from lungdet.io.result_folder import make_result_folder, write_result_folder
-from lungdet.prepare import find_lungs, prepare_case
+from lungdet.prepare import PreparedCase, prepare_case
+from lungdet.prepare.given_lungs import lungs_of_scan
 from lungdet.report.figures import detection_picture, picture_sheet
 from lungdet.structures import CaseRecord, SeriesResult, Volume
 
@@ -89,24 +91,62 @@ class NoduleInferencer:
             scan = load_volume(
                 scan, series_uid=series_uid, hu_offset=hu_offset
             )
+        case = self.prepare(scan)
+        result = self.detect(case)
+        if folder is not None:
+            self.write(folder, case, result)
+        return result
+
+    def prepare(
+        self, volume: Volume, lung_mask: Path | None = None
+    ) -> PreparedCase:
+        """The case that the network gets; needs neither network nor device.
+
+        Args:
+            volume: The scan.
+            lung_mask: File of its lungs, labels 3 and 4; None to find them.
+
+        Raises:
+            AnnotationError: The mask cannot belong to this scan.
+        """
         spacing_mm = self.contract.spacing_mm or 1.0
-        case, arrays = prepare_case(
-            scan, find_lungs(scan), spacing_mm=spacing_mm
-        )
-        result = self.selection.apply(
-            self.predict(case, arrays['image'], arrays['lungs'])
-        )
+        lungs = lungs_of_scan(lung_mask, volume)
+        return prepare_case(volume, lungs, spacing_mm=spacing_mm)
+
+    def detect(
+        self, case: PreparedCase, on_windows: OnWindows | None = None
+    ) -> SeriesResult:
+        """What the selection keeps of the detections in a case.
+
+        Args:
+            case: Of ``prepare``.
+            on_windows: Called with (done, all) after each batch of windows.
+        """
+        record, arrays = case
+        with watch_windows(self.model, record.geometry.shape, on_windows):
+            every = self.predict(record, arrays['image'], arrays['lungs'])
+        result = self.selection.apply(every)
         if self.score_thr is None and self.selection.score_thr == SCORE_THR:
             result.caveats.append(UNREAD_THR)
-        if folder is not None:
-            model = {
-                'weights': self.weights_name,
-                'window': list(self.contract.window),
-                'spacing_mm': self.contract.spacing_mm,
-            }
-            write_result_folder(folder, result, model=model)
-            write_pictures(folder / PICTURES, arrays['image'], result)
         return result
+
+    def write(
+        self, folder: Path, case: PreparedCase, result: SeriesResult
+    ) -> None:
+        """Write the files of a result.
+
+        Args:
+            folder: Exists.
+            case: That it is of.
+            result: Of ``detect``.
+        """
+        model = {
+            'weights': self.weights_name,
+            'window': list(self.contract.window),
+            'spacing_mm': self.contract.spacing_mm,
+        }
+        write_result_folder(folder, result, model=model)
+        write_pictures(folder / PICTURES, case.arrays['image'], result)
 
     def predict(
         self,

@@ -1,0 +1,45 @@
+"""How far a detector is in a case, counted in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+OnWindows = Callable[[int, int], None]
+
+
+@contextmanager
+def watch_windows(
+    model: Any, shape: Sequence[int], on_windows: OnWindows | None
+) -> Iterator[None]:
+    """Report each batch of windows that leaves the backbone in the block.
+
+    A detector without ``case_predictor`` or ``backbone`` reports nothing.
+
+    Args:
+        model: The detector.
+        shape: Voxels (z, y, x) of the case.
+        on_windows: Called with (done, all); None for no reports.
+    """
+    backbone = getattr(model, 'backbone', None)
+    if on_windows is None or not hasattr(model, 'case_predictor'):
+        yield
+        return
+    case = torch.empty((1, *shape), device='meta')
+    total = len(model.case_predictor().windows(case))
+    done = 0
+
+    def count(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal done
+        done += len(inputs[0])
+        on_windows(min(done, total), total)
+
+    hook = backbone and backbone.register_forward_hook(count)
+    try:
+        yield
+    finally:
+        if hook:
+            hook.remove()
