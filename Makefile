@@ -61,6 +61,7 @@ bench: install  ## costs, as ratios of one run (STORE=/prepared/cases)
 	$(BIN)/python -m benchmarks.pretraining
 	$(BIN)/python -m benchmarks.attention
 	$(BIN)/python -m benchmarks.threads
+	$(BIN)/python -m benchmarks.demo
 
 clean:  ## remove what the tasks made
 	rm -rf $(VENV) build work_dirs .pytest_cache .mypy_cache .ruff_cache

@@ -1,10 +1,11 @@
 """How threads wait: steps of a narrow backbone, idle and beside other work.
 
-python -m benchmarks.threads [--steps 15] [--busy 1] [--side 64] [--batch 6]
+python -m benchmarks.threads [--seconds 150] [--busy 1 2] [--side 64]
 
 One process for each way to wait takes a step in turn, so that what else the
 machine does affects all alike; then the same again beside processes that
-compute. Figures are medians, and ratios to torch's default.
+compute. Figures are medians, and ratios to torch's default; "idle" is true
+only where the load, which is printed, was near 0.
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
-from lungdet.threads import WAIT_VARIABLES
+from lungdet.threads import WAIT_VARIABLES, available_cpus
 
 ROOT = Path(__file__).parents[1]
 WAYS: dict[str, dict[str, str]] = {
     'default': {},
-    'GOMP_SPINCOUNT=1000': {'GOMP_SPINCOUNT': '1000'},
     'OMP_WAIT_POLICY=PASSIVE': {'OMP_WAIT_POLICY': 'PASSIVE'},
+    **{
+        f'GOMP_SPINCOUNT={count}': {'GOMP_SPINCOUNT': count}
+        for count in ('100', '1000', '10000')
+    },
     'one thread': {'OMP_NUM_THREADS': '1'},
 }
-WARM_UP = 2
+WARM_UP = 2  # steps
+MIN_ROUNDS = 3  # steps of each way, however long they take
 
 
 def take_steps(side: int, batch: int) -> None:
@@ -104,21 +109,25 @@ def busy(number: int) -> Iterator[None]:
             process.wait()
 
 
-def medians(steppers: list[Stepper], steps: int) -> np.ndarray:
-    """Seconds of a step of each, taken in turn."""
+def medians(steppers: list[Stepper], seconds: float) -> tuple[np.ndarray, int]:
+    """Seconds of a step of each, taken in turn, and how many it took."""
     for _ in range(WARM_UP):
         for stepper in steppers:
             stepper.step()
-    return np.median(
-        [[stepper.step() for stepper in steppers] for _ in range(steps)],
-        axis=0,
-    )
+    start, rounds = time.monotonic(), []
+    while len(rounds) < MIN_ROUNDS or time.monotonic() - start < seconds:
+        rounds.append([stepper.step() for stepper in steppers])
+    return np.median(rounds, axis=0), len(rounds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--steps', type=int, default=15, help='of each way')
-    parser.add_argument('--busy', type=int, default=1, help='processes')
+    parser.add_argument(
+        '--seconds', type=float, default=150, help='of all steps together'
+    )
+    parser.add_argument(
+        '--busy', type=int, nargs='+', default=[1, 2], help='processes'
+    )
     parser.add_argument('--side', type=int, default=64, help='voxels')
     parser.add_argument('--batch', type=int, default=6)
     parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
@@ -126,25 +135,27 @@ def main() -> None:
     if args.child:
         take_steps(args.side, args.batch)
         return
+    load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else float('nan')
+    print(f'{available_cpus()} processors, load before {load:.2f}')
+    table = [['threads', *WAYS]]
     with ExitStack() as stack:
         steppers = [
             stack.enter_context(Stepper(way, args.side, args.batch))
             for way in WAYS.values()
         ]
-        idle = medians(steppers, args.steps)
-        with busy(args.busy):
-            beside = medians(steppers, args.steps)
-    rows = [['threads', 'idle, s', 'ratio', f'beside {args.busy}, s', 'ratio']]
-    for name, alone, shared in zip(WAYS, idle, beside, strict=True):
-        rows.append(
-            [
-                name,
-                f'{alone:.3f}',
-                f'{alone / idle[0]:.2f}',
-                f'{shared:.3f}',
-                f'{shared / beside[0]:.2f}',
-            ]
-        )
+        for number in (0, *args.busy):
+            with busy(number):
+                costs, rounds = medians(
+                    steppers, args.seconds / (1 + len(args.busy))
+                )
+            name = f'beside {number}' if number else 'idle'
+            table.append(
+                [
+                    f'{name}, {rounds} steps',
+                    *(f'{c:.3f} s, {c / costs[0]:.2f}' for c in costs),
+                ]
+            )
+    rows = [list(row) for row in zip(*table, strict=True)]
     print(AsciiTable(rows, f'step, batch of {args.batch}').table)
 
 

@@ -1,58 +1,53 @@
-"""From scans to a FROC table and pictures, by the README's commands."""
+"""From scans to pictures and a FROC table, by the README's commands."""
 
 import argparse
-import shlex
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+from lungdet.cli import clean_errors
+from lungdet.cli.stages import Stages
+
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = {'python': [], 'lungdet': ['-m', 'lungdet.cli']}
-PRETRAINING = 'configs/genesis_demo.py'
-BASE, QAM = 'configs/nodulenet_demo.py', 'configs/nodulenet_demo_qam.py'
-QAM_MG = 'configs/nodulenet_demo_qam_mg.py'
-PHANTOMS = ['--scans', 110, '--seed', 1, '--size', 'small']
-# of pre-training: shows how, but is too short to restore anything
-ONE_EPOCH = ['train_cfg.max_epochs=1', 'param_scheduler.1.T_max=1']
+DEMO = [f'configs/nodulenet_demo{row}.py' for row in ('', '_qam', '_qam_mg')]
+ABLATE = ['python', 'tools/ablate.py', *DEMO, '--amp']
+TRAIN = ['python', 'tools/train.py', '--amp', '--resume', '--work-dir']
+SCHEDULE = 'param_scheduler.1.T_max'
+BROWSE = ['python', 'tools/analysis_tools/browse_dataset.py', '--max', 6]
 
 
-def run(*words: object) -> None:
-    """Print a command, run it in the project's root, say how long it took."""
-    program, *arguments = map(str, words)
-    print(f'\n$ {shlex.join([program, *arguments])}', flush=True)
-    start = time.monotonic()
-    command = [sys.executable, *PROGRAMS[program], *arguments]
-    done = subprocess.run(command, cwd=ROOT)
-    if done.returncode:
-        sys.exit(done.returncode)  # the command has said why
-    print(f'[{time.monotonic() - start:.0f} s]', flush=True)
+def epochs(number: int) -> list[str]:
+    return [f'train_cfg.max_epochs={number}', f'{SCHEDULE}={number}']
 
 
-def prepare(data: Path | None, out: Path, jobs: int) -> None:
-    """Prepare the scans of ``data``, or phantoms."""
-    scans = data or out / 'phantoms'
-    if data is None:
-        run('lungdet', 'phantom', scans, *PHANTOMS, '--jobs', jobs)
-    xml = scans / 'xml'
-    options = ['--jobs', jobs, *(['--lidc-xml', xml] if xml.is_dir() else [])]
-    run('lungdet', 'prepare', 'luna16', scans, out / 'cases', *options)
+def prepare(stages: Stages, args: argparse.Namespace, out: Path) -> None:
+    """Prepare the scans of ``--data``, or phantoms."""
+    scans = args.data.resolve() if args.data else out / 'phantoms'
+    more = ['--jobs', args.jobs]
+    if args.data is None:
+        number = 20 if args.quick else 110
+        text = f'phantoms: {number} synthetic chest scans with known nodules'
+        words = ['--scans', number, '--seed', 1, '--size', 'small', *more]
+        stages.run(text, 'lungdet', 'phantom', scans, *words)
+    more += ['--lidc-xml', scans / 'xml'] if (scans / 'xml').is_dir() else []
+    text = 'prepare: find the lungs, resample to 1 mm, draw the nodules'
+    words = ['prepare', 'luna16', scans, out / 'cases', *more]
+    stages.run(text, 'lungdet', *words)
 
 
-def train_and_test(out: Path, options: list[str]) -> None:
-    """Pre-train, train from the pre-trained weights, test, draw."""
-    train = ['python', 'tools/train.py', '--amp', '--resume', '--work-dir']
-    run(*train, out / 'pretrain', PRETRAINING, *options, *ONE_EPOCH)
+def train_and_test(stages: Stages, out: Path, options: list, few: int) -> None:
+    """Pre-train, train from the pre-trained weights, draw, test."""
+    text = 'pre-train: restore distorted crops, one epoch, to show how'
+    genesis = ['configs/genesis_demo.py', *options, *epochs(1)]
+    stages.run(text, *TRAIN, out / 'pretrain', *genesis)
     weights = out / 'pretrain' / 'backbone.safetensors'
     options = [*options, f'pretrained.weights={weights}']
-    run(*train, out / 'train', QAM_MG, *options)
-    test = ['python', 'tools/test.py', QAM_MG, '--out', out / 'test']
-    run(*test, out / 'train' / 'last_checkpoint', *options)
-    browse = ['python', 'tools/analysis_tools/browse_dataset.py']
-    run(*browse, out / 'cases', out / 'pictures', '--max', 6)
-    print(
-        f'\nin {out}: test, pictures, and restored crops in pretrain/pictures'
-    )
+    text = 'train: NoduleNet with quartet attention, from those weights'
+    words = [*TRAIN, out / 'train', DEMO[-1], *options]
+    stages.run(text, *words, *(epochs(2) if few else []))
+    text = 'pictures: nodules of the reference, with box and outline'
+    stages.run(text, *BROWSE, out / 'cases', out / 'pictures')
+    text = 'test: find the nodules of scans that it was not trained on'
+    test = ['python', 'tools/test.py', DEMO[-1], '--out', out / 'test']
+    stages.run(text, *test, out / 'train', *options)
 
 
 def main() -> None:
@@ -62,18 +57,23 @@ def main() -> None:
     parser.add_argument('--jobs', type=int, default=2, help='processes')
     parser.add_argument('--table', action='store_true', help='BASE, QAM, MG')
     parser.add_argument('--seeds', type=int, default=1, help='of the table')
+    parser.add_argument('--quick', action='store_true', help='a short look')
     args = parser.parse_args()
-    data = args.data and args.data.absolute()
     # a store and its results belong to one set of scans
-    name = f'demo_{data.name}' if data else 'demo'
+    name = f'demo_{args.data.resolve().name}' if args.data else 'demo'
     out = (args.out or ROOT / 'work_dirs' / name).resolve()
-    prepare(data, out, args.jobs)
     options = ['--cfg-options', f'data_root={out / "cases"}']
-    if args.table:
-        ablate = ['python', 'tools/ablate.py', BASE, QAM, QAM_MG, '--amp']
-        run(*ablate, '--seeds', args.seeds, '--out', out / 'table', *options)
-    else:
-        train_and_test(out, options)
+    number = 6 - 3 * args.table - bool(args.data)
+    with clean_errors('demo.py'):
+        stages = Stages(ROOT, number, out / 'commands.txt')
+        prepare(stages, args, out)
+        if args.table:
+            text = 'table: BASE, QAM and QAM+MG, trained and tested alike'
+            words = ['--seeds', args.seeds, '--out', out / 'table', *options]
+            stages.run(text, *ABLATE, *words)
+        else:
+            train_and_test(stages, out, options, args.quick)
+        print(f'in {stages.shown(out)}: results, pictures, commands.txt')
 
 
 if __name__ == '__main__':

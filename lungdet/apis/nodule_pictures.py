@@ -34,7 +34,7 @@ def write_nodule_pictures(
         for record in store.records.values()
         for nodule in record.nodules
     ]
-    for record, nodule in tqdm(nodules[:limit]):
+    for record, nodule in tqdm(nodules[:limit], desc='pictures'):
         uid = record.series_uid
         masks = store.read(uid, 'mask') if store.has(uid, 'mask') else None
         picture = nodule_picture(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from threading import current_thread, main_thread
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from lungdet.errors import LungdetError, explain
+
+# exit codes of what Ctrl-C or a closed pipe ended, as in shells
+INTERRUPTED, CLOSED = 130, 141
 
 
 @contextmanager
@@ -23,11 +29,78 @@ def clean_errors(program: str, *, debug: bool = False) -> Iterator[None]:
         debug: Show the traceback instead.
 
     Raises:
-        SystemExit: 2 for bad usage or input, 130 where interrupted.
+        SystemExit: 2 for bad usage or input, 130 where interrupted, 141 where
+            nobody reads what is printed, as behind ``| head``.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), interrupts() as interrupted:
         warnings.showwarning = partial(_show_warning, program)
-        yield from _clean(program, debug)
+        try:
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+        except Exception as error:
+            if interrupted:
+                _stop(program, error)
+            if isinstance(error, BrokenPipeError) and output_is_closed():
+                raise SystemExit(CLOSED) from error
+            if debug or not isinstance(error, LungdetError | OSError):
+                raise
+            print(f'{program}: {explain(error)}', file=sys.stderr)
+            raise SystemExit(2) from error
+        except KeyboardInterrupt as error:
+            _stop(program, error)
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Note each Ctrl-C, and raise KeyboardInterrupt as Python does.
+
+    Some libraries catch whatever is raised in them and raise an error of
+    their own, which does not tell why.
+
+    Yields:
+        A list, empty until then.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    # else somebody has decided what it does, or this is not the main thread
+    is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_pythons or current_thread() is not main_thread():
+        yield noted
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def output_is_closed() -> bool:
+    """Whether nobody reads what is printed; the rest then goes nowhere.
+
+    Python would complain when it flushes it at its end.
+    """
+    try:
+        print(flush=True)  # the buffer of what failed may be empty
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return True
+    return False
+
+
+def _stop(program: str, error: BaseException) -> NoReturn:
+    print(
+        f'{program}: interrupted; run the same again to go on.',
+        file=sys.stderr,
+    )
+    raise SystemExit(INTERRUPTED) from error
 
 
 def _show_warning(
@@ -36,15 +109,3 @@ def _show_warning(
     """A warning as one line, without breaking a progress bar."""
     text = ' '.join(str(message).split())
     tqdm.write(f'{program}: caveat: {text}', file=sys.stderr)
-
-
-def _clean(program: str, debug: bool) -> Iterator[None]:
-    try:
-        yield
-    except (LungdetError, OSError) as error:
-        if debug:
-            raise
-        print(f'{program}: {explain(error)}', file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        raise SystemExit(130) from error

@@ -151,9 +151,9 @@ def check_outputs(args: argparse.Namespace) -> None:
         ConfigError: ``--cases`` without ``--details``, or a figure of an
             unknown kind, a folder where a file is written, or a file where
             a folder is.
-        OSError: A folder that cannot be written to.
+        OSError: A folder that cannot be written to, or a device as a file.
     """
-    from lungdet.io.atomic import check_writable
+    from lungdet.io.atomic import check_replaceable, check_writable
     from lungdet.report.evaluation_files import check_figure
 
     if args.cases and not args.details:
@@ -166,6 +166,7 @@ def check_outputs(args: argparse.Namespace) -> None:
                 f'--{option} {path}: is a folder; name a file in it.'
             )
         if path is not None:
+            check_replaceable(path)
             check_writable(path.parent, f'the file of --{option}')
     if args.plot:
         check_figure(args.plot)

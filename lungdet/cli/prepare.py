@@ -77,7 +77,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         '--jobs',
         type=positive_int,
         default=1,
-        help='scans prepared at a time, each in a process',
+        help='scans prepared at a time, each in a process of its own',
     )
     parser.add_argument(
         '--spacing', type=float, default=1.0, help='mm, isotropic'

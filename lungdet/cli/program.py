@@ -47,11 +47,12 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 2 bad usage or input, 3 some scans failed, 130
-        interrupted. An internal error is raised, and the interpreter exits
-        with 1.
+        interrupted, 141 where nobody reads its output. An internal error is
+        raised, and the interpreter exits with 1.
     """
     set_threads()  # before a command imports torch
-    args = build_parser().parse_args(argv)
+    with clean_errors('lungdet'):
+        args = build_parser().parse_args(argv)
     try:
         with clean_errors('lungdet', debug=args.debug):
             return args.run(args)

@@ -11,6 +11,7 @@ import torch
 
 from lungdet.engine.plain_values import plain
 from lungdet.errors import CheckpointError
+from lungdet.io.limits import SPACING_MM
 from lungdet.registry import MODELS
 
 # config key of each value
@@ -76,11 +77,12 @@ class InputContract:
             spacing = content['spacing_mm']
             spacing = None if spacing is None else float(spacing)
             plugins = (*content['plugins'],)
+            low_mm, high_mm = SPACING_MM
             if not (
                 -math.inf < low < high < math.inf
                 and math.isfinite(first)
                 and math.isfinite(last)
-                and (spacing is None or 0 < spacing < math.inf)
+                and (spacing is None or low_mm <= spacing <= high_mm)
                 and all(isinstance(plugin, dict) for plugin in plugins)
             ):
                 raise ValueError('a value is out of range')

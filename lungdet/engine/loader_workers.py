@@ -1,4 +1,4 @@
-"""Workers of data loaders: transfer of batches, and errors.
+"""Workers of data loaders: transfer of batches, errors, and their end.
 
 torch transfers each tensor in a piece of shared memory, with an open file. A
 transfer that fails is lost in a thread of the worker, and the loader waits for
@@ -17,6 +17,7 @@ import pickle
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from torch.utils.data import DataLoader
 
 from lungdet.engine.protocols import NamesLargestSample
 from lungdet.errors import ConfigError, LungdetError
+from lungdet.io.processes import end_with_parent
 
 try:
     import resource
@@ -91,6 +93,25 @@ class PackingCollate:
         return PackedBatch(self.collate(samples), shared=self.shared)
 
 
+class WorkerStart:
+    """What a worker does first: see to it that it ends with its parent.
+
+    torch's own watch leaves a worker whose parent was killed waiting until
+    somebody reads its last batches.
+
+    Args:
+        setup: Of the config, called with the worker's number, or None.
+    """
+
+    def __init__(self, setup: Callable[[int], None] | None) -> None:
+        self.setup = setup
+
+    def __call__(self, number: int) -> None:
+        threading.Thread(target=end_with_parent, daemon=True).start()
+        if self.setup is not None:
+            self.setup(number)
+
+
 def start_method() -> str:
     """Start method of workers: fork on Linux only.
 
@@ -107,8 +128,8 @@ def pack_batches(loader: DataLoader) -> None:
     small for the loader, so that its batches go through pipes.
 
     Args:
-        loader: Not yet iterated; its ``collate_fn`` is replaced if it has
-            workers.
+        loader: Not yet iterated; its ``collate_fn`` and ``worker_init_fn``
+            are wrapped if it has workers.
 
     Raises:
         ConfigError: No shared memory is left, so that no worker can start.
@@ -127,6 +148,7 @@ def pack_batches(loader: DataLoader) -> None:
     loader.collate_fn = PackingCollate(
         loader.collate_fn, shared=obstacle is None
     )
+    loader.worker_init_fn = WorkerStart(loader.worker_init_fn)
     if obstacle is not None:
         print_log(
             f'{obstacle}, or lower num_workers, prefetch_factor or '

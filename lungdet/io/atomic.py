@@ -33,8 +33,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     the block raises.
 
     Raises:
-        OSError: The folder cannot be written to, or the disk is full; names
-            the file.
+        OSError: The folder cannot be written to, the disk is full, or a
+            device or pipe has the name; names the file.
     """
     with atomic_paths([path]) as (aside,):
         yield aside
@@ -57,6 +57,8 @@ def atomic_paths(
         OSError: As ``atomic_path``.
     """
     targets = [Path(path) for path in paths]
+    for path in targets:
+        check_replaceable(path)
     folder = targets[0].parent
     make_folder(folder)
     remove_leftovers(folder)
@@ -78,6 +80,19 @@ def atomic_paths(
         for aside in asides:
             aside.unlink(missing_ok=True)
     sync_folder(folder)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse what would be gone if a file took its name.
+
+    Raises:
+        OSError: A folder, a pipe or a device such as ``/dev/stdout``.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(
+            f'{path}: is no file that could be replaced; name a file in a '
+            'folder.'
+        )
 
 
 def make_folder(folder: Path) -> None:

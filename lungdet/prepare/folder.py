@@ -27,7 +27,7 @@ def prepare_folder(
     annotations: str | Path | None = None,
     series: Collection[str] = (),
     hu_offset: int | None = None,
-    jobs: int = 1,
+    jobs: int = 0,
     spacing_mm: float = 1.0,
     progress: bool = True,
 ) -> Summary:
@@ -43,7 +43,7 @@ def prepare_folder(
             series of its folder, that folder's name.
         series: Only these series of DICOM folders; empty for all.
         hu_offset: Added to values that were stored without their offset.
-        jobs: Processes.
+        jobs: Processes, as ``prepare_scans``.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
 

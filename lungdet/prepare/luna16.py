@@ -15,7 +15,7 @@ from lungdet.prepare.official import ANNOTATIONS, EXCLUDED, check_official
 from lungdet.prepare.outlines import OutlineReferences, index_reader_xml
 from lungdet.prepare.references import ReferenceSource, TableReferences
 from lungdet.prepare.run import prepare_scans
-from lungdet.prepare.scan_ids import check_series, known_series
+from lungdet.prepare.scan_ids import check_series, known_series, listed_series
 from lungdet.prepare.summary import Summary
 from lungdet.prepare.task import ScanTask
 from lungdet.structures import AnnotationTable
@@ -32,7 +32,7 @@ def prepare_luna16(
     consensus: str = 'half',
     series: Collection[str] = (),
     hu_offset: int | None = None,
-    jobs: int = 1,
+    jobs: int = 0,
     spacing_mm: float = 1.0,
     progress: bool = True,
 ) -> Summary:
@@ -48,7 +48,7 @@ def prepare_luna16(
             or ``'union'``, voxels that any of them drew.
         series: Only these series of DICOM folders; empty for all.
         hu_offset: Added to values that were stored without their offset.
-        jobs: Processes.
+        jobs: Processes, as ``prepare_scans``.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
 
@@ -88,9 +88,10 @@ def _named_scans(
     root: Path, tables: dict[str, AnnotationTable], series: Collection[str]
 ) -> tuple[list[ScanSource], list[str]]:
     """The scans, and caveats of those that tables or scans lack."""
-    known = known_series(root, tables.values())
+    named = {**tables, **listed_series(root)}
+    known = known_series(named.values())
     sources = discover_scans(root, known=known, series=series)
-    return sources, check_series(sources, known, {**tables}, root)
+    return sources, check_series(sources, known, named, root)
 
 
 def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:

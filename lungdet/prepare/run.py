@@ -24,6 +24,7 @@ from lungdet.io.case_store import (
     stored_settings,
     write_index,
 )
+from lungdet.io.limits import SPACING_MM
 from lungdet.io.processes import processes
 from lungdet.prepare.scan import prepare_scan
 from lungdet.prepare.summary import Summary
@@ -32,8 +33,9 @@ from lungdet.prepare.task import ScanTask, case_settings
 from lungdet.structures import CaseRecord
 
 KILLED = (
-    'its process was killed, perhaps for lack of memory; run again on a '
-    'machine with more'
+    'its process was killed or crashed: perhaps memory ran out, or its file '
+    'crashes a library that reads it. Run again with fewer --jobs; if it '
+    'stays so, write the scan anew with another program, or leave it out.'
 )
 
 
@@ -41,7 +43,7 @@ def prepare_scans(
     tasks: Sequence[ScanTask],
     out: str | Path,
     *,
-    jobs: int = 1,
+    jobs: int = 0,
     spacing_mm: float = 1.0,
     progress: bool = True,
 ) -> Summary:
@@ -53,12 +55,13 @@ def prepare_scans(
     Args:
         tasks: The scans.
         out: Folder of the case store.
-        jobs: Processes.
+        jobs: Processes; with 0 scans are prepared in this one, which ends
+            with all that is left where a library crashes on a damaged scan.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
 
     Raises:
-        GeometryError: A spacing that is not positive, or differs from that of
+        GeometryError: A spacing that no scan has, or that differs from that of
             other cases in the folder.
         SeriesError: The file of such a case is damaged.
         AnnotationError: Rows of a table that fit the voxels in another frame.
@@ -147,27 +150,43 @@ def _valid_records(
 def attempt_scans(
     tasks: Sequence[ScanTask], out: Path, spacing_mm: float, jobs: int
 ) -> Generator[tuple[str, str | None], None, None]:
-    """Try each scan, in parallel if ``jobs`` is above one.
+    """Try each scan, in other processes unless ``jobs`` is 0.
+
+    A process that is killed breaks its pool. Those scans that it may have
+    been at are then tried each in a process, the rest in a new pool.
 
     Yields:
         Uid, and the reason if the scan could not be prepared.
     """
-    if jobs <= 1 or len(tasks) <= 1:
+    if not jobs:
         for task in tasks:
             yield task.uid, attempt(task, out, spacing_mm)
         return
-    broken = []
-    with processes(jobs) as pool:
+    left = list(tasks)
+    while left:
+        left = yield from _attempt_in_pool(left, out, spacing_mm, jobs)
+        # in the order that processes took them; results may be lost, too
+        suspects, left = left[: 2 * jobs], left[2 * jobs :]
+        for task in suspects:
+            yield task.uid, _attempt_alone(task, out, spacing_mm)
+
+
+def _attempt_in_pool(
+    tasks: Sequence[ScanTask], out: Path, spacing_mm: float, jobs: int
+) -> Generator[tuple[str, str | None], None, list[ScanTask]]:
+    """Yields as ``attempt_scans``; returns what is left of a broken pool."""
+    left = {task.uid: task for task in tasks}
+    with processes(min(jobs, len(tasks))) as pool:
         waiting = {
             pool.submit(attempt, task, out, spacing_mm): task for task in tasks
         }
         for future in as_completed(waiting):
-            try:
-                yield waiting[future].uid, future.result()
-            except BrokenProcessPool:
-                broken.append(waiting[future])
-    for task in broken:  # one by one: a killed process breaks the whole pool
-        yield task.uid, _attempt_alone(task, out, spacing_mm)
+            with suppress(BrokenProcessPool):
+                reason = future.result()
+                uid = waiting[future].uid
+                del left[uid]
+                yield uid, reason
+    return list(left.values())
 
 
 def _attempt_alone(task: ScanTask, out: Path, spacing_mm: float) -> str | None:
@@ -211,9 +230,11 @@ def _is_done(task: ScanTask, out: Path, spacing_mm: float) -> bool:
 def _check_spacing(
     out: Path, spacing_mm: float, uids: Collection[str]
 ) -> None:
-    if not spacing_mm > 0:
+    low, high = SPACING_MM
+    if not low <= spacing_mm <= high:
         raise GeometryError(
-            f'spacing: {spacing_mm} mm; give a number above 0.'
+            f'spacing: {spacing_mm} mm; give a number of mm from {low:g} to '
+            f'{high:g}.'
         )
     for path in record_files(out):
         if path.stem in uids:

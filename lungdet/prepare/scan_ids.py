@@ -14,20 +14,26 @@ SCAN_LIST = 'seriesuids.csv'
 NAMED = 3  # examples in a message
 
 
-def known_series(root: Path, tables: Iterable[Collection[str]]) -> set[str]:
+def known_series(tables: Iterable[Collection[str]]) -> set[str]:
     """Series that LUNA16, the tables or the list of a download name.
 
     Args:
+        tables: Each by series uid, and the list.
+    """
+    return set(official_subsets()).union(*tables)
+
+
+def listed_series(root: Path) -> dict[str, list[str]]:
+    """The list of a download by its file's name; empty if it has none.
+
+    Args:
         root: Of the download; ``seriesuids.csv`` in it is optional.
-        tables: Each by series uid.
 
     Raises:
         AnnotationError: A list that cannot be right.
     """
-    known = set(official_subsets()).union(*tables)
-    if (root / SCAN_LIST).is_file():
-        known.update(read_seriesuids(root / SCAN_LIST))
-    return known
+    path = root / SCAN_LIST
+    return {SCAN_LIST: read_seriesuids(path)} if path.is_file() else {}
 
 
 def check_series(
@@ -41,7 +47,8 @@ def check_series(
     Args:
         sources: The scans.
         known: Of ``known_series``.
-        tables: Series uids of each table, by the name of its file.
+        tables: Series uids of each table and of the list, by the name of its
+            file.
         root: Of the download, for the message.
 
     Returns:
@@ -65,6 +72,13 @@ def check_series(
     caveats = []
     if unknown:
         caveats.append(f'{text}; they count as scans without nodules')
+    listed = tables.get(SCAN_LIST)
+    unlisted = [u for u in present if listed is not None and u not in listed]
+    if unlisted:
+        caveats.append(
+            f'{len(unlisted)} of {len(present)} scans are not in '
+            f'{root / SCAN_LIST}, {_such_as(unlisted)}'
+        )
     ours = {*present, *official_subsets()}
     for name, uids in tables.items():
         absent = [uid for uid in uids if uid not in ours]

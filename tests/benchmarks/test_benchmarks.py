@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import froc, peak, pretraining, run
+from benchmarks import demo, froc, peak, pretraining, run, threads
 
 MODULES = sorted(
     path.stem
@@ -106,12 +106,26 @@ def test_benchmark_of_froc_scores_whole_submissions() -> None:
 def test_ways_to_wait(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    words = ['--steps', '1', '--side', '32', '--batch', '2']
+    monkeypatch.setattr(threads, 'MIN_ROUNDS', 1)
+    words = ['--seconds', '0', '--side', '32', '--batch', '2']
 
     run_main('threads', words, monkeypatch)
 
     text = capsys.readouterr().out
-    assert '| default ' in text and '| one thread ' in text
+    assert all(f'| {way} ' in text for way in threads.WAYS)
+    assert all(name in text for name in ('idle', 'beside 1', 'beside 2'))
+
+
+@pytest.mark.slow
+def test_training_of_the_demo_beside_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(demo, 'SCANS', 12)
+
+    run_main('demo', ['--busy', '1', '--epochs', '1'], monkeypatch)
+
+    text = capsys.readouterr().out
+    assert '| alone ' in text and '| beside 1 ' in text and 'bound' in text
 
 
 def test_peak_memory_where_the_system_does_not_say(

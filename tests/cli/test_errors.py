@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,25 @@ def test_errors_of_the_system_name_the_file(
     )
 
 
-def test_interruption_has_the_shells_exit_code() -> None:
+@pytest.mark.parametrize('library_hides_it', [False, True])
+def test_interruption_is_one_line_with_the_shells_exit_code(
+    library_hides_it: bool, capsys: pytest.CaptureFixture
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     with pytest.raises(SystemExit) as stopped, clean_errors('lungdet'):
-        raise KeyboardInterrupt
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if library_hides_it:
+                raise ValueError('cannot format') from None
+            raise
 
     assert stopped.value.code == 130
+    assert capsys.readouterr().err == (
+        'lungdet: interrupted; run the same again to go on.\n'
+    )
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
 def test_debugging_shows_the_error_itself(tmp_path: Path) -> None:

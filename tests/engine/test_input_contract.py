@@ -41,6 +41,15 @@ def test_it_is_what_the_model_was_built_with() -> None:
     assert InputContract.from_dict(contract.to_dict()) == contract
 
 
+@pytest.mark.parametrize('spacing_mm', [0.0, 1e9, float('nan')])
+def test_spacing_that_no_scan_has_is_refused(spacing_mm: float) -> None:
+    """A scan of one voxel has no detections."""
+    content = {**CONTRACT.to_dict(), 'spacing_mm': spacing_mm}
+
+    with pytest.raises(CheckpointError, match='a value is out of range'):
+        InputContract.from_dict(content)
+
+
 @pytest.mark.parametrize(
     ('key', 'stored', 'here', 'message'),
     [

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from lungdet.engine.loader_workers import (
     worker_errors,
 )
 from lungdet.errors import ConfigError, SeriesError
+from tests.kills import running
 
 ROOT = Path(__file__).parents[2]
 Usage = namedtuple('Usage', ['total', 'used', 'free'])
@@ -314,3 +316,38 @@ def test_training_is_the_same_on_another_machine(
         torch.equal(value, weights[1][name])
         for name, value in weights[0].items()
     )
+
+
+KILLED = """
+import os, signal
+from tests.engine.test_loader_workers import loader
+made = loader(side=31, num_workers=2, batch_size=1)
+batches = iter(made)
+next(batches)
+print('begun', flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(not Path('/proc').is_dir(), reason='asks /proc')
+def test_workers_end_with_a_run_that_is_killed() -> None:
+    """Also those that wait until a batch, larger than a pipe, is read."""
+    with subprocess.Popen(
+        [sys.executable, '-c', KILLED],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b'begun\n'
+        time.sleep(0.5)  # until the pipes are full
+        program.kill()
+    try:
+        end = time.monotonic() + 15
+        while running(program.pid) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not running(program.pid)
+    finally:
+        if running(program.pid):
+            os.killpg(program.pid, signal.SIGKILL)

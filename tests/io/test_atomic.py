@@ -198,3 +198,17 @@ def test_folders_are_tried_before_the_work(tmp_path: Path) -> None:
     for folder in (tmp_path / 'file', Path('/proc/new'), tmp_path / 'file/a'):
         with pytest.raises(OSError, match=f'{folder}: cannot be written to'):
             check_writable(folder, 'the results')
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='has no named pipes')
+def test_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    """As root, ``--json /dev/stdout`` would have removed it."""
+    os.mkfifo(tmp_path / 'pipe')
+
+    with (
+        pytest.raises(OSError, match='pipe: is no file that could'),
+        atomic_path(tmp_path / 'pipe'),
+    ):
+        raise AssertionError('is refused before it is written')
+
+    assert (tmp_path / 'pipe').is_fifo()

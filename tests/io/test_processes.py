@@ -12,6 +12,7 @@ import pytest
 
 from lungdet.io.processes import processes
 from lungdet.prepare.task import ScanTask
+from tests.kills import running
 from tests.prepare.scans import write_scan
 
 INTERRUPTED = """
@@ -83,17 +84,6 @@ def test_each_process_computes_with_one_thread(
 
         assert list(answers) == ['1', '1']
     assert 'OPENBLAS_NUM_THREADS' not in os.environ
-
-
-def running(session: int) -> list[str]:
-    """Processes of a session that have not ended."""
-    stats = []
-    for path in Path('/proc').glob('[0-9]*/stat'):
-        try:
-            stats.append(path.read_text().rpartition(')')[2].split())
-        except OSError:  # ended meanwhile
-            continue
-    return [s for s in stats if s[3] == str(session) and s[0] != 'Z']
 
 
 @pytest.mark.skipif(not Path('/proc').is_dir(), reason='asks /proc')

@@ -156,6 +156,16 @@ def test_one_folder_holds_one_spacing(scans: Path, tmp_path: Path) -> None:
         prepare_folder(scans, out, spacing_mm=2.0, progress=False)
 
 
+@pytest.mark.parametrize('spacing_mm', [0.0, 0.01, 50.0, float('nan')])
+def test_spacing_that_no_scan_has_is_refused(
+    scans: Path, tmp_path: Path, spacing_mm: float
+) -> None:
+    with pytest.raises(GeometryError, match='give a number of mm from 0.05'):
+        prepare_folder(
+            scans, tmp_path / 'o', spacing_mm=spacing_mm, progress=False
+        )
+
+
 @pytest.mark.parametrize('layout', ['folder', 'luna16'])
 def test_cases_of_other_scans_are_counted(
     scans: Path, tmp_path: Path, layout: str
@@ -190,15 +200,20 @@ def die_in_a_process(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.parametrize('jobs', [1, 2])
 def test_killed_process_fails_its_scan_alone(
-    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
+    for name in 'defg':  # more than are tried one by one
+        write_scan(scans / f'{name}.mhd')
     monkeypatch.setattr(run, 'attempt', die_of_b)
 
-    summary = prepare_folder(scans, tmp_path / 'out', jobs=2, progress=False)
+    summary = prepare_folder(
+        scans, tmp_path / 'out', jobs=jobs, progress=False
+    )
 
     assert set(summary.failed) == {'b'}
-    assert {r.series_uid for r in summary.records} == set(SCANS) - {'b'}
+    assert {r.series_uid for r in summary.records} == set('acdefg')
 
 
 def die_of_b(one: ScanTask, *args: object) -> str | None:

@@ -9,7 +9,11 @@ from lungdet.errors import AnnotationError
 from lungdet.io.reference_set import official_subsets
 from lungdet.prepare import prepare_luna16
 from lungdet.prepare.discover import ScanSource
-from lungdet.prepare.scan_ids import check_series, known_series
+from lungdet.prepare.scan_ids import (
+    check_series,
+    known_series,
+    listed_series,
+)
 
 LUNA = next(iter(official_subsets()))
 
@@ -21,10 +25,12 @@ def sources(*uids: str) -> list[ScanSource]:
 def test_series_of_luna16_the_tables_and_the_list_are_known(
     tmp_path: Path,
 ) -> None:
-    assert {LUNA, 'a'} <= known_series(tmp_path, [['a']])
+    assert {LUNA, 'a'} <= known_series([['a']])
+    assert listed_series(tmp_path) == {}
     (tmp_path / 'seriesuids.csv').write_text('b\n')
 
-    known = known_series(tmp_path, [['a']])
+    listed = listed_series(tmp_path)
+    known = known_series([['a'], *listed.values()])
 
     assert {LUNA, 'a', 'b'} <= known
     assert check_series(sources(LUNA, 'a', 'b'), known, {}, tmp_path) == []
@@ -46,6 +52,20 @@ def test_rows_of_scans_that_are_not_there_are_counted(tmp_path: Path) -> None:
 
     assert 'annotations.csv names 2 scans that are not there' in caveat
     assert caveat.endswith('such as x, y')
+
+
+def test_a_list_of_other_scans_is_told_in_both_directions(
+    tmp_path: Path,
+) -> None:
+    lists = {'annotations.csv': ['a'], 'seriesuids.csv': ['x', 'y']}
+
+    caveats = check_series(sources('a'), {'a', 'x', 'y'}, lists, tmp_path)
+
+    assert caveats == [
+        f'1 of 1 scans are not in {tmp_path}/seriesuids.csv, such as a',
+        f'{tmp_path}/seriesuids.csv names 2 scans that are not there, such '
+        'as x, y',
+    ]
 
 
 def test_a_renamed_scan_of_luna16_is_refused(

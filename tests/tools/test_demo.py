@@ -13,20 +13,16 @@ ROOT = Path(__file__).parents[2]
 
 
 def demo_commands(
-    words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
+    out: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> list[list[str]]:
-    """What the demo would run, as it prints it."""
-    monkeypatch.setattr('sys.argv', ['demo.py', *words])
-    monkeypatch.setattr(
-        subprocess,
-        'run',
-        lambda command, **_: subprocess.CompletedProcess(command, 0),
-    )
+    """What the demo would run, as it writes it down."""
+    monkeypatch.setattr('sys.argv', ['demo.py', '--out', str(out), *words])
+    monkeypatch.setattr(subprocess.Popen, '__init__', lambda *_, **__: None)
+    monkeypatch.setattr(subprocess.Popen, '__del__', lambda _: None)
+    monkeypatch.setattr(subprocess.Popen, 'wait', lambda _: 0)
     runpy.run_path(str(ROOT / 'tools' / 'demo.py'), run_name='__main__')
-    lines = capsys.readouterr().out.splitlines()
-    return [shlex.split(line[2:]) for line in lines if line.startswith('$ ')]
+    lines = (out / 'commands.txt').read_text().splitlines()
+    return [shlex.split(line) for line in lines]
 
 
 def test_demo_prepares_pretrains_trains_tests_and_draws(
@@ -36,7 +32,7 @@ def test_demo_prepares_pretrains_trains_tests_and_draws(
 ) -> None:
     out = tmp_path / 'with space'
 
-    commands = demo_commands(['--out', str(out)], monkeypatch, capsys)
+    commands = demo_commands(out, [], monkeypatch)
 
     programs = [' '.join(command[:2]) for command in commands]
     assert programs == [
@@ -44,10 +40,10 @@ def test_demo_prepares_pretrains_trains_tests_and_draws(
         'lungdet prepare',
         'python tools/train.py',
         'python tools/train.py',
-        'python tools/test.py',
         'python tools/analysis_tools/browse_dataset.py',
+        'python tools/test.py',
     ]
-    _, prepare, pretrain, train, test, _ = (
+    _, prepare, pretrain, train, _, test = (
         parse_command(command, monkeypatch) for command in commands
     )
     assert prepare.out == out / 'cases'
@@ -57,21 +53,25 @@ def test_demo_prepares_pretrains_trains_tests_and_draws(
     for args in (train, test):
         weights = args.cfg_options['pretrained.weights']
         assert weights == f'{pretrain.work_dir}/backbone.safetensors'
-    assert test.checkpoint == f'{train.work_dir}/last_checkpoint'
+    assert test.checkpoint == train.work_dir
+    lines = capsys.readouterr().out.splitlines()
+    headings = [line for line in lines if line.startswith('[')]
+    assert [line[:5] for line in headings] == [f'[{k}/6]' for k in range(1, 7)]
+    assert max(map(len, headings)) < 100
+    assert lines[-1] == f'in {out}: results, pictures, commands.txt'
 
 
 def test_table_of_real_scans_is_of_the_three_rows(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
 ) -> None:
     (tmp_path / 'LUNA' / 'xml').mkdir(parents=True)
     words = ['--data', str(tmp_path / 'LUNA'), '--table', '--seeds', '3']
 
-    commands = demo_commands(words, monkeypatch, capsys)
+    commands = demo_commands(tmp_path / 'out', words, monkeypatch)
 
     prepare, ablate = (parse_command(c, monkeypatch) for c in commands)
     assert prepare.root == tmp_path / 'LUNA'
     assert prepare.lidc_xml == tmp_path / 'LUNA' / 'xml'
-    assert prepare.out == ROOT / 'work_dirs' / 'demo_LUNA' / 'cases'
+    assert prepare.out == tmp_path / 'out' / 'cases'
     assert (len(ablate.configs), ablate.seeds, ablate.amp) == (3, 3, True)

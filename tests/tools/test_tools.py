@@ -50,6 +50,33 @@ def test_tools_stop_in_one_line(
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['tools/misc/print_config.py', 'configs/nodulenet_base.py'],
+        ['-m', 'lungdet.cli', 'froc', '--help'],
+    ],
+    ids=['tool', 'help'],
+)
+def test_output_that_nobody_reads_ends_a_program_without_a_word(
+    words: list[str],
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    assert process.stdout is not None
+    process.stdout.close()  # as head does
+
+    _, errors = process.communicate()
+
+    assert not errors
+    assert process.returncode in (0, 141)  # argparse hides it
+
+
 @pytest.mark.parametrize('path', TOOLS, ids=lambda path: path.stem)
 def test_tool_is_short_and_says_what_it_takes(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

@@ -33,7 +33,7 @@ def main() -> None:
         if args.out:
             figure = training_figure(curves, args.key, args.below)
             figure.savefig(args.out, dpi=150)
-    print(training_table(curves, args.key, args.below))
+        print(training_table(curves, args.key, args.below))
 
 
 if __name__ == '__main__':

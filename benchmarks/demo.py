@@ -1,0 +1,83 @@
+"""The demo's training, shortened, alone and beside processes that compute.
+
+python -m benchmarks.demo [--busy 2] [--epochs 2]
+
+Beside others it should take at most twice its time alone and what the others
+took of the processors meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from terminaltables import AsciiTable
+
+from benchmarks.threads import ROOT, busy
+from lungdet.phantom import write_luna16_phantoms
+from lungdet.prepare import prepare_luna16
+from lungdet.threads import available_cpus
+
+SCANS = 20
+CONFIG = 'configs/nodulenet_demo_qam.py'
+
+
+def train(cases: Path, work_dir: Path, epochs: int) -> float:
+    """Seconds of a training, from the command to its end."""
+    options = [
+        f'data_root={cases}',
+        f'train_cfg.max_epochs={epochs}',
+        f'param_scheduler.1.T_max={epochs}',
+    ]
+    words = [CONFIG, '--amp', '--work-dir', work_dir, '--cfg-options']
+    start = time.monotonic()
+    subprocess.run(
+        [sys.executable, 'tools/train.py', *map(str, words), *options],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.monotonic() - start
+
+
+def children_seconds() -> float:
+    """Of the processors, taken by processes that have ended."""
+    ended = os.times()
+    return ended.children_user + ended.children_system
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    cpus = available_cpus()
+    parser.add_argument('--busy', type=int, default=cpus, help='processes')
+    parser.add_argument('--epochs', type=int, default=2)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scans, cases = folder / 'scans', folder / 'cases'
+        write_luna16_phantoms(scans, scans=SCANS, size='small', jobs=cpus)
+        prepare_luna16(scans, cases, jobs=cpus)
+        alone = train(cases, folder / 'alone', args.epochs)
+        with busy(args.busy):
+            beside = train(cases, folder / 'beside', args.epochs)
+            before = children_seconds()
+        others = (children_seconds() - before) / cpus
+    bound = 2 * alone + others
+    rows = [
+        ["the demo's training", 'seconds', 'fraction of the bound'],
+        ['alone', f'{alone:.1f}', ''],
+        [f'beside {args.busy}', f'{beside:.1f}', f'{beside / bound:.2f}'],
+        ['the others, of all processors', f'{others:.1f}', ''],
+        ['bound: twice alone, and the others', f'{bound:.1f}', '1.00'],
+    ]
+    print(AsciiTable(rows, f'{SCANS} scans, {args.epochs} epochs').table)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,65 @@
+"""Commands one after the other, each with a line that says what for."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+PROGRAMS = {'python': [], 'lungdet': ['-m', 'lungdet.cli']}
+
+
+class Stages:
+    """Runs commands in a folder; their words are in a file of its own.
+
+    Args:
+        root: Folder that the commands run in.
+        number: Of all stages.
+        commands: File that gets the words of each, relative to ``root``.
+    """
+
+    def __init__(self, root: Path, number: int, commands: Path) -> None:
+        self.root, self.number, self.commands = root, number, commands
+        self.done = 0
+        commands.parent.mkdir(parents=True, exist_ok=True)
+        commands.write_text('')
+
+    def run(self, purpose: str, *words: object) -> None:
+        """Say what is done and why, do it, and say how long it took.
+
+        Args:
+            purpose: One line.
+            words: ``lungdet`` or ``python``, and what it gets.
+
+        Raises:
+            SystemExit: With the code of the command, which has said why.
+        """
+        self.done += 1
+        command = [self.shown(word) for word in words]
+        with open(self.commands, 'a', encoding='utf-8') as file:
+            file.write(f'{shlex.join(command)}\n')
+        print(f'[{self.done}/{self.number}] {purpose}', flush=True)
+        start = time.monotonic()
+        if code := self._wait(command):
+            raise SystemExit(code)
+        print(f'      {time.monotonic() - start:.0f} s', flush=True)
+
+    def _wait(self, words: Sequence[str]) -> int:
+        """The exit code; Ctrl-C reaches the command, too, which ends."""
+        program, *arguments = words
+        command = [sys.executable, *PROGRAMS[program], *arguments]
+        process = subprocess.Popen(command, cwd=self.root)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            if code := process.wait():
+                return code
+            raise
+
+    def shown(self, word: object) -> str:
+        """A path, or the path in ``KEY=PATH``, relative where it can be."""
+        return str(word).replace(f'{self.root}{os.sep}', '')

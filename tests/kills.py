@@ -1,0 +1,118 @@
+"""Programs that are killed at a random moment, and what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+INTERRUPTED = 130
+PATIENCE = 15.0  # seconds until the children of a killed program have ended
+# a program begins when Python has started and its own modules are there
+BEGIN = """
+import runpy, sys
+import lungdet.cli
+print('begun', flush=True)
+program, *sys.argv[1:] = sys.argv[1:]
+if program == 'lungdet':
+    runpy.run_module('lungdet.cli', run_name='__main__', alter_sys=True)
+else:
+    runpy.run_path(program, run_name='__main__')
+"""
+
+
+class Program:
+    """A program of ours that runs, in a session of its own.
+
+    Args:
+        words: Its command line; ``lungdet`` or a tool's path comes first.
+        log: File for what it prints.
+    """
+
+    def __init__(self, words: Sequence[str], log: Path) -> None:
+        self.log = log
+        with open(log, 'w') as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, '-c', BEGIN, *words],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                # what a shell runs in the background is deaf to it
+                preexec_fn=partial(
+                    signal.signal, signal.SIGINT, signal.SIG_DFL
+                ),
+                env={
+                    **os.environ,
+                    'PYTHONPATH': str(ROOT),
+                    'OMP_NUM_THREADS': '1',
+                },
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b'begun\n'
+        self.begun = time.monotonic()
+
+    def wait(self) -> float:
+        """Seconds that it took; it must end well."""
+        self.process.communicate()
+        assert self.process.returncode == 0, self.log.read_text()
+        return time.monotonic() - self.begun
+
+    def kill(self, sent: signal.Signals, moment: float) -> bool:
+        """Send a signal, and check how the program ends.
+
+        Args:
+            sent: To the program, or as Ctrl-C to its children, too.
+            moment: Seconds after its begin.
+
+        Returns:
+            Whether it ended of the signal, not before.
+        """
+        time.sleep(max(0.0, self.begun + moment - time.monotonic()))
+        if self.process.poll() is None:
+            if sent == signal.SIGINT:
+                os.killpg(self.process.pid, sent)
+            else:
+                self.process.send_signal(sent)
+        self.process.communicate(timeout=PATIENCE)
+        self.check_end(sent)
+        return self.process.returncode != 0
+
+    def check_end(self, sent: signal.Signals) -> None:
+        code, text = self.process.returncode, self.log.read_text()
+        assert 'Traceback' not in text, text
+        if sent == signal.SIGINT and code == INTERRUPTED:
+            (line,) = [x for x in text.splitlines() if 'interrupted' in x]
+            assert 'run the same again' in line
+        elif code:  # of Ctrl-C only while Python ends, its work done
+            assert code == -sent, f'{sent!r}: {code}: {text}'
+        end = time.monotonic() + PATIENCE
+        while (left := running(self.process.pid)) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not left, f'{sent!r}: {left} run on'
+
+
+def running(session: int) -> list[str]:
+    """Process ids of a session that have not ended."""
+    processes = []
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            stat = path.read_text().rpartition(')')[2].split()
+        except OSError:  # ended meanwhile
+            continue
+        if stat[3] == str(session) and stat[0] != 'Z':
+            processes.append(path.parent.name)
+    return processes
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Files that were being written."""
+    return [str(path) for path in folder.rglob('*.tmp*')]
