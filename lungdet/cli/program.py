@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 
 import lungdet
@@ -51,10 +52,15 @@ def main(argv: list[str] | None = None) -> int:
         raised, and the interpreter exits with 1.
     """
     set_threads()  # before a command imports torch
-    with clean_errors('lungdet'):
-        args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    runs = False
     try:
-        with clean_errors('lungdet', debug=args.debug):
+        # from here on, with no gap in which Ctrl-C would be a traceback
+        with clean_errors('lungdet', debug='--debug' in words):
+            args = build_parser().parse_args(words)
+            runs = True
             return args.run(args)
     except SystemExit as stopped:
+        if not runs:  # the parser's own: help, or bad usage
+            raise
         return int(stopped.code or 0)
