@@ -26,7 +26,7 @@ class Stages:
         self.root, self.number, self.commands = root, number, commands
         self.done = 0
         commands.parent.mkdir(parents=True, exist_ok=True)
-        commands.write_text('')
+        commands.write_text('', encoding='utf-8')
 
     def run(self, purpose: str, *words: object) -> None:
         """Say what is done and why, do it, and say how long it took.
