@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lungdet.io.atomic import write_text
+
 PROGRAMS = {'python': [], 'lungdet': ['-m', 'lungdet.cli']}
 
 
@@ -24,9 +26,7 @@ class Stages:
 
     def __init__(self, root: Path, number: int, commands: Path) -> None:
         self.root, self.number, self.commands = root, number, commands
-        self.done = 0
-        commands.parent.mkdir(parents=True, exist_ok=True)
-        commands.write_text('', encoding='utf-8')
+        self.lines: list[str] = []
 
     def run(self, purpose: str, *words: object) -> None:
         """Say what is done and why, do it, and say how long it took.
@@ -38,11 +38,10 @@ class Stages:
         Raises:
             SystemExit: With the code of the command, which has said why.
         """
-        self.done += 1
         command = [self.shown(word) for word in words]
-        with open(self.commands, 'a', encoding='utf-8') as file:
-            file.write(f'{shlex.join(command)}\n')
-        print(f'[{self.done}/{self.number}] {purpose}', flush=True)
+        self.lines.append(f'{shlex.join(command)}\n')
+        write_text(self.commands, ''.join(self.lines))
+        print(f'[{len(self.lines)}/{self.number}] {purpose}', flush=True)
         start = time.monotonic()
         if code := self._wait(command):
             raise SystemExit(code)
