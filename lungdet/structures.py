@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lungdet.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class SourceSlice:
+    """A slice of a DICOM series, as it is stored.
+
+    Attributes:
+        path: Its file.
+        geometry: Grid (1, rows, columns) of its pixels, without the shift of
+            a tilted gantry.
+        sop_instance_uid: Of the file, None if it has none.
+        instance_number: As viewers count, None if the file has none.
+        frame: Which frame of a multi-frame file, from 0; None in a file of
+            one slice.
+    """
+
+    path: Path
+    geometry: Geometry
+    sop_instance_uid: str | None = None
+    instance_number: int | None = None
+    frame: int | None = None
 
 
 @dataclass
@@ -24,6 +46,8 @@ class Volume:
         source_geometry: Grid as the file states it, if the loader reoriented
             the array to identity direction; None if it did not.
         patient_id: As the file states it, None if unknown.
+        slices: Of a DICOM series, in order along their normal; empty for an
+            image file.
     """
 
     array: np.ndarray
@@ -32,6 +56,7 @@ class Volume:
     caveats: list[str] = field(default_factory=list)
     source_geometry: Geometry | None = None
     patient_id: str | None = None
+    slices: tuple[SourceSlice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +214,16 @@ class Detection:
         size_mm: Box sides along the grid's (z, y, x) axes.
         mask_box: Integer edge box (6,) of ``mask`` in the case's voxels.
         mask: Boolean crop of shape ``mask_box``; None if not segmented.
+        volume_mm3: Of the mask, None without one.
+        mask_label: Its value in the label image, None without a mask.
+        slice_number: Slice of the scan nearest to the centre, from 1 in the
+            scan's own order; None if not looked up.
+        instance_number: As the DICOM slice states it, else None.
+        sop_instance_uid: Likewise.
+        lung_side: ``'left'`` or ``'right'`` of the patient; None where the
+            lungs are not known.
+        lung_zone: ``'upper'``, ``'middle'`` or ``'lower'`` third of that
+            lung's height in the scan.
     """
 
     center_mm: tuple[float, float, float]
@@ -198,6 +233,13 @@ class Detection:
     size_mm: tuple[float, float, float] | None = None
     mask_box: tuple[int, int, int, int, int, int] | None = None
     mask: np.ndarray | None = None
+    volume_mm3: float | None = None
+    mask_label: int | None = None
+    slice_number: int | None = None
+    instance_number: int | None = None
+    sop_instance_uid: str | None = None
+    lung_side: str | None = None
+    lung_zone: str | None = None
 
     @property
     def diameter_mm(self) -> float | None:
@@ -222,6 +264,48 @@ class Dropped:
     count: int
 
 
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which network a result is of.
+
+    Attributes:
+        name: Of the release, or the class of a checkpoint's network.
+        version: Of the release; of a checkpoint the epochs that it trained.
+        weights: File name.
+        weights_sha256: Digest of that file.
+        config_sha256: Digest of the network's config.
+        window: HU that become the ends of the network's range.
+        spacing_mm: Of the prepared case.
+    """
+
+    name: str
+    version: str
+    weights: str
+    weights_sha256: str
+    config_sha256: str
+    window: tuple[float, float]
+    spacing_mm: float
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """When and how a result was computed.
+
+    Attributes:
+        created: ISO 8601, UTC.
+        lungdet_version: That computed it.
+        device: As torch names it.
+        precision: ``'fp32'`` or ``'bf16'``.
+        seconds: Wall time of each step.
+    """
+
+    created: str
+    lungdet_version: str
+    device: str
+    precision: str
+    seconds: Mapping[str, float]
+
+
 @dataclass
 class SeriesResult:
     """All detections of one series, by descending score.
@@ -235,6 +319,12 @@ class SeriesResult:
         caveats: What anyone who uses the result must know.
         dropped: What each rule of a selection dropped; empty where none was
             applied.
+        model: The network, None where a run's manifest names it.
+        run: Of the inference, likewise.
+        slices: The DICOM slices that the scan was read from, in order along
+            their normal; empty for an image file, and for a result that was
+            read from JSON.
+        files: Names of the files beside the JSON, by format.
     """
 
     series_uid: str
@@ -243,6 +333,19 @@ class SeriesResult:
     source_geometry: Geometry | None = None
     caveats: list[str] = field(default_factory=list)
     dropped: tuple[Dropped, ...] = ()
+    model: ModelInfo | None = None
+    run: RunInfo | None = None
+    slices: tuple[SourceSlice, ...] = ()
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def scan_geometry(self) -> Geometry:
+        """Grid of the scan as its file states it."""
+        return self.source_geometry or self.geometry
+
+    def numbered(self) -> Iterator[tuple[int, Detection]]:
+        """Each detection with its number, from 1, the best first."""
+        return enumerate(self.detections, start=1)
 
     def without_masks(self) -> SeriesResult:
         """The same detections with their boxes, but without their masks."""

@@ -26,6 +26,7 @@ ALLOWED = {
     'insertion': BASE | {'io', 'phantom'},
     'evaluation': BASE,
     'report': BASE | {'io', 'evaluation'},
+    'exporters': BASE | {'io', 'report'},
     'ops': {'errors'},
     'models': {'errors', 'hounsfield', 'registry', 'data_sample', 'ops'},
     'datasets': BASE
@@ -57,6 +58,7 @@ FORBIDDEN = {
     'evaluation': TORCH
     | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom', 'matplotlib'},
     'report': TORCH | {'SimpleITK', 'blosc2', 'nibabel', 'pydicom'},
+    'exporters': TORCH | {'blosc2', 'nibabel'},
     'threads': TORCH | {'numpy', 'SimpleITK', 'scipy'},
     'seeds': TORCH | {'SimpleITK', 'scipy'},
     'ops': {'mmengine', 'mmcv', 'SimpleITK'},
@@ -131,6 +133,7 @@ def test_imports_run_downwards(package: str, path: Path) -> None:
         'lungdet.apis.submission_files',
         'lungdet.apis.score_submissions',
         'lungdet.report.evaluation_files',
+        'lungdet.exporters',
         'lungdet.cli',
     ],
 )

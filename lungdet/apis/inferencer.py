@@ -3,34 +3,64 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+import lungdet
 from lungdet.apis.window_progress import OnWindows, watch_windows
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
 from lungdet.errors import ConfigError
 from lungdet.evaluation import SCORE_THR, Selection
-from lungdet.io.atomic import atomic_path
+from lungdet.exporters import (
+    DEFAULT_FORMATS,
+    check_formats,
+    check_source,
+    export_result,
+    make_result_folder,
+)
 from lungdet.io.image import load_volume
 from lungdet.io.predictions import CasePredictions
-from lungdet.io.result_folder import make_result_folder, write_result_folder
-from lungdet.prepare import PreparedCase, prepare_case
+from lungdet.ops import computes_bfloat16
+from lungdet.prepare import prepare_case
 from lungdet.prepare.given_lungs import lungs_of_scan
-from lungdet.report.figures import detection_picture, picture_sheet
-from lungdet.structures import CaseRecord, SeriesResult, Volume
+from lungdet.structures import (
+    CaseRecord,
+    RunInfo,
+    SeriesResult,
+    SourceSlice,
+    Volume,
+)
 
 UNREAD_THR = (
     f'the score threshold {SCORE_THR:g} is a default: the weights hold none '
     'that was read from a FROC curve (test_cfg.score_thr)'
 )
-MAX_PICTURES = 8  # detections on the picture sheet
-PICTURES = 'marks.png'
 DEVICE = re.compile(r'cpu|cuda(:\d+)?')
+
+
+@dataclass(frozen=True, eq=False)
+class InferenceCase:
+    """A scan as the network gets it, and what its result will say of it.
+
+    Attributes:
+        record: Everything except its voxels.
+        arrays: ``image`` (int16 HU) and ``lungs`` (uint8), each (z, y, x).
+        slices: DICOM slices of the scan, none for an image file.
+        seconds: Wall time of each step so far.
+    """
+
+    record: CaseRecord
+    arrays: Mapping[str, np.ndarray]
+    slices: tuple[SourceSlice, ...]
+    seconds: Mapping[str, float]
 
 
 class NoduleInferencer:
@@ -56,12 +86,11 @@ class NoduleInferencer:
         device: str = 'auto',
         selection: Selection | None = None,
     ) -> None:
-        model, self.contract = load_detector(
-            weights, device=find_device(device)
-        )
-        self.model: Any = model
-        self.weights_name = Path(weights).name
-        self.score_thr = model_score_thr(model)
+        self.device = find_device(device)
+        detector = load_detector(weights, device=self.device)
+        self.model: Any = detector.model
+        self.info = detector.info
+        self.score_thr = model_score_thr(self.model)
         if selection is None and self.score_thr is not None:
             selection = Selection(score_thr=self.score_thr)
         self.selection = selection or Selection()
@@ -71,6 +100,7 @@ class NoduleInferencer:
         scan: str | Path | Volume,
         *,
         out_dir: str | Path | None = None,
+        formats: Sequence[str] = DEFAULT_FORMATS,
         series_uid: str | None = None,
         hu_offset: int | None = None,
     ) -> SeriesResult:
@@ -78,75 +108,98 @@ class NoduleInferencer:
 
         Args:
             scan: Image file, DICOM folder, or a loaded volume.
-            out_dir: Folder for result.json, marks.csv, masks and pictures.
+            out_dir: Folder for the files of this scan.
+            formats: Names of ``lungdet.exporters.EXPORTERS``.
             series_uid: Which series, if the folder has several.
             hu_offset: Added to values that were stored without their offset.
 
         Raises:
-            SeriesError: The scan cannot be read as a CT volume.
+            SeriesError: The scan cannot be read as a CT volume, or a format
+                cannot hold it.
             NotADirectoryError: ``out_dir`` is a file.
+            ConfigError: An unknown format, or one whose library is missing.
         """
+        chosen = check_formats(formats)
         folder = None if out_dir is None else make_result_folder(out_dir)
+        started = time.perf_counter()
         if not isinstance(scan, Volume):
             scan = load_volume(
                 scan, series_uid=series_uid, hu_offset=hu_offset
             )
-        case = self.prepare(scan)
-        result = self.detect(case)
+        read = time.perf_counter() - started
         if folder is not None:
-            self.write(folder, case, result)
-        return result
+            check_source(chosen, scan.series_uid, scan.slices)
+        case = self.prepare(scan, seconds={'read': read})
+        result = self.detect(case)
+        if folder is None:
+            return result
+        return export_result(
+            folder, result, chosen, image=case.arrays['image']
+        )
 
     def prepare(
-        self, volume: Volume, lung_mask: Path | None = None
-    ) -> PreparedCase:
+        self,
+        volume: Volume,
+        lung_mask: Path | None = None,
+        *,
+        seconds: Mapping[str, float] | None = None,
+    ) -> InferenceCase:
         """The case that the network gets; needs neither network nor device.
 
         Args:
             volume: The scan.
             lung_mask: File of its lungs, labels 3 and 4; None to find them.
+            seconds: Wall time of earlier steps, such as reading.
 
         Raises:
             AnnotationError: The mask cannot belong to this scan.
         """
-        spacing_mm = self.contract.spacing_mm or 1.0
+        started = time.perf_counter()
         lungs = lungs_of_scan(lung_mask, volume)
-        return prepare_case(volume, lungs, spacing_mm=spacing_mm)
+        record, arrays = prepare_case(
+            volume, lungs, spacing_mm=self.info.spacing_mm
+        )
+        return InferenceCase(
+            record,
+            arrays,
+            volume.slices,
+            {**(seconds or {}), 'prepare': time.perf_counter() - started},
+        )
 
     def detect(
-        self, case: PreparedCase, on_windows: OnWindows | None = None
+        self, case: InferenceCase, on_windows: OnWindows | None = None
     ) -> SeriesResult:
         """What the selection keeps of the detections in a case.
+
+        ``lungdet.exporters.export_result`` writes it.
 
         Args:
             case: Of ``prepare``.
             on_windows: Called with (done, all) after each batch of windows.
         """
-        record, arrays = case
+        started = time.perf_counter()
+        record, arrays = case.record, case.arrays
         with watch_windows(self.model, record.geometry.shape, on_windows):
             every = self.predict(record, arrays['image'], arrays['lungs'])
         result = self.selection.apply(every)
         if self.score_thr is None and self.selection.score_thr == SCORE_THR:
             result.caveats.append(UNREAD_THR)
-        return result
+        network = time.perf_counter() - started
+        return replace(
+            result,
+            model=self.info,
+            run=self._run_info({**case.seconds, 'network': network}),
+            slices=case.slices,
+        )
 
-    def write(
-        self, folder: Path, case: PreparedCase, result: SeriesResult
-    ) -> None:
-        """Write the files of a result.
-
-        Args:
-            folder: Exists.
-            case: That it is of.
-            result: Of ``detect``.
-        """
-        model = {
-            'weights': self.weights_name,
-            'window': list(self.contract.window),
-            'spacing_mm': self.contract.spacing_mm,
-        }
-        write_result_folder(folder, result, model=model)
-        write_pictures(folder / PICTURES, case.arrays['image'], result)
+    def _run_info(self, seconds: Mapping[str, float]) -> RunInfo:
+        return RunInfo(
+            created=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            lungdet_version=lungdet.__version__,
+            device=self.device,
+            precision=precision_of(self.model, self.device),
+            seconds={name: round(value, 3) for name, value in seconds.items()},
+        )
 
     def predict(
         self,
@@ -195,6 +248,13 @@ def model_score_thr(model: Any) -> float | None:
     return (getattr(model, 'test_cfg', None) or {}).get('score_thr')
 
 
+def precision_of(model: Any, device: str) -> str:
+    """``'bf16'`` where the model runs in bfloat16, else ``'fp32'``."""
+    wanted = (getattr(model, 'test_cfg', None) or {}).get('bf16', False)
+    device_type = torch.device(device).type
+    return 'bf16' if wanted and computes_bfloat16(device_type) else 'fp32'
+
+
 def find_device(name: str) -> str:
     """The device to run on; ``'auto'`` is a GPU if there is one.
 
@@ -212,15 +272,3 @@ def find_device(name: str) -> str:
             f'{torch.cuda.device_count()} GPUs here; choose auto or cpu.'
         )
     return name
-
-
-def write_pictures(path: Path, hu: np.ndarray, result: SeriesResult) -> None:
-    """Draw the best detections; without any, an earlier picture is removed."""
-    path.unlink(missing_ok=True)
-    best = result.detections[:MAX_PICTURES]
-    if best:
-        sheet = picture_sheet(
-            [detection_picture(hu, result.geometry, d) for d in best]
-        )
-        with atomic_path(path) as aside:
-            sheet.savefig(aside, dpi=110)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from lungdet.cli.options import comma_list
 from lungdet.errors import ConfigError, printable
 
 
@@ -20,6 +21,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         '--out', type=Path, required=True, help='folder for the results'
+    )
+    parser.add_argument(
+        '--formats',
+        type=comma_list,
+        default=None,
+        metavar='A,B',
+        help='result formats; json,luna16,nifti,picture by default',
     )
     parser.add_argument(
         '--device', default='auto', help='auto, cpu or cuda[:N]'
@@ -69,7 +77,9 @@ def infer(args: argparse.Namespace) -> int:
     """Find nodules in one scan."""
     from lungdet.apis import NoduleInferencer
     from lungdet.evaluation import Selection
+    from lungdet.exporters import DEFAULT_FORMATS, check_formats
 
+    formats = check_formats(args.formats or DEFAULT_FORMATS)
     for name in args.imports:
         import_user_module(name)
     given = {
@@ -88,6 +98,7 @@ def infer(args: argparse.Namespace) -> int:
     result = inferencer(
         args.scan,
         out_dir=args.out,
+        formats=formats,
         series_uid=args.series,
         hu_offset=args.hu_offset,
     )

@@ -22,6 +22,14 @@ def non_negative_int(text: str) -> int:
     return number
 
 
+def comma_list(text: str) -> list[str]:
+    """Words between commas, for argparse."""
+    words = [word.strip() for word in text.split(',')]
+    if not all(words):
+        raise argparse.ArgumentTypeError(f'{text!r} has an empty word')
+    return words
+
+
 def add_cfg_options(
     parser: argparse.ArgumentParser,
     name: str = '--cfg-options',

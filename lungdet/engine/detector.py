@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from lungdet.engine.checkpoint import CheckpointMeta, read_checkpoint
+from lungdet.engine.checkpoint import (
+    CheckpointMeta,
+    read_checkpoint,
+    resolve_checkpoint,
+)
 from lungdet.engine.checkpoint_checks import (
     STATE_TYPES,
     check_complete,
@@ -18,21 +24,35 @@ from lungdet.engine.input_contract import InputContract
 from lungdet.engine.partial_load import fill_module
 from lungdet.engine.protocols import CaseDetector, FollowsEpochs
 from lungdet.errors import CheckpointError
+from lungdet.io.digests import sha256_of
 from lungdet.registry import MODELS, TASK_UTILS, build_model
+from lungdet.structures import ModelInfo
+
+SPACING_MM = 1.0  # of cases, where weights do not state it
 
 
-def load_detector(
-    path: str | Path, *, device: str = 'cpu'
-) -> tuple[torch.nn.Module, InputContract]:
+class LoadedDetector(NamedTuple):
+    """A detector from a file.
+
+    Attributes:
+        model: In evaluation mode.
+        contract: What it expects of its input.
+        info: Its name and digests, for results.
+    """
+
+    model: torch.nn.Module
+    contract: InputContract
+    info: ModelInfo
+
+
+def load_detector(path: str | Path, *, device: str = 'cpu') -> LoadedDetector:
     """Build and load the detector that a checkpoint describes.
-
-    Returns:
-        The model in evaluation mode, and its input contract.
 
     Raises:
         CheckpointError: As ``read_checkpoint``; not a detector; or a class is
             not registered. Nothing is imported to find it.
     """
+    path = resolve_checkpoint(path)
     checkpoint = read_checkpoint(path)
     meta = CheckpointMeta.of(checkpoint, path)
     _check_types(meta, str(path))
@@ -54,7 +74,22 @@ def load_detector(
     if isinstance(model, FollowsEpochs):
         model.set_epoch(meta.epoch_in_progress)
     model.to(device).eval()
-    return model, meta.input_contract
+    return LoadedDetector(model, meta.input_contract, _info(meta, path))
+
+
+def _info(meta: CheckpointMeta, path: Path) -> ModelInfo:
+    contract = meta.input_contract
+    config = {'model': meta.model, 'input_contract': contract.to_dict()}
+    text = json.dumps(config, sort_keys=True)
+    return ModelInfo(
+        name=meta.model['type'],
+        version=f'{meta.epoch} epochs',
+        weights=path.name,
+        weights_sha256=sha256_of(path),
+        config_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        window=contract.window,
+        spacing_mm=contract.spacing_mm or SPACING_MM,
+    )
 
 
 def _build(

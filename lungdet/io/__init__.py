@@ -7,7 +7,6 @@
   alike with files, packed data, text and axes.
 - ``lidc``, ``lidc_masks``: radiologists' outlines, and masks of them.
 - ``luna16``, ``reference_set``: LUNA16's tables.
-- ``case_store``, ``case_json``: prepared cases. ``results``,
-  ``result_folder``: detections.
+- ``case_store``, ``case_json``: prepared cases. ``results``: detections.
 - ``atomic``, ``processes``: atomic writes, and pools that stop at once.
 """

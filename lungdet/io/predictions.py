@@ -97,10 +97,12 @@ class CasePredictions:
         """
         centers = geometry.box_center_world(self.bboxes)
         sizes = (self.bboxes[:, 3:] - self.bboxes[:, :3]) * geometry.spacing
+        voxel_mm3 = float(np.prod(geometry.spacing))
         detections = []
         for k in np.argsort(-self.scores, kind='stable'):
             x, y, z = centers[k].tolist()
             dz, dy, dx = sizes[k].tolist()
+            mask = None if self.masks is None else self.masks[k]
             detections.append(
                 Detection(
                     center_mm=(x, y, z),
@@ -109,7 +111,10 @@ class CasePredictions:
                     rcnn_score=_known(self.rcnn_scores, k),
                     size_mm=(dz, dy, dx),
                     mask_box=self._mask_box(k),
-                    mask=None if self.masks is None else self.masks[k],
+                    mask=mask,
+                    volume_mm3=(
+                        None if mask is None else voxel_mm3 * int(mask.sum())
+                    ),
                 )
             )
         dropped: tuple[Dropped, ...] = ()

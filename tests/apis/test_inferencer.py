@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +17,25 @@ from mmengine.structures import InstanceData
 from scipy import ndimage
 
 from lungdet.apis import NoduleInferencer, inferencer
+from lungdet.engine.detector import LoadedDetector
 from lungdet.engine.input_contract import InputContract
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, reorient
+from lungdet.io.digests import sha256_of
 from lungdet.io.image import write_image
-from lungdet.structures import Volume
+from lungdet.structures import ModelInfo, Volume
 from tests.schemas import assert_valid
 
 FLIPPED = np.diag([-1.0, -1.0, 1.0])
+INFO = ModelInfo(
+    'Threshold',
+    '1 epochs',
+    'epoch_1.pth',
+    'a' * 64,
+    'b' * 64,
+    (-1200, 600),
+    1.0,
+)
 
 
 class Threshold:
@@ -56,9 +68,8 @@ class Threshold:
 @pytest.fixture
 def threshold(monkeypatch: pytest.MonkeyPatch) -> NoduleInferencer:
     contract = InputContract((-1200, 600), (-1, 1), 1.0)
-    monkeypatch.setattr(
-        inferencer, 'load_detector', lambda *_, **__: (Threshold(), contract)
-    )
+    detector = LoadedDetector(Threshold(), contract, INFO)
+    monkeypatch.setattr(inferencer, 'load_detector', lambda *_, **__: detector)
     return NoduleInferencer('w/epoch_1.pth', device='cpu')
 
 
@@ -141,18 +152,18 @@ def test_marks_and_scores_are_the_detectors(
     )
     assert [f['rcnn_score'] for f in result['detections']] == [None, None]
     assert [f['id'] for f in result['detections']] == [1, 2]
-    assert {f['mask_file'] for f in result['detections']} == {'masks.nii.gz'}
+    assert [f['mask_label'] for f in result['detections']] == [1, 2]
+    assert result['files']['nifti'] == ['masks.nii.gz']
     for mark in result['detections']:
         gaps = np.linalg.norm(
             np.subtract(centers, mark['center_world_xyz']), axis=1
         )
         assert gaps.min() < 1.0  # a voxel of the case
     assert result['caveats'].count('a doubt') == 1
-    assert result['model'] == {
-        'weights': 'epoch_1.pth',
-        'window': [-1200, 600],
-        'spacing_mm': 1.0,
-    }
+    assert result['model'] == {**asdict(INFO), 'window': [-1200, 600]}
+    assert result['run']['device'] == 'cpu'
+    assert result['run']['precision'] == 'fp32'
+    assert {*result['run']['seconds']} == {'read', 'prepare', 'network'}
     with open(tmp_path / 'marks.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [row['seriesuid'] for row in rows] == ['1.2', '1.2']
@@ -216,7 +227,10 @@ def test_checkpoint_alone_finds_and_writes(
 
     assert torch.is_inference_mode_enabled() is False
     result = json.loads((tmp_path / 'out' / 'result.json').read_text())
-    assert result['schema'] == 'lungdet.result/2'
+    assert_valid('result', result)
+    assert result['model']['weights'].endswith('.pth')
+    digest = sha256_of(trained / result['model']['weights'])
+    assert result['model']['weights_sha256'] == digest
     assert len(result['detections']) == len(returned.detections)
     scores = [f.score for f in returned.detections]
     assert scores == sorted(scores, reverse=True)
@@ -249,9 +263,8 @@ def test_the_weights_may_hold_their_score_threshold(
 ) -> None:
     contract = InputContract((-1200, 600), (-1, 1), 1.0)
     model = Threshold()
-    monkeypatch.setattr(
-        inferencer, 'load_detector', lambda *_, **__: (model, contract)
-    )
+    detector = LoadedDetector(model, contract, INFO)
+    monkeypatch.setattr(inferencer, 'load_detector', lambda *_, **__: detector)
     volume, _ = chest(np.eye(3))
 
     usual = NoduleInferencer('w.pth', device='cpu')(volume)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
 from lungdet.io.predictions import CasePredictions
 from lungdet.io.results import (
+    read_result,
     result_from_dict,
     result_to_dict,
 )
-from lungdet.structures import SeriesResult
+from lungdet.structures import Dropped, ModelInfo, RunInfo, SeriesResult
 from tests.schemas import assert_valid
 
 GRID = Geometry.from_parts(
@@ -38,23 +41,59 @@ def make_result() -> SeriesResult:
     return predictions.to_result('1.20', GRID, source_geometry=SCAN)
 
 
-def test_a_result_follows_its_schema_and_survives_json() -> None:
+def complete_result() -> SeriesResult:
+    """A result with a value in every field."""
     result = make_result()
-    result.caveats.append('a doubt')
+    result.detections[0] = replace(
+        result.detections[0],
+        slice_number=3,
+        instance_number=7,
+        sop_instance_uid='1.2.7',
+        lung_side='left',
+        lung_zone='upper',
+    )
+    return replace(
+        result,
+        caveats=['a doubt'],
+        dropped=(Dropped('score', 0.2, 4),),
+        model=ModelInfo(
+            'NoduleNet', '3 epochs', 'a.pth', 'a' * 64, 'b' * 64, (-1, 2), 1.0
+        ),
+        run=RunInfo(
+            '2026-01-02T03:04:05+00:00', '0.1', 'cpu', 'fp32', {'read': 0.5}
+        ),
+        files={'nifti': ('masks.nii.gz',)},
+    )
 
-    values = result_to_dict(result, mask_file='masks.nii.gz')
+
+def test_a_result_follows_its_schema_and_survives_json(
+    tmp_path: Path,
+) -> None:
+    result = complete_result()
+
+    values = result_to_dict(result)
 
     assert_valid('result', values)
     assert values['geometry'] == SCAN.to_dict()
     assert values['case_geometry'] == GRID.to_dict()
-    files = [d['mask_file'] for d in values['detections']]
-    assert files == [None, 'masks.nii.gz']
-    back = result_from_dict(json.loads(json.dumps(values)))
-    assert back.detections == result.without_masks().detections
-    assert back.caveats == ['a doubt'] and back.series_uid == '1.20'
-    assert back.geometry.is_close(GRID)
-    assert back.source_geometry is not None
-    assert back.source_geometry.is_close(SCAN)
+    assert [d['mask_label'] for d in values['detections']] == [None, 2]
+    # 2 x 3 x 4 voxels of 2 x 1 x 0.5 mm
+    assert [d['volume_mm3'] for d in values['detections']] == [None, 24.0]
+    (tmp_path / 'result.json').write_text(json.dumps(values))
+    back = read_result(tmp_path / 'result.json')
+    assert back.geometry.is_close(GRID) and back.scan_geometry.is_close(SCAN)
+    labelled = result.without_masks()
+    labelled.detections[1].mask_label = 2
+    for name in vars(back).keys() - {'geometry', 'source_geometry'}:
+        assert getattr(back, name) == getattr(labelled, name), name
+    assert result_to_dict(back) == values
+
+
+def test_a_result_of_a_test_follows_the_schema() -> None:
+    values = result_to_dict(make_result())
+
+    assert_valid('result', values)
+    assert values['model'] is values['run'] is None
 
 
 def test_the_schema_refuses_what_is_not_in_it() -> None:
@@ -69,5 +108,14 @@ def test_the_schema_refuses_what_is_not_in_it() -> None:
 def test_results_of_another_schema_are_refused() -> None:
     values = result_to_dict(make_result())
 
-    with pytest.raises(SeriesError, match="1.20: schema 'lungdet.result/1'"):
-        result_from_dict({**values, 'schema': 'lungdet.result/1'})
+    with pytest.raises(SeriesError, match="1.20: schema 'lungdet.result/2'"):
+        result_from_dict({**values, 'schema': 'lungdet.result/2'})
+
+
+@pytest.mark.parametrize('missing', [*result_to_dict(complete_result())][2:])
+def test_a_result_without_a_key_names_it(missing: str) -> None:
+    values = result_to_dict(complete_result())
+    del values[missing]
+
+    with pytest.raises(SeriesError, match=f"x.json.*lacks '{missing}'"):
+        result_from_dict(values, 'x.json')

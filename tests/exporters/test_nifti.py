@@ -1,23 +1,16 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
+from lungdet.exporters import ExportInput
+from lungdet.exporters.nifti import paint_masks, write_nifti
 from lungdet.geometry import Geometry, box_slices
 from lungdet.io.image import read_image
-from lungdet.io.result_folder import (
-    make_result_folder,
-    paint_masks,
-    write_result_folder,
-)
 from lungdet.structures import Detection, SeriesResult
 from tests.oracles.published_data import paste
-from tests.schemas import assert_valid
 
-MODEL = {'weights': 'a.pth', 'window': [-1200, 600], 'spacing_mm': 1.0}
 TURNED = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
 SHAPE = (6, 7, 8)
 # best first; the second shares [2, 4) on each axis with the first
@@ -107,32 +100,15 @@ def test_masks_on_an_oblique_grid_agree_with_every_voxel_asked() -> None:
         assert painted[index] == (inside and full[tuple(there)])
 
 
-def result_of(grid: Geometry) -> SeriesResult:
-    mask = np.ones((1, 2, 2), bool)
-    best = Detection(
-        grid.to_world([[1.0, 2.5, 3.5]])[0].tolist(),
-        0.75,
-        rpn_score=0.5,
-        size_mm=(2.0, 2.0, 1.0),
-        mask_box=(1, 2, 3, 2, 4, 5),
-        mask=mask,
-    )
-    return SeriesResult('1.2', [best], grid, caveats=['a doubt'])
-
-
-def test_the_files_of_a_result(tmp_path: Path) -> None:
+def test_the_file_is_on_the_grid_of_the_scan(tmp_path: Path) -> None:
     grid = Geometry.from_parts(
         SHAPE, spacing_zyx=(2, 1, 0.5), origin_xyz=(5, -3, 9)
     )
+    best = detection((1, 2, 3, 2, 4, 5), np.ones((1, 2, 2), bool))
+    result = SeriesResult('1.2', [best], grid)
 
-    write_result_folder(tmp_path, result_of(grid), model=MODEL)
+    assert write_nifti(tmp_path, ExportInput(result)) == ['masks.nii.gz']
 
-    content = json.loads((tmp_path / 'result.json').read_text())
-    assert_valid('result', content)
-    assert content['detections'][0]['mask_file'] == 'masks.nii.gz'
-    assert content['caveats'] == ['a doubt']
-    assert content['model'] == MODEL
-    assert content['intended_use'] == 'Research use only.'
     labels = read_image(tmp_path / 'masks.nii.gz')
     assert labels.geometry.is_close(grid)
     assert np.argwhere(labels.array).tolist() == [
@@ -141,29 +117,25 @@ def test_the_files_of_a_result(tmp_path: Path) -> None:
         [1, 3, 3],
         [1, 3, 4],
     ]
-    rows = (tmp_path / 'marks.csv').read_text().splitlines()
-    # index (1, 2.5, 3.5) at x 5 + 3.5 / 2, y -3 + 2.5, z 9 + 2
-    assert rows[1].startswith('1.2,6.75')
 
 
-def test_a_result_without_masks_leaves_none_of_another(tmp_path: Path) -> None:
+def test_without_masks_there_is_no_file(tmp_path: Path) -> None:
     grid = Geometry.from_parts(
         SHAPE, spacing_zyx=(2, 1, 0.5), origin_xyz=(5, -3, 9)
     )
-    write_result_folder(tmp_path, result_of(grid), model={})
+    result = SeriesResult('1.2', [Detection((0, 0, 0), 0.5)], grid)
 
-    write_result_folder(tmp_path, SeriesResult('1.2', [], grid), model={})
-
-    assert {path.name for path in tmp_path.iterdir()} == {
-        'result.json',
-        'marks.csv',
-    }
+    assert write_nifti(tmp_path, ExportInput(result)) == []
+    assert not [*tmp_path.iterdir()]
 
 
-def test_a_file_where_the_folder_should_be_is_refused(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / 'out').write_text('a file')
+def test_every_one_of_many_detections_is_painted() -> None:
+    grid = Geometry.from_parts(
+        (1, 1, 300), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    one = np.ones((1, 1, 1), bool)
+    many = [detection((0, 0, k, 1, 1, k + 1), one) for k in range(300)]
 
-    with pytest.raises(NotADirectoryError, match='out: is a file'):
-        make_result_folder(tmp_path / 'out')
+    painted = paint_masks(SeriesResult('1', many, grid), grid)
+
+    assert painted.ravel().tolist() == [*range(1, 301)]

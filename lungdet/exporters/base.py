@@ -1,0 +1,46 @@
+"""What every exporter is, and what it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lungdet.structures import SeriesResult
+
+
+@dataclass(frozen=True, eq=False)
+class ExportInput:
+    """One scan's result, and its voxels.
+
+    Attributes:
+        result: With masks; its ``files`` are those already written.
+        image: int16 HU (z, y, x) on ``result.geometry``; None where they are
+            not kept.
+    """
+
+    result: SeriesResult
+    image: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """A result format.
+
+    Attributes:
+        files: Names or patterns of the files that ``write`` may write. Those
+            of an earlier export are removed first.
+        write: Writes to a folder that exists, and returns the names of the
+            files, relative to it; none where there is nothing to write.
+        library: Module that it needs besides lungdet's own dependencies.
+        extra: Of lungdet, with that library.
+        needs_dicom: Whether the scan must come from DICOM slices.
+    """
+
+    files: Sequence[str]
+    write: Callable[[Path, ExportInput], list[str]]
+    library: str = ''
+    extra: str = ''
+    needs_dicom: bool = False

@@ -1,0 +1,138 @@
+"""The result formats, and the export of one scan to several of them.
+
+An exporter is one module of this package with an ``EXPORTER``, and one line
+of ``FORMATS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from lungdet.errors import ConfigError, SeriesError
+from lungdet.exporters.base import Exporter, ExportInput
+from lungdet.io.atomic import check_writable
+from lungdet.structures import SeriesResult, SourceSlice
+
+# modules of this package, in the order of writing: ``json`` is last, because
+# it lists the other files and marks the scan as done
+FORMATS = (
+    'luna16',
+    'nifti',
+    'picture',
+    'json',
+)
+DEFAULT_FORMATS = ('json', 'luna16', 'nifti', 'picture')
+EXPORTERS: dict[str, Exporter] = {
+    name: import_module(f'lungdet.exporters.{name}').EXPORTER
+    for name in FORMATS
+}
+
+
+def check_formats(names: Sequence[str]) -> tuple[str, ...]:
+    """The formats, each once and in the order of writing.
+
+    Raises:
+        ConfigError: An unknown format, or one whose library is missing.
+    """
+    if unknown := sorted(set(names) - EXPORTERS.keys()):
+        raise ConfigError(
+            f'formats: {", ".join(map(repr, unknown))} unknown; choose from '
+            f'{", ".join(sorted(EXPORTERS))}.'
+        )
+    chosen = tuple(name for name in FORMATS if name in set(names))
+    for name in chosen:
+        exporter = EXPORTERS[name]
+        if exporter.library and find_spec(exporter.library) is None:
+            raise ConfigError(
+                f'formats: {name} needs {exporter.library}, which is not '
+                f"installed; pip install 'lungdet[{exporter.extra}]'."
+            )
+    return chosen
+
+
+def check_source(
+    names: Sequence[str], series_uid: str, slices: Sequence[SourceSlice]
+) -> None:
+    """Refuse formats that a scan cannot have, before it is worked on.
+
+    Args:
+        names: Of the formats.
+        series_uid: The scan, for the message.
+        slices: Its DICOM slices; none for an image file.
+
+    Raises:
+        SeriesError: A format needs DICOM slices, and there are none.
+    """
+    lacking = [name for name in names if EXPORTERS[name].needs_dicom]
+    if lacking and not slices:
+        raise SeriesError(
+            f'scan {series_uid}: {", ".join(lacking)} refers to DICOM slices, '
+            'and this scan is an image file; give the DICOM folder, or leave '
+            'the format out.'
+        )
+
+
+def make_result_folder(path: str | Path) -> Path:
+    """Create the folder for results if needed, and write to it.
+
+    Raises:
+        NotADirectoryError: A file is there.
+        OSError: It cannot be written to.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f'{folder}: is a file, results need a folder; choose another name.'
+        )
+    return check_writable(folder, 'the results')
+
+
+def export_result(
+    folder: str | Path,
+    result: SeriesResult,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    *,
+    image: np.ndarray | None = None,
+) -> SeriesResult:
+    """Write a scan's result in several formats.
+
+    What an earlier export left in the folder is removed, whatever its formats;
+    other files stay.
+
+    Args:
+        folder: For this scan alone; exists.
+        result: With masks, where there are any.
+        formats: Names in ``EXPORTERS``.
+        image: int16 HU (z, y, x) on ``result.geometry``, for pictures.
+
+    Returns:
+        The result with the names of its files.
+
+    Raises:
+        ConfigError: As ``check_formats``.
+        SeriesError: As ``check_source``.
+    """
+    folder = Path(folder)
+    chosen = check_formats(formats)
+    check_source(chosen, result.series_uid, result.slices)
+    remove_exports(folder)
+    result = replace(result, files={})
+    for name in chosen:
+        files = EXPORTERS[name].write(folder, ExportInput(result, image))
+        if files:
+            result = replace(result, files={**result.files, name: files})
+    return result
+
+
+def remove_exports(folder: Path) -> None:
+    """Remove the files of every format from a folder."""
+    for exporter in EXPORTERS.values():
+        for pattern in exporter.files:
+            for path in folder.glob(pattern):
+                path.unlink()

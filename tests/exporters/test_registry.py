@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungdet.errors import ConfigError, SeriesError
+from lungdet.exporters import (
+    DEFAULT_FORMATS,
+    EXPORTERS,
+    Exporter,
+    check_formats,
+    check_source,
+    export_result,
+    make_result_folder,
+    registry,
+)
+from tests.exporters.scene import GRID, empty_result, make_result
+
+IMAGE = np.zeros(GRID.shape, np.int16)
+PAGE = Path(__file__).parents[2] / 'docs' / 'infer.md'
+
+
+def test_the_default_files(tmp_path: Path) -> None:
+    written = export_result(tmp_path, make_result(), image=IMAGE)
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'result.json',
+        'marks.csv',
+        'masks.nii.gz',
+        'marks.png',
+    }
+    content = json.loads((tmp_path / 'result.json').read_text())
+    assert content['files'] == {
+        name: [*files]
+        for name, files in written.files.items()
+        if name != 'json'
+    }
+
+
+def test_nothing_of_an_earlier_export_is_left(tmp_path: Path) -> None:
+    (tmp_path / 'notes.txt').write_text('kept')
+    export_result(tmp_path, make_result(), image=IMAGE)
+
+    export_result(tmp_path, empty_result(), ['json'])
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'notes.txt',
+        'result.json',
+    }
+
+
+def test_files_are_the_listed_ones(tmp_path: Path) -> None:
+    """What is not listed would survive a later export."""
+    for name, exporter in EXPORTERS.items():
+        if exporter.needs_dicom:
+            continue
+        folder = tmp_path / name
+        folder.mkdir()
+        written = export_result(folder, make_result(), [name], image=IMAGE)
+        assert {*written.files[name]} == {
+            str(path.relative_to(folder))
+            for path in folder.rglob('*')
+            if path.is_file()
+        }
+        registry.remove_exports(folder)
+        assert not [path for path in folder.rglob('*') if path.is_file()]
+
+
+def test_formats_come_once_and_json_last() -> None:
+    assert check_formats(['json', 'nifti', 'json']) == ('nifti', 'json')
+    assert {*DEFAULT_FORMATS} <= {*EXPORTERS}
+
+
+def test_unknown_formats_are_named() -> None:
+    with pytest.raises(ConfigError, match="'nifty' unknown; choose from"):
+        check_formats(['json', 'nifty'])
+
+
+def test_a_format_that_cannot_be_had_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unused(*_: object) -> list[str]:
+        raise AssertionError
+
+    exporter = Exporter(
+        ['x'], unused, library='no_such_library', extra='x', needs_dicom=True
+    )
+    monkeypatch.setitem(EXPORTERS, 'json', exporter)
+
+    with pytest.raises(ConfigError, match=r"no_such.*'lungdet\[x\]'"):
+        check_formats(['json'])
+    with pytest.raises(SeriesError, match='scan 1.2: json refers to DICOM'):
+        check_source(['json'], '1.2', [])
+
+
+def test_a_file_where_the_folder_should_be_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / 'out').write_text('a file')
+
+    with pytest.raises(NotADirectoryError, match='out: is a file'):
+        make_result_folder(tmp_path / 'out')
+
+
+def test_the_page_lists_every_format() -> None:
+    rows = re.findall(r'^\| `(\w+)` \| `', PAGE.read_text(), re.M)
+
+    assert sorted(rows) == sorted(EXPORTERS)
