@@ -10,11 +10,13 @@ import errno
 import os
 import platform
 import re
+import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 
 # how file systems say that they do not sync what they were asked to
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -138,6 +140,26 @@ def check_writable(folder: str | Path, what: str) -> Path:
 
 
 @contextmanager
+def scratch_folder(folder: str | Path) -> Iterator[Path]:
+    """Give an empty folder in another one, removed when the block ends.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        OSError: It cannot be written to.
+    """
+    make_folder(Path(folder))
+    scratch = Path(
+        mkdtemp(prefix=f'.tmp-{os.getpid()}-{HOST}-', dir=Path(folder))
+    )
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
     """Let what fails for want of space say so, whoever writes.
 
@@ -220,7 +242,10 @@ def remove_leftovers(folder: Path) -> None:
         for path in folder.glob('.tmp-*'):
             match = LEFTOVER.fullmatch(path.name)
             if match and _is_left(path, int(match[1]), match[2] or HOST):
-                path.unlink(missing_ok=True)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def _is_left(path: Path, process: int, host: str) -> bool:

@@ -31,6 +31,10 @@ MAX_THICKNESS_MM = 3.0
 NOBODY = {'', '0', 'anon', 'anonymous', 'anonymized', 'none', 'unknown'}
 
 
+class NoSeriesError(SeriesError):
+    """A folder without any CT series."""
+
+
 @dataclass(frozen=True)
 class SeriesSummary:
     """One CT series of a folder.
@@ -83,8 +87,8 @@ def list_series(
         depth: Levels of subfolders that are searched.
 
     Raises:
-        SeriesError: Too many files, a damaged file of an unknown series, or
-            no CT series at all.
+        NoSeriesError: No CT series at all.
+        SeriesError: Too many files, or a damaged file of an unknown series.
     """
     slices: defaultdict[str, list[Slice]] = defaultdict(list)
     defects: defaultdict[str, list[str]] = defaultdict(list)
@@ -110,7 +114,7 @@ def list_series(
                 defects[uid].append(str(error))
     text = ', '.join(f'{n} {kind}' for kind, n in skipped.items())
     if not slices and not defects:
-        raise SeriesError(
+        raise NoSeriesError(
             f'{folder}: no CT series ({len(files)} files: {text or "empty"});'
             ' give the folder with the CT slices.'
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -14,12 +16,42 @@ from lungdet.errors import LungdetError, SeriesError
 # macOS archive has the name of an image and is none
 LITTER = {'__macosx', 'thumbs.db', 'desktop.ini', '$recycle.bin'}
 
+# a name that is one on every system; devices of Windows are none
+SAFE_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
+DEVICE_NAME = re.compile(
+    r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE
+)
+KEPT = 40  # characters of a name that is not safe
+
 WAIT_SECONDS = 3.0  # for the writer of a pipe
 
 
 def is_litter(path: Path) -> bool:
     """Whether a name is a system file's: hidden, or known."""
     return path.name.startswith('.') or path.name.lower() in LITTER
+
+
+def safe_name(text: str) -> str:
+    """A name for a file or folder, different for different texts.
+
+    Args:
+        text: Of anywhere, such as a header or a file of another system.
+
+    Examples:
+        >>> safe_name('1.3.6.1')
+        '1.3.6.1'
+        >>> safe_name('../x y')
+        'x_y-46c740c6'
+    """
+    if (
+        SAFE_NAME.fullmatch(text)
+        and not text.endswith('.')
+        and not DEVICE_NAME.fullmatch(text)
+    ):
+        return text
+    plain = re.sub(r'[^A-Za-z0-9]+', '_', text).strip('_')[:KEPT]
+    digest = hashlib.sha256(text.encode('utf-8', 'surrogateescape'))
+    return f'{plain or "scan"}-{digest.hexdigest()[:8]}'
 
 
 def check_regular(

@@ -69,7 +69,7 @@ def discover_scans(
         raise FileNotFoundError(f'{root}: no such folder; check the path.')
     root = root.resolve()
     sources: dict[str, ScanSource] = {}
-    for path in _images_and_series_folders(root, skip):
+    for path in images_and_series_folders(root, skip):
         for source in _sources_at(path, root, known, series):
             if source.uid in sources:
                 raise _twice(source, sources[source.uid])
@@ -85,14 +85,21 @@ def discover_scans(
     return [sources[uid] for uid in sorted(sources)]
 
 
-def _images_and_series_folders(
-    root: Path, skip: Path | None
+def images_and_series_folders(
+    root: Path,
+    skip: Path | None = None,
+    suffixes: tuple[str, ...] = SUFFIXES,
 ) -> Iterator[Path]:
-    """Image files, and folders with DICOM slices.
+    """Image files at any depth, and folders that hold DICOM slices.
 
     Linked folders come last, and no folder is visited twice: a link to a
     parent folder would never end, and the name of the original folder may
     state a subset.
+
+    Args:
+        root: Folder to search.
+        skip: A folder in it to ignore.
+        suffixes: Of the files.
     """
     visited = set() if skip is None else {os.path.realpath(skip)}
     waiting = deque([root])
@@ -116,7 +123,7 @@ def _images_and_series_folders(
                 waiting.append(path)
             elif os.path.isdir(path):
                 waiting.appendleft(path)
-            elif path.name.lower().endswith(SUFFIXES):
+            elif path.name.lower().endswith(suffixes):
                 yield path
 
 

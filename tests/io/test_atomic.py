@@ -15,6 +15,8 @@ from lungdet.io.atomic import (
     atomic_path,
     atomic_paths,
     check_writable,
+    remove_leftovers,
+    scratch_folder,
     write_text,
 )
 
@@ -127,6 +129,8 @@ def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / f'.tmp-{dead}-0badcafe-d.json').touch()
     os.utime(tmp_path / f'.tmp-{dead}-0badcafe-d.json', (0, 0))
+    (tmp_path / f'.tmp-{dead}-{HOST}-folder' / 'deep').mkdir(parents=True)
+    (tmp_path / f'.tmp-{dead}-{HOST}-folder' / 'deep' / 'file').touch()
 
     write_text(tmp_path / 'x.json', 'x')
 
@@ -212,3 +216,15 @@ def test_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
         raise AssertionError('is refused before it is written')
 
     assert (tmp_path / 'pipe').is_fifo()
+
+
+def test_a_scratch_folder_is_empty_and_goes(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), scratch_folder(tmp_path / 'a') as folder:
+        assert folder.parent == tmp_path / 'a' and not any(folder.iterdir())
+        (folder / 'deep').mkdir()
+        (folder / 'deep' / 'file').write_text('x')
+        remove_leftovers(tmp_path / 'a')
+        assert (folder / 'deep' / 'file').exists()
+        raise KeyError
+
+    assert not any((tmp_path / 'a').iterdir())

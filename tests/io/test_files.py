@@ -5,10 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lungdet.errors import AnnotationError, SeriesError
 from lungdet.io import files
-from lungdet.io.files import check_regular, is_litter, open_or_pipe
+from lungdet.io.files import check_regular, is_litter, open_or_pipe, safe_name
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,22 @@ def test_a_pipe_that_nobody_writes_to_is_refused(
 
     with pytest.raises(SeriesError, match='a pipe that nobody writes to'):
         open_or_pipe(tmp_path / 'pipe')
+
+
+@given(st.lists(st.text(max_size=60), unique=True, max_size=20))
+def test_safe_names_are_plain_and_differ(texts: list[str]) -> None:
+    names = [safe_name(text) for text in texts]
+
+    assert len(set(names)) == len(texts)
+    for name in names:
+        assert name.isascii() and not name.startswith(('.', '-'))
+        assert not set(name) & set('/\\: \n') and 0 < len(name) <= 100
+
+
+@pytest.mark.parametrize(
+    'text', ['', '.', '..', 'a/b', '-x', 'CON', 'lpt1.txt', 'a.', 'x' * 300]
+)
+def test_names_that_no_file_may_have(text: str) -> None:
+    assert safe_name(text) != text
+    assert safe_name('1.3.6.1.4') == '1.3.6.1.4'
+    assert safe_name('\udcff') != safe_name('\udcfe')

@@ -1,0 +1,134 @@
+"""Zip archives of scans: unpacked in bounded space, inside one folder."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from lungdet.errors import SeriesError
+from lungdet.io.files import check_regular, is_litter
+from lungdet.io.limits import MAX_BYTES, MAX_FILES
+
+MAX_RATIO = 200  # of all members together; CT packs about two to one
+SMALL_BYTES = 1 << 20  # of which any ratio is harmless
+MAX_PATH = 1000  # characters of a member's name
+OTHER_SYSTEMS = frozenset('\\:\0')  # separators and drives of Windows
+# the library bounds what these unpack to at a time, but not bzip2 and LZMA
+PACKINGS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is called a zip archive."""
+    return path.suffix.lower() == '.zip'
+
+
+def extract_zip(path: Path, folder: Path) -> None:
+    """Unpack the files of an archive.
+
+    All names and sizes are checked before anything is written. The standard
+    library unpacks no more of a member than its stated size, and compares
+    its checksum.
+
+    Args:
+        path: The archive.
+        folder: Empty; gets its files.
+
+    Raises:
+        SeriesError: Not a zip archive, damaged or encrypted; a member that is
+            a link or leaves the folder; more files or bytes than a scan has.
+        OSError: It cannot be read, or the disk is full.
+    """
+    size = check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member, parts in _checked(archive.infolist(), path, size):
+                _extract(archive, member, folder.joinpath(*parts))
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError),
+        *(NotImplementedError, UnicodeDecodeError, RuntimeError),
+    ) as error:
+        raise SeriesError(
+            f'{path}: not a zip archive that can be read ({error}); copy or '
+            'pack it again.'
+        ) from error
+
+
+def _checked(
+    members: list[zipfile.ZipInfo], path: Path, packed: int
+) -> list[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
+    """The files among the members, and the parts of their names."""
+    if len(members) > MAX_FILES:
+        raise SeriesError(
+            f'{path}: {len(members)} members (limit {MAX_FILES}); pack the '
+            'files of one examination.'
+        )
+    size = sum(member.file_size for member in members)
+    if size > MAX_BYTES or size > max(packed * MAX_RATIO, SMALL_BYTES):
+        raise SeriesError(
+            f'{path}: {packed} bytes claim to unpack to {size} (limit '
+            f'{MAX_BYTES:.2g}, and {MAX_RATIO} to one); pack one examination.'
+        )
+    files: dict[tuple[str, ...], zipfile.ZipInfo] = {}
+    for member in members:
+        parts = _parts(member, path)
+        if member.is_dir() or any(is_litter(Path(part)) for part in parts):
+            continue
+        if parts in files:
+            raise SeriesError(
+                f'{path}: archive member {member.filename!r} is there twice; '
+                'pack it again.'
+            )
+        files[parts] = member
+    return [(member, parts) for parts, member in files.items()]
+
+
+def _parts(member: zipfile.ZipInfo, path: Path) -> tuple[str, ...]:
+    """The parts of a member's name, all below the folder.
+
+    Raises:
+        SeriesError: A name that leaves it, a link, or an encrypted member.
+    """
+    name = member.filename
+    where = f'{path}: archive member {name!r:.200}'
+    parts = PurePosixPath(name).parts
+    if (
+        not parts
+        or PurePosixPath(name).is_absolute()
+        or '..' in parts
+        or OTHER_SYSTEMS & set(name)
+        or len(name) > MAX_PATH
+    ):
+        raise SeriesError(
+            f'{where} leaves the folder, or cannot be a file there; pack it '
+            'again with plain names.'
+        )
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise SeriesError(
+            f'{where} is a link or a device; pack the files themselves.'
+        )
+    if member.flag_bits & 1:
+        raise SeriesError(f'{where} is encrypted; pack it without password.')
+    if member.compress_type not in PACKINGS:
+        raise SeriesError(
+            f'{where} is packed by method {member.compress_type}, which is '
+            'not read; pack it with the usual one.'
+        )
+    return parts
+
+
+def _extract(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path
+) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(member) as packed, open(target, 'xb') as file:
+            shutil.copyfileobj(packed, file)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise SeriesError(
+            f'{archive.filename}: archive member {member.filename!r} is both '
+            'a file and a folder; pack it again.'
+        ) from error

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungdet.apis.scan_inputs import ScanInput, find_scans
+from lungdet.errors import ConfigError, LungdetError, SeriesError
+from lungdet.io.image import load_volume
+from tests.dicom_series import labelled, write_series, write_slice
+
+HU = np.full((26, 16, 24), -800.0)
+
+
+def series(
+    folder: Path, uid: str, study: str, step: float, **tags: object
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    edit = labelled(StudyInstanceUID=study, SliceThickness=step, **tags)
+    for k, plane in enumerate(HU):
+        write_slice(
+            folder, k, plane, series=uid, edit=edit, name=f'{uid}-{k}.dcm'
+        )
+
+
+def names(scans: list[ScanInput]) -> list[str]:
+    return [scan.uid for scan in scans]
+
+
+def scans_of(tmp_path: Path, *inputs: Path, **options: object):
+    return find_scans(inputs, tmp_path / 'scratch', **options)[0]
+
+
+def test_a_tree_of_everything(tmp_path: Path) -> None:
+    tree = tmp_path / 'tree'
+    series(tree / 'dicom' / 'deep', '1.5', '9', 2.0)
+    for name in ('b.mhd', 'a.nii.gz', 'notes.txt', '._c.mha'):
+        (tree / name).write_bytes(b'-')
+    shutil.make_archive(str(tree / 'packed'), 'zip', tree, 'dicom')
+    shutil.rmtree(tree / 'dicom')
+    series(tree / 'plain', '1.4', '8', 2.0)
+
+    scans = scans_of(tmp_path, tree)
+
+    assert names(scans) == ['1.4', '1.5', 'a', 'b']
+    packed = scans[1]
+    assert (packed.path, packed.member) == (tree / 'packed.zip', 'dicom/deep')
+    with packed.opened(tmp_path / 'scratch') as path:
+        assert path != tree and len(list(path.iterdir())) == len(HU)
+        volume = load_volume(path, series_uid=packed.series_uid)
+    assert volume.array.shape == HU.shape
+    assert not path.exists()
+    assert not any((tmp_path / 'scratch').iterdir())
+
+
+def test_one_series_of_each_examination_wherever_it_lies(
+    tmp_path: Path,
+) -> None:
+    """The same series in one folder and in one folder each."""
+    for k, folder in enumerate(('', 'a', 'b')):
+        series(tmp_path / 'apart' / folder, f'1.{k}', '9', 1.0 + k)
+        series(tmp_path / 'flat', f'1.{k}', '9', 1.0 + k)
+    series(tmp_path / 'flat', '2.1', '7', 5.0)
+
+    (apart,) = scans_of(tmp_path, tmp_path / 'apart')
+    flat, other = scans_of(tmp_path, tmp_path / 'flat')
+
+    assert (apart.uid, flat.uid, other.uid) == ('1.0', '1.0', '2.1')
+    for scan in (apart, flat):
+        assert '26 slices of 1 mm' in scan.caveats[0]
+        assert 'left out: 1.1, 1.2' in scan.caveats[0]
+    assert not other.caveats
+
+
+def test_series_are_asked_for_by_name(tmp_path: Path) -> None:
+    series(tmp_path / 'in', '1.1', '9', 1.0)
+    series(tmp_path / 'in', '1.2', '9', 2.0)
+    (tmp_path / 'in' / 'c.mha').write_bytes(b'-')
+
+    scans = scans_of(tmp_path, tmp_path / 'in', series=['1.2', 'c'])
+
+    assert names(scans) == ['1.2', 'c']
+    with pytest.raises(SeriesError, match='no series 1.3'):
+        scans_of(tmp_path, tmp_path / 'in', series=['1.2', '1.3'])
+
+
+def test_thick_series_need_a_choice(tmp_path: Path) -> None:
+    series(tmp_path / 'in', '1.1', '9', 5.0)
+    series(tmp_path / 'in', '1.2', '9', 6.0)
+
+    (scan,) = scans_of(tmp_path, tmp_path / 'in')
+    (chosen,) = scans_of(tmp_path, tmp_path / 'in', series=['1.2'])
+
+    assert scan.defect and 'choose one with --series' in scan.defect
+    assert chosen.defect is None
+
+
+def test_slices_of_a_series_in_several_folders(tmp_path: Path) -> None:
+    for k, plane in enumerate(HU):
+        folder = tmp_path / 'in' / f'disk{k % 2}'
+        folder.mkdir(parents=True, exist_ok=True)
+        write_slice(folder, k, plane, series='1.1')
+
+    (scan,) = scans_of(tmp_path, tmp_path / 'in')
+
+    assert scan.slices == len(HU)
+    volume = load_volume(scan.path, series_uid=scan.series_uid)
+    assert volume.array.shape == HU.shape
+
+
+def test_files_of_one_name_get_those_of_their_folders(tmp_path: Path) -> None:
+    for case in ('case1', 'case2'):
+        (tmp_path / 'in' / case).mkdir(parents=True)
+        (tmp_path / 'in' / case / 'ct.nii.gz').write_bytes(b'-')
+
+    one = tmp_path / 'in' / 'case1' / 'ct.nii.gz'
+    scans = scans_of(tmp_path, tmp_path / 'in', one, one)
+
+    assert names(scans) == ['in_case1_ct', 'in_case2_ct']
+
+
+def test_a_list_names_scans_and_masks(tmp_path: Path) -> None:
+    (tmp_path / 'a.mha').write_bytes(b'-')
+    (tmp_path / 'm.mhd').write_bytes(b'-')
+    series(tmp_path / 'd', '1.1', '9', 1.0)
+    series(tmp_path / 'd', '1.2', '9', 2.0)
+    path = tmp_path / 'scans.csv'
+    path.write_text('path,seriesuid,lung_mask\na.mha,first,m.mhd\nd,1.2,\n')
+
+    scans = scans_of(tmp_path, path)
+
+    assert names(scans) == ['1.2', 'first']
+    assert scans[1].lung_mask == tmp_path / 'm.mhd'
+    path.write_text('path,seriesuid\nd,1.7\n')
+    with pytest.raises(SeriesError, match='no scan 1.7 at'):
+        scans_of(tmp_path, path)
+
+
+def test_masks_by_name(tmp_path: Path) -> None:
+    for name in ('in/a.mha', 'in/b.mha', 'lungs/a.mhd', 'lungs/.b.mhd'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'-')
+
+    a, b = scans_of(tmp_path, tmp_path / 'in', lung_mask=tmp_path / 'lungs')
+
+    assert a.lung_mask == tmp_path / 'lungs' / 'a.mhd' and not a.caveats
+    assert b.lung_mask is None and 'no lung mask' in b.caveats[0]
+    with pytest.raises(ConfigError, match='is one file, but there are 2'):
+        scans_of(tmp_path, tmp_path / 'in', lung_mask=tmp_path / 'lungs/a.mhd')
+    with pytest.raises(ConfigError, match='none that is named like a scan'):
+        scans_of(
+            tmp_path, tmp_path / 'in' / 'b.mha', lung_mask=tmp_path / 'lungs'
+        )
+
+
+def test_a_broken_folder_or_archive_is_one_scan_that_fails(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / 'in' / 'DOE_JOHN'
+    series(folder, '1.1', '9', 1.0)
+    first = min(folder.iterdir())
+    first.write_bytes(first.read_bytes()[:200])
+    (tmp_path / 'in' / 'x.zip').write_bytes(b'no zip')
+    series(tmp_path / 'in' / 'good', '1.2', '8', 1.0)
+
+    good, broken, archive = scans_of(tmp_path, tmp_path / 'in')
+
+    assert good.defect is None
+    assert archive.defect and 'not a zip archive' in archive.defect
+    assert broken.defect and broken.uid.startswith('folder-')
+
+
+def test_what_is_no_ct_is_left_out(tmp_path: Path) -> None:
+    series(tmp_path / 'in' / 'ct', '1.1', '9', 1.0)
+    series(tmp_path / 'in' / 'mr', '1.2', '9', 1.0, Modality='MR')
+
+    scans, left_out = find_scans([tmp_path / 'in'], tmp_path / 'scratch')
+
+    assert names(scans) == ['1.1']
+    assert left_out == ['a folder: no CT series (26 files: 26 MR objects)']
+
+
+def one_series_twice(folder: Path) -> list[Path]:
+    for name in ('a', 'b'):
+        series(folder / name, '1.1', '9', 1.0)
+    return [folder / 'a', folder / 'b']
+
+
+def empty(folder: Path) -> list[Path]:
+    (folder / 'none').mkdir()
+    return [folder / 'none']
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'reason'),
+    [
+        (one_series_twice, 'series 1.1 is also at'),
+        (empty, 'none: no scan there'),
+        (lambda folder: ['https://host/studies/1'], 'addresses are not read'),
+        (lambda folder: [folder / 'x.mha'], 'x.mha: not there'),
+    ],
+)
+def test_inputs_that_cannot_be_meant(
+    tmp_path: Path, inputs: Callable[[Path], list], reason: str
+) -> None:
+    with pytest.raises((LungdetError, OSError), match=reason):
+        scans_of(tmp_path, *inputs(tmp_path))
+
+
+def test_nothing_is_unpacked_where_the_scratch_folder_is_not_used(
+    tmp_path: Path,
+) -> None:
+    write_series_folder = tmp_path / 'd'
+    write_series_folder.mkdir()
+    write_series(write_series_folder, HU)
+
+    scans_of(tmp_path, write_series_folder)
+
+    assert not (tmp_path / 'scratch').exists()
