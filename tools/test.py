@@ -15,7 +15,11 @@ def main() -> None:
     set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config')
-    parser.add_argument('checkpoint', help='file or work dir')
+    parser.add_argument(
+        'checkpoint',
+        nargs='+',
+        help='file or work dir; several are tested as an ensemble',
+    )
     parser.add_argument('--out', help='folder for the results')
     parser.add_argument(
         '--candidates', help='csv of positions to score instead of searching'
@@ -29,10 +33,11 @@ def main() -> None:
     add_run_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    one, *_ = args.checkpoint
     with clean_errors('test.py'):
         apis.test(
             args.config,
-            args.checkpoint,
+            one if len(args.checkpoint) == 1 else args.checkpoint,
             out=args.out,
             cfg_options=args.cfg_options,
             candidates=args.candidates,

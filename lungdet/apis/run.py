@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lungdet.engine.checkpoint import (
     numbered_checkpoints,
     resolve_checkpoint,
 )
+from lungdet.engine.ensemble import ensemble_config, join_checkpoints
 from lungdet.engine.loader_workers import worker_errors
 from lungdet.engine.run_manifest import RunManifest, digest_of
 from lungdet.engine.screen import say, shown
@@ -23,6 +25,8 @@ from lungdet.geometry import UNKNOWN_DIAMETER_MM
 from lungdet.io.atomic import check_writable
 from lungdet.io.digests import sha256_of
 from lungdet.io.luna16 import read_candidates
+
+ENSEMBLE = 'ensemble.pth'  # of a test with several checkpoints
 
 
 def train(
@@ -120,7 +124,7 @@ def _check_work_dir(cfg: Config) -> None:
 
 def test(
     config: str | Path | Config,
-    checkpoint: str | Path,
+    checkpoint: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     cfg_options: dict[str, Any] | None = None,
@@ -136,7 +140,8 @@ def test(
 
     Args:
         config: Path of a config, or a loaded one.
-        checkpoint: File, work folder, or ``last_checkpoint``.
+        checkpoint: File, work folder, or ``last_checkpoint``; of several
+            an ``EnsembleDetector`` is made, which ``out`` then holds.
         out: Folder for the results; finished scans are skipped.
         cfg_options: Values by dotted key.
         candidates: A csv of positions to score.
@@ -160,9 +165,12 @@ def test(
     cfg.work_dir = str(out / 'log')
     cfg.launcher = launcher
     cfg.verbose = verbose or cfg.get('verbose', False)
-    cfg.load_from = str(resolve_checkpoint(checkpoint))
+    if isinstance(checkpoint, str | Path):
+        checkpoint = [checkpoint]
+    files = [resolve_checkpoint(one) for one in checkpoint]
     check_writable(out, 'the results')
-    manifest = _results_manifest(out, cfg, candidates)
+    _give_weights(cfg, files, out)
+    manifest = _results_manifest(out, cfg, files, candidates)
     _give_folder(cfg, out)
     _drop_training(cfg)
     runner = LungRunner.from_cfg(cfg)
@@ -224,8 +232,21 @@ def _give_folder(cfg: Config, out: Path) -> None:
         cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
 
 
+def _give_weights(cfg: Config, files: Sequence[Path], out: Path) -> None:
+    """Let the test load a checkpoint, or the ensemble of several."""
+    cfg.load_from = str(files[0])
+    if len(files) > 1:
+        cfg.load_from = str(out / ENSEMBLE)
+        epochs = join_checkpoints(files, out / ENSEMBLE)
+        member = cfg.model.to_dict()
+        cfg.model = ensemble_config([member] * len(files), epochs)
+
+
 def _results_manifest(
-    out: Path, cfg: Config, candidates: str | Path | None
+    out: Path,
+    cfg: Config,
+    files: Sequence[Path],
+    candidates: str | Path | None,
 ) -> RunManifest:
     """Write the manifest of a folder of results.
 
@@ -237,7 +258,9 @@ def _results_manifest(
     index = Path(dataset.data_root) / 'index.json'
     manifest = RunManifest(
         {
-            'checkpoint': sha256_of(cfg.load_from),
+            'checkpoint': sha256_of(files[0])
+            if len(files) == 1
+            else digest_of([sha256_of(file) for file in files]),
             'model': digest_of(cfg.model.to_dict()),
             'pipeline': digest_of(dataset.pipeline),
             'cases': sha256_of(index) if index.is_file() else None,

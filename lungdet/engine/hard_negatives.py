@@ -13,6 +13,7 @@ from mmengine.dist import all_gather_object, barrier
 from mmengine.hooks import EMAHook, Hook
 from numpy.typing import ArrayLike
 
+from lungdet.data_sample import DetDataSample
 from lungdet.engine.hooks import unwrapped
 from lungdet.engine.protocols import (
     CaseDetector,
@@ -133,16 +134,21 @@ class HardNegativeHook(Hook):
             store: Has the case.
             uid: Of its series.
         """
+        record, margin_mm = store.records[uid], self.lung_margin_mm or 0.0
+        lungs, sample = None, DetDataSample()
+        if self.lung_margin_mm is not None:
+            # the model's cap is then on marks near the lungs
+            lungs = store.read(uid, 'lungs')
+            sample.lungs = torch.from_numpy(lungs > 0)
+            sample.set_metainfo({'lung_margin': margin_mm / record.spacing_mm})
         case = torch.from_numpy(store.read(uid, 'image'))[None]
-        detections = model.predict_case(case)
+        detections = model.predict_case(case, sample)
         marks = negatives_among(
-            store.records[uid],
+            record,
             detections.bboxes.numpy(),
             detections.scores.numpy(),
-            lungs=None
-            if self.lung_margin_mm is None
-            else store.read(uid, 'lungs'),
-            lung_margin_mm=self.lung_margin_mm or 0.0,
+            lungs=lungs,
+            lung_margin_mm=margin_mm,
         )
         return marks[: self.per_scan]
 

@@ -138,6 +138,12 @@ class InputContract:
         return replace(self, plugins=tuple(kept))
 
 
+def backbone_plugins(model: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Plugins in a network's config; of an ensemble those of the first."""
+    (model, *_) = model.get('members') or [model]
+    return model['backbone'].get('plugins') or ()
+
+
 def _plain_plugin(plugin: Mapping[str, Any]) -> dict[str, Any]:
     stages = plugin.get('stages')
     if stages is not None and all(stages):

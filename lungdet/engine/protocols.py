@@ -35,8 +35,9 @@ class KnowsCropSize(Protocol):
 class CaseDetector(Protocol):
     """A model that detects nodules in whole cases."""
 
-    def predict_case(self, case: Any) -> Any:
-        """Detections of a case (1, D, H, W) of HU."""
+    def predict_case(self, case: Any, sample: Any = None) -> Any:
+        """Detections of a case (1, D, H, W) of HU, near the lungs if a
+        ``DetDataSample`` has them."""
         ...
 
 

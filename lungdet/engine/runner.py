@@ -28,7 +28,7 @@ from lungdet.engine.checkpoint_checks import STATE_TYPES, check_complete
 from lungdet.engine.dataloader import check_batches, complete_loader
 from lungdet.engine.distributed import DistributedRunner
 from lungdet.engine.hooks import unwrapped
-from lungdet.engine.input_contract import InputContract
+from lungdet.engine.input_contract import InputContract, backbone_plugins
 from lungdet.engine.loader_workers import pack_batches
 from lungdet.engine.missing_weights import missing_weights
 from lungdet.engine.partial_load import (
@@ -172,7 +172,7 @@ class LungRunner(DistributedRunner):
         """The input contract of the model and its data."""
         return InputContract.of_model(
             self.bare_model,
-            self.cfg.model.backbone.get('plugins'),
+            backbone_plugins(self.cfg.model),
             self._dataset_meta['spacing_mm'],
         )
 

@@ -6,6 +6,7 @@ from lungdet.models.data_preprocessor import (
 from lungdet.models.dense_heads import RPN3DHead
 from lungdet.models.detectors import (
     CasePredictor,
+    EnsembleDetector,
     NoduleNet,
     PublishedAnchorSampler3D,
     PublishedAssigner3D,
@@ -15,6 +16,7 @@ from lungdet.models.detectors import (
 )
 from lungdet.models.losses import (
     BalancedCrossEntropy,
+    DIoUBoxLoss,
     FocalLoss3D,
     HardNegativeBCE,
     L1Loss,
@@ -39,15 +41,19 @@ from lungdet.models.ssl import (
 from lungdet.models.task_modules import (
     AnchorGenerator3D,
     AnchorSampler3D,
+    ATSSAssigner3D,
     CenterAssigner3D,
     DeltaBoxCoder3D,
     DetectionPostProcessor,
     DistanceAssigner3D,
     MaxIoUAssigner3D,
     RoISampler3D,
+    WeightedBoxClustering,
 )
 
 __all__ = [
+    'ATSSAssigner3D',
+    'DIoUBoxLoss',
     'AnchorGenerator3D',
     'AnchorSampler3D',
     'AttentionPlugin',
@@ -58,6 +64,7 @@ __all__ = [
     'CenterAssigner3D',
     'DeltaBoxCoder3D',
     'DetectionPostProcessor',
+    'EnsembleDetector',
     'DistanceAssigner3D',
     'FeatureNet',
     'FocalLoss3D',
@@ -85,4 +92,5 @@ __all__ = [
     'RoISampler3D',
     'SmoothL1BoxLoss',
     'SoftDiceLoss',
+    'WeightedBoxClustering',
 ]

@@ -12,7 +12,7 @@ from lungdet.ops.boxes import (
 )
 from lungdet.ops.conv import check_conv_method, map_conv
 from lungdet.ops.finite import check_finite
-from lungdet.ops.nms import nms
+from lungdet.ops.nms import nms, same_object
 from lungdet.ops.norm import BatchNorm3d
 from lungdet.ops.precision import bfloat16_autocast, computes_bfloat16
 from lungdet.ops.roi_pool import roi_align, roi_crop_pool
@@ -39,4 +39,5 @@ __all__ = [
     'nms',
     'roi_align',
     'roi_crop_pool',
+    'same_object',
 ]

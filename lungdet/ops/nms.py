@@ -49,10 +49,10 @@ def nms(
         tensor([2, 1, 0])
     """
     same = partial(
-        _same,
+        same_object,
         iou_thr=iou_thr,
-        center_distance=center_distance or 0.0,
-        center_radii=center_radii or 0.0,
+        center_distance=center_distance,
+        center_radii=center_radii,
     )
     order = torch.sort(scores, descending=True, stable=True).indices
     boxes, kept = boxes[order], []
@@ -65,22 +65,40 @@ def nms(
     return torch.cat(kept) if kept else order
 
 
-def _same(
+def same_object(
     boxes_a: Tensor,
     boxes_b: Tensor,
     *,
     iou_thr: float | None,
-    center_distance: float,
-    center_radii: float,
+    center_distance: float | None = None,
+    center_radii: float | None = None,
 ) -> Tensor:
-    """Whether boxes (N, 6) and (M, 6) show the same object, (N, M) bool."""
+    """Whether two boxes show the same object, by the rules of ``nms``.
+
+    Args:
+        boxes_a: (N, 6) edge boxes.
+        boxes_b: (M, 6) edge boxes.
+        iou_thr: As in ``nms``.
+        center_distance: As in ``nms``.
+        center_radii: As in ``nms``.
+
+    Returns:
+        (N, M) bool.
+
+    Examples:
+        >>> boxes = torch.tensor([[0., 0, 0, 4, 4, 4], [0, 0, 1, 4, 4, 5]])
+        >>> same_object(boxes, boxes[:1], iou_thr=0.7)
+        tensor([[ True],
+                [False]])
+    """
     same = boxes_a.new_zeros(len(boxes_a), len(boxes_b), dtype=torch.bool)
     if iou_thr is not None:
         same = box_iou(boxes_a, boxes_b) > iou_thr
     if center_distance or center_radii:
         offset = box_centers(boxes_a)[:, None] - box_centers(boxes_b)
         side = torch.maximum(box_sides(boxes_a)[:, None], box_sides(boxes_b))
-        reach = (side * center_radii / 2).clamp(min=center_distance)
+        reach = side * (center_radii or 0.0) / 2
+        reach = reach.clamp(min=center_distance or 0.0)
         same = same | (offset.norm(dim=-1) < reach)
     return same
 

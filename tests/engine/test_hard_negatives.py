@@ -11,7 +11,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from lungdet.apis import load_config, train
+from lungdet.apis import train
+from lungdet.data_sample import DetDataSample
 from lungdet.engine import HardNegativeHook
 from lungdet.engine.checkpoint import read_checkpoint
 from lungdet.engine.hard_negatives import (
@@ -125,7 +126,10 @@ def test_negatives_are_near_the_lungs_and_at_no_finding(
 class MarksBright:
     """Detects the voxels that are at least as bright as a limit."""
 
-    def predict_case(self, case: torch.Tensor) -> InstanceData:
+    def predict_case(
+        self, case: torch.Tensor, sample: DetDataSample
+    ) -> InstanceData:
+        self.lungs = sample.get('lungs'), sample.get('lung_margin')
         centers = torch.nonzero(case[0] == case.max()).float() + 0.5
         return InstanceData(
             bboxes=torch.cat([centers - 2, centers + 2], 1),
@@ -142,6 +146,11 @@ def test_the_highest_scores_of_a_scan_are_kept(balls: CaseStore) -> None:
     (index,) = BALLS_GRID.to_index(np.array([mark.center_mm]))
     assert image[tuple(np.rint(index).astype(int))] == image.max()
     assert mark.score == pytest.approx(0.9)
+    model = MarksBright()
+    HardNegativeHook(lung_margin_mm=8.0).false_marks(model, balls, '1.2')
+    lungs, margin = model.lungs
+    assert (lungs.numpy() == (balls.read('1.2', 'lungs') > 0)).all()
+    assert margin == 8.0
     assert mark.diameter_mm == pytest.approx(4.0)
 
 
@@ -277,20 +286,14 @@ def test_averaged_weights_mine_with_the_heads_of_their_epoch(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('workers', [0, 1])
 def test_killed_and_resumed_mining_ends_the_same(
-    mining_config: Path, tmp_path: Path, workers: int
+    mining_config: Path, tmp_path: Path
 ) -> None:
     """Kills before the first bank, between both and after them."""
-    config = load_config(mining_config)
-    loader = config.train_dataloader
-    loader.num_workers, loader.persistent_workers = workers, bool(workers)
-    path = tmp_path / 'whole.py'
-    config.dump(path)
-    run_train(path, tmp_path / 'whole')
+    run_train(mining_config, tmp_path / 'whole')
     for kill in (3, 6, 14):
-        run_train(path, tmp_path / 'cut', kill_at=kill)
-    run_train(path, tmp_path / 'cut')
+        run_train(mining_config, tmp_path / 'cut', kill_at=kill)
+    run_train(mining_config, tmp_path / 'cut')
 
     assert_same_end(tmp_path / 'whole', tmp_path / 'cut')
     for epoch in (1, 2):
@@ -298,6 +301,28 @@ def test_killed_and_resumed_mining_ends_the_same(
             bank_file(tmp_path / name, epoch) for name in ('whole', 'cut')
         )
         assert sha256_of(one) == sha256_of(other)
+
+
+@pytest.mark.slow
+def test_persistent_workers_follow_the_banks(
+    mining_config: Path, tmp_path: Path
+) -> None:
+    """They were started before the first bank was mined."""
+    options = {**NO_VALIDATION, 'train_cfg.max_epochs': 4}
+    train(mining_config, work_dir=tmp_path / 'none', cfg_options=options)
+    train(
+        mining_config,
+        work_dir=tmp_path / 'two',
+        cfg_options={
+            **options,
+            'train_dataloader.num_workers': 2,
+            '+train_dataloader.persistent_workers': True,
+        },
+    )
+
+    assert_same_end(tmp_path / 'none', tmp_path / 'two')
+    early, late = (bank_file(tmp_path / 'two', epoch) for epoch in (1, 2))
+    assert sha256_of(early) != sha256_of(late)
 
 
 def test_data_that_cannot_mine_are_refused(tmp_path: Path) -> None:

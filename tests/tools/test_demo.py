@@ -53,7 +53,7 @@ def test_demo_prepares_pretrains_trains_tests_and_draws(
     for args in (train, test):
         weights = args.cfg_options['pretrained.weights']
         assert weights == f'{pretrain.work_dir}/backbone.safetensors'
-    assert test.checkpoint == train.work_dir
+    assert test.checkpoint == [train.work_dir]
     lines = capsys.readouterr().out.splitlines()
     headings = [line for line in lines if line.startswith('[')]
     assert [line[:5] for line in headings] == [f'[{k}/6]' for k in range(1, 7)]

@@ -1,4 +1,5 @@
 from lungdet.models.detectors.case_predictor import CasePredictor
+from lungdet.models.detectors.ensemble import EnsembleDetector
 from lungdet.models.detectors.nodulenet import NoduleNet
 from lungdet.models.detectors.nodulenet_reference import (
     PublishedAnchorSampler3D,
@@ -10,6 +11,7 @@ from lungdet.models.detectors.nodulenet_reference import (
 
 __all__ = [
     'CasePredictor',
+    'EnsembleDetector',
     'NoduleNet',
     'PublishedAnchorSampler3D',
     'PublishedAssigner3D',

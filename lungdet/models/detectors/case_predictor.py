@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -17,21 +16,26 @@ from lungdet.models.detectors.case_windows import (
     case_windows,
     crop_window,
     even_batches,
+    window_targets,
+)
+from lungdet.models.detectors.flips import (
+    FLIPS,
+    flip_boxes,
+    flip_detections,
+    flip_images,
 )
 from lungdet.models.detectors.protocols import (
     CandidateScorer,
+    Ensemble,
     OwningDetector,
     ValidatedDetector,
     WindowDetector,
 )
-from lungdet.models.plugins import pooling_plugins
 from lungdet.models.task_modules import DetectionPostProcessor
 from lungdet.ops import (
     bfloat16_autocast,
     box_centers,
-    boxes_touching,
     centers_in_boxes,
-    centers_inside,
     centers_near_mask,
     grow_boxes,
 )
@@ -66,10 +70,16 @@ class CasePredictor:
             slower.
         min_inside: Smallest distance in voxels of a nodule's centre from a
             window's faces to be a target of validation, as in ``LoadCrop``.
+        flips: Views of each window: 1, 2 (mirrored along x) or 8 (along every
+            combination of axes). Their detections are merged, the scores of
+            candidates averaged; validation takes one view.
         bf16: Run the detector under autocast to bfloat16, where the device
             has it.
         box_border: Voxels by which the detector's boxes are longer than what
             they show; taken off after NMS.
+
+    Raises:
+        ConfigError: Another number of ``flips``.
     """
 
     def __init__(
@@ -82,9 +92,14 @@ class CasePredictor:
         overlap: int,
         windows_at_once: int,
         min_inside: float,
+        flips: int = 1,
         bf16: bool = False,
         box_border: float = 0.0,
     ) -> None:
+        if flips not in FLIPS:
+            raise ConfigError(
+                f'test_cfg.flips: {flips}; choose one of {sorted(FLIPS)}.'
+            )
         self.detector = detector
         self.preprocessor = preprocessor
         self.post_processor = post_processor
@@ -92,6 +107,7 @@ class CasePredictor:
         self.overlap = overlap
         self.windows_at_once = windows_at_once
         self.min_inside = min_inside
+        self.flips = FLIPS[flips]
         self.bf16 = bf16
         self.box_border = box_border
 
@@ -139,9 +155,10 @@ class CasePredictor:
         parts: list[InstanceData] = []
         for windows, images in self._batches(case, self.windows(case)):
             with self._precision(images):
-                detections = self._predict_batch(windows, images)
-            parts += map(_owned_in_case, detections, windows)
-        return self._merge(parts, case, sample)
+                for view in range(len(self.flips)):
+                    detections = self._predict_view(windows, images, view)
+                    parts += map(_owned_in_case, detections, windows)
+        return self._merge(parts, case, sample, len(self.flips) * self._models)
 
     @torch.no_grad()
     def loss_and_predict(
@@ -218,7 +235,7 @@ class CasePredictor:
                 for w in windows
             ]
             with self._precision(images):
-                window_scores = detector.score_window(images, of_windows)
+                window_scores = self._score_views(images, of_windows)
             for window, window_score in zip(windows, window_scores):
                 scores[in_core[window]] = window_score
         return scores
@@ -239,27 +256,64 @@ class CasePredictor:
     def _precision(self, images: Tensor) -> torch.autocast:
         return bfloat16_autocast(images.device.type, self.bf16)
 
-    def _predict_batch(
-        self, windows: list[CaseWindow], images: Tensor
+    @property
+    def _models(self) -> int:
+        """How many models' detections the detector returns."""
+        detector = self.detector
+        return detector.num_models if isinstance(detector, Ensemble) else 1
+
+    def _predict_view(
+        self, windows: list[CaseWindow], images: Tensor, view: int
     ) -> list[InstanceData]:
+        """Detections on mirrored windows, in the voxels of the windows."""
+        axes, shape = self.flips[view], images.shape[2:]
+        flipped = flip_images(images, axes)
         if isinstance(self.detector, OwningDetector):
-            return self.detector.predict_owned(images, _cores(windows))
-        return self.detector.predict_window(images)
+            cores = flip_boxes(_cores(windows), axes, shape)
+            detections = self.detector.predict_owned(flipped, cores)
+        else:
+            detections = self.detector.predict_window(flipped)
+        return [
+            _with_views(flip_detections(d, axes, shape), view * self._models)
+            for d in detections
+        ]
+
+    def _score_views(
+        self, images: Tensor, boxes: list[Tensor]
+    ) -> list[Tensor]:
+        """Probabilities (K,) of boxes of each window, the mean of its views.
+
+        Args:
+            images: (B, 1, d, h, w).
+            boxes: (K, 6) of each.
+        """
+        assert isinstance(self.detector, CandidateScorer)
+        shape = images.shape[2:]
+        views = [
+            self.detector.score_window(
+                flip_images(images, axes),
+                [flip_boxes(b, axes, shape) for b in boxes],
+            )
+            for axes in self.flips
+        ]
+        return [torch.stack(scores).mean(0) for scores in zip(*views)]
 
     def _merge(
         self,
         parts: list[InstanceData],
         case: Tensor,
         sample: DetDataSample | None,
+        num_views: int = 1,
     ) -> InstanceData:
-        """All windows' detections inside the case, NMS across them."""
+        """All windows' detections inside the case, one for each object."""
         detections = InstanceData.cat(parts)
         end = torch.tensor(case.shape[1:])
         inside = (box_centers(detections.bboxes) < end).all(1)
         detections = detections[inside]
         if sample is not None and 'lungs' in sample:
             detections = _near_lungs(detections, sample)
-        detections = self.post_processor.select(detections)
+        detections = self.post_processor.select(detections, num_views)
+        detections.pop('views', None)
         if self.box_border:
             shown = grow_boxes(detections.bboxes, -self.box_border)
             detections.bboxes = shown
@@ -277,6 +331,14 @@ class CasePredictor:
 def _cores(windows: list[CaseWindow]) -> Tensor:
     """Cores (B, 6), with a seam around them, in each window's voxels."""
     return torch.stack([w.core(SEAM) - w.offset() for w in windows])
+
+
+def _with_views(detections: InstanceData, first: int) -> InstanceData:
+    """Detections with ``views``, which count on from ``first`` by model."""
+    marked = InstanceData(**dict(detections.items()))
+    models = marked.pop('models', torch.zeros(len(detections)))
+    marked.views = models.long() + first
+    return marked
 
 
 def _owned_in_case(
@@ -312,63 +374,3 @@ def _near_lungs(
         }
     )
     return kept
-
-
-def window_targets(
-    sample: DetDataSample, window: CaseWindow, margin: float
-) -> DetDataSample:
-    """Targets of a window of a case, by the rule of training crops.
-
-    A nodule whose centre is closer than ``margin`` voxels to a face is an
-    ignored region, like excluded findings.
-
-    Args:
-        sample: Targets in the case's voxels; not changed.
-        window: The window.
-        margin: Voxels between a target's centre and every face, at least.
-
-    Returns:
-        Targets in the window's voxels, on the device of the sample's boxes.
-    """
-    gt = sample.gt_instances.cpu()
-    boxes = gt.bboxes - window.offset()
-    kept = centers_inside(boxes, window.size, margin)
-    ignored = sample.ignored_instances.cpu().bboxes - window.offset()
-    regions = torch.cat([boxes[~kept], ignored])
-    target = DetDataSample()
-    target.gt_instances = gt[kept]
-    target.gt_instances.bboxes = boxes[kept]
-    regions = regions[boxes_touching(regions, window.size)]
-    target.ignored_instances = InstanceData(bboxes=regions)
-    target.gt_masks = crop_window(sample.gt_masks[None], window, 0)[0]
-    return target.to(sample.gt_instances.bboxes.device)
-
-
-def warn_of_pooling(
-    backbone: torch.nn.Module,
-    window: Sequence[int] | None,
-    crop_size: Sequence[int] | None,
-) -> None:
-    """Warn if windows are not of the training crops' size and it matters.
-
-    Args:
-        backbone: Its plugins may pool over space.
-        window: Voxels of a window, None for the whole case.
-        crop_size: Voxels of a training crop, None if unknown.
-
-    Warns:
-        UserWarning: As said.
-    """
-    pooling = pooling_plugins(backbone)
-    equal = window and crop_size and tuple(window) == tuple(crop_size)
-    if not pooling or equal:
-        return
-    size = 'of unknown size' if crop_size is None else tuple(crop_size)
-    warnings.warn(
-        f'test_cfg.window: {window and tuple(window)}, but the training crops '
-        f'were {size}; {", ".join(pooling)} pools over the whole window, so '
-        'its gates differ from those trained. Set model.test_cfg.window to '
-        'the size of the training crops (and model.train_cfg.crop_size, if '
-        'that is unknown).',
-        stacklevel=3,
-    )

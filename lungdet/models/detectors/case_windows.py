@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
 
+from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
 from lungdet.models.backbones.featurenet import MAX_STRIDE
+from lungdet.models.plugins import pooling_plugins
+from lungdet.ops import boxes_touching, centers_inside
 
 
 class CaseWindow(NamedTuple):
@@ -135,3 +140,63 @@ def crop_window(case: Tensor, window: CaseWindow, pad: int) -> Tensor:
         return crop
     ends = [n for gap in reversed(missing) for n in (0, gap)]
     return F.pad(crop, ends, value=pad)
+
+
+def window_targets(
+    sample: DetDataSample, window: CaseWindow, margin: float
+) -> DetDataSample:
+    """Targets of a window of a case, by the rule of training crops.
+
+    A nodule whose centre is closer than ``margin`` voxels to a face is an
+    ignored region, like excluded findings.
+
+    Args:
+        sample: Targets in the case's voxels; not changed.
+        window: The window.
+        margin: Voxels between a target's centre and every face, at least.
+
+    Returns:
+        Targets in the window's voxels, on the device of the sample's boxes.
+    """
+    gt = sample.gt_instances.cpu()
+    boxes = gt.bboxes - window.offset()
+    kept = centers_inside(boxes, window.size, margin)
+    ignored = sample.ignored_instances.cpu().bboxes - window.offset()
+    regions = torch.cat([boxes[~kept], ignored])
+    target = DetDataSample()
+    target.gt_instances = gt[kept]
+    target.gt_instances.bboxes = boxes[kept]
+    regions = regions[boxes_touching(regions, window.size)]
+    target.ignored_instances = InstanceData(bboxes=regions)
+    target.gt_masks = crop_window(sample.gt_masks[None], window, 0)[0]
+    return target.to(sample.gt_instances.bboxes.device)
+
+
+def warn_of_pooling(
+    backbone: torch.nn.Module,
+    window: Sequence[int] | None,
+    crop_size: Sequence[int] | None,
+) -> None:
+    """Warn if windows are not of the training crops' size and it matters.
+
+    Args:
+        backbone: Its plugins may pool over space.
+        window: Voxels of a window, None for the whole case.
+        crop_size: Voxels of a training crop, None if unknown.
+
+    Warns:
+        UserWarning: As said.
+    """
+    pooling = pooling_plugins(backbone)
+    equal = window and crop_size and tuple(window) == tuple(crop_size)
+    if not pooling or equal:
+        return
+    size = 'of unknown size' if crop_size is None else tuple(crop_size)
+    warnings.warn(
+        f'test_cfg.window: {window and tuple(window)}, but the training crops '
+        f'were {size}; {", ".join(pooling)} pools over the whole window, so '
+        'its gates differ from those trained. Set model.test_cfg.window to '
+        'the size of the training crops (and model.train_cfg.crop_size, if '
+        'that is unknown).',
+        stacklevel=3,
+    )

@@ -13,10 +13,9 @@ from torch import Tensor
 from lungdet.data_sample import MIN_INSIDE, DetDataSample
 from lungdet.errors import ConfigError
 from lungdet.models.defaults import with_defaults
-from lungdet.models.detectors.case_predictor import (
-    CasePredictor,
-    warn_of_pooling,
-)
+from lungdet.models.detectors.case_predictor import CasePredictor
+from lungdet.models.detectors.case_windows import warn_of_pooling
+from lungdet.models.detectors.protocols import WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.ops import check_finite, grow_boxes
 from lungdet.registry import MODELS, TASK_UTILS
@@ -29,10 +28,11 @@ TRAIN_CFG: dict[str, Any] = {
     'mask': None,  # of the roi_head
 }
 TEST_CFG: dict[str, Any] = {
-    'window': (128, 128, 128),  # these five: see CasePredictor
+    'window': (128, 128, 128),  # these six: see CasePredictor
     'overlap': 32,
     'windows_at_once': 4,
     'min_inside': MIN_INSIDE,  # load_config takes it from LoadCrop
+    'flips': 1,
     'bf16': False,
     # TEST_CFG of the rpn_head; the bbox_head has none: it refines every
     # proposal, and what its scores and boxes decide is in postprocess
@@ -218,12 +218,19 @@ class NoduleNet(BaseModel):
             predictor.fill(case, sample)
         return samples
 
-    def predict_case(self, case: Tensor) -> InstanceData:
+    def predict_case(
+        self, case: Tensor, sample: DetDataSample | None = None
+    ) -> InstanceData:
         """Detections of a case (1, D, H, W), see ``CasePredictor.predict``."""
-        return self.case_predictor().predict(case)
+        return self.case_predictor().predict(case, sample)
 
-    def case_predictor(self) -> CasePredictor:
+    def case_predictor(
+        self, detector: WindowDetector | None = None
+    ) -> CasePredictor:
         """Inference of whole cases by ``test_cfg``.
+
+        Args:
+            detector: Predicts the windows; None for this one.
 
         Warns:
             UserWarning: A plugin pools over space and the windows are not of
@@ -234,13 +241,14 @@ class NoduleNet(BaseModel):
             self.backbone, cfg['window'], self.train_cfg['crop_size']
         )
         return CasePredictor(
-            self,
+            detector or self,
             self.data_preprocessor,
             self.post_processor,
             window=cfg['window'],
             overlap=cfg['overlap'],
             windows_at_once=cfg['windows_at_once'],
             min_inside=cfg['min_inside'],
+            flips=cfg['flips'],
             bf16=cfg['bf16'],
             box_border=self.box_border,
         )

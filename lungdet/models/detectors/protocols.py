@@ -53,6 +53,19 @@ class OwningDetector(Protocol):
 
 
 @runtime_checkable
+class Ensemble(Protocol):
+    """A detector that returns the detections of several models.
+
+    Each detection has its model's number, from 0, in ``models`` (K,) long.
+    """
+
+    @property
+    def num_models(self) -> int:
+        """How many there are."""
+        ...
+
+
+@runtime_checkable
 class ValidatedDetector(Protocol):
     """A detector that has losses; needed by ``loss_and_predict`` alone."""
 

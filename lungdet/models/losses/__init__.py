@@ -5,6 +5,7 @@ from lungdet.models.losses.detection import (
     SmoothL1BoxLoss,
 )
 from lungdet.models.losses.dice import SoftDiceLoss
+from lungdet.models.losses.diou import DIoUBoxLoss
 from lungdet.models.losses.restoration import (
     L1Loss,
     MSELoss,
@@ -13,6 +14,7 @@ from lungdet.models.losses.restoration import (
 
 __all__ = [
     'BalancedCrossEntropy',
+    'DIoUBoxLoss',
     'FocalLoss3D',
     'HardNegativeBCE',
     'L1Loss',

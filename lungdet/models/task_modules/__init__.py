@@ -5,6 +5,10 @@ from lungdet.models.task_modules.assigners import (
     DistanceAssigner3D,
     MaxIoUAssigner3D,
 )
+from lungdet.models.task_modules.atss import ATSSAssigner3D
+from lungdet.models.task_modules.box_clustering import (
+    WeightedBoxClustering,
+)
 from lungdet.models.task_modules.coder import DeltaBoxCoder3D
 from lungdet.models.task_modules.post_processor import DetectionPostProcessor
 from lungdet.models.task_modules.samplers import (
@@ -14,6 +18,7 @@ from lungdet.models.task_modules.samplers import (
 )
 
 __all__ = [
+    'ATSSAssigner3D',
     'AnchorGenerator3D',
     'AnchorSampler3D',
     'AssignResult',
@@ -24,4 +29,5 @@ __all__ = [
     'MaxIoUAssigner3D',
     'RoISampler3D',
     'SamplingResult',
+    'WeightedBoxClustering',
 ]

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from lungdet.errors import ConfigError
 from lungdet.models.defaults import with_defaults
+from lungdet.models.task_modules.box_clustering import (
+    WeightedBoxClustering,
+)
 from lungdet.ops import nms
 from lungdet.registry import TASK_UTILS
 
@@ -42,6 +45,9 @@ class DetectionPostProcessor:
             better one is kept; ``center_distance``: the same if their centres
             are closer, in voxels; ``center_radii``: in radii of the larger
             one. None turns a rule off; of those that are on, each is enough.
+        merge: Dict of what makes one detection of those of an object, such
+            as ``WeightedBoxClustering``; None keeps the best one by ``nms``,
+            or clusters by its rules where there are several views of a case.
         max_per_scan: Detections kept, None for all.
 
     Raises:
@@ -55,6 +61,7 @@ class DetectionPostProcessor:
         score_fusion: str = 'mean',
         *,
         nms: dict[str, float | None] | None = None,
+        merge: dict[str, Any] | None = None,
         max_per_scan: int | None = 100,
     ) -> None:
         _check('box_source', box_source, BOX_SOURCES)
@@ -62,6 +69,7 @@ class DetectionPostProcessor:
         self.box_source = box_source
         self.score_fusion = score_fusion
         self.nms = with_defaults(nms, NMS, 'DetectionPostProcessor.nms')
+        self.merge = TASK_UTILS.build(merge) if merge else None
         self.max_per_scan = max_per_scan
 
     def fuse(
@@ -98,8 +106,21 @@ class DetectionPostProcessor:
             masks=[None] * len(order),
         )
 
-    def select(self, detections: InstanceData) -> InstanceData:
-        """The detections of a scan that are kept, best first."""
+    def select(
+        self, detections: InstanceData, num_views: int = 1
+    ) -> InstanceData:
+        """The detections of a scan that are kept, best first.
+
+        Args:
+            detections: Of all windows, and of all views of them.
+            num_views: Mirrored windows, and models, that gave them; if more
+                than one, ``views`` (K,) says which gave each.
+        """
+        merge = self.merge
+        if merge is None and num_views > 1:
+            merge = WeightedBoxClustering(**self.nms)
+        if merge is not None:
+            return merge.merge(detections, num_views)[: self.max_per_scan]
         keep = nms(detections.bboxes, detections.scores, **self.nms)
         return detections[keep[: self.max_per_scan]]
 

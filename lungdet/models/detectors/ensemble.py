@@ -1,0 +1,134 @@
+"""Several detectors as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from lungdet.data_sample import DetDataSample
+from lungdet.errors import ConfigError
+from lungdet.models.detectors.case_predictor import CasePredictor
+from lungdet.models.detectors.nodulenet import NoduleNet
+from lungdet.registry import MODELS
+
+
+@MODELS.register_module()
+class EnsembleDetector(BaseModel):
+    """Detectors of one kind whose detections of a case are merged.
+
+    How a case is tiled, and how detections are merged, is the first one's
+    ``test_cfg``. For inference only: ``tools/test.py`` makes one of several
+    checkpoints.
+
+    Args:
+        members: Dicts of detectors, which take the same input.
+        epochs: Of each one's weights, from 1: heads that had not started are
+            left out. None if all had.
+        init_cfg: mmengine's.
+
+    Raises:
+        ConfigError: No member, or as many ``epochs`` as there are not
+            members, or members that take other input.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[dict],
+        epochs: Sequence[int] | None = None,
+        *,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if not members or (epochs and len(epochs) != len(members)):
+            raise ConfigError(
+                f'EnsembleDetector: {len(members)} members and the epochs '
+                f'{epochs}; give at least one member, and an epoch for each.'
+            )
+        detectors: list[NoduleNet] = [MODELS.build(one) for one in members]
+        for detector, epoch in zip(detectors, epochs or ()):
+            detector.set_epoch(epoch)
+        inputs = {
+            (tuple(prep.window), tuple(prep.out_range))
+            for prep in (one.data_preprocessor for one in detectors)
+        }
+        if len(inputs) > 1:
+            raise ConfigError(
+                f'EnsembleDetector: members with HU windows {inputs}; only '
+                'those that take the same input can be joined.'
+            )
+        self.members = nn.ModuleList(detectors)
+        self.data_preprocessor = detectors[0].data_preprocessor
+
+    @property
+    def num_models(self) -> int:
+        """See ``Ensemble`` of the detectors' protocols."""
+        return len(self.members)
+
+    def forward(
+        self,
+        inputs: Any,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = 'predict',
+    ) -> Any:
+        """Samples of cases (1, D, H, W) in HU with ``pred_instances``.
+
+        Raises:
+            ConfigError: Another mode than ``'predict'``.
+        """
+        if mode != 'predict':
+            raise ConfigError(
+                f'EnsembleDetector: mode {mode!r}, but an ensemble is not '
+                'trained; train its members.'
+            )
+        samples = data_samples or [DetDataSample() for _ in inputs]
+        predictor = self.case_predictor()
+        for case, sample in zip(inputs, samples):
+            predictor.fill(case, sample)
+        return samples
+
+    def predict_case(
+        self, case: Tensor, sample: DetDataSample | None = None
+    ) -> InstanceData:
+        """Detections of a case (1, D, H, W), see ``CasePredictor.predict``."""
+        return self.case_predictor().predict(case, sample)
+
+    def case_predictor(self) -> CasePredictor:
+        """Inference of whole cases by the first member's ``test_cfg``."""
+        first: Any = self.members[0]
+        return first.case_predictor(self)
+
+    def predict_window(self, images: Tensor) -> list[InstanceData]:
+        """See ``WindowDetector``."""
+        return _joined([m.predict_window(images) for m in self._detectors])
+
+    def predict_owned(
+        self, images: Tensor, cores: Tensor
+    ) -> list[InstanceData]:
+        """See ``OwningDetector``."""
+        return _joined(
+            [m.predict_owned(images, cores) for m in self._detectors]
+        )
+
+    def score_window(
+        self, images: Tensor, boxes: list[Tensor]
+    ) -> list[Tensor]:
+        """See ``CandidateScorer``; the mean of the members."""
+        scores = [m.score_window(images, boxes) for m in self._detectors]
+        return [torch.stack(of_window).mean(0) for of_window in zip(*scores)]
+
+    @property
+    def _detectors(self) -> list[Any]:
+        return list(self.members)
+
+
+def _joined(by_model: list[list[InstanceData]]) -> list[InstanceData]:
+    """Each window's detections of all models, with ``models`` (K,)."""
+    for number, of_model in enumerate(by_model):
+        for detections in of_model:
+            detections.models = torch.full((len(detections),), number)
+    return [InstanceData.cat(list(parts)) for parts in zip(*by_model)]
