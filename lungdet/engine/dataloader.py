@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
 from mmengine.dist import get_world_size
 from torch.utils.data import DataLoader
 
@@ -16,7 +17,7 @@ def complete_loader(cfg: dict[str, Any], seed: int | None) -> dict[str, Any]:
     """A copy of a loader's config completed with values of the run.
 
     The seed is passed to the data set if it takes one and has none; options
-    for workers are left out without workers.
+    for workers are left out without workers, and pinned memory without a GPU.
 
     Args:
         cfg: Of the loader, with a ``dataset``.
@@ -26,6 +27,8 @@ def complete_loader(cfg: dict[str, Any], seed: int | None) -> dict[str, Any]:
     if cfg.get('num_workers', 0) == 0:
         cfg.pop('persistent_workers', None)
         cfg.pop('prefetch_factor', None)
+    if not torch.cuda.is_available():
+        cfg.pop('pin_memory', None)
     dataset = cfg['dataset']
     if seed is not None and isinstance(dataset, dict):
         kind = dataset['type']

@@ -167,6 +167,27 @@ class ExactEpochLoop(EpochBasedTrainLoop):
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """One step; its losses become numbers at once.
+
+        In mmengine every hook that looks at a loss waits for the GPU.
+        """
+        call_hook = self.runner.call_hook
+        call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        losses = self.runner.model.train_step(
+            data_batch, optim_wrapper=self.runner.optim_wrapper
+        )
+        tensors = {k: v for k, v in losses.items() if torch.is_tensor(v)}
+        values = [v.detach().double() for v in tensors.values()]
+        numbers = torch.stack(values).tolist() if values else []
+        call_hook(
+            'after_train_iter',
+            batch_idx=idx,
+            data_batch=data_batch,
+            outputs={**losses, **dict(zip(tensors, numbers))},
+        )
+        self._iter += 1
+
 
 def check_epochs(
     meta: CheckpointMeta, steps: int, series: Collection[str], where: str

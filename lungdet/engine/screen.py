@@ -145,7 +145,7 @@ class ProgressHook(Hook):
     ) -> None:
         if self.train is not None:
             loss = (outputs or {}).get('loss')
-            known = {} if loss is None else {'loss': f'{loss.item():.3f}'}
+            known = {} if loss is None else {'loss': f'{float(loss):.3f}'}
             self.train.step(epoch=f'{runner.epoch + 1}', **known)
 
     def after_train(self, runner: Any) -> None:

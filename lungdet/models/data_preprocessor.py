@@ -30,7 +30,7 @@ class CTDataPreprocessor(BaseDataPreprocessor):
         out_range: Sequence[float] = (-1, 1),
         pad_hu: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(non_blocking=True)
         self.window = Window(float(window[0]), float(window[1]))
         self.out_range = (float(out_range[0]), float(out_range[1]))
         self.pad_hu = pad_hu
@@ -49,13 +49,14 @@ class CTDataPreprocessor(BaseDataPreprocessor):
 
         Crops of one size become one windowed tensor (B, 1, D, H, W) on the
         device. In evaluation whole cases stay int16 HU and are not moved to
-        the device; the detector cuts windows from them.
+        the device; the detector cuts windows from them. Samples stay where
+        they are: heads copy what they need, and match boxes on the host.
 
         Raises:
             ValueError: Crops of different sizes in training.
         """
         inputs = list(data['inputs'])
-        samples = self.cast_data(data.get('data_samples'))
+        samples = data.get('data_samples')
         if not training:
             return {'inputs': inputs, 'data_samples': samples}
         shapes = {tuple(crop.shape) for crop in inputs}
@@ -64,7 +65,9 @@ class CTDataPreprocessor(BaseDataPreprocessor):
                 f'batch: crops of different sizes {sorted(shapes)} cannot be '
                 'stacked; use one crop size in the pipeline.'
             )
-        stacked = torch.stack([crop.to(self.device) for crop in inputs])
+        stacked = torch.stack(
+            [crop.to(self.device, non_blocking=True) for crop in inputs]
+        )
         return {'inputs': self.apply_window(stacked), 'data_samples': samples}
 
 
@@ -96,7 +99,9 @@ class RestorationPreprocessor(CTDataPreprocessor):
                     f'{tuple(self.window)}; give both the same.'
                 )
         batch = {
-            name: torch.stack(list(data[name])).to(self.device)
+            name: torch.stack(list(data[name])).to(
+                self.device, non_blocking=True
+            )
             for name in ('inputs', 'targets', 'masked')
         }
         return {**batch, 'data_samples': self.cast_data(samples)}

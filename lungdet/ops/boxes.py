@@ -8,6 +8,23 @@ import torch
 from torch import Tensor
 
 
+def from_host(values: Sequence[float], like: Tensor) -> Tensor:
+    """Numbers as a tensor of another's type and device.
+
+    The host does not wait for the device, as it does in ``new_tensor``.
+
+    Args:
+        values: Numbers.
+        like: Has the type and device.
+
+    Examples:
+        >>> from_host([1, 2.5], like=torch.zeros(1))
+        tensor([1.0000, 2.5000])
+    """
+    values = torch.tensor(values, dtype=like.dtype)
+    return values.to(like.device, non_blocking=True)
+
+
 def box_volume(boxes: Tensor) -> Tensor:
     """Volume of each box in voxels; a negative side counts as 0.
 
@@ -165,7 +182,7 @@ def boxes_touching(boxes: Tensor, shape: Sequence[int]) -> Tensor:
         >>> boxes_touching(boxes, (8, 8, 8))
         tensor([False,  True])
     """
-    high = boxes.new_tensor(list(shape))
+    high = from_host(list(shape), boxes)
     return ((boxes[..., 3:] > 0) & (boxes[..., :3] < high)).all(-1)
 
 
@@ -187,7 +204,7 @@ def clip_box_centers(boxes: Tensor, shape: Sequence[int]) -> Tensor:
         >>> clip_box_centers(torch.tensor([[-4., 0, 6, -2, 2, 14]]), (9, 9, 9))
         tensor([[-0.5000,  0.0000,  4.5000,  1.5000,  2.0000, 12.5000]])
     """
-    high = boxes.new_tensor(list(shape)) - 0.5
+    high = from_host(list(shape), boxes) - 0.5
     center = box_centers(boxes)
     shift = torch.minimum(center.clamp(min=0.5), high) - center
     return boxes + torch.cat([shift, shift], dim=1)

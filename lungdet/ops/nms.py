@@ -11,6 +11,7 @@ from torch import Tensor
 from lungdet.ops.boxes import box_centers, box_iou, box_sides
 
 BLOCK = 1024  # boxes compared at once; 4 MiB of IoU per block pair
+ROUNDS = 16  # of suppression between two looks at whether it has ended
 
 
 def nms(
@@ -65,6 +66,34 @@ def nms(
     return torch.cat(kept) if kept else order
 
 
+def nms_of_images(
+    boxes: Tensor, scores: Tensor, is_real: Tensor, iou_thr: float | None
+) -> tuple[Tensor, Tensor]:
+    """``nms`` of several images at once, without a wait for each of them.
+
+    Args:
+        boxes: (B, K, 6) edge boxes, some of them padding; B K K values are
+            held in memory.
+        scores: (B, K), those of padding below all others.
+        is_real: (B, K) bool, False for padding.
+        iou_thr: As in ``nms``.
+
+    Returns:
+        Order (B, K) of each image's boxes, best first, and whether the box at
+        each place of it is kept.
+
+    Examples:
+        >>> boxes = torch.tensor([[[0., 0, 0, 4, 4, 4], [0, 0, 1, 4, 4, 5]]])
+        >>> real = torch.tensor([[True, True]])
+        >>> nms_of_images(boxes, torch.tensor([[0.6, 0.8]]), real, 0.1)
+        (tensor([[1, 0]]), tensor([[ True, False]]))
+    """
+    order = scores.sort(dim=1, descending=True, stable=True).indices
+    boxes = boxes.gather(1, order[..., None].expand_as(boxes))
+    same = [same_object(b, b, iou_thr=iou_thr) for b in boxes]
+    return order, _greedy(torch.stack(same).triu(1)) & is_real.gather(1, order)
+
+
 def same_object(
     boxes_a: Tensor,
     boxes_b: Tensor,
@@ -110,16 +139,18 @@ def _same_as_any(boxes: Tensor, winners: Tensor, same: Callable) -> Tensor:
 
 
 def _greedy(beats: Tensor) -> Tensor:
-    """Resolve ``beats[i, j]`` (i better than j) as a greedy loop would.
+    """Resolve ``beats[..., i, j]`` (i better than j) as a greedy loop would.
 
     Repeats "j stays unless a staying i beats it" until nothing changes. The
     fixed point is unique, because i beats only later j, and is reached after
-    as many rounds as the longest chain of suppressions.
+    as many rounds as the longest chain of suppressions. The host looks once
+    in ``ROUNDS``, since it then waits for the device.
     """
     weight = beats.float()
-    stays = torch.ones(len(beats), dtype=torch.bool, device=beats.device)
+    stays = beats.new_ones(beats.shape[:-1])
     while True:
-        update = (stays.float() @ weight) == 0
-        if torch.equal(update, stays):
+        for _ in range(ROUNDS):
+            before = stays
+            stays = (stays.float().unsqueeze(-2) @ weight).squeeze(-2) == 0
+        if torch.equal(before, stays):
             return stays
-        stays = update

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lungdet.ops.boxes import from_host
+
 SMALL_SIDE = 4  # cells; RoIs up to this long are pooled together
 CHUNK_VALUES = 1 << 23  # feature values gathered at once
 
@@ -36,7 +38,7 @@ def roi_cells(
         >>> roi_cells(rois, (8, 8, 8), stride=4)
         (tensor([[0, 0, 2]]), tensor([[1, 2, 8]]))
     """
-    size = rois.new_tensor(list(shape)).long()
+    size = from_host(list(shape), rois).long()
     low = ((rois[:, 1:4] - 0.5) / stride).floor().long().clamp(min=0)
     high = ((rois[:, 4:7] - 0.5) / stride).ceil().long()
     return low, torch.minimum(high, size)
@@ -77,7 +79,7 @@ def roi_crop_pool(
         (len(rois), k, k, k, channels), dtype=torch.long, device=rois.device
     )
     for indices, side in _like_sized(low, high, channels):
-        group = torch.tensor(indices, device=rois.device)
+        group = from_host(indices, batch)
         maxima[group] = _find_maxima(
             channels_last,
             batch[group],
@@ -141,7 +143,7 @@ def _find_maxima(
     """
     _, _, height, width, channels = channels_last.shape
     steps = torch.arange(side, device=low.device)
-    size = low.new_tensor(channels_last.shape[1:4])
+    size = from_host(channels_last.shape[1:4], low)
     # cells beyond a RoI's end are clamped to the border and never read
     z, y, x = torch.minimum(low[..., None] + steps, size[:, None] - 1).unbind(
         1
@@ -191,7 +193,7 @@ def roi_align(
     fraction = (torch.arange(k, device=rois.device, dtype=exact) + 0.5) / k
     low, high = rois[:, 1:4], rois[:, 4:7]
     points = low[:, :, None] + (high - low)[:, :, None] * fraction
-    size = rois.new_tensor(list(feature.shape[2:]))[:, None]
+    size = from_host(list(feature.shape[2:]), rois)[:, None]
     z, y, x = (points / stride / size * 2 - 1).unbind(1)
     shape = (len(rois), k, k, k)
     sample = torch.stack(

@@ -38,6 +38,7 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,  # on a GPU
     drop_last=True,  # batch norm must not meet a batch of one
     sampler=dict(type='ExactSampler', shuffle=True),
     collate_fn=dict(type='pseudo_collate'),

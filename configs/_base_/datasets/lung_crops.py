@@ -28,6 +28,7 @@ train_dataloader = dict(
     batch_size=6,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,
     drop_last=True,
     sampler=dict(type='ExactSampler', shuffle=True),
     collate_fn=dict(type='pseudo_collate'),

@@ -9,6 +9,7 @@ import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from lungdet.data_sample import DetDataSample
 from lungdet.models.defaults import with_defaults
@@ -16,12 +17,16 @@ from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.layers import ACT_CFG, norm_and_activation
 from lungdet.models.task_modules import AssignResult
 from lungdet.ops import (
+    box_centers,
     centers_in_boxes,
     check_finite,
     clip_box_centers,
     nms,
+    nms_of_images,
 )
 from lungdet.registry import MODELS, TASK_UTILS
+
+MAX_AT_ONCE = 2000  # boxes of an image in an NMS of a whole batch
 
 # proposals: minimum score, IoU of NMS, and the number kept before and after
 # NMS, None for all
@@ -140,19 +145,14 @@ class RPN3DHead(BaseModule):
         """
         logits, deltas = self(feats)
         check_finite('scores and boxes of the RPN head', logits, deltas)
-        proposals = self.predict_by_feat(
+        return self.predict_by_feat(
             logits,
             deltas,
             self.anchors(feats),
             img_shape=feats.img_shape,
             cfg=self.test_cfg,
+            regions=regions,
         )
-        if regions is None:
-            return proposals
-        return [
-            p[centers_in_boxes(p.bboxes, region[None].to(p.bboxes))]
-            for p, region in zip(proposals, regions)
-        ]
 
     def loss_and_predict(
         self, feats: FeatureMaps, samples: list[DetDataSample]
@@ -196,24 +196,29 @@ class RPN3DHead(BaseModule):
             anchors: (N, 6).
             samples: Targets of each crop.
         """
-        positive, negative, targets = [], [], []
-        for sample in samples:
-            gt = sample.gt_instances.bboxes.to(anchors)
-            ignored = sample.ignored_instances.bboxes.to(anchors)
-            roles = self.get_targets(anchors, gt, ignored)
-            positive.append(roles.positive)
-            negative.append(roles.negative)
-            matched = gt[roles.gt_inds[roles.positive]]
-            targets.append(
-                self.bbox_coder.encode(anchors[roles.positive], matched)
+        boxes, ignored = (
+            [part.bboxes.to(anchors, non_blocking=True) for part in parts]
+            for parts in zip(
+                *((s.gt_instances, s.ignored_instances) for s in samples)
             )
-        is_positive = torch.cat(positive)
+        )
+        roles = [
+            self.get_targets(anchors, gt, regions)
+            for gt, regions in zip(boxes, ignored)
+        ]
+        is_positive = torch.stack([r.positive for r in roles])
+        image, anchor = torch.nonzero(is_positive, as_tuple=True)
+        gt_inds = torch.stack([r.gt_inds for r in roles])[image, anchor]
+        matched = pad_sequence(boxes, batch_first=True)[image, gt_inds]
         return {
             'loss_rpn_cls': self.loss_cls(
-                logits.flatten(), is_positive, torch.cat(negative)
+                logits.flatten(),
+                is_positive.flatten(),
+                torch.cat([r.negative for r in roles]),
             ),
             'loss_rpn_bbox': self.loss_bbox(
-                deltas.flatten(0, 1)[is_positive], torch.cat(targets)
+                deltas[image, anchor],
+                self.bbox_coder.encode(anchors[anchor], matched),
             ),
         }
 
@@ -226,6 +231,7 @@ class RPN3DHead(BaseModule):
         *,
         img_shape: tuple[int, int, int],
         cfg: dict[str, Any],
+        regions: Tensor | None = None,
     ) -> list[InstanceData]:
         """Proposals of each image, best first.
 
@@ -235,22 +241,61 @@ class RPN3DHead(BaseModule):
             anchors: (N, 6).
             img_shape: Input voxels (z, y, x).
             cfg: As ``TEST_CFG``.
+            regions: As in ``predict``.
 
         Returns:
             For each image ``bboxes`` (K, 6) and ``scores`` (K,).
         """
-        proposals = []
-        for image_logits, image_deltas in zip(logits, deltas):
-            scores = image_logits.sigmoid()
-            inds = torch.nonzero(scores > cfg['score_thr']).flatten()
-            nms_pre = cfg['nms_pre']
-            if nms_pre is not None and len(inds) > nms_pre:
-                inds = inds[scores[inds].topk(nms_pre).indices.sort().values]
-            boxes = self.bbox_coder.decode(anchors[inds], image_deltas[inds])
-            boxes = clip_box_centers(boxes, img_shape)
-            scores = scores[inds]
-            keep = nms(boxes, scores, cfg['nms_thr'])[: cfg['max_num']]
-            proposals.append(
-                InstanceData(bboxes=boxes[keep], scores=scores[keep])
+        scores = logits.sigmoid()
+        is_candidate = scores > cfg['score_thr']
+        count = int(is_candidate.sum(1).max())
+        if cfg['nms_pre'] is not None:
+            count = min(count, cfg['nms_pre'])
+        scores = scores.masked_fill(~is_candidate, -1)
+        inds = scores.topk(count, dim=1).indices.sort(dim=1).values
+        scores = scores.gather(1, inds)
+        boxes = self.bbox_coder.decode(
+            anchors[inds.flatten()],
+            deltas.gather(1, inds[..., None].expand(-1, -1, 6)).flatten(0, 1),
+        )
+        boxes = clip_box_centers(boxes, img_shape).unflatten(0, inds.shape)
+        if count > MAX_AT_ONCE:  # as published, where nothing bounds it
+            parts = [
+                self._kept(b[s >= 0], s[s >= 0], cfg)
+                for b, s in zip(boxes, scores)
+            ]
+            return parts if regions is None else _inside(parts, regions)
+        order, keep = nms_of_images(boxes, scores, scores >= 0, cfg['nms_thr'])
+        if cfg['max_num'] is not None:
+            keep &= keep.cumsum(1) <= cfg['max_num']
+        if regions is not None:
+            regions = regions.to(boxes, non_blocking=True)
+            centers = box_centers(boxes).gather(
+                1, order[..., None].expand(-1, -1, 3)
             )
-        return proposals
+            keep &= (centers >= regions[:, None, :3]).all(-1)
+            keep &= (centers < regions[:, None, 3:]).all(-1)
+        order = order.gather(1, (~keep).byte().argsort(dim=1, stable=True))
+        return [
+            InstanceData(bboxes=b[rows[:num]], scores=s[rows[:num]])
+            for b, s, rows, num in zip(
+                boxes, scores, order, keep.sum(1).tolist()
+            )
+        ]
+
+    def _kept(
+        self, boxes: Tensor, scores: Tensor, cfg: dict[str, Any]
+    ) -> InstanceData:
+        """Proposals among (K, 6) boxes of one image, K of any size."""
+        keep = nms(boxes, scores, cfg['nms_thr'])[: cfg['max_num']]
+        return InstanceData(bboxes=boxes[keep], scores=scores[keep])
+
+
+def _inside(
+    proposals: list[InstanceData], regions: Tensor
+) -> list[InstanceData]:
+    """Proposals of each image that are centred in its region (B, 6)."""
+    return [
+        p[centers_in_boxes(p.bboxes, region[None].to(p.bboxes))]
+        for p, region in zip(proposals, regions)
+    ]

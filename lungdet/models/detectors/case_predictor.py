@@ -123,7 +123,7 @@ class CasePredictor:
             sample: Of the case; is changed.
         """
         if 'candidates' in sample:
-            boxes = sample.candidates.bboxes
+            boxes = sample.candidates.bboxes.cpu()
             scores = self.score(case, boxes)
             detections = InstanceData(
                 bboxes=boxes, scores=scores, rcnn_scores=scores

@@ -156,7 +156,7 @@ def window_targets(
         margin: Voxels between a target's centre and every face, at least.
 
     Returns:
-        Targets in the window's voxels, on the device of the sample's boxes.
+        Targets in the window's voxels, on the CPU.
     """
     gt = sample.gt_instances.cpu()
     boxes = gt.bboxes - window.offset()
@@ -168,8 +168,9 @@ def window_targets(
     target.gt_instances.bboxes = boxes[kept]
     regions = regions[boxes_touching(regions, window.size)]
     target.ignored_instances = InstanceData(bboxes=regions)
-    target.gt_masks = crop_window(sample.gt_masks[None], window, 0)[0]
-    return target.to(sample.gt_instances.bboxes.device)
+    masks = sample.gt_masks.cpu()[None]
+    target.gt_masks = crop_window(masks, window, 0)[0]
+    return target
 
 
 def warn_of_pooling(

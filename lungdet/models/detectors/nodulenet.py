@@ -17,6 +17,7 @@ from lungdet.models.detectors.case_predictor import CasePredictor
 from lungdet.models.detectors.case_windows import warn_of_pooling
 from lungdet.models.detectors.protocols import WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
+from lungdet.models.roi_heads.nodule_roi_head import on_host
 from lungdet.ops import check_finite, grow_boxes
 from lungdet.registry import MODELS, TASK_UTILS
 
@@ -312,12 +313,12 @@ class NoduleNet(BaseModel):
             refined = [None] * len(proposals)
             if self.bbox_started:
                 refined = self.roi_head.predict_bbox(feats, proposals)
-            detections = list(
-                map(self.post_processor.fuse, proposals, refined)
+            detections = on_host(
+                list(map(self.post_processor.fuse, proposals, refined))
             )
             if self.mask_started:
                 detections = self.roi_head.predict_mask(feats, detections)
-        return [d.cpu() for d in detections]
+        return detections
 
 
 def _full_precision(x: Tensor) -> Tensor:

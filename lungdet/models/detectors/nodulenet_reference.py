@@ -23,7 +23,7 @@ from lungdet.models.task_modules import (
     SamplingResult,
 )
 from lungdet.models.task_modules.samplers import random_subset
-from lungdet.ops import nms
+from lungdet.ops import from_host, nms
 from lungdet.registry import MODELS, TASK_UTILS
 
 
@@ -88,6 +88,7 @@ class PublishedRoIHead(NoduleRoIHead):
         *,
         img_shape: tuple[int, int, int],
     ) -> Tensor:
+        rois = rois.to(logits.device)
         return self.detections(
             rois, logits, deltas, img_shape=img_shape, score_thr=self.score_thr
         )
@@ -126,7 +127,7 @@ class PublishedMask3DHead(Mask3DHead):
         before it is widened: up to a cell is lost, and a small box can become
         empty.
         """
-        side = torch.tensor(list(img_shape), device=rois.device)
+        side = from_host(list(img_shape), rois).long()
         low = (rois[:, 1:4] - 0.5).trunc().long()
         high = (rois[:, 4:7] - 0.5).trunc().long()
         low = low.div(STRIDE, rounding_mode='floor') * STRIDE

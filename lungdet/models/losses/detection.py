@@ -40,16 +40,17 @@ class HardNegativeBCE(BaseModule):
         self, logits: Tensor, positive: Tensor, negative: Tensor
     ) -> Tensor:
         """Loss of flat (N,) logits and their roles over the whole batch."""
-        pos, neg = logits[positive], logits[negative]
+        # the one time that the host waits for the device
+        num_pos, num_neg = torch.stack(
+            [positive.sum(), negative.sum()]
+        ).tolist()
+        of_pos = (F.softplus(-logits) * positive).sum() / max(num_pos, 1)
+        keep = num_neg
         if self.training:
-            keep = max(self.num_hard * len(pos), self.min_hard)
-            neg = neg.topk(min(keep, len(neg))).values
-        loss = logits.sum() * 0
-        if len(pos):
-            loss = loss + 0.5 * F.softplus(-pos).mean()
-        if len(neg):
-            loss = loss + 0.5 * F.softplus(neg).mean()
-        return self.loss_weight * loss
+            keep = min(max(self.num_hard * num_pos, self.min_hard), num_neg)
+        hardest = logits.masked_fill(~negative, -torch.inf).topk(keep).values
+        of_neg = F.softplus(hardest).sum() / max(keep, 1)
+        return self.loss_weight * (0.5 * of_pos + 0.5 * of_neg)
 
 
 @MODELS.register_module()
@@ -160,7 +161,8 @@ class BalancedCrossEntropy(BaseModule):
         """Loss of (R, C) logits with (R,) labels; 0 without rows."""
         if len(logits) == 0:
             return logits.sum() * 0
-        counts = torch.bincount(labels, minlength=logits.shape[1])
+        classes = torch.arange(logits.shape[1], device=labels.device)
+        counts = (labels[:, None] == classes).sum(0)
         weight = len(labels) / counts.clamp(min=1).to(logits.dtype)
         loss = F.cross_entropy(logits, labels, weight=weight / weight.sum())
         return self.loss_weight * loss

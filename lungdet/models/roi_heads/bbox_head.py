@@ -107,16 +107,19 @@ class BBox3DHead(BaseModule):
         Args:
             logits: (R, classes + 1).
             deltas: (R, 6 * (classes + 1)).
-            labels: (R,) long, 0 background.
+            labels: (R,) long, 0 background; on the CPU, so that the host
+                knows how many are positive.
             bbox_targets: (P, 6) of the rows whose label is not 0, in order.
         """
-        positive = labels > 0
-        of_class = self._by_class(deltas)[positive]
-        rows = torch.arange(len(of_class), device=labels.device)
+        rows = torch.nonzero(labels).flatten()
+        rows, of_class, labels, bbox_targets = (
+            value.to(logits.device, non_blocking=True)
+            for value in (rows, labels[rows], labels, bbox_targets)
+        )
         return {
             'loss_rcnn_cls': self.loss_cls(logits, labels),
             'loss_rcnn_bbox': self.loss_bbox(
-                of_class[rows, labels[positive]], bbox_targets
+                self._by_class(deltas)[rows, of_class], bbox_targets
             ),
         }
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lungdet.models.feature_maps import STRIDE, FeatureMaps
 from lungdet.models.layers import ACT_CFG, norm_and_activation
+from lungdet.ops import from_host
 from lungdet.registry import MODELS
 
 MAX_VOXELS = 64**3 * 4  # of a batch; 64 channels of it are 268 MB in float32
@@ -84,7 +85,7 @@ class Mask3DHead(BaseModule):
 
     def align(self, rois: Tensor, img_shape: Sequence[int]) -> Tensor:
         """Widen RoIs (R, 7) to whole cells of the volume, at least one."""
-        side = torch.tensor(list(img_shape), device=rois.device)
+        side = from_host(list(img_shape), rois).long()
         low = (rois[:, 1:4] / STRIDE).floor().long() * STRIDE
         high = (rois[:, 4:7] / STRIDE).ceil().long() * STRIDE
         low = torch.minimum(low.clamp(min=0), side - STRIDE)

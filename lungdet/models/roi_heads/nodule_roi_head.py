@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -126,12 +127,15 @@ class NoduleRoIHead(BaseModule):
         """
         if not self.bbox_started:
             return {}
+        device = feats.image.device
         sampled = [
             result._replace(priors=self.grow(result.priors))
-            for result in self.sample_proposals(proposals, samples)
+            for result in self.sample_proposals(on_host(proposals), samples)
         ]
         rois = boxes_to_rois([result.priors for result in sampled])
-        logits, deltas = self.bbox_forward(feats, rois)
+        logits, deltas = self.bbox_forward(
+            feats, rois.to(device, non_blocking=True)
+        )
         gt_boxes = [self.grow(s.gt_instances.bboxes) for s in samples]
         labels, bbox_targets = self.bbox_head.get_targets(sampled, gt_boxes)
         losses = self.bbox_head.loss(logits, deltas, labels, bbox_targets)
@@ -150,12 +154,16 @@ class NoduleRoIHead(BaseModule):
     def sample_proposals(
         self, proposals: list[InstanceData], samples: list[DetDataSample]
     ) -> list[SamplingResult]:
-        """Label the proposals of each crop and sample those for the loss."""
+        """Label the proposals of each crop and sample those for the loss.
+
+        They are few, and as many as their labels say, so they are on the CPU:
+        a GPU would have to be waited for in every crop.
+        """
         sampled = []
         for proposal, sample in zip(proposals, samples):
             boxes = proposal.bboxes
-            gt = sample.gt_instances.bboxes.to(boxes.dtype)
-            ignored = sample.ignored_instances.bboxes.to(boxes.dtype)
+            gt = sample.gt_instances.bboxes.to(boxes)
+            ignored = sample.ignored_instances.bboxes.to(boxes)
             assigned = self.bbox_assigner.assign(boxes, gt, ignored)
             sampled.append(
                 self.bbox_sampler.sample(assigned, boxes, gt, self.training)
@@ -174,8 +182,8 @@ class NoduleRoIHead(BaseModule):
         """RoIs (P, 7) that the mask head is trained on: the positives.
 
         Args:
-            rois: (R, 7) sampled for the ``bbox_head``.
-            labels: (R,) their classes, 0 background.
+            rois: (R, 7) sampled for the ``bbox_head``, on the CPU.
+            labels: (R,) their classes, 0 background, on the CPU.
             logits: (R, classes + 1) outputs of the ``bbox_head``.
             deltas: (R, 6 * (classes + 1)).
             img_shape: Input voxels (z, y, x).
@@ -193,9 +201,9 @@ class NoduleRoIHead(BaseModule):
         A RoI belongs to the nodule it overlaps most; nodules without a
         reference mask give no mask loss.
         """
-        chosen, ids = [], []
+        chosen, ids, rois = [], [], rois.cpu()
         for index, sample in enumerate(samples):
-            gt = sample.gt_instances
+            gt = sample.gt_instances.cpu()
             of_crop = rois[rois[:, 0] == index]
             if not len(of_crop) or not len(gt.bboxes):
                 continue
@@ -211,7 +219,11 @@ class NoduleRoIHead(BaseModule):
         targets = self.mask_head.get_targets(
             boxes, [sample.gt_masks for sample in samples], box_ids
         )
-        return self.mask_head.loss(self.mask_head(feats, boxes), targets)
+        logits = self.mask_head(feats, boxes)
+        device = feats.image.device
+        return self.mask_head.loss(
+            logits, [t.to(device, non_blocking=True) for t in targets]
+        )
 
     @torch.no_grad()
     def predict_bbox(
@@ -279,6 +291,43 @@ class NoduleRoIHead(BaseModule):
             segmented[image].mask_boxes[row] = torch.tensor(box)
             segmented[image].masks[row] = mask
         return segmented
+
+
+def on_host(instances: list[InstanceData]) -> list[InstanceData]:
+    """Instances of each image on the CPU, their numbers in one copy.
+
+    Args:
+        instances: Of each image, all with the same fields: tensors whose
+            first axis is the instances', which are on one device, and others,
+            which are left alone.
+    """
+    numbers = {
+        name: value.shape[1:]
+        for name, value in instances[0].items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+    packed = torch.cat(
+        [
+            torch.cat(
+                [
+                    one[name].flatten(1) if shape else one[name][:, None]
+                    for name, shape in numbers.items()
+                ],
+                dim=1,
+            )
+            for one in instances
+        ]
+    ).cpu()
+    widths = [math.prod(shape) for shape in numbers.values()]
+    copied = []
+    for one, rows in zip(instances, packed.split(list(map(len, instances)))):
+        columns = rows.split(widths, dim=1)
+        moved = {
+            name: column.reshape(len(rows), *shape)
+            for (name, shape), column in zip(numbers.items(), columns)
+        }
+        copied.append(InstanceData(**{**dict(one.items()), **moved}))
+    return copied
 
 
 def boxes_to_rois(boxes: list[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lungdet.models.feature_maps import STRIDE
+from lungdet.ops import from_host
 from lungdet.registry import TASK_UTILS
 
 
@@ -72,6 +73,6 @@ class AnchorGenerator3D:
         ]
         centers = torch.stack(torch.meshgrid(*axes, indexing='ij'), dim=-1)
         centers = centers.reshape(-1, 1, 3)
-        half = torch.tensor(self.sizes, device=device, dtype=dtype) / 2
+        half = from_host(self.sizes, centers) / 2
         half = half[None, :, None]
         return torch.cat([centers - half, centers + half], -1).view(-1, 6)

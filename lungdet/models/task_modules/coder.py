@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lungdet.ops import from_host
 from lungdet.registry import TASK_UTILS
 
 
@@ -40,11 +41,11 @@ class DeltaBoxCoder3D:
         )
         ratio = ((boxes[:, 3:] - boxes[:, :3]) / size).log()
         deltas = torch.cat([shift, ratio], dim=1)
-        return deltas * deltas.new_tensor(self.weights)
+        return deltas * from_host(self.weights, deltas)
 
     def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
         """Boxes (N, 6) from ``anchors`` (N, 6) and ``deltas`` (N, 6)."""
-        deltas = deltas / deltas.new_tensor(self.weights)
+        deltas = deltas / from_host(self.weights, deltas)
         size = anchors[:, 3:] - anchors[:, :3]
         center = (anchors[:, 3:] + anchors[:, :3]) / 2 + deltas[:, :3] * size
         dlog = deltas[:, 3:]

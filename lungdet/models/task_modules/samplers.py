@@ -34,18 +34,17 @@ class SamplingResult(NamedTuple):
 def random_subset(mask: Tensor, num: int) -> Tensor:
     """At most ``num`` true entries of a mask, without replacement.
 
+    All entries are shuffled and the first true ones taken, so the host need
+    not know how many there are.
+
     Args:
         mask: (N,) bool; not changed.
         num: Entries that stay true, at most.
-
-    Returns:
-        (N,) bool; ``mask`` itself if it has no more.
     """
-    inds = torch.nonzero(mask).flatten()
-    if len(inds) <= num:
-        return mask
-    kept = inds[torch.randperm(len(inds), device=mask.device)[:num]]
-    return torch.zeros_like(mask).index_fill_(0, kept, True)
+    turn = torch.randperm(len(mask), device=mask.device)
+    turn = turn.masked_fill(~mask, len(mask))
+    kept = turn.topk(min(num, len(mask)), largest=False).indices
+    return torch.zeros_like(mask).index_fill_(0, kept, True) & mask
 
 
 @TASK_UTILS.register_module()
@@ -77,10 +76,15 @@ class AnchorSampler3D:
         positive, _, gt_inds = assigned
         if self.pos_per_gt is None:
             return positive
-        kept = torch.zeros_like(positive)
-        for j in gt_inds[positive].unique():
-            kept |= random_subset(positive & (gt_inds == j), self.pos_per_gt)
-        return kept
+        # in random order, sorted by nodule: the first few of each are taken
+        none = torch.iinfo(gt_inds.dtype).max
+        shuffled = torch.randperm(len(positive), device=positive.device)
+        nodule = gt_inds.masked_fill(~positive, none)[shuffled]
+        nodule, order = nodule.sort(stable=True)
+        first = torch.searchsorted(nodule, nodule)
+        number = torch.arange(len(nodule), device=nodule.device) - first
+        taken = (number < self.pos_per_gt) & (nodule < none)
+        return torch.zeros_like(positive).scatter(0, shuffled[order], taken)
 
 
 @TASK_UTILS.register_module()
