@@ -21,8 +21,8 @@ def from_host(values: Sequence[float], like: Tensor) -> Tensor:
         >>> from_host([1, 2.5], like=torch.zeros(1))
         tensor([1.0000, 2.5000])
     """
-    values = torch.tensor(values, dtype=like.dtype)
-    return values.to(like.device, non_blocking=True)
+    here = torch.tensor(values, dtype=like.dtype)
+    return here.to(like.device, non_blocking=True)
 
 
 def box_volume(boxes: Tensor) -> Tensor:
