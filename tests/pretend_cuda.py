@@ -122,8 +122,6 @@ def pretend(value: Any) -> Any:
     """The same tensors, in any container, as if on the GPU."""
     if isinstance(value, Tensor):
         return value if is_cuda(value) else value.as_subclass(CudaTensor)
-    if isinstance(value, tuple) and hasattr(value, '_fields'):
-        return type(value)(*map(pretend, value))
     if isinstance(value, tuple | list):
         kind = list if isinstance(value, list) else tuple
         try:
