@@ -16,6 +16,7 @@ from lungdet.threads import set_threads
 COMMANDS = (
     'prepare',
     'phantom',
+    'insert',
     'verify',
     'infer',
     'froc',

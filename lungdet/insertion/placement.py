@@ -81,10 +81,12 @@ class Insertion:
     def into(self, image: np.ndarray) -> np.ndarray:
         """A float32 copy of an image with this in it."""
         out = image.astype(np.float32)
-        out[self.region] = blend(
-            out[self.region], self.alpha, self.tissue, self.noise
-        )
+        out[self.region] = self.blended(out[self.region])
         return out
+
+    def blended(self, part: np.ndarray) -> np.ndarray:
+        """The region of an image, float32, with this in it."""
+        return blend(part, self.alpha, self.tissue, self.noise)
 
 
 def render(

@@ -12,7 +12,6 @@ from lungdet.data_sample import MIN_INSIDE
 from lungdet.datasets.reading import read_mask
 from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.errors import ConfigError
-from lungdet.geometry import box_of_mask, move_boxes
 from lungdet.insertion.blend import scan_profiles
 from lungdet.insertion.draw import (
     DrawOptions,
@@ -23,6 +22,7 @@ from lungdet.insertion.draw import (
 from lungdet.insertion.placement import Insertion, Placement, render
 from lungdet.insertion.sites import Room, Sphere
 from lungdet.insertion.source import LibrarySource, open_source
+from lungdet.insertion.target import target_nodule
 from lungdet.registry import TRANSFORMS
 from lungdet.structures import CaseNodule
 
@@ -142,7 +142,15 @@ class NoduleInsertion(Transform[InsertionParams]):
                 continue
             part = mask[inserted.region]
             part[inserted.inside] = number
-            nodules.append(self._target(sample, placement, inserted, number))
+            nodules.append(
+                target_nodule(
+                    placement,
+                    inserted,
+                    sample['geometry'],
+                    sample['record'].geometry,
+                    number,
+                )
+            )
         boxes = sample['geometry'].sphere_box(
             np.array([n.center_mm for n in nodules]).reshape(-1, 3),
             np.array([n.diameter_mm for n in nodules]),
@@ -188,29 +196,3 @@ class NoduleInsertion(Transform[InsertionParams]):
                     'in the test or validation; to train on it would make '
                     'the test too optimistic. Draw the insertions again.'
                 )
-
-    def _target(
-        self,
-        sample: Sample,
-        placement: Placement,
-        inserted: Insertion,
-        number: int,
-    ) -> CaseNodule:
-        geometry, case = sample['geometry'], sample['record'].geometry
-        x, y, z = geometry.to_world([placement.center])[0].tolist()
-        diameter = inserted.diameter_mm
-        (box,) = case.sphere_box([[x, y, z]], [diameter])
-        of_mask = box_of_mask(inserted.inside)
-        mask_box = None
-        if of_mask is not None:
-            start = np.tile([part.start for part in inserted.region], 2)
-            moved = move_boxes((of_mask + start)[None], geometry, case)[0]
-            mask_box = tuple(moved.tolist())
-        return CaseNodule(
-            id=number,
-            center_mm=(x, y, z),
-            diameter_mm=diameter,
-            box=tuple(box.tolist()),
-            has_mask=mask_box is not None,
-            mask_box=mask_box,
-        )

@@ -1,0 +1,141 @@
+"""Cases with inserted nodules: a test that knows what it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungdet.cli import main
+from lungdet.datasets.folds import split_series
+from lungdet.errors import ConfigError
+from lungdet.insertion.cases import InsertOptions, insert_cases
+from lungdet.io.case_store import CaseStore, record_file
+from lungdet.io.nodule_library import write_library
+from tests.datasets.stores import airy_store, balls_store
+from tests.io.nodules import ball_nodule
+
+
+@pytest.fixture(scope='module')
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return airy_store(tmp_path_factory.mktemp('scans'))
+
+
+@pytest.fixture(scope='module')
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('library') / 'nodules.npz'
+    nodules = [
+        ball_nodule(f'{n}', diameter_mm=5.0 + n / 3, shape=(9, 30, 30))
+        for n in range(6)
+    ]
+    write_library(path, nodules)
+    return path
+
+
+def test_every_case_says_what_is_in_it(
+    scans: Path, library: Path, tmp_path: Path
+) -> None:
+    summary = insert_cases(scans, library, tmp_path, InsertOptions(draws=2))
+
+    before, after = CaseStore(scans), CaseStore(tmp_path)
+    assert len(after.records) == summary.cases == summary.written == 8
+    nodules = [n for r in after.records.values() for n in r.nodules]
+    assert len(nodules) == summary.nodules > 20
+    for uid, record in after.records.items():
+        scan = uid.split('-')[0]
+        assert record.kind == 'inserted'
+        assert {scan, f'P{scan}'} <= set(record.made_of)
+        assert any(name.startswith('P-') for name in record.made_of)
+        change = after.read(uid, 'image') - before.read(scan, 'image')
+        mask = after.read(uid, 'mask')
+        for nodule in record.nodules:
+            voxels = mask == nodule.id
+            assert change[voxels].mean() > 200
+            index = record.geometry.to_index([nodule.center_mm])[0]
+            assert np.abs(np.argwhere(voxels).mean(0) - index).max() < 0.6
+        assert len(record.settings['shams_mm']) >= 3
+
+
+def test_a_run_goes_on_and_gives_the_same(
+    scans: Path, library: Path, tmp_path: Path
+) -> None:
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    insert_cases(scans, library, one)
+    insert_cases(scans, library, two)
+    uid = '3.2-inserted-0'
+    record_file(two, uid).unlink()
+
+    summary = insert_cases(scans, library, two)
+
+    assert summary.written == 1
+    left, right = (CaseStore(root).records[uid] for root in (one, two))
+    assert left.checksums == right.checksums
+    other = insert_cases(scans, library, two, InsertOptions(seed=1))
+    assert other.written == 4
+    assert CaseStore(two).records[uid].checksums != left.checksums
+
+
+def test_parts_share_no_patient(
+    scans: Path, library: Path, tmp_path: Path
+) -> None:
+    donors = []
+    for number in (1, 2):
+        out = tmp_path / str(number)
+        insert_cases(scans, library, out, InsertOptions(part=(number, 2)))
+        donors.append(
+            {
+                name
+                for record in CaseStore(out).records.values()
+                for name in record.made_of
+                if name.startswith('P-')
+            }
+        )
+
+    assert donors[0] and donors[1] and not donors[0] & donors[1]
+    with pytest.raises(ConfigError, match='no nodule is in part'):
+        insert_cases(
+            scans, library, tmp_path / '3', InsertOptions(part=(900, 900))
+        )
+
+
+def test_real_nodules_are_neither_hit_nor_false(
+    tmp_path: Path,
+) -> None:
+    balls = balls_store(tmp_path / 'balls')
+    insert_cases(balls, 'parametric', tmp_path / 'out')
+
+    before, after = CaseStore(balls), CaseStore(tmp_path / 'out')
+    record = after.records['1.1-parametric-0']
+    real = before.records['1.1']
+    assert record.kind == 'parametric'
+    assert record.made_of == ['1.1']
+    excluded = {finding.center_mm for finding in record.excluded}
+    assert {nodule.center_mm for nodule in real.nodules} <= excluded
+
+
+def test_the_command(
+    scans: Path, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ['insert', str(scans), str(library), str(tmp_path)]
+
+    assert main([*words, '--part', '1/1']) == 0
+    assert '4 cases with' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='2'):
+        main([*words, '--part', '3/2'])
+    assert main(['insert', str(scans), str(library), str(scans)]) == 2
+    assert 'is the folder of the scans' in capsys.readouterr().err
+
+
+def test_a_training_on_a_scan_or_donor_of_the_test_is_refused(
+    scans: Path, library: Path, tmp_path: Path
+) -> None:
+    insert_cases(scans, library, tmp_path)
+    records = {**CaseStore(scans).records, **CaseStore(tmp_path).records}
+    options = {'test_subsets': (), 'val_subsets': (), 'val_series': None}
+
+    with pytest.raises(ConfigError, match='keep a patient on one side'):
+        split_series(records, test_series=['3.1-inserted-0'], **options)
+    inserted = CaseStore(tmp_path).records
+    parts = split_series(inserted, test_series=[*inserted], **options)
+    assert not parts['train'] and len(parts['test']) == 4
