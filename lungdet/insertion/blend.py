@@ -15,7 +15,7 @@ FINE = 0.7  # voxels; sigma of structure such as vessels and walls
 STRUCTURE_SIGMAS = 2.0, 4.0  # deviations from parenchyma: none, all structure
 LUNG_SPREAD_HU = 250.0  # brighter than parenchyma by this is never lung
 MIN_SIGMA_MM = 0.2
-SLICE_TAILS = 0.3  # sigma that rounds a slice's box, in slices: helical scans
+SLICE_TAILS = 0.15  # sigma that rounds a slice's box, in slices: helical scans
 SOFT_HU = (0.0, 110.0)  # smoothed: muscle, blood, organs
 LUNG_MAX_HU = -780.0  # smoothed: parenchyma without larger vessels
 MIN_NOISE_VOXELS = 400
@@ -56,12 +56,11 @@ class Profile:
             >>> weights.sum(1).round(3).tolist()
             [1.0, 1.0]
         """
-        step = float(fine_mm[1] - fine_mm[0])
         if self.samples_mm is None:
             # linear interpolation between samples blurs by width^2 / 6
             sigma = np.hypot(self.sigma_mm, self.width_mm / 6**0.5)
-            return step * _box_gauss(at_mm, fine_mm, self.width_mm, sigma)
-        native = step * _box_gauss(
+            return _box_gauss(at_mm, fine_mm, self.width_mm, sigma)
+        native = _box_gauss(
             self.samples_mm, fine_mm, self.width_mm, self.sigma_mm
         )
         first, pitch = self.samples_mm[0], np.diff(self.samples_mm).mean()
@@ -76,11 +75,19 @@ class Profile:
 def _box_gauss(
     at: np.ndarray, fine: np.ndarray, width: float, sigma: float
 ) -> np.ndarray:
-    """A box convolved with a Gaussian, (n, m)."""
+    """A box convolved with a Gaussian, integrated over cells, (n, m)."""
     sigma = max(sigma, MIN_SIGMA_MM)
-    gap = fine[None, :] - at[:, None]
-    inner = ndtr((gap + width / 2) / sigma) - ndtr((gap - width / 2) / sigma)
-    return (inner / width).astype(np.float32)
+    edges = np.append(fine, 2 * fine[-1] - fine[-2]) - (fine[1] - fine[0]) / 2
+    gap = edges[None, :] - at[:, None]
+    upper, lower = (
+        _ramp((gap + shift * width / 2) / sigma) * sigma for shift in (1, -1)
+    )
+    return (np.diff(upper - lower, axis=1) / width).astype(np.float32)
+
+
+def _ramp(x: np.ndarray) -> np.ndarray:
+    """Integral of the normal distribution function."""
+    return x * ndtr(x) + np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 
 
 def scan_profiles(

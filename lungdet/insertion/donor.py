@@ -19,9 +19,8 @@ MIN_CORE_VOXELS = 20
 SOLID_QUANTILE, FAINT_QUANTILE = 0.75, 0.55  # of its HU: the level of a nodule
 SOLID_TEXTURE = 4  # readers' rating from which it counts as solid
 FAINT_HU = -450  # a nodule below is not solid
-MAX_GAIN = 1.5  # of contrast that the scan's blur took from solid tissue
-SOLID_HU = 20.0  # that it had, at least
-SURFACES = np.arange(0.5, 0.81, 0.05)  # levels tried for its surface
+MAX_GAIN = 1.6  # of contrast that the scan's blur took
+BRIGHTEST_HU = 80.0  # to which such a gain may lift tissue
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +65,9 @@ def donor_of_nodule(nodule: LibraryNodule) -> Donor:
 
     The readers' mask runs a millimetre or two wider than the nodule, and its
     rim is blurred by the scan. The surface here is half-way between the
-    nodule's level and lung, inside the mask, or further in: blur dims a small
-    solid nodule and swells it, but keeps the sum of its contrast. So its
-    tissue is made as bright as solid tissue is, and its surface taken where
-    shape times contrast has the sum of the scan.
+    nodule's level and lung, inside the mask. Blur keeps the sum of contrast,
+    so where shape times contrast has less than the scan, the tissue is made
+    brighter: a small nodule in thick slices was dimmed.
 
     Args:
         nodule: Of a library.
@@ -88,13 +86,10 @@ def donor_of_nodule(nodule: LibraryNodule) -> Donor:
         level = mask.astype(np.float32)
     tissue = _smooth_tissue(hu, level, bright, spacing)
     measured = float((hu - lung)[mask].sum())
-    if solid and bright >= FAINT_HU:
-        core = float(np.median(tissue[level > 0.5]))
-        gain = np.clip((SOLID_HU - lung) / (core - lung), 1, MAX_GAIN)
-        tissue = lung + gain * (tissue - lung)
-    sums = [float((tissue - lung)[level > s].sum()) for s in SURFACES]
-    best = int(np.abs(np.array(sums) - measured).argmin())
-    level = np.clip(level + 0.5 - SURFACES[best], 0, 1).astype(np.float32)
+    modelled = float((tissue - lung)[level > 0.5].sum())
+    gain = float(np.clip(measured / max(modelled, 1.0), 1, MAX_GAIN))
+    lifted = lung + gain * (tissue - lung)
+    tissue = np.minimum(lifted, np.maximum(tissue, BRIGHTEST_HU))
     return Donor(
         level,
         tissue.astype(np.float32),

@@ -30,7 +30,7 @@ class DrawOptions:
     """
 
     scale: tuple[float, float] = (0.9, 1.1)
-    psf_mm: tuple[float, float] = (0.55, 0.85)
+    psf_mm: tuple[float, float] = (0.45, 0.7)
 
 
 def draw_nodule(

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from lungdet.geometry import Geometry, interpolate_axis
 from lungdet.insertion.blend import (
+    Profile,
     blend,
     scan_profiles,
     structure,
@@ -104,9 +105,9 @@ def test_a_small_ball_is_blurred_as_by_slices_and_interpolation() -> None:
     alpha[one.region] = one.alpha
     radius = one.diameter_mm / 2
     matrix, offset = SOURCE.index_map(GRID)
-    # a box of 2.5 mm, rounded by a Gaussian of .3 of it
+    # a box of 2.5 mm, rounded by a Gaussian of .15 of it
     steps = np.arange(-450, 451) * 0.01
-    weights = gaussian_filter((np.abs(steps) < 1.25).astype(float), 75)
+    weights = gaussian_filter((np.abs(steps) < 1.25).astype(float), 37.5)
     weights /= weights.sum()
     areas = []
     for number in range(SOURCE.shape[0]):
@@ -118,6 +119,17 @@ def test_a_small_ball_is_blurred_as_by_slices_and_interpolation() -> None:
     assert alpha.sum((1, 2)) == pytest.approx(
         wanted, abs=0.04 * float(wanted.max())
     )
+
+
+@pytest.mark.parametrize('samples', [None, np.arange(-10, 11) * 1.25])
+def test_cells_of_any_size_add_up(samples: np.ndarray | None) -> None:
+    """A large nodule is drawn in coarse cells; it must not show them."""
+    profile = Profile(1.25, 0.2, samples)
+    at = np.linspace(-5, 5, 37)
+
+    for step in (0.2, 0.35, 0.83, 1.1):
+        cells = np.arange(-40, 41) * step
+        assert profile.operator(at, cells).sum(1) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_profile_of_turned_slices_is_a_wider_blur() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungdet.cli import main
 from lungdet.datasets.folds import split_series
 from lungdet.errors import ConfigError
 from lungdet.insertion.cases import InsertOptions, insert_cases
@@ -112,19 +111,6 @@ def test_real_nodules_are_neither_hit_nor_false(
     assert record.made_of == ['1.1']
     excluded = {finding.center_mm for finding in record.excluded}
     assert {nodule.center_mm for nodule in real.nodules} <= excluded
-
-
-def test_the_command(
-    scans: Path, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    words = ['insert', str(scans), str(library), str(tmp_path)]
-
-    assert main([*words, '--part', '1/1']) == 0
-    assert '4 cases with' in capsys.readouterr().out
-    with pytest.raises(SystemExit, match='2'):
-        main([*words, '--part', '3/2'])
-    assert main(['insert', str(scans), str(library), str(scans)]) == 2
-    assert 'is the folder of the scans' in capsys.readouterr().err
 
 
 def test_a_training_on_a_scan_or_donor_of_the_test_is_refused(

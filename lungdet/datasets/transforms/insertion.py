@@ -67,7 +67,7 @@ class NoduleInsertion(Transform[InsertionParams]):
         sham_only: float = 0.3,
         min_inside: float = MIN_INSIDE,
         scale: Sequence[float] = (0.9, 1.1),
-        psf_mm: Sequence[float] = (0.55, 0.85),
+        psf_mm: Sequence[float] = (0.45, 0.7),
     ) -> None:
         self.source = open_source(source)
         self.prob, self.num, self.sham_only = prob, tuple(num), sham_only
