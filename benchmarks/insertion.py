@@ -504,7 +504,7 @@ def crop_milliseconds(
         PlaceCrop,
     )
 
-    place, load = PlaceCrop(size=(64, 64, 64)), LoadCrop()
+    chosen, load = PlaceCrop(size=(64, 64, 64)), LoadCrop()
     insertion = NoduleInsertion(source)
     rng, times = np.random.default_rng(0), []
     records = list(store.records.values())
@@ -516,7 +516,7 @@ def crop_milliseconds(
             'nodule': None,
             'held_out': frozenset(),
         }
-        for step in (place, load):
+        for step in (chosen, load):
             sample = step.apply(sample, step.draw(rng, sample))
         start = time.process_time()
         insertion.apply(sample, insertion.draw(rng, sample))
