@@ -29,7 +29,7 @@ from lungdet.exporters import (
 from lungdet.io.image import load_volume
 from lungdet.io.predictions import CasePredictions
 from lungdet.ops import computes_bfloat16
-from lungdet.prepare import prepare_case
+from lungdet.prepare import LungSides, find_sides, locate, prepare_case
 from lungdet.prepare.given_lungs import lungs_of_scan
 from lungdet.structures import (
     CaseRecord,
@@ -53,12 +53,14 @@ class InferenceCase:
     Attributes:
         record: Everything except its voxels.
         arrays: ``image`` (int16 HU) and ``lungs`` (uint8), each (z, y, x).
+        sides: Where the two lungs are; None where they are not known.
         slices: DICOM slices of the scan, none for an image file.
         seconds: Wall time of each step so far.
     """
 
     record: CaseRecord
     arrays: Mapping[str, np.ndarray]
+    sides: LungSides | None
     slices: tuple[SourceSlice, ...]
     seconds: Mapping[str, float]
 
@@ -162,6 +164,7 @@ class NoduleInferencer:
         return InferenceCase(
             record,
             arrays,
+            find_sides(lungs),
             volume.slices,
             {**(seconds or {}), 'prepare': time.perf_counter() - started},
         )
@@ -185,12 +188,13 @@ class NoduleInferencer:
         if self.score_thr is None and self.selection.score_thr == SCORE_THR:
             result.caveats.append(UNREAD_THR)
         network = time.perf_counter() - started
-        return replace(
+        result = replace(
             result,
             model=self.info,
             run=self._run_info({**case.seconds, 'network': network}),
             slices=case.slices,
         )
+        return locate(result, case.sides)
 
     def _run_info(self, seconds: Mapping[str, float]) -> RunInfo:
         return RunInfo(

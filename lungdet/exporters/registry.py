@@ -25,6 +25,11 @@ FORMATS = (
     'luna16',
     'nifti',
     'picture',
+    'nndetection',
+    'monai',
+    'coco',
+    'slicer',
+    'grand_challenge',
     'json',
 )
 DEFAULT_FORMATS = ('json', 'luna16', 'nifti', 'picture')

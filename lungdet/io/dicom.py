@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lungdet.io.dicom_copies import one_per_position
+from lungdet.io.dicom_headers import Slice
 from lungdet.io.dicom_pixels import (
     forget_pixels,
     read_planes,
@@ -20,8 +21,9 @@ from lungdet.io.dicom_pixels import (
     shift_planes,
 )
 from lungdet.io.dicom_series import choose_series, list_series
-from lungdet.io.dicom_stack import build_stack
+from lungdet.io.dicom_stack import build_stack, slice_grid
 from lungdet.io.file_image import FileImage
+from lungdet.structures import SourceSlice
 
 
 def read_dicom_series(
@@ -68,4 +70,16 @@ def read_dicom_series(
         series_uid=series.series_uid,
         patient_id=series.patient_id,
         lacks_rescale=not slices[0].has_rescale,
+        slices=tuple(
+            _source_slice(one, float(stack.geometry.spacing[0]))
+            for one in slices
+        ),
     )
+
+
+def _source_slice(one: Slice, step_mm: float) -> SourceSlice:
+    uid, number = one.uid, one.instance
+    if one.frame is not None:  # all frames have the file's
+        uid, number = uid and uid.rpartition('.')[0], None
+    grid = slice_grid(one, step_mm)
+    return SourceSlice(one.path, grid, uid, number, one.frame)

@@ -33,7 +33,7 @@ class Slice:
         orientation: Unit vectors (6,) along rows and down columns, LPS.
         position: World position (3,) of the first pixel's centre, LPS, mm.
         spacing: mm (2,) between rows, between columns.
-        uid: SOP instance UID, unique to the slice.
+        uid: SOP instance UID, with the number of a frame after it.
         description: Of the series.
         patient: Patient's ID.
         patient_name: Patient's name.
@@ -49,6 +49,7 @@ class Slice:
         acquisition: Number of the acquisition.
         time: Of the acquisition.
         thickness: mm.
+        instance: Number of the file in its series, as viewers count.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Slice:
     acquisition: int | None = None
     time: str | None = None
     thickness: float | None = None
+    instance: int | None = None
 
     @property
     def name(self) -> str:
@@ -175,6 +177,7 @@ OPTIONAL: dict[str, tuple[str, Callable[[Any], Any]]] = {
     'acquisition': ('AcquisitionNumber', int),
     'time': ('AcquisitionTime', _text),
     'thickness': ('SliceThickness', _finite),
+    'instance': ('InstanceNumber', int),
 }
 ONLY: dict[str, tuple[Callable[[Any], Any], Any]] = {
     'NumberOfFrames': (int, 1),  # of a single-frame file, or of one frame
@@ -248,12 +251,12 @@ def slices_of(header: Any, path: Path) -> list[Slice]:
         )
     shared = _value(header, path, SHARED, list) or [{}]
     return [
-        _slice(_flat(header, shared[0], frame, number), path, number, count)
+        _slice(_flat(header, shared[0], frame), path, number, count)
         for number, frame in enumerate(frames)
     ]
 
 
-def _flat(header: Any, shared: Any, per_frame: Any, number: int) -> Any:
+def _flat(header: Any, shared: Any, per_frame: Any) -> Any:
     """Tags of one frame, arranged as in a single-frame file.
 
     Source: DICOM PS3.3, A.38.1 and C.7.6.16.
@@ -267,11 +270,13 @@ def _flat(header: Any, shared: Any, per_frame: Any, number: int) -> Any:
         for group in groups:
             if group.VR == 'SQ' and len(group.value) == 1:
                 frame.update(group.value[0])
-    frame.NumberOfFrames = 1
-    if header.get('SOPInstanceUID'):
-        frame.SOPInstanceUID = f'{header.SOPInstanceUID}.{number + 1}'
-    frame.AcquisitionNumber = frame.get('FrameAcquisitionNumber')
-    frame.AcquisitionTime = frame.get('FrameAcquisitionDateTime')
+    # new elements: those of the header are shared with the other frames
+    for tag, kind, value in (
+        ('NumberOfFrames', 'IS', 1),
+        ('AcquisitionNumber', 'IS', frame.get('FrameAcquisitionNumber')),
+        ('AcquisitionTime', 'DT', frame.get('FrameAcquisitionDateTime')),
+    ):
+        frame.add_new(tag, kind, value)
     return frame
 
 
@@ -295,6 +300,8 @@ def _slice(
                 f'{path}: {tag} is missing; without it the slice has no '
                 'position. The header may be cut; export the series again.'
             )
+    if frame is not None and values['uid']:
+        values['uid'] += f'.{frame + 1}'
     _check_bits(path, values)
     syntax = _value(header.file_meta, path, 'TransferSyntaxUID', _text) or ''
     return Slice(

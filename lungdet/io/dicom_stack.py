@@ -55,19 +55,19 @@ def build_stack(slices: list[Slice], where: str) -> Stack:
     first = slices[0]
     try:
         # mm along the normal, voxels along rows and columns
-        index = _grid(first, 1.0, 1).to_index([s.position for s in slices])
+        index = slice_grid(first, 1.0).to_index([s.position for s in slices])
         shifts, of_tilt = _tilt(slices, index, where)
         planes, of_gaps = _planes(slices, index[:, 0], where)
         count = len(slices if planes is None else planes)
         step = float(index[-1, 0] - index[0, 0]) / (count - 1)
-        geometry = _grid(first, step, count)
+        geometry = slice_grid(first, step, count)
     except GeometryError as error:
         raise SeriesError(f'{where}: {error}') from error
     check_grid(where, geometry.shape, (step, *first.spacing), itemsize=2)
     return Stack(geometry, shifts, planes, [*of_rescale, *of_tilt, *of_gaps])
 
 
-def _grid(first: Slice, step_mm: float, count: int) -> Geometry:
+def slice_grid(first: Slice, step_mm: float, count: int = 1) -> Geometry:
     """Grid of ``count`` slices that starts with the first one.
 
     Args:

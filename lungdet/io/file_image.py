@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.geometry import Geometry
+from lungdet.structures import SourceSlice
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class FileImage:
         patient_id: Where the file states it.
         lacks_rescale: Whether the header should say how stored values become
             HU, and does not.
+        slices: Of a DICOM series, in order along their normal.
     """
 
     where: str
@@ -31,3 +33,4 @@ class FileImage:
     series_uid: str = ''
     patient_id: str | None = None
     lacks_rescale: bool = False
+    slices: tuple[SourceSlice, ...] = ()

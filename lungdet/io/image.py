@@ -74,6 +74,7 @@ def load_volume(
             None if geometry is image.geometry else image.geometry
         ),
         patient_id=image.patient_id,
+        slices=image.slices,
     )
 
 

@@ -14,7 +14,7 @@ from lungdet.prepare.lung_field import LungField
 from lungdet.prepare.lung_mask import find_lungs
 from lungdet.structures import Volume
 
-LUNG_LABELS = (3, 4)  # LUNA16: right and left; 5 is the trachea
+LUNG_LABELS = (3, 4)  # LUNA16: one for each lung; 5 is the trachea
 KNOWN_LABELS = (0, 3, 4, 5)
 PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
 SAME_LUNGS = 0.9  # Dice with the lungs of the scan; lower values give a caveat
@@ -51,7 +51,9 @@ def lungs_of_scan(path: Path | None, volume: Volume) -> LungField:
         caveat = f'{path.name} holds no lung; the lungs were found anew'
         return replace(computed, caveats=[*computed.caveats, caveat])
     caveats = _compare(mask, grid, volume, computed, path)
-    return LungField(mask, grid, 'given', caveats)
+    both = all((labels == label).any() for label in LUNG_LABELS)
+    numbers = np.where(mask, labels, 0).astype(np.uint8) if both else None
+    return LungField(mask, grid, 'given', caveats, numbers)
 
 
 def _check_labels(labels: np.ndarray, path: Path) -> None:

@@ -21,12 +21,15 @@ class LungField:
     source: ``'computed'``, ``'given'``, or ``'failed'``: then ``mask``
         is the whole body, or the whole volume if no body was found.
     caveats: Why it failed, or what is unusual.
+    numbers: (z, y, x) on ``geometry``, one number in each lung and 0
+        outside, where a given mask tells them apart.
     """
 
     mask: np.ndarray
     geometry: Geometry
     source: str
     caveats: list[str] = field(default_factory=list)
+    numbers: np.ndarray | None = None
 
 
 def whole_body(body: Body, geometry: Geometry, reason: str) -> LungField:

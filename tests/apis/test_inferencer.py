@@ -154,6 +154,10 @@ def test_marks_and_scores_are_the_detectors(
     assert [f['id'] for f in result['detections']] == [1, 2]
     assert [f['mask_label'] for f in result['detections']] == [1, 2]
     assert result['files']['nifti'] == ['masks.nii.gz']
+    centers = [d['center_world_xyz'] for d in result['detections']]
+    index = grid.to_index(np.array(centers))[:, 0]
+    numbers = [d['slice_number'] for d in result['detections']]
+    assert numbers == [int(k) for k in np.floor(index + 0.5) + 1]
     for mark in result['detections']:
         gaps = np.linalg.norm(
             np.subtract(centers, mark['center_world_xyz']), axis=1

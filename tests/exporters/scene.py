@@ -21,7 +21,7 @@ TURNED = Geometry.from_parts(
 
 
 def make_result(scan: Geometry | None = None) -> SeriesResult:
-    """Detections of which the best has a mask and the other no box."""
+    """Detections of which the best has a mask and the other has none."""
     best = Detection(
         (6.75, -0.5, 11.0),  # index (1, 2.5, 3.5) of GRID
         0.75,
@@ -31,8 +31,16 @@ def make_result(scan: Geometry | None = None) -> SeriesResult:
         mask=np.ones((1, 2, 2), bool),
         volume_mm3=4.0,
     )
-    other = Detection((7.0, 1.0, 15.0), 0.25)
+    other = Detection((7.0, 1.0, 15.0), 0.25, size_mm=(4.0, 3.0, 1.0))
     return SeriesResult('1.2', [best, other], GRID, scan, caveats=['a doubt'])
+
+
+def flipped_scan() -> Geometry:
+    """A scan of the case's axes, whose x and z run down, in other steps."""
+    grid = Geometry.from_parts(
+        (9, 14, 10), spacing_zyx=(1.5, 0.5, 0.4), origin_xyz=(4, -4, 8)
+    )
+    return grid.flip(0).flip(2)
 
 
 def empty_result() -> SeriesResult:

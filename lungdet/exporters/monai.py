@@ -1,0 +1,37 @@
+"""Boxes as MONAI's lung nodule bundle predicts them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lungdet.exporters.base import Exporter, ExportInput
+from lungdet.exporters.boxes import sizes_xyz
+from lungdet.io.atomic import write_text
+
+BOXES = 'monai.json'
+
+
+def write_monai(folder: Path, scan: ExportInput) -> list[str]:
+    """Write centre and size (x, y, z) of every box, world mm.
+
+    The two keys that MONAI does not have say which frame and which box mode.
+    """
+    result = scan.result
+    centers = np.array([d.center_mm for d in result.detections])
+    boxes = np.concatenate([centers.reshape(-1, 3), sizes_xyz(result)], axis=1)
+    content = {
+        'image': result.series_uid,
+        'box': boxes.tolist(),
+        'label': [0 for _ in result.detections],
+        'label_scores': [d.score for d in result.detections],
+        'coordinate_system': 'LPS',
+        'box_mode': 'cccwhd',
+    }
+    write_text(folder / BOXES, json.dumps([content], indent=1))
+    return [BOXES]
+
+
+EXPORTER = Exporter([BOXES], write_monai)
