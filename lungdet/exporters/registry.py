@@ -30,6 +30,8 @@ FORMATS = (
     'coco',
     'slicer',
     'grand_challenge',
+    'dicom_seg',
+    'dicom_sr',
     'json',
 )
 DEFAULT_FORMATS = ('json', 'luna16', 'nifti', 'picture')
@@ -69,18 +71,20 @@ def check_source(
     Args:
         names: Of the formats.
         series_uid: The scan, for the message.
-        slices: Its DICOM slices; none for an image file.
+        slices: Those of a DICOM series; none for an image file.
 
     Raises:
-        SeriesError: A format needs DICOM slices, and there are none.
+        SeriesError: A format needs DICOM slices in files of their own.
     """
     lacking = [name for name in names if EXPORTERS[name].needs_dicom]
-    if lacking and not slices:
-        raise SeriesError(
-            f'scan {series_uid}: {", ".join(lacking)} refers to DICOM slices, '
-            'and this scan is an image file; give the DICOM folder, or leave '
-            'the format out.'
-        )
+    if not lacking or slices and all(s.frame is None for s in slices):
+        return
+    what = 'one multi-frame file' if slices else 'an image file'
+    raise SeriesError(
+        f'scan {series_uid}: {", ".join(lacking)} refers to DICOM slices in '
+        f'files of their own, and this scan is {what}; give the DICOM slices, '
+        'or leave the format out.'
+    )
 
 
 def make_result_folder(path: str | Path) -> Path:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
+from lungdet.io.slice_numbers import slice_numbers
 from lungdet.prepare.lung_sides import LungSides
 from lungdet.structures import Detection, SeriesResult
 
@@ -50,25 +49,3 @@ def _located(
         lung_side=side,
         lung_zone=zone,
     )
-
-
-def slice_numbers(result: SeriesResult) -> list[int]:
-    """Slice of the scan nearest to each centre, from 1 in its own order.
-
-    DICOM slices may be unevenly spaced, so they are looked up by their
-    positions along the normal.
-
-    Args:
-        result: With its scan's geometry, and DICOM slices where it has any.
-    """
-    if not result.detections:
-        return []
-    centers = np.array([d.center_mm for d in result.detections])
-    if not result.slices:
-        grid = result.scan_geometry
-        nearest = np.floor(grid.to_index(centers)[:, 0] + 0.5)
-        return [int(k) + 1 for k in np.clip(nearest, 0, grid.shape[0] - 1)]
-    normal = result.slices[0].geometry.direction[:, 2]
-    heights = [float(s.geometry.origin @ normal) for s in result.slices]
-    gaps = np.abs((centers @ normal)[:, None] - heights)
-    return [int(k) + 1 for k in gaps.argmin(1)]

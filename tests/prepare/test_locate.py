@@ -9,7 +9,6 @@ import pytest
 from lungdet.geometry import Geometry
 from lungdet.io.image import load_volume
 from lungdet.prepare import LungSides, locate
-from lungdet.prepare.locate import slice_numbers
 from lungdet.structures import Detection, SeriesResult
 from tests.dicom_series import STEP, write_frames, write_slice
 
@@ -18,18 +17,9 @@ GRID = Geometry.from_parts(
 )
 
 
-def result_at(*heights_mm: float, grid: Geometry = GRID) -> SeriesResult:
+def result_at(*heights_mm: float) -> SeriesResult:
     detections = [Detection((3.0, 3.0, z), 0.5) for z in heights_mm]
-    return SeriesResult('1', detections, GRID, grid)
-
-
-def test_slices_of_an_image_file_count_in_its_own_order() -> None:
-    heights = (100.0, 101.2, 101.3, 122.5, 90.0, 200.0)
-
-    assert slice_numbers(result_at(*heights)) == [1, 1, 2, 10, 1, 10]
-    # the file's first slice is the highest one
-    flipped = result_at(*heights, grid=GRID.flip(0))
-    assert slice_numbers(flipped) == [10, 10, 9, 1, 10, 1]
+    return SeriesResult('1', detections, GRID)
 
 
 @pytest.fixture

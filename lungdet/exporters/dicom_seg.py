@@ -1,0 +1,99 @@
+"""Masks as a DICOM SEG on the slices of the scan: one segment per nodule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungdet.exporters.base import Exporter, ExportInput
+from lungdet.exporters.dicom_source import (
+    algorithm,
+    label_of,
+    lenient,
+    name_of,
+    paint_slices,
+    read_headers,
+    save,
+    series_arguments,
+)
+from lungdet.structures import SeriesResult
+
+SEG = 'seg.dcm'
+
+
+def write_dicom_seg(folder: Path, scan: ExportInput) -> list[str]:
+    """Write the masks; nothing where none has a voxel on a slice."""
+    result = scan.result
+    planes = paint_slices(result)
+    if not planes:
+        return []
+    save(folder / SEG, build_seg(result, planes))
+    return [SEG]
+
+
+def build_seg(result: SeriesResult, planes: dict[int, np.ndarray]) -> Any:
+    """The SEG of a result, a binary one, which every viewer reads.
+
+    Segments count from 1 without gaps, so a mask between two slices has none;
+    each names its detection in its tracking identifier.
+
+    Args:
+        result: With source slices.
+        planes: Of ``paint_slices``, not empty.
+    """
+    import highdicom as hd
+
+    headers = read_headers([result.slices[k] for k in planes])
+    stack = np.stack([*planes.values()])
+    numbers = [int(n) for n in np.unique(stack) if n]
+    renumbered = np.searchsorted(numbers, stack) + 1
+    segments = np.where(stack > 0, renumbered, 0).astype(
+        np.uint8 if len(numbers) <= np.iinfo(np.uint8).max else np.uint16
+    )
+    with lenient():
+        return hd.seg.Segmentation(
+            source_images=headers,
+            pixel_array=segments,
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[
+                _segment(number, k, result)
+                for number, k in enumerate(numbers, start=1)
+            ],
+            omit_empty_frames=True,
+            **series_arguments(headers[0], result, 1, 'Segmentation'),
+        )
+
+
+def _segment(number: int, k: int, result: SeriesResult) -> Any:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    name, version = algorithm(result)
+    return hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label_of(k, result.detections[k - 1]),
+        segmented_property_category=(
+            codes.SCT.MorphologicallyAbnormalStructure
+        ),
+        segmented_property_type=codes.SCT.Nodule,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=name,
+            version=version,
+            family=codes.DCM.ArtificialIntelligence,
+        ),
+        tracking_uid=hd.UID(),
+        tracking_id=name_of(k),
+        anatomic_regions=[codes.SCT.Lung],
+    )
+
+
+EXPORTER = Exporter(
+    [SEG],
+    write_dicom_seg,
+    library='highdicom',
+    extra='dicom',
+    needs_dicom=True,
+)

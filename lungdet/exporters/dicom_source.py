@@ -1,0 +1,158 @@
+"""What DICOM exporters share: source headers, masks on source slices, names.
+
+Masks are on the slices as they are stored: a grid that was straightened or
+evened out has no slice that a viewer could show them on.
+
+Source: DICOM PS3.3; highdicom 0.28 fails on headers that lack type 2
+attributes, as those of anonymised series do.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lungdet
+from lungdet.geometry import resample_label_crop
+from lungdet.io.atomic import atomic_path
+from lungdet.io.results import INTENDED_USE
+from lungdet.io.slice_numbers import slice_heights
+from lungdet.structures import Detection, SeriesResult, SourceSlice
+
+MANUFACTURER = 'lungdet'
+EMPTY = (
+    *('PatientID', 'PatientName', 'PatientBirthDate', 'PatientSex'),
+    *('StudyID', 'StudyDate', 'StudyTime', 'AccessionNumber'),
+)
+IDENTIFIERS = ('StudyInstanceUID', 'FrameOfReferenceUID')
+SERIES_NUMBER_STEP = 1000  # what is derived comes far after the scan
+
+
+@contextmanager
+def lenient() -> Iterator[None]:
+    """Values that break DICOM's rules stay as the source has them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def read_headers(slices: Sequence[SourceSlice]) -> list[Any]:
+    """Headers without pixels, with the attributes that derived objects need.
+
+    Patient and study are those of the source, also where it has none: empty
+    values, and identifiers made from that of the series.
+    """
+    from pydicom import dcmread
+    from pydicom.uid import generate_uid
+
+    headers = []
+    for one in slices:
+        with lenient():
+            header = dcmread(one.path, stop_before_pixels=True)
+            for name in EMPTY:
+                if name not in header:
+                    setattr(header, name, '')
+            for name in IDENTIFIERS:
+                if not header.get(name):
+                    source = [str(header.SeriesInstanceUID), name]
+                    setattr(header, name, generate_uid(entropy_srcs=source))
+            if not header.get('SliceThickness'):
+                header.SliceThickness = float(one.geometry.spacing[0])
+        headers.append(header)
+    return headers
+
+
+def paint_slices(result: SeriesResult) -> dict[int, np.ndarray]:
+    """Number the detections' masks on the source slices, nearest voxel.
+
+    Returns:
+        Index among ``result.slices`` -> uint16 (rows, columns), k where
+        detection k is; only slices that any is on. Where two overlap, the
+        better one is kept.
+    """
+    planes: dict[int, np.ndarray] = {}
+    normal, heights = slice_heights(result)
+    for number, detection in reversed([*result.numbered()]):
+        if detection.mask is None or detection.mask_box is None:
+            continue
+        crop = result.geometry.crop(
+            detection.mask_box[:3], detection.mask.shape
+        )
+        ends = np.array([(-0.5, n - 0.5) for n in crop.shape])
+        corners = np.array(np.meshgrid(*ends)).reshape(3, -1).T
+        along = crop.to_world(corners) @ normal
+        near = (heights >= along.min()) & (heights <= along.max())
+        for k in np.flatnonzero(near).tolist():
+            grid = result.slices[k].geometry
+            region, inside = resample_label_crop(detection.mask, crop, grid)
+            if inside.any():
+                blank = np.zeros(grid.shape, np.uint16)
+                planes.setdefault(k, blank)[region][inside] = number
+    return {k: planes[k][0] for k in sorted(planes)}
+
+
+def name_of(k: int) -> str:
+    """How a SEG and an SR name the same detection."""
+    return f'nodule {k}'
+
+
+def label_of(k: int, detection: Detection) -> str:
+    """The same for people."""
+    return f'{name_of(k)} ({detection.score:.2f})'
+
+
+def series_arguments(
+    header: Any, result: SeriesResult, number: int, what: str
+) -> dict[str, Any]:
+    """Arguments of highdicom that name a new series of one instance.
+
+    Args:
+        header: Of a source slice.
+        result: Of its scan.
+        number: Added to the series number of the source.
+        what: The kind of object, for its description.
+    """
+    import highdicom as hd
+
+    source_number = int(header.get('SeriesNumber') or 0)
+    return {
+        'series_instance_uid': hd.UID(),
+        'series_number': source_number + SERIES_NUMBER_STEP + number,
+        'sop_instance_uid': hd.UID(),
+        'instance_number': 1,
+        'manufacturer': MANUFACTURER,
+        'series_description': f'{what}, {MANUFACTURER}: {INTENDED_USE}',
+    } | _device(result)
+
+
+def _device(result: SeriesResult) -> dict[str, Any]:
+    model, run = result.model, result.run
+    return {
+        'manufacturer_model_name': model.name if model else MANUFACTURER,
+        'software_versions': (
+            run.lungdet_version if run else lungdet.__version__
+        ),
+        'device_serial_number': (
+            model.weights_sha256[:16] if model else 'unknown'
+        ),
+    }
+
+
+def algorithm(result: SeriesResult) -> tuple[str, str]:
+    """Name and version of the network."""
+    model = result.model
+    if model is None:
+        return MANUFACTURER, lungdet.__version__
+    version = f'{model.version}, weights {model.weights_sha256[:16]}'
+    return f'{MANUFACTURER} {model.name}', version
+
+
+def save(path: Path, dataset: Any) -> None:
+    """Write a DICOM file atomically."""
+    with lenient(), atomic_path(path) as aside:
+        dataset.save_as(aside)

@@ -1,0 +1,39 @@
+"""Slices of a scan by their number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungdet.structures import SeriesResult
+
+
+def slice_numbers(result: SeriesResult) -> list[int]:
+    """Slice of the scan nearest to each centre, from 1 in its own order.
+
+    DICOM slices may be unevenly spaced, so they are looked up by their
+    positions along the normal.
+
+    Args:
+        result: With its scan's geometry, and DICOM slices where it has any.
+    """
+    if not result.detections:
+        return []
+    centers = np.array([d.center_mm for d in result.detections])
+    if not result.slices:
+        grid = result.scan_geometry
+        nearest = np.floor(grid.to_index(centers)[:, 0] + 0.5)
+        return [int(k) + 1 for k in np.clip(nearest, 0, grid.shape[0] - 1)]
+    normal, heights = slice_heights(result)
+    gaps = np.abs((centers @ normal)[:, None] - heights)
+    return [int(k) + 1 for k in gaps.argmin(1)]
+
+
+def slice_heights(result: SeriesResult) -> tuple[np.ndarray, np.ndarray]:
+    """Normal (3,) of the DICOM slices, and their positions (n,) along it, mm.
+
+    Args:
+        result: With DICOM slices.
+    """
+    normal = result.slices[0].geometry.direction[:, 2]
+    origins = np.array([s.geometry.origin for s in result.slices])
+    return normal, origins @ normal

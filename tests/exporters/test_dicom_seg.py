@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lungdet.exporters import ExportInput, export_result
+from lungdet.exporters.dicom_seg import write_dicom_seg
+from lungdet.structures import SeriesResult
+from tests.exporters.dicom_scene import (
+    COMPLETE,
+    assert_no_errors,
+    literal_labels,
+    negative,
+    write_series,
+)
+
+hd = pytest.importorskip('highdicom', reason="pip install 'lungdet[dicom]'")
+
+
+def read(path: Path, result: SeriesResult) -> tuple[Any, np.ndarray]:
+    """The SEG, and its labels on every slice, by the tracking identifier."""
+    seg = hd.seg.segread(path)
+    uids = [s.sop_instance_uid for s in result.slices]
+    pixels = seg.get_pixels_by_source_instance(
+        uids,
+        combine_segments=True,
+        assert_missing_frames_are_empty=True,
+        ignore_spatial_locations=True,
+    )
+    numbers = [0] + [
+        int(seg.get_segment_description(n).tracking_id.split()[-1])
+        for n in seg.segment_numbers
+    ]
+    return seg, np.array(numbers)[pixels]
+
+
+@pytest.mark.parametrize(
+    'kind', ['plain', 'tilted', 'oblique', 'upside down', 'uneven']
+)
+def test_masks_are_on_the_slices_as_stored(tmp_path: Path, kind: str) -> None:
+    result = write_series(tmp_path / 'ct', kind=kind)
+
+    assert write_dicom_seg(tmp_path, ExportInput(result)) == ['seg.dcm']
+
+    _, labels = read(tmp_path / 'seg.dcm', result)
+    wanted = [
+        literal_labels(result, source.sop_instance_uid)
+        for source in result.slices
+    ]
+    assert {*np.unique(wanted)} == {0, 1, 2}
+    np.testing.assert_array_equal(labels, wanted)
+
+
+def test_segments_say_what_they_are(tmp_path: Path) -> None:
+    result = write_series(tmp_path / 'ct')
+
+    write_dicom_seg(tmp_path, ExportInput(result))
+
+    seg, _ = read(tmp_path / 'seg.dcm', result)
+    first, second = (seg.get_segment_description(n) for n in (1, 2))
+    assert first.segment_label == 'nodule 1 (0.90)'
+    assert second.tracking_id == 'nodule 2'
+    assert first.tracking_uid != second.tracking_uid
+    assert first.segmented_property_type.meaning == 'Nodule'
+    assert seg.PatientName == 'Doe^Jane'
+    assert seg.StudyInstanceUID == COMPLETE['StudyInstanceUID']
+    assert seg.SeriesNumber == 1004
+
+
+@pytest.mark.parametrize('tags', [COMPLETE, {}], ids=['complete', 'bare'])
+def test_dciodvfy_finds_no_error(tmp_path: Path, tags: dict[str, Any]) -> None:
+    """Bare: slices without patient, study and frame of reference."""
+    result = write_series(tmp_path / 'ct', tags=tags)
+
+    write_dicom_seg(tmp_path, ExportInput(result))
+
+    assert_no_errors(tmp_path / 'seg.dcm')
+
+
+def test_a_mask_between_two_slices_has_no_segment(tmp_path: Path) -> None:
+    """Slices lie at even voxels of the case; one mask is at odd ones."""
+    result = write_series(tmp_path / 'ct')
+    detection = result.detections[0]
+    detection.mask_box = (9, 12, 20, 10, 30, 44)
+    detection.mask = np.ones((1, 18, 24), bool)
+
+    write_dicom_seg(tmp_path, ExportInput(result))
+
+    seg, labels = read(tmp_path / 'seg.dcm', result)
+    assert seg.number_of_segments == 1
+    assert {*np.unique(labels)} == {0, 2}
+
+
+def test_without_masks_there_is_no_file(tmp_path: Path) -> None:
+    result = write_series(tmp_path / 'ct')
+
+    written = export_result(tmp_path, negative(result), ['dicom_seg'])
+
+    assert not written.files and not (tmp_path / 'seg.dcm').exists()
