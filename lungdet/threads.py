@@ -58,6 +58,19 @@ def set_one_thread(environ: MutableMapping[str, str] = os.environ) -> None:
         environ.setdefault(name, '1')
 
 
+def set_thread_number(
+    number: int, environ: MutableMapping[str, str] = os.environ
+) -> None:
+    """Let every library start so many threads; also where more are set.
+
+    Args:
+        number: Of threads, above 0.
+        environ: Changed; torch must not be loaded yet.
+    """
+    for name in THREAD_VARIABLES:
+        environ[name] = str(number)
+
+
 def available_cpus(root: Path = Path('/')) -> int:
     """Processors that this process may use, at least 1.
 

@@ -15,6 +15,7 @@ from lungdet.threads import (
     THREAD_VARIABLES,
     available_cpus,
     set_one_thread,
+    set_thread_number,
     set_threads,
 )
 
@@ -170,6 +171,14 @@ def test_a_given_number_of_threads_stays(tmp_path: Path) -> None:
     assert environ['GOMP_SPINCOUNT'] == SHORT_SPIN['GOMP_SPINCOUNT']
     others = set(THREAD_VARIABLES) - {'OMP_NUM_THREADS'}
     assert all(environ[name] == '1' for name in others)
+
+
+def test_a_wanted_number_replaces_what_is_set() -> None:
+    environ = {'OMP_NUM_THREADS': '5'}
+
+    set_thread_number(3, environ)
+
+    assert all(environ[name] == '3' for name in THREAD_VARIABLES)
 
 
 PROGRAMS = [

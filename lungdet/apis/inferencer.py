@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 import lungdet
+from lungdet.apis.precision import set_precision
 from lungdet.apis.window_progress import OnWindows, watch_windows
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
@@ -28,7 +30,6 @@ from lungdet.exporters import (
 )
 from lungdet.io.image import load_volume
 from lungdet.io.predictions import CasePredictions
-from lungdet.ops import computes_bfloat16
 from lungdet.prepare import LungSides, find_sides, locate, prepare_case
 from lungdet.prepare.given_lungs import lungs_of_scan
 from lungdet.structures import (
@@ -75,10 +76,11 @@ class NoduleInferencer:
         device: ``'auto'``, ``'cpu'`` or ``'cuda[:N]'``.
         selection: Which detections are kept; None for the defaults, with the
             ``score_thr`` of the weights' test_cfg, if it has one.
+        precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for the faster one.
 
     Raises:
         CheckpointError: The file is not a lungdet detector.
-        ConfigError: No such device.
+        ConfigError: No such device or precision.
     """
 
     def __init__(
@@ -87,10 +89,12 @@ class NoduleInferencer:
         *,
         device: str = 'auto',
         selection: Selection | None = None,
+        precision: str = 'auto',
     ) -> None:
         self.device = find_device(device)
         detector = load_detector(weights, device=self.device)
         self.model: Any = detector.model
+        self.precision = set_precision(self.model, self.device, precision)
         self.info = detector.info
         self.score_thr = model_score_thr(self.model)
         if selection is None and self.score_thr is not None:
@@ -201,7 +205,7 @@ class NoduleInferencer:
             created=datetime.now(timezone.utc).isoformat(timespec='seconds'),
             lungdet_version=lungdet.__version__,
             device=self.device,
-            precision=precision_of(self.model, self.device),
+            precision=self.precision,
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
 
@@ -252,11 +256,27 @@ def model_score_thr(model: Any) -> float | None:
     return (getattr(model, 'test_cfg', None) or {}).get('score_thr')
 
 
-def precision_of(model: Any, device: str) -> str:
-    """``'bf16'`` where the model runs in bfloat16, else ``'fp32'``."""
-    wanted = (getattr(model, 'test_cfg', None) or {}).get('bf16', False)
-    device_type = torch.device(device).type
-    return 'bf16' if wanted and computes_bfloat16(device_type) else 'fp32'
+def score_at_fp_rate(model: Any, rate: float) -> float:
+    """The score from which a model makes so many false positives a scan.
+
+    Args:
+        model: Its test_cfg may hold ``score_thrs``, scores by rate, read from
+            a FROC curve of scans that it was not trained on.
+        rate: False positives per scan.
+
+    Raises:
+        ConfigError: It holds none for this rate.
+    """
+    scores = (getattr(model, 'test_cfg', None) or {}).get('score_thrs') or {}
+    for known, score in scores.items():
+        if math.isclose(float(known), rate):
+            return float(score)
+    have = ', '.join(map(str, scores)) or 'none'
+    raise ConfigError(
+        f'false positives per scan: {rate:g}, but the model knows its score '
+        f'at {have} (test_cfg.score_thrs); give a score instead, such as one '
+        'of thresholds in froc.json.'
+    )
 
 
 def find_device(name: str) -> str:

@@ -107,13 +107,7 @@ def find_scans(
         AnnotationError: A csv that is no list of scans.
         FileNotFoundError: An input that is not there.
     """
-    scans: list[ScanInput] = []
-    left_out: list[str] = []
-    for word in dict.fromkeys(map(str, inputs)):
-        some, rest = _scans_of_input(word, scratch)
-        scans += some
-        left_out += rest
-    scans = _without_repeats(scans)
+    scans, left_out = list_scans(inputs, scratch)
     if series:
         scans = [scan for scan in scans if scan.uid in series]
     else:
@@ -127,7 +121,28 @@ def find_scans(
             + ''.join(f'; {text}' for text in left_out[:3])
             + '; give the files, or the folder that holds them.'
         )
-    return _with_masks(_with_distinct_uids(scans), lung_mask), left_out
+    return _with_masks(scans, lung_mask), left_out
+
+
+def list_scans(
+    inputs: Sequence[str | Path], scratch: Path
+) -> tuple[list[ScanInput], list[str]]:
+    """Every scan and every series, by uid, and what of the inputs is none.
+
+    Args:
+        inputs: As ``find_scans``.
+        scratch: Folder for what is unpacked.
+
+    Raises:
+        Errors as ``find_scans``, but for a series that is not there.
+    """
+    scans: list[ScanInput] = []
+    left_out: list[str] = []
+    for word in dict.fromkeys(map(str, inputs)):
+        some, rest = _scans_of_input(word, scratch)
+        scans += some
+        left_out += rest
+    return _with_distinct_uids(_without_repeats(scans)), left_out
 
 
 def _scans_of_input(
@@ -288,7 +303,8 @@ def _thinnest_of_each(scans: Iterable[ScanInput]) -> list[ScanInput]:
             chosen.append(scan)
         else:
             studies[scan.study or f'{scan.path}'].append(scan)
-    return [*chosen, *map(_thinnest, studies.values())]
+    chosen += map(_thinnest, studies.values())
+    return sorted(chosen, key=lambda scan: scan.uid)
 
 
 def _thinnest(series: Sequence[ScanInput]) -> ScanInput:

@@ -80,6 +80,23 @@ def interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let what a scheduler sends before it kills end the block as Ctrl-C."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    interrupt = signal.getsignal(signal.SIGINT)
+    before = signal.signal(
+        signal.SIGTERM,
+        interrupt if callable(interrupt) else signal.default_int_handler,
+    )
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def output_is_closed() -> bool:
     """Whether nobody reads what is printed; the rest then goes nowhere.
 

@@ -1,4 +1,4 @@
-"""``lungdet infer``: nodules of one scan."""
+"""``lungdet infer``: nodules of scans."""
 
 from __future__ import annotations
 
@@ -7,62 +7,51 @@ import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lungdet.cli.options import comma_list
+from lungdet.cli.errors import terminated_as_interrupted
+from lungdet.cli.infer_output import InferOutput, series_table
+from lungdet.cli.options import comma_list, non_negative_int, positive_int
 from lungdet.errors import ConfigError, printable
+from lungdet.threads import set_thread_number
+
+if TYPE_CHECKING:
+    from lungdet.apis.infer_scans import ScanRun
+    from lungdet.evaluation import Selection
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Options of ``lungdet infer``."""
     parser = commands.add_parser('infer', help=infer.__doc__)
-    parser.add_argument('scan', type=Path, help='image file or DICOM folder')
     parser.add_argument(
-        '--weights', type=Path, required=True, help='checkpoint, or work dir'
+        'inputs',
+        nargs='+',
+        metavar='INPUT',
+        help='image file, DICOM folder, zip of either, folder with any of '
+        'these, or a csv with the column path',
     )
     parser.add_argument(
-        '--out', type=Path, required=True, help='folder for the results'
+        '--out', type=Path, help='folder for the results, one for each scan'
     )
-    parser.add_argument(
-        '--formats',
-        type=comma_list,
-        default=None,
-        metavar='A,B',
-        help='result formats; json,luna16,nifti,picture by default',
+    add_model_options(parser)
+    add_selection_options(parser)
+    add_scan_options(parser)
+    add_run_options(parser)
+    parser.set_defaults(run=infer)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which network, and how it computes."""
+    group = parser.add_argument_group('model')
+    group.add_argument(
+        '--model',
+        '--weights',
+        dest='model',
+        type=Path,
+        metavar='FILE',
+        help='checkpoint, or work dir',
     )
-    parser.add_argument(
-        '--device', default='auto', help='auto, cpu or cuda[:N]'
-    )
-    parser.add_argument(
-        '--series', help='SeriesInstanceUID, if there are several'
-    )
-    parser.add_argument(
-        '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
-    )
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        help='drop detections below this score; by default the threshold of '
-        'the weights, or 0.2',
-    )
-    parser.add_argument(
-        '--lung-margin',
-        type=float,
-        metavar='MM',
-        help='drop detections farther outside the lungs (8)',
-    )
-    parser.add_argument(
-        '--merge',
-        type=float,
-        metavar='MM',
-        help='drop detections this near to a better one, or within its radius '
-        '(4)',
-    )
-    parser.add_argument(
-        '--keep-all',
-        action='store_true',
-        help='drop nothing that the network returns',
-    )
-    parser.add_argument(
+    group.add_argument(
         '--import',
         dest='imports',
         action='append',
@@ -70,46 +59,249 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar='MODULE',
         help='a module of your own that the checkpoint needs',
     )
-    parser.set_defaults(run=infer)
+    group.add_argument(
+        '--device', default='auto', help='auto, cpu or cuda[:N]'
+    )
+    group.add_argument(
+        '--precision',
+        default='auto',
+        choices=('auto', 'fp32', 'bf16'),
+        help='auto times both on a CPU and takes the faster one',
+    )
+    group.add_argument(
+        '--threads', type=positive_int, metavar='N', help='of a CPU'
+    )
+
+
+def add_selection_options(parser: argparse.ArgumentParser) -> None:
+    """Which detections are kept."""
+    group = parser.add_argument_group('detections')
+    least = group.add_mutually_exclusive_group()
+    least.add_argument(
+        '--score-thr',
+        type=float,
+        help='drop detections below this score; by default the threshold of '
+        'the model, or 0.2',
+    )
+    least.add_argument(
+        '--fp-rate',
+        type=float,
+        metavar='RATE',
+        help='drop those below the score at which the model made so many '
+        'false positives per scan',
+    )
+    group.add_argument(
+        '--lung-margin',
+        type=float,
+        metavar='MM',
+        help='drop detections farther outside the lungs (8)',
+    )
+    group.add_argument(
+        '--merge',
+        type=float,
+        metavar='MM',
+        help='drop detections this near to a better one, or within its radius '
+        '(4)',
+    )
+    group.add_argument(
+        '--keep-all',
+        action='store_true',
+        help='drop nothing that the network returns',
+    )
+
+
+def add_scan_options(parser: argparse.ArgumentParser) -> None:
+    """Which scans, and what is known of them."""
+    group = parser.add_argument_group('scans')
+    group.add_argument(
+        '--series',
+        nargs='+',
+        default=(),
+        metavar='UID',
+        help='only these; by default the thinnest series of each examination',
+    )
+    group.add_argument(
+        '--list-series',
+        action='store_true',
+        help='print the scans among the inputs, and do no more',
+    )
+    group.add_argument(
+        '--lung-mask',
+        type=Path,
+        metavar='PATH',
+        help='mask of the only scan, or a folder with one named like each',
+    )
+    group.add_argument(
+        '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What the run writes, prints and repeats."""
+    group = parser.add_argument_group('run')
+    group.add_argument(
+        '--formats',
+        type=comma_list,
+        default=None,
+        metavar='A,B',
+        help='result formats; json,luna16,nifti,picture by default',
+    )
+    group.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='work on scans again that are done',
+    )
+    group.add_argument(
+        '--num-parts',
+        type=positive_int,
+        default=1,
+        metavar='N',
+        help='split the scans into N parts, and work on one',
+    )
+    group.add_argument(
+        '--part-id',
+        type=non_negative_int,
+        metavar='I',
+        help='which part, from 0',
+    )
+    group.add_argument(
+        '--report', type=Path, metavar='FILE', help='write what was done'
+    )
+    group.add_argument(
+        '--keep-phi',
+        action='store_true',
+        help='keep paths and patient ids in messages, records and the report',
+    )
+    loudness = group.add_mutually_exclusive_group()
+    loudness.add_argument(
+        '-q', '--quiet', action='store_true', help='print only failures'
+    )
+    loudness.add_argument(
+        '-v',
+        '--verbose',
+        action='store_true',
+        help='print the caveats and the times of every scan',
+    )
+    group.add_argument(
+        '--debug',
+        action='store_true',
+        default=argparse.SUPPRESS,
+        help='show the traceback of an error',
+    )
 
 
 def infer(args: argparse.Namespace) -> int:
-    """Find nodules in one scan."""
-    from lungdet.apis import NoduleInferencer
-    from lungdet.evaluation import Selection
-    from lungdet.exporters import DEFAULT_FORMATS, check_formats
+    """Find nodules in scans."""
+    check_words(args)
+    if args.threads is not None:
+        set_thread_number(args.threads)
+    if args.list_series:
+        return list_series(args)
+    from lungdet.apis.infer_scans import InferOptions, ScanRun
+    from lungdet.apis.inferencer import NoduleInferencer, score_at_fp_rate
+    from lungdet.apis.scan_inputs import find_scans
+    from lungdet.exporters import (
+        DEFAULT_FORMATS,
+        check_formats,
+        make_result_folder,
+    )
 
     formats = check_formats(args.formats or DEFAULT_FORMATS)
     for name in args.imports:
         import_user_module(name)
+    selection_of(args)  # refuses a wrong option before the weights are read
+    make_result_folder(args.out)
+    scans, left_out = find_scans(
+        args.inputs, args.out, series=args.series, lung_mask=args.lung_mask
+    )
+    scans = scans[args.part_id or 0 :: args.num_parts]
+    inferencer = NoduleInferencer(
+        args.model, device=args.device, precision=args.precision
+    )
+    if args.fp_rate is not None:
+        args.score_thr = score_at_fp_rate(inferencer.model, args.fp_rate)
+    inferencer.selection = selection_of(args, inferencer.selection)
+    output = InferOutput(
+        len(scans), quiet=args.quiet, verbose=args.verbose, debug=args.debug
+    )
+    run = ScanRun(
+        inferencer,
+        scans,
+        args.out,
+        InferOptions(formats, args.hu_offset, args.overwrite, args.keep_phi),
+        on_scan=output.scan,
+        on_windows=output.windows,
+    )
+    for text in left_out:
+        output.caveat(text)
+    return work(run, output, args.report)
+
+
+def work(run: ScanRun, output: InferOutput, report: Path | None) -> int:
+    """Run, and write the report even if that is interrupted."""
+    try:
+        with terminated_as_interrupted(), output:
+            run.run()
+    finally:
+        if report is not None:
+            run.report().write(report)
+    output.end(run.report(), run.out)
+    return run.report().exit_code
+
+
+def check_words(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        ConfigError: As said.
+    """
+    if args.list_series:
+        return
+    if args.out is None or args.model is None:
+        raise ConfigError(
+            'infer: needs --out, a folder for the results, and --model, a '
+            'checkpoint or the work folder of a training.'
+        )
+    if args.num_parts > 1 and args.part_id is None:
+        raise ConfigError(
+            f'infer: --num-parts {args.num_parts} needs --part-id, 0 to '
+            f'{args.num_parts - 1}.'
+        )
+    if (args.part_id or 0) >= args.num_parts:
+        raise ConfigError(
+            f'infer: --part-id {args.part_id} of {args.num_parts} parts; they '
+            'count from 0. Give --num-parts too.'
+        )
+
+
+def selection_of(
+    args: argparse.Namespace, usual: Selection | None = None
+) -> Selection:
+    """The options in place of a model's usual selection."""
+    from lungdet.evaluation import Selection
+
+    if args.keep_all:
+        return Selection(None, None, None)
     given = {
         'score_thr': args.score_thr,
         'lung_margin_mm': args.lung_margin,
         'merge_mm': args.merge,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    Selection(**given)  # refuses a wrong option before the weights are read
-    inferencer = NoduleInferencer(args.weights, device=args.device)
-    inferencer.selection = (
-        Selection(None, None, None)
-        if args.keep_all
-        else replace(inferencer.selection, **given)
-    )
-    result = inferencer(
-        args.scan,
-        out_dir=args.out,
-        formats=formats,
-        series_uid=args.series,
-        hu_offset=args.hu_offset,
-    )
-    for caveat in result.caveats:
-        print(printable(f'caveat: {caveat}'), file=sys.stderr)
-    print(
-        printable(
-            f'{len(result.detections)} detections in series '
-            f'{result.series_uid}, written to {args.out} (research use only)'
-        )
-    )
+    return replace(usual or Selection(), **given)
+
+
+def list_series(args: argparse.Namespace) -> int:
+    """Print the scans among the inputs."""
+    from tempfile import TemporaryDirectory
+
+    from lungdet.apis.scan_inputs import list_scans
+
+    with TemporaryDirectory(prefix='lungdet-') as scratch:
+        scans, left_out = list_scans(args.inputs, Path(scratch))
+    print(series_table(scans))
+    for text in left_out:
+        print(printable(f'left out: {text}'), file=sys.stderr)
     return 0
 
 

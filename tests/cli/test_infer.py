@@ -1,13 +1,29 @@
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from lungdet.apis import inferencer
 from lungdet.cli import main
 from lungdet.cli.infer import import_user_module
+from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.errors import ConfigError
+from tests.apis.test_infer_scans import write_scans
+from tests.dicom_series import labelled, write_series
+from tests.engine.conftest import tiny_config, tiny_store, trained
+from tests.schemas import assert_valid
+
+__all__ = ['tiny_config', 'tiny_store', 'trained']
 
 
 @pytest.mark.parametrize(
@@ -32,6 +48,7 @@ def test_inference_stops_in_one_line(
     reason: str,
 ) -> None:
     torch.save(torch.zeros(2), tmp_path / 'w.pth')
+    (tmp_path / 'scan.mha').write_text('is not read')
     weights = [word.format(folder=tmp_path) for word in words]
     out = str(tmp_path / 'out')
 
@@ -51,3 +68,229 @@ def test_module_that_raises_is_named(
 
     with pytest.raises(ConfigError, match='raising_module: raises ZeroDiv'):
         import_user_module('raising_module')
+
+
+@pytest.mark.parametrize(
+    ('words', 'reason'),
+    [
+        (['--out', '{out}'], 'needs --out, a folder for the results, and'),
+        (['--model', 'w'], 'needs --out, a folder for the results, and'),
+        (['--num-parts', '2'], '--num-parts 2 needs --part-id, 0 to 1'),
+        (['--num-parts', '2', '--part-id', '2'], 'they count from 0'),
+        (['--part-id', '1'], 'Give --num-parts too'),
+        (['--score-thr', '2'], 'give a probability'),
+        (['--formats', 'xml'], "'xml' unknown"),
+        (['--lung-mask', '{out}.mhd'], 'not there'),
+        (['--series', '1.2'], 'no series 1.2'),
+    ],
+)
+def test_options_that_cannot_be_meant(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    words: list[str],
+    reason: str,
+) -> None:
+    (tmp_path / 'scan.mha').write_text('is not read')
+    out = str(tmp_path / 'out')
+    words = [word.format(out=out) for word in words]
+    if not {'--out', '--model'} & {*words}:
+        words += ['--out', out, '--model', str(tmp_path / 'w.pth')]
+
+    code = main(['infer', str(tmp_path / 'scan.mha'), *words])
+
+    assert code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith('lungdet: ') and '\n' not in error
+    assert reason in error
+
+
+def test_scores_are_a_number_or_a_rate(capsys: pytest.CaptureFixture) -> None:
+    words = ['--out', 'o', '--model', 'w', '--fp-rate', '1']
+
+    with pytest.raises(SystemExit):
+        main(['infer', 'scan', *words, '--score-thr', '0.5'])
+
+    assert 'not allowed with argument' in capsys.readouterr().err
+
+
+def test_what_is_there_is_listed_without_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    truth = np.full((12, 16, 24), -850.0)
+    for uid, words in (('1.1', 'SOFT'), ('1.2', 'LUNG')):
+        edit = labelled(SeriesDescription=words, StudyInstanceUID='9')
+        (tmp_path / uid).mkdir()
+        write_series(tmp_path / uid, truth, series=uid, edit=edit)
+
+    assert main(['infer', str(tmp_path), '--list-series']) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    for uid, words in (('1.1', 'SOFT'), ('1.2', 'LUNG')):
+        (line,) = [line for line in lines if words in line]
+        assert uid in line and '12' in line
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    write_scans(tmp_path / 'in', ['a', 'b', 'c', 'd', 'e'])
+    return tmp_path / 'in'
+
+
+def test_a_tree_from_the_command_line(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    out, report = tmp_path / 'out', tmp_path / 'report.json'
+    (scans / 'b.mha').write_text('no image')
+    words = ['infer', str(scans), '--weights', str(trained), '--out', str(out)]
+    words += ['--formats', 'json', '--score-thr', '0', '--precision', 'fp32']
+
+    code = main([*words, '--report', str(report)])
+
+    text = capsys.readouterr()
+    assert code == 3
+    lines = text.out.splitlines()
+    assert [line.split(':')[0] for line in lines[:-1]] == [
+        '[1/5] a',
+        '[3/5] c',
+        '[4/5] d',
+        '[5/5] e',
+    ]
+    assert lines[-1].startswith('4 scans done, 1 failed; results in')
+    assert '[2/5] b: failed: b: ' in text.err
+    content = json.loads(report.read_text())
+    assert_valid('infer_report', content)
+    assert content['counts']['done'] == 4
+
+    assert main([*words, '-q']) == 3
+    text = capsys.readouterr()
+    assert not text.out and 'b: failed' in text.err
+
+
+def test_parts_share_the_scans(
+    trained: Path, scans: Path, tmp_path: Path
+) -> None:
+    words = ['infer', str(scans), '--model', str(trained), '--quiet']
+    words += ['--formats', 'json', '--num-parts', '2', '--precision', 'fp32']
+    done = []
+    for part in '01':
+        out = tmp_path / part
+        code = main([*words, '--part-id', part, '--out', str(out)])
+        assert code == 0
+        done.append(sorted(path.name for path in out.iterdir()))
+
+    assert done == [['a', 'c', 'e'], ['b', 'd']]
+
+
+def test_a_rate_is_the_score_that_the_model_knows(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    words = ['infer', str(scans / 'a.mha'), '--model', str(trained)]
+    words += ['--out', str(tmp_path / 'out'), '--formats', 'json']
+    words += ['--fp-rate', '0.25', '--precision', 'fp32']
+    assert main(words) == 2
+    assert 'knows its score at none' in capsys.readouterr().err
+
+    usual = inferencer.load_detector
+
+    def load(*given: Any, **more: Any) -> Any:
+        detector = usual(*given, **more)
+        detector.model.test_cfg['score_thrs'] = {'1': 0.3, '0.25': 0.75}
+        return detector
+
+    monkeypatch.setattr(inferencer, 'load_detector', load)
+    assert main(words) == 0
+    record = json.loads((tmp_path / 'out/a/inference.json').read_text())
+    assert record['settings']['selection']['score_thr'] == 0.75
+    words[words.index('0.25')] = '4'
+    assert main(words) == 2
+    assert 'knows its score at 1, 0.25' in capsys.readouterr().err
+
+
+@pytest.fixture
+def marking(trained: Path, tmp_path: Path) -> Path:
+    """Weights that mark something everywhere."""
+    checkpoint = read_checkpoint(trained)
+    checkpoint['meta']['model']['test_cfg']['rpn']['score_thr'] = 0.0
+    write_checkpoint(tmp_path / 'marking.pth', checkpoint)
+    return tmp_path / 'marking.pth'
+
+
+def start(words: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, '-m', 'lungdet.cli', *words],
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_and_ends_like_a_whole_one(
+    marking: Path, tmp_path: Path
+) -> None:
+    names = [f's{k:02d}' for k in range(12)]
+    write_scans(tmp_path / 'in', names)
+    words = ['infer', str(tmp_path / 'in'), '--model', str(marking)]
+    words += ['--keep-all', '--precision', 'fp32', '--out']
+    out, whole = tmp_path / 'out', tmp_path / 'whole'
+
+    kills = 0
+    for count in (1, 4, 8):
+        process = start([*words, str(out)])
+        while process.poll() is None:
+            if len(list(out.glob('*/inference.json'))) >= count:
+                process.kill()
+            time.sleep(0.02)
+        kills += process.wait() == -signal.SIGKILL
+        before = {
+            path: path.stat().st_mtime_ns
+            for path in out.glob('*/inference.json')
+        }
+    assert kills >= 2
+    assert start([*words, str(out)]).wait() == 0
+    assert start([*words, str(whole)]).wait() == 0
+
+    assert sorted(path.name for path in out.iterdir()) == names
+    for path, written in before.items():
+        assert path.stat().st_mtime_ns == written
+    for name in names:
+        files = {path.name for path in (out / name).iterdir()}
+        assert files == {path.name for path in (whole / name).iterdir()}
+        for file in files - {'result.json', 'inference.json', 'marks.png'}:
+            there = (out / name / file).read_bytes()
+            assert there == (whole / name / file).read_bytes()
+        a, b = (
+            json.loads((folder / name / 'result.json').read_text())
+            for folder in (out, whole)
+        )
+        assert a['detections'] == b['detections'] and a['detections']
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_130_and_a_report(
+    trained: Path, tmp_path: Path, number: int
+) -> None:
+    write_scans(tmp_path / 'in', [f's{k:02d}' for k in range(12)])
+    out, report = tmp_path / 'out', tmp_path / 'report.json'
+    process = start(
+        ['infer', str(tmp_path / 'in'), '--model', str(trained)]
+        + ['--out', str(out), '--report', str(report)]
+    )
+    while not list(out.glob('*/inference.json')):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+
+    assert process.wait() == 130
+    content = json.loads(report.read_text())
+    assert content['stopped'] == 'interrupted'
+    assert content['counts']['untried'] > 0
+    assert not list(out.rglob('.tmp-*'))

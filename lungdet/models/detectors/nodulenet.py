@@ -43,6 +43,8 @@ TEST_CFG: dict[str, Any] = {
     # of what `infer` shows, the score at 1 FP per scan on other scans; None
     # if nobody has read it from a curve
     'score_thr': None,
+    # the same at other numbers of FP per scan, such as {'0.25': 0.8}
+    'score_thrs': None,
 }
 
 

@@ -1,0 +1,222 @@
+"""What a run on scans leaves besides results: a record each, and a report.
+
+``lungdet/schemas/inference.schema.json`` and ``infer_report.schema.json``
+state their shapes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import lungdet
+from lungdet.io.atomic import write_text
+from lungdet.io.files import safe_name
+from lungdet.io.json_file import (
+    items,
+    keyed,
+    number,
+    read_object,
+    shape_checked,
+    text,
+    whole,
+)
+from lungdet.structures import ModelInfo
+
+RECORD = 'inference.json'
+RECORD_SCHEMA = 'lungdet.inference/1'
+REPORT_SCHEMA = 'lungdet.infer_report/1'
+STATES = ('done', 'skipped', 'failed')
+REMEDY = 'Remove the folder, or run with --overwrite.'
+
+
+@dataclass(frozen=True)
+class ScanOutcome:
+    """What became of one scan of a run.
+
+    Attributes:
+        series_uid: Of the scan.
+        folder: Name of its folder in that of the results.
+        state: ``'done'``, ``'skipped'`` (an earlier run did it) or
+            ``'failed'``.
+        reason: Why it failed, in one line; None otherwise.
+        detections: How many, None of a failed scan.
+        best_score: None without detections.
+        caveats: Of its result.
+        seconds: Wall time of each step.
+        path: Where the scan lies, None unless that was asked for.
+        error: What was raised, for a traceback.
+    """
+
+    series_uid: str
+    folder: str
+    state: str
+    reason: str | None = None
+    detections: int | None = None
+    best_score: float | None = None
+    caveats: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    path: str | None = None
+    error: Exception | None = field(default=None, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values = {**vars(self), 'seconds': dict(self.seconds)}
+        del values['error']
+        return {**values, 'caveats': list(self.caveats)}
+
+
+@dataclass(frozen=True)
+class InferenceRecord:
+    """``inference.json``: a result is whole, and what it was made with.
+
+    Attributes:
+        series_uid: Of the scan.
+        detections: How many.
+        best_score: None without detections.
+        caveats: Of the result.
+        seconds: Wall time of each step.
+        settings: What the result depends on; equal settings mean an equal
+            result.
+        path: Where the scan lies, None unless that was asked for.
+        patient_id: Likewise.
+    """
+
+    series_uid: str
+    detections: int
+    best_score: float | None
+    caveats: tuple[str, ...]
+    seconds: Mapping[str, float]
+    settings: Mapping[str, Any]
+    path: str | None = None
+    patient_id: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write it to a folder, after everything else."""
+        values = {**vars(self), 'caveats': list(self.caveats)}
+        content = {
+            'schema': RECORD_SCHEMA,
+            'lungdet_version': lungdet.__version__,
+            **values,
+        }
+        write_text(folder / RECORD, json.dumps(content, indent=1))
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Remove a folder's record: what is in it is not whole."""
+        (folder / RECORD).unlink(missing_ok=True)
+
+    def differences(self, settings: Mapping[str, Any]) -> list[str]:
+        """Names of settings that are not equal."""
+        return [
+            name
+            for name in [*settings, *(self.settings.keys() - settings.keys())]
+            if self.settings.get(name) != settings.get(name)
+        ]
+
+    def outcome(self, state: str) -> ScanOutcome:
+        """The outcome of its scan in a run."""
+        return ScanOutcome(
+            series_uid=self.series_uid,
+            folder=safe_name(self.series_uid),
+            state=state,
+            detections=self.detections,
+            best_score=self.best_score,
+            caveats=self.caveats,
+            seconds=self.seconds,
+            path=self.path,
+        )
+
+
+def read_inference_record(folder: Path) -> InferenceRecord | None:
+    """The record of a scan's folder; None where nothing whole is there.
+
+    Raises:
+        SeriesError: It is damaged, or of another version.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    values = read_object(path, REMEDY)
+    with shape_checked(str(path), REMEDY):
+        if values['schema'] != RECORD_SCHEMA:
+            raise ValueError(f'schema {values["schema"]!r}')
+        best = values['best_score']
+        return InferenceRecord(
+            series_uid=text(values['series_uid']),
+            detections=whole(values['detections']),
+            best_score=None if best is None else number(best),
+            caveats=tuple(map(text, items(values['caveats']))),
+            seconds={
+                name: number(value)
+                for name, value in keyed(values['seconds']).items()
+            },
+            settings=keyed(values['settings']),
+            path=values['path'] and text(values['path']),
+            patient_id=values['patient_id'] and text(values['patient_id']),
+        )
+
+
+@dataclass(frozen=True)
+class InferenceReport:
+    """What a run did.
+
+    Attributes:
+        model: The detector.
+        device: As torch names it.
+        precision: ``'fp32'`` or ``'bf16'``.
+        settings: Of every result.
+        outcomes: Of the scans that were tried, or done before.
+        untried: Scans that were left when the run stopped.
+        stopped: Why it did, None if it went to its end.
+        seconds: Wall time of the run without the start of the program.
+    """
+
+    model: ModelInfo
+    device: str
+    precision: str
+    settings: Mapping[str, Any]
+    outcomes: tuple[ScanOutcome, ...]
+    untried: int = 0
+    stopped: str | None = None
+    seconds: float = 0.0
+
+    def count(self, state: str) -> int:
+        """Scans of a state."""
+        return sum(outcome.state == state for outcome in self.outcomes)
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command: 0, 2 if no scan could be used, 3 if some failed."""
+        failed = self.count('failed')
+        if failed and failed == len(self.outcomes) and not self.stopped:
+            return 2
+        return 3 if failed or self.stopped else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            'schema': REPORT_SCHEMA,
+            'lungdet_version': lungdet.__version__,
+            'ended': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            'model': {**asdict(self.model), 'window': [*self.model.window]},
+            'device': self.device,
+            'precision': self.precision,
+            'settings': dict(self.settings),
+            'counts': {
+                **{state: self.count(state) for state in STATES},
+                'untried': self.untried,
+            },
+            'stopped': self.stopped,
+            'exit_code': self.exit_code,
+            'seconds': round(self.seconds, 3),
+            'scans': [outcome.to_dict() for outcome in self.outcomes],
+        }
+
+    def write(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        write_text(path, json.dumps(self.to_dict(), indent=1) + '\n')

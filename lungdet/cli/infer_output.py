@@ -1,0 +1,155 @@
+"""What ``lungdet infer`` prints: a bar, and one line for each scan."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from terminaltables import AsciiTable
+from tqdm import tqdm
+
+from lungdet.errors import printable
+
+if TYPE_CHECKING:
+    from lungdet.apis.inference_record import InferenceReport, ScanOutcome
+    from lungdet.apis.scan_inputs import ScanInput
+
+BAR = '{percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {desc}'
+
+
+class InferOutput:
+    """The output of a run: outcomes on stdout, failures and caveats on stderr.
+
+    The bar shows scans, windows of the present one, and the time left.
+
+    Args:
+        scans: How many.
+        quiet: Print failures only.
+        verbose: Print the caveats and times of each scan too.
+        debug: Print the tracebacks of failures too.
+    """
+
+    def __init__(
+        self, scans: int, *, quiet: bool, verbose: bool, debug: bool
+    ) -> None:
+        self.total = scans
+        self.quiet = quiet
+        self.verbose = verbose
+        self.debug = debug
+        self.done = 0
+        self.bar: Any = None
+
+    def __enter__(self) -> InferOutput:
+        self.bar = tqdm(
+            total=self.total,
+            bar_format=BAR,
+            disable=True if self.quiet else None,  # None: not on a terminal
+            leave=False,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+
+    def windows(self, done: int, total: int) -> None:
+        """Windows of the present scan."""
+        self._show(self.done + done / total, f'windows {done}/{total}')
+
+    def scan(self, outcome: ScanOutcome) -> None:
+        """The outcome of one scan."""
+        self.done += 1
+        self._show(self.done, '')
+        name = f'[{self.done}/{self.total}] {outcome.series_uid}'
+        if outcome.state == 'failed':
+            self._error(f'lungdet: {name}: failed: {outcome.reason}')
+            if self.debug and outcome.error is not None:
+                lines = traceback.format_exception(outcome.error)
+                tqdm.write(''.join(lines), file=sys.stderr)
+        elif not self.quiet:
+            tqdm.write(printable(f'{name}: {_summary(outcome)}'))
+        if self.verbose:
+            for text in outcome.caveats:
+                self._error(f'caveat: {outcome.series_uid}: {text}')
+            if outcome.seconds:
+                times = [f'{k} {v:.1f} s' for k, v in outcome.seconds.items()]
+                tqdm.write(f'  {", ".join(times)}')
+
+    def caveat(self, text: str) -> None:
+        """Something to know about the run."""
+        if not self.quiet:
+            self._error(f'caveat: left out: {text}')
+
+    def end(self, report: InferenceReport, out: Path) -> None:
+        """The last line."""
+        if report.stopped:
+            self._error(f'lungdet: stopped: {report.stopped}')
+        if self.quiet:
+            return
+        counts = [
+            f'{report.count(state)} {word}'
+            for state, word in (
+                ('done', 'scans done'),
+                ('skipped', 'done before'),
+                ('failed', 'failed'),
+            )
+            if report.count(state) or state == 'done'
+        ]
+        if report.untried:
+            counts.append(f'{report.untried} not tried')
+        print(
+            printable(
+                f'{", ".join(counts)}; results in {out} (research use only)'
+            )
+        )
+
+    def _show(self, done: float, text: str) -> None:
+        if self.bar is not None:
+            self.bar.n = done
+            self.bar.set_description_str(
+                f'scan {min(self.done + 1, self.total)}/{self.total} {text}'
+            )
+
+    def _error(self, text: str) -> None:
+        tqdm.write(printable(text), file=sys.stderr)
+
+
+def _summary(outcome: ScanOutcome) -> str:
+    """One outcome in a few words."""
+    parts = [f'{outcome.detections} detections']
+    if outcome.best_score is not None:
+        parts[0] += f', the best {outcome.best_score:.2f}'
+    if outcome.caveats:
+        parts.append(f'{len(outcome.caveats)} caveats')
+    if outcome.state == 'skipped':
+        parts.append('done before')
+    else:
+        parts.append(f'{sum(outcome.seconds.values()):.1f} s')
+    return '; '.join(parts)
+
+
+def series_table(scans: Sequence[ScanInput]) -> str:
+    """The scans among the inputs, with what tells them apart."""
+    body = [['scan', 'slices', 'mm', 'description', 'where']]
+    for scan in scans:
+        where = str(scan.path)
+        if scan.member is not None:
+            where += f' ({scan.member})'
+        known = scan.series_uid is not None
+        cells = [
+            scan.uid,
+            f'{scan.slices}' if known else '',
+            f'{scan.thickness:g}' if known else '',
+            scan.description or (scan.defect or ''),
+            where,
+        ]
+        body.append([printable(cell) for cell in cells])
+    return AsciiTable(body).table

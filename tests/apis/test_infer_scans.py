@@ -1,0 +1,389 @@
+"""Runs over many scans: order, failures, restarts, names."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from lungdet.apis import infer_scans
+from lungdet.apis.infer_scans import InferOptions, ScanRun
+from lungdet.apis.inference_record import ScanOutcome
+from lungdet.apis.inferencer import NoduleInferencer
+from lungdet.apis.scan_inputs import ScanInput, find_scans
+from lungdet.errors import ConfigError
+from lungdet.evaluation import Selection
+from lungdet.geometry import Geometry
+from lungdet.io.image import write_image
+from tests.apis.test_inferencer import Threshold, threshold
+from tests.dicom_series import labelled, write_series
+from tests.schemas import assert_valid
+
+__all__ = ['threshold']
+ONLY_JSON = InferOptions(formats=('json', 'luna16'))
+
+
+def write_scans(folder: Path, names: Sequence[str]) -> None:
+    """Scans with one bright block each, in different places."""
+    grid = Geometry.from_parts(
+        (30, 60, 70), spacing_zyx=(2.0, 1.0, 1.0), origin_xyz=(0, 0, 0)
+    )
+    for k, name in enumerate(names):
+        array = np.full(grid.shape, -850, np.int16)
+        array[8 + k : 14 + k, 20:32, 20:30] = 60
+        write_image(folder / f'{name}.mha', array, grid)
+
+
+def run_on(
+    inferencer: NoduleInferencer,
+    folder: Path,
+    out: Path,
+    options: InferOptions = ONLY_JSON,
+    **given: Any,
+) -> ScanRun:
+    scans, _ = find_scans([folder], out)
+    run = ScanRun(inferencer, scans, out, options, **given)
+    run.run()
+    return run
+
+
+def states(run: ScanRun) -> dict[str, str]:
+    return {outcome.series_uid: outcome.state for outcome in run.outcomes}
+
+
+def test_every_scan_gets_its_folder(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    write_scans(tmp_path / 'in', ['b', 'a', 'c d'])
+
+    run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    report = run.report().to_dict()
+    assert_valid('infer_report', report)
+    assert report['counts'] == dict(done=3, skipped=0, failed=0, untried=0)
+    assert report['exit_code'] == 0
+    assert [one['series_uid'] for one in report['scans']] == ['a', 'b', 'c d']
+    for one, k in zip(report['scans'], (1, 0, 2)):
+        folder = tmp_path / 'out' / one['folder']
+        result = json.loads((folder / 'result.json').read_text())
+        record = json.loads((folder / 'inference.json').read_text())
+        assert_valid('result', result)
+        assert_valid('inference', record)
+        assert result['series_uid'] == one['series_uid']
+        assert len(result['detections']) == one['detections'] == 1
+        z = result['detections'][0]['center_world_xyz'][2]
+        assert z == pytest.approx(2 * (10.5 + k), abs=1)
+        assert {*record['seconds']} == {'read', 'prepare', 'network', 'write'}
+    names = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert names == {one['folder'] for one in report['scans']}
+
+
+def test_a_failed_scan_is_told_and_the_others_go_on(
+    threshold: NoduleInferencer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the file, of the archive, and of the network."""
+    write_scans(tmp_path / 'in', ['a', 'c', 'e'])
+    (tmp_path / 'in' / 'b.mha').write_text('no image')
+    (tmp_path / 'in' / 'd.zip').write_text('no archive')
+    told: list[ScanOutcome] = []
+    steps = []
+    usual = Threshold.test_step
+
+    def out_of_memory(self: Threshold, batch: dict) -> list[Any]:
+        steps.append(batch)
+        if len(steps) == 2:
+            raise RuntimeError('no memory\nfor it')
+        return usual(self, batch)
+
+    monkeypatch.setattr(Threshold, 'test_step', out_of_memory)
+
+    run = run_on(
+        threshold, tmp_path / 'in', tmp_path / 'out', on_scan=told.append
+    )
+
+    assert states(run) == {
+        'a': 'done',
+        'b': 'failed',
+        'c': 'failed',
+        'd': 'failed',
+        'e': 'done',
+    }
+    assert told == run.outcomes and run.report().exit_code == 3
+    reasons = {one.series_uid: one.reason or '' for one in told}
+    assert reasons['c'] == 'RuntimeError: no memory for it'
+    assert 'not a zip archive' in reasons['d']
+    assert reasons['b'].startswith('b: ')
+    assert not any(str(tmp_path) in text for text in reasons.values())
+    again = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    assert states(again) == {
+        'a': 'skipped',
+        'b': 'failed',
+        'c': 'done',
+        'd': 'failed',
+        'e': 'skipped',
+    }
+    assert_valid('infer_report', again.report().to_dict())
+
+
+def test_no_usable_scan_is_bad_input(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in' / 'b.mha').write_text('no image')
+
+    run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    assert run.report().exit_code == 2
+
+
+def files_of(out: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(out)): (
+            path.read_bytes(),
+            path.stat().st_mtime_ns,
+        )
+        for path in out.rglob('*')
+        if path.is_file()
+    }
+
+
+class Interrupted(Threshold):
+    """Ctrl-C in the middle of the second scan."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def test_step(self, batch: dict) -> list[Any]:
+        self.steps += 1
+        if self.steps == 2:
+            raise KeyboardInterrupt
+        return super().test_step(batch)
+
+
+def test_an_interrupted_run_continues(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    write_scans(tmp_path / 'in', ['a', 'b', 'c'])
+    scans, _ = find_scans([tmp_path / 'in'], tmp_path / 'out')
+    threshold.model = Interrupted()
+    first = ScanRun(threshold, scans, tmp_path / 'out', ONLY_JSON)
+
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    before = files_of(tmp_path / 'out')
+    second = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    assert first.report().stopped == 'interrupted'
+    assert first.report().untried >= 2
+    assert states(second) == {'a': 'skipped', 'b': 'done', 'c': 'done'}
+    after = files_of(tmp_path / 'out')
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 3 * 3
+
+
+def test_what_a_kill_left_without_its_record_is_made_again(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    write_scans(tmp_path / 'in', ['a', 'b'])
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    (tmp_path / 'out' / 'a' / 'inference.json').unlink()
+    (tmp_path / 'out' / 'a' / 'marks.csv').write_text('half')
+
+    run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    assert states(run) == {'a': 'done', 'b': 'skipped'}
+    assert 'a,' in (tmp_path / 'out' / 'a' / 'marks.csv').read_text()
+
+
+def test_results_of_other_settings_are_not_mixed(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    write_scans(tmp_path / 'in', ['a', 'b'])
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    before = files_of(tmp_path / 'out')
+
+    threshold.selection = Selection(score_thr=0.5)
+    with pytest.raises(ConfigError, match='of another selection'):
+        run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    threshold.info = replace(threshold.info, weights_sha256='c' * 64)
+    with pytest.raises(ConfigError, match='another weights_sha256, selection'):
+        run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    assert files_of(tmp_path / 'out') == before
+    write_scans(tmp_path / 'in', ['x', 'b'])
+    run = run_on(
+        threshold,
+        tmp_path / 'in',
+        tmp_path / 'out',
+        replace(ONLY_JSON, overwrite=True),
+    )
+
+    assert states(run) == dict.fromkeys('abx', 'done')
+
+
+def test_another_scan_of_the_same_name_is_refused(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    write_scans(tmp_path / 'in', ['a'])
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    write_scans(tmp_path / 'in', ['x', 'a'])
+
+    with pytest.raises(ConfigError, match='a: holds a result of another scan'):
+        run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+
+def test_a_full_disk_ends_the_run_with_what_is_done(
+    threshold: NoduleInferencer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_scans(tmp_path / 'in', ['a', 'b', 'c', 'd'])
+    usual = infer_scans.export_result
+
+    def full(folder: Path, *given: Any, **more: Any) -> Any:
+        if folder.name == 'b':
+            raise OSError(errno.ENOSPC, 'No space left', str(folder))
+        return usual(folder, *given, **more)
+
+    monkeypatch.setattr(infer_scans, 'export_result', full)
+
+    run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    report = run.report()
+    assert states(run) == {'a': 'done'}
+    assert report.exit_code == 3 and report.untried == 3
+    assert report.stopped and 'no space left' in report.stopped
+    assert_valid('infer_report', report.to_dict())
+
+
+def test_reading_network_and_writing_overlap_and_no_more(
+    threshold: NoduleInferencer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the network works on k, k + 1 is read, and k + 2 is not."""
+    names = [f's{k}' for k in range(6)]
+    write_scans(tmp_path / 'in', names)
+    begun: list[str] = []
+    ready = {name: threading.Event() for name in names}
+    usual = infer_scans.load_volume
+
+    def load(path: Path, **given: Any) -> Any:
+        name = path.stem
+        begun.append(name)
+        ready[name].set()
+        return usual(path, **given)
+
+    ahead: list[int] = []
+    step = Threshold.test_step
+
+    def wait_for_next(self: Threshold, batch: dict) -> list[Any]:
+        k = len(ahead)
+        if k + 1 < len(names):
+            assert ready[names[k + 1]].wait(30), 'the next scan is not read'
+        ahead.append(len(begun) - k)
+        return step(self, batch)
+
+    monkeypatch.setattr(infer_scans, 'load_volume', load)
+    monkeypatch.setattr(Threshold, 'test_step', wait_for_next)
+
+    run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    assert states(run) == dict.fromkeys(names, 'done')
+    assert ahead == [2, 2, 2, 2, 2, 1]
+
+
+NAME, PATIENT, TEXT = 'DOE^JOHN', 'MRN-771', 'CHEST OF MR DOE'
+
+
+def write_patient(folder: Path, uid: str) -> None:
+    folder.mkdir(parents=True)
+    truth = np.full((26, 16, 24), -850.0)
+    truth[10:14, 6:10, 8:14] = 60
+    edit = labelled(
+        PatientName=NAME,
+        PatientID=PATIENT,
+        SeriesDescription=TEXT,
+        StudyInstanceUID=uid,
+    )
+    write_series(folder, truth, series=uid, edit=edit)
+
+
+def test_who_the_patient_is_stays_out_of_everything(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / 'in' / 'DOE_JOHN', tmp_path / 'in' / 'DOE_JANE'
+    write_patient(whole, '1.5')
+    write_patient(broken, '1.6')
+    first = sorted(broken.iterdir())[3]
+    data = dcmread(first)
+    data.PixelData = data.PixelData[:100]
+    data.save_as(first)
+
+    run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    kept = run_on(
+        threshold,
+        tmp_path / 'in',
+        tmp_path / 'phi',
+        replace(ONLY_JSON, keep_phi=True),
+    )
+
+    assert states(run) == states(kept) == {'1.5': 'done', '1.6': 'failed'}
+    texts = [json.dumps(run.report().to_dict())]
+    texts += [p.read_text() for p in (tmp_path / 'out').glob('*/*.*')]
+    for text in texts:
+        assert not any(word in text for word in ('DOE', 'MRN', 'CHEST'))
+    assert run.outcomes[1].reason.startswith('1.6/')
+    record = json.loads((tmp_path / 'phi/1.5/inference.json').read_text())
+    assert record['path'] == str(whole) and record['patient_id'] == PATIENT
+    assert str(first) in kept.outcomes[1].reason
+
+
+def test_windows_are_reported_between_the_outcomes(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    write_scans(tmp_path / 'in', ['a'])
+    told: list[tuple[int, int]] = []
+    usual = threshold.detect
+
+    def detect(case: Any, on_windows: Any) -> Any:
+        on_windows(1, 2)
+        return usual(case, on_windows)
+
+    threshold.detect = detect  # type: ignore[method-assign]
+
+    run_on(
+        threshold,
+        tmp_path / 'in',
+        tmp_path / 'out',
+        on_windows=lambda *windows: told.append(windows),
+    )
+
+    assert told == [(1, 2)]
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='of names on disk')
+def test_names_that_would_leave_the_folder(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    write_scans(tmp_path / 'in', ['a'])
+    scan = ScanInput('../../x', tmp_path / 'in' / 'a.mha')
+
+    run = ScanRun(threshold, [scan], tmp_path / 'deep' / 'out', ONLY_JSON)
+    run.run()
+
+    (folder,) = (tmp_path / 'deep' / 'out').iterdir()
+    assert folder.name.startswith('x-')
+    result = json.loads((folder / 'result.json').read_text())
+    assert result['series_uid'] == '../../x'
+    assert {p.name for p in tmp_path.iterdir()} == {'in', 'deep'}

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lungdet.apis.inference_record import InferenceReport, ScanOutcome
+from lungdet.apis.scan_inputs import ScanInput
+from lungdet.cli.infer_output import InferOutput, series_table
+from tests.apis.test_inference_record import INFO
+
+DONE = ScanOutcome(
+    '1.2', '1.2', 'done', None, 2, 0.75, ('a doubt',), {'read': 1, 'write': 2}
+)
+FAILED = ScanOutcome(
+    'x\x1b[2J', 'x', 'failed', 'is cut', error=ValueError('of the code')
+)
+SKIPPED = ScanOutcome('1.3', '1.3', 'skipped', None, 0)
+
+
+def printed(
+    capsys: pytest.CaptureFixture[str],
+    *,
+    quiet: bool = False,
+    verbose: bool = False,
+    debug: bool = False,
+) -> tuple[list[str], list[str]]:
+    output = InferOutput(3, quiet=quiet, verbose=verbose, debug=debug)
+    output.caveat('a folder: no CT series')
+    with output:
+        output.scan(SKIPPED)
+        output.windows(3, 8)
+        output.scan(DONE)
+        output.scan(FAILED)
+    outcomes = (SKIPPED, DONE, FAILED)
+    report = InferenceReport(INFO, 'cpu', 'fp32', {}, outcomes, 4, 'full')
+    output.end(report, Path('out'))
+    text = capsys.readouterr()
+    return text.out.splitlines(), text.err.splitlines()
+
+
+def test_one_line_a_scan(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = printed(capsys)
+
+    assert out == [
+        '[1/3] 1.3: 0 detections; done before',
+        '[2/3] 1.2: 2 detections, the best 0.75; 1 caveats; 3.0 s',
+        '1 scans done, 1 done before, 1 failed, 4 not tried; results in out '
+        '(research use only)',
+    ]
+    assert err == [
+        'caveat: left out: a folder: no CT series',
+        'lungdet: [3/3] x\\x1b[2J: failed: is cut',
+        'lungdet: stopped: full',
+    ]
+
+
+def test_quiet_verbose_and_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = printed(capsys, quiet=True)
+    assert not out and [line.split(':')[1] for line in err] == [
+        ' [3/3] x\\x1b[2J',
+        ' stopped',
+    ]
+
+    out, err = printed(capsys, verbose=True)
+    assert '  read 1.0 s, write 2.0 s' in out
+    assert 'caveat: 1.2: a doubt' in err
+
+    _, err = printed(capsys, debug=True)
+    assert 'ValueError: of the code' in err
+
+
+def test_series_of_a_folder_in_a_table() -> None:
+    scans = [
+        ScanInput('1.2', Path('d'), None, '1.2', '9', 30, 1.25, 'LUNG\x07'),
+        ScanInput('a', Path('z.zip'), 'x/a.mha'),
+        ScanInput('b', Path('b.zip'), defect='is cut'),
+    ]
+
+    text = series_table(scans)
+
+    for words in (
+        ('1.2', '30', '1.25', 'LUNG\\x07', 'd'),
+        ('a', 'z.zip (x/a.mha)'),
+        ('b', 'is cut', 'b.zip'),
+    ):
+        assert any(
+            all(word in line for word in words) for line in text.splitlines()
+        )
