@@ -129,8 +129,14 @@ def _nodule(
     tracking_uid = hd.UID()
     if number := segments.get(name_of(k)):
         tracking_uid = seg.get_segment_description(number).tracking_uid
-        region['referenced_segment'] = (
-            hd.sr.ReferencedSegment.from_segmentation(seg, number)
+        # not from_segmentation, which fails on a SEG of one segment
+        region['referenced_segment'] = hd.sr.ReferencedSegment(
+            seg.SOPClassUID,
+            seg.SOPInstanceUID,
+            number,
+            source_series=hd.sr.SourceSeriesForSegmentation(
+                header.SeriesInstanceUID
+            ),
         )
     else:
         region['referenced_volume_surface'] = _ellipsoid(

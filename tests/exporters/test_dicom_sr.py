@@ -64,6 +64,17 @@ def test_groups_measure_the_segments(tmp_path: Path) -> None:
     assert site.laterality == codes.SCT.Left
 
 
+def test_a_single_segment_is_measured(tmp_path: Path) -> None:
+    result = write_series(tmp_path / 'ct')
+    del result.detections[1:]
+
+    export_result(tmp_path, result, ['dicom_seg', 'dicom_sr'])
+
+    (group,) = groups_of(tmp_path / 'sr.dcm')
+    assert [*group.referenced_segment.referenced_segment_numbers] == [1]
+    assert_no_errors(tmp_path / 'sr.dcm')
+
+
 @pytest.mark.parametrize('kind', ['plain', 'oblique'])
 def test_without_a_seg_ellipsoids_fill_the_boxes(
     tmp_path: Path, kind: str
