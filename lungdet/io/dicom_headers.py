@@ -177,7 +177,6 @@ OPTIONAL: dict[str, tuple[str, Callable[[Any], Any]]] = {
     'acquisition': ('AcquisitionNumber', int),
     'time': ('AcquisitionTime', _text),
     'thickness': ('SliceThickness', _finite),
-    'instance': ('InstanceNumber', int),
 }
 ONLY: dict[str, tuple[Callable[[Any], Any], Any]] = {
     'NumberOfFrames': (int, 1),  # of a single-frame file, or of one frame
@@ -194,6 +193,7 @@ TAGS = [
     PER_FRAME,
     'Modality',
     'ImageType',
+    'InstanceNumber',
     *ONLY,
     *(tag for tag, _ in (NEEDED | OPTIONAL).values()),
 ]
@@ -305,8 +305,21 @@ def _slice(
     _check_bits(path, values)
     syntax = _value(header.file_meta, path, 'TransferSyntaxUID', _text) or ''
     return Slice(
-        path=path, frame=frame, syntax=syntax, frames=frames, **values
+        path=path,
+        frame=frame,
+        syntax=syntax,
+        frames=frames,
+        instance=_instance_number(header, path),
+        **values,
     )
+
+
+def _instance_number(header: Any, path: Path) -> int | None:
+    """None also if it cannot be read: only what people are told needs it."""
+    try:
+        return _value(header, path, 'InstanceNumber', int)
+    except SeriesError:
+        return None
 
 
 def _check_bits(path: Path, values: dict[str, Any]) -> None:

@@ -8,7 +8,10 @@ import pytest
 
 from lungdet.exporters import ExportInput, export_result
 from lungdet.exporters.dicom_seg import write_dicom_seg
-from lungdet.structures import SeriesResult
+from lungdet.io.image import load_volume
+from lungdet.io.luna16 import read_annotations
+from lungdet.prepare import locate
+from lungdet.structures import Detection, SeriesResult
 from tests.exporters.dicom_scene import (
     COMPLETE,
     assert_no_errors,
@@ -92,6 +95,45 @@ def test_a_mask_between_two_slices_has_no_segment(tmp_path: Path) -> None:
     seg, labels = read(tmp_path / 'seg.dcm', result)
     assert seg.number_of_segments == 1
     assert {*np.unique(labels)} == {0, 2}
+
+
+@pytest.mark.slow
+def test_a_nodule_of_a_real_series(test_data: Path, tmp_path: Path) -> None:
+    """The mask is where the table says, on slices stored head first."""
+    folder = test_data / 'luna16-mini'
+    (series,) = (folder / 'subset1-dicom').iterdir()
+    volume = load_volume(series)
+    (nodule,) = read_annotations(folder / 'annotations.csv')[volume.series_uid]
+    grid = volume.geometry
+    (box,) = grid.sphere_box([nodule.center_mm], [nodule.diameter_mm])
+    edges = [*np.floor(box[:3]), *np.ceil(box[3:])]
+    z1, y1, x1, z2, y2, x2 = map(int, edges)
+    solid = volume.array[z1:z2, y1:y2, x1:x2] > -300
+    detection = Detection(
+        nodule.center_mm,
+        0.9,
+        size_mm=(nodule.diameter_mm,) * 3,
+        mask_box=(z1, y1, x1, z2, y2, x2),
+        mask=solid,
+    )
+    result = locate(
+        SeriesResult(
+            volume.series_uid, [detection], grid, slices=volume.slices
+        ),
+        None,
+    )
+
+    export_result(tmp_path, result, ['dicom_seg', 'dicom_sr'])
+
+    for name in ('seg.dcm', 'sr.dcm'):
+        assert_no_errors(tmp_path / name)
+    _, labels = read(tmp_path / 'seg.dcm', result)
+    assert labels.sum() == solid.sum() > 1000
+    assert volume.array[labels > 0].min() > -300
+    # 1-001.dcm is the highest slice, at z -10, and 1-043.dcm at z -115
+    (located,) = result.detections
+    assert located.instance_number == 43
+    assert volume.slices[located.slice_number - 1].path.name == '1-043.dcm'
 
 
 def test_without_masks_there_is_no_file(tmp_path: Path) -> None:

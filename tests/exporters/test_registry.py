@@ -18,6 +18,7 @@ from lungdet.exporters import (
     make_result_folder,
     registry,
 )
+from tests.exporters import dicom_scene
 from tests.exporters.scene import GRID, empty_result, make_result
 
 IMAGE = np.zeros(GRID.shape, np.int16)
@@ -68,6 +69,26 @@ def test_files_are_the_listed_ones(tmp_path: Path) -> None:
         }
         registry.remove_exports(folder)
         assert not [path for path in folder.rglob('*') if path.is_file()]
+
+
+def test_what_headers_say_about_a_person_is_in_dicom_alone(
+    tmp_path: Path,
+) -> None:
+    """Neither from the headers nor from the folder's name."""
+    pytest.importorskip('highdicom', reason="pip install 'lungdet[dicom]'")
+    result = dicom_scene.write_series(tmp_path / 'Doe P1')
+    out = tmp_path / 'out'
+    out.mkdir()
+
+    export_result(out, result, [*EXPORTERS])
+
+    files = [path for path in out.rglob('*') if path.is_file()]
+    named = {
+        path.name
+        for path in files
+        if re.search(rb'Doe|P1|19500101', path.read_bytes())
+    }
+    assert named == {'seg.dcm', 'sr.dcm'} and len(files) > len(named)
 
 
 def test_formats_come_once_and_json_last() -> None:

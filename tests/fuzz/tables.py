@@ -155,6 +155,21 @@ def read_scan_result(path: Path) -> Reading:
     return fingerprint(scan.result.detections, scan.losses, scan.masks), ()
 
 
+def result_json(folder: Path) -> Path:
+    from lungdet.io.results import result_to_dict
+    from tests.io.results import complete_result
+
+    path = folder / 'result.json'
+    path.write_text(json.dumps(result_to_dict(complete_result())))
+    return path
+
+
+def read_result_json(path: Path) -> Reading:
+    from lungdet.io.results import read_result
+
+    return fingerprint(vars(read_result(path))), ()
+
+
 def negatives(folder: Path) -> Path:
     from lungdet.io.hard_negatives import HardNegative, HardNegativeBank
 

@@ -96,6 +96,9 @@ TARGETS = (
     Target(
         'scan-result', tables.scan_result, tables.read_scan_result, text=True
     ),
+    Target(
+        'result-json', tables.result_json, tables.read_result_json, text=True
+    ),
     Target('run-manifest', tables.manifest, tables.read_manifest, text=True),
     Target(
         'hard-negatives', tables.negatives, tables.read_negatives, text=True

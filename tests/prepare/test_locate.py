@@ -10,7 +10,7 @@ from lungdet.geometry import Geometry
 from lungdet.io.image import load_volume
 from lungdet.prepare import LungSides, locate
 from lungdet.structures import Detection, SeriesResult
-from tests.dicom_series import STEP, write_frames, write_slice
+from tests.dicom_series import STEP, raw_text, write_frames, write_slice
 
 GRID = Geometry.from_parts(
     (10, 8, 8), spacing_zyx=(2.5, 1, 1), origin_xyz=(0, 0, 100)
@@ -48,6 +48,16 @@ def test_dicom_slices_have_their_instance(
     assert source.path == slices[3]
     assert detection.sop_instance_uid == source.sop_instance_uid
     assert detection.lung_side is None and detection.lung_zone is None
+
+
+def test_a_number_that_cannot_be_read_refuses_no_scan(
+    slices: list[Path], tmp_path: Path
+) -> None:
+    raw_text(slices[3], 'InstanceNumber', 'three')
+
+    numbers = [s.instance_number for s in load_volume(tmp_path).slices]
+
+    assert numbers[2:5] == [24, None, 22]
 
 
 def test_unevenly_spaced_slices_are_looked_up_by_position(
