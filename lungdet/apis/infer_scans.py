@@ -152,7 +152,8 @@ class ScanRun:
             'weights_sha256': info.weights_sha256,
             'config_sha256': info.config_sha256,
             'selection': asdict(self.inferencer.selection),
-            'precision': self.inferencer.precision,
+            # as asked for: what auto takes may differ between two starts
+            'precision': self.inferencer.wanted_precision,
             'hu_offset': self.options.hu_offset,
             'formats': sorted(self.options.formats),
         }

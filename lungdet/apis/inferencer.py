@@ -94,6 +94,7 @@ class NoduleInferencer:
         self.device = find_device(device)
         detector = load_detector(weights, device=self.device)
         self.model: Any = detector.model
+        self.wanted_precision = precision
         self.precision = set_precision(self.model, self.device, precision)
         self.info = detector.info
         self.score_thr = model_score_thr(self.model)

@@ -19,6 +19,7 @@ COMMANDS = (
     'insert',
     'verify',
     'infer',
+    'merge',
     'froc',
 )
 

@@ -1,0 +1,172 @@
+"""Results of several runs, or parts of one, in one submission and table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lungdet.apis.inference_record import (
+    RECORD,
+    InferenceRecord,
+    read_inference_record,
+)
+from lungdet.errors import ConfigError
+from lungdet.io.atomic import check_writable, write_text
+from lungdet.io.luna16 import write_submission, write_table
+from lungdet.io.results import read_result
+from lungdet.structures import SeriesResult
+
+RESULT = 'result.json'
+SUBMISSION, TABLE, SCANS = 'submission.csv', 'detections.csv', 'seriesuids.csv'
+# settings of the scan itself, and of its files
+OF_SCAN = {'scan', 'lung_mask', 'hu_offset', 'formats'}
+FORMULA = ('=', '+', '-', '@')  # in front, a spreadsheet would run the text
+
+
+@dataclass(frozen=True)
+class MergedResults:
+    """What was merged.
+
+    Attributes:
+        results: One of each scan, by series uid.
+        caveats: What anyone who uses them together must know.
+    """
+
+    results: tuple[SeriesResult, ...]
+    caveats: tuple[str, ...]
+
+    @property
+    def detections(self) -> int:
+        """Of all scans."""
+        return sum(len(result.detections) for result in self.results)
+
+
+def merge_results(
+    folders: Sequence[str | Path], out: str | Path
+) -> MergedResults:
+    """Write submission.csv, detections.csv and seriesuids.csv.
+
+    The first is in LUNA16's format; the last lists the scans for scoring, also
+    those without detections.
+
+    Args:
+        folders: Of ``lungdet infer``, or of single scans.
+        out: Folder for the files.
+
+    Raises:
+        ConfigError: No result, results of different models or thresholds, or
+            different results of one scan.
+        SeriesError: A damaged file.
+        OSError: ``out`` cannot be written to.
+    """
+    kept: dict[str, tuple[Path, InferenceRecord]] = {}
+    for folder, record in _records(folders):
+        first = next(iter(kept.values()), None)
+        if first is not None:
+            _check_alike(folder, record, *first)
+        other = kept.setdefault(record.series_uid, (folder, record))
+        if other[1].differences(record.settings):
+            raise ConfigError(
+                f'{folder}: series {record.series_uid} has another result in '
+                f'{other[0]}; leave one of them out.'
+            )
+    if not kept:
+        raise ConfigError(
+            f'{", ".join(map(str, folders))}: no result there ({RECORD}); '
+            'give the folders that lungdet infer wrote.'
+        )
+    results = tuple(_result(kept[uid][0]) for uid in sorted(kept))
+    target = check_writable(out, 'the merged files')
+    write_submission(target / SUBMISSION, results)
+    write_table(target / TABLE, [*_lines(results)])
+    write_text(
+        target / SCANS, ''.join(f'{one.series_uid}\n' for one in results)
+    )
+    return MergedResults(results, _caveats(results))
+
+
+def _records(
+    folders: Sequence[str | Path],
+) -> Iterator[tuple[Path, InferenceRecord]]:
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ConfigError(
+                f'{folder}: is no folder; give those that lungdet infer wrote.'
+            )
+        for path in sorted(
+            [*folder.glob(RECORD), *folder.glob(f'*/{RECORD}')]
+        ):
+            record = read_inference_record(path.parent)
+            if record is not None:
+                yield path.parent, record
+
+
+def _check_alike(
+    folder: Path,
+    record: InferenceRecord,
+    first: Path,
+    of_first: InferenceRecord,
+) -> None:
+    names = [
+        name
+        for name in of_first.differences(record.settings)
+        if name not in OF_SCAN
+    ]
+    if names:
+        raise ConfigError(
+            f'{folder}: was made with another {", ".join(names)} than '
+            f'{first}; their scores cannot be in one list. Merge them apart.'
+        )
+
+
+def _result(folder: Path) -> SeriesResult:
+    if not (folder / RESULT).is_file():
+        raise ConfigError(
+            f'{folder}: has no {RESULT}; run lungdet infer with json among '
+            'its --formats.'
+        )
+    return read_result(folder / RESULT)
+
+
+def _lines(results: Sequence[SeriesResult]) -> Iterator[dict[str, Any]]:
+    """A line of the table for each detection."""
+    for result in results:
+        uid = result.series_uid
+        scan = f"'{uid}" if uid.startswith(FORMULA) else uid
+        for number, one in result.numbered():
+            x, y, z = one.center_mm
+            known = {
+                'diameter_mm': one.diameter_mm,
+                'volume_mm3': one.volume_mm3,
+                'slice_number': one.slice_number,
+                'instance_number': one.instance_number,
+                'lung_side': one.lung_side,
+                'lung_zone': one.lung_zone,
+            }
+            yield {
+                'seriesuid': scan,
+                'id': number,
+                'coordX': round(x, 6),
+                'coordY': round(y, 6),
+                'coordZ': round(z, 6),
+                'probability': one.score,
+                **{k: '' if v is None else v for k, v in known.items()},
+            }
+
+
+def _caveats(results: Sequence[SeriesResult]) -> tuple[str, ...]:
+    """That some were computed in another precision or by another version."""
+    caveats = []
+    for name in ('precision', 'lungdet_version'):
+        values = sorted({getattr(r.run, name) for r in results if r.run})
+        if len(values) > 1:
+            caveats.append(f'{name} differs: {", ".join(values)}')
+    doubtful = sum(bool(result.caveats) for result in results)
+    if doubtful:
+        caveats.append(
+            f'{doubtful} of {len(results)} results have caveats; {RESULT} '
+            'holds them'
+        )
+    return tuple(caveats)
