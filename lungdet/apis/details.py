@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from lungdet.evaluation import (
@@ -20,15 +19,14 @@ from lungdet.evaluation import (
     scan_lines,
 )
 from lungdet.evaluation.details import Line
-from lungdet.geometry import box_slices
 from lungdet.io.atomic import atomic_path
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import write_table
 from lungdet.report.calibration_figure import calibration_figure
-from lungdet.report.figures import Picture, picture_sheet
+from lungdet.report.figures import picture_sheet
+from lungdet.report.pictures import Picture, case_picture
 
 NUM_PICTURES = 12
-HALF_VOXELS = 40  # read around a point; pictures show 32 mm to each side
 TITLES = {
     'nodules': 'nodules detected last, or not at all',
     'false_positives': 'false positives of the highest scores',
@@ -92,27 +90,14 @@ def _sheet(lines: Sequence[Line], store: CaseStore, title: str) -> Figure:
 
 def _picture(line: Line, store: CaseStore) -> Picture | None:
     """Voxels around a line's point; None outside the prepared region."""
-    uid = str(line['seriesuid'])
-    center = tuple(float(line[f'coord{axis}']) for axis in 'XYZ')
-    grid = store.records[uid].geometry
-    (index,) = np.rint(grid.to_index(np.array([center]))).astype(int)
-    if (index < 0).any() or (index >= grid.shape).any():
-        return None
-    low = np.maximum(index - HALF_VOXELS, 0)
-    high = np.minimum(index + HALF_VOXELS, grid.shape)
-    geometry = grid.crop(low, high - low)
-    box = None
-    if 'diameter_mm' in line:
-        (box,) = geometry.sphere_box(
-            np.array([center]), float(line['diameter_mm'])
-        )
-    x, y, z = center
-    return Picture(
-        array=store.read(uid, 'image', box_slices(np.append(low, high))),
-        geometry=geometry,
-        center_mm=(x, y, z),
-        caption=_caption(line),
-        box=box,
+    x, y, z = (float(line[f'coord{axis}']) for axis in 'XYZ')
+    diameter = line.get('diameter_mm')
+    return case_picture(
+        store,
+        str(line['seriesuid']),
+        (x, y, z),
+        _caption(line),
+        diameter_mm=None if diameter is None else float(diameter),
     )
 
 

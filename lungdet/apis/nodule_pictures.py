@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 from lungdet.io.atomic import atomic_path, check_writable
 from lungdet.io.case_store import CaseStore
-from lungdet.report.figures import nodule_picture, picture_sheet
+from lungdet.report.figures import picture_sheet
+from lungdet.report.pictures import nodule_picture
 
 
 def write_nodule_pictures(

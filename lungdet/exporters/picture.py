@@ -16,7 +16,8 @@ def write_picture(folder: Path, scan: ExportInput) -> list[str]:
     best = scan.result.detections[:MAX_PICTURES]
     if not best or scan.image is None:
         return []
-    from lungdet.report.figures import detection_picture, picture_sheet
+    from lungdet.report.figures import picture_sheet
+    from lungdet.report.pictures import detection_picture
 
     geometry = scan.result.geometry
     sheet = picture_sheet(

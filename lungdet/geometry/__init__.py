@@ -17,6 +17,7 @@ from lungdet.geometry.orientation import AxisOrder
 from lungdet.geometry.resample import (
     axis_positions,
     blend,
+    block_means,
     interpolate_axis,
     isotropic_geometry,
     linear_taps,
@@ -36,6 +37,7 @@ __all__ = [
     'Geometry',
     'axis_positions',
     'blend',
+    'block_means',
     'box_iou',
     'box_of_mask',
     'box_slices',

@@ -123,6 +123,45 @@ def blend(
     return below + weight * (above - below)
 
 
+def block_means(
+    array: np.ndarray,
+    geometry: Geometry,
+    factor: ArrayLike,
+    *,
+    limits: tuple[float, float],
+) -> tuple[np.ndarray, Geometry]:
+    """Means of blocks of voxels, such as of HU on a coarse grid.
+
+    Args:
+        array: Values (z, y, x) on ``geometry``.
+        geometry: Its grid.
+        factor: Voxels of a block (z, y, x).
+        limits: Values are clipped to them first.
+
+    Returns:
+        float32 (z, y, x), and its grid; see ``Geometry.coarsened``.
+
+    Examples:
+        >>> grid = Geometry.from_parts(
+        ...     (1, 1, 4), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+        ... )
+        >>> means, coarse = block_means(
+        ...     np.array([[[1, 3, 5, 99]]]), grid, (1, 1, 2), limits=(0, 9)
+        ... )
+        >>> means.tolist(), coarse.spacing.tolist()
+        ([[[2.0, 7.0]]], [1.0, 1.0, 2.0])
+    """
+    coarse = geometry.coarsened(factor)
+    dz, dy, dx = (int(n) for n in np.broadcast_to(np.asarray(factor), 3))
+    _, y, x = np.array(coarse.shape) * (dz, dy, dx)
+    blocks = np.empty(coarse.shape, dtype=np.float32)
+    for k, plane in enumerate(blocks):  # no float copy of the whole volume
+        slab = np.clip(array[k * dz : (k + 1) * dz, :y, :x], *limits)
+        slab = slab.reshape(dz, coarse.shape[1], dy, coarse.shape[2], dx)
+        plane[:] = slab.mean((0, 2, 4), dtype=np.float32)
+    return blocks, coarse
+
+
 def resample_nearest(
     array: np.ndarray,
     source: Geometry,

@@ -3,91 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lungdet.geometry import Geometry, box_slices
 from lungdet.hounsfield import LUNG_WINDOW
-from lungdet.structures import CaseNodule, Detection
-
-HALF_MM = 32.0  # half side of a picture, more where a box needs it
-BOX_FRACTION = 0.8  # of a picture's side, at most
-PLANES = (('axial', 0), ('coronal', 1), ('sagittal', 2))
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A point of a scan, with voxels around it.
-
-    Attributes:
-        array: HU (z, y, x) on ``geometry``, axes along LPS.
-        geometry: Grid of ``array``.
-        center_mm: World point (x, y, z) of the three planes.
-        caption: Printed next to the row of planes.
-        box: Edge box (6,) on ``geometry`` to draw; None for a cross at the
-            centre.
-        outline: Mask (z, y, x) on ``geometry`` to outline, None for none.
-    """
-
-    array: np.ndarray
-    geometry: Geometry
-    center_mm: tuple[float, float, float]
-    caption: str
-    box: np.ndarray | None = None
-    outline: np.ndarray | None = None
-
-
-def detection_picture(
-    array: np.ndarray, geometry: Geometry, detection: Detection
-) -> Picture:
-    """A detection with its box and its mask.
-
-    Args:
-        array: HU (z, y, x) on ``geometry``, axes along LPS.
-        geometry: Grid of the detection's mask.
-        detection: The detection.
-    """
-    box = outline = None
-    caption = f'score {detection.score:.2f}'
-    if detection.size_mm is not None:
-        (box,) = geometry.box_around(
-            np.array([detection.center_mm]), np.array([detection.size_mm])
-        )
-        caption += f'\n{detection.diameter_mm:.1f} mm'
-    if detection.mask is not None:
-        outline = np.zeros(array.shape, dtype=bool)
-        outline[box_slices(np.array(detection.mask_box))] = detection.mask
-    return Picture(array, geometry, detection.center_mm, caption, box, outline)
-
-
-def nodule_picture(
-    array: np.ndarray,
-    geometry: Geometry,
-    nodule: CaseNodule,
-    labels: np.ndarray | None = None,
-) -> Picture:
-    """A reference nodule of a prepared case, with its box and its mask.
-
-    Args:
-        array: HU (z, y, x) of the case.
-        geometry: Grid of the case.
-        nodule: One of its nodules.
-        labels: Nodule ids (z, y, x) of the case, None without masks.
-    """
-    outline = None
-    if labels is not None and nodule.has_mask:
-        outline = np.equal(labels, nodule.id)
-    return Picture(
-        array,
-        geometry,
-        nodule.center_mm,
-        f'{nodule.diameter_mm:.1f} mm',
-        np.array(nodule.box),
-        outline,
-    )
+from lungdet.report.pictures import PLANES, Picture
 
 
 def picture_sheet(pictures: Sequence[Picture], title: str = '') -> Figure:
@@ -137,7 +59,7 @@ def _draw_plane(
         outline = _plane(picture.outline, center, axis)
         if outline.any():
             axes.contour(outline, levels=[0.5], colors='cyan', linewidths=0.8)
-    half_mm = _half_side(picture, center)
+    half_mm = picture.half_mm
     dy, dx = half_mm / spacing[rows], half_mm / spacing[columns]
     axes.set_xlim(center[columns] - dx, center[columns] + dx)
     low, high = center[rows] - dy, center[rows] + dy
@@ -145,15 +67,6 @@ def _draw_plane(
     axes.set_ylim((high, low) if axis == 0 else (low, high))
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-def _half_side(picture: Picture, center: np.ndarray) -> float:
-    """Half side in mm of a picture that shows its whole box."""
-    if picture.box is None:
-        return HALF_MM
-    ends = np.abs(picture.box.reshape(2, 3) - 0.5 - center)
-    reach = float((ends * picture.geometry.spacing).max())
-    return max(HALF_MM, reach / BOX_FRACTION)
 
 
 def _plane(array: np.ndarray, center: np.ndarray, axis: int) -> np.ndarray:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 
 from lungdet.geometry import Geometry
-from lungdet.report.figures import (
+from lungdet.report.figures import picture_sheet
+from lungdet.report.pictures import (
     Picture,
     detection_picture,
     nodule_picture,
-    picture_sheet,
 )
 from lungdet.structures import CaseNodule, Detection
 
