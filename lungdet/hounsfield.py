@@ -42,3 +42,4 @@ class Window(NamedTuple):
 
 
 LUNG_WINDOW = Window(-1200, 600)  # of the published detector
+READING_WINDOW = Window(-1350, 150)  # level -600, width 1500: for people

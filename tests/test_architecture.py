@@ -132,6 +132,7 @@ def test_imports_run_downwards(package: str, path: Path) -> None:
         'lungdet.insertion',
         'lungdet.apis.submission_files',
         'lungdet.apis.score_submissions',
+        'lungdet.apis.reports',
         'lungdet.report.evaluation_files',
         'lungdet.exporters',
         'lungdet.cli',

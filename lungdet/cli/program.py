@@ -21,6 +21,7 @@ COMMANDS = (
     'infer',
     'merge',
     'froc',
+    'report',
 )
 
 

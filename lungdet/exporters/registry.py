@@ -25,6 +25,7 @@ FORMATS = (
     'luna16',
     'nifti',
     'picture',
+    'html',
     'nndetection',
     'monai',
     'coco',
@@ -34,7 +35,7 @@ FORMATS = (
     'dicom_sr',
     'json',
 )
-DEFAULT_FORMATS = ('json', 'luna16', 'nifti', 'picture')
+DEFAULT_FORMATS = ('json', 'luna16', 'nifti', 'picture', 'html')
 EXPORTERS: dict[str, Exporter] = {
     name: import_module(f'lungdet.exporters.{name}').EXPORTER
     for name in FORMATS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lungdet.errors import ConfigError, SeriesError
@@ -16,9 +17,18 @@ from lungdet.evaluation import (
 )
 from lungdet.io.atomic import atomic_path, write_text
 from lungdet.io.files import check_regular
+from lungdet.io.json_file import (
+    items,
+    number,
+    read_object,
+    shape_checked,
+    text,
+    whole,
+)
 from lungdet.io.luna16 import write_submission
 from lungdet.io.results import result_from_dict, result_to_dict
 
+REMEDY = 'test the checkpoint again.'
 FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
 
 
@@ -126,6 +136,61 @@ def read_scan(folder: str | Path, series_uid: str) -> ScoredScan:
             f'{path}: no result of a scan ({type(error).__name__}: {error}); '
             'the file is damaged. Remove it, and test again.'
         ) from error
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A tested run as its folder holds it.
+
+    Attributes:
+        scans: Series uid -> tested scan, in the order of the run.
+        num_listed: Scans that were listed for the test.
+        read_out: How its curve was read.
+        grouped_by: Name of its strata, None without.
+        cpm: As it was reported.
+    """
+
+    scans: Mapping[str, ScoredScan]
+    num_listed: int
+    read_out: str
+    grouped_by: str | None
+    cpm: float | None
+
+
+def read_run(folder: str | Path) -> StoredRun:
+    """The run that ``write_run`` wrote.
+
+    How masks agreed with the reference, and losses, are those of the scans'
+    own files, if these are there.
+
+    Args:
+        folder: With froc.json and detections.json.
+
+    Raises:
+        FileNotFoundError: One of them is missing.
+        SeriesError: Written by another version, or damaged.
+    """
+    folder = Path(folder)
+    froc = read_object(folder / 'froc.json', REMEDY.capitalize())
+    detections = folder / 'detections.json'
+    check_regular(detections)
+    scans = {}
+    with shape_checked(str(detections), REMEDY):
+        for values in items(json.loads(detections.read_bytes())):
+            result = result_from_dict(values, str(detections))
+            uid = result.series_uid
+            stored = _scan_file(folder, uid).is_file()
+            scans[uid] = (
+                read_scan(folder, uid) if stored else ScoredScan(result)
+            )
+    with shape_checked(str(folder / 'froc.json'), REMEDY):
+        return StoredRun(
+            scans,
+            whole(froc['num_listed']),
+            text(froc['read_out']),
+            froc['grouped_by'] and text(froc['grouped_by']),
+            None if froc['cpm'] is None else number(froc['cpm']),
+        )
 
 
 def listed_scans(

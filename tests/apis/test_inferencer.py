@@ -191,6 +191,7 @@ def test_nothing_of_an_earlier_run_is_left(
         'marks.csv',
         'masks.nii.gz',
         'marks.png',
+        'report.html',
     }
 
     threshold(chest(FLIPPED, marks=0)[0], out_dir=tmp_path)
@@ -199,6 +200,7 @@ def test_nothing_of_an_earlier_run_is_left(
         'notes.txt',
         'result.json',
         'marks.csv',
+        'report.html',
     }
 
 

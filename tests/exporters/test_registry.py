@@ -33,6 +33,7 @@ def test_the_default_files(tmp_path: Path) -> None:
         'marks.csv',
         'masks.nii.gz',
         'marks.png',
+        'report.html',
     }
     content = json.loads((tmp_path / 'result.json').read_text())
     assert content['files'] == {

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
-from torch.nn import functional as F
 
 from lungdet.ops import box_volume
 from lungdet.registry import MODELS
@@ -23,38 +22,28 @@ class DIoUBoxLoss(BaseModule):
     are compared in units of their anchor, which changes neither term where
     the anchor is a cube.
 
-    A box that grows without limit lowers the second term too, and then
-    neither has a gradient: an early step can leave a training there. A little
-    smooth L1 leads it out.
-
     Args:
         weights: Those of the coder.
-        l1_weight: Factor of smooth L1 of the deltas; 0 for the paper's loss.
-        loss_weight: Factor of both.
+        loss_weight: Factor.
 
-    Source: Zheng et al. 2020, equations 6 and 7, in 3D; CPM-Net's successor
-        adds L1, with a weight of 0.1 for sizes.
+    Source: Zheng et al. 2020, equations 6 and 7, in 3D.
     """
 
     def __init__(
         self,
         weights: Sequence[float] = (1.0,) * 6,
-        l1_weight: float = 0.1,
-        *,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.weights = tuple(weights)
-        self.l1_weight = l1_weight
         self.loss_weight = loss_weight
 
     def forward(self, deltas: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of (P, 6) deltas; 0 without rows."""
         if len(deltas) == 0:
             return deltas.sum() * 0
-        loss = diou_loss(self._boxes(deltas), self._boxes(targets)).mean()
-        l1 = F.smooth_l1_loss(deltas, targets, reduction='none')
-        return self.loss_weight * (loss + self.l1_weight * l1.mean(0).sum())
+        loss = diou_loss(self._boxes(deltas), self._boxes(targets))
+        return self.loss_weight * loss.mean()
 
     def _boxes(self, deltas: Tensor) -> Tensor:
         """Edge boxes (P, 6) in units of the anchor, whose centre is 0."""

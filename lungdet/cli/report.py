@@ -1,0 +1,134 @@
+"""``lungdet report``: results as HTML pages."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lungdet.errors import ConfigError, printable
+
+SUFFIX = '.html'
+REPORT = f'report{SUFFIX}'
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Options of ``lungdet report``."""
+    parser = commands.add_parser('report', help=report.__doc__)
+    parser.add_argument(
+        'results',
+        type=Path,
+        nargs='*',
+        metavar='RESULT',
+        help='result.json of lungdet infer, or its folder',
+    )
+    parser.add_argument(
+        '--froc',
+        type=Path,
+        nargs='+',
+        metavar='DIR',
+        help='instead: folders of tools/test.py --out, overlaid',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='the page, by default report.html beside the (first) result; a '
+        'folder for several results',
+    )
+    group = parser.add_argument_group('of scans')
+    group.add_argument(
+        '--scan',
+        type=Path,
+        nargs='+',
+        default=[],
+        help='image file or DICOM folder of each result, for the pictures',
+    )
+    group.add_argument('--annotations', type=Path, help='csv of nodules')
+    group.add_argument('--excluded', type=Path, help='csv of exclusions')
+    group.add_argument(
+        '--viewer',
+        choices=('niivue',),
+        help='add the whole volume, in three planes and rendered',
+    )
+    group = parser.add_argument_group('of tested runs')
+    group.add_argument(
+        '--cases', type=Path, help='prepared cases: reference and pictures'
+    )
+    group.add_argument('--strata', metavar='COLUMN', help='default: diameter')
+    parser.set_defaults(run=report)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Write results as HTML pages without any other file."""
+    check_options(args)
+    if args.froc:
+        from lungdet.apis.reports import write_run_report
+
+        out = args.out or args.froc[0] / REPORT
+        write_run_report(out, args.froc, cases=args.cases, strata=args.strata)
+        print(printable(f'report: {out}'))
+        return 0
+    from lungdet.apis.reports import write_scan_report
+
+    scans = args.scan or [None] * len(args.results)
+    for result, scan, out in zip(args.results, scans, pages_of(args)):
+        write_scan_report(
+            out,
+            result,
+            scan=scan,
+            annotations=args.annotations,
+            excluded=args.excluded,
+            viewer=args.viewer,
+        )
+        print(printable(f'report: {out}'))
+    return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse options that do not belong together.
+
+    Raises:
+        ConfigError: Neither or both of results and runs, another number of
+            scans than of results, or a viewer without a scan.
+    """
+    if bool(args.results) == bool(args.froc):
+        raise ConfigError(
+            'report: name either results of scans, or tested runs after '
+            '--froc.'
+        )
+    if args.scan and len(args.scan) != len(args.results):
+        raise ConfigError(
+            f'--scan: {len(args.scan)} scans of {len(args.results)} results; '
+            'name one for each, in the same order.'
+        )
+    if args.viewer and not args.scan:
+        raise ConfigError(
+            '--viewer: shows the voxels, so name the scan with --scan.'
+        )
+
+
+def pages_of(args: argparse.Namespace) -> list[Path]:
+    """The page of each result.
+
+    Raises:
+        ConfigError: Several results and one page, or two results of one name.
+    """
+    folders = [path if path.is_dir() else path.parent for path in args.results]
+    if args.out is None:
+        pages = [folder / REPORT for folder in folders]
+    elif len(folders) == 1:
+        pages = [args.out / REPORT if args.out.is_dir() else args.out]
+    elif args.out.suffix == SUFFIX:
+        raise ConfigError(
+            f'--out {args.out}: is one page, there are {len(folders)} '
+            'results; name a folder.'
+        )
+    else:
+        pages = [
+            args.out / f'{folder.resolve().name}{SUFFIX}' for folder in folders
+        ]
+    if len({*pages}) < len(pages):
+        raise ConfigError(
+            '--out: two results would be the same page; report them one by '
+            'one.'
+        )
+    return pages
