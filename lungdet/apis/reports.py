@@ -74,7 +74,9 @@ def write_scan_report(
     result = read_result(result_path)
     image = None
     if scan is not None:
-        image = scan_image(result, result_path, scan)
+        volume = read_scan(result, result_path, scan)
+        result = replace(result, slices=volume.slices)
+        image = scan_image(result, result_path, volume)
     page = scan_page(
         result,
         image,
@@ -84,18 +86,18 @@ def write_scan_report(
     write_page(path, page)
 
 
-def scan_image(
+def read_scan(
     result: SeriesResult, result_path: Path, scan: str | Path
-) -> ScanImage:
-    """The voxels of a result's scan, with its detections' masks.
+) -> Volume:
+    """The scan of a result.
 
     Args:
         result: Of the scan.
-        result_path: Its file, beside which the masks are.
+        result_path: Its file, for the message.
         scan: Image file or DICOM folder.
 
     Raises:
-        SeriesError: The scan has another grid, or the masks have.
+        SeriesError: It cannot be read, or has another grid.
     """
     volume = load_volume(
         scan, series_uid=result.series_uid if Path(scan).is_dir() else None
@@ -108,10 +110,26 @@ def scan_image(
             f'{result.scan_geometry.origin.round(2)} mm; give the scan that '
             f'{result_path} was made from.'
         )
+    return volume
+
+
+def scan_image(
+    result: SeriesResult, result_path: Path, volume: Volume
+) -> ScanImage:
+    """The voxels of a result's scan, with its detections' masks.
+
+    Args:
+        result: Of the scan.
+        result_path: Its file, beside which the masks are.
+        volume: The scan.
+
+    Raises:
+        SeriesError: The masks have another grid.
+    """
     labels = None
     for name in result.files.get('nifti', ()):
         labels = _labels(result_path.parent / name, volume)
-    return ScanImage(volume.array, volume.geometry, labels, volume.slices)
+    return ScanImage(volume.array, volume.geometry, labels)
 
 
 def _labels(path: Path, volume: Volume) -> np.ndarray:

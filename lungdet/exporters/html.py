@@ -22,7 +22,6 @@ def write_html(folder: Path, scan: ExportInput) -> list[str]:
             scan.image,
             result.geometry,
             paint_masks(result, result.geometry),
-            result.slices,
         )
     write_page(folder / PAGE, scan_page(result, image))
     return [PAGE]

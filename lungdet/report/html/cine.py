@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from lungdet.geometry import Geometry
+from lungdet.io.slice_numbers import nearest_slices
 from lungdet.report.html.view import Letters, edge_letters, grey, jpeg
-from lungdet.structures import SourceSlice
+from lungdet.structures import SeriesResult
 
 MIN_PIXEL_MM = 1.0  # finer slices are averaged
 MAX_BYTES = 8_000_000  # of all slices together, before base64
@@ -28,13 +29,11 @@ class ScanImage:
         geometry: Its grid.
         labels: Number of the detection whose mask a voxel is in, 0 for none,
             (z, y, x) on ``geometry``; None without masks.
-        slices: DICOM slices of the scan, in order; empty for an image file.
     """
 
     array: np.ndarray
     geometry: Geometry
     labels: np.ndarray | None = None
-    slices: Sequence[SourceSlice] = ()
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,12 @@ class Cine:
         return min(max(first, 0), final), min(max(last, 0), final)
 
 
-def make_cine(image: ScanImage, source: Geometry) -> Cine:
+def make_cine(image: ScanImage, result: SeriesResult) -> Cine:
     """Encode the slices of a scan, at most ``MAX_BYTES`` of them.
 
     Args:
         image: The voxels.
-        source: Grid of the scan as its file states it, by which slices are
-            numbered.
+        result: Of the scan, by whose slices the pictures are numbered.
     """
     depth, rows, columns = image.array.shape
     spacing = image.geometry.spacing[1:]
@@ -159,7 +157,7 @@ def make_cine(image: ScanImage, source: Geometry) -> Cine:
     caveat = f'one slice of {step} is shown' if step > 1 else ''
     return Cine(
         tuple(base64.b64encode(encoded(k)).decode() for k in shown),
-        tuple(slice_captions(image, source, shown)),
+        tuple(slice_captions(image, result, shown)),
         width,
         height,
         edge_letters(image.geometry, 0),
@@ -170,7 +168,7 @@ def make_cine(image: ScanImage, source: Geometry) -> Cine:
 
 
 def slice_captions(
-    image: ScanImage, source: Geometry, indices: Iterable[int]
+    image: ScanImage, result: SeriesResult, indices: Sequence[int]
 ) -> list[str]:
     """What is known of slices: number, instance number, height in mm.
 
@@ -179,26 +177,20 @@ def slice_captions(
 
     Args:
         image: Whose array the slices are of.
-        source: Grid of the scan as its file states it.
+        result: Of the scan.
         indices: Along the array's first axis.
     """
+    source, slices = result.scan_geometry, result.slices
     normal = image.geometry.direction[:, 2]
-    numbered = abs(normal @ source.direction[:, 2]) > PARALLEL
     middle = (np.array(image.array.shape[1:]) - 1) / 2
+    points = image.geometry.to_world([[k, *middle] for k in indices])
+    heights = [f'{height:.1f} mm' for height in points @ normal]
+    if abs(normal @ source.direction[:, 2]) <= PARALLEL:
+        return heights
     captions = []
-    for k in indices:
-        (point,) = image.geometry.to_world([[k, *middle]])
-        words = [f'{point @ normal:.1f} mm']
-        nearest = int(np.rint(source.to_index(point[None])[0, 0]))
-        if numbered and 0 <= nearest < source.shape[0]:
-            words.insert(0, f'slice {nearest + 1} of {source.shape[0]}')
-            words[1:1] = _instance(image.slices, nearest)
-        captions.append(', '.join(words))
+    for number, height in zip(nearest_slices(result, points), heights):
+        words = [f'slice {number} of {len(slices) or source.shape[0]}']
+        if slices and slices[number - 1].instance_number is not None:
+            words.append(f'instance {slices[number - 1].instance_number}')
+        captions.append(', '.join([*words, height]))
     return captions
-
-
-def _instance(slices: Sequence[SourceSlice], nearest: int) -> list[str]:
-    if not nearest < len(slices):
-        return []
-    number = slices[nearest].instance_number
-    return [] if number is None else [f'instance {number}']

@@ -109,7 +109,7 @@ def scan_page(
     """
     cine = None
     if image is not None:
-        cine = make_cine(image, result.scan_geometry)
+        cine = make_cine(image, result)
     detections = _detections(result, image, cine, reference)
     nodules = _nodules(result, image, cine, reference)
     volumes = None

@@ -45,11 +45,7 @@ def make_image() -> ScanImage:
     for nodule in NODULES:
         array[ball(nodule)] = SOLID_HU
     labels = ball(NODULES[0]).astype(np.uint8)
-    slices = [
-        SourceSlice(Path('x'), GRID, instance_number=100 - k)
-        for k in range(GRID.shape[0])
-    ]
-    return ScanImage(array, GRID, labels, slices)
+    return ScanImage(array, GRID, labels)
 
 
 def make_result(uid: str = '1.2.3') -> SeriesResult:
@@ -71,4 +67,16 @@ def make_result(uid: str = '1.2.3') -> SeriesResult:
         Detection((-10.0, 0.0, -100.0), 0.3, size_mm=(6.0, 6.0, 6.0)),
         Detection((25.0, -10.0, -75.0), 0.1),
     ]
-    return SeriesResult(uid, detections, GRID)
+    return SeriesResult(uid, detections, GRID, slices=make_slices())
+
+
+def make_slices() -> tuple[SourceSlice, ...]:
+    """DICOM slices of the scan, numbered from the head."""
+    return tuple(
+        SourceSlice(
+            Path('x'),
+            GRID.crop((k, 0, 0), (1, *GRID.shape[1:])),
+            instance_number=100 - k,
+        )
+        for k in range(GRID.shape[0])
+    )

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,14 @@ from PIL import Image
 from lungdet.geometry import Geometry
 from lungdet.report.html import cine as module
 from lungdet.report.html.cine import ScanImage, make_cine, slice_captions
-from lungdet.structures import SourceSlice
-from tests.report.html.scene import GRID, NODULES, make_image
+from lungdet.structures import SeriesResult
+from tests.report.html.scene import (
+    GRID,
+    NODULES,
+    make_image,
+    make_result,
+    make_slices,
+)
 
 
 def pixels(content: str) -> np.ndarray:
@@ -23,7 +28,7 @@ def pixels(content: str) -> np.ndarray:
 def test_slices_run_from_head_to_feet_with_the_nodules_in_their_boxes() -> (
     None
 ):
-    cine = make_cine(make_image(), GRID)
+    cine = make_cine(make_image(), make_result())
 
     assert len(cine.images) == 30
     # 0.8 mm along x become 1 mm
@@ -60,15 +65,27 @@ def test_slices_run_from_head_to_feet_with_the_nodules_in_their_boxes() -> (
         assert bright[-1] <= box.last <= bright[-1] + 1
 
 
-def test_captions_count_the_scans_own_slices() -> None:
-    image = make_image()
+def test_captions_have_the_numbers_of_the_dicom_slices() -> None:
+    captions = slice_captions(make_image(), make_result(), (0, 29))
 
-    # the file counts from the head: its slices run against the array's
-    stored = GRID.flip(0)
-    captions = slice_captions(image, stored, (0, 29))
     assert captions == [
-        'slice 30 of 30, instance 71, -120.0 mm',
-        'slice 1 of 30, instance 100, -62.0 mm',
+        'slice 1 of 30, instance 100, -120.0 mm',
+        'slice 30 of 30, instance 71, -62.0 mm',
+    ]
+    unnumbered = [replace(s, instance_number=None) for s in make_slices()]
+    result = replace(make_result(), slices=tuple(unnumbered))
+    assert slice_captions(make_image(), result, (0,)) == [
+        'slice 1 of 30, -120.0 mm'
+    ]
+
+
+def test_captions_count_in_the_order_of_the_file() -> None:
+    """Here from the head: its slices run against the array's."""
+    result = replace(make_result(), source_geometry=GRID.flip(0), slices=())
+
+    assert slice_captions(make_image(), result, (0, 29)) == [
+        'slice 30 of 30, -120.0 mm',
+        'slice 1 of 30, -62.0 mm',
     ]
 
 
@@ -76,32 +93,22 @@ def test_a_prepared_case_shows_the_nearest_slice_of_the_scan() -> None:
     scan = Geometry.from_parts(
         (10, 60, 80), spacing_zyx=(5, 1, 1), origin_xyz=(-30, -20, -120)
     )
-    image = replace(make_image(), slices=())
+    result = replace(make_result(), source_geometry=scan, slices=())
 
-    captions = slice_captions(image, scan, (0, 1, 2, 29))
-
-    # 2 mm are nearest to slice 1, 4 mm to slice 2; 58 mm are beyond the scan
-    assert captions == [
+    # 2 mm are nearest to slice 1, 4 mm to slice 2; 58 mm are beyond the last
+    assert slice_captions(make_image(), result, (0, 1, 2, 29)) == [
         'slice 1 of 10, -120.0 mm',
         'slice 1 of 10, -118.0 mm',
         'slice 2 of 10, -116.0 mm',
-        '-62.0 mm',
+        'slice 10 of 10, -62.0 mm',
     ]
 
 
 def test_slices_of_a_scan_in_other_planes_have_no_number() -> None:
     coronal = GRID.transpose((1, 0, 2))
+    result = replace(make_result(), source_geometry=coronal, slices=())
 
-    (caption,) = slice_captions(make_image(), coronal, (5,))
-
-    assert caption == '-110.0 mm'
-
-
-def test_a_slice_without_an_instance_number_has_its_own_only() -> None:
-    unnumbered = [SourceSlice(Path('x'), GRID)] * GRID.shape[0]
-    image = replace(make_image(), slices=unnumbered)
-
-    assert slice_captions(image, GRID, (0,)) == ['slice 1 of 30, -120.0 mm']
+    assert slice_captions(make_image(), result, (5,)) == ['-110.0 mm']
 
 
 def test_a_long_scan_is_thinned_and_says_so(
@@ -112,11 +119,12 @@ def test_a_long_scan_is_thinned_and_says_so(
         noise.shape, spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
     )
     image = ScanImage(noise, grid)
-    whole = make_cine(image, grid)
+    result = SeriesResult('1', [], grid)
+    whole = make_cine(image, result)
     size = sum(len(base64.b64decode(one)) for one in whole.images)
     monkeypatch.setattr(module, 'MAX_BYTES', size // 2)
 
-    thinned = make_cine(image, grid)
+    thinned = make_cine(image, result)
 
     step = round(len(whole.images) / len(thinned.images))
     assert step >= 2 and not whole.caveat
