@@ -11,6 +11,7 @@ DEMO = [f'configs/nodulenet_demo{row}.py' for row in ('', '_qam', '_qam_mg')]
 ABLATE = ['python', 'tools/ablate.py', *DEMO, '--amp']
 TRAIN = ['python', 'tools/train.py', '--amp', '--resume', '--work-dir']
 SCHEDULE = 'param_scheduler.1.T_max'
+PAGE = 'report.html'
 BROWSE = ['python', 'tools/analysis_tools/browse_dataset.py', '--max', 6]
 
 
@@ -34,7 +35,7 @@ def prepare(stages: Stages, args: argparse.Namespace, out: Path) -> None:
 
 
 def train_and_test(stages: Stages, out: Path, options: list, few: int) -> None:
-    """Pre-train, train from the pre-trained weights, draw, test."""
+    """Pre-train, train from the pre-trained weights, draw, test, report."""
     text = 'pre-train: restore distorted crops, one epoch, to show how'
     genesis = ['configs/genesis_demo.py', *options, *epochs(1)]
     stages.run(text, *TRAIN, out / 'pretrain', *genesis)
@@ -48,6 +49,9 @@ def train_and_test(stages: Stages, out: Path, options: list, few: int) -> None:
     text = 'test: find the nodules of scans that it was not trained on'
     test = ['python', 'tools/test.py', DEMO[-1], '--out', out / 'test']
     stages.run(text, *test, out / 'train', *options)
+    text = 'report: curves, tables and the worst errors as one page'
+    words = ['--cases', out / 'cases', '--out', out / PAGE]
+    stages.run(text, 'lungdet', 'report', '--froc', out / 'test', *words)
 
 
 def main() -> None:
@@ -63,7 +67,7 @@ def main() -> None:
     name = f'demo_{args.data.resolve().name}' if args.data else 'demo'
     out = (args.out or ROOT / 'work_dirs' / name).resolve()
     options = ['--cfg-options', f'data_root={out / "cases"}']
-    number = 6 - 3 * args.table - bool(args.data)
+    number = 7 - 4 * args.table - bool(args.data)
     with clean_errors('demo.py'):
         stages = Stages(ROOT, number, out / 'commands.txt')
         prepare(stages, args, out)
@@ -74,6 +78,8 @@ def main() -> None:
         else:
             train_and_test(stages, out, options, args.quick)
         print(f'in {stages.shown(out)}: results, pictures, commands.txt')
+        if not args.table:
+            print(f'look at {stages.shown(out / PAGE)}')
 
 
 if __name__ == '__main__':

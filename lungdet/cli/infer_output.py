@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lungdet.errors import printable
 
+PAGE = 'report.html'  # of ``lungdet.exporters.html``
 if TYPE_CHECKING:
     from lungdet.apis.inference_record import InferenceReport, ScanOutcome
     from lungdet.apis.scan_inputs import ScanInput
@@ -110,6 +111,11 @@ class InferOutput:
                 f'{", ".join(counts)}; results in {out} (research use only)'
             )
         )
+        pages = sorted(out.glob(f'*/{PAGE}'))
+        if len(pages) == 1:
+            print(printable(f'look at {pages[0]}'))
+        elif pages:
+            print(printable(f'look at {len(pages)} pages: {out}/*/{PAGE}'))
 
     def _show(self, done: float, text: str) -> None:
         if self.bar is not None:

@@ -55,6 +55,25 @@ def test_one_line_a_scan(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_the_last_line_names_the_pages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = InferenceReport(INFO, 'cpu', 'fp32', {}, (DONE,), 0, '')
+    last = []
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'report.html').touch()
+        InferOutput(1, quiet=False, verbose=False, debug=False).end(
+            report, tmp_path
+        )
+        last.append(capsys.readouterr().out.splitlines()[-1])
+
+    assert last == [
+        f'look at {tmp_path / "a" / "report.html"}',
+        f'look at 2 pages: {tmp_path}/*/report.html',
+    ]
+
+
 def test_quiet_verbose_and_debug(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = printed(capsys, quiet=True)
     assert not out and [line.split(':')[1] for line in err] == [

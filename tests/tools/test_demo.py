@@ -42,8 +42,9 @@ def test_demo_prepares_pretrains_trains_tests_and_draws(
         'python tools/train.py',
         'python tools/analysis_tools/browse_dataset.py',
         'python tools/test.py',
+        'lungdet report',
     ]
-    _, prepare, pretrain, train, _, test = (
+    _, prepare, pretrain, train, _, test, report = (
         parse_command(command, monkeypatch) for command in commands
     )
     assert prepare.out == out / 'cases'
@@ -56,9 +57,13 @@ def test_demo_prepares_pretrains_trains_tests_and_draws(
     assert test.checkpoint == [train.work_dir]
     lines = capsys.readouterr().out.splitlines()
     headings = [line for line in lines if line.startswith('[')]
-    assert [line[:5] for line in headings] == [f'[{k}/6]' for k in range(1, 7)]
+    assert [line[:5] for line in headings] == [f'[{k}/7]' for k in range(1, 8)]
     assert max(map(len, headings)) < 100
-    assert lines[-1] == f'in {out}: results, pictures, commands.txt'
+    assert (report.froc, report.cases) == ([Path(test.out)], prepare.out)
+    assert lines[-2:] == [
+        f'in {out}: results, pictures, commands.txt',
+        f'look at {report.out}',
+    ]
 
 
 def test_table_of_real_scans_is_of_the_three_rows(

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from lungdet.geometry import Geometry, block_means
-from lungdet.hounsfield import READING_WINDOW
+from lungdet.hounsfield import Window
 from lungdet.io.image import write_image
 from lungdet.report.html.cine import ScanImage
 from lungdet.structures import Detection
@@ -19,6 +19,7 @@ from lungdet.structures import Detection
 VOXEL_MM = 2.0
 HU_STEP = 10  # noise below it would only make the file larger
 HU_LIMITS = (-1024, 1000)
+SHOWN = Window(-950, 150)  # air around the body is transparent
 # https://github.com/niivue/niivue, its file dist/niivue.umd.js
 LIBRARY = 'niivue/niivue.umd.js'
 VIEWER_POLICY = (
@@ -64,7 +65,7 @@ def embedded_volumes(
     return EmbeddedVolumes(
         _nifti(hu.astype(np.int16), grid),
         _nifti(painted_detections(detections, grid, image), grid),
-        (READING_WINDOW.low, READING_WINDOW.high),
+        (SHOWN.low, SHOWN.high),
         [(-x, -y, z) for x, y, z in centers],
     )
 
