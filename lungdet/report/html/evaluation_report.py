@@ -64,13 +64,13 @@ class TableRow:
 
     Attributes:
         name: Of the run or the stratum.
-        values: At each rate, then the CPM, as text with its interval.
+        values: At each rate, then the CPM: the value, and lines below it.
         scans: Scans it rests on.
         nodules: Nodules it rests on.
     """
 
     name: str
-    values: Sequence[tuple[str, str]]
+    values: Sequence[Sequence[str]]
     scans: int
     nodules: int
 
@@ -116,16 +116,13 @@ def _row(name: str, part: EvaluationReport) -> TableRow:
     result, intervals = part.result, part.bootstrap
     missing: list[None] = [None] * len(result.rates)
     values = [*(result.sensitivities or missing), result.cpm]
-    bounds = [''] * len(values)
+    texts = [[num(value, 3)] for value in values]
     if intervals is not None:
-        bounds = [
-            f'{low:.3f}–{high:.3f}'
-            for low, high in (*intervals.sensitivities, intervals.cpm)
-        ]
+        bounds = (*intervals.sensitivities, intervals.cpm)
+        for cell, (low, high) in zip(texts, bounds):
+            cell.append(f'{low:.3f}–{high:.3f}')
     counts = result.counts
-    texts = [num(value, 3) for value in values]
-    pairs = list(zip(texts, bounds))
-    return TableRow(name, pairs, counts['scans'], counts['nodules'])
+    return TableRow(name, texts, counts['scans'], counts['nodules'])
 
 
 def _strata(report: EvaluationReport) -> list[TableRow]:
@@ -145,15 +142,15 @@ def _difference(
 ) -> TableRow:
     values = [*difference.sensitivities, difference.cpm]
     intervals = [*difference.intervals, difference.cpm_interval]
-    pairs = [
-        (f'{value:+.3f}', f'{low:+.3f} to {high:+.3f}, p {p:.3f}')
+    texts = [
+        (f'{value:+.3f}', f'{low:+.3f} to {high:+.3f}', f'p {p:.3f}')
         for value, (low, high), p in zip(
             values, intervals, [*difference.p, difference.cpm_p]
         )
     ]
     name = f'{first.submission.name} minus {other.submission.name}'
     counts = first.result.counts
-    return TableRow(name, pairs, counts['scans'], counts['nodules'])
+    return TableRow(name, texts, counts['scans'], counts['nodules'])
 
 
 def _errors(report: EvaluationReport, store: CaseStore | None) -> RunErrors:
