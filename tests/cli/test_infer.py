@@ -228,6 +228,8 @@ def start(words: list[str]) -> subprocess.Popen:
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # a suite that runs in the background ignores Ctrl-C, and so would it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
