@@ -43,3 +43,10 @@ def test_anchor_of_a_heading_with_a_comma(tmp_path: Path) -> None:
     )
 
     assert anchors(page) == {'the-methods-table', 'boxes-borders'}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_page_has_no_markers_of_a_merge(page: Path) -> None:
+    markers = re.findall(r'^(?:<{7}|>{7}) .*$', page.read_text(), re.MULTILINE)
+
+    assert markers == []
