@@ -71,12 +71,13 @@ class LungdetRegistry(Registry):
         if not isinstance(name, str) or self.get(name) is not None:
             return
         parents = list(self.parent.module_dict) if self.parent else []
-        registered = ', '.join(sorted(self.module_dict)) or 'none'
+        # torch's optimizers, say, of which lungdet adds none
+        registered = sorted(self.module_dict) or sorted(parents)
         raise ConfigError(
             f'{where}={name!r} is not registered in lungdet.{self.name}'
             f'{did_you_mean(name, [*self.module_dict, *parents])}. '
-            f'Registered: {registered}. A class of your own must be imported '
-            'through custom_imports.'
+            f'Registered: {", ".join(registered)}. A class of your own must '
+            'be imported through custom_imports.'
         )
 
     def check_arguments(self, cfg: dict) -> None:

@@ -192,6 +192,7 @@ WORDS = {
     'cross_val.py': ['config.py'],
     'print_config.py': ['config.py'],
     'get_flops.py': ['config.py'],
+    'compare_fusions.py': ['config.py', 'weights', '--out', 'out'],
     'print_provenance.py': ['weights.pth'],
 }
 

@@ -249,7 +249,8 @@ def _hand_values(config: Config, keys: list[str]) -> None:
 def _tell_crops(config: Config) -> None:
     """Hand what the training crops are to a model that has a use for it.
 
-    Their size, and which nodules they cut: validation goes by the same rule.
+    Their size in the last epochs, and which nodules they cut: validation goes
+    by the same rule.
     """
     if not config.get('train_dataloader') or 'train_cfg' not in config.model:
         return
@@ -257,7 +258,8 @@ def _tell_crops(config: Config) -> None:
     for transform in config.train_dataloader.dataset.pipeline:
         if transform['type'] == 'PlaceCrop':
             if model.train_cfg.get('crop_size') is None:
-                model.train_cfg.crop_size = transform['size']
+                last = transform.get('late_size') or transform['size']
+                model.train_cfg.crop_size = last
         elif 'min_inside' in transform and 'test_cfg' in model:
             model.test_cfg.setdefault('min_inside', transform['min_inside'])
 

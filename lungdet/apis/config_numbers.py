@@ -112,6 +112,8 @@ NUMBERS: dict[str, Number] = {
     'lung_fraction': FRACTION,
     # transforms
     'pipeline.size': SIDES,
+    'late_size': SIDES._replace(none=True),
+    'late_epoch': COUNT_OR_NONE,
     'margin': NOT_NEGATIVE,
     'border': NOT_NEGATIVE,
     'degrees': Number(0, 180),
@@ -161,6 +163,8 @@ NUMBERS: dict[str, Number] = {
     # networks
     'blocks': Number(1, 1000, whole=True, length=0),
     'channels': CHANNELS,
+    'backbone.blocks': Number(1, 1000, whole=True, length=6),
+    'backbone.channels': CHANNELS._replace(length=6),
     'stem_channels': CHANNELS,
     'in_channels': CHANNELS,
     'feat_channels': CHANNELS,

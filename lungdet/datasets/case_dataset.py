@@ -157,6 +157,7 @@ class CaseDataset(ABC):
         if isinstance(index, Key):
             epoch, position = index.epoch, index.pos
         sample = self.start_sample(int(index), epoch, position)
+        sample['epoch'] = epoch
         sample['held_out'] = self.held_out
         try:
             return self.pipeline(sample)

@@ -177,9 +177,11 @@ def _attempt_in_pool(
     """Yields as ``attempt_scans``; returns what is left of a broken pool."""
     left = {task.uid: task for task in tasks}
     with processes(min(jobs, len(tasks))) as pool:
-        waiting = {
-            pool.submit(attempt, task, out, spacing_mm): task for task in tasks
-        }
+        waiting = {}
+        with suppress(BrokenProcessPool):  # before all could be submitted
+            for task in tasks:
+                future = pool.submit(attempt, task, out, spacing_mm)
+                waiting[future] = task
         for future in as_completed(waiting):
             with suppress(BrokenProcessPool):
                 reason = future.result()

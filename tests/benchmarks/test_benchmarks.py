@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import demo, froc, peak, pretraining, run, threads
+from benchmarks import demo, froc, gpu, peak, pretraining, run, threads
 
 MODULES = sorted(
     path.stem
@@ -114,6 +115,48 @@ def test_ways_to_wait(
     text = capsys.readouterr().out
     assert all(f'| {way} ' in text for way in threads.WAYS)
     assert all(name in text for name in ('idle', 'beside 1', 'beside 2'))
+
+
+TRIAL = ['--side', '32', '--batch', '2', '--steps', '1', '--no-compile']
+
+
+@pytest.mark.slow
+def test_training_steps_of_a_gpu_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    run_main('gpu', TRIAL, monkeypatch)
+
+    text = capsys.readouterr().out
+    assert 'TFLOP/s' in text and '2 crops of 32^3' in text
+    for name in gpu.BACKBONES:
+        (cells,) = (
+            [cell.strip() for cell in line.strip('|').split('|')]
+            for line in text.splitlines()
+            if line.startswith(f'| {name} ')
+        )
+        assert float(cells[2]) > 0 and cells[4].endswith('%')
+
+
+def test_a_row_that_takes_long_is_ended_with_the_minutes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Python itself takes longer to start than what is left."""
+    start = time.monotonic()
+    end = start + 0.02
+
+    ended = gpu.measured(['--child', 'base', *TRIAL], end)
+    later = gpu.measured(['--child', 'base', *TRIAL], end)
+    run_main('gpu', [*TRIAL, '--minutes', '0'], monkeypatch)
+
+    assert ended == later == gpu.NO_TIME
+    assert capsys.readouterr().out == 'convolution: no time left\n'
+    assert time.monotonic() - start < 5
+
+
+def test_a_row_that_fails_says_why() -> None:
+    words = ['--child', 'no such backbone', '--side', '32']
+
+    assert gpu.measured(words, time.monotonic() + 100).startswith('KeyError')
 
 
 @pytest.mark.slow

@@ -190,6 +190,7 @@ def training_crops(
     *spatial: dict,
     size: tuple[int, int, int] = (32, 48, 64),
     margin: int = 8,
+    late: dict | None = None,
     load: dict | None = None,
     after: tuple[dict, ...] = (),
     split: str = 'train',
@@ -200,7 +201,12 @@ def training_crops(
         root,
         split,
         pipeline=[
-            {'type': 'PlaceCrop', 'size': size, 'margin': margin},
+            {
+                'type': 'PlaceCrop',
+                'size': size,
+                'margin': margin,
+                **(late or {}),
+            },
             *spatial,
             {'type': 'LoadCrop', **(load or {})},
             *after,

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,30 @@ def test_killed_process_fails_its_scan_alone(
     summary = prepare_folder(
         scans, tmp_path / 'out', jobs=jobs, progress=False
     )
+
+    assert set(summary.failed) == {'b'}
+    assert {r.series_uid for r in summary.records} == set('acdefg')
+
+
+def test_a_pool_that_breaks_while_scans_are_submitted(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in 'defg':
+        write_scan(scans / f'{name}.mhd')
+    submit = ProcessPoolExecutor.submit
+
+    def wait_for_b(
+        pool: ProcessPoolExecutor, work: object, task: ScanTask, *args: object
+    ) -> Future:
+        future = submit(pool, work, task, *args)
+        if task.uid == 'b':
+            wait([future])
+        return future
+
+    monkeypatch.setattr(run, 'attempt', die_of_b)
+    monkeypatch.setattr(ProcessPoolExecutor, 'submit', wait_for_b)
+
+    summary = prepare_folder(scans, tmp_path / 'out', jobs=2, progress=False)
 
     assert set(summary.failed) == {'b'}
     assert {r.series_uid for r in summary.records} == set('acdefg')

@@ -28,6 +28,7 @@ class Sample(TypedDict, total=False):
         record: The case.
         kind: ``'nodule'``, ``'mined'``, ``'lung'`` or ``'anywhere'``, the
             kind of a training crop, or ``'scan'``.
+        epoch: From 0; transforms may change with it.
         nodule: The nodule of the crop, None for other kinds.
         mark_box: Edge box (6,) of the false mark that a mined crop is around,
             in the case's voxels; None for other kinds.
@@ -57,6 +58,7 @@ class Sample(TypedDict, total=False):
     store: CaseStore
     record: CaseRecord
     kind: str
+    epoch: int
     nodule: CaseNodule | None
     mark_box: tuple[float, ...] | None
     window: Window

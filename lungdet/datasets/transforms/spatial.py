@@ -10,6 +10,7 @@ import numpy as np
 from lungdet.datasets.crop_grid import CropGrid
 from lungdet.datasets.reading import draw_lung_voxel
 from lungdet.datasets.transforms.base import Sample, Transform
+from lungdet.errors import ConfigError
 from lungdet.registry import TRANSFORMS
 
 LUNG_TRIES = 20  # voxels tried before a lung crop is placed anywhere
@@ -43,37 +44,65 @@ class PlaceCrop(Transform[PlaceCropParams]):
         clip: Move a crop that leaves the case back to its border, as test
             windows are placed; along an axis where the case is smaller, the
             crop covers it. Nodules at the border then lose their margin.
+        late_size: Voxels of the crops of later epochs, None for ``size``.
+        late_epoch: The first of them, counted from 1 as in ``start_epoch``.
+
+    Raises:
+        ConfigError: One of the last two without the other.
 
     Source: NoduleNet's crop rule (bound_size 12), which pads instead.
     """
 
     def __init__(
-        self, size: Sequence[int], margin: int = 12, *, clip: bool = False
+        self,
+        size: Sequence[int],
+        margin: int = 12,
+        *,
+        clip: bool = False,
+        late_size: Sequence[int] | None = None,
+        late_epoch: int | None = None,
     ) -> None:
+        if (late_size is None) != (late_epoch is None):
+            raise ConfigError(
+                f'PlaceCrop: late_size is {late_size} and late_epoch '
+                f'{late_epoch}; give both, or neither.'
+            )
         self.size = tuple(size)
         self.margin = margin
         self.clip = clip
+        self.late_size = None if late_size is None else tuple(late_size)
+        self.late_epoch = late_epoch
 
     def draw(
         self, rng: np.random.Generator, sample: Sample
     ) -> PlaceCropParams:
+        size = self._size_in(sample.get('epoch', 0))
         nodule, mark_box = sample['nodule'], sample.get('mark_box')
         if nodule is not None:
-            start = self._around(rng, nodule.box)
+            start = self._around(rng, nodule.box, size)
         elif mark_box is not None:
-            start = self._around(rng, mark_box)
+            start = self._around(rng, mark_box, size)
         elif sample['kind'] == 'lung':
-            start = self._in_lungs(rng, sample)
+            start = self._in_lungs(rng, sample, size)
         else:
-            start = self._anywhere(rng, sample)
+            start = self._anywhere(rng, sample, size)
         if self.clip:
-            start = start.clip(*self._inside_range(sample))
-        return PlaceCropParams(tuple(start.tolist()), self.size)
+            start = start.clip(*_inside_range(sample, size))
+        return PlaceCropParams(tuple(start.tolist()), size)
+
+    def _size_in(self, epoch: int) -> tuple[int, ...]:
+        """The crop's voxels in an epoch, counted from 0."""
+        if self.late_size is None or self.late_epoch is None:
+            return self.size
+        return self.late_size if epoch + 1 >= self.late_epoch else self.size
 
     def _around(
-        self, rng: np.random.Generator, edges: Sequence[float]
+        self,
+        rng: np.random.Generator,
+        edges: Sequence[float],
+        sides: Sequence[int],
     ) -> np.ndarray:
-        size, box = np.array(self.size), np.array(edges)
+        size, box = np.array(sides), np.array(edges)
         low = np.ceil(box[3:] + self.margin - size)
         high = np.floor(box[:3] - self.margin)
         middle = np.rint((box[:3] + box[3:] - size) / 2)
@@ -83,24 +112,19 @@ class PlaceCrop(Transform[PlaceCropParams]):
         return rng.integers(low, high + 1)
 
     def _in_lungs(
-        self, rng: np.random.Generator, sample: Sample
+        self, rng: np.random.Generator, sample: Sample, size: Sequence[int]
     ) -> np.ndarray:
         store, record = sample['store'], sample['record']
         voxel = draw_lung_voxel(rng, store, record, LUNG_TRIES)
         if voxel is None:
-            return self._anywhere(rng, sample)
-        return voxel - np.array(self.size) // 2
+            return self._anywhere(rng, sample, size)
+        return voxel - np.array(size) // 2
 
     def _anywhere(
-        self, rng: np.random.Generator, sample: Sample
+        self, rng: np.random.Generator, sample: Sample, size: Sequence[int]
     ) -> np.ndarray:
-        first, last = self._inside_range(sample)
+        first, last = _inside_range(sample, size)
         return rng.integers(first, last + 1)
-
-    def _inside_range(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-        """First and last start (3,) of a crop inside or around the case."""
-        room = np.array(sample['record'].geometry.shape) - self.size
-        return np.minimum(0, room), np.maximum(0, room)
 
     def apply(self, sample: Sample, params: PlaceCropParams) -> Sample:
         record, nodule = sample['record'], sample['nodule']
@@ -110,6 +134,14 @@ class PlaceCrop(Transform[PlaceCropParams]):
         else:
             grid = CropGrid.around_nodule(geometry, record, nodule)
         return {**sample, 'crop_grid': grid}
+
+
+def _inside_range(
+    sample: Sample, size: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """First and last start (3,) of a crop inside or around the case."""
+    room = np.array(sample['record'].geometry.shape) - size
+    return np.minimum(0, room), np.maximum(0, room)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from lungdet.datasets.transforms.spatial import (
     TransposeParams,
 )
 from lungdet.engine import Key
+from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from tests.datasets.stores import (
     BALLS,
@@ -111,6 +112,27 @@ def test_crop_inside_the_case_shows_no_padding(balls: Path, kind: str) -> None:
         )
         np.testing.assert_array_equal(asked[is_inside], start[is_inside])
     assert (left > 0) == (kind != 'anywhere')
+
+
+def test_late_crops_have_another_size(balls: Path) -> None:
+    data = training_crops(
+        balls,
+        late={'late_size': (48, 64, 48), 'late_epoch': 3},
+    )
+
+    for epoch, shape in enumerate([(32, 48, 64)] * 2 + [(48, 64, 48)] * 2):
+        for index in range(len(BALLS)):
+            sample = data[Key(index, epoch, index)]
+            assert sample['inputs'].shape == (1, *shape)
+            assert index + 1 in sample['data_samples'].gt_instances.ids
+
+
+@pytest.mark.parametrize(
+    'late', [{'late_size': (48, 48, 48)}, {'late_epoch': 3}]
+)
+def test_late_size_and_epoch_belong_together(late: dict) -> None:
+    with pytest.raises(ConfigError, match='give both, or neither'):
+        PlaceCrop((32, 32, 32), **late)
 
 
 def test_flips_are_drawn_by_axis_and_mirror_the_grid() -> None:

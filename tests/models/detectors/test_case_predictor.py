@@ -16,7 +16,6 @@ from lungdet.models.detectors.case_predictor import SEAM
 from lungdet.models.detectors.protocols import WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.ops import box_centers, centers_in_boxes, computes_bfloat16
-from tests.models.host_syncs import HostSyncs
 from tests.models.nets import (
     LOSSES,
     NODULE,
@@ -24,6 +23,7 @@ from tests.models.nets import (
     narrow_net,
     sample_of,
 )
+from tests.pretend_cuda import PretendCuda, pretend, to_pretended_gpu
 
 CASE = torch.zeros(1, 32, 20, 48, dtype=torch.int16)
 
@@ -261,14 +261,16 @@ def test_window_asks_the_device_as_often_for_two_as_for_forty() -> None:
         )
         boxes = torch.cat([corner, corner + 8], dim=1)[:num]
         proposals = InstanceData(
-            bboxes=boxes, scores=torch.linspace(1, 0.5, num)
+            bboxes=pretend(boxes), scores=pretend(torch.linspace(1, 0.5, num))
         )
         net.rpn_head.predict = lambda *_, given=proposals: [given]
-        with HostSyncs() as syncs:
-            (detections,) = net.predict_window(torch.zeros(1, 1, *SHAPE))
+        to_pretended_gpu(net)
+        with PretendCuda() as gpu, torch.no_grad():
+            images = torch.zeros(1, 1, *SHAPE, device='cuda')
+            (detections,) = net.predict_window(images)
         assert len(detections) == num
         assert all(mask is not None for mask in detections.masks)
-        counts.append(syncs.count)
+        counts.append(len(gpu.waits))
 
     assert counts[0] == counts[1] > 0
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from lungdet.models import Mask3DHead, PublishedMask3DHead
-from tests.models.host_syncs import HostSyncs
 from tests.models.nets import feature_maps
 from tests.oracles.reference import mask_labels, mask_logits, vectors
+from tests.pretend_cuda import PretendCuda
 
 
 def loss_of(head: Mask3DHead, labels: torch.Tensor, number: int) -> float:
@@ -78,12 +78,14 @@ def test_loss_asks_the_device_as_often_for_two_boxes_as_for_twenty() -> None:
     counts = []
     head = Mask3DHead()
     for num in (2, 20):
-        boxes = torch.tensor([[0, 0, 0, 0, 4, 4, 8]]).repeat(num, 1)
-        logits = [torch.randn(4, 4, 8) for _ in range(num)]
-        with HostSyncs() as syncs:
-            ids = torch.ones(num).long()
-            head.loss(logits, head.get_targets(boxes, [mask_labels(1)], ids))
-        counts.append(syncs.count)
+        with PretendCuda() as gpu:
+            boxes = torch.zeros(num, 7, dtype=torch.long, device='cuda')
+            boxes[:, 4:6], boxes[:, 6] = 4, 8
+            logits = [torch.zeros(4, 4, 8, device='cuda') for _ in range(num)]
+            ids = torch.ones(num, dtype=torch.long, device='cuda')
+            labels = mask_labels(1).to('cuda', non_blocking=True)
+            head.loss(logits, head.get_targets(boxes, [labels], ids))
+        counts.append(len(gpu.waits))
 
     assert counts[0] == counts[1] > 0
 
