@@ -126,6 +126,9 @@ NUMBERS: dict[str, Number] = {
     'scale': POSITIVE._replace(length=-1),
     'pipeline.gamma': POSITIVE._replace(length=2),
     'axes': Number(0, 2, whole=True, length=0),
+    'pipeline.count': AMOUNT._replace(length=2),
+    'sham_only': FRACTION,
+    'psf_mm': POSITIVE._replace(length=2),
     # schedules
     'max_epochs': COUNT,
     'val_interval': COUNT,

@@ -50,7 +50,7 @@ class NoduleInsertion(Transform[InsertionParams]):
     Args:
         source: Path of a nodule library, or ``'parametric'``.
         prob: How often a crop gets insertions.
-        num: Fewest and most nodules of such a crop; as many shams.
+        count: Fewest and most nodules of such a crop; as many shams.
         sham_only: How often such a crop gets its shams alone.
         min_inside: Voxels between a nodule's centre and the faces, as in
             ``LoadCrop``.
@@ -63,14 +63,14 @@ class NoduleInsertion(Transform[InsertionParams]):
         source: str,
         *,
         prob: float = 0.5,
-        num: Sequence[int] = (1, 2),
+        count: Sequence[int] = (1, 2),
         sham_only: float = 0.3,
         min_inside: float = MIN_INSIDE,
         scale: Sequence[float] = (0.9, 1.1),
         psf_mm: Sequence[float] = (0.45, 0.7),
     ) -> None:
         self.source = open_source(source)
-        self.prob, self.num, self.sham_only = prob, tuple(num), sham_only
+        self.prob, self.count, self.sham_only = prob, tuple(count), sham_only
         self.min_inside = min_inside
         self.options = DrawOptions(
             (scale[0], scale[1]), (psf_mm[0], psf_mm[1])
@@ -82,7 +82,7 @@ class NoduleInsertion(Transform[InsertionParams]):
         if rng.random() >= self.prob:
             return InsertionParams()
         room = self._room(sample)
-        fewest, most = self.num
+        fewest, most = self.count
         wanted = int(rng.integers(fewest, most + 1))
         drawn = [
             draw_sham(rng, room, self.options) for _ in range(max(wanted, 1))

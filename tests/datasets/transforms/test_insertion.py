@@ -57,7 +57,7 @@ def nodules_in(placements: tuple[Mapping, ...]) -> list[Mapping]:
 
 
 def test_the_label_is_where_the_nodule_is(airy: Path, library: str) -> None:
-    transform = NoduleInsertion(library, prob=1.0, num=(1, 1), sham_only=0)
+    transform = NoduleInsertion(library, prob=1.0, count=(1, 1), sham_only=0)
     sample = whole_case(airy)
 
     for seed in range(6):
@@ -105,7 +105,7 @@ def test_shams_are_no_targets_and_at_least_as_many(
 def test_insertions_stay_in_the_lungs_and_apart(
     airy: Path, library: str
 ) -> None:
-    transform = NoduleInsertion(library, prob=1.0, num=(2, 3), sham_only=0)
+    transform = NoduleInsertion(library, prob=1.0, count=(2, 3), sham_only=0)
     sample = whole_case(airy)
     lungs = sample['store'].read('3.1', 'lungs')
 
@@ -133,7 +133,7 @@ def test_a_nodule_of_the_wall_sits_on_it(airy: Path, tmp_path: Path) -> None:
         ],
     )
     transform = NoduleInsertion(
-        str(tmp_path / 'wall.npz'), prob=1.0, num=(1, 1), sham_only=0
+        str(tmp_path / 'wall.npz'), prob=1.0, count=(1, 1), sham_only=0
     )
     sample = whole_case(airy)
 
@@ -148,7 +148,7 @@ def test_a_nodule_of_the_wall_sits_on_it(airy: Path, tmp_path: Path) -> None:
 
 
 def test_findings_are_kept_free(airy: Path, library: str) -> None:
-    transform = NoduleInsertion(library, prob=1.0, num=(2, 2), sham_only=0)
+    transform = NoduleInsertion(library, prob=1.0, count=(2, 2), sham_only=0)
     taken = np.array([[0, 0, 9, 64, 66, 44.0]])
     sample = whole_case(airy, ignored_boxes=taken)
     params = transform.draw(np.random.default_rng(1), sample)
@@ -177,7 +177,7 @@ def test_nodules_of_held_out_patients_are_not_drawn(
 def test_a_test_patients_nodule_is_an_error_even_if_it_was_drawn(
     airy: Path, library: str
 ) -> None:
-    transform = NoduleInsertion(library, prob=1.0, num=(1, 1), sham_only=0)
+    transform = NoduleInsertion(library, prob=1.0, count=(1, 1), sham_only=0)
     sample = whole_case(airy)
     params = transform.draw(np.random.default_rng(0), sample)
     placements = tuple(
