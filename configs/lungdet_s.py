@@ -1,4 +1,4 @@
-"""The small detector for CPUs, trained on scans, inserted nodules and phantoms.
+"""The small detector for CPUs, of scans, inserted nodules and phantoms.
 
 A FeatureNet of half width with all three heads. Each batch mixes crops around
 real nodules, crops of lung with inserted nodules and shams, false marks mined

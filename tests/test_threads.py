@@ -194,6 +194,7 @@ WORDS = {
     'get_flops.py': ['config.py'],
     'compare_fusions.py': ['config.py', 'weights', '--out', 'out'],
     'print_provenance.py': ['weights.pth'],
+    'publish_model.py': ['w.pth', '--froc', 'run', '--name', 'n'],
 }
 
 

@@ -19,6 +19,7 @@ from lungdet.apis.precision import set_precision
 from lungdet.apis.window_progress import OnWindows, watch_windows
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
+from lungdet.engine.release import shipped_release
 from lungdet.errors import ConfigError
 from lungdet.evaluation import SCORE_THR, Selection
 from lungdet.exporters import (
@@ -72,7 +73,8 @@ class NoduleInferencer:
     HU window, spacing, crop size and thresholds come from the checkpoint.
 
     Args:
-        weights: A checkpoint of ``tools/train.py``.
+        weights: A checkpoint of ``tools/train.py``, or a release; None for
+            the detector that comes with lungdet.
         device: ``'auto'``, ``'cpu'`` or ``'cuda[:N]'``.
         selection: Which detections are kept; None for the defaults, with the
             ``score_thr`` of the weights' test_cfg, if it has one.
@@ -85,14 +87,16 @@ class NoduleInferencer:
 
     def __init__(
         self,
-        weights: str | Path,
+        weights: str | Path | None = None,
         *,
         device: str = 'auto',
         selection: Selection | None = None,
         precision: str = 'auto',
     ) -> None:
         self.device = find_device(device)
-        detector = load_detector(weights, device=self.device)
+        detector = load_detector(
+            weights or shipped_release(), device=self.device
+        )
         self.model: Any = detector.model
         self.wanted_precision = precision
         self.precision = set_precision(self.model, self.device, precision)

@@ -26,6 +26,7 @@ from lungdet.engine.checkpoint_checks import (
     check_weights,
 )
 from lungdet.engine.input_contract import InputContract
+from lungdet.engine.release import SUFFIX, read_release
 from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
@@ -243,7 +244,7 @@ def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint, given as for ``resolve_checkpoint``.
+    """Read a checkpoint, given as for ``resolve_checkpoint``, or a release.
 
     Raises:
         CheckpointError: Not readable, not written by this version, damaged,
@@ -251,14 +252,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: Nothing there.
     """
     file = resolve_checkpoint(path)
-    check_archive(file)
-    try:
-        checkpoint = torch.load(file, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f'{file}: cannot be read as plain weights ({type(error).__name__}'
-            '); the file is cut, or was not written by lungdet.'
-        ) from error
+    checkpoint = (
+        read_release(file) if file.suffix == SUFFIX else _load_plain(file)
+    )
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     if not isinstance(meta, dict) or meta.get('format') != CHECKPOINT_FORMAT:
         raise CheckpointError(
@@ -271,3 +267,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     for key in STATES:
         check_finite(checkpoint.get(key, {}), file)
     return checkpoint
+
+
+def _load_plain(file: Path) -> Any:
+    """What a ``.pth`` holds, if that is plain values and tensors."""
+    check_archive(file)
+    try:
+        return torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f'{file}: cannot be read as plain weights ({type(error).__name__}'
+            '); the file is cut, or was not written by lungdet.'
+        ) from error

@@ -46,7 +46,7 @@ class LoadedDetector(NamedTuple):
 
 
 def load_detector(path: str | Path, *, device: str = 'cpu') -> LoadedDetector:
-    """Build and load the detector that a checkpoint describes.
+    """Build and load the detector that a checkpoint or a release describes.
 
     Raises:
         CheckpointError: As ``read_checkpoint``; not a detector; or a class is
@@ -74,16 +74,21 @@ def load_detector(path: str | Path, *, device: str = 'cpu') -> LoadedDetector:
     if isinstance(model, FollowsEpochs):
         model.set_epoch(meta.epoch_in_progress)
     model.to(device).eval()
-    return LoadedDetector(model, meta.input_contract, _info(meta, path))
+    return LoadedDetector(
+        model, meta.input_contract, _info(checkpoint, meta, path)
+    )
 
 
-def _info(meta: CheckpointMeta, path: Path) -> ModelInfo:
+def _info(
+    checkpoint: Mapping[str, Any], meta: CheckpointMeta, path: Path
+) -> ModelInfo:
     contract = meta.input_contract
+    release = checkpoint.get('release') or {}
     config = {'model': meta.model, 'input_contract': contract.to_dict()}
     text = json.dumps(config, sort_keys=True)
     return ModelInfo(
-        name=meta.model['type'],
-        version=f'{meta.epoch} epochs',
+        name=release.get('name', meta.model['type']),
+        version=release.get('version', f'{meta.epoch} epochs'),
         weights=path.name,
         weights_sha256=sha256_of(path),
         config_sha256=hashlib.sha256(text.encode()).hexdigest(),

@@ -14,6 +14,7 @@ from lungdet.engine.backbone_file import read_backbone
 from lungdet.engine.checkpoint import CheckpointMeta, read_checkpoint
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.partial_load import fill_module
+from lungdet.engine.release import is_release
 from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
 
@@ -217,8 +218,8 @@ def describe_weights(path: str | Path) -> dict[str, Any]:
     """What a file of weights says about how it was made, as JSON values.
 
     Args:
-        path: An exported ``.safetensors`` backbone, or a checkpoint as
-            ``resolve_checkpoint`` takes it.
+        path: An exported ``.safetensors`` backbone, a release, or a
+            checkpoint as ``resolve_checkpoint`` takes it.
 
     Returns:
         Of a backbone its provenance; of a checkpoint its ``meta`` with the
@@ -228,7 +229,7 @@ def describe_weights(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: There is no file.
         CheckpointError: It is neither.
     """
-    if Path(path).suffix == '.safetensors':
+    if Path(path).suffix == '.safetensors' and not is_release(path):
         return read_backbone(path)[1]
     meta = CheckpointMeta.of(read_checkpoint(path), path)
     return {**meta.to_dict(), 'model': meta.model['type']}

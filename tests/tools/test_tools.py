@@ -31,6 +31,11 @@ def run_tool(tool: str, *words: str, cwd: Path) -> subprocess.CompletedProcess:
         ('test.py', ['{wrong}', 'x'], "nothing reads the key 'trian_cfg'"),
         ('misc/print_config.py', ['{wrong}'], "did you mean 'train_cfg'"),
         ('misc/print_provenance.py', ['x.safetensors'], 'no such weights'),
+        (
+            'model_converters/publish_model.py',
+            ['x.pth', '--froc', 'run', '--name', 'x', '--out', 'out'],
+            'x.pth: no checkpoint there',
+        ),
         ('analysis_tools/get_flops.py', ['{wrong}'], "'trian_cfg'"),
         ('analysis_tools/browse_dataset.py', ['no', 'out'], 'index.json'),
     ],

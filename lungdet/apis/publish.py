@@ -1,0 +1,164 @@
+"""A trained checkpoint as a release, with thresholds of held-out scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lungdet
+from lungdet.engine.checkpoint import (
+    CheckpointMeta,
+    read_checkpoint,
+    resolve_checkpoint,
+)
+from lungdet.engine.release import SUFFIX, write_release
+from lungdet.errors import ConfigError
+from lungdet.evaluation import (
+    EvaluationReport,
+    Submission,
+    evaluate_submission,
+)
+from lungdet.io.luna16 import read_marks
+from lungdet.io.reference_set import official_reference
+from lungdet.structures import ReferenceSet
+
+FP_RATES = (0.25, 1.0, 4.0)  # per scan, whose scores a release states
+LICENCES = {
+    'weights': 'Apache-2.0',
+    'LIDC-IDRI': 'CC BY 3.0',
+    'LUNA16': 'CC BY 4.0',
+}
+ATTRIBUTION = (
+    'Contains data from the LIDC-IDRI collection of The Cancer Imaging '
+    'Archive (Armato III et al., Data From LIDC-IDRI, 2015, '
+    'doi:10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0; Armato III et al., Medical '
+    'Physics 38(2), 2011; Clark et al., Journal of Digital Imaging 26(6), '
+    '2013) and from the LUNA16 challenge (Setio et al., Medical Image '
+    'Analysis 42, 2017, CC BY 4.0), modified: the weights were trained on it.'
+)
+
+
+def publish_model(
+    checkpoint: str | Path,
+    runs: Sequence[str | Path],
+    path: str | Path,
+    *,
+    commands: Sequence[str] = (),
+) -> EvaluationReport:
+    """Write a checkpoint as a release.
+
+    Its weights are the checkpoint's averaged ones, if it has them.
+
+    Args:
+        checkpoint: File, or work folder.
+        runs: Folders of tests on LUNA16's scans, each by a network of the
+            same recipe that was not trained on the tested patients. Their
+            marks are scored together, and give the thresholds.
+        path: Of the safetensors file, which names the release.
+        commands: Those that made the checkpoint.
+
+    Returns:
+        Of the runs together.
+
+    Raises:
+        CheckpointError: As ``read_checkpoint``.
+        ConfigError: As ``pool_runs`` and ``thresholds_of``.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ConfigError(f'{path}: a release is a {SUFFIX} file; name it so.')
+    file = resolve_checkpoint(checkpoint)
+    content = read_checkpoint(file)
+    meta = CheckpointMeta.of(content, file)
+    report = pool_runs(runs)
+    card = {
+        'name': path.stem,
+        'version': lungdet.__version__,
+        'checkpoint': meta.to_dict(),
+        'thresholds': thresholds_of(report),
+        'held_out': _held_out(report),
+        'licences': LICENCES,
+        'attribution': ATTRIBUTION,
+        'commands': list(commands),
+    }
+    # of averaged weights, state_dict holds the averages
+    write_release(path, content['state_dict'], card)
+    return report
+
+
+def pool_runs(runs: Sequence[str | Path]) -> EvaluationReport:
+    """Score the marks of several test runs together.
+
+    Args:
+        runs: Folders with ``submission.csv`` and ``scans``.
+
+    Raises:
+        ConfigError: A folder without results, a scan in two runs, or a scan
+            that is not LUNA16's.
+    """
+    official = official_reference()
+    uids: list[str] = []
+    marks: dict[str, Any] = {}
+    for run in map(Path, runs):
+        tested = sorted(file.stem for file in run.glob('scans/*.json'))
+        if not tested or not (run / 'submission.csv').is_file():
+            raise ConfigError(
+                f'{run}: holds no results of tools/test.py (scans/*.json and '
+                'submission.csv); give the folder of its --out.'
+            )
+        if twice := {*uids} & {*tested}:
+            raise ConfigError(
+                f'{run}: tests {min(twice)}, as an earlier run does; give '
+                'each tested scan once.'
+            )
+        if unknown := {*tested} - {*official.seriesuids}:
+            raise ConfigError(
+                f'{run}: {min(unknown)} is no scan of LUNA16, whose tables '
+                'the marks are scored by.'
+            )
+        uids += tested
+        marks |= read_marks(run / 'submission.csv')
+    reference = ReferenceSet(
+        official.name,
+        *(
+            {uid: table[uid] for uid in uids if uid in table}
+            for table in (official.annotations, official.excluded)
+        ),
+        tuple(uids),
+    )
+    return evaluate_submission(Submission('held-out', marks), reference)
+
+
+def thresholds_of(report: EvaluationReport) -> dict[str, float]:
+    """Scores at the ``FP_RATES``, by the rate as text.
+
+    Raises:
+        ConfigError: The marks do not reach one of them.
+    """
+    reached = report.result.curve.whole_fp_per_scan.max()
+    if reached < max(FP_RATES):
+        raise ConfigError(
+            f'the test runs make at most {reached:g} false positives per scan '
+            f'together, so the score at {max(FP_RATES):g} is not known; test '
+            'with a lower test_cfg.rpn.score_thr.'
+        )
+    scores = {rate: report.result.threshold_at(rate) for rate in FP_RATES}
+    return {
+        f'{rate:g}': float(score)
+        for rate, score in scores.items()
+        if score is not None
+    }
+
+
+def _held_out(report: EvaluationReport) -> dict[str, Any]:
+    """What the thresholds rest on."""
+    result = report.result
+    return {
+        'series': list(report.reference.seriesuids),
+        'nodules': sum(result.nodules_by_scan),
+        'sensitivities': {
+            f'{rate:g}': float(value)
+            for rate, value in zip(result.rates, result.sensitivities)
+        },
+    }

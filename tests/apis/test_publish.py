@@ -1,0 +1,148 @@
+"""From a training and tests on held-out scans to a release."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lungdet import apis
+from lungdet.apis.publish import pool_runs, publish_model, thresholds_of
+from lungdet.engine.checkpoint import read_checkpoint
+from lungdet.engine.detector import load_detector
+from lungdet.engine.provenance import describe_weights
+from lungdet.errors import CheckpointError, ConfigError
+from lungdet.io.reference_set import official_reference
+from tests.apis.quick_run import QUICK
+from tests.schemas import assert_valid
+
+HEADER = 'seriesuid,coordX,coordY,coordZ,probability\n'
+FAR = 5000.0  # mm from every nodule
+
+
+def write_test_run(folder: Path, uid: str, false_scores: list[float]) -> Path:
+    """Marks on every nodule of a LUNA16 scan, and as many false ones."""
+    nodules = official_reference().annotations.get(uid, [])
+    rows = [(*nodule.center_mm, 0.95) for nodule in nodules]
+    rows += [(FAR, FAR, 10.0 * k, s) for k, s in enumerate(false_scores)]
+    (folder / 'scans').mkdir(parents=True)
+    (folder / 'scans' / f'{uid}.json').write_text('{}')
+    lines = (f'{uid},{",".join(map(str, row))}\n' for row in rows)
+    (folder / 'submission.csv').write_text(HEADER + ''.join(lines))
+    return folder
+
+
+def scans_with_nodules(number: int) -> list[str]:
+    reference = official_reference()
+    uids = (u for u in reference.seriesuids if reference.annotations.get(u))
+    return [next(uids) for _ in range(number)]
+
+
+def write_two_runs(folder: Path) -> list[Path]:
+    one, two = scans_with_nodules(2)
+    scores = [0.9 - 0.1 * k for k in range(9)]
+    return [
+        write_test_run(folder / 'a', one, scores),
+        write_test_run(folder / 'b', two, [s - 0.05 for s in scores]),
+    ]
+
+
+def test_thresholds_are_those_of_all_runs_together(tmp_path: Path) -> None:
+    """Two scans: 1 FP per scan are the two highest false scores."""
+    report = pool_runs(write_two_runs(tmp_path))
+
+    assert report.num_listed == 2
+    assert report.result.sensitivities[0] == 1.0
+    scores = thresholds_of(report)
+    assert scores['1'] == pytest.approx(0.85)
+    assert scores['4'] == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize(
+    ('break_it', 'message'),
+    [
+        (lambda run: (run / 'submission.csv').unlink(), 'holds no results'),
+        (
+            lambda run: next(run.glob('scans/*')).rename(run / 'scans/9.json'),
+            '9 is no scan of LUNA16',
+        ),
+    ],
+)
+def test_runs_that_cannot_be_scored_are_refused(
+    break_it, message: str, tmp_path: Path
+) -> None:
+    (uid,) = scans_with_nodules(1)
+    run = write_test_run(tmp_path / 'a', uid, [0.5])
+    break_it(run)
+
+    with pytest.raises(ConfigError, match=message):
+        pool_runs([run])
+
+
+def test_a_scan_counts_once(tmp_path: Path) -> None:
+    (uid,) = scans_with_nodules(1)
+    runs = [write_test_run(tmp_path / name, uid, [0.5]) for name in 'ab']
+
+    with pytest.raises(ConfigError, match='as an earlier run does'):
+        pool_runs(runs)
+
+
+def test_too_few_marks_give_no_threshold(tmp_path: Path) -> None:
+    (uid,) = scans_with_nodules(1)
+    report = pool_runs([write_test_run(tmp_path / 'a', uid, [0.5])])
+
+    with pytest.raises(ConfigError, match='make at most 1 false'):
+        thresholds_of(report)
+
+
+def test_published_checkpoint_is_tested_like_the_checkpoint(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / 'tiny.safetensors'
+
+    publish_model(
+        trained, write_two_runs(tmp_path), path, commands=['python train']
+    )
+
+    card = json.loads(path.with_suffix('.json').read_text())
+    assert_valid('release', card)
+    assert (card['name'], card['commands']) == ('tiny', ['python train'])
+    checkpoint = read_checkpoint(trained)
+    assert (
+        describe_weights(path)['train_series']
+        == (checkpoint['meta']['train_series'])
+    )
+    state = load_detector(path).model.state_dict()
+    for name, value in checkpoint['state_dict'].items():
+        assert torch.equal(state[name], value), name
+    results = []
+    for name, weights in (('pth', trained), ('release', path)):
+        out = tmp_path / name
+        apis.test(tiny_config, weights, out=out, cfg_options=QUICK)
+        results.append((out / 'submission.csv').read_text())
+    assert results[0] == results[1]
+
+
+def test_release_is_not_tested_on_its_training_scans(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / 'tiny.safetensors'
+    publish_model(trained, write_two_runs(tmp_path), path)
+
+    with pytest.raises(CheckpointError, match='would be too optimistic'):
+        apis.test(
+            tiny_config,
+            path,
+            out=tmp_path / 'out',
+            cfg_options={
+                **QUICK,
+                'test_dataloader.dataset.test_subsets': (0, 9),
+            },
+        )
+
+
+def test_other_names_are_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='is a .safetensors file'):
+        publish_model(trained, [], tmp_path / 'tiny.pth')

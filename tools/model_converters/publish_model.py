@@ -1,0 +1,47 @@
+"""Publish a checkpoint as a release: a safetensors file and its JSON."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lungdet.cli import clean_errors
+from lungdet.threads import set_threads
+
+
+def main() -> None:
+    set_threads()  # before torch loads
+    from lungdet.apis.publish import publish_model
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='file or work folder')
+    parser.add_argument(
+        '--froc',
+        nargs='+',
+        required=True,
+        metavar='RUN',
+        help='folders of tests by networks of the same recipe that were not '
+        'trained on the tested patients; they give the thresholds',
+    )
+    parser.add_argument('--name', required=True, help='of the release')
+    parser.add_argument(
+        '--out', type=Path, default=Path('.'), help='folder, here by default'
+    )
+    parser.add_argument(
+        '--commands',
+        type=Path,
+        help='file with the commands that made the checkpoint, one a line',
+    )
+    args = parser.parse_args()
+    with clean_errors('publish_model.py'):
+        commands = args.commands and args.commands.read_text().splitlines()
+        path = args.out / f'{args.name}.safetensors'
+        report = publish_model(
+            args.checkpoint, args.froc, path, commands=commands or ()
+        )
+        print(report.text())
+        print(f'written: {path} and {path.with_suffix(".json").name}')
+
+
+if __name__ == '__main__':
+    main()
