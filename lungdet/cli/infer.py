@@ -49,7 +49,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         dest='model',
         type=Path,
         metavar='FILE',
-        help='checkpoint, or work dir',
+        help='checkpoint, work dir or release; by default the detector that '
+        'comes with lungdet',
     )
     group.add_argument(
         '--import',
@@ -257,11 +258,8 @@ def check_words(args: argparse.Namespace) -> None:
     """
     if args.list_series:
         return
-    if args.out is None or args.model is None:
-        raise ConfigError(
-            'infer: needs --out, a folder for the results, and --model, a '
-            'checkpoint or the work folder of a training.'
-        )
+    if args.out is None:
+        raise ConfigError('infer: needs --out, a folder for the results.')
     if args.num_parts > 1 and args.part_id is None:
         raise ConfigError(
             f'infer: --num-parts {args.num_parts} needs --part-id, 0 to '

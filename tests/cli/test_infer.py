@@ -73,8 +73,7 @@ def test_module_that_raises_is_named(
 @pytest.mark.parametrize(
     ('words', 'reason'),
     [
-        (['--out', '{out}'], 'needs --out, a folder for the results, and'),
-        (['--model', 'w'], 'needs --out, a folder for the results, and'),
+        (['--model', 'w'], 'needs --out, a folder for the results'),
         (['--num-parts', '2'], '--num-parts 2 needs --part-id, 0 to 1'),
         (['--num-parts', '2', '--part-id', '2'], 'they count from 0'),
         (['--part-id', '1'], 'Give --num-parts too'),

@@ -21,6 +21,7 @@ from lungdet.registry import build_model
 from tests.engine.runs import make_meta
 from tests.schemas import assert_valid
 
+WINDOW = [-1200, 600]  # HU
 SMALL = {
     'type': 'NoduleNet',
     'data_preprocessor': {

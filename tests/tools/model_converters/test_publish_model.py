@@ -21,9 +21,7 @@ def test_words_become_a_release(
 
     monkeypatch.setattr(publish, 'publish_model', record)
     commands = tmp_path / 'commands.txt'
-    commands.write_text(
-        'lungdet prepare luna16 a b\npython tools/train.py c\n'
-    )
+    commands.write_text('lungdet prepare a b\npython tools/train.py c\n')
 
     printed = run_tool(
         'model_converters/publish_model.py',
