@@ -34,6 +34,16 @@ def prepare(stages: Stages, args: argparse.Namespace, out: Path) -> None:
     stages.run(text, 'lungdet', *words)
 
 
+def infer(stages: Stages, data: Path | None, out: Path) -> None:
+    """Run the detector that comes with lungdet on one scan."""
+    scans = data.resolve() if data else out / 'phantoms'
+    # of a LUNA16 folder; else lungdet finds the scans in it
+    scan = min(scans.glob('subset*/*.mhd'), default=scans)
+    text = 'infer: the detector that comes with lungdet, on one scan'
+    folder = out / 'infer'
+    stages.run(text, 'lungdet', 'infer', scan, '--out', folder, '--overwrite')
+
+
 def train_and_test(stages: Stages, out: Path, options: list, few: int) -> None:
     """Pre-train, train from the pre-trained weights, draw, test, report."""
     text = 'pre-train: restore distorted crops, one epoch, to show how'
@@ -67,7 +77,7 @@ def main() -> None:
     name = f'demo_{args.data.resolve().name}' if args.data else 'demo'
     out = (args.out or ROOT / 'work_dirs' / name).resolve()
     options = ['--cfg-options', f'data_root={out / "cases"}']
-    number = 7 - 4 * args.table - bool(args.data)
+    number = 8 - 5 * args.table - bool(args.data)
     with clean_errors('demo.py'):
         stages = Stages(ROOT, number, out / 'commands.txt')
         prepare(stages, args, out)
@@ -77,6 +87,7 @@ def main() -> None:
             stages.run(text, *ABLATE, *words)
         else:
             train_and_test(stages, out, options, args.quick)
+            infer(stages, args.data, out)
         print(f'in {stages.shown(out)}: results, pictures, commands.txt')
         if not args.table:
             print(f'look at {stages.shown(out / PAGE)}')

@@ -23,6 +23,8 @@ from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry, reorient
 from lungdet.io.digests import sha256_of
 from lungdet.io.image import write_image
+from lungdet.io.luna16 import read_annotations
+from lungdet.phantom import write_luna16_phantoms
 from lungdet.structures import ModelInfo, Volume
 from tests.schemas import assert_valid
 
@@ -281,3 +283,26 @@ def test_the_weights_may_hold_their_score_threshold(
     assert any('0.2 is a default' in text for text in usual.caveats)
     assert [d.score for d in strict.detections] == [0.9]
     assert not any('is a default' in text for text in strict.caveats)
+
+
+def test_detector_that_comes_with_lungdet_is_the_default() -> None:
+    made = NoduleInferencer(device='cpu', precision='fp32')
+
+    assert made.info.name == 'lungdet_s'
+    assert made.selection.score_thr == made.model.test_cfg['score_thrs']['1']
+
+
+@pytest.mark.slow
+def test_its_best_mark_in_a_phantom_is_a_nodule(tmp_path: Path) -> None:
+    write_luna16_phantoms(tmp_path, scans=1, seed=3, size='small')
+    (scan,) = tmp_path.glob('subset0/*.mhd')
+    rows = read_annotations(tmp_path / 'annotations.csv')[scan.stem]
+
+    result = NoduleInferencer(device='cpu')(scan)
+
+    best = result.detections[0]
+    assert any(
+        np.linalg.norm(np.subtract(best.center_mm, row.center_mm))
+        < row.diameter_mm / 2
+        for row in rows
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import zlib
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from lungdet.engine.checkpoint import read_checkpoint
 from lungdet.engine.detector import load_detector
-from lungdet.engine.release import is_release, write_release
+from lungdet.engine.release import (
+    is_release,
+    read_card,
+    shipped_release,
+    write_release,
+)
 from lungdet.errors import CheckpointError, DivergenceError
 from lungdet.io.digests import sha256_of
 from lungdet.registry import build_model
@@ -199,3 +206,34 @@ def test_weights_that_are_not_finite_are_not_published(
         write_release(path, {'a': torch.tensor(torch.nan)}, make_card())
 
     assert not path.exists()
+
+
+def test_shipped_detector_is_whole_small_and_credited() -> None:
+    path = shipped_release()
+
+    card = read_card(path)
+    assert_valid('release', card)
+    model, contract, info = load_detector(path)
+    assert info.name == 'lungdet_s'
+    assert (contract.window, contract.spacing_mm) == ((-1200, 600), 1.0)
+    files = (path, path.with_suffix('.json'))
+    assert sum(file.stat().st_size for file in files) <= 12e6
+    assert '/tmp' not in str(card['commands'])
+    scores = card['thresholds']
+    assert 1 > scores['0.25'] >= scores['1'] >= scores['4'] > 0
+    assert model.test_cfg['score_thr'] == scores['1']
+    credit = card['attribution']
+    assert 'doi:10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0' in credit
+    assert 'LUNA16' in credit and 'CC BY 4.0' in credit
+    # inserted nodules were of these, so they are no test patients
+    assert len(card['checkpoint']['train_patients']) > 500
+
+
+def test_shipped_files_are_package_data() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / 'setup.cfg')
+
+    patterns = setup['options.package_data']['lungdet'].split()
+
+    for file in shipped_release().parent.iterdir():
+        assert any(fnmatch(f'weights/{file.name}', p) for p in patterns)

@@ -43,8 +43,9 @@ def test_demo_prepares_pretrains_trains_tests_and_draws(
         'python tools/analysis_tools/browse_dataset.py',
         'python tools/test.py',
         'lungdet report',
+        'lungdet infer',
     ]
-    _, prepare, pretrain, train, _, test, report = (
+    _, prepare, pretrain, train, _, test, report, infer = (
         parse_command(command, monkeypatch) for command in commands
     )
     assert prepare.out == out / 'cases'
@@ -55,9 +56,12 @@ def test_demo_prepares_pretrains_trains_tests_and_draws(
         weights = args.cfg_options['pretrained.weights']
         assert weights == f'{pretrain.work_dir}/backbone.safetensors'
     assert test.checkpoint == [train.work_dir]
+    assert infer.model is None
+    assert infer.inputs == [str(out / 'phantoms')]
+    assert infer.out == out / 'infer'
     lines = capsys.readouterr().out.splitlines()
     headings = [line for line in lines if line.startswith('[')]
-    assert [line[:5] for line in headings] == [f'[{k}/7]' for k in range(1, 8)]
+    assert [line[:5] for line in headings] == [f'[{k}/8]' for k in range(1, 9)]
     assert max(map(len, headings)) < 100
     assert (report.froc, report.cases) == ([Path(test.out)], prepare.out)
     assert lines[-2:] == [
