@@ -121,10 +121,8 @@ def pool_runs(runs: Sequence[str | Path]) -> EvaluationReport:
         marks |= read_marks(run / 'submission.csv')
     reference = ReferenceSet(
         official.name,
-        *(
-            {uid: table[uid] for uid in uids if uid in table}
-            for table in (official.annotations, official.excluded)
-        ),
+        {uid: official.annotations.get(uid, []) for uid in uids},
+        {uid: official.excluded.get(uid, []) for uid in uids},
         tuple(uids),
     )
     return evaluate_submission(Submission('held-out', marks), reference)
@@ -159,6 +157,6 @@ def _held_out(report: EvaluationReport) -> dict[str, Any]:
         'nodules': sum(result.nodules_by_scan),
         'sensitivities': {
             f'{rate:g}': float(value)
-            for rate, value in zip(result.rates, result.sensitivities)
+            for rate, value in zip(result.rates, result.sensitivities or [])
         },
     }
