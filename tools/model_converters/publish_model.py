@@ -34,10 +34,13 @@ def main() -> None:
     )
     args = parser.parse_args()
     with clean_errors('publish_model.py'):
-        commands = args.commands and args.commands.read_text().splitlines()
+        commands: list[str] = []
+        if args.commands is not None:
+            text = args.commands.read_text(encoding='utf-8')
+            commands = text.splitlines()
         path = args.out / f'{args.name}.safetensors'
         report = publish_model(
-            args.checkpoint, args.froc, path, commands=commands or ()
+            args.checkpoint, args.froc, path, commands=commands
         )
         print(report.text())
         print(f'written: {path} and {path.with_suffix(".json").name}')
