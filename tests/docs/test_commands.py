@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 SHELL = re.compile(r'```bash\n(.*?)```', re.DOTALL)
 VARIABLE = re.compile(r'[A-Z]+=\S*')
+NUMBER = re.compile(r'\$SLURM_\w+')  # that a scheduler sets
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -28,7 +29,7 @@ def commands() -> list[tuple[str, list[str]]]:
     for page in PAGES:
         for block in SHELL.findall(page.read_text()):
             for line in block.replace('\\\n', ' ').splitlines():
-                words = shlex.split(line, comments=True)
+                words = shlex.split(NUMBER.sub('1', line), comments=True)
                 while words and VARIABLE.fullmatch(words[0]):
                     words.pop(0)
                 if words:
