@@ -11,7 +11,7 @@ from lungdet.engine.detector import load_detector
 
 
 def test_every_window_is_counted_once(trained: Path) -> None:
-    model, _ = load_detector(trained)
+    model = load_detector(trained).model
     case = torch.full((1, 40, 44, 70), -850.0)
     windows = len(model.case_predictor().windows(case))
     told: list[tuple[int, int]] = []

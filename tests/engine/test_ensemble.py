@@ -39,12 +39,12 @@ def test_joined_checkpoint_detects_and_knows_all_training_scans(
 
     assert join_checkpoints(two, path) == [1, 2]
 
-    model, contract = load_detector(path)
+    model, contract, _ = load_detector(path)
     singles = [load_detector(one) for one in two]
-    assert contract == singles[0][1]
+    assert contract == singles[0].contract
     assert [m.bbox_started for m in model.members] == [False, True]
-    for member, (single, _) in zip(model.members, singles):
-        for name, value in single.state_dict().items():
+    for member, single in zip(model.members, singles):
+        for name, value in single.model.state_dict().items():
             assert torch.equal(member.state_dict()[name], value)
     described = describe_weights(path)
     assert described['train_series'] == ['1.0', '1.1', '1.2']

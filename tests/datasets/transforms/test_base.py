@@ -27,7 +27,7 @@ ARGUMENTS = {
     'PlaceCrop': {'size': SHAPE},
     'LoadCandidates': {'path': 'candidates.csv'},
     # crops of the small lung field here have much tissue
-    'NoduleInsertion': {'source': 'parametric', 'prob': 1.0, 'num': (1, 1)},
+    'NoduleInsertion': {'source': 'parametric', 'prob': 1.0, 'count': (1, 1)},
     'LoadLungCrop': {'size': SHAPE, 'max_tissue': None, 'tries': 5},
 }
 # options that take another way than the defaults
