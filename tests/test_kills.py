@@ -26,7 +26,7 @@ from tests.engine.runs import NO_VALIDATION
 from tests.killed_training import assert_same_end
 from tests.kills import SIGNALS, Program, leftovers
 
-KILLS = int(os.environ.get('LUNGDET_KILLS', '6'))
+KILLS = int(os.environ.get('LUNGDET_KILLS', '3'))
 SEED = int(os.environ.get('LUNGDET_KILLS_SEED', '20261128'))
 MAX_TEXT = 3000  # characters of a failure
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'

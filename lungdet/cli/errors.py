@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from threading import current_thread, main_thread
+from threading import Timer, current_thread, main_thread
 from typing import Any, NoReturn
 
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from lungdet.errors import LungdetError, explain
 
 # exit codes of what Ctrl-C or a closed pipe ended, as in shells
 INTERRUPTED, CLOSED = 130, 141
+LATER = 0.05  # seconds until a Ctrl-C that came too early is sent again
 
 
 @contextmanager
@@ -64,8 +66,12 @@ def interrupts() -> Iterator[list[int]]:
     """
     noted: list[int] = []
 
-    def note(number: int, _: Any) -> None:
+    def note(number: int, frame: Any) -> None:
         noted.append(number)
+        if frame and frame.f_code.co_filename == logging.__file__:
+            # around a fork, where Python prints and ignores what is raised
+            Timer(LATER, os.kill, (os.getpid(), number)).start()
+            return
         raise KeyboardInterrupt
 
     # else somebody has decided what it does, or this is not the main thread

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import logging
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,18 @@ def test_what_a_header_says_does_not_steer_the_terminal(
     assert capsys.readouterr().err == (
         'lungdet: a\\x1b[2J\\x07 \\u202eb\\x9b1mc d \\udcff Grüße\n'
     )
+
+
+def test_ctrl_c_inside_of_logging_is_raised_behind_it() -> None:
+    """Its locks are released around forks, where Python ignores errors."""
+    inside = compile(
+        'signal.raise_signal(signal.SIGINT)', logging.__file__, 'exec'
+    )
+    left = False
+
+    with pytest.raises(SystemExit) as stopped, clean_errors('lungdet'):
+        exec(inside, {'signal': signal})
+        left = True
+        time.sleep(5)
+
+    assert left and stopped.value.code == 130
