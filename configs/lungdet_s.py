@@ -32,10 +32,10 @@ model = dict(
             _base_._strong_rpn_training,
             proposals=dict(score_thr=0.05, nms_pre=200, max_num=32)),
         rcnn=dict(
-            start_epoch=9,
+            start_epoch=13,
             assigner=_base_._strong_roi_assigner,
             sampler=dict(num=16)),
-        mask=dict(start_epoch=17, max_pos=2)),
+        mask=dict(start_epoch=22, max_pos=2)),
     test_cfg=dict(
         window=(96, 96, 96),
         overlap=32,
@@ -62,7 +62,7 @@ _insertion_pipeline = [
     *train_pipeline[5:],
 ]
 # 400 crops an epoch: 35 % with a real or inserted nodule, 25 % around mined
-# false marks, 25 % of lung, 15 % of phantoms
+# false marks, 25 % of lung (some with shams alone), 15 % of phantoms
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
@@ -85,12 +85,12 @@ test_dataloader = dict(num_workers=0)
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-train_cfg = dict(max_epochs=60)
+train_cfg = dict(max_epochs=40)
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(optimizer=dict(lr=2e-3, weight_decay=1e-2, fused=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=60),
-    dict(type='CosineAnnealingLR', T_max=60, eta_min_ratio=0.01,
+    dict(type='CosineAnnealingLR', T_max=40, eta_min_ratio=0.01,
          convert_to_iter_based=True),
 ]
 custom_hooks = [

@@ -96,13 +96,15 @@ class InferOutput:
         if self.quiet:
             return
         counts = [
-            f'{report.count(state)} {word}'
-            for state, word in (
-                ('done', 'scans done'),
-                ('skipped', 'done before'),
-                ('failed', 'failed'),
-            )
-            if report.count(state) or state == 'done'
+            f'{_count(report.count("done"), "scan")} done',
+            *(
+                f'{report.count(state)} {words}'
+                for state, words in (
+                    ('skipped', 'done before'),
+                    ('failed', 'failed'),
+                )
+                if report.count(state)
+            ),
         ]
         if report.untried:
             counts.append(f'{report.untried} not tried')
@@ -130,16 +132,20 @@ class InferOutput:
 
 def _summary(outcome: ScanOutcome) -> str:
     """One outcome in a few words."""
-    parts = [f'{outcome.detections} detections']
+    parts = [_count(outcome.detections, 'detection')]
     if outcome.best_score is not None:
         parts[0] += f', the best {outcome.best_score:.2f}'
     if outcome.caveats:
-        parts.append(f'{len(outcome.caveats)} caveats')
+        parts.append(_count(len(outcome.caveats), 'caveat'))
     if outcome.state == 'skipped':
         parts.append('done before')
     else:
         parts.append(f'{sum(outcome.seconds.values()):.1f} s')
     return '; '.join(parts)
+
+
+def _count(number: int, word: str) -> str:
+    return f'{number} {word}' if number == 1 else f'{number} {word}s'
 
 
 def series_table(scans: Sequence[ScanInput]) -> str:

@@ -14,7 +14,7 @@ LUNG_MARGIN_MM = 8.0
 MERGE_MM = 4.0
 SCORE_THR = 0.2
 REASONS = {
-    'score': 'with a score below {:g}',
+    'score': 'with a score below {:.3g}',
     'lungs': 'more than {:g} mm outside the lungs (before NMS)',
     'merge': 'within the radius of a better one, or {:g} mm',
 }

@@ -44,8 +44,8 @@ def test_one_line_a_scan(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert out == [
         '[1/3] 1.3: 0 detections; done before',
-        '[2/3] 1.2: 2 detections, the best 0.75; 1 caveats; 3.0 s',
-        '1 scans done, 1 done before, 1 failed, 4 not tried; results in out '
+        '[2/3] 1.2: 2 detections, the best 0.75; 1 caveat; 3.0 s',
+        '1 scan done, 1 done before, 1 failed, 4 not tried; results in out '
         '(research use only)',
     ]
     assert err == [

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lungdet.evaluation import Selection
 from lungdet.report.html import scan_report as module
 from lungdet.report.html.scan_report import scan_page
-from lungdet.structures import Dropped, ModelInfo, RunInfo
+from lungdet.structures import ModelInfo, RunInfo
 from tests.report.html.parsing import ParsedPage
 from tests.report.html.scene import (
     GRID,
@@ -99,7 +100,6 @@ def test_texts_of_a_result_are_shown_as_text() -> None:
     result = replace(
         make_result(HOSTILE),
         caveats=[HOSTILE, 'a' * 500],
-        dropped=(Dropped(HOSTILE, 0.2, 3), Dropped('lungs', 8.0, 0)),
         model=model,
         run=run,
     )
@@ -113,7 +113,15 @@ def test_texts_of_a_result_are_shown_as_text() -> None:
     assert len(page.scripts) == 2
     assert any(HOSTILE[:30] in text for text in page.texts)
     assert max(map(len, page.texts)) < 600
-    assert '3 more dropped by the rule' in ' '.join(page.texts)
+
+
+def test_what_was_dropped_is_told_once() -> None:
+    page = ParsedPage(
+        scan_page(Selection(0.5, None, None).apply(make_result()))
+    )
+
+    told = [text for text in page.texts if 'dropped' in text]
+    assert told == ['detections were dropped: 2 with a score below 0.5']
 
 
 def test_without_voxels_the_page_has_tables_only() -> None:
