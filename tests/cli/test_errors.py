@@ -71,10 +71,12 @@ def test_ctrl_c_inside_of_logging_is_raised_behind_it() -> None:
         'signal.raise_signal(signal.SIGINT)', logging.__file__, 'exec'
     )
     left = False
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     with pytest.raises(SystemExit) as stopped, clean_errors('lungdet'):
         exec(inside, {'signal': signal})
         left = True
         time.sleep(5)
 
+    signal.signal(signal.SIGINT, before)
     assert left and stopped.value.code == 130
