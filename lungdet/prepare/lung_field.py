@@ -15,14 +15,16 @@ from lungdet.structures import Volume
 
 @dataclass(frozen=True)
 class LungField:
-    """The lungs of a scan. Attributes:
-    mask: Boolean (z, y, x) on ``geometry``.
-    geometry: Coarse grid, or that of a given mask.
-    source: ``'computed'``, ``'given'``, or ``'failed'``: then ``mask``
-        is the whole body, or the whole volume if no body was found.
-    caveats: Why it failed, or what is unusual.
-    numbers: (z, y, x) on ``geometry``, one number in each lung and 0
-        outside, where a given mask tells them apart.
+    """The lungs of a scan.
+
+    Attributes:
+        mask: Boolean (z, y, x) on ``geometry``.
+        geometry: Coarse grid, or that of a given mask.
+        source: ``'computed'``, ``'given'``, or ``'failed'``: then ``mask``
+            is the whole body, or the whole volume if no body was found.
+        caveats: Why it failed, or what is unusual.
+        numbers: (z, y, x) on ``geometry``, one number in each lung and 0
+            outside, where a given mask tells them apart.
     """
 
     mask: np.ndarray

@@ -55,8 +55,9 @@ class LungSides:
 def find_sides(lungs: LungField) -> LungSides | None:
     """Tell the two lungs apart; None if they were not found, or do not part.
 
-    A given mask may number them. Else the mask is eroded until two parts hold
-    nearly all of it. The left lung is the one at larger world x (LPS).
+    A given mask may number them. Where it does not, or a number is a mere
+    speck, the mask is eroded until two parts hold nearly all of it. The left
+    lung is the one at larger world x (LPS).
 
     Args:
         lungs: Of ``find_lungs`` or ``lungs_of_scan``.
@@ -66,11 +67,13 @@ def find_sides(lungs: LungField) -> LungSides | None:
     numbers = lungs.mask if lungs.numbers is None else lungs.numbers
     step = np.maximum(np.rint(FINE_MM / lungs.geometry.spacing), 1).astype(int)
     numbers = numbers[:: step[0], :: step[1], :: step[2]]
+    if not numbers.any():  # too thin for the step
+        return None
     grid = lungs.geometry.mapped(np.diag(step), np.zeros(3), numbers.shape)
     box = tuple(occupied(numbers > 0, axis) for axis in range(3))
     numbers = np.ascontiguousarray(numbers[box])
     grid = grid.crop([part.start for part in box], numbers.shape)
-    cores = numbers if lungs.numbers is not None else _cores(numbers, grid)
+    cores = numbers if _are_two(numbers) else _cores(numbers > 0, grid)
     if cores is None:
         return None
     first, second = np.unique(cores[cores > 0])
@@ -91,6 +94,12 @@ def find_sides(lungs: LungField) -> LungSides | None:
         z = _world((nearest == lung) & (numbers > 0), grid)[:, 2]
         heights[lung] = (float(z.min()), float(z.max()))
     return LungSides(nearest.astype(np.uint8), grid, heights)
+
+
+def _are_two(numbers: np.ndarray) -> bool:
+    """Whether there are two numbers, and neither is a speck."""
+    sizes = np.unique(numbers[numbers > 0], return_counts=True)[1]
+    return len(sizes) == 2 and sizes.min() >= MIN_SIDE * sizes.max()
 
 
 def _cores(mask: np.ndarray, grid: Geometry) -> np.ndarray | None:

@@ -70,6 +70,38 @@ def test_numbers_of_a_given_mask_part_the_lungs(
     assert sides.side_and_zone((60.0, 75, 40))[0] == 'right'
 
 
+@pytest.mark.parametrize('position', [(29, 25, 34), (30, 27, 36)])
+def test_a_number_that_is_a_speck_is_no_lung(
+    position: tuple[int, int, int],
+) -> None:
+    """On a fine grid, whose thinning drops the one speck and keeps the other;
+    both lungs have the same number."""
+    labels, coarse = two_lungs()
+    grid = Geometry.from_parts(
+        SHAPE, spacing_zyx=(1.0, 0.7, 0.7), origin_xyz=(0, 0, 0)
+    )
+    given = np.where(labels > 0, 4, 0).astype(np.uint8)
+    given[position] = 3
+
+    sides = find_sides(LungField(given > 0, grid, 'given', [], given))
+
+    assert sides is not None
+    for side, (x, z) in (('right', RIGHT_MM), ('left', LEFT_MM)):
+        index = coarse.to_index([(x, 75, z)])
+        center = grid.to_world(index)[0]
+        assert sides.side_and_zone(tuple(center)) == (side, 'middle')
+
+
+def test_a_mask_between_the_thinned_voxels_has_no_sides() -> None:
+    grid = Geometry.from_parts(
+        SHAPE, spacing_zyx=(0.7, 0.7, 0.7), origin_xyz=(0, 0, 0)
+    )
+    given = np.zeros(SHAPE, np.uint8)
+    given[5, 5, 5], given[5, 5, 51] = 4, 3
+
+    assert find_sides(LungField(given > 0, grid, 'given', [], given)) is None
+
+
 def test_lungs_that_are_not_known_have_no_sides() -> None:
     labels, grid = two_lungs()
 
