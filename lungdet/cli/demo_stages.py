@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from lungdet.report.html import PAGE
+
 ROWS = [f'configs/nodulenet_demo{row}.py' for row in ('', '_qam', '_qam_mg')]
 TRAIN = ('python', 'tools/train.py', '--amp', '--resume', '--work-dir')
 BROWSE = ('python', 'tools/analysis_tools/browse_dataset.py', '--max', 6)
-PAGE = 'report.html'
 
 
 def preparation(

@@ -145,7 +145,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         type=comma_list,
         default=None,
         metavar='A,B',
-        help='result formats; json,luna16,nifti,picture by default',
+        help='result formats; json,luna16,nifti,picture,html by default',
     )
     group.add_argument(
         '--overwrite',
@@ -269,6 +269,18 @@ def check_words(args: argparse.Namespace) -> None:
         raise ConfigError(
             f'infer: --part-id {args.part_id} of {args.num_parts} parts; they '
             'count from 0. Give --num-parts too.'
+        )
+    dropping = {
+        '--score-thr': args.score_thr,
+        '--fp-rate': args.fp_rate,
+        '--lung-margin': args.lung_margin,
+        '--merge': args.merge,
+    }
+    given = [name for name, value in dropping.items() if value is not None]
+    if args.keep_all and given:
+        raise ConfigError(
+            f'infer: --keep-all drops nothing, {" and ".join(given)} would; '
+            'leave out the one or the other.'
         )
 
 

@@ -13,8 +13,8 @@ from terminaltables import AsciiTable
 from tqdm import tqdm
 
 from lungdet.errors import printable
+from lungdet.report.html import PAGE
 
-PAGE = 'report.html'  # of ``lungdet.exporters.html``
 if TYPE_CHECKING:
     from lungdet.apis.inference_record import InferenceReport, ScanOutcome
     from lungdet.apis.scan_inputs import ScanInput

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from lungdet.errors import ConfigError, printable
+from lungdet.report.html import PAGE, VIEWERS
 
 SUFFIX = '.html'
-REPORT = f'report{SUFFIX}'
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -31,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--out',
         type=Path,
-        help='the page, by default report.html beside the (first) result; a '
+        help=f'the page, by default {PAGE} beside the (first) result; a '
         'folder for several results',
     )
     group = parser.add_argument_group('of scans')
@@ -46,7 +46,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     group.add_argument('--excluded', type=Path, help='csv of exclusions')
     group.add_argument(
         '--viewer',
-        choices=('niivue',),
+        choices=VIEWERS,
         help='add the whole volume, in three planes and rendered',
     )
     group = parser.add_argument_group('of tested runs')
@@ -63,7 +63,7 @@ def report(args: argparse.Namespace) -> int:
     if args.froc:
         from lungdet.apis.reports import write_run_report
 
-        out = args.out or args.froc[0] / REPORT
+        out = args.out or args.froc[0] / PAGE
         write_run_report(out, args.froc, cases=args.cases, strata=args.strata)
         print(printable(f'report: {out}'))
         return 0
@@ -114,9 +114,9 @@ def pages_of(args: argparse.Namespace) -> list[Path]:
     """
     folders = [path if path.is_dir() else path.parent for path in args.results]
     if args.out is None:
-        pages = [folder / REPORT for folder in folders]
+        pages = [folder / PAGE for folder in folders]
     elif len(folders) == 1:
-        pages = [args.out / REPORT if args.out.is_dir() else args.out]
+        pages = [args.out / PAGE if args.out.is_dir() else args.out]
     elif args.out.suffix == SUFFIX:
         raise ConfigError(
             f'--out {args.out}: is one page, there are {len(folders)} '

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lungdet.structures import SeriesResult
+from lungdet.structures import Detection, SeriesResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,3 +44,13 @@ class Exporter:
     library: str = ''
     extra: str = ''
     needs_dicom: bool = False
+
+
+def name_of(k: int) -> str:
+    """Detection ``k``, from 1, alike in every format."""
+    return f'nodule {k}'
+
+
+def label_of(k: int, detection: Detection) -> str:
+    """The same with its score, for people."""
+    return f'{name_of(k)} ({detection.score:.2f})'

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lungdet.exporters.base import Exporter, ExportInput
+from lungdet.exporters.base import Exporter, ExportInput, label_of, name_of
 from lungdet.exporters.dicom_source import (
     algorithm,
-    label_of,
     lenient,
-    name_of,
     paint_slices,
     read_headers,
     save,

@@ -22,7 +22,7 @@ from lungdet.geometry import resample_label_crop
 from lungdet.io.atomic import atomic_path
 from lungdet.io.results import INTENDED_USE
 from lungdet.io.slice_numbers import slice_heights
-from lungdet.structures import Detection, SeriesResult, SourceSlice
+from lungdet.structures import SeriesResult, SourceSlice
 
 MANUFACTURER = 'lungdet'
 EMPTY = (
@@ -94,16 +94,6 @@ def paint_slices(result: SeriesResult) -> dict[int, np.ndarray]:
                 blank = np.zeros(grid.shape, np.uint16)
                 planes.setdefault(k, blank)[region][inside] = number
     return {k: planes[k][0] for k in sorted(planes)}
-
-
-def name_of(k: int) -> str:
-    """How a SEG and an SR name the same detection."""
-    return f'nodule {k}'
-
-
-def label_of(k: int, detection: Detection) -> str:
-    """The same for people."""
-    return f'{name_of(k)} ({detection.score:.2f})'
 
 
 def series_arguments(

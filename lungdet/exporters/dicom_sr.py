@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from lungdet.exporters.base import Exporter, ExportInput
+from lungdet.exporters.base import Exporter, ExportInput, name_of
 from lungdet.exporters.dicom_seg import SEG
 from lungdet.exporters.dicom_source import (
     MANUFACTURER,
     algorithm,
     lenient,
-    name_of,
     read_headers,
     save,
     series_arguments,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lungdet.exporters.base import Exporter, ExportInput
+from lungdet.exporters.base import Exporter, ExportInput, name_of
 from lungdet.io.atomic import write_text
 
 POINTS = 'nodule-locations.json'
@@ -21,7 +21,7 @@ def write_grand_challenge(folder: Path, scan: ExportInput) -> list[str]:
         'type': 'Multiple points',
         'points': [
             {
-                'name': f'nodule {k}',
+                'name': name_of(k),
                 'point': list(detection.center_mm),
                 'probability': detection.score,
             }

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lungdet.exporters.base import Exporter, ExportInput
-from lungdet.exporters.nifti import paint_masks
-
-PAGE = 'report.html'
+from lungdet.exporters.painting import paint_masks
+from lungdet.report.html import PAGE
 
 
 def write_html(folder: Path, scan: ExportInput) -> list[str]:

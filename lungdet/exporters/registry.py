@@ -20,7 +20,7 @@ from lungdet.io.atomic import check_writable
 from lungdet.structures import SeriesResult, SourceSlice
 
 # modules of this package, in the order of writing: ``json`` is last, because
-# it lists the other files and marks the scan as done
+# it lists the other files
 FORMATS = (
     'luna16',
     'nifti',
@@ -75,11 +75,21 @@ def check_source(
         slices: Those of a DICOM series; none for an image file.
 
     Raises:
-        SeriesError: A format needs DICOM slices in files of their own.
+        SeriesError: A format needs DICOM slices in files of their own, each
+            with a SOPInstanceUID.
     """
     lacking = [name for name in names if EXPORTERS[name].needs_dicom]
-    if not lacking or slices and all(s.frame is None for s in slices):
+    if not lacking:
         return
+    if slices and all(s.frame is None for s in slices):
+        unnamed = [s.path for s in slices if not s.sop_instance_uid]
+        if not unnamed:
+            return
+        raise SeriesError(
+            f'scan {series_uid}: {", ".join(lacking)} refers to slices by '
+            f'their SOPInstanceUID, and {len(unnamed)} of {len(slices)} have '
+            f'none, first {unnamed[0]}; add it, or leave the format out.'
+        )
     what = 'one multi-frame file' if slices else 'an image file'
     raise SeriesError(
         f'scan {series_uid}: {", ".join(lacking)} refers to DICOM slices in '

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lungdet.exporters.base import Exporter, ExportInput
+from lungdet.exporters.base import Exporter, ExportInput, label_of
 from lungdet.geometry import Geometry
 from lungdet.io.atomic import write_text
 from lungdet.structures import Detection
@@ -47,15 +47,11 @@ def _write(path: Path, markup: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1))
 
 
-def _name(k: int, detection: Detection) -> str:
-    return f'nodule {k} ({detection.score:.2f})'
-
-
 def _point(k: int, detection: Detection) -> dict[str, Any]:
     size = detection.diameter_mm
     return {
         'id': str(k),
-        'label': _name(k, detection),
+        'label': label_of(k, detection),
         'description': '' if size is None else f'{size:.1f} mm',
         'associatedNodeID': '',
         'position': list(detection.center_mm),
@@ -73,13 +69,13 @@ def _roi(k: int, detection: Detection, grid: Geometry) -> dict[str, Any]:
         'type': 'ROI',
         **FRAME,
         'locked': True,
-        'name': _name(k, detection),
+        'name': label_of(k, detection),
         'roiType': 'Box',
         'center': list(detection.center_mm),
         'size': list(size[::-1]),
         'orientation': grid.direction.ravel().tolist(),
         'insideOut': False,
-        'controlPoints': [_point(1, detection)],
+        'controlPoints': [_point(k, detection)],
     }
 
 

@@ -95,7 +95,7 @@ def _parts(member: zipfile.ZipInfo, path: Path) -> tuple[str, ...]:
     where = f'{path}: archive member {name!r:.200}'
     parts = PurePosixPath(name).parts
     if (
-        not parts
+        (not parts and not name.endswith('/'))  # './' is the folder itself
         or PurePosixPath(name).is_absolute()
         or '..' in parts
         or OTHER_SYSTEMS & set(name)

@@ -19,6 +19,7 @@ from lungdet.cli import main
 from lungdet.cli.infer import import_user_module
 from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.errors import ConfigError
+from lungdet.exporters import DEFAULT_FORMATS
 from tests.apis.test_infer_scans import write_scans
 from tests.dicom_series import labelled, write_series
 from tests.engine.conftest import tiny_config, tiny_store, trained
@@ -81,6 +82,12 @@ def test_module_that_raises_is_named(
         (['--num-parts', '2', '--part-id', '2'], 'they count from 0'),
         (['--part-id', '1'], 'Give --num-parts too'),
         (['--score-thr', '2'], 'give a probability'),
+        (['--keep-all', '--score-thr', '0.5'], 'drops nothing, --score-thr'),
+        (['--keep-all', '--fp-rate', '1'], '--fp-rate would'),
+        (
+            ['--keep-all', '--lung-margin', '0', '--merge', '0'],
+            '--lung-margin and --merge would',
+        ),
         (['--formats', 'xml'], "'xml' unknown"),
         (['--lung-mask', '{out}.mhd'], 'not there'),
         (['--series', '1.2'], 'no series 1.2'),
@@ -104,6 +111,16 @@ def test_options_that_cannot_be_meant(
     error = capsys.readouterr().err.strip()
     assert error.startswith('lungdet: ') and '\n' not in error
     assert reason in error
+
+
+def test_the_help_names_the_formats_that_are_written(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    with pytest.raises(SystemExit):
+        main(['infer', '--help'])
+
+    text = ''.join(capsys.readouterr().out.split())
+    assert f'{",".join(DEFAULT_FORMATS)}bydefault' in text
 
 
 def test_scores_are_a_number_or_a_rate(capsys: pytest.CaptureFixture) -> None:

@@ -8,7 +8,7 @@ import pytest
 from lungdet.errors import SeriesError
 from lungdet.exporters import check_source
 from lungdet.exporters.dicom_source import paint_slices, read_headers
-from lungdet.exporters.nifti import paint_masks
+from lungdet.exporters.painting import paint_masks
 from lungdet.io.image import load_volume
 from tests.dicom_series import write_frames
 from tests.exporters.dicom_scene import write_series

@@ -18,6 +18,7 @@ from lungdet.exporters import (
     make_result_folder,
     registry,
 )
+from lungdet.structures import SourceSlice
 from tests.exporters import dicom_scene
 from tests.exporters.scene import GRID, empty_result, make_result
 
@@ -117,6 +118,19 @@ def test_a_format_that_cannot_be_had_is_refused(
         check_formats(['json'])
     with pytest.raises(SeriesError, match='scan 1.2: json refers to DICOM'):
         check_source(['json'], '1.2', [])
+
+
+def test_slices_without_a_name_are_refused() -> None:
+    """Before the network runs, and not by a library behind it."""
+    slices = [
+        SourceSlice(Path('a.dcm'), GRID, sop_instance_uid='1.2.1'),
+        SourceSlice(Path('b.dcm'), GRID),
+    ]
+
+    check_source(['dicom_seg', 'dicom_sr'], '1.2', slices[:1])
+    check_source(['json'], '1.2', slices)
+    with pytest.raises(SeriesError, match='SOPInstanceUID.* 1 of 2 .*b.dcm'):
+        check_source(['dicom_seg', 'dicom_sr'], '1.2', slices)
 
 
 def test_a_file_where_the_folder_should_be_is_refused(

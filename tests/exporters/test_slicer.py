@@ -34,8 +34,13 @@ def test_regions_have_the_corners_of_the_boxes(tmp_path: Path) -> None:
         'rois/nodule-001.mrk.json',
         'rois/nodule-002.mrk.json',
     ]
-    for file, detection in zip(files[1:], result.detections):
+    for k, detection in result.numbered():
+        file = files[k]
         (roi,) = json.loads((tmp_path / file).read_text())['markups']
+        name = f'nodule {k} ({detection.score:.2f})'
+        (point,) = roi['controlPoints']
+        assert roi['name'] == point['label'] == name
+        assert point['position'] == list(detection.center_mm)
         axes = np.array(roi['orientation']).reshape(3, 3)
         signs = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, -1)
         half = np.array(roi['size'])[:, None] / 2

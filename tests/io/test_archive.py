@@ -37,6 +37,7 @@ def test_files_come_out_as_they_were_packed(tmp_path: Path) -> None:
     files = {'a.mhd': b'header', 'b__c d.raw': b'x' * 9}
     path = pack(tmp_path / 'ä.zip', **files)
     with zipfile.ZipFile(path, 'a') as packed:
+        packed.writestr('./', b'')  # as some tools pack a folder
         packed.writestr('empty/', b'')
         packed.writestr('__MACOSX/._a.mhd', b'litter')
 
@@ -103,6 +104,7 @@ def file_and_folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ('write', 'reason'),
     [
+        (named('.'), 'leaves the folder'),
         (named('../x'), r"member '../x' leaves the folder"),
         (named('a/../../x'), 'leaves the folder'),
         (named('/etc/x'), 'leaves the folder'),

@@ -32,7 +32,6 @@ OUTCOMES = {
     MatchOutcome.IGNORED: 'excluded',
     MatchOutcome.CUT: 'beyond the cap',
 }
-VIEWERS = ('niivue',)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lungdet.report.html.cine import ScanImage
 from lungdet.structures import Detection
 
 VOXEL_MM = 2.0
+SHOWN_DETECTIONS = 255  # the best, as many as 8 bits can number
 HU_STEP = 10  # noise below it would only make the file larger
 HU_LIMITS = (-1024, 1000)
 SHOWN = Window(-950, 150)  # air around the body is transparent
@@ -81,21 +82,31 @@ def painted_detections(
         image: With the detections' masks, where they are known.
 
     Returns:
-        uint8 (z, y, x), 0 for none.
+        uint8 (z, y, x), 0 for none; detections after ``SHOWN_DETECTIONS`` are
+        not painted.
     """
     painted = np.zeros(grid.shape, np.uint8)
-    masked: set[int] = set()
-    if image.labels is not None:
-        masked = {*np.unique(image.labels).tolist()}
-        index = np.argwhere(image.labels > 0)
-        numbers = image.labels[tuple(index.T)]
-        there = np.rint(grid.to_index(image.geometry.to_world(index)))
-        there = np.clip(there, 0, np.array(grid.shape) - 1).astype(int)
-        painted[tuple(there.T)] = np.minimum(numbers, 255)
-    for k, detection in enumerate(detections[:255], start=1):
-        if k not in masked:
+    cells, numbers = _masked_cells(grid, image)
+    best = list(enumerate(detections[:SHOWN_DETECTIONS], start=1))
+    for k, detection in reversed(best):
+        masked = cells[numbers == k]
+        if len(masked):
+            painted[tuple(masked.T)] = k
+        else:
             _paint_ellipsoid(painted, grid, detection, k)
     return painted
+
+
+def _masked_cells(
+    grid: Geometry, image: ScanImage
+) -> tuple[np.ndarray, np.ndarray]:
+    """Index (N, 3) on the grid of every masked voxel, and its number (N,)."""
+    if image.labels is None:
+        return np.zeros((0, 3), int), np.zeros(0, int)
+    index = np.argwhere(image.labels > 0)
+    cells = np.rint(grid.to_index(image.geometry.to_world(index)))
+    cells = np.clip(cells, 0, np.array(grid.shape) - 1).astype(int)
+    return cells, image.labels[tuple(index.T)]
 
 
 def _paint_ellipsoid(
@@ -113,8 +124,7 @@ def _paint_ellipsoid(
     )
     inside = z[:, None, None] + y[:, None] + x <= 1
     region = tuple(slice(a, b) for a, b in zip(low, high))
-    current = painted[region]
-    current[inside & ((current == 0) | (current > number))] = number
+    painted[region][inside] = number
 
 
 def _nifti(array: np.ndarray, grid: Geometry) -> str:

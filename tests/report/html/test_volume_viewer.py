@@ -75,6 +75,25 @@ def test_the_better_of_two_detections_is_on_top() -> None:
     assert (painted == 1).sum() > 0 and not (painted == 2).any()
 
 
+def test_the_better_mask_is_on_top_where_voxels_share_a_cell() -> None:
+    """Two detections share a coarse cell; the better one has its first
+    voxel, so it is painted over if masks are painted in their order."""
+    labels = np.zeros(GRID.shape, np.uint16)
+    labels[10, 20, 20], labels[10, 21, 21] = 1, 2
+    labels[10, 40, 40] = 300
+    image = replace(make_image(), labels=labels)
+    factors = np.array([1, 2, 2])
+    shape = tuple(np.array(GRID.shape) // factors)
+    coarse = GRID.mapped(np.diag(factors), (factors - 1) / 2, shape)
+    far = Detection((0.0, 10.0, -90.0), 0.5, size_mm=(0.0, 0.0, 0.0))
+
+    painted = painted_detections([far] * 300, coarse, image)
+
+    assert painted[10, 10, 10] == 1
+    assert painted[10, 20, 20] == 0  # 300 is beyond the numbers of 8 bits
+    assert 255 not in painted[10]
+
+
 def test_a_detection_at_the_edge_is_painted_inside_only() -> None:
     corner = Detection(tuple(GRID.origin), 0.5, size_mm=(9.0, 9.0, 9.0))
 
