@@ -132,7 +132,7 @@ class InferOutput:
 
 def _summary(outcome: ScanOutcome) -> str:
     """One outcome in a few words."""
-    parts = [_count(outcome.detections, 'detection')]
+    parts = [_count(outcome.detections or 0, 'detection')]
     if outcome.best_score is not None:
         parts[0] += f', the best {outcome.best_score:.2f}'
     if outcome.caveats:
