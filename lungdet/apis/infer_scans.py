@@ -121,7 +121,7 @@ class ScanRun:
             ):
                 for loaded in self._read_ahead(todo, scratch, reader):
                     self._detect(loaded, writer)
-                self._flush(wait=True)
+                self._flush()
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -236,19 +236,19 @@ class ScanRun:
         result = None
         if loaded.case is not None:
             try:
-                result = self.inferencer.detect(loaded.case, self._windows)
+                result = self.inferencer.detect(loaded.case, self.on_windows)
             except Exception as error:  # such as too little memory
                 loaded.error = error
-        self._flush(wait=True)
+        self._flush()
         self._writing = writer.submit(self._finish, loaded, result)
 
-    def _windows(self, done: int, total: int) -> None:
-        self._flush(wait=False)
-        self.on_windows(done, total)
+    def _flush(self) -> None:
+        """Wait for the outcome of the scan that is being written.
 
-    def _flush(self, *, wait: bool) -> None:
-        """Take the outcome of the scan that is being written."""
-        if self._writing is not None and (wait or self._writing.done()):
+        Not while the network works: an error of the writer, such as a full
+        disk, would be taken for one of the network's scan.
+        """
+        if self._writing is not None:
             writing, self._writing = self._writing, None
             self._tell(writing.result())
 

@@ -15,6 +15,7 @@ from lungdet.engine import LungRunner
 from lungdet.engine.checkpoint import (
     numbered_checkpoints,
     resolve_checkpoint,
+    write_checkpoint,
 )
 from lungdet.engine.ensemble import ensemble_config, join_checkpoints
 from lungdet.engine.loader_workers import worker_errors
@@ -169,8 +170,9 @@ def test(
         checkpoint = [checkpoint]
     files = [resolve_checkpoint(one) for one in checkpoint]
     check_writable(out, 'the results')
-    _give_weights(cfg, files, out)
+    joined = _join(cfg, files) if len(files) > 1 else None
     manifest = _results_manifest(out, cfg, files, candidates)
+    _give_weights(cfg, files[0], joined, out)
     _give_folder(cfg, out)
     _drop_training(cfg)
     runner = LungRunner.from_cfg(cfg)
@@ -232,14 +234,23 @@ def _give_folder(cfg: Config, out: Path) -> None:
         cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
 
 
-def _give_weights(cfg: Config, files: Sequence[Path], out: Path) -> None:
-    """Let the test load a checkpoint, or the ensemble of several."""
-    cfg.load_from = str(files[0])
-    if len(files) > 1:
-        cfg.load_from = str(out / ENSEMBLE)
-        epochs = join_checkpoints(files, out / ENSEMBLE)
-        member = cfg.model.to_dict()
-        cfg.model = ensemble_config([member] * len(files), epochs)
+def _join(cfg: Config, files: Sequence[Path]) -> dict[str, Any]:
+    """Make the network the ensemble of several checkpoints; theirs joined."""
+    joined = join_checkpoints(files)
+    member = cfg.model.to_dict()
+    epochs = joined['meta']['model']['epochs']
+    cfg.model = ensemble_config([member] * len(files), epochs)
+    return joined
+
+
+def _give_weights(
+    cfg: Config, file: Path, joined: dict[str, Any] | None, out: Path
+) -> None:
+    """Let the test load a checkpoint, or the joined one of an ensemble."""
+    if joined is not None:
+        file = out / ENSEMBLE
+        write_checkpoint(file, joined)
+    cfg.load_from = str(file)
 
 
 def _results_manifest(

@@ -7,29 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lungdet.engine.checkpoint import (
-    CheckpointMeta,
-    read_checkpoint,
-    write_checkpoint,
-)
+from lungdet.engine.checkpoint import CheckpointMeta, read_checkpoint
 from lungdet.engine.provenance import TrainingScans
 from lungdet.errors import CheckpointError
 
 
-def join_checkpoints(
-    paths: Sequence[str | Path], path: str | Path
-) -> list[int]:
-    """Write a checkpoint whose network holds those of several.
+def join_checkpoints(paths: Sequence[str | Path]) -> dict[str, Any]:
+    """A checkpoint whose network holds those of several.
 
     It can be tested and used for inference like any other, and states the
     training scans of all.
 
     Args:
         paths: Of the checkpoints, as ``resolve_checkpoint`` takes them.
-        path: Of the new file.
 
     Returns:
-        The epoch in progress of each, by which its heads have started.
+        What ``write_checkpoint`` writes. Its model's ``epochs`` are those in
+        progress of each, by which its heads have started.
 
     Raises:
         CheckpointError: One cannot be read, or takes another input than the
@@ -60,17 +54,13 @@ def join_checkpoints(
         scans=metas[0].scans.after(*(meta.scans for meta in metas[1:])),
         pretraining=_pretraining(metas),
     )
-    write_checkpoint(
-        path,
-        {
-            'meta': meta.to_dict(),
-            'state_dict': state,
-            'optimizer': {},
-            'param_schedulers': [],
-            'runtime': {},
-        },
-    )
-    return epochs
+    return {
+        'meta': meta.to_dict(),
+        'state_dict': state,
+        'optimizer': {},
+        'param_schedulers': [],
+        'runtime': {},
+    }
 
 
 def ensemble_config(

@@ -249,13 +249,24 @@ def test_a_full_disk_ends_the_run_with_what_is_done(
 ) -> None:
     write_scans(tmp_path / 'in', ['a', 'b', 'c', 'd'])
     usual = infer_scans.export_result
+    failed = threading.Event()
 
     def full(folder: Path, *given: Any, **more: Any) -> Any:
         if folder.name == 'b':
+            threading.Timer(0.2, failed.set).start()
             raise OSError(errno.ENOSPC, 'No space left', str(folder))
         return usual(folder, *given, **more)
 
     monkeypatch.setattr(infer_scans, 'export_result', full)
+    usual_detect = threshold.detect
+
+    def detect(case: Any, on_windows: Any) -> Any:
+        if case.record.series_uid == 'c':
+            assert failed.wait(30)  # 'b' fails while the network is on 'c'
+        on_windows(1, 1)
+        return usual_detect(case, on_windows)
+
+    threshold.detect = detect  # type: ignore[method-assign]
 
     run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
 

@@ -8,7 +8,7 @@ import torch
 from lungdet.apis import test as run_test
 from lungdet.apis import train
 from lungdet.engine import load_detector
-from lungdet.engine.checkpoint import read_checkpoint
+from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.engine.ensemble import join_checkpoints
 from lungdet.engine.provenance import describe_weights
 from lungdet.errors import CheckpointError, ConfigError
@@ -37,7 +37,10 @@ def test_joined_checkpoint_detects_and_knows_all_training_scans(
 ) -> None:
     path = tmp_path / 'joined.pth'
 
-    assert join_checkpoints(two, path) == [1, 2]
+    joined = join_checkpoints(two)
+    write_checkpoint(path, joined)
+
+    assert joined['meta']['model']['epochs'] == [1, 2]
 
     model, contract, _ = load_detector(path)
     singles = [load_detector(one) for one in two]
@@ -76,8 +79,10 @@ def test_several_checkpoints_are_tested_as_one(
     assert len(done) == 2
     assert run_test(tiny_config, two, out=out) == metrics
     assert done == {p: p.stat().st_mtime_ns for p in done}
+    weights = (out / 'ensemble.pth').read_bytes()
     with pytest.raises(ConfigError, match='tested with another checkpoint'):
         run_test(tiny_config, two[::-1], out=out)
+    assert (out / 'ensemble.pth').read_bytes() == weights
 
 
 def test_checkpoints_of_other_input_are_not_joined(
@@ -88,4 +93,4 @@ def test_checkpoints_of_other_input_are_not_joined(
     torch.save(other, tmp_path / 'other.pth')
 
     with pytest.raises(CheckpointError, match='other input than those of'):
-        join_checkpoints([two[0], tmp_path / 'other.pth'], tmp_path / 'c.pth')
+        join_checkpoints([two[0], tmp_path / 'other.pth'])
