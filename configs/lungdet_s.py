@@ -49,17 +49,13 @@ train_pipeline = [
     dict(type='RandomAffine3D', scale=(0.75, 1.3), scale_prob=0.4,
          degrees=25, rotate_prob=0.2),
     dict(type='LoadCrop'),
+    dict(type='NoduleInsertion', source='data/nodules.npz',
+         kinds=('inserted',), prob=1.0, count=(1, 2), sham_only=0.15),
     dict(type='RandomGamma'),
     dict(type='RandomHUShiftScale'),
     dict(type='RandomSliceThickness', thickness=(0.6, 3.0), prob=0.15),
     dict(type='RandomCorrelatedNoise', noise=(5, 40), prob=0.15),
     dict(type='PackDetInputs'),
-]
-_insertion_pipeline = [
-    *train_pipeline[:5],
-    dict(type='NoduleInsertion', source='data/nodules.npz', prob=1.0,
-         count=(1, 2), sham_only=0.15),
-    *train_pipeline[5:],
 ]
 # 400 crops an epoch: 35 % with a real or inserted nodule, 25 % around mined
 # false marks, 25 % of lung (some with shams alone), 15 % of phantoms
@@ -71,11 +67,11 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='ConcatCases',
+        val_subsets=(),  # nothing is validated, so all but the test is trained
         datasets=[
             dict(type='LUNA16Dataset', size_weighting=0.5,
-                 crops=dict(nodule=50, mined=100, lung=70, anywhere=15)),
-            dict(type='LUNA16Dataset', pipeline=_insertion_pipeline,
-                 crops=dict(lung=105)),
+                 crops=dict(nodule=50, mined=100, lung=70, inserted=105,
+                            anywhere=15)),
             dict(type='LUNA16Dataset', data_root='data/phantoms',
                  test_subsets=(), val_subsets=(), size_weighting=0.5,
                  crops=dict(nodule=45, lung=15))]))

@@ -13,6 +13,7 @@ from mmengine.registry import OPTIMIZERS, DefaultScope
 from lungdet.apis import load_config
 from lungdet.datasets import LoadCrop
 from lungdet.errors import ConfigError
+from lungdet.io.case_store import rebuild_index
 from lungdet.registry import (
     DATASETS,
     HOOKS,
@@ -20,6 +21,7 @@ from lungdet.registry import (
     TRANSFORMS,
     build_model,
 )
+from tests.datasets.stores import write_cubes
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(CONFIGS.glob('*.py'))
@@ -46,6 +48,8 @@ def test_config_builds(path: Path, tmp_path: Path) -> None:
         assert DATASETS.get(loader.dataset.type) is not None
         assert loader.dataset.data_root == config.data_root
         for transform in loader.dataset.pipeline:
+            if transform['type'] == 'NoduleInsertion':
+                transform['source'] = 'parametric'  # in place of a file
             TRANSFORMS.build(transform)
     for name in ('val_evaluator', 'test_evaluator'):
         if config.get(name) is not None:
@@ -243,3 +247,31 @@ def test_cbam_config_gates_channels_as_the_original_does() -> None:
 
     (plugin,) = config.model.backbone.plugins
     assert plugin.cfg == {'type': 'CBAM3D', 'sigmoid': 'after'}
+
+
+def test_the_small_detector_trains_on_all_but_the_test(
+    tmp_path: Path,
+) -> None:
+    """It validates on nothing, so no fold is kept for that."""
+    for uid, subset in (('1.1', 0), ('1.8', 8), ('1.9', 9)):
+        write_cubes(tmp_path / 'real', uid, subset)
+    write_cubes(tmp_path / 'phantoms', '7.1', 8)
+    for name in ('real', 'phantoms'):
+        rebuild_index(tmp_path / name)
+    config = load_config(
+        CONFIGS / 'lungdet_s.py', {'data_root': str(tmp_path / 'real')}
+    )
+    options = config.train_dataloader.dataset
+    (insertion,) = (
+        one for one in options.pipeline if one['type'] == 'NoduleInsertion'
+    )
+    insertion['source'] = 'parametric'
+    options.datasets[1].data_root = str(tmp_path / 'phantoms')
+
+    data = DATASETS.build(options)
+
+    assert data.metainfo['series_uids'] == ['1.1', '1.8', '7.1']
+    assert data.metainfo['test_series'] == ['1.9']
+    assert len(data) == 400
+    index = data.kinds.index('0 inserted')
+    assert tuple(data[index]['inputs'].shape) == (1, 64, 64, 64)

@@ -123,6 +123,12 @@ class CaseDataset(ABC):
         return [self.split] * len(self)
 
     @property
+    def scan_voxels(self) -> list[int]:
+        """Voxels of each sample that is a whole scan; 0 for crops, which are
+        all of one size in an epoch."""
+        return [0] * len(self)
+
+    @property
     def scans_to_mine(self) -> list[tuple[CaseStore, str]]:
         """Store and series uid of the scans with mined crops."""
         return []

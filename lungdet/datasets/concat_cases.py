@@ -28,7 +28,9 @@ class ConcatCases:
         split: Of all of them.
         pipeline: Dicts of transforms, for data sets without their own.
         data_root: Folder with ``index.json``, for data sets without one.
-        test_series: Of that folder, as in ``CaseDataset``.
+        test_subsets: Of that folder, as in ``CaseDataset``.
+        val_subsets: Likewise.
+        test_series: Likewise.
         val_series: Likewise.
         seed: Of all of them; the Runner passes the run's seed.
 
@@ -51,6 +53,8 @@ class ConcatCases:
         *,
         pipeline: Sequence[dict] = (),
         data_root: str | Path | None = None,
+        test_subsets: Sequence[int] = (9,),
+        val_subsets: Sequence[int] = (8,),
         test_series: Sequence[str] | None = None,
         val_series: Sequence[str] | None = None,
         seed: int = 0,
@@ -60,6 +64,8 @@ class ConcatCases:
         every = {'split': split, 'pipeline': pipeline, 'seed': seed}
         of_root = {
             'data_root': data_root,
+            'test_subsets': test_subsets,
+            'val_subsets': val_subsets,
             'test_series': test_series,
             'val_series': val_series,
         }
@@ -95,6 +101,12 @@ class ConcatCases:
             for number, dataset in enumerate(self.datasets)
             for kind in dataset.kinds
         ]
+
+    @property
+    def largest_sample(self) -> int:
+        """Index of a sample that takes as much memory as any of an epoch."""
+        voxels = [v for dataset in self.datasets for v in dataset.scan_voxels]
+        return int(np.argmax(voxels))
 
     @property
     def scans_to_mine(self) -> list[tuple[CaseStore, str]]:

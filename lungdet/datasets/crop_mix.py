@@ -8,7 +8,7 @@ import numpy as np
 
 from lungdet.errors import ConfigError
 
-CROP_KINDS = ('nodule', 'mined', 'lung', 'anywhere')
+CROP_KINDS = ('nodule', 'mined', 'lung', 'inserted', 'anywhere')
 
 
 def check_crops(crops: Mapping[str, int], background_ratio: float) -> None:

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from lungdet.datasets.case_dataset import CaseDataset
 from lungdet.datasets.crop_mix import check_crops, nodule_weights
 from lungdet.datasets.transforms.base import Sample
+from lungdet.datasets.transforms.insertion import NoduleInsertion
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.hard_negatives import (
@@ -59,9 +60,11 @@ class LUNA16Dataset(CaseDataset):
         lung_fraction: Fraction of the background samples centred in the
             lungs.
         crops: Crops of an epoch by kind: ``'nodule'``, ``'mined'``,
-            ``'lung'`` and ``'anywhere'``, in place of ``background_ratio``.
-            Each one's scan or nodule is drawn. Mined crops are around marks
-            of a ``HardNegativeHook``, and of lungs until there are some.
+            ``'lung'``, ``'inserted'`` and ``'anywhere'``, in place of
+            ``background_ratio``. Each one's scan or nodule is drawn. Mined
+            crops are around marks of a ``HardNegativeHook``, and of lungs
+            until there are some. Inserted ones are of lungs, and get their
+            nodules from a ``NoduleInsertion`` in the pipeline.
         size_weighting: Of ``crops``: fraction of the nodules that are drawn
             evenly over sizes, see ``nodule_weights``.
         skip_done: Folder of per-scan results; scans with a result are left
@@ -73,7 +76,8 @@ class LUNA16Dataset(CaseDataset):
 
     Raises:
         ConfigError: As ``CaseDataset``, or there is nothing to train on or to
-            evaluate; ``crops`` with an unknown kind, or both ``crops`` and
+            evaluate; ``crops`` with an unknown kind, or inserted ones that
+            nothing is inserted into, or both ``crops`` and
             ``background_ratio``.
     """
 
@@ -97,6 +101,7 @@ class LUNA16Dataset(CaseDataset):
         if split == 'train':
             if crops is not None:
                 check_crops(crops, background_ratio)
+                self._check_insertion(crops)
             needed = crops is None or crops.get('nodule', 0) > 0
             self._list_nodules(size_weighting, needed=needed)
             self.sources = self._crops(background_ratio, crops)
@@ -111,16 +116,19 @@ class LUNA16Dataset(CaseDataset):
         return len(self.sources)
 
     @property
-    def largest_sample(self) -> int:
-        """Index of a sample that takes as much memory as any."""
+    def scan_voxels(self) -> list[int]:
         records = self.store.records
-        voxels = [
+        return [
             prod(records[source.series_uid].geometry.shape)
             if source.kind == 'scan' and source.series_uid is not None
-            else 0  # crops are all of one size
+            else 0
             for source in self.sources
         ]
-        return voxels.index(max(voxels))
+
+    @property
+    def largest_sample(self) -> int:
+        """Index of a sample that takes as much memory as any of an epoch."""
+        return int(np.argmax(self.scan_voxels))
 
     def start_sample(self, index: int, epoch: int, position: int) -> Sample:
         rng = self.rng(SeedStream.DETECTION_SAMPLE, epoch, position, index)
@@ -248,6 +256,19 @@ class LUNA16Dataset(CaseDataset):
         subsets = set(self.subsets[self.split])
         listed = {uid for uid, subset in official.items() if subset in subsets}
         return len(listed | set(self.series_uids))
+
+    def _check_insertion(self, crops: Mapping[str, int]) -> None:
+        """Refuse crops for inserted nodules that would stay without."""
+        steps = self.pipeline.transforms
+        if crops.get('inserted') and not any(
+            isinstance(step, NoduleInsertion) and step.takes('inserted')
+            for step in steps
+        ):
+            raise ConfigError(
+                'crops.inserted: nothing is inserted; add '
+                "dict(type='NoduleInsertion', kinds=('inserted',)) to "
+                'train_pipeline, or leave out inserted.'
+            )
 
     def _check_measurable(self) -> None:
         """Refuse an evaluation without nodules, which would look like a bad

@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 from lungdet.engine.protocols import NamesLargestSample
 from lungdet.errors import ConfigError, LungdetError
 from lungdet.io.processes import end_with_parent
+from lungdet.seeds import Key
 
 try:
     import resource
@@ -43,6 +44,7 @@ MIN_SHARED_BYTES = 2**16
 MAX_FRACTION = 0.5
 # of shared memory, for what processes wait for each other with
 MIN_FREE_BYTES = 2**20
+LATE_EPOCH = 2**31  # after the last one of any training
 FROM_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process')
 
 
@@ -162,9 +164,9 @@ def pack_batches(loader: DataLoader) -> None:
 def shared_need(loader: DataLoader) -> tuple[int, int]:
     """Bytes of shared memory, and files, that batches may take at once.
 
-    It reads one sample, the largest if the data set ``NamesLargestSample``.
-    One that cannot be read counts as 0; the worker that reads it raises the
-    error.
+    It reads one sample, the largest if the data set ``NamesLargestSample``,
+    as it is late in a training, when crops may be larger. One that cannot be
+    read counts as 0; the worker that reads it raises the error.
     """
     dataset: Any = loader.dataset
     if not len(dataset):
@@ -173,7 +175,7 @@ def shared_need(loader: DataLoader) -> tuple[int, int]:
     largest = dataset.largest_sample if names else 0
     counter = _Pickler(io.BytesIO(), shared=True)
     try:
-        counter.dump(dataset[largest])
+        counter.dump(dataset[Key(largest, LATE_EPOCH, 0)])
     except Exception:
         return 0, 0
     # those prefetched, and the one that is computed with

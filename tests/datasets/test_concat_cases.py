@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,40 @@ def test_held_out_in_one_and_trained_on_in_the_other_is_refused(
 def test_no_data_set_is_refused() -> None:
     with pytest.raises(ConfigError, match='datasets: none is given'):
         ConcatCases([], pipeline=PIPELINE)
+
+
+def test_folds_are_those_given(roots: tuple[Path, Path]) -> None:
+    parts = [{'type': 'LUNA16Dataset', 'crops': {'lung': 1}}]
+
+    data = ConcatCases(
+        parts,
+        pipeline=PIPELINE,
+        data_root=roots[0],
+        test_subsets=(0,),
+        val_subsets=(),
+    )
+
+    assert data.metainfo['series_uids'] == ['1.9']
+    assert data.metainfo['test_series'] == ['1.1']
+
+
+def test_the_largest_sample_is_that_of_all_parts(
+    roots: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert both(roots).largest_sample == 0
+    every = {'test_subsets': (0, 9), 'val_subsets': ()}
+    data = ConcatCases(
+        [
+            {'type': 'LUNA16Dataset', 'data_root': str(root), **every}
+            for root in roots
+        ],
+        'test',
+        pipeline=[{'type': 'LoadCase'}, {'type': 'PackDetInputs'}],
+    )
+    records = data.datasets[1].store.records
+    larger = replace(records['7.2'].geometry, shape=(99, 99, 99))
+    monkeypatch.setitem(
+        records, '7.2', replace(records['7.2'], geometry=larger)
+    )
+
+    assert data.largest_sample == 3

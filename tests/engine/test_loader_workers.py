@@ -31,6 +31,8 @@ from lungdet.engine.loader_workers import (
     worker_errors,
 )
 from lungdet.errors import ConfigError, SeriesError
+from lungdet.io.case_store import rebuild_index
+from tests.datasets.stores import training_crops, write_cubes
 from tests.kills import running
 
 ROOT = Path(__file__).parents[2]
@@ -229,6 +231,27 @@ def test_the_largest_sample_is_measured(
     assert shared_need(made) == (3 * 2 * 2 * 128**3, 6)
     monkeypatch.setattr(Samples, '__len__', lambda _: 0)
     assert shared_need(made) == (0, 0)
+
+
+def test_crops_are_measured_as_they_are_late_in_the_training(
+    tmp_path: Path,
+) -> None:
+    write_cubes(tmp_path, '1.1', 0)
+    rebuild_index(tmp_path)
+    late = {'late_size': (64, 64, 64), 'late_epoch': 46}
+    needs = [
+        shared_need(
+            DataLoader(
+                training_crops(tmp_path, size=size, late=changed),
+                batch_size=2,
+                num_workers=1,
+            )
+        )
+        for size, changed in (((32, 32, 32), late), ((64, 64, 64), None))
+    ]
+
+    assert needs[0] == needs[1]
+    assert needs[0][0] > 0
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ class Sample(TypedDict, total=False):
     Set by the data set:
         store: Store of the case's arrays.
         record: The case.
-        kind: ``'nodule'``, ``'mined'``, ``'lung'`` or ``'anywhere'``, the
-            kind of a training crop, or ``'scan'``.
+        kind: ``'nodule'``, ``'mined'``, ``'lung'``, ``'inserted'`` or
+            ``'anywhere'``, the kind of a training crop, or ``'scan'``.
         epoch: From 0; transforms may change with it.
         nodule: The nodule of the crop, None for other kinds.
         mark_box: Edge box (6,) of the false mark that a mined crop is around,

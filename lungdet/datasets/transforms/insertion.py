@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lungdet.data_sample import MIN_INSIDE
+from lungdet.datasets.crop_mix import CROP_KINDS
 from lungdet.datasets.reading import read_mask
 from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.errors import ConfigError
@@ -56,6 +57,11 @@ class NoduleInsertion(Transform[InsertionParams]):
             ``LoadCrop``.
         scale: Range of a nodule's magnification.
         psf_mm: Range of the point spread's sigma in the scan's plane.
+        kinds: Of the crops that may get insertions, such as ``'inserted'``;
+            None for all.
+
+    Raises:
+        ConfigError: An unknown kind of crop.
     """
 
     def __init__(
@@ -68,18 +74,29 @@ class NoduleInsertion(Transform[InsertionParams]):
         min_inside: float = MIN_INSIDE,
         scale: Sequence[float] = (0.9, 1.1),
         psf_mm: Sequence[float] = (0.45, 0.7),
+        kinds: Sequence[str] | None = None,
     ) -> None:
         self.source = open_source(source)
         self.prob, self.count, self.sham_only = prob, tuple(count), sham_only
         self.min_inside = min_inside
+        if kinds is not None and (unknown := {*kinds} - {*CROP_KINDS}):
+            raise ConfigError(
+                f'NoduleInsertion.kinds: {min(unknown)!r} is no kind of crop; '
+                f'choose among {", ".join(CROP_KINDS)}.'
+            )
+        self.kinds = kinds
         self.options = DrawOptions(
             (scale[0], scale[1]), (psf_mm[0], psf_mm[1])
         )
 
+    def takes(self, kind: str) -> bool:
+        """Whether crops of a kind may get insertions."""
+        return self.kinds is None or kind in self.kinds
+
     def draw(
         self, rng: np.random.Generator, sample: Sample
     ) -> InsertionParams:
-        if rng.random() >= self.prob:
+        if not self.takes(sample['kind']) or rng.random() >= self.prob:
             return InsertionParams()
         room = self._room(sample)
         fewest, most = self.count

@@ -35,8 +35,8 @@ class PlaceCrop(Transform[PlaceCropParams]):
     """Choose the position of the crop.
 
     A nodule sample contains its nodule with ``margin`` voxels to every face if
-    possible, a mined one its false mark; a lung sample is centred on a lung
-    voxel; any other is anywhere in the case.
+    possible, a mined one its false mark; a lung sample, and one for inserted
+    nodules, is centred on a lung voxel; any other is anywhere in the case.
 
     Args:
         size: Voxels of the crop (z, y, x), multiples of 16.
@@ -82,7 +82,7 @@ class PlaceCrop(Transform[PlaceCropParams]):
             start = self._around(rng, nodule.box, size)
         elif mark_box is not None:
             start = self._around(rng, mark_box, size)
-        elif sample['kind'] == 'lung':
+        elif sample['kind'] in ('lung', 'inserted'):
             start = self._in_lungs(rng, sample, size)
         else:
             start = self._anywhere(rng, sample, size)

@@ -48,6 +48,7 @@ def whole_case(root: Path, uid: str = '3.1', **values: object) -> Sample:
         'gt_boxes': np.zeros((0, 6)),
         'ignored_boxes': np.zeros((0, 6)),
         'held_out': frozenset(),
+        'kind': 'lung',
         **values,
     }
 
@@ -192,12 +193,20 @@ def test_a_test_patients_nodule_is_an_error_even_if_it_was_drawn(
         )
 
 
-def training(root: Path, library: str, **options: object) -> LUNA16Dataset:
+def training(
+    root: Path,
+    library: str,
+    *,
+    kinds: tuple[str, ...] | None = None,
+    crops: Mapping[str, int] = {'lung': 12},
+    **options: object,
+) -> LUNA16Dataset:
     insertion = {
         'type': 'NoduleInsertion',
         'source': library,
         'prob': 1.0,
         'sham_only': 0.0,
+        'kinds': kinds,
     }
     return LUNA16Dataset(
         root,
@@ -208,7 +217,7 @@ def training(root: Path, library: str, **options: object) -> LUNA16Dataset:
             insertion,
             {'type': 'PackDetInputs'},
         ],
-        crops={'lung': 12},
+        crops=crops,
         **options,
     )
 
@@ -225,6 +234,36 @@ def test_a_data_set_knows_whom_it_holds_out_and_whom_it_trains_on(
         len(sample['data_samples'].gt_instances.bboxes) for sample in data
     ]
     assert sum(boxes) > 3
+
+
+def test_crops_of_other_kinds_are_left_alone(airy: Path, library: str) -> None:
+    crops = {'lung': 4, 'inserted': 4}
+    data = training(airy, library, kinds=('inserted',), crops=crops)
+    lungs = training(airy, library, kinds=(), crops={'lung': 8})
+
+    for index, kind in enumerate(data.kinds):
+        sample, same = data[index], lungs[index]
+        is_changed = bool((sample['inputs'] != same['inputs']).any())
+        assert is_changed == (kind == 'inserted')
+    assert 'A' in data.metainfo['patients']
+
+
+@pytest.mark.parametrize(
+    ('kinds', 'crops', 'message'),
+    [
+        (('lung',), {'inserted': 1}, 'crops.inserted: nothing is inserted'),
+        (('insert',), {'inserted': 1}, "'insert' is no kind of crop"),
+    ],
+)
+def test_crops_that_nothing_is_inserted_into_are_refused(
+    airy: Path,
+    library: str,
+    kinds: tuple[str, ...],
+    crops: dict[str, int],
+    message: str,
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        training(airy, library, kinds=kinds, crops=crops)
 
 
 def test_other_folders_hold_out_too(
