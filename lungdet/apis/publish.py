@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lungdet.engine.checkpoint import (
     resolve_checkpoint,
 )
 from lungdet.engine.release import SUFFIX, write_release
+from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
     EvaluationReport,
@@ -21,9 +22,11 @@ from lungdet.evaluation import (
 )
 from lungdet.io.luna16 import read_marks
 from lungdet.io.reference_set import official_reference
+from lungdet.phantom.write import UID_ROOT
 from lungdet.structures import ReferenceSet
 
 FP_RATES = (0.25, 1.0, 4.0)  # per scan, whose scores a release states
+# of weights that were trained on LUNA16's scans, LIDC-IDRI's nodules, phantoms
 LICENCES = {
     'weights': 'Apache-2.0',
     'LIDC-IDRI': 'CC BY 3.0',
@@ -37,6 +40,8 @@ ATTRIBUTION = (
     '2013) and from the LUNA16 challenge (Setio et al., Medical Image '
     'Analysis 42, 2017, CC BY 4.0), modified: the weights were trained on it.'
 )
+# how names of these scans and their patients start
+COVERED = ('1.3.6.1.4.1.14519.5.2.1.6279.6001.', 'LIDC-IDRI-', UID_ROOT)
 
 
 def publish_model(
@@ -45,6 +50,8 @@ def publish_model(
     path: str | Path,
     *,
     commands: Sequence[str] = (),
+    licences: Mapping[str, str] | None = None,
+    attribution: str | None = None,
 ) -> EvaluationReport:
     """Write a checkpoint as a release.
 
@@ -57,13 +64,18 @@ def publish_model(
             marks are scored together, and give the thresholds.
         path: Of the safetensors file, which names the release.
         commands: Those that made the checkpoint.
+        licences: Of the weights and of each collection that they were
+            trained on; None for ``LICENCES``.
+        attribution: What the collections ask to be said; None for
+            ``ATTRIBUTION``.
 
     Returns:
         Of the runs together.
 
     Raises:
         CheckpointError: As ``read_checkpoint``.
-        ConfigError: As ``pool_runs`` and ``thresholds_of``.
+        ConfigError: As ``pool_runs`` and ``thresholds_of``; an ensemble; or
+            weights of other scans without their licences and attribution.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -71,6 +83,13 @@ def publish_model(
     file = resolve_checkpoint(checkpoint)
     content = read_checkpoint(file)
     meta = CheckpointMeta.of(content, file)
+    if meta.model['type'] == 'EnsembleDetector':
+        raise ConfigError(
+            f'{file}: an ensemble, and a release holds one network; publish '
+            'one of its checkpoints.'
+        )
+    if licences is None or attribution is None:
+        _check_covered(meta, file)
     report = pool_runs(runs)
     card = {
         'name': path.stem,
@@ -78,13 +97,28 @@ def publish_model(
         'checkpoint': meta.to_dict(),
         'thresholds': thresholds_of(report),
         'held_out': _held_out(report),
-        'licences': LICENCES,
-        'attribution': ATTRIBUTION,
+        'licences': dict(licences or LICENCES),
+        'attribution': attribution or ATTRIBUTION,
         'commands': list(commands),
     }
     # of averaged weights, state_dict holds the averages
     write_release(path, content['state_dict'], card)
     return report
+
+
+def _check_covered(meta: CheckpointMeta, file: Path) -> None:
+    """Refuse to state LUNA16's licences for weights of other scans."""
+    trained = [meta.scans]
+    if meta.pretraining is not None:
+        trained.append(TrainingScans.from_dict(meta.pretraining))
+    names = {n for scans in trained for n in (*scans.series, *scans.patients)}
+    others = sorted(name for name in names if not name.startswith(COVERED))
+    if others:
+        raise ConfigError(
+            f'{file}: was trained on {others[0]}, which is of neither '
+            'LUNA16, LIDC-IDRI nor a phantom; give --licences and '
+            '--attribution of its data.'
+        )
 
 
 def pool_runs(runs: Sequence[str | Path]) -> EvaluationReport:

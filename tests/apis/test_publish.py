@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from lungdet import apis
 from lungdet.apis.publish import pool_runs, publish_model, thresholds_of
-from lungdet.engine.checkpoint import read_checkpoint
+from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.engine.detector import load_detector
+from lungdet.engine.ensemble import join_checkpoints
 from lungdet.engine.provenance import describe_weights
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.reference_set import official_reference
@@ -20,6 +22,10 @@ from tests.schemas import assert_valid
 
 HEADER = 'seriesuid,coordX,coordY,coordZ,probability\n'
 FAR = 5000.0  # mm from every nodule
+TERMS: dict[str, Any] = {
+    'licences': {'weights': 'CC0-1.0'},
+    'attribution': 'Of nobody.',
+}
 
 
 def write_test_run(folder: Path, uid: str, false_scores: list[float]) -> Path:
@@ -103,12 +109,17 @@ def test_published_checkpoint_is_tested_like_the_checkpoint(
     path = tmp_path / 'tiny.safetensors'
 
     publish_model(
-        trained, write_two_runs(tmp_path), path, commands=['python train']
+        trained,
+        write_two_runs(tmp_path),
+        path,
+        commands=['python train'],
+        **TERMS,
     )
 
     card = json.loads(path.with_suffix('.json').read_text())
     assert_valid('release', card)
     assert (card['name'], card['commands']) == ('tiny', ['python train'])
+    assert {name: card[name] for name in TERMS} == TERMS
     checkpoint = read_checkpoint(trained)
     assert (
         describe_weights(path)['train_series']
@@ -129,7 +140,7 @@ def test_release_is_not_tested_on_its_training_scans(
     trained: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / 'tiny.safetensors'
-    publish_model(trained, write_two_runs(tmp_path), path)
+    publish_model(trained, write_two_runs(tmp_path), path, **TERMS)
 
     with pytest.raises(CheckpointError, match='would be too optimistic'):
         apis.test(
@@ -146,3 +157,32 @@ def test_release_is_not_tested_on_its_training_scans(
 def test_other_names_are_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='is a .safetensors file'):
         publish_model(trained, [], tmp_path / 'tiny.pth')
+
+
+def test_licences_are_not_stated_for_other_scans(
+    trained: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / 'tiny.safetensors'
+    runs = write_two_runs(tmp_path)
+
+    with pytest.raises(ConfigError, match='was trained on 1.0, which is of'):
+        publish_model(trained, runs, path)
+    content = read_checkpoint(trained)
+    content['meta']['train_series'] = [
+        '1.2.826.0.1.3680043.10.9999.77.0',
+        official_reference().seriesuids[0],
+    ]
+    content['meta']['train_patients'] = ['LIDC-IDRI-0004']
+    write_checkpoint(tmp_path / 'known.pth', content)
+    publish_model(tmp_path / 'known.pth', runs, path)
+
+    card = json.loads(path.with_suffix('.json').read_text())
+    assert card['licences']['LUNA16'] == 'CC BY 4.0'
+
+
+def test_an_ensemble_is_not_published(trained: Path, tmp_path: Path) -> None:
+    joined = tmp_path / 'ensemble.pth'
+    write_checkpoint(joined, join_checkpoints([trained, trained]))
+
+    with pytest.raises(ConfigError, match='publish one of its checkpoints'):
+        publish_model(joined, [], tmp_path / 'tiny.safetensors', **TERMS)

@@ -32,6 +32,17 @@ def main() -> None:
         type=Path,
         help='file with the commands that made the checkpoint, one a line',
     )
+    parser.add_argument(
+        '--licences',
+        nargs='+',
+        type=_named_licence,
+        metavar='NAME=LICENCE',
+        help='of the weights and of the data that they were trained on; '
+        "needed for other data than LUNA16's, LIDC-IDRI's and phantoms",
+    )
+    parser.add_argument(
+        '--attribution', help='what the data ask to be said; likewise'
+    )
     args = parser.parse_args()
     with clean_errors('publish_model.py'):
         commands: list[str] = []
@@ -40,10 +51,22 @@ def main() -> None:
             commands = text.splitlines()
         path = args.out / f'{args.name}.safetensors'
         report = publish_model(
-            args.checkpoint, args.froc, path, commands=commands
+            args.checkpoint,
+            args.froc,
+            path,
+            commands=commands,
+            licences=args.licences and dict(args.licences),
+            attribution=args.attribution,
         )
         print(report.text())
         print(f'written: {path} and {path.with_suffix(".json").name}')
+
+
+def _named_licence(text: str) -> tuple[str, str]:
+    name, equals, licence = text.partition('=')
+    if not (name and equals and licence):
+        raise argparse.ArgumentTypeError(f'{text!r} is no NAME=LICENCE')
+    return name, licence
 
 
 if __name__ == '__main__':
