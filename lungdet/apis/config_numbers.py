@@ -112,6 +112,7 @@ NUMBERS: dict[str, Number] = {
     'lung_fraction': FRACTION,
     'size_weighting': FRACTION,
     'crops.nodule': AMOUNT,
+    'crops.inserted': AMOUNT,
     'crops.mined': AMOUNT,
     'crops.lung': AMOUNT,
     'crops.anywhere': AMOUNT,
