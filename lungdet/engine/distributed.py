@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import torch
 from mmengine.dist import (
+    all_gather_object,
     all_reduce_params,
     broadcast_object_list,
     is_distributed,
@@ -103,6 +104,11 @@ def synchronised(model: nn.Module, kind: str, *, gpu: bool) -> nn.Module:
             'least 2.'
         )
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def from_all_ranks(items: Sequence[Any]) -> list[Any]:
+    """The items of every rank, in the order of the ranks, on every rank."""
+    return [item for of_rank in all_gather_object(items) for item in of_rank]
 
 
 def from_main_process(function: Callable[[], Any]) -> Any:

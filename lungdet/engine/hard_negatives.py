@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, barrier
+from mmengine.dist import barrier
 from mmengine.hooks import EMAHook, Hook
 from numpy.typing import ArrayLike
 
 from lungdet.data_sample import DetDataSample
+from lungdet.engine.distributed import from_all_ranks
 from lungdet.engine.hooks import unwrapped
 from lungdet.engine.protocols import (
     CaseDetector,
@@ -106,13 +107,11 @@ class HardNegativeHook(Hook):
         metainfo = runner.train_dataloader.dataset.metainfo
         refuse_held_out((uid for _, uid in scans), metainfo['test_series'])
         model = _model_to_mine(runner, done)
-        of_rank = {
-            uid: self.false_marks(model, store, uid)
+        of_rank = [
+            (uid, self.false_marks(model, store, uid))
             for store, uid in scans[runner.rank :: runner.world_size]
-        }
-        marks: dict[str, tuple[HardNegative, ...]] = {}
-        for part in all_gather_object(of_rank):
-            marks |= part
+        ]
+        marks = dict(from_all_ranks(of_rank))
         if not runner.rank:
             bank = HardNegativeBank(done, dict(sorted(marks.items())))
             bank.write(runner.work_dir)

@@ -7,10 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 
-from lungdet.engine.distributed import from_main_process
+from lungdet.engine.distributed import from_all_ranks, from_main_process
 from lungdet.engine.screen import say
 from lungdet.evaluation import MAX_MARKS, CaseOptions, ScoredScan
 from lungdet.io.case_store import CaseStore
@@ -23,14 +22,12 @@ from lungdet.report.run_scoring import RunScoring
 class FROCMetric(BaseMetric):
     """LUNA16's rule on the final score, box precision, and mask agreement.
 
+    The arguments are the keys of a config's evaluator.
+
     Args:
         out_dir: Folder for results, see ``RunScoring``; None for none.
         candidates: Name of the scored candidate list, None for detection.
-        bootstrap: As in ``CaseOptions``, like the following.
-        seed: Of the resampling.
-        read_out: How the curve is read.
-        max_marks: The cap on a scan's marks, None for none.
-        strata: A field to split the figures by, None for none.
+        bootstrap, seed, read_out, max_marks, strata: See ``CaseOptions``.
     """
 
     default_prefix = 'froc'
@@ -48,29 +45,21 @@ class FROCMetric(BaseMetric):
     ) -> None:
         super().__init__()
         self.out_dir = None if out_dir is None else Path(out_dir)
+        given = candidates is not None
         self.options = CaseOptions(
-            bootstrap=bootstrap,
-            seed=seed,
-            read_out=read_out,
-            max_marks=max_marks,
-            strata=strata,
-            candidates=candidates is not None,
+            bootstrap, seed, read_out, max_marks, strata, given
         )
         self.caveats: tuple[str, ...] = ()
 
     def state_caveats(self, caveats: Sequence[str]) -> None:
-        """What every table must say; called before the first scan."""
+        """Set what every table must say, before the first scan."""
         self.caveats = tuple(caveats)
 
     @cached_property
     def scoring(self) -> RunScoring:
-        """On the cases of the data set, once mmengine has named it."""
-        return RunScoring(
-            CaseStore(self.dataset_meta['data_root']),
-            self.options,
-            self.out_dir,
-            self.caveats,
-        )
+        """Scoring against the cases of the data set that mmengine named."""
+        store = CaseStore(self.dataset_meta['data_root'])
+        return RunScoring(store, self.options, self.out_dir, self.caveats)
 
     def process(self, data_batch: Any, data_samples: Any) -> None:
         """Score each scan, and keep the score."""
@@ -85,15 +74,15 @@ class FROCMetric(BaseMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score the scans of all ranks on rank 0, each once."""
-        ranks = all_gather_object(list(self.results))
+        scans = from_all_ranks(self.results)
         self.results.clear()
-        scans = [scan for rank in ranks for scan in rank]
         return from_main_process(lambda: self.compute_metrics(scans))
 
     def compute_metrics(self, results: list[ScoredScan]) -> dict[str, float]:
         """Metrics of all listed scans; prints and writes the report."""
-        listed = self.dataset_meta['series_uids']
-        number = self.dataset_meta.get('num_listed')
-        report = self.scoring.report(results, listed, number)
+        meta = self.dataset_meta
+        report = self.scoring.report(
+            results, meta['series_uids'], meta.get('num_listed')
+        )
         say(report.text())
         return report.metrics()

@@ -6,9 +6,9 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 
+from lungdet.engine.distributed import from_all_ranks
 from lungdet.registry import METRICS
 
 BINS = 4096  # of the target's histogram; its median is exact to 1e-4
@@ -58,11 +58,7 @@ class RestorationMetric(BaseMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sum over the crops of all ranks, each once, in one order."""
-        crops = {
-            crop['key']: crop
-            for part in all_gather_object(self.results)
-            for crop in part
-        }
+        crops = {crop['key']: crop for crop in from_all_ranks(self.results)}
         self.results.clear()
         return self.compute_metrics([crops[key] for key in sorted(crops)])
 

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lungdet.engine.distributed import from_main_process, synchronised
+from lungdet.engine.distributed import (
+    from_all_ranks,
+    from_main_process,
+    synchronised,
+)
 from lungdet.errors import ConfigError
 from lungdet.ops import BatchNorm3d
 from tests.engine.runs import NO_VALIDATION
@@ -20,12 +24,13 @@ RANK = """
 import os, sys
 from datetime import timedelta
 import torch.distributed
-from lungdet.engine.distributed import from_main_process
+from lungdet.engine.distributed import from_all_ranks, from_main_process
 
 rank = int(sys.argv[1])
 torch.distributed.init_process_group(
     'gloo', init_method='file://' + sys.argv[2], rank=rank, world_size=2,
     timeout=timedelta(seconds=60))
+print(from_all_ranks([rank] * (rank + 1)))
 print(from_main_process(lambda: f'of rank {rank}'))
 try:
     from_main_process(lambda: 1 / rank)
@@ -48,6 +53,7 @@ def test_batch_norms_are_synchronised_on_gpus_or_refused() -> None:
 
 
 def test_one_process_is_the_main_one() -> None:
+    assert from_all_ranks([3, 4]) == [3, 4]
     assert from_main_process(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         from_main_process(lambda: 1 / 0)
@@ -69,7 +75,8 @@ def test_every_rank_gets_what_the_first_one_computes_or_raises(
 
     for rank in ranks:
         output, _ = rank.communicate(timeout=120)
-        assert output.splitlines()[-2:] == [
+        assert output.splitlines()[-3:] == [
+            '[0, 1, 1]',
             'of rank 0',
             'raised: division by zero',
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from lungdet.engine import FROCMetric
 from lungdet.errors import ConfigError
+from lungdet.evaluation import CaseOptions
 from lungdet.io.case_store import CaseStore
 from lungdet.structures import Dropped
 
@@ -58,6 +60,21 @@ def test_reference_boxes_come_back_as_perfect_score(
     assert metrics['mask/dice_all'] == 1.0
     froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
     assert froc['counts']['fp'] == 0
+
+
+def test_a_config_sets_every_option_of_the_scoring() -> None:
+    keys = {
+        'bootstrap': 5,
+        'seed': 7,
+        'read_out': 'step',
+        'max_marks': 9,
+        'strata': 'diameter',
+    }
+
+    metric = FROCMetric(candidates='list.csv', **keys)
+
+    assert asdict(metric.options) == {**keys, 'candidates': True}
+    assert FROCMetric().options == CaseOptions()
 
 
 def test_missing_scan_is_an_error(tiny_store: Path) -> None:
