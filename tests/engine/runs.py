@@ -13,7 +13,9 @@ from lungdet.engine import export_backbone, read_backbone
 from lungdet.engine.checkpoint import CheckpointMeta
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.training_scans import TrainingScans
+from lungdet.io.case_store import rebuild_index
 from lungdet.registry import MODELS
+from tests.datasets.stores import write_cubes
 
 NO_VALIDATION = {
     'val_dataloader': None,
@@ -21,6 +23,47 @@ NO_VALIDATION = {
     'val_evaluator': None,
     'default_hooks.checkpoint.save_best': None,
 }
+STAYING_WORKERS = {
+    'train_dataloader.num_workers': 2,
+    '+train_dataloader.persistent_workers': True,
+}
+TWO_FOLDERS = """
+_base_ = ['{config}']
+train_dataloader = dict(
+    sampler=dict(type='MixSampler'),
+    dataset=dict(
+        _delete_=True,
+        type='ConcatCases',
+        datasets=[
+            dict(type='LUNA16Dataset', test_subsets=(9, ), val_subsets=(),
+                 {first}),
+            dict(type='LUNA16Dataset', data_root='{other}', test_subsets=(),
+                 val_subsets=(), {second}),
+        ]))
+"""
+
+
+def write_two_folders_config(
+    config: Path, folder: Path, first: str, second: str, more: str = ''
+) -> Path:
+    """A config that trains on another folder of cases too.
+
+    Args:
+        config: What it is based on.
+        folder: Gets the cases and the config.
+        first: Arguments of the dataset of ``config``'s own cases.
+        second: Arguments of that of the others.
+        more: Further lines.
+    """
+    other = folder / 'other'
+    write_cubes(other, '7.1', 9, 'P')
+    rebuild_index(other)
+    path = folder / 'two_folders.py'
+    text = TWO_FOLDERS.format(
+        config=config, other=other, first=first, second=second
+    )
+    path.write_text(text + more)
+    return path
 
 
 def detector(config: Path, weights: Path, **options: object) -> Config:

@@ -21,7 +21,7 @@ from lungdet.engine.hard_negatives import (
     refuse_held_out,
 )
 from lungdet.errors import CheckpointError, ConfigError
-from lungdet.io.case_store import CaseStore, rebuild_index
+from lungdet.io.case_store import CaseStore
 from lungdet.io.digests import sha256_of
 from lungdet.io.hard_negatives import (
     HardNegative,
@@ -35,23 +35,15 @@ from tests.datasets.stores import (
     balls_store,
     training_crops,
     world_point,
-    write_cubes,
 )
-from tests.engine.runs import NO_VALIDATION
+from tests.engine.runs import (
+    NO_VALIDATION,
+    STAYING_WORKERS,
+    write_two_folders_config,
+)
 from tests.killed_training import assert_same_end, run_train
 
 MINED = """
-train_dataloader = dict(
-    sampler=dict(type='MixSampler'),
-    dataset=dict(
-        _delete_=True,
-        type='ConcatCases',
-        datasets=[
-            dict(type='LUNA16Dataset', test_subsets=(9, ), val_subsets=(),
-                 crops=dict(nodule=3, mined=3)),
-            dict(type='LUNA16Dataset', data_root='{other}', test_subsets=(),
-                 val_subsets=(), crops=dict(nodule=1, lung=1)),
-        ]))
 custom_hooks = [
     dict(type='EMAHook', ema_type='MomentumAnnealingEMA', momentum=0.02,
          gamma=40, update_buffers=True),
@@ -63,13 +55,13 @@ model = dict(test_cfg=dict(rpn=dict(score_thr=0.0, max_num=20)))
 
 @pytest.fixture
 def mining_config(tiny_config: Path, tmp_path: Path) -> Path:
-    other = tmp_path / 'other'
-    write_cubes(other, '7.1', 9, 'P')
-    rebuild_index(other)
-    path = tmp_path / 'mining.py'
-    text = MINED.format(other=other)
-    path.write_text(f"_base_ = ['{tiny_config}']\n{text}")
-    return path
+    return write_two_folders_config(
+        tiny_config,
+        tmp_path,
+        'crops=dict(nodule=3, mined=3)',
+        'crops=dict(nodule=1, lung=1)',
+        MINED,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -313,11 +305,7 @@ def test_persistent_workers_follow_the_banks(
     train(
         mining_config,
         work_dir=tmp_path / 'two',
-        cfg_options={
-            **options,
-            'train_dataloader.num_workers': 2,
-            '+train_dataloader.persistent_workers': True,
-        },
+        cfg_options={**options, **STAYING_WORKERS},
     )
 
     assert_same_end(tmp_path / 'none', tmp_path / 'two')

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lungdet.apis import load_config, train
+from tests.engine.runs import STAYING_WORKERS
 from tests.killed_training import assert_same_end, run_train
 
 LATE = """
@@ -50,10 +51,7 @@ def test_workers_that_stay_and_a_resumed_training_change_the_size(
     train(
         late_config,
         work_dir=tmp_path / 'workers',
-        cfg_options={
-            'train_dataloader.num_workers': 2,
-            '+train_dataloader.persistent_workers': True,
-        },
+        cfg_options=STAYING_WORKERS,
     )
 
     assert_same_end(tmp_path / 'whole', tmp_path / 'cut')

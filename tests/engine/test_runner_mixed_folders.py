@@ -10,35 +10,19 @@ from lungdet.apis import load_config, train
 from lungdet.engine.checkpoint import read_checkpoint
 from lungdet.engine.run_manifest import RunManifest
 from lungdet.errors import ConfigError
-from lungdet.io.case_store import rebuild_index
 from lungdet.registry import DATASETS
-from tests.datasets.stores import write_cubes
-from tests.engine.runs import NO_VALIDATION
+from tests.engine.runs import NO_VALIDATION, write_two_folders_config
 from tests.killed_training import assert_same_end, run_train
-
-MIX = """
-train_dataloader = dict(
-    sampler=dict(type='MixSampler'),
-    dataset=dict(
-        _delete_=True,
-        type='ConcatCases',
-        datasets=[
-            dict(type='LUNA16Dataset', test_subsets=(9, ), val_subsets=(),
-                 crops=dict(nodule=4, lung=2), size_weighting=0.5),
-            dict(type='LUNA16Dataset', data_root='{other}', test_subsets=(),
-                 val_subsets=(), crops=dict(nodule=1, anywhere=1)),
-        ]))
-"""
 
 
 @pytest.fixture
 def mixed_config(tiny_config: Path, tmp_path: Path) -> Path:
-    other = tmp_path / 'other'
-    write_cubes(other, '7.1', 9, 'P')
-    rebuild_index(other)
-    path = tmp_path / 'mixed.py'
-    path.write_text(f"_base_ = ['{tiny_config}']\n{MIX.format(other=other)}")
-    return path
+    return write_two_folders_config(
+        tiny_config,
+        tmp_path,
+        'crops=dict(nodule=4, lung=2), size_weighting=0.5',
+        'crops=dict(nodule=1, anywhere=1)',
+    )
 
 
 def test_provenance_is_that_of_all_folders(

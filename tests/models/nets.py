@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from lungdet.data_sample import DetDataSample, InstanceData
-from lungdet.models import NoduleNet
+from lungdet.models import (
+    CasePredictor,
+    CTDataPreprocessor,
+    DetectionPostProcessor,
+    NoduleNet,
+)
+from lungdet.models.detectors.protocols import WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
 
 SHAPE = (32, 32, 48)
@@ -19,39 +27,55 @@ LOSSES = {
 }
 
 
+NARROW = {
+    'backbone': {
+        'type': 'FeatureNet',
+        'stem_channels': 4,
+        'channels': (4, 8, 8, 8, 8, 8),
+        'blocks': (1, 1, 1, 1, 1, 1),
+    },
+    'rpn_head': {'type': 'RPN3DHead', 'in_channels': 8, 'feat_channels': 8},
+    'roi_head': {
+        'type': 'NoduleRoIHead',
+        'bbox_head': {
+            'type': 'BBox3DHead',
+            'in_channels': 8,
+            'fc_channels': (16, 8),
+        },
+        'mask_head': {
+            'type': 'Mask3DHead',
+            'in_channels': 8,
+            'skip_channels': 4,
+            'channels': 4,
+        },
+    },
+    'test_cfg': {
+        'window': (32, 32, 32),
+        'overlap': 16,
+        'mask': {'score_thr': 0.0},
+    },
+}
+
+
 def narrow_net(**changes: object) -> NoduleNet:
     """All heads, a few channels, windows of 32."""
     torch.manual_seed(0)
-    parts = {
-        'roi_head': {
-            'type': 'NoduleRoIHead',
-            'bbox_head': {
-                'type': 'BBox3DHead',
-                'in_channels': 8,
-                'fc_channels': (16, 8),
-            },
-            'mask_head': {
-                'type': 'Mask3DHead',
-                'in_channels': 8,
-                'skip_channels': 4,
-                'channels': 4,
-            },
-        },
-        'test_cfg': {
-            'window': (32, 32, 32),
-            'overlap': 16,
-            'mask': {'score_thr': 0.0},
-        },
+    return NoduleNet(**{**copy.deepcopy(NARROW), **changes})
+
+
+def predictor_of(detector: WindowDetector, **changes: object) -> CasePredictor:
+    """Windows of 32, every 16 voxels."""
+    options = {
+        'window': (32, 32, 32),
+        'overlap': 16,
+        'windows_at_once': 4,
+        'min_inside': 4.0,
     }
-    return NoduleNet(
-        {
-            'type': 'FeatureNet',
-            'stem_channels': 4,
-            'channels': (4, 8, 8, 8, 8, 8),
-            'blocks': (1, 1, 1, 1, 1, 1),
-        },
-        {'type': 'RPN3DHead', 'in_channels': 8, 'feat_channels': 8},
-        **{**parts, **changes},
+    return CasePredictor(
+        detector,
+        CTDataPreprocessor(),
+        DetectionPostProcessor(),
+        **{**options, **changes},
     )
 
 

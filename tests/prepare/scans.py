@@ -12,6 +12,7 @@ from lungdet.structures import Volume
 from tests.dicom_series import write_slice
 
 SCANS = ('a', 'b', 'c')
+SPACING = (3.0, 3.0, 3.0)  # mm, of a chest
 
 
 def write_scan(path: Path, seed: int = 0) -> Geometry:
@@ -61,3 +62,21 @@ def block_scan(shape: tuple[int, int, int] = (16, 40, 50)) -> Volume:
         shape, spacing_zyx=(2.5, 0.8, 0.7), origin_xyz=(-10, 20, -30)
     )
     return Volume(np.full(shape, 40, np.int16), geometry, 'a')
+
+
+def chest(shape: tuple[int, int, int] = (70, 90, 110)) -> np.ndarray:
+    """A body of soft tissue with two lungs, on a 3 mm grid."""
+    z, y, x = np.indices(shape)
+    hu = np.full(shape, -1000, dtype=np.int16)
+    hu[((y - 45) / 36) ** 2 + ((x - 55) / 48) ** 2 < 1] = 40
+    for side in (33, 77):
+        inside = ((y - 44) / 24) ** 2 + ((x - side) / 16) ** 2
+        hu[inside + ((z - 35) / 28) ** 2 < 1] = -850
+    return hu
+
+
+def volume_of(hu: np.ndarray) -> Volume:
+    geometry = Geometry.from_parts(
+        hu.shape, spacing_zyx=SPACING, origin_xyz=(0, 0, 0)
+    )
+    return Volume(hu, geometry, 'x')

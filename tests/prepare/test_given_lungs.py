@@ -11,7 +11,7 @@ from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry
 from lungdet.io.image import write_image
 from lungdet.prepare.given_lungs import lungs_of_scan
-from tests.prepare.test_lung_mask import SPACING, chest, volume_of
+from tests.prepare.scans import SPACING, chest, volume_of
 
 
 def written(

@@ -4,31 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lungdet.geometry import Geometry
 from lungdet.prepare import find_lungs
 from lungdet.prepare.case import prepare_case
 from lungdet.prepare.references import ReferenceNodule, References
-from lungdet.structures import Annotation, Volume
-
-SPACING = (3.0, 3.0, 3.0)
-
-
-def chest(shape: tuple[int, int, int] = (70, 90, 110)) -> np.ndarray:
-    """A body of soft tissue with two lungs, on a 3 mm grid."""
-    z, y, x = np.indices(shape)
-    hu = np.full(shape, -1000, dtype=np.int16)
-    hu[((y - 45) / 36) ** 2 + ((x - 55) / 48) ** 2 < 1] = 40
-    for side in (33, 77):
-        inside = ((y - 44) / 24) ** 2 + ((x - side) / 16) ** 2
-        hu[inside + ((z - 35) / 28) ** 2 < 1] = -850
-    return hu
-
-
-def volume_of(hu: np.ndarray) -> Volume:
-    geometry = Geometry.from_parts(
-        hu.shape, spacing_zyx=SPACING, origin_xyz=(0, 0, 0)
-    )
-    return Volume(hu, geometry, 'x')
+from lungdet.structures import Annotation
+from tests.prepare.scans import SPACING, chest, volume_of
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 
 from lungdet.prepare.body_mask import find_body
 from lungdet.prepare.lung_parts import find_lung_parts
-from tests.prepare.test_lung_mask import chest
+from tests.prepare.scans import chest
 
 SPACING = np.array([3.0, 3.0, 3.0])
 

@@ -7,13 +7,7 @@ import torch
 
 from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.errors import ConfigError
-from lungdet.models import (
-    CasePredictor,
-    CTDataPreprocessor,
-    DetectionPostProcessor,
-)
 from lungdet.models.detectors.case_predictor import SEAM
-from lungdet.models.detectors.protocols import WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.ops import box_centers, centers_in_boxes, computes_bfloat16
 from tests.models.nets import (
@@ -21,24 +15,13 @@ from tests.models.nets import (
     NODULE,
     SHAPE,
     narrow_net,
+    predictor_of,
     sample_of,
 )
 from tests.pretend_cuda import PretendCuda, pretend, to_pretended_gpu
 
+# along x two windows, from 0 and 16, whose cores meet at 24
 CASE = torch.zeros(1, 32, 20, 48, dtype=torch.int16)
-
-
-def predictor_of(detector: WindowDetector) -> CasePredictor:
-    """Two windows of ``CASE`` along x, from 0 and 16; cores meet at 24."""
-    return CasePredictor(
-        detector,
-        CTDataPreprocessor(),
-        DetectionPostProcessor(),
-        window=(32, 32, 32),
-        overlap=16,
-        windows_at_once=4,
-        min_inside=4.0,
-    )
 
 
 def detections_at(
@@ -378,15 +361,7 @@ class ManyInTheChestWall:
 
 
 def test_the_cap_is_for_marks_near_the_lungs() -> None:
-    predictor = CasePredictor(
-        ManyInTheChestWall(),
-        CTDataPreprocessor(),
-        DetectionPostProcessor(),
-        window=None,
-        overlap=0,
-        windows_at_once=1,
-        min_inside=4.0,
-    )
+    predictor = predictor_of(ManyInTheChestWall(), window=None, overlap=0)
     sample = DetDataSample(metainfo={'lung_margin': 8.0})
     sample.lungs = torch.zeros(CASE.shape[1:], dtype=torch.bool)
     sample.lungs[..., 36:] = True
@@ -428,16 +403,7 @@ def test_views_are_mirrored_together_and_averaged(
 ) -> None:
     case = torch.full((1, 32, 32, 32), -1000, dtype=torch.int16)
     case[0, 3, 20, 9] = 400
-    predictor = CasePredictor(
-        SeesOneSide(),
-        CTDataPreprocessor(),
-        DetectionPostProcessor(),
-        window=(32, 32, 32),
-        overlap=16,
-        windows_at_once=4,
-        min_inside=4.0,
-        flips=flips,
-    )
+    predictor = predictor_of(SeesOneSide(), flips=flips)
 
     detections = predictor.predict(case)
 

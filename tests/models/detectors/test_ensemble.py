@@ -9,7 +9,7 @@ from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
 from lungdet.models import EnsembleDetector, NoduleNet
 from lungdet.registry import build_model
-from tests.models.nets import narrow_net
+from tests.models.nets import NARROW, narrow_net
 
 TEST_CFG = {
     'window': (32, 32, 32),
@@ -19,27 +19,7 @@ TEST_CFG = {
 }
 MEMBER = {
     'type': 'NoduleNet',
-    'backbone': {
-        'type': 'FeatureNet',
-        'stem_channels': 4,
-        'channels': (4, 8, 8, 8, 8, 8),
-        'blocks': (1, 1, 1, 1, 1, 1),
-    },
-    'rpn_head': {'type': 'RPN3DHead', 'in_channels': 8, 'feat_channels': 8},
-    'roi_head': {
-        'type': 'NoduleRoIHead',
-        'bbox_head': {
-            'type': 'BBox3DHead',
-            'in_channels': 8,
-            'fc_channels': (16, 8),
-        },
-        'mask_head': {
-            'type': 'Mask3DHead',
-            'in_channels': 8,
-            'skip_channels': 4,
-            'channels': 4,
-        },
-    },
+    **NARROW,
     'train_cfg': {'rcnn': {'start_epoch': 3}},
     'test_cfg': TEST_CFG,
 }

@@ -7,17 +7,12 @@ import torch
 from mmengine.structures import InstanceData
 
 from lungdet.errors import ConfigError
-from lungdet.models import (
-    CasePredictor,
-    CTDataPreprocessor,
-    DetectionPostProcessor,
-)
 from lungdet.models.detectors.protocols import (
     CandidateScorer,
     OwningDetector,
     ValidatedDetector,
 )
-from tests.models.nets import NODULE, narrow_net, sample_of
+from tests.models.nets import NODULE, narrow_net, predictor_of, sample_of
 
 CASE = torch.zeros(1, 32, 20, 48, dtype=torch.int16)
 
@@ -46,15 +41,7 @@ def test_nodulenet_offers_everything() -> None:
 
 
 def test_what_a_detector_cannot_do_is_named() -> None:
-    predictor = CasePredictor(
-        WindowsAlone(),
-        CTDataPreprocessor(),
-        DetectionPostProcessor(),
-        window=(32, 32, 32),
-        overlap=16,
-        windows_at_once=4,
-        min_inside=4.0,
-    )
+    predictor = predictor_of(WindowsAlone())
 
     assert len(predictor.predict(CASE)) == 2  # one of each window
     with pytest.raises(ConfigError, match='WindowsAlone.*score_window'):
