@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.special import ndtr
 
-from lungdet.geometry import Geometry, linear_taps
+from lungdet.geometry import Geometry, interpolate_axis
 
 WIDE = 2.5  # voxels; sigma of parenchyma without noise
 FINE = 0.7  # voxels; sigma of structure such as vessels and walls
@@ -64,12 +64,7 @@ class Profile:
             self.samples_mm, fine_mm, self.width_mm, self.sigma_mm
         )
         first, pitch = self.samples_mm[0], np.diff(self.samples_mm).mean()
-        low, high, weight = linear_taps(
-            (at_mm - first) / pitch, len(self.samples_mm)
-        )
-        return native[low] * (1 - weight[:, None]) + (
-            native[high] * weight[:, None]
-        )
+        return interpolate_axis(native, (at_mm - first) / pitch, 0)
 
 
 def _box_gauss(
@@ -200,7 +195,7 @@ def tissue_noise(image: np.ndarray, lungs: np.ndarray) -> float:
     return float(np.clip(ratio, LEAST_NOISE, 1))
 
 
-def blend(
+def blend_tissue(
     image: np.ndarray,
     alpha: np.ndarray,
     tissue: np.ndarray,

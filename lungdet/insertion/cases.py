@@ -12,27 +12,18 @@ import numpy as np
 
 from lungdet.errors import ConfigError
 from lungdet.geometry import UNKNOWN_DIAMETER_MM, Geometry
-from lungdet.insertion.blend import scan_profiles
-from lungdet.insertion.draw import (
-    DrawOptions,
-    donor_of,
-    draw_nodule,
-    draw_sham,
-)
-from lungdet.insertion.placement import Placement, render
-from lungdet.insertion.sites import Room, Sphere
-from lungdet.insertion.source import (
-    PARAMETRIC,
-    LibrarySource,
-    NoduleSource,
-    open_source,
-)
+from lungdet.insertion.draw import DrawOptions, draw_nodule, draw_sham
+from lungdet.insertion.insert import insert
+from lungdet.insertion.placement import Placement
+from lungdet.insertion.sites import Room
+from lungdet.insertion.source import NoduleSource, open_source
 from lungdet.insertion.target import target_nodule
 from lungdet.io.atomic import check_writable, remove_leftovers
 from lungdet.io.case_json import case_to_json
 from lungdet.io.case_store import (
     CaseStore,
     rebuild_index,
+    record_files,
     stored_settings,
     write_case,
 )
@@ -40,8 +31,7 @@ from lungdet.io.json_file import digest_of
 from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 FEWEST, MOST = 8, 12  # nodules of a case
-METHOD = 1  # raised where equal options give other voxels
-SMALLEST_MM = 6.0  # kept free around a finding, at least
+METHOD = 2  # raised where equal options give other voxels
 
 
 @dataclass(frozen=True)
@@ -94,9 +84,9 @@ def insert_cases(
     """Write cases with 8 to 12 inserted nodules each.
 
     A scan's real nodules become excluded findings, neither hit nor false
-    positive. As many shams are inserted; the record's settings list them.
-    Cases that are there already with the same settings are kept, so a run
-    that was stopped goes on.
+    positive. As many shams are inserted, as far as there are sites; the
+    record's settings list them. Cases that are there already with the same
+    settings are kept, so a run that was stopped goes on.
 
     Args:
         store: Folder of prepared cases.
@@ -105,7 +95,8 @@ def insert_cases(
         options: What is drawn.
 
     Raises:
-        ConfigError: ``out`` is ``store``, or no nodule is of the part.
+        ConfigError: ``out`` is ``store`` or holds cases that this run would
+            not write; no nodule is of the part; a part of ``'parametric'``.
         FileNotFoundError, SeriesError: As ``CaseStore`` and ``read_library``.
         OSError: ``out`` cannot be written to.
     """
@@ -116,15 +107,13 @@ def insert_cases(
             f'{out}: is the folder of the scans; give another one, so that '
             'they stay as they are.'
         )
-    if isinstance(source, LibrarySource) and options.part is not None:
-        source = _part_of(source, options.part)
-    digest = None
-    if isinstance(source, LibrarySource):
-        digest = zlib.crc32(Path(nodules).read_bytes())
+    if options.part is not None:
+        source = source.part(*options.part)
+    tasks = list(_tasks(scans, source, options))
+    _check_no_others(out, {uid for _, uid, _ in tasks})
     check_writable(Path(out) / 'cases', 'the cases')
     written = 0
-    for record, draw in _tasks(scans, options):
-        uid, settings = _settings(record, draw, options, digest)
+    for record, uid, settings in tasks:
         stored = stored_settings(out, uid) or {}
         if {key: stored.get(key) for key in settings} == settings:
             continue
@@ -142,61 +131,35 @@ def insert_cases(
 
 
 def _tasks(
-    scans: CaseStore, options: InsertOptions
-) -> Iterator[tuple[CaseRecord, int]]:
+    scans: CaseStore, source: NoduleSource, options: InsertOptions
+) -> Iterator[tuple[CaseRecord, str, dict[str, Any]]]:
+    """A scan, the uid of its case, and what the case's voxels depend on."""
+    part = None if options.part is None else list(options.part)
     for record in scans.records.values():
         for draw in range(options.draws):
-            yield record, draw
+            yield (
+                record,
+                f'{record.series_uid}-{source.kind}-{draw}',
+                {
+                    'inserted': METHOD,
+                    'scan': digest_of(case_to_json(record)),
+                    'library': source.digest,
+                    'seed': options.seed,
+                    'draw': draw,
+                    'part': part,
+                },
+            )
 
 
-def _part_of(source: LibrarySource, part: tuple[int, int]) -> LibrarySource:
-    number, parts = part
-    kept = [
-        nodule
-        for nodule in source.nodules
-        if zlib.crc32(nodule.patient.encode()) % parts == number - 1
-    ]
-    if not kept:
+def _check_no_others(out: str | Path, uids: set[str]) -> None:
+    """Refuse a folder with cases that a run would neither keep nor renew."""
+    others = [file.stem for file in record_files(out) if file.stem not in uids]
+    if others:
         raise ConfigError(
-            f'{source.name}: no nodule is in part {number} of {parts}; give '
-            'fewer parts.'
+            f'{out}: holds {len(others)} cases of other scans, nodules or '
+            f'draws, {others[0]} for one; they would be counted with the new '
+            'ones. Give another folder, or delete it.'
         )
-    return LibrarySource(kept, source.name)
-
-
-def _settings(
-    record: CaseRecord,
-    draw: int,
-    options: InsertOptions,
-    library: int | None,
-) -> tuple[str, dict[str, Any]]:
-    """Uid of a case, and what its voxels depend on."""
-    kind = PARAMETRIC if library is None else 'inserted'
-    part = None if options.part is None else list(options.part)
-    return f'{record.series_uid}-{kind}-{draw}', {
-        'inserted': METHOD,
-        'scan': digest_of(case_to_json(record)),
-        'library': library,
-        'seed': options.seed,
-        'draw': draw,
-        'part': part,
-    }
-
-
-def _room(scans: CaseStore, record: CaseRecord) -> Room:
-    uid, grid = record.series_uid, record.geometry
-    findings = [(n.center_mm, n.diameter_mm) for n in record.nodules]
-    findings += [(a.center_mm, a.diameter_mm or 0.0) for a in record.excluded]
-    centers = grid.to_index(np.array([c for c, _ in findings]).reshape(-1, 3))
-    return Room(
-        scans.read(uid, 'image'),
-        scans.read(uid, 'lungs'),
-        grid.spacing,
-        occupied=[
-            Sphere(center * grid.spacing, max(d, SMALLEST_MM) / 2)
-            for center, (_, d) in zip(centers, findings)
-        ],
-    )
 
 
 def _inserted(
@@ -209,31 +172,26 @@ def _inserted(
     """Record and arrays of a case."""
     key = zlib.crc32(record.series_uid.encode())
     rng = np.random.default_rng([settings['seed'], key, settings['draw']])
-    room, options = _room(scans, record), DrawOptions()
+    room, options = Room.of_case(scans, record), DrawOptions()
     count = int(rng.integers(FEWEST, MOST + 1))
-    shams = [draw_sham(rng, room, options) for _ in range(count)]
-    nodules = [
+    drawn = [draw_sham(rng, room, options) for _ in range(count)]
+    drawn += [
         draw_nodule(rng, room, source, options, record.names)
         for _ in range(count)
     ]
+    placements = [placement for placement in drawn if placement is not None]
     grid = record.geometry
-    image = room.image.astype(np.float32)
+    image, shapes = insert(
+        room.image, placements, source, grid, record.source_geometry
+    )
     mask = np.zeros(grid.shape, dtype=np.uint8)
     targets: list[CaseNodule] = []
-    for placement in [*shams, *nodules]:
-        if placement is None:
-            continue
-        donor = donor_of(placement, source, room.image, grid.spacing)
-        profiles = scan_profiles(
-            grid, record.source_geometry, placement.psf_mm
-        )
-        one = render(donor, placement, grid.shape, grid.spacing, profiles)
-        image[one.region] = one.blended(image[one.region])
+    for placement, shape in zip(placements, shapes):
         if placement.kind == 'nodule':
             number = len(targets) + 1
-            mask[one.region][one.inside] = number
-            targets.append(target_nodule(placement, one, grid, grid, number))
-    drawn = [placement for placement in nodules if placement is not None]
+            mask[shape.region][shape.inside] = number
+            targets.append(target_nodule(placement, shape, grid, grid, number))
+    shams = [one for one in placements if one.kind == 'sham']
     changed = CaseRecord(
         **{
             **vars(record),
@@ -242,11 +200,11 @@ def _inserted(
             'excluded': [*record.excluded, *_as_excluded(record)],
             'settings': {**settings, 'shams_mm': _centers(grid, shams)},
             'checksums': {},
-            'kind': PARAMETRIC if settings['library'] is None else 'inserted',
-            'made_of': sorted(record.names | _donors(source, drawn)),
+            'kind': source.kind,
+            'made_of': sorted(record.names | source.names_of(placements)),
             'caveats': [
                 *record.caveats,
-                f'{len(targets)} nodules and as many shams were inserted',
+                f'{len(targets)} nodules and {len(shams)} shams were inserted',
             ],
         }
     )
@@ -259,10 +217,10 @@ def _inserted(
 
 
 def _centers(
-    grid: Geometry, placements: Sequence[Placement | None]
+    grid: Geometry, placements: Sequence[Placement]
 ) -> list[list[float]]:
     """World centres (x, y, z) in mm."""
-    index = [p.center for p in placements if p is not None]
+    index = [placement.center for placement in placements]
     return grid.to_world(np.array(index).reshape(-1, 3)).tolist()
 
 
@@ -271,10 +229,3 @@ def _as_excluded(record: CaseRecord) -> list[Annotation]:
         Annotation(n.center_mm, n.diameter_mm or UNKNOWN_DIAMETER_MM)
         for n in record.nodules
     ]
-
-
-def _donors(source: NoduleSource, drawn: list[Placement]) -> set[str]:
-    if not isinstance(source, LibrarySource):
-        return set()
-    used = [source.nodule(placement) for placement in drawn]
-    return {name for n in used for name in (n.patient, n.series_uid)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter
 
+from lungdet.geometry import sphere_diameter
 from lungdet.io.nodule_library import LibraryNodule
 
 LUNG_HU = -870.0  # of parenchyma, where a crop shows too little of it
@@ -51,13 +52,7 @@ class Donor:
         """Of the sphere of equal volume."""
         inside = self.level > 0.5
         volume = float(inside.sum()) * float(np.prod(self.spacing))
-        return (6 * volume / np.pi) ** (1 / 3)
-
-    @property
-    def reach_mm(self) -> np.ndarray:
-        """Largest distance (3,) of a voxel inside from the centre, z, y, x."""
-        away = np.abs(np.argwhere(self.level > 0.5) - self.center)
-        return (away.max(0) + 0.5) * self.spacing
+        return sphere_diameter(volume)
 
 
 def donor_of_nodule(nodule: LibraryNodule) -> Donor:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from lungdet.insertion.blend import Profile, blend
+from lungdet.geometry import sphere_diameter
+from lungdet.insertion.blend import Profile, blend_tissue
 from lungdet.insertion.donor import Donor
 
 CELLS = 24  # of a shape along its longest axis, before the scan's blur
@@ -76,7 +77,7 @@ class Insertion:
     @property
     def diameter_mm(self) -> float:
         """Of the sphere of equal volume."""
-        return (6 * self.volume_mm3 / np.pi) ** (1 / 3)
+        return sphere_diameter(self.volume_mm3)
 
     def into(self, image: np.ndarray) -> np.ndarray:
         """A float32 copy of an image with this in it."""
@@ -86,7 +87,7 @@ class Insertion:
 
     def blended(self, part: np.ndarray) -> np.ndarray:
         """The region of an image, float32, with this in it."""
-        return blend(part, self.alpha, self.tissue, self.noise)
+        return blend_tissue(part, self.alpha, self.tissue, self.noise)
 
 
 def render(

@@ -9,8 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lungdet.insertion.blend import tissue_noise
+from lungdet.io.case_store import CaseStore
+from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 TRIES = 40
+SMALLEST_MM = 6.0  # of a finding that is kept free; also if it is not known
 GAP_MM = 3.0  # between two findings
 CLEAR_MM = 2.0  # of lung around a nodule in parenchyma
 VESSEL_HU = -450
@@ -73,6 +76,39 @@ class Room:
         inside = lungs != 0
         self.inner = np.flatnonzero(inside)
         self.vessels = np.flatnonzero(inside & (image > VESSEL_HU))
+
+    @classmethod
+    def of_case(
+        cls, store: CaseStore, record: CaseRecord, *, margin: float = 0.0
+    ) -> Room:
+        """The room of a whole case, away from its nodules and exclusions.
+
+        Args:
+            store: Of prepared cases.
+            record: One of them.
+            margin: As of the class.
+        """
+        uid, grid = record.series_uid, record.geometry
+        findings: list[CaseNodule | Annotation] = [
+            *record.nodules,
+            *record.excluded,
+        ]
+        centers = grid.to_index(
+            np.array([one.center_mm for one in findings]).reshape(-1, 3)
+        )
+        return cls(
+            store.read(uid, 'image'),
+            store.read(uid, 'lungs'),
+            grid.spacing,
+            margin=margin,
+            occupied=[
+                Sphere(
+                    center * grid.spacing,
+                    max(one.diameter_mm or 0.0, SMALLEST_MM) / 2,
+                )
+                for center, one in zip(centers, findings)
+            ],
+        )
 
     def find(
         self, rng: np.random.Generator, site: str, radius_mm: float

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from lungdet.insertion.placement import Placement
 from lungdet.io.nodule_library import LibraryNodule, read_library
 from lungdet.phantom.nodules import draw_diameter
 
-PARAMETRIC = 'parametric'
+LIBRARY, PARAMETRIC = 'library', 'parametric'
 SEED_RANGE = 2**31
 
 
@@ -24,12 +25,19 @@ class LibrarySource:
     Args:
         nodules: Of a library; an index of a placement counts them.
         name: Of the library, for messages.
+        digest: CRC-32 of its file.
     """
 
+    kind = 'inserted'  # of a case with its nodules
+
     def __init__(
-        self, nodules: Sequence[LibraryNodule], name: str | Path = 'library'
+        self,
+        nodules: Sequence[LibraryNodule],
+        name: str | Path = 'library',
+        digest: int | None = None,
     ) -> None:
         self.nodules, self.name = list(nodules), str(name)
+        self.digest = digest
         self._donors: dict[int, Donor] = {}
         self._allowed: dict[frozenset[str], np.ndarray] = {}
 
@@ -53,7 +61,7 @@ class LibrarySource:
             )
         index = int(allowed[rng.integers(allowed.size)])
         site = self.nodules[index].site
-        return Placement('nodule', 'library', site, (0, 0, 0), index=index)
+        return Placement('nodule', LIBRARY, site, (0, 0, 0), index=index)
 
     def allowed(self, held_out: Collection[str]) -> np.ndarray:
         """Indices of the nodules that are not of held-out patients."""
@@ -89,13 +97,65 @@ class LibrarySource:
             self._donors[index] = donor_of_nodule(self.nodules[index])
         return self._donors[index]
 
-    def nodule(self, placement: Placement) -> LibraryNodule:
-        """Its entry in the library."""
-        return self.nodules[placement.index]
+    def names_of(self, placements: Iterable[Placement]) -> set[str]:
+        """Series uids and patients of the nodules of placements."""
+        return _names(self._entries(placements))
+
+    def drawable(self, held_out: Collection[str]) -> set[str]:
+        """Series uids and patients of all that may be drawn."""
+        return _names(self.nodules[n] for n in self.allowed(held_out))
+
+    def check(
+        self, placements: Iterable[Placement], held_out: Collection[str]
+    ) -> None:
+        """Refuse nodules of held-out patients, wherever they were drawn.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        barred = self.patients_of(held_out)
+        for nodule in self._entries(placements):
+            if nodule.patient in barred:
+                raise ConfigError(
+                    f'nodule {nodule.name}: its patient {nodule.patient} is '
+                    'in the test or validation; to train on it would make '
+                    'the test too optimistic. Draw the insertions again.'
+                )
+
+    def part(self, number: int, parts: int) -> LibrarySource:
+        """The nodules of one of some parts of the patients, from 1.
+
+        Raises:
+            ConfigError: There are none.
+        """
+        kept = [
+            nodule
+            for nodule in self.nodules
+            if zlib.crc32(nodule.patient.encode()) % parts == number - 1
+        ]
+        if not kept:
+            raise ConfigError(
+                f'{self.name}: no nodule is in part {number} of {parts}; give '
+                'fewer parts.'
+            )
+        return LibrarySource(kept, self.name, self.digest)
+
+    def _entries(self, placements: Iterable[Placement]) -> list[LibraryNodule]:
+        return [
+            self.nodules[one.index]
+            for one in placements
+            if one.source == LIBRARY
+        ]
+
+
+def _names(nodules: Iterable[LibraryNodule]) -> set[str]:
+    return {name for n in nodules for name in (n.patient, n.series_uid)}
 
 
 class ParametricSource:
-    """Parametric shapes of LUNA16's sizes."""
+    """Parametric shapes of LUNA16's sizes, of no scan and no patient."""
+
+    kind, digest = PARAMETRIC, None
 
     def draw(
         self, rng: np.random.Generator, held_out: Collection[str]
@@ -119,6 +179,30 @@ class ParametricSource:
             placement.seed, placement.size_mm, placement.site
         )
 
+    def names_of(self, placements: Iterable[Placement]) -> set[str]:
+        """None."""
+        return set()
+
+    def drawable(self, held_out: Collection[str]) -> set[str]:
+        """None."""
+        return set()
+
+    def check(
+        self, placements: Iterable[Placement], held_out: Collection[str]
+    ) -> None:
+        """Nobody's nodules are of no held-out patient."""
+
+    def part(self, number: int, parts: int) -> ParametricSource:
+        """Refused.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            f'part {number} of {parts}: parametric nodules are of no patient '
+            'and have no parts; leave it out, or give a library.'
+        )
+
 
 NoduleSource = LibrarySource | ParametricSource
 
@@ -134,4 +218,5 @@ def open_source(name: str | Path) -> NoduleSource:
     """
     if str(name) == PARAMETRIC:
         return ParametricSource()
-    return LibrarySource(read_library(name), name)
+    digest = zlib.crc32(Path(name).read_bytes())
+    return LibrarySource(read_library(name), name, digest)

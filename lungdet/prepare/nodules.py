@@ -44,7 +44,8 @@ def prepare_nodules(source: str | Path, out: str | Path) -> list[str]:
         One line per count: nodules, patients, sites, what was left out.
 
     Raises:
-        SeriesError: Neither of the two, or without any nodule with a mask.
+        SeriesError: Neither of the two, without any nodule with a mask, or
+            with inserted nodules.
         OSError: A file cannot be read or written.
     """
     path = Path(source)
@@ -111,7 +112,19 @@ def nodules_of_table(path: Path) -> Iterator[LibraryNodule]:
 
 
 def nodules_of_store(store: CaseStore) -> Iterator[LibraryNodule]:
-    """Nodules with masks of prepared cases."""
+    """Nodules with masks of prepared cases.
+
+    Raises:
+        SeriesError: A case of which nodules were inserted. They would enter
+            under the patient of the scan around them.
+    """
+    for record in store.records.values():
+        if record.kind != 'scan':
+            raise SeriesError(
+                f'{store.root}: the nodules of {record.series_uid} were '
+                'inserted and are not of its patient; give the folder of the '
+                'scans.'
+            )
     for record in store.records.values():
         for nodule in record.nodules:
             if nodule.has_mask:

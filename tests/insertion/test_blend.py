@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from lungdet.geometry import Geometry, interpolate_axis
 from lungdet.insertion.blend import (
     Profile,
-    blend,
+    blend_tissue,
     scan_profiles,
     structure,
     tissue_noise,
@@ -172,8 +172,8 @@ def test_a_solid_nodule_covers_a_vessel_a_faint_one_does_not() -> None:
     image[:, 9:12, 9:12] = 200
     alpha = np.ones(image.shape, dtype=np.float32)
 
-    solid = blend(image, alpha, np.full(image.shape, 30.0))
-    faint = blend(image, alpha, np.full(image.shape, -600.0))
+    solid = blend_tissue(image, alpha, np.full(image.shape, 30.0))
+    faint = blend_tissue(image, alpha, np.full(image.shape, -600.0))
 
     assert solid[:, 10, 10].mean() < 110
     assert faint[:, 10, 10].mean() == pytest.approx(200, abs=1)
@@ -187,8 +187,8 @@ def test_less_noise_of_tissue_damps_what_becomes_tissue(
     alpha = np.ones(image.shape, dtype=np.float32)
     tissue = np.full(image.shape, 40.0)
 
-    kept = blend(image, alpha, tissue).std()
-    half = blend(image, alpha, tissue, noise=0.5).std()
+    kept = blend_tissue(image, alpha, tissue).std()
+    half = blend_tissue(image, alpha, tissue, noise=0.5).std()
 
     assert half == pytest.approx(kept / 2, rel=0.12)
     lungs = np.ones(image.shape)

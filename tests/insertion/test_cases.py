@@ -53,7 +53,16 @@ def test_every_case_says_what_is_in_it(
             assert change[voxels].mean() > 200
             index = record.geometry.to_index([nodule.center_mm])[0]
             assert np.abs(np.argwhere(voxels).mean(0) - index).max() < 0.6
-        assert len(record.settings['shams_mm']) >= 3
+        shams = len(record.settings['shams_mm'])
+        assert shams >= 3
+        assert record.caveats[-1] == (
+            f'{len(record.nodules)} nodules and {shams} shams were inserted'
+        )
+    counts = [
+        (len(record.nodules), len(record.settings['shams_mm']))
+        for record in after.records.values()
+    ]
+    assert any(nodules != shams for nodules, shams in counts)
 
 
 def test_a_run_goes_on_and_gives_the_same(
@@ -73,6 +82,30 @@ def test_a_run_goes_on_and_gives_the_same(
     other = insert_cases(scans, library, two, InsertOptions(seed=1))
     assert other.written == 4
     assert CaseStore(two).records[uid].checksums != left.checksums
+
+
+@pytest.mark.parametrize(
+    ('nodules', 'draws'), [('library', 1), ('parametric', 2)]
+)
+def test_a_folder_with_cases_of_another_run_is_refused(
+    scans: Path, library: Path, tmp_path: Path, nodules: str, draws: int
+) -> None:
+    insert_cases(scans, library, tmp_path, InsertOptions(draws=2))
+    before = sorted(tmp_path.rglob('*'))
+    source = library if nodules == 'library' else nodules
+
+    with pytest.raises(ConfigError, match='Give another folder'):
+        insert_cases(scans, source, tmp_path, InsertOptions(draws=draws))
+
+    assert sorted(tmp_path.rglob('*')) == before
+    # more draws of the same go on
+    more = insert_cases(scans, library, tmp_path, InsertOptions(draws=3))
+    assert (more.cases, more.written) == (12, 4)
+
+
+def test_parametric_nodules_have_no_parts(scans: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='are of no patient'):
+        insert_cases(scans, 'parametric', tmp_path, InsertOptions(part=(1, 3)))
 
 
 def test_parts_share_no_patient(

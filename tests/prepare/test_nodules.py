@@ -9,11 +9,17 @@ import pytest
 
 from lungdet.cli import main
 from lungdet.errors import SeriesError
+from lungdet.insertion.cases import insert_cases
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import read_library
 from lungdet.prepare import prepare_nodules
 from lungdet.prepare.nodules import surroundings
-from tests.datasets.stores import CUBES, cubes_store, lungs_store
+from tests.datasets.stores import (
+    CUBES,
+    balls_store,
+    cubes_store,
+    lungs_store,
+)
 from tests.io.nodules import ball_nodule
 
 
@@ -67,6 +73,18 @@ def test_nodules_of_a_store_keep_their_voxels(tmp_path: Path) -> None:
         assert inside.size == (z2 - z1) * (y2 - y1) * (x2 - x1)
         assert (inside == 100 * number).all()
     assert nodules[0].patient == nodules[0].series_uid == '1.1'
+
+
+def test_inserted_nodules_are_of_no_patient_of_their_scan(
+    tmp_path: Path,
+) -> None:
+    balls = balls_store(tmp_path / 'balls')
+    insert_cases(balls, 'parametric', tmp_path / 'inserted')
+
+    with pytest.raises(SeriesError, match='give the folder of the scans'):
+        prepare_nodules(tmp_path / 'inserted', tmp_path / 'out.npz')
+
+    assert not (tmp_path / 'out.npz').exists()
 
 
 def test_without_masks_nothing_is_written(tmp_path: Path) -> None:

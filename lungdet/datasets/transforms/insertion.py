@@ -13,16 +13,11 @@ from lungdet.datasets.crop_mix import CROP_KINDS
 from lungdet.datasets.reading import read_mask
 from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.errors import ConfigError
-from lungdet.insertion.blend import scan_profiles
-from lungdet.insertion.draw import (
-    DrawOptions,
-    donor_of,
-    draw_nodule,
-    draw_sham,
-)
-from lungdet.insertion.placement import Insertion, Placement, render
+from lungdet.insertion.draw import DrawOptions, draw_nodule, draw_sham
+from lungdet.insertion.insert import insert
+from lungdet.insertion.placement import Placement
 from lungdet.insertion.sites import Room, Sphere
-from lungdet.insertion.source import LibrarySource, open_source
+from lungdet.insertion.source import open_source
 from lungdet.insertion.target import target_nodule
 from lungdet.registry import TRANSFORMS
 from lungdet.structures import CaseNodule
@@ -136,33 +131,33 @@ class NoduleInsertion(Transform[InsertionParams]):
         )
 
     def adds(self, held_out: Collection[str]) -> set[str]:
-        if not isinstance(self.source, LibrarySource):
-            return set()
-        used = [
-            self.source.nodules[index]
-            for index in self.source.allowed(held_out)
-        ]
-        return {name for n in used for name in (n.patient, n.series_uid)}
+        return self.source.drawable(held_out)
 
     def apply(self, sample: Sample, params: InsertionParams) -> Sample:
         placements = [Placement(**values) for values in params.placements]
         if not placements:
             return sample
-        self._check_patients(sample, placements)
-        image, mask = sample['image'], sample['mask'].copy()
+        self.source.check(placements, sample['held_out'])
+        image, shapes = insert(
+            sample['image'],
+            placements,
+            self.source,
+            sample['geometry'],
+            sample['record'].source_geometry,
+        )
+        mask = sample['mask'].copy()
+        # a nodule may have no voxel in the crop, or no target here
+        ids = [int(mask.max()), *(n.id for n in sample['gt_nodules'])]
         nodules: list[CaseNodule] = []
-        for placement in placements:
-            inserted = self._insertion(sample, placement)
-            image = inserted.into(image)
-            number = int(mask.max()) + 1
+        for placement, shape in zip(placements, shapes):
+            number = max(ids) + 1 + len(nodules)
             if placement.kind != 'nodule' or number > MAX_ID:
                 continue
-            part = mask[inserted.region]
-            part[inserted.inside] = number
+            mask[shape.region][shape.inside] = number
             nodules.append(
                 target_nodule(
                     placement,
-                    inserted,
+                    shape,
                     sample['geometry'],
                     sample['record'].geometry,
                     number,
@@ -179,37 +174,3 @@ class NoduleInsertion(Transform[InsertionParams]):
             'gt_nodules': [*sample['gt_nodules'], *nodules],
             'gt_boxes': np.concatenate([sample['gt_boxes'], boxes]),
         }
-
-    def _insertion(self, sample: Sample, placement: Placement) -> Insertion:
-        geometry = sample['geometry']
-        donor = donor_of(
-            placement, self.source, sample['image'], geometry.spacing
-        )
-        profiles = scan_profiles(
-            geometry, sample['record'].source_geometry, placement.psf_mm
-        )
-        return render(
-            donor, placement, geometry.shape, geometry.spacing, profiles
-        )
-
-    def _check_patients(
-        self, sample: Sample, placements: Sequence[Placement]
-    ) -> None:
-        """Refuse nodules of the test's patients, wherever they were drawn.
-
-        Raises:
-            ConfigError: There is one.
-        """
-        if not isinstance(self.source, LibrarySource):
-            return
-        barred = self.source.patients_of(sample['held_out'])
-        for placement in placements:
-            if placement.source != 'library':
-                continue
-            nodule = self.source.nodule(placement)
-            if nodule.patient in barred:
-                raise ConfigError(
-                    f'nodule {nodule.name}: its patient {nodule.patient} is '
-                    'in the test or validation; to train on it would make '
-                    'the test too optimistic. Draw the insertions again.'
-                )

@@ -14,6 +14,7 @@ from lungdet.datasets.transforms import NoduleInsertion
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import write_library
+from lungdet.structures import CaseNodule
 from tests.datasets.stores import write_airy
 from tests.io.nodules import ball_nodule
 
@@ -79,6 +80,25 @@ def test_the_label_is_where_the_nodule_is(airy: Path, library: str) -> None:
         brighter = out['image'] - sample['image']
         assert brighter[voxels].mean() > 300
         assert out['image'][voxels].max() < 300
+
+
+def test_an_id_is_not_given_twice(airy: Path, library: str) -> None:
+    transform = NoduleInsertion(library, prob=1.0, count=(1, 1), sham_only=0)
+    outside = CaseNodule(  # of the case, without a voxel in the crop
+        id=1,
+        center_mm=(0, 0, 0),
+        diameter_mm=5.0,
+        box=(0, 0, 0, 1, 1, 1),
+        has_mask=True,
+        mask_box=(0, 0, 0, 1, 1, 1),
+    )
+    sample = whole_case(airy, gt_nodules=[outside], gt_boxes=np.zeros((1, 6)))
+
+    params = transform.draw(np.random.default_rng(0), sample)
+    out = transform.apply(sample, params)
+
+    assert [nodule.id for nodule in out['gt_nodules']] == [1, 2]
+    assert set(np.unique(out['mask'])) == {0, 2}
 
 
 def test_shams_are_no_targets_and_at_least_as_many(

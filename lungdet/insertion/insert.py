@@ -1,0 +1,52 @@
+"""Insertion of what was drawn into an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lungdet.geometry import Geometry
+from lungdet.insertion.blend import scan_profiles
+from lungdet.insertion.draw import donor_of
+from lungdet.insertion.placement import Insertion, Placement, render
+from lungdet.insertion.source import NoduleSource
+
+
+def insert(
+    image: np.ndarray,
+    placements: Sequence[Placement],
+    source: NoduleSource,
+    grid: Geometry,
+    scan: Geometry,
+) -> tuple[np.ndarray, list[Insertion]]:
+    """Insert nodules and shams in their order.
+
+    Pieces of the scan are cut out of it as it was before any insertion.
+
+    Args:
+        image: HU (z, y, x) on ``grid``.
+        placements: As drawn for this image.
+        source: Of the nodules.
+        grid: Of a crop or a case.
+        scan: Of the scan that it was interpolated from.
+
+    Returns:
+        A float32 copy of the image with all in it, and one shape for each.
+
+    Raises:
+        ValueError: A piece of a scan that is not in this one.
+    """
+    out = image.astype(np.float32)
+    shapes = []
+    for placement in placements:
+        shape = render(
+            donor_of(placement, source, image, grid.spacing),
+            placement,
+            grid.shape,
+            grid.spacing,
+            scan_profiles(grid, scan, placement.psf_mm),
+        )
+        out[shape.region] = shape.blended(out[shape.region])
+        shapes.append(shape)
+    return out, shapes
