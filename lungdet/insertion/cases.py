@@ -86,7 +86,8 @@ def insert_cases(
     A scan's real nodules become excluded findings, neither hit nor false
     positive. As many shams are inserted, as far as there are sites; the
     record's settings list them. Cases that are there already with the same
-    settings are kept, so a run that was stopped goes on.
+    settings are kept, so a run that was stopped goes on; more draws may be
+    added.
 
     Args:
         store: Folder of prepared cases.
@@ -95,8 +96,8 @@ def insert_cases(
         options: What is drawn.
 
     Raises:
-        ConfigError: ``out`` is ``store`` or holds cases that this run would
-            not write; no nodule is of the part; a part of ``'parametric'``.
+        ConfigError: ``out`` is ``store`` or holds cases of another run; no
+            nodule is of the part; a part of ``'parametric'``.
         FileNotFoundError, SeriesError: As ``CaseStore`` and ``read_library``.
         OSError: ``out`` cannot be written to.
     """
@@ -110,12 +111,11 @@ def insert_cases(
     if options.part is not None:
         source = source.part(*options.part)
     tasks = list(_tasks(scans, source, options))
-    _check_no_others(out, {uid for _, uid, _ in tasks})
+    there = _cases_there(out, {uid: settings for _, uid, settings in tasks})
     check_writable(Path(out) / 'cases', 'the cases')
     written = 0
     for record, uid, settings in tasks:
-        stored = stored_settings(out, uid) or {}
-        if {key: stored.get(key) for key in settings} == settings:
+        if uid in there:
             continue
         write_case(out, *_inserted(scans, record, source, uid, settings))
         written += 1
@@ -151,15 +151,32 @@ def _tasks(
             )
 
 
-def _check_no_others(out: str | Path, uids: set[str]) -> None:
-    """Refuse a folder with cases that a run would neither keep nor renew."""
-    others = [file.stem for file in record_files(out) if file.stem not in uids]
+def _cases_there(
+    out: str | Path, wanted: dict[str, dict[str, Any]]
+) -> set[str]:
+    """Uids of the cases that a stopped run has written.
+
+    Raises:
+        ConfigError: There are cases of another run.
+    """
+    stored = {f.stem: stored_settings(out, f.stem) for f in record_files(out)}
+    whole = {
+        uid
+        for uid, settings in stored.items()
+        if settings and wanted.get(uid, settings).items() <= settings.items()
+    }
+    others = [
+        uid
+        for uid, settings in stored.items()
+        if uid not in wanted or (settings and uid not in whole)
+    ]
     if others:
         raise ConfigError(
             f'{out}: holds {len(others)} cases of other scans, nodules or '
-            f'draws, {others[0]} for one; they would be counted with the new '
-            'ones. Give another folder, or delete it.'
+            f'options, {others[0]} for one; they would be lost, or counted '
+            'with the new ones. Give another folder, or delete it.'
         )
+    return whole
 
 
 def _inserted(
