@@ -20,12 +20,12 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 from terminaltables import AsciiTable
 
+from benchmarks.roc import area
 from lungdet.errors import ConfigError
-from lungdet.insertion.blend import scan_profiles
-from lungdet.insertion.draw import DrawOptions, donor_of, draw_sham
-from lungdet.insertion.placement import Placement, render
-from lungdet.insertion.sites import Room, Sphere
-from lungdet.insertion.source import PARAMETRIC, open_source
+from lungdet.insertion.draw import DrawOptions, draw_sham
+from lungdet.insertion.insert import insert
+from lungdet.insertion.sites import Room
+from lungdet.insertion.source import ParametricSource
 from lungdet.io.case_store import CaseStore
 from lungdet.structures import CaseRecord
 from lungdet.threads import set_threads
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 TAILS = (2.5, 97.5)
-UNKNOWN_RADIUS_MM = 5.0  # of a finding without a diameter
 
 
 @dataclass(frozen=True)
@@ -105,34 +104,14 @@ def compare(sham: np.ndarray, untouched: np.ndarray) -> Comparison:
     )
 
 
-def area(high: np.ndarray, low: np.ndarray) -> float:
-    """Chance that one of ``high`` is above one of ``low``."""
-    above = np.sign(high[:, None] - low).mean()
-    return float((1 + above) / 2)
-
-
 def with_shams(
     store: CaseStore, record: CaseRecord, count: int, seed: int
 ) -> tuple[np.ndarray, list[Pair]]:
     """A scan's HU with shams in it, and up to ``count`` pairs of sites."""
-    uid, grid = record.series_uid, record.geometry
+    uid = record.series_uid
     rng = np.random.default_rng([seed, *uid.encode()])
-    findings = [(n.center_mm, n.diameter_mm) for n in record.nodules]
-    findings += [(a.center_mm, a.diameter_mm) for a in record.excluded]
-    room = Room(
-        store.read(uid, 'image'),
-        store.read(uid, 'lungs'),
-        grid.spacing,
-        occupied=[
-            Sphere(
-                grid.to_index([center])[0] * grid.spacing,
-                diameter / 2 if diameter else UNKNOWN_RADIUS_MM,
-            )
-            for center, diameter in findings
-        ],
-    )
-    image = room.image.astype(np.float32)
-    pairs = []
+    room = Room.of_case(store, record)
+    shams, pairs = [], []
     for _ in range(count):
         sham = draw_sham(rng, room, DrawOptions())
         if sham is None:
@@ -141,24 +120,17 @@ def with_shams(
         if other is None:
             continue
         room.occupy(other.center, sham.size_mm)
-        _insert(image, room.image, sham, record)
+        shams.append(sham)
         centers = np.array(sham.center), other.center
         pairs.append(Pair(uid, sham.site, sham.size_mm, *centers))
+    image, _ = insert(
+        room.image,
+        shams,
+        ParametricSource(),  # of no nodule, as all are shams
+        record.geometry,
+        record.source_geometry,
+    )
     return np.rint(image).astype(np.int16), pairs
-
-
-def _insert(
-    image: np.ndarray,
-    original: np.ndarray,
-    sham: Placement,
-    record: CaseRecord,
-) -> None:
-    """Blend a sham into an image, which is changed."""
-    grid = record.geometry
-    piece = donor_of(sham, open_source(PARAMETRIC), original, grid.spacing)
-    profiles = scan_profiles(grid, record.source_geometry, sham.psf_mm)
-    one = render(piece, sham, grid.shape, grid.spacing, profiles)
-    image[one.region] = one.blended(image[one.region])
 
 
 def highest_scores(

@@ -79,12 +79,6 @@ class Insertion:
         """Of the sphere of equal volume."""
         return sphere_diameter(self.volume_mm3)
 
-    def into(self, image: np.ndarray) -> np.ndarray:
-        """A float32 copy of an image with this in it."""
-        out = image.astype(np.float32)
-        out[self.region] = self.blended(out[self.region])
-        return out
-
     def blended(self, part: np.ndarray) -> np.ndarray:
         """The region of an image, float32, with this in it."""
         return blend_tissue(part, self.alpha, self.tissue, self.noise)

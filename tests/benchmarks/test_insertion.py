@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.insertion import Sample, area, run_gate, separation
+from benchmarks.insertion import Separation, features, run_gate, separation
+from benchmarks.insertion_pairs import Sample
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import read_library
 from lungdet.prepare import prepare_luna16, prepare_nodules
@@ -36,28 +38,49 @@ def balls(sharp: float, count: int, seed: int, inserted: bool) -> list[Sample]:
     ]
 
 
+def told_apart(samples: list[Sample]) -> Separation:
+    return separation(samples, np.array([features(s) for s in samples]))
+
+
 def test_the_classifier_tells_what_differs_and_nothing_else() -> None:
     real = balls(2.0, 25, 0, False)
 
-    alike = separation([*real, *balls(2.0, 50, 1, True)])
-    sharper = separation([*real, *balls(3.0, 50, 2, True)])
+    alike = told_apart([*real, *balls(2.0, 50, 1, True)])
+    sharper = told_apart([*real, *balls(3.0, 50, 2, True)])
 
-    assert alike.low < 0.65 and alike.low <= alike.auc <= alike.high
+    assert alike.low <= alike.auc <= alike.high
     assert sharper.auc > 0.95
     assert (alike.real, alike.inserted, alike.patients) == (25, 50, 75)
 
 
-def test_area_counts_ties_as_one_half() -> None:
-    scores = np.array([0.1, 0.5, 0.5, 0.9])
+def test_identical_samples_are_not_told_apart() -> None:
+    real = balls(2.0, 25, 0, False)
 
-    assert area(scores, np.array([False, False, True, True])) == 0.875
+    same = told_apart([*real, *(replace(s, inserted=True) for s in real)])
+
+    # a twin in the training folds would push the area below .5
+    assert same.low <= 0.5 <= same.high
+    assert same.auc == 0.5
+
+
+@pytest.mark.slow
+def test_samples_of_one_kind_are_told_apart_by_chance() -> None:
+    draws = [
+        told_apart(
+            [*balls(2.0, 25, seed, False), *balls(2.0, 50, seed + 1, True)]
+        )
+        for seed in range(0, 32, 2)
+    ]
+
+    # of 16 intervals of 95 %, fewer than 12 hold .5 once in 1000 times
+    assert sum(one.low <= 0.5 <= one.high for one in draws) >= 12
 
 
 @pytest.mark.slow
 @pytest.mark.xfail(
     raises=AssertionError,
     strict=True,
-    reason='AUC .666: the gate is missed, see docs/insertion.md',
+    reason='AUC .654: the gate is missed, see docs/insertion.md',
 )
 def test_inserted_nodules_pass_for_real_ones(
     test_data: Path, tmp_path: Path

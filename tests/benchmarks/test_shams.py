@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from benchmarks.shams import (
-    area,
     compare,
     highest_scores,
     table,
@@ -37,14 +36,6 @@ def test_a_detector_that_sees_shams_is_told_from_one_that_does_not() -> None:
     assert same.passes and same.low < same.auc < same.high
     assert same.p > 0.05 and same.pairs == 80
     assert not other.passes and other.low > 0.5 and other.p < 0.001
-
-
-def test_area_counts_ties_as_one_half() -> None:
-    high, low = np.array([0.0, 0.5, 0.9]), np.array([0.0, 0.5])
-
-    pairs = [(a > b) + (a == b) / 2 for a in high for b in low]
-
-    assert area(high, low) == pytest.approx(np.mean(pairs))
 
 
 def test_score_of_a_site_is_the_highest_within_its_radius() -> None:

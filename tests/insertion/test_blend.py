@@ -15,7 +15,9 @@ from lungdet.insertion.blend import (
     tissue_noise,
 )
 from lungdet.insertion.donor import donor_of_nodule
+from lungdet.insertion.insert import insert
 from lungdet.insertion.placement import Placement, render
+from lungdet.insertion.source import LibrarySource
 from tests.io.nodules import ball_nodule
 
 GRID = Geometry.from_parts(
@@ -59,18 +61,15 @@ def test_noise_is_that_of_the_scan_in_every_shell(
     """The gate: sd and slice correlation inside and out, within 10 %."""
     nodule = ball_nodule('a', diameter_mm=17.0, shape=(15, 60, 60))
     center = (29, 31, 30)
-    placement = Placement('nodule', 'library', 'parenchyma', center)
-    one = render(
-        donor_of_nodule(nodule),
-        placement,
-        GRID.shape,
-        np.ones(3),
-        scan_profiles(GRID, SOURCE, placement.psf_mm),
-    )
-    clean = one.into(np.full(GRID.shape, -870.0))
+    placement = Placement('nodule', 'library', 'parenchyma', center, index=0)
+    source = LibrarySource([nodule])
     noise = np.array([scan_noise(rng, kernel) for _ in range(8)])
 
-    after = np.array([one.into(n - 870) - clean for n in noise])
+    clean, *noisy = (
+        insert(image, [placement], source, GRID, SOURCE)[0]
+        for image in (np.full(GRID.shape, -870.0), *(noise - 870))
+    )
+    after = np.array(noisy) - clean
 
     axes = zip(np.indices(GRID.shape), center)
     away = np.sqrt(sum((a - c) ** 2 for a, c in axes))
