@@ -14,13 +14,12 @@ _base_ = [
     './_base_/datasets/luna16.py',
     './_base_/schedules/adamw_100e.py',
     './_base_/default_runtime.py',
+    './_base_/backbones/half.py',
 ]
 model = dict(
     channels_last=True,
     box_border=0,
-    backbone=dict(
-        stem_channels=12,
-        channels=(16, 32, 32, 32, 32, 32)),
+    backbone=_base_._half,
     rpn_head=dict(
         **_base_._strong_rpn_head, in_channels=32, feat_channels=32),
     roi_head=dict(

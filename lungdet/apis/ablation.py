@@ -26,6 +26,7 @@ from lungdet.apis.fold_run import (
     config_digest,
     fold_config,
     read_tested_scans,
+    root_of_test,
     run_fold,
 )
 from lungdet.apis.folds import (
@@ -66,10 +67,13 @@ class RowConfig:
 
     def pretraining(self, options: Options) -> Config:
         """The config of pre-training, on the detector's cases."""
-        data_root = self.detector.test_dataloader.dataset.data_root
         return load_config(
             self.detector.pretrained.config,
-            {'data_root': data_root, **options, **self.pretrain_options},
+            {
+                'data_root': root_of_test(self.detector),
+                **options,
+                **self.pretrain_options,
+            },
         )
 
 
@@ -96,7 +100,8 @@ def ablate(
         seeds: Number of runs of each config, with seeds 0, 1, ...
         amp: bfloat16 in training.
         cfg_options: Values by dotted key, of every config.
-        pretrain_options: The same, of the configs that pre-train.
+        pretrain_options: The same, of the configs that pre-train. With a
+            ``data_root`` other than the test's they keep their own split.
 
     Raises:
         ConfigError: Two configs of one name, or of different test scans, or
@@ -236,7 +241,7 @@ def pretrain(
     config = row.pretraining({'randomness.seed': seed})
     if not fold.val_series:  # the split has no scan to validate on
         config.val_dataloader = config.val_cfg = config.val_evaluator = None
-    config = fold_config(config, fold)
+    config = fold_config(config, fold, root_of_test(row.detector))
     identity = {'fold': fold.name, 'config': config_digest(config, amp)}
     manifest = claim_folder(folder, identity)
     if manifest.cost is None:  # written last

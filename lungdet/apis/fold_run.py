@@ -51,7 +51,7 @@ def run_fold(
             series or patient was trained on.
     """
     train_dir, test_dir = Path(folder) / 'train', Path(folder) / 'test'
-    config = fold_config(config, fold)
+    config = fold_config(config, fold, root_of_test(config))
     identity = {
         'fold': fold.name,
         'test_series': list(fold.test_series),
@@ -79,14 +79,28 @@ def run_fold(
     return start
 
 
-def fold_config(config: Config, fold: Fold) -> Config:
-    """A copy of a config with its data sets split by the fold."""
+def fold_config(config: Config, fold: Fold, data_root: str | Path) -> Config:
+    """A copy of a config with its data sets split by the fold.
+
+    Args:
+        config: Loaded.
+        fold: What is tested.
+        data_root: Folder of the fold's scans; data sets of another folder
+            keep their split.
+    """
     config = copy.deepcopy(config)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if config.get(name) is not None:
-            config[name].dataset.test_series = list(fold.test_series)
-            config[name].dataset.val_series = list(fold.val_series)
+        loader = config.get(name)
+        if loader is None or loader.dataset.get('data_root') != str(data_root):
+            continue
+        loader.dataset.test_series = list(fold.test_series)
+        loader.dataset.val_series = list(fold.val_series)
     return config
+
+
+def root_of_test(config: Config) -> str:
+    """Folder of the scans that a config tests on."""
+    return str(config.test_dataloader.dataset.data_root)
 
 
 def config_digest(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lungdet.datasets.case_dataset import CaseDataset
+from lungdet.datasets.folds import patients_of
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.registry import DATASETS
@@ -32,6 +33,9 @@ class ConcatCases:
         val_subsets: Likewise.
         test_series: Likewise.
         val_series: Likewise.
+        held_out_roots: Folders of cases that are tested and are in none of
+            the data sets, such as those of `lungdet insert`. Neither their
+            scans nor their patients' nodules are trained on.
         seed: Of all of them; the Runner passes the run's seed.
 
     Attributes:
@@ -57,6 +61,7 @@ class ConcatCases:
         val_subsets: Sequence[int] = (8,),
         test_series: Sequence[str] | None = None,
         val_series: Sequence[str] | None = None,
+        held_out_roots: Sequence[str | Path] = (),
         seed: int = 0,
     ) -> None:
         if not datasets:
@@ -76,8 +81,7 @@ class ConcatCases:
             for one in datasets
         ]
         self.ends = np.cumsum([len(dataset) for dataset in self.datasets])
-        _check_folds(self.datasets)
-        held_out = {n for dataset in self.datasets for n in dataset.held_out}
+        held_out = _check_folds(self.datasets, held_out_roots)
         for dataset in self.datasets:
             dataset.hold_out(held_out)
         self.metainfo = _merged([d.metainfo for d in self.datasets])
@@ -142,19 +146,29 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _check_folds(datasets: Sequence[CaseDataset]) -> None:
-    """Refuse what one data set trains on and another one holds out."""
-    trained: dict[str, CaseDataset] = {}
-    for dataset in datasets:
-        for name in dataset.names_of('train'):
-            trained.setdefault(name, dataset)
+def _check_folds(
+    datasets: Sequence[CaseDataset], held_out_roots: Sequence[str | Path]
+) -> dict[str, str]:
+    """Refuse what one data set trains on and another place holds out.
+
+    Returns:
+        For each series and patient held out, where that is said.
+    """
+    held_out: dict[str, str] = {}
     for dataset in datasets:
         for part in ('val', 'test'):
             for name in dataset.names_of(part):
-                if name in trained:
-                    raise ConfigError(
-                        f'datasets: {name} is in {part} of '
-                        f'{dataset.store.root} and trained on in '
-                        f'{trained[name].store.root}; hold it out in both, '
-                        'by test_series or val_series.'
-                    )
+                held_out[name] = f'{part} of {dataset.store.root}'
+    for root in held_out_roots:
+        records = CaseStore(root).records
+        for name in [*records, *patients_of(records, [*records])]:
+            held_out[name] = f'{root}, held_out_roots'
+    for dataset in datasets:
+        for name in dataset.names_of('train'):
+            if name in held_out:
+                raise ConfigError(
+                    f'datasets: {name} is in {held_out[name]} and trained on '
+                    f'in {dataset.store.root}; hold it out in both, by '
+                    'test_series or val_series.'
+                )
+    return held_out

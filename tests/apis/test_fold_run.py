@@ -10,6 +10,7 @@ from lungdet.apis.fold_run import (
     check_untrained,
     config_digest,
     fold_config,
+    root_of_test,
     run_fold,
 )
 from lungdet.apis.folds import Fold
@@ -23,13 +24,27 @@ def test_every_data_set_of_the_config_gets_the_fold(tiny_config: Path) -> None:
     fold = Fold('x', ('1.0',), ('1.1',))
     given = load_config(tiny_config)
 
-    config = fold_config(given, fold)
+    config = fold_config(given, fold, root_of_test(given))
 
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         assert config[name].dataset.test_series == ['1.0']
         assert config[name].dataset.val_series == ['1.1']
 
     assert given.test_dataloader.dataset.test_series is None
+
+
+def test_data_sets_of_other_folders_keep_their_split(
+    tiny_config: Path,
+) -> None:
+    given = load_config(tiny_config)
+    given.train_dataloader.dataset.data_root = 'other'
+
+    config = fold_config(
+        given, Fold('x', ('1.0',), ('1.1',)), root_of_test(given)
+    )
+
+    assert config.train_dataloader == given.train_dataloader
+    assert config.test_dataloader.dataset.test_series == ['1.0']
 
 
 def test_path_of_weights_counts_unless_their_making_is_known(

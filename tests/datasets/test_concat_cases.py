@@ -130,6 +130,44 @@ def test_held_out_in_one_and_trained_on_in_the_other_is_refused(
     assert scan[0] not in data.metainfo['series_uids']
 
 
+@pytest.mark.parametrize(
+    ('scan', 'name'),
+    [(('1.1', 0, 'X'), '1.1'), (('9.9', 0, 'P'), 'P')],
+    ids=['scan', 'patient'],
+)
+def test_cases_that_are_tested_elsewhere_are_not_trained_on(
+    roots: tuple[Path, Path],
+    tmp_path: Path,
+    scan: tuple[str, int, str],
+    name: str,
+) -> None:
+    parts = [
+        {'type': 'LUNA16Dataset', 'crops': {'lung': 1}},
+        {
+            'type': 'LUNA16Dataset',
+            'data_root': str(roots[1]),
+            'crops': {'lung': 1},
+        },
+    ]
+    tested = store(tmp_path, scan)
+
+    with pytest.raises(
+        ConfigError, match=f'{name} is in {tested}, held_out_roots and trained'
+    ):
+        ConcatCases(
+            parts,
+            pipeline=PIPELINE,
+            data_root=roots[0],
+            held_out_roots=[tested],
+        )
+    other = store(tmp_path / 'other', ('8.1', 0, 'Z'))
+    data = ConcatCases(
+        parts, pipeline=PIPELINE, data_root=roots[0], held_out_roots=[other]
+    )
+    for dataset in data.datasets:  # which then insert none of its nodules
+        assert {'8.1', 'Z'} <= dataset.held_out
+
+
 def test_no_data_set_is_refused() -> None:
     with pytest.raises(ConfigError, match='datasets: none is given'):
         ConcatCases([], pipeline=PIPELINE)

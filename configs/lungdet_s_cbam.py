@@ -1,0 +1,9 @@
+"""lungdet_s.py with CBAM in every residual block."""
+_base_ = ['./lungdet_s.py']
+model = dict(
+    backbone=dict(
+        plugins=[
+            dict(
+                cfg=dict(type='CBAM3D', sigmoid='after'),
+                position='after_conv2'),
+        ]))

@@ -1,0 +1,3 @@
+"""lungdet_s.py with quartet attention in every residual block."""
+_base_ = ['./lungdet_s.py', './_base_/plugins/quartet.py']
+model = dict(backbone=dict(plugins=_base_.plugins))
