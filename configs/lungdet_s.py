@@ -25,7 +25,10 @@ model = dict(
     roi_head=dict(
         border=8,
         bbox_head=dict(in_channels=32, fc_channels=(64, 64)),
-        mask_head=dict(in_channels=32, skip_channels=16, channels=16)),
+        # a crop of two nodules must not outweigh all other losses
+        mask_head=dict(
+            in_channels=32, skip_channels=16, channels=16,
+            loss_mask=dict(type='SoftDiceLoss', loss_weight=0.25))),
     train_cfg=dict(
         rpn=dict(
             _base_._strong_rpn_training,
@@ -34,7 +37,7 @@ model = dict(
             start_epoch=13,
             assigner=_base_._strong_roi_assigner,
             sampler=dict(num=16)),
-        mask=dict(start_epoch=22, max_pos=2)),
+        mask=dict(start_epoch=13, max_pos=2)),
     test_cfg=dict(
         window=(96, 96, 96),
         overlap=32,
