@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +14,8 @@ from lungdet.errors import ConfigError, printable
 from lungdet.threads import set_thread_number
 
 if TYPE_CHECKING:
+    from lungdet.apis.detector_options import DetectorOptions
     from lungdet.apis.infer_scans import ScanRun
-    from lungdet.evaluation import Selection
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -199,7 +197,6 @@ def infer(args: argparse.Namespace) -> int:
     if args.list_series:
         return list_series(args)
     from lungdet.apis.infer_scans import InferOptions, ScanRun
-    from lungdet.apis.inferencer import NoduleInferencer, score_at_fp_rate
     from lungdet.apis.scan_inputs import find_scans
     from lungdet.exporters import (
         DEFAULT_FORMATS,
@@ -208,20 +205,13 @@ def infer(args: argparse.Namespace) -> int:
     )
 
     formats = check_formats(args.formats or DEFAULT_FORMATS)
-    for name in args.imports:
-        import_user_module(name)
-    selection_of(args)  # refuses a wrong option before the weights are read
+    detector = detector_of(args)
     make_result_folder(args.out)
     scans, left_out = find_scans(
         args.inputs, args.out, series=args.series, lung_mask=args.lung_mask
     )
     scans = scans[args.part_id or 0 :: args.num_parts]
-    inferencer = NoduleInferencer(
-        args.model, device=args.device, precision=args.precision
-    )
-    if args.fp_rate is not None:
-        args.score_thr = score_at_fp_rate(inferencer.model, args.fp_rate)
-    inferencer.selection = selection_of(args, inferencer.selection)
+    inferencer = detector.build()
     output = InferOutput(
         len(scans), quiet=args.quiet, verbose=args.verbose, debug=args.debug
     )
@@ -270,6 +260,23 @@ def check_words(args: argparse.Namespace) -> None:
             f'infer: --part-id {args.part_id} of {args.num_parts} parts; they '
             'count from 0. Give --num-parts too.'
         )
+
+
+def detector_of(args: argparse.Namespace) -> DetectorOptions:
+    """The detector that the options of model and detections name.
+
+    Raises:
+        ConfigError: Options that contradict each other, or a rule that cannot
+            be meant.
+    """
+    from lungdet.apis.detector_options import DetectorOptions
+
+    rules = {
+        'score_thr': args.score_thr,
+        'lung_margin_mm': args.lung_margin,
+        'merge_mm': args.merge,
+    }
+    rules = {name: value for name, value in rules.items() if value is not None}
     dropping = {
         '--score-thr': args.score_thr,
         '--fp-rate': args.fp_rate,
@@ -279,26 +286,17 @@ def check_words(args: argparse.Namespace) -> None:
     given = [name for name, value in dropping.items() if value is not None]
     if args.keep_all and given:
         raise ConfigError(
-            f'infer: --keep-all drops nothing, {" and ".join(given)} would; '
+            f'--keep-all drops nothing, {" and ".join(given)} would; '
             'leave out the one or the other.'
         )
-
-
-def selection_of(
-    args: argparse.Namespace, usual: Selection | None = None
-) -> Selection:
-    """The options in place of a model's usual selection."""
-    from lungdet.evaluation import Selection
-
-    if args.keep_all:
-        return Selection(None, None, None)
-    given = {
-        'score_thr': args.score_thr,
-        'lung_margin_mm': args.lung_margin,
-        'merge_mm': args.merge,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    return replace(usual or Selection(), **given)
+    return DetectorOptions(
+        model=args.model,
+        imports=args.imports,
+        device=args.device,
+        precision=args.precision,
+        selection=None if args.keep_all else rules,
+        fp_rate=args.fp_rate,
+    )
 
 
 def list_series(args: argparse.Namespace) -> int:
@@ -313,22 +311,3 @@ def list_series(args: argparse.Namespace) -> int:
     for text in left_out:
         print(printable(f'left out: {text}'), file=sys.stderr)
     return 0
-
-
-def import_user_module(name: str) -> None:
-    """Import a module that registers classes of the user.
-
-    Raises:
-        ConfigError: It cannot be imported.
-    """
-    try:
-        import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f'--import {name}: {error}; check the name and PYTHONPATH.'
-        ) from error
-    except Exception as error:  # of the module's code, whatever it is
-        raise ConfigError(
-            f'--import {name}: raises {type(error).__name__}: {error}; '
-            'correct the module.'
-        ) from error

@@ -2,6 +2,7 @@ from lungdet.exporters.base import Exporter, ExportInput
 from lungdet.exporters.registry import (
     DEFAULT_FORMATS,
     EXPORTERS,
+    UnfitSourceError,
     check_formats,
     check_source,
     export_result,
@@ -13,6 +14,7 @@ __all__ = [
     'EXPORTERS',
     'ExportInput',
     'Exporter',
+    'UnfitSourceError',
     'check_formats',
     'check_source',
     'export_result',

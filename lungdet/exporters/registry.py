@@ -42,6 +42,10 @@ EXPORTERS: dict[str, Exporter] = {
 }
 
 
+class UnfitSourceError(SeriesError):
+    """A format refers to what a scan does not have."""
+
+
 def check_formats(names: Sequence[str]) -> tuple[str, ...]:
     """The formats, each once and in the order of writing.
 
@@ -75,8 +79,8 @@ def check_source(
         slices: Those of a DICOM series; none for an image file.
 
     Raises:
-        SeriesError: A format needs DICOM slices in files of their own, each
-            with a SOPInstanceUID.
+        UnfitSourceError: A format needs DICOM slices in files of their own,
+            each with a SOPInstanceUID.
     """
     lacking = [name for name in names if EXPORTERS[name].needs_dicom]
     if not lacking:
@@ -85,13 +89,13 @@ def check_source(
         unnamed = [s.path for s in slices if not s.sop_instance_uid]
         if not unnamed:
             return
-        raise SeriesError(
+        raise UnfitSourceError(
             f'scan {series_uid}: {", ".join(lacking)} refers to slices by '
             f'their SOPInstanceUID, and {len(unnamed)} of {len(slices)} have '
             f'none, first {unnamed[0]}; add it, or leave the format out.'
         )
     what = 'one multi-frame file' if slices else 'an image file'
-    raise SeriesError(
+    raise UnfitSourceError(
         f'scan {series_uid}: {", ".join(lacking)} refers to DICOM slices in '
         f'files of their own, and this scan is {what}; give the DICOM slices, '
         'or leave the format out.'

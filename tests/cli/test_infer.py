@@ -16,9 +16,7 @@ import torch
 
 from lungdet.apis import inferencer
 from lungdet.cli import main
-from lungdet.cli.infer import import_user_module
 from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
-from lungdet.errors import ConfigError
 from lungdet.exporters import DEFAULT_FORMATS
 from tests.apis.test_infer_scans import write_scans
 from tests.dicom_series import labelled, write_series
@@ -62,16 +60,6 @@ def test_inference_stops_in_one_line(
     error = capsys.readouterr().err.strip()
     assert error.startswith('lungdet: ') and '\n' not in error
     assert reason in error
-
-
-def test_module_that_raises_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / 'raising_module.py').write_text('1 / 0')
-    monkeypatch.syspath_prepend(tmp_path)
-
-    with pytest.raises(ConfigError, match='raising_module: raises ZeroDiv'):
-        import_user_module('raising_module')
 
 
 @pytest.mark.parametrize(
