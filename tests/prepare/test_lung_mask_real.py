@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,6 @@ from lungdet.prepare import find_lungs
 from lungdet.prepare.coarse import coarse_means
 from lungdet.prepare.grid import LUNG_MARGIN_MM
 from lungdet.prepare.lung_field import LungField
-from lungdet.structures import Volume
 
 WHOLE = (
     'LIDC-IDRI-0004',
@@ -111,9 +112,8 @@ PATIENTS = {  # of the series whose uid ends so
     '515802868': 'LIDC-IDRI-0021',
     '212458228': 'LIDC-IDRI-0004',
 }
-FAR_MM = 6.0
-# ml of the given masks farther than that from the lungs, and what is there;
-# none, the miss that was asked for, is reached in no scan
+FAR_MM = 6.0  # the farthest miss that was asked for, which no scan keeps to
+# ml of the given masks farther than that from the lungs, and what is there
 MEDIASTINUM = 'beside the trachea, which their closing takes in'
 MISSED_ML = {
     'LIDC-IDRI-0001': (1.2, 'a slice of liver, in the dome of the diaphragm'),
@@ -126,6 +126,60 @@ MISSED_ML = {
     'R01-001': (0.5, MEDIASTINUM),
     'TCGA-DE-A4MA': (0.9, MEDIASTINUM),
 }
+# mm from the lungs to the farthest of it
+REACH_MM = {
+    'LIDC-IDRI-0021': 85.5,  # the throat
+    'R01-001': 18.2,  # 0.1 ml of air beside the trachea
+}
+OTHERS_REACH_MM = 14.0
+AIR_HU = -400.0  # what is denser, no given mask holds but by its closing
+SOLID_ML = 80.0  # of it in the lungs, by the closing alone
+SOLID_LOBES_ML = {'LIDC-IDRI-0314': 250.0}  # and airless lung that is kept
+BEYOND_MM = 12.0  # the given ones, the closing of both
+BEYOND_SOLID_MM = 16.0  # a little air in the airless lobe
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Lungs found in a scan, and the given ones on the same coarse grid.
+
+    Attributes:
+        patient: Of the scan.
+        lungs: Found.
+        given: Boolean (z, y, x).
+        hu: Mean of each voxel, (z, y, x).
+    """
+
+    patient: str
+    lungs: LungField
+    given: np.ndarray
+    hu: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        return self.lungs.mask
+
+    @property
+    def voxel_ml(self) -> float:
+        return float(np.prod(self.lungs.geometry.spacing)) / 1000
+
+    def missed(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the lungs leave out beside the airway, and its distance."""
+        grid = self.lungs.geometry
+        away = distance_to(self.mask, grid)
+        return self.given & ~airway_of(self.patient, grid), away
+
+
+@cache  # the masks of a scan are a few MB
+def compare(scan: Path, mask: Path, patient: str) -> Compared:
+    volume = load_volume(scan)
+    lungs = find_lungs(volume)
+    given = reference_on(mask, lungs.geometry) > 0
+    return Compared(patient, lungs, given, coarse_means(volume)[0])
+
+
+def distance_to(mask: np.ndarray, grid: Geometry) -> np.ndarray:
+    return ndimage.distance_transform_edt(~mask, grid.spacing)
 
 
 def reference_on(path: Path, grid: Geometry) -> np.ndarray:
@@ -153,37 +207,36 @@ def airway_of(patient: str, grid: Geometry) -> np.ndarray:
     return (away <= AIRWAY_MM).reshape(grid.shape)
 
 
-def check_lungs(
-    volume: Volume, lungs: LungField, path: Path, patient: str
-) -> None:
-    mask, grid = lungs.mask, lungs.geometry
+def check_lungs(case: Compared) -> None:
+    lungs, given, grid = case.lungs, case.given, case.lungs.geometry
     assert lungs.source == 'computed', lungs.caveats
-    given = reference_on(path, grid) > 0
-    has_solid = any('are kept as lung' in text for text in lungs.caveats)
-    if has_solid:  # the given masks are of air alone
-        hu, _ = coarse_means(volume)
-        mask = mask & (given | (hu < -400))
+    dense = ~given & (case.hu >= AIR_HU)
+    most_ml = SOLID_LOBES_ML.get(case.patient, SOLID_ML)
+    assert (lungs.mask & dense).sum() * case.voxel_ml <= most_ml
+
+    mask, beyond_mm = lungs.mask, BEYOND_MM
+    if case.patient in SOLID_LOBES_ML:  # the given masks are of air alone
+        mask, beyond_mm = mask & ~dense, BEYOND_SOLID_MM
     dice = 2 * (mask & given).sum() / (mask.sum() + given.sum())
     assert dice >= 0.96
 
     # nothing of bowel: lungs end where the given ones do
-    from_given = ndimage.distance_transform_edt(~given, grid.spacing)
-    assert has_solid or from_given[mask].max() <= 12.0  # the closing of both
+    assert distance_to(given, grid)[mask].max() <= beyond_mm
     below = mask[: np.flatnonzero(given.any((1, 2)))[0]]
-    voxel_ml = np.prod(grid.spacing) / 1000
-    assert below.sum() * voxel_ml < 5.0
+    assert below.sum() * case.voxel_ml < 5.0
 
-    from_mask = ndimage.distance_transform_edt(~lungs.mask, grid.spacing)
-    missed = given & ~airway_of(patient, grid) & (from_mask > FAR_MM)
-    known_ml, _ = MISSED_ML.get(patient, (0.0, ''))
-    assert missed.sum() * voxel_ml <= known_ml
+    missed, away = case.missed()
+    known_ml, _ = MISSED_ML[case.patient]
+    assert (missed & (away > FAR_MM)).sum() * case.voxel_ml <= known_ml
+    reach = REACH_MM.get(case.patient, OTHERS_REACH_MM)
+    assert round(away[missed].max(), 1) <= reach
 
     sizes = [
         np.prod(
             np.clip(
                 box[3:] - box[:3] + 2 * LUNG_MARGIN_MM / grid.spacing,
                 0,
-                mask.shape,
+                grid.shape,
             )
         )
         for box in map(box_of_mask, (lungs.mask, given))
@@ -192,18 +245,32 @@ def check_lungs(
     assert sizes[0] <= 1.15 * sizes[1]
 
 
-@pytest.mark.parametrize('name', WHOLE)
-def test_lungs_of_a_whole_field_of_view(test_data: Path, name: str) -> None:
+def whole_scan(test_data: Path, name: str) -> Compared:
     folder = test_data / 'whole_3mm'
     if not folder.is_dir():
         pytest.skip(f'no {folder}')
-    volume = load_volume(folder / f'{name}.mha')
+    return compare(folder / f'{name}.mha', folder / f'{name}_lungs.mha', name)
 
-    check_lungs(volume, find_lungs(volume), folder / f'{name}_lungs.mha', name)
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_lungs_of_a_whole_field_of_view(test_data: Path, name: str) -> None:
+    check_lungs(whole_scan(test_data, name))
+
+
+@pytest.mark.xfail(strict=True, reason='farther than 6 mm in each: MISSED_ML')
+@pytest.mark.parametrize('name', WHOLE)
+def test_no_given_lung_lies_far_from_the_lungs(
+    test_data: Path, name: str
+) -> None:
+    missed, away = whole_scan(test_data, name).missed()
+
+    assert away[missed].max() <= FAR_MM
 
 
 def scans_of(folder: Path) -> list[tuple[Path, Path]]:
     """Scans of a folder in LUNA16's layout, each with its lung mask."""
+    if not folder.is_dir():
+        pytest.skip(f'no {folder}')
     pairs = []
     for mask in sorted((folder / 'seg-lungs-LUNA16').glob('*.mhd')):
         for scan in (
@@ -215,30 +282,43 @@ def scans_of(folder: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
+def full_scans(folder: Path) -> list[Compared]:
+    return [
+        compare(scan, mask, PATIENTS[mask.stem[-9:]])
+        for scan, mask in scans_of(folder)
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', FOLDERS)
 def test_lungs_and_nodules_of_full_scans(test_data: Path, name: str) -> None:
     folder = test_data / name
-    if not folder.is_dir():
-        pytest.skip(f'no {folder}')
+    cases = full_scans(folder)
+    assert len(cases) == {'luna16-mini': 3, 'luna16-more': 4}.get(name, 2)
     with open(folder / 'annotations.csv', newline='') as file:
         rows = list(csv.DictReader(file))
-    pairs = scans_of(folder)
-    assert len(pairs) == {'luna16-mini': 3, 'luna16-more': 4}.get(name, 2)
 
     checked = 0
-    for scan, mask in pairs:
-        volume = load_volume(scan)
-        lungs = find_lungs(volume)
-        check_lungs(volume, lungs, mask, PATIENTS[mask.stem[-9:]])
-        away = ndimage.distance_transform_edt(
-            ~lungs.mask, lungs.geometry.spacing
-        )
+    for case in cases:
+        check_lungs(case)
+        grid = case.lungs.geometry
+        away = distance_to(case.mask, grid)
         for row in rows:
-            if row['seriesuid'] != mask.stem:
+            if PATIENTS.get(row['seriesuid'][-9:]) != case.patient:
                 continue
             center = [float(row[f'coord{axis}']) for axis in 'XYZ']
-            index = lungs.geometry.to_index(np.array([center]))[0]
+            index = grid.to_index(np.array([center]))[0]
             assert away[tuple(np.rint(index).astype(int))] <= 8.0
             checked += 1
     assert checked == len(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason='farther than 6 mm in each: MISSED_ML')
+@pytest.mark.parametrize('name', FOLDERS)
+def test_no_given_lung_of_full_scans_lies_far_from_the_lungs(
+    test_data: Path, name: str
+) -> None:
+    for case in full_scans(test_data / name):
+        missed, away = case.missed()
+        assert away[missed].max() <= FAR_MM
