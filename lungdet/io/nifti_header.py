@@ -21,6 +21,7 @@ from lungdet.io.limits import check_grid, check_origin
 MAX_OFFSET = 1 << 26  # bytes before the voxels
 MAX_RANK = 7
 CODES = range(6)  # of qform and sform
+LINE_ENDS = b'\r\n\x1a\n'  # altered where a file is copied as text
 UNKNOWN_UNIT, MM = 0, 2
 UNITS = {1: 'metres', 3: 'micrometres'}
 STEP_TOL, MAX_STEP_TOL = 1e-3, 1e-2  # relative, pixdim against sform
@@ -70,6 +71,14 @@ def _check_magic(path: Path, header: Any) -> None:
             f'{path}: magic is {magic!r}, not {header.single_magic!r}; the '
             'header is damaged. Export the image again.'
         )
+    if 'eol_check' in header.keys():  # of NIfTI-2; old writers leave zeros
+        ends = header['eol_check'].tobytes()
+        if ends not in (LINE_ENDS, bytes(len(LINE_ENDS))):
+            raise SeriesError(
+                f'{path}: {ends!r} after the magic, not {LINE_ENDS!r}; the '
+                'file was copied as text, which changes voxels too, or is '
+                'damaged. Copy it again.'
+            )
 
 
 def layout(path: Path, header: Any) -> tuple[np.dtype, list[int]]:

@@ -79,6 +79,7 @@ CORPUS: dict[str, dict[str, Change]] = {
         'rounded directions': at(284, '<f', 0.004),
         'terminal escapes in a text': at(148, '6s', b'\x1b[2J\x07'),
     },
+    'nifti2-header': {'copied as text': at(8, '4s', b'\n\n\x1a\n')},
     'nifti-gz': {
         'more behind the end': lambda content: content + content[:40],
         'claims more than it can hold': lambda content: gzip.compress(

@@ -54,6 +54,20 @@ def test_what_is_no_single_file_is_refused(values: dict, reason: str) -> None:
         read_header(PATH, BytesIO(stated(**values)))
 
 
+@pytest.mark.parametrize('ends', [b'\n\n\x1a\n', b'\r\n\x1a\x0b'])
+def test_a_file_that_was_copied_as_text_is_refused(ends: bytes) -> None:
+    content = stated(Nifti2Header, eol_check=np.frombuffer(ends, np.int8))
+
+    with pytest.raises(SeriesError, match='x.nii: .*copied as text'):
+        read_header(PATH, BytesIO(content))
+
+
+def test_a_writer_may_leave_the_line_ends_out() -> None:
+    header = read_header(PATH, BytesIO(stated(Nifti2Header, eol_check=0)))
+
+    assert layout(PATH, header)[1] == [7, 6, 5]
+
+
 def test_no_header_and_a_cut_one_are_told_apart() -> None:
     with pytest.raises(SeriesError, match='no NIfTI header'):
         read_header(PATH, BytesIO(bytes(400)))
