@@ -27,11 +27,11 @@ from lungdet.geometry import (
 from lungdet.io.image import load_volume, read_image
 from lungdet.prepare import find_lungs
 from lungdet.prepare.coarse import coarse_means
-from lungdet.prepare.grid import LUNG_MARGIN_MM
+from lungdet.prepare.grid import CROP_MARGIN_MM
 from lungdet.prepare.lung_field import LungField
 
 HEADER = ('set', 'scan', 'Dice', 'litres', 'given', 'crop', 'CPU s', 'caveats')
-LUNG_WINDOW = (-1000, 300)
+SHOWN_HU = (-1000, 300)
 
 
 class Scan(NamedTuple):
@@ -69,7 +69,7 @@ def crop_volume(mask: np.ndarray, spacing: np.ndarray) -> float:
     """Volume of the box of a mask with the margin of a case, in the scan."""
     sides = []
     for axis, step in enumerate(spacing):
-        span, margin = occupied(mask, axis), LUNG_MARGIN_MM / step
+        span, margin = occupied(mask, axis), CROP_MARGIN_MM / step
         low = max(span.start - margin, 0)
         sides.append((min(span.stop + margin, mask.shape[axis]) - low) * step)
     return float(np.prod(sides))
@@ -113,7 +113,7 @@ def draw(scans: list[tuple[Scan, LungField]], path: Path) -> None:
         y = int(np.nonzero(lungs.mask)[1].mean())
         extent = (0, hu.shape[2], 0, hu.shape[0])
         aspect = grid.spacing[0] / grid.spacing[2]
-        low, high = LUNG_WINDOW
+        low, high = SHOWN_HU
         axis.imshow(
             hu[::-1, y],
             cmap='gray',

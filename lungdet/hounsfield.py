@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 HU_MIN, HU_MAX = -1024, 3071  # range of a 12-bit CT; below it is padding
-AIR_HU = -500  # air: every chest scan in HU has values below it
+AIR_HU = -500  # air is below it, ground glass above
+TISSUE_HU = -400  # half-way from lung to soft tissue
 
 
 class Window(NamedTuple):
@@ -42,4 +43,4 @@ class Window(NamedTuple):
 
 
 LUNG_WINDOW = Window(-1200, 600)  # of the published detector
-READING_WINDOW = Window(-1350, 150)  # level -600, width 1500: for people
+READING_WINDOW = Window(-1350, 150)  # level -600, width 1500: for viewers

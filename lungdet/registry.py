@@ -22,7 +22,7 @@ from lungdet.errors import ConfigError
 # read by mmengine's build functions, not by the class that is built
 BUILD_KEYS = {'type', '_scope_', 'convert_to_iter_based'}
 VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-# Python's words for a call without an argument that it needs
+# Python's message for a call without a required argument
 MISSING = re.compile(
     r'(?:.*\.)?(\w+)\.__init__\(\) missing \d+ required .*arguments?: (.+)'
 )
@@ -51,8 +51,8 @@ class LungdetRegistry(Registry):
         return None
 
     def class_of(self, cfg: Mapping[str, Any]) -> Any:
-        """What ``cfg['type']`` is: a name's object, None if it is not
-        registered, else the class itself."""
+        """The object that ``cfg['type']`` names, None if it is not registered;
+        a class is returned as it is."""
         kind = cfg['type']
         return self.get(kind) if isinstance(kind, str) else kind
 
@@ -71,7 +71,7 @@ class LungdetRegistry(Registry):
         if not isinstance(name, str) or self.get(name) is not None:
             return
         parents = list(self.parent.module_dict) if self.parent else []
-        # torch's optimizers, say, of which lungdet adds none
+        # such as torch's optimizers, to which lungdet adds none
         registered = sorted(self.module_dict) or sorted(parents)
         raise ConfigError(
             f'{where}={name!r} is not registered in lungdet.{self.name}'
@@ -100,7 +100,7 @@ class LungdetRegistry(Registry):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A half-sentence with the closest names, empty if there are none."""
+    """The closest names as a question in brackets; empty if there are none."""
     close = difflib.get_close_matches(word, list(known), n=3)
     return f' (did you mean {" or ".join(map(repr, close))}?)' if close else ''
 
@@ -127,7 +127,7 @@ def argument_names(function: Any) -> list[str] | None:
 
 
 def _missing_arguments(kind: Any, error: TypeError) -> str | None:
-    """A line where a class was built without an argument that it needs."""
+    """The message if a required argument is missing, else None."""
     complaint = MISSING.fullmatch(str(error))
     if complaint is None or not inspect.isclass(kind):
         return None

@@ -94,7 +94,8 @@ class ReferenceSet:
     seriesuids: tuple[str, ...]
 
     def same_rows(self, other: ReferenceSet, series_uid: str) -> bool:
-        """Whether both list a scan, with equal nodules and exclusions."""
+        """Whether both list a scan, with the same nodules and excluded
+        findings."""
         both = {*self.seriesuids} & {*other.seriesuids}
         tables = (
             (self.annotations, other.annotations),
@@ -114,8 +115,8 @@ def row_differences(
 ) -> tuple[list[Annotation], list[Annotation]]:
     """Annotations missing from ``rows``, and those only ``rows`` has.
 
-    Centre and diameter are compared, not the order of rows; an annotation that
-    is listed twice must be there twice.
+    Centres and diameters are compared, not the order of rows; an annotation
+    that is listed twice must occur twice.
 
     Examples:
         >>> one, two = Annotation((1, 2, 3), 4.0), Annotation((5, 6, 7), None)
@@ -198,7 +199,7 @@ class CaseRecord:
 
     @property
     def names(self) -> set[str]:
-        """Series uids and patients that must stay on one side of a split."""
+        """Series uids and patients that a split must not separate."""
         return {self.series_uid, *self.made_of, self.patient_id or ''} - {''}
 
 
@@ -255,7 +256,7 @@ class Dropped:
 
     Attributes:
         rule: ``'score'``, ``'lungs'`` or ``'merge'``.
-        limit: The rule's number: a probability, or mm.
+        limit: The rule's threshold: a probability, or mm.
         count: How many were dropped.
     """
 
@@ -266,7 +267,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which network a result is of.
+    """The network that a result came from.
 
     Attributes:
         name: Of the release, or the class of a checkpoint's network.
@@ -293,7 +294,7 @@ class RunInfo:
 
     Attributes:
         created: ISO 8601, UTC.
-        lungdet_version: That computed it.
+        lungdet_version: Version that computed it.
         device: As torch names it.
         precision: ``'fp32'`` or ``'bf16'``.
         seconds: Wall time of each step.
@@ -319,7 +320,7 @@ class SeriesResult:
         caveats: What anyone who uses the result must know.
         dropped: What each rule of a selection dropped; empty where none was
             applied.
-        model: The network, None where a run's manifest names it.
+        model: The network; None if the manifest of the run names it.
         run: Of the inference, likewise.
         slices: The DICOM slices that the scan was read from, in order along
             their normal; empty for an image file, and for a result that was

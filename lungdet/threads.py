@@ -2,11 +2,11 @@
 
 OpenMP reads its environment when torch loads it. So programs call
 ``set_threads`` before they import torch; their children inherit the values.
-What a user has set stays.
+What the user has set is kept.
 
-GNU's OpenMP lets a thread that waits spin for about a millisecond first. On
-processors that other programs use too, the spinning takes the time that the
-thread waited for needs: ``benchmarks/threads.py`` prints what that costs.
+GNU's OpenMP lets a thread that waits spin for about a millisecond first. Where
+other programs use the same processors, spinning takes time from the very
+thread that is waited for: ``benchmarks/threads.py`` measures the cost.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ THREAD_VARIABLES = (
 def set_threads(
     environ: MutableMapping[str, str] = os.environ, root: Path = Path('/')
 ) -> None:
-    """Choose a short spin, and not more threads than processors.
+    """Set a short spin, and no more threads than processors.
 
     OpenMP knows the affinity of the process but not the quota of its control
-    group: with 64 processors and a quota of 2 it starts 64 threads, and
-    each step lasts until the slowest of them got its turn.
+    group: with 64 processors and a quota of 2 it starts 64 threads, and each
+    step lasts until the slowest of them has had its turn.
 
     Args:
-        environ: Changed, but for what is set.
+        environ: Changed, except for what is set.
         root: Of the system's files.
     """
     if not any(name in environ for name in WAIT_VARIABLES):
@@ -49,10 +49,10 @@ def set_threads(
 
 
 def set_one_thread(environ: MutableMapping[str, str] = os.environ) -> None:
-    """For a process that is one of several which do the same.
+    """Set one thread, for a process that is one of several.
 
     Args:
-        environ: Changed, but for what is set.
+        environ: Changed, except for what is set.
     """
     for name in THREAD_VARIABLES:
         environ.setdefault(name, '1')
@@ -61,7 +61,7 @@ def set_one_thread(environ: MutableMapping[str, str] = os.environ) -> None:
 def set_thread_number(
     number: int, environ: MutableMapping[str, str] = os.environ
 ) -> None:
-    """Let every library start so many threads; also where more are set.
+    """Let every library start this many threads, even if more were set.
 
     Args:
         number: Of threads, above 0.

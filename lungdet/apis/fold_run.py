@@ -16,7 +16,7 @@ from lungdet.engine.run_manifest import (
     RunManifest,
     RunStart,
     claim_folder,
-    digest_of,
+    values_digest,
 )
 from lungdet.errors import ConfigError
 from lungdet.evaluation import ScoredScan
@@ -116,7 +116,7 @@ def config_digest(
     content.pop('test_evaluator', None)
     if pretraining is not None:
         del content['pretrained']['weights']
-    return digest_of([content, amp])
+    return values_digest([content, amp])
 
 
 def check_untrained(

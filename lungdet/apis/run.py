@@ -19,7 +19,7 @@ from lungdet.engine.checkpoint import (
 )
 from lungdet.engine.ensemble import ensemble_config, join_checkpoints
 from lungdet.engine.loader_workers import worker_errors
-from lungdet.engine.run_manifest import RunManifest, digest_of
+from lungdet.engine.run_manifest import RunManifest, values_digest
 from lungdet.engine.screen import say, shown
 from lungdet.errors import ConfigError
 from lungdet.geometry import UNKNOWN_DIAMETER_MM
@@ -271,9 +271,9 @@ def _results_manifest(
         {
             'checkpoint': sha256_of(files[0])
             if len(files) == 1
-            else digest_of([sha256_of(file) for file in files]),
-            'model': digest_of(cfg.model.to_dict()),
-            'pipeline': digest_of(dataset.pipeline),
+            else values_digest([sha256_of(file) for file in files]),
+            'model': values_digest(cfg.model.to_dict()),
+            'pipeline': values_digest(dataset.pipeline),
             'cases': sha256_of(index) if index.is_file() else None,
             'candidates': candidates and sha256_of(candidates),
         }

@@ -28,7 +28,7 @@ from lungdet.io.digests import sha256_of
 from lungdet.registry import MODELS, TASK_UTILS, build_model
 from lungdet.structures import ModelInfo
 
-SPACING_MM = 1.0  # of cases, where weights do not state it
+DEFAULT_SPACING_MM = 1.0  # of cases, where weights do not state it
 
 
 class LoadedDetector(NamedTuple):
@@ -93,7 +93,7 @@ def _info(
         weights_sha256=sha256_of(path),
         config_sha256=hashlib.sha256(text.encode()).hexdigest(),
         window=contract.window,
-        spacing_mm=contract.spacing_mm or SPACING_MM,
+        spacing_mm=contract.spacing_mm or DEFAULT_SPACING_MM,
     )
 
 

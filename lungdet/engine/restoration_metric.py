@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from lungdet.engine.distributed import from_all_ranks
 from lungdet.registry import METRICS
 
-BINS = 4096  # of the target's histogram; its median is exact to 1e-4
+NUM_BINS = 4096  # of the target's histogram; its median is exact to 1e-4
 SATURATED = 0.01  # outputs this close to 0 or 1
 
 
@@ -99,7 +99,7 @@ def _sums(
     restored: np.ndarray, target: np.ndarray, corrupted: np.ndarray
 ) -> dict[str, Any]:
     extreme = (restored < SATURATED) | (restored > 1 - SATURATED)
-    bins = np.minimum(target.ravel() * BINS, BINS - 1).astype(int)
+    bins = np.minimum(target.ravel() * NUM_BINS, NUM_BINS - 1).astype(int)
     return {
         'n': target.size,
         'l1': np.abs(restored - target).sum(),
@@ -111,7 +111,7 @@ def _sums(
         'restored': restored.sum(),
         'restored squared': np.square(restored).sum(),
         'saturated': extreme.sum(),
-        'histogram': np.bincount(bins, minlength=BINS),
+        'histogram': np.bincount(bins, minlength=NUM_BINS),
     }
 
 
@@ -135,7 +135,7 @@ def _variance(total: dict[str, Any], name: str, n: float) -> float:
 
 def _median_error(histogram: np.ndarray) -> float:
     """Mean absolute distance to the median."""
-    values = (np.arange(BINS) + 0.5) / BINS
+    values = (np.arange(NUM_BINS) + 0.5) / NUM_BINS
     below = np.cumsum(histogram)
     median = values[np.searchsorted(below, below[-1] / 2)]
     return float((histogram * np.abs(values - median)).sum() / below[-1])

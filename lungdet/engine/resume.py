@@ -28,7 +28,7 @@ from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
 from lungdet.seeds import Key, SeedStream, seed_sequence
 
 # keys of mmengine's runtime info that a checkpoint stores
-KEPT = ('best_score', *ALARMS)
+KEPT_INFO = ('best_score', *ALARMS)
 
 
 @DATA_SAMPLERS.register_module()
@@ -245,7 +245,7 @@ def training_state(
         model: Without its wrapper.
         optim_wrapper: With the optimiser's state.
         schedulers: Of learning rates.
-        runtime: mmengine's runtime info, of which ``KEPT`` is stored.
+        runtime: mmengine's runtime info, of which ``KEPT_INFO`` is stored.
     """
     return {
         'state_dict': {
@@ -254,7 +254,7 @@ def training_state(
         },
         'optimizer': plain(optim_wrapper.state_dict()),
         'param_schedulers': [plain(s.state_dict()) for s in schedulers],
-        'runtime': plain({k: v for k, v in runtime.items() if k in KEPT}),
+        'runtime': plain({k: v for k, v in runtime.items() if k in KEPT_INFO}),
     }
 
 

@@ -150,7 +150,7 @@ def claim_folder(
     return manifest
 
 
-def digest_of(value: Any) -> str:
+def values_digest(value: Any) -> str:
     """SHA-256 over nested plain values; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

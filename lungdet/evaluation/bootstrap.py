@@ -60,10 +60,10 @@ class Difference:
         resamples: Resamples used.
         cpm: Difference of the two CPMs on all scans.
         cpm_interval: Its 95 % interval.
-        cpm_p: Two-sided p: how rarely resamples are on the other side of 0.
+        cpm_p: Two-sided p value: how rarely resamples are beyond 0.
         sensitivities: Differences at each rate.
         intervals: Their intervals.
-        p: Their p.
+        p: Their p values.
     """
 
     resamples: int
@@ -194,9 +194,9 @@ def official_bootstrap(
         resamples: How often to resample the scans.
 
     Returns:
-        (10000, 4): rate, mean, lower and upper bound. The script's
-        conventions: float32 values, bounds are the sorted values number
-        2.5 % and 97.5 % of ``resamples``, counted from 0 and rounded down.
+        (10000, 4): rate, mean, lower and upper bound. As in the script, values
+        are float32, and the bounds are the sorted values at positions 2.5 %
+        and 97.5 % of ``resamples``, counted from 0 and rounded down.
 
     Source: LUNA16 evaluation script (Setio et al. 2017).
     """

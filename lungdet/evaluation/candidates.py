@@ -17,7 +17,7 @@ SAME_POINT_MM = 0.01
 
 @dataclass(frozen=True)
 class CandidateSummary:
-    """Upper bounds of a list of scored candidates, whatever its scores.
+    """What the positions of scored candidates allow, whatever their scores.
 
     Attributes:
         candidates: On the listed scans, before the cap.
@@ -26,7 +26,7 @@ class CandidateSummary:
         nodules: Of the listed scans.
         reached: Nodules with a candidate.
         auc: How often a candidate on a nodule is scored above a false one,
-            ties count half; None if either is missing.
+            where ties count half; None if either kind is missing.
     """
 
     candidates: int
@@ -44,7 +44,7 @@ class CandidateSummary:
 
 
 def summarise_candidates(result: FROCResult) -> CandidateSummary:
-    """Summarise candidates.
+    """Summarise the candidates of a result.
 
     Args:
         result: Of ``evaluate_froc`` with ``max_marks=None``.

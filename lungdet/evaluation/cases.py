@@ -57,8 +57,8 @@ class ScoredScan:
     """The part of a tested scan that is kept.
 
     Attributes:
-        result: Its detections, without masks, which are compared before.
-        masks: How they agreed with the reference.
+        result: Its detections, without masks; these are compared earlier.
+        masks: Agreement of the masks with the reference.
         losses: The training's losses on the scan, by name.
     """
 
@@ -130,8 +130,8 @@ def case_reference(
         official: LUNA16's tables.
 
     Returns:
-        Called ``'official'`` if every scan is LUNA16's with the rows of its
-        tables, else ``'prepared'``.
+        The reference, named ``'official'`` if every scan is LUNA16's with the
+        rows of its tables, else ``'prepared'``.
 
     Examples:
         >>> from lungdet.geometry import Geometry

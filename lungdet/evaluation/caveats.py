@@ -12,7 +12,7 @@ from lungdet.evaluation.curve import FROCCurve, read_interp, read_step
 from lungdet.evaluation.matching import MatchOutcome, ScanMatch
 from lungdet.evaluation.points import PointsByScan
 
-PATTERN = 10  # number of scans or marks from which a pattern is not by chance
+PATTERN = 10  # scans or marks from which a pattern is not chance
 FAR_MM = 200.0  # no lung reaches that far beyond a scan's annotations
 
 
@@ -44,7 +44,7 @@ def check_marks(
 
     Args:
         listed: Marks of every listed scan, empty arrays where there is none.
-        submitted: The whole submission, of unlisted scans too.
+        submitted: The whole submission, including unlisted scans.
         nodules: Of the listed scans.
         excluded: Excluded findings of the listed scans.
 
@@ -173,7 +173,7 @@ def _scans_without_marks(
 def _negative_scans_unmarked(
     unmarked: Sequence[str], nodules: PointsByScan
 ) -> Caveat | None:
-    """Marks of the scans with nodules, over the number of all scans."""
+    """Caveat if no scan without a nodule has a mark."""
     negative = {uid for uid, (_, values) in nodules.items() if not len(values)}
     if len(negative) < PATTERN or not negative <= set(unmarked):
         return None
@@ -248,7 +248,7 @@ def _scores_outside_0_1(listed: PointsByScan) -> Caveat | None:
 def _cap_ties(
     matches: Mapping[str, ScanMatch], max_marks: int | None
 ) -> Caveat | None:
-    """Caveat where ties with the first dropped mark left fewer than
+    """Caveat if ties with the first dropped mark left fewer marks than
     allowed."""
     short = {
         uid: max_marks - match.candidates

@@ -133,10 +133,10 @@ def read_nearest(curve: FROCCurve, rates: Rates) -> np.ndarray:
 
 
 def read_next(curve: FROCCurve, rates: Rates) -> np.ndarray:
-    """First row of the official table at or right of the rate.
+    """First row of the official table at the rate or above it.
 
-    Of several rows at one rate the last one, beyond the end the last row. Can
-    skip several false positives (NoduleNet's table).
+    Of several rows at one rate the last one counts; beyond the end, the last
+    row. This can skip several false positives (NoduleNet's table).
     """
     x, y, _ = np.round(thinned(curve), STORED_DIGITS).T
     row = np.minimum(np.searchsorted(x, rates), len(x) - 1)

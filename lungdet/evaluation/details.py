@@ -48,7 +48,7 @@ def nodule_lines(result: FROCResult, annotations: PointsByScan) -> list[Line]:
     first, the largest first.
 
     Args:
-        result: What the marks did.
+        result: The matched marks.
         annotations: The nodules it was scored against.
 
     Examples:
@@ -92,7 +92,7 @@ def false_positive_lines(
     """One line per false positive, the highest score first.
 
     Args:
-        result: What the marks did.
+        result: The matched marks.
         marks: The marks that were scored.
         limit: How many lines at most, None for all.
     """

@@ -24,8 +24,8 @@ class AveragePrecision:
     Attributes:
         iou_thrs: Lowest IoU of a hit.
         values: Average precision there; None without a nodule.
-        scans: Scans listed.
-        nodules: Their boxes.
+        scans: Number of listed scans.
+        nodules: Number of their boxes.
     """
 
     iou_thrs: tuple[float, ...]
@@ -99,7 +99,7 @@ def _hits(iou: np.ndarray, iou_thr: float) -> np.ndarray:
     hit = np.zeros(len(iou), dtype=bool)
     for row in np.flatnonzero((iou >= iou_thr).any(1)):
         usable = np.where(free, iou[row], -1.0)
-        # the last of equal ones, as in COCO's loop
+        # of equal IoUs the last, as in COCO's loop
         nodule = len(usable) - 1 - int(usable[::-1].argmax())
         if usable[nodule] >= iou_thr:
             hit[row], free[nodule] = True, False

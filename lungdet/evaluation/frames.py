@@ -1,5 +1,4 @@
-"""Marks in another frame than LPS world mm, detected by what they would
-hit."""
+"""Marks in a frame other than LPS world mm, recognised by what they hit."""
 
 from __future__ import annotations
 
@@ -50,7 +49,7 @@ def check_frame(
     excluded: PointsByScan,
     marks: PointsByScan,
 ) -> list[Caveat]:
-    """Compare marks that hit little with the findings in other frames.
+    """Look for a frame in which marks that hit little would hit more.
 
     Nodules and excluded findings count alike, so that a few scans suffice.
 

@@ -140,7 +140,7 @@ class FROCResult:
 
 
 def mean_sensitivity(sensitivities: Sequence[float] | None) -> float | None:
-    """The CPM: their mean; None without nodules.
+    """The CPM, which is their mean; None without nodules.
 
     Examples:
         >>> mean_sensitivity([0.5, 0.75, 1.0])
@@ -177,8 +177,8 @@ def evaluate_froc(
         they are None. Beyond the curve's end its last value is used.
 
     Raises:
-        AnnotationError: Arrays of wrong shape, a number that is not finite, or
-            marks only on scans that are not listed.
+        AnnotationError: Arrays of the wrong shape, a number that is not
+            finite, or marks on unlisted scans only.
         ConfigError: An unknown read-out.
 
     Source: LUNA16 evaluation script (Setio et al. 2017).

@@ -1,8 +1,8 @@
 """Agreement of segmentations with nodules, in three scopes.
 
-``box``: all predicted voxels in a nodule's box, of whatever detection.
-``matched``: masks matched one to one with nodules. ``scan``: all predicted
-against all reference voxels.
+``box``: all predicted voxels in a nodule's box, whichever detection they
+belong to. ``matched``: masks matched one to one with nodules. ``scan``: all
+predicted against all reference voxels.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def score_mask(
 ) -> MaskScore:
     """Overlap and surface distance of two boolean arrays of one shape.
 
-    A surface is the voxels with a face to the outside; distances are between
-    voxel centres.
+    A surface consists of the voxels with a face to the outside; distances are
+    between voxel centres.
 
     Raises:
         AnnotationError: Different shapes.

@@ -4,8 +4,8 @@ At most 100 marks per scan are kept; ties with the 101st are all dropped. A
 mark hits a finding if its distance to the centre is less than the radius. A
 nodule gets the best score among its hits; extra hits are neither true nor
 false positives. Marks on excluded findings that hit no nodule are ignored.
-Nodules are matched first, because nearly every nodule has an excluded finding
-inside it.
+Nodules are matched first, because nearly every nodule contains an excluded
+finding.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ScanMatch:
         return int(np.clip(self.hits - 1, 0, None).sum())
 
     def only(self, keep: np.ndarray) -> ScanMatch:
-        """The same scan with some of its nodules (n,) bool.
+        """The same scan with only some of its nodules, (n,) bool.
 
         Marks on the others stay neither true nor false.
         """
@@ -112,7 +112,7 @@ def match_scan(
 
     Args:
         annotations: Centres (n, 3) mm and diameters (n,) of the nodules.
-        excluded: The same of excluded findings.
+        excluded: The same for the excluded findings.
         marks: Centres (m, 3) mm and scores (m,).
         max_marks: The cap, None for none.
 

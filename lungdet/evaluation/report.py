@@ -51,7 +51,7 @@ class Submission:
 
 
 class Stratum(NamedTuple):
-    """The result of a group of nodules or scans, and its intervals."""
+    """The result of a group of nodules or scans, with its intervals."""
 
     result: FROCResult
     bootstrap: Bootstrap | None
@@ -72,7 +72,7 @@ class EvaluationReport:
         calibration: None if scores are not probabilities.
         grouped_by: Name of the strata.
         strata: Label -> result and intervals of the group.
-        candidates: Of given candidates, LUNA16's second track.
+        candidates: Summary of given candidates (LUNA16's second track).
         precision: Average precision of the boxes, None if marks have none.
         masks: Scope -> measure -> mean, and the number of values.
         losses: The training's losses on these scans, and their sum.

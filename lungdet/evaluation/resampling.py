@@ -52,9 +52,10 @@ class RankedScores:
         )
 
     def curve(self, times: np.ndarray) -> FROCCurve:
-        """Curve of a resample with scan k ``times[k]`` times.
+        """Curve of a resample that contains scan k ``times[k]`` times.
 
-        A score of scans that were not drawn repeats the point before it.
+        Scores that only scans outside the resample have repeat the point
+        before them.
 
         Examples:
             >>> from lungdet.evaluation import evaluate_froc

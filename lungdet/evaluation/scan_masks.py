@@ -37,8 +37,8 @@ class NoduleMasks:
         detected: Whether a detection hits it.
         dice: Of the best detection that hits it; 0 without a mask.
         iou: The same.
-        box: In the nodule's box, of whatever detection.
-        matched: Of the mask matched with it one to one, None without one.
+        box: In the nodule's box, whichever detection the voxels belong to.
+        matched: Of the mask matched with it one to one; None if there is none.
     """
 
     nodule: int

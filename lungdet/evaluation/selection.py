@@ -1,4 +1,4 @@
-"""Selection of the detections that a user gets."""
+"""Selection of the detections that are reported."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Selection:
 
     Attributes:
         score_thr: Detections below this score are dropped.
-        lung_margin_mm: Those whose centre is farther outside the lungs are
-            dropped.
-        merge_mm: Those whose centre is closer to that of a better detection
-            than this or either one's radius are dropped.
+        lung_margin_mm: Detections whose centre is farther outside the lungs
+            are dropped.
+        merge_mm: Detections whose centre is closer than this, or than either
+            radius, to that of a better one are dropped.
     """
 
     score_thr: float | None = SCORE_THR
@@ -52,8 +52,8 @@ class Selection:
     def apply(self, result: SeriesResult) -> SeriesResult:
         """The result without dropped detections, and the numbers of all rules.
 
-        The rule of the lungs acts in the network, before its NMS and its cap
-        on a scan's detections; its number is in ``result.dropped``.
+        The lung rule acts in the network, before its NMS and its cap on a
+        scan's detections; its count is already in ``result.dropped``.
 
         Args:
             result: Detections, best first.
@@ -93,8 +93,8 @@ def _caveats(dropped: Sequence[Dropped]) -> list[str]:
 def merge(detections: list[Detection], merge_mm: float) -> list[Detection]:
     """The best of the detections of each nodule.
 
-    Two are of one nodule if their centres are closer than the larger of both
-    radii and ``merge_mm``.
+    Two belong to one nodule if their centres are closer than the larger radius
+    or than ``merge_mm``.
 
     Args:
         detections: Best first.

@@ -11,7 +11,7 @@ MIN_PREFIX = 8  # shortest truncated id that is recognised
 
 
 def mangled_ids(uids: Iterable[str], listed: Iterable[str]) -> dict[str, str]:
-    """Unlisted ids that are a listed one with digits lost.
+    """Unlisted ids that are listed ones with digits lost.
 
     Recognised are dropped leading zeros, an appended ``.0``, and a truncated
     end of a long id.

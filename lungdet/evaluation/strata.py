@@ -148,7 +148,7 @@ def _of_matches(
 
 
 def _ordered(labels: Iterable[str]) -> list[str]:
-    """Distinct labels: diameters, numbers, text, each in its order."""
+    """Distinct labels: diameters, then numbers, then text, each in order."""
     distinct = sorted(set(labels), key=_rank)
     if len(distinct) > MAX_STRATA:
         raise AnnotationError(

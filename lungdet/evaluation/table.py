@@ -18,9 +18,9 @@ def froc_table(
 ) -> str:
     """Sensitivities at the rates and CPM of each result.
 
-    Below each: its 95 % bounds, both readings if a vertical step is exactly at
-    a rate, and the lowest score to keep for at most that many false positives.
-    If rows differ in scans or nodules, these are counted.
+    Below each row are its 95 % bounds, both readings if a vertical step lies
+    exactly at a rate, and the lowest score to keep for at most that many false
+    positives. Rows with different scans or nodules show their numbers.
 
     Args:
         results: Name of the row -> result; the first one is the whole.
@@ -99,7 +99,8 @@ def mask_table(
 ) -> str:
     """One row per scope: means of the measures, and their number.
 
-    A mean of fewer values (a distance needs both masks) shows their number.
+    A mean over fewer values than the others (a distance needs both masks)
+    shows their number.
 
     Args:
         masks: Scope -> measure -> mean and number of values.

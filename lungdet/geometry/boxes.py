@@ -74,7 +74,7 @@ def enclosing_box(boxes: np.ndarray) -> np.ndarray:
 
 
 def boxes_touching(boxes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Whether each box has a part of a volume in it, not a face alone.
+    """Whether each box overlaps a volume; a shared face does not count.
 
     Args:
         boxes: (N, 6) edge boxes.
@@ -109,7 +109,8 @@ def box_of_mask(mask: np.ndarray) -> np.ndarray | None:
 
 
 def occupied(mask: np.ndarray, axis: int) -> slice:
-    """The range of indices along an axis with true voxels; empty without one.
+    """The range of indices along an axis with true voxels; empty if there are
+    none.
 
     Examples:
         >>> mask = np.zeros((5, 6, 7), dtype=bool)

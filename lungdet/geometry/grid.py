@@ -225,7 +225,7 @@ class Geometry:
         return self.mapped(np.eye(3)[:, list(axes)], np.zeros(3), shape)
 
     def canonical_order(self) -> AxisOrder | None:
-        """How to reorder an array so that its axes run along +z, +y, +x.
+        """The reordering after which an array's axes run along +z, +y, +x.
 
         Returns:
             The order that makes ``direction`` the identity, or None for an
@@ -237,7 +237,7 @@ class Geometry:
         return self.nearest_order()
 
     def nearest_order(self) -> AxisOrder:
-        """The same of any grid, as near as ``AxisOrder.nearest`` comes."""
+        """The same for any grid, as near as reordering comes."""
         return AxisOrder.nearest(self.affine[:3, :3] / self.spacing)
 
     def reoriented(self, order: AxisOrder) -> Geometry:

@@ -31,7 +31,7 @@ class AxisOrder(NamedTuple):
 
     @classmethod
     def nearest(cls, cosines: np.ndarray) -> AxisOrder:
-        """The order by which axes run nearest to +z, +y, +x.
+        """The order in which the axes run nearest to +z, +y, +x.
 
         A coronal grid that is tilted a little becomes an axial one that is
         tilted as much.

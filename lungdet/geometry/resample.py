@@ -108,8 +108,8 @@ def blend(
 ) -> np.ndarray:
     """The value between two neighbours.
 
-    In this order of operations: another one rounds otherwise, and prepared
-    cases must not depend on who interpolated.
+    The order of operations is fixed: another one rounds differently, and
+    prepared cases must not depend on which function interpolated.
 
     Args:
         below: Values (...).
@@ -272,9 +272,10 @@ def resample_label_crop(
 def reorient(
     array: np.ndarray, geometry: Geometry
 ) -> tuple[np.ndarray, Geometry]:
-    """Turn an array so that its axes run along +z, +y, +x, or nearest to.
+    """Reorder an array so that its axes run along +z, +y, +x, or nearest to
+    them.
 
-    Voxels only change their order, also those of an oblique grid.
+    Voxels only change their order, also on an oblique grid.
 
     Args:
         array: Voxels (z, y, x) on ``geometry``.

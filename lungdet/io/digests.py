@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-BLOCK_BYTES = 1 << 20
+READ_BYTES = 1 << 20
 
 
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file as it lies there, packed or not."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        while block := file.read(BLOCK_BYTES):
+        while block := file.read(READ_BYTES):
             digest.update(block)
     return digest.hexdigest()

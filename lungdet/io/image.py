@@ -1,7 +1,7 @@
 """Scans and other 3D images in every supported format.
 
 The loader of a new format is one module with a function from a path to a
-``FileImage``, and one line of ``FORMATS``.
+``FileImage``, and one line of ``LOADERS``.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from lungdet.io.nifti import read_nifti
 from lungdet.io.nrrd import read_nrrd
 from lungdet.structures import Volume
 
-FORMATS: dict[str, Callable[[Path], FileImage]] = {
+LOADERS: dict[str, Callable[[Path], FileImage]] = {
     '.mhd': read_metaimage,
     '.mha': read_metaimage,
     '.nii': read_nifti,
     '.nii.gz': read_nifti,
     '.nrrd': read_nrrd,
 }
-SUFFIXES = tuple(FORMATS)
+SUFFIXES = tuple(LOADERS)
 
 
 def load_volume(
@@ -43,7 +43,7 @@ def load_volume(
     """Read a CT from an image file or a folder with a DICOM series.
 
     Args:
-        path: A file with one of the suffixes in ``FORMATS``, or a folder.
+        path: A file with one of the suffixes in ``LOADERS``, or a folder.
         series_uid: Which series, if the folder has several.
         hu_offset: Added to values that were stored without their offset.
 
@@ -82,7 +82,7 @@ def read_image(path: str | Path) -> FileImage:
     """Read any 3D image, such as a mask, as its file states it.
 
     Args:
-        path: A file with one of the suffixes in ``FORMATS``.
+        path: A file with one of the suffixes in ``LOADERS``.
 
     Raises:
         SeriesError: As ``load_volume``.
@@ -99,7 +99,7 @@ def read_image(path: str | Path) -> FileImage:
         )
     if check_regular(path) == 0:
         raise SeriesError(f'{path}: the file is empty; copy it again.')
-    return FORMATS[suffix](path)
+    return LOADERS[suffix](path)
 
 
 def write_image(
@@ -126,9 +126,9 @@ def write_image(
 
 
 def suffix_of(path: str | Path) -> str | None:
-    """The suffix in ``FORMATS`` that a file name ends with, the longest."""
+    """The suffix in ``LOADERS`` that a file name ends with, the longest."""
     name = Path(path).name.lower()
-    fitting = [suffix for suffix in FORMATS if name.endswith(suffix)]
+    fitting = [suffix for suffix in LOADERS if name.endswith(suffix)]
     return max(fitting, key=len, default=None)
 
 

@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 from lungdet.errors import SeriesError
 
-CHUNK = 1 << 22  # bytes decompressed at a time
-MAX_RATIO = 1032  # largest compression ratio of deflate
+MAX_PART = 1 << 22  # bytes decompressed at a time
+MAX_DEFLATE_RATIO = 1032  # largest compression ratio of deflate
 ZLIB_OR_GZIP, RAW_DEFLATE = 47, -15  # window bits
 
 
@@ -23,7 +23,7 @@ def check_ratio(where: str, packed: int, need: int) -> None:
     Raises:
         SeriesError: More than deflate can compress.
     """
-    if need > (packed + 64) * MAX_RATIO:
+    if need > (packed + 64) * MAX_DEFLATE_RATIO:
         raise SeriesError(
             f'{where}: {packed} bytes of compressed data cannot hold the '
             f"header's {need}; the file is cut, or the header is wrong. Copy "
@@ -52,7 +52,7 @@ def inflate(file: BinaryIO, need: int, where: str) -> bytearray:
     try:
         while got <= need and not decoder.eof:
             chunk = decoder.unconsumed_tail or file.read(1 << 20)
-            part = decoder.decompress(chunk, min(need + 1 - got, CHUNK))
+            part = decoder.decompress(chunk, min(need + 1 - got, MAX_PART))
             if not chunk and not part:
                 break
             if got + len(part) <= need:

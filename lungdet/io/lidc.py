@@ -15,7 +15,7 @@ from lungdet.io.numbers import numbers_of
 
 MAX_XML_BYTES = 16_000_000
 MAX_POINTS = 10_000  # of one contour; 512 x 512 pixels have no longer one
-MAX_PIXEL = 1 << 16
+MAX_PIXEL = 1 << 16  # of a coordinate; images have at most 2048
 SWITCH = {'TRUE': True, 'FALSE': False}
 
 

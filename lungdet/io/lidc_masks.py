@@ -14,13 +14,12 @@ import numpy as np
 
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry, sphere_diameter
-from lungdet.io.lidc import LidcReading, NoduleOutline
+from lungdet.io.lidc import MAX_PIXEL, LidcReading, NoduleOutline
 
 MODES = ('half', 'union')
 MIN_READERS = 3  # of the four, as LUNA16
 SLICE_TOL = 0.25  # of a slice: how far a contour may lie beside one
 EDGES_AT_ONCE = 4096  # of a contour that is filled
-MAX_PIXEL = 1 << 16  # of a coordinate; images have at most 2048
 
 
 @dataclass(frozen=True)

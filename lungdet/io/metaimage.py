@@ -27,7 +27,7 @@ from lungdet.io.inflate import inflate
 from lungdet.io.limits import MAX_HEADER, check_grid, check_origin
 from lungdet.io.numbers import numbers_of
 
-META_TYPES = {
+ELEMENT_TYPES = {
     'MET_CHAR': 'i1',
     'MET_UCHAR': 'u1',
     'MET_SHORT': 'i2',
@@ -84,7 +84,9 @@ FIELDS = {
     'ElementSpacing': Field(_numbers(3), '3 numbers'),
     'Offset': Field(_numbers(3), '3 numbers', (0.0, 0.0, 0.0)),
     'TransformMatrix': Field(_numbers(9), '9 numbers', np.eye(3).ravel()),
-    'ElementType': Field(META_TYPES.__getitem__, f'one of {[*META_TYPES]}'),
+    'ElementType': Field(
+        ELEMENT_TYPES.__getitem__, f'one of {[*ELEMENT_TYPES]}'
+    ),
     'ElementToIntensityFunctionSlope': Field(_number(float), 'a number', 1.0),
     'ElementToIntensityFunctionOffset': Field(_number(float), 'a number', 0.0),
     'BinaryData': Field(_boolean, 'True or False', True),
@@ -192,7 +194,7 @@ def data_file(path: Path) -> Path:
 def write_mhd(path: Path, array: np.ndarray, geometry: Geometry) -> None:
     """Write a header and its ``.zraw`` beside it, each atomically."""
     raw = path.with_suffix('.zraw')
-    kinds = {code: name for name, code in META_TYPES.items()}
+    kinds = {code: name for name, code in ELEMENT_TYPES.items()}
     payload = zlib.compress(np.ascontiguousarray(array).tobytes(), 1)
     with atomic_path(raw) as aside:
         aside.write_bytes(payload)

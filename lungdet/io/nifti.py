@@ -26,7 +26,7 @@ from lungdet.io.nifti_header import (
     read_header,
 )
 
-CHUNK = 1 << 22
+AT_ONCE = 1 << 22
 
 
 def read_nifti(path: Path) -> FileImage:
@@ -83,7 +83,7 @@ def _voxels(path: Path, file: BufferedIOBase, need: int) -> bytearray:
     """The voxel bytes, exactly as many as the header states."""
     voxels, got = bytearray(need), 0
     view = memoryview(voxels)
-    while got < need and (count := file.readinto(view[got : got + CHUNK])):
+    while got < need and (count := file.readinto(view[got : got + AT_ONCE])):
         got += count
     _check_length(path, got, need)
     return voxels
@@ -95,7 +95,7 @@ def _rest(path: Path, file: BufferedIOBase, need: int, row: int) -> list[str]:
     Reading to the end compares the checksum of a ``.gz``.
     """
     rest = 0
-    while rest < row and (chunk := file.read(CHUNK)):
+    while rest < row and (chunk := file.read(AT_ONCE)):
         rest += len(chunk)
     if rest >= row:
         raise SeriesError(

@@ -11,7 +11,7 @@ from torch import Tensor
 def from_host(values: Sequence[float], like: Tensor) -> Tensor:
     """Numbers as a tensor of another's type and device.
 
-    The host does not wait for the device, as it does in ``new_tensor``.
+    Unlike in ``new_tensor``, the host does not wait for the device.
 
     Args:
         values: Numbers.
@@ -102,12 +102,12 @@ def box_sides(boxes: Tensor) -> Tensor:
 
 
 def grow_boxes(boxes: Tensor, border: float) -> Tensor:
-    """Boxes whose sides are longer, about the same centres.
+    """Boxes with longer sides and the same centres.
 
     Args:
         boxes: (..., 6) edge boxes.
-        border: Voxels added to each side; negative shortens, but no side to
-            less than 1 voxel.
+        border: Voxels added to the length of each side; negative values
+            shorten it, to 1 voxel at least.
 
     Returns:
         (..., 6).
@@ -168,7 +168,7 @@ def centers_inside(
 
 
 def boxes_touching(boxes: Tensor, shape: Sequence[int]) -> Tensor:
-    """Whether each box has a part of a volume in it, not a face alone.
+    """Whether each box overlaps a volume; a shared face does not count.
 
     Args:
         boxes: (N, 6) edge boxes.

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lungdet.errors import ConfigError
 
-BLOCK = 16  # outputs of one folded row
+OUTPUTS_PER_ROW = 16  # outputs of one folded row
 
 
 def direct_conv(x: Tensor, weight: Tensor) -> Tensor:
@@ -37,10 +37,10 @@ def direct_conv(x: Tensor, weight: Tensor) -> Tensor:
 def folded_conv(x: Tensor, weight: Tensor) -> Tensor:
     """Blocks of the first axis as channels of a 2D convolution.
 
-    A banded weight gives ``BLOCK`` neighbouring outputs from the ``BLOCK + k
-    - 1`` inputs that they need. This takes three times the multiplications,
-    but runs at the full speed of a convolution with many channels. See
-    ``map_conv``.
+    A banded weight gives ``n = OUTPUTS_PER_ROW`` neighbouring outputs from
+    the ``n + k - 1`` inputs that they need. This takes three times the
+    multiplications, but runs at the full speed of a convolution with many
+    channels. See ``map_conv``.
 
     Args:
         x: (N, M, A, B, C).
@@ -50,7 +50,7 @@ def folded_conv(x: Tensor, weight: Tensor) -> Tensor:
         (N, 1, A, B, C).
     """
     size, length = weight.shape[-1], x.shape[2]
-    block = min(BLOCK, length)
+    block = min(OUTPUTS_PER_ROW, length)
     blocks = -(-length // block)
     reach = block + size - 1
     front = size // 2

@@ -11,8 +11,8 @@ from lungdet.errors import DivergenceError
 def check_finite(what: str, *values: Tensor) -> None:
     """Raise if values of a network are NaN or infinite.
 
-    A threshold drops NaNs, so a broken network would detect nothing and a scan
-    would look healthy.
+    A threshold drops NaNs, so a broken network would detect nothing, and the
+    scan would look healthy.
 
     Args:
         what: The values, for the message.

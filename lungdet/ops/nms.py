@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lungdet.ops.boxes import box_centers, box_iou, box_sides
 
-BLOCK = 1024  # boxes compared at once; 4 MiB of IoU per block pair
-ROUNDS = 16  # of suppression between two looks at whether it has ended
+BOXES_AT_ONCE = 1024  # boxes compared at once; 4 MiB of IoU per block pair
+ROUNDS = 16  # of suppression between two checks whether it has ended
 
 
 def nms(
@@ -57,19 +57,19 @@ def nms(
     )
     order = torch.sort(scores, descending=True, stable=True).indices
     boxes, kept = boxes[order], []
-    while len(order):  # each turn settles the best BLOCK of the remaining
-        head, rest = boxes[:BLOCK], boxes[BLOCK:]
+    while len(order):  # each turn settles the best of the rest
+        head, rest = boxes[:BOXES_AT_ONCE], boxes[BOXES_AT_ONCE:]
         stays = _greedy(same(head, head).triu(1))
-        kept.append(order[:BLOCK][stays])
+        kept.append(order[:BOXES_AT_ONCE][stays])
         left = ~_same_as_any(rest, head[stays], same)
-        boxes, order = rest[left], order[BLOCK:][left]
+        boxes, order = rest[left], order[BOXES_AT_ONCE:][left]
     return torch.cat(kept) if kept else order
 
 
 def nms_of_images(
     boxes: Tensor, scores: Tensor, is_real: Tensor, iou_thr: float | None
 ) -> tuple[Tensor, Tensor]:
-    """``nms`` of several images at once, without a wait for each of them.
+    """``nms`` of several images at once, without waiting for each of them.
 
     Args:
         boxes: (B, K, 6) edge boxes, some of them padding; B K K values are
@@ -80,7 +80,7 @@ def nms_of_images(
 
     Returns:
         Order (B, K) of each image's boxes, best first, and whether the box at
-        each place of it is kept.
+        each position of it is kept.
 
     Examples:
         >>> boxes = torch.tensor([[[0., 0, 0, 4, 4, 4], [0, 0, 1, 4, 4, 5]]])
@@ -134,7 +134,7 @@ def same_object(
 
 def _same_as_any(boxes: Tensor, winners: Tensor, same: Callable) -> Tensor:
     return torch.cat(
-        [same(part, winners).any(1) for part in boxes.split(BLOCK)]
+        [same(part, winners).any(1) for part in boxes.split(BOXES_AT_ONCE)]
     )
 
 
@@ -143,8 +143,8 @@ def _greedy(beats: Tensor) -> Tensor:
 
     Repeats "j stays unless a staying i beats it" until nothing changes. The
     fixed point is unique, because i beats only later j, and is reached after
-    as many rounds as the longest chain of suppressions. The host looks once
-    in ``ROUNDS``, since it then waits for the device.
+    as many rounds as the longest chain of suppressions. The host checks only
+    every ``ROUNDS`` rounds, since it waits for the device then.
     """
     weight = beats.float()
     stays = beats.new_ones(beats.shape[:-1])

@@ -20,7 +20,7 @@ WIDE = 32  # channels from which torch's kernel is faster anyway
 
 
 class BatchNorm3d(nn.BatchNorm3d):
-    """torch's batch norm, with a custom backward pass where torch's is slow.
+    """torch's batch norm, with its own backward pass where torch's is slow.
 
     Arguments and state dict are torch's, and so are the results, up to
     rounding. Not differentiable twice.

@@ -1,4 +1,4 @@
-"""torch's 3D convolution, kept right for maps of two slices."""
+"""torch's 3D convolution, also correct for maps of two slices."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from lungdet.phantom.chest import Chest
 SLICE_CORRELATION = 0.115 * 2.5  # filter weight of noise along z, times mm
 BLOTCH_MM = 14  # distance of the random values of parenchyma
 LUNG_GAIN = 0.35  # more noise in the lungs than in soft tissue, of the latter
-OUTSIDE_HU = -2000  # outside the circular field of view
+OUT_OF_VIEW_HU = -2000  # outside the circular field of view
 LOWEST_HU = -2048  # that a scanner stores
 
 
@@ -53,7 +53,7 @@ def add_noise(rng: np.random.Generator, chest: Chest) -> np.ndarray:
     noise *= gain * (1 + np.float32(LUNG_GAIN) * chest.lungs)
     noise += chest.hu
     _, y, x = chest.axes
-    noise[:, y[:, None] ** 2 + x[None, :] ** 2 > y[-1] ** 2] = OUTSIDE_HU
+    noise[:, y[:, None] ** 2 + x[None, :] ** 2 > y[-1] ** 2] = OUT_OF_VIEW_HU
     noise = np.clip(np.rint(noise, out=noise), LOWEST_HU, HU_MAX)
     return noise.astype(np.int16)
 

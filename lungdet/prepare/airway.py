@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from lungdet.geometry import occupied
 
-AIR_HU = -750
+AIRWAY_HU = -750  # an airway is below this, walls included
 LUMEN_HU = -930  # the darkest voxel of a lumen is below this
 SECTION_MM2 = (30.0, 700.0)  # of a section
 WIDTH_MM = 40.0
@@ -17,7 +17,7 @@ OFF_MIDDLE_MM = 40.0
 STEP_MM = 6.0  # between the centres of two sections, at least two slices
 GROWTH = 2.2  # if a section grows by more, it has reached the lung
 MIN_LENGTH_MM = 25.0
-DOUBT = 0.3  # weight of a track that is too bright for a lumen
+BRIGHT_WEIGHT = 0.3  # weight of a track that is too bright for a lumen
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def find_airway(
 def _tracks(
     hu: np.ndarray, body: np.ndarray, spacing: np.ndarray
 ) -> list[Track]:
-    air = body & (hu < AIR_HU)
+    air = body & (hu < AIRWAY_HU)
     columns = occupied(body, 2)
     middle = (columns.start + columns.stop - 1) / 2
     ended: list[Track] = []
@@ -128,4 +128,4 @@ def _sections(
 def _weight(track: Track, hu: np.ndarray) -> float:
     darkest = [hu[s.slice_index][s.voxels].min() for s in track.sections]
     is_lumen = np.mean(darkest) < LUMEN_HU
-    return len(track.sections) * (1.0 if is_lumen else DOUBT)
+    return len(track.sections) * (1.0 if is_lumen else BRIGHT_WEIGHT)

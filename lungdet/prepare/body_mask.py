@@ -7,18 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-TISSUE_HU = -400  # between lung and soft tissue
+from lungdet.hounsfield import TISSUE_HU
+
 WALL_VOXELS = 8  # coarse, along the wall: regrown where the opening cut it
-GAP_MM = 6.0  # in the plane: holes of the wall that are bridged
-GAP_ALONG_MM = 15.0  # along the body: this many slices may lack their wall
-AIR_HU = -950  # darker than lung, but for emphysema
-OUTSIDE_HU = -965  # median of the air around the body
+BRIDGED_MM = 6.0  # in the plane: holes of the wall that are bridged
+BRIDGED_ALONG_MM = 15.0  # along the body: this many slices may lack their wall
+OPEN_AIR_HU = -950  # around the body: darker than lung, except emphysema
+OPEN_AIR_MEDIAN_HU = -965
 PADDING_HU = -1000
 FACES = ndimage.generate_binary_structure(3, 1)
 
 
 @dataclass(frozen=True)
-class Body:
+class BodyMasks:
     """The body in boolean masks (z, y, x).
 
     Attributes:
@@ -34,7 +35,7 @@ class Body:
     outside: np.ndarray
 
 
-def find_body(hu: np.ndarray, spacing: np.ndarray) -> Body:
+def find_body(hu: np.ndarray, spacing: np.ndarray) -> BodyMasks:
     """Find the body.
 
     Args:
@@ -50,19 +51,19 @@ def find_body(hu: np.ndarray, spacing: np.ndarray) -> Body:
     dark = hu < TISSUE_HU
     around = ndimage.binary_dilation(outside, iterations=2, mask=dark)
     to_sides = _filled(tissue, spacing, border & ~outside) & ~around
-    return Body(inside, inside | to_sides, outside)
+    return BodyMasks(inside, inside | to_sides, outside)
 
 
 def outside_air(hu: np.ndarray) -> np.ndarray:
     """Air around the body: wide dark parts that touch the image's sides."""
-    dark = hu < AIR_HU
+    dark = hu < OPEN_AIR_HU
     parts, _ = ndimage.label(ndimage.binary_erosion(dark, border_value=1))
     reaching = np.unique(parts[_side_faces(hu.shape)])
     reaching = reaching[reaching > 0]
     if not len(reaching):
         return np.zeros(hu.shape, dtype=bool)
     medians = ndimage.median(hu, parts, reaching)
-    reaching = reaching[np.asarray(medians) < OUTSIDE_HU]
+    reaching = reaching[np.asarray(medians) < OPEN_AIR_MEDIAN_HU]
     return ndimage.binary_dilation(
         np.isin(parts, reaching), iterations=2, mask=dark
     )
@@ -101,7 +102,7 @@ def _filled(
         spacing: mm along (z, y, x).
         wall: Additional voxels that close holes.
     """
-    gap = _disk(GAP_MM, spacing)
+    gap = _disk(BRIDGED_MM, spacing)
     margin = max(gap.shape)
     filled = np.zeros_like(tissue)
     for k, plane in enumerate(tissue):
@@ -111,7 +112,7 @@ def _filled(
         wide = ndimage.binary_fill_holes(wide)
         filled[k] = wide[margin:-margin, margin:-margin]
     # an odd number of slices, more than a gap that it closes
-    count = 2 * (int(GAP_ALONG_MM / spacing[0] + 1) // 2) + 1
+    count = 2 * (int(BRIDGED_ALONG_MM / spacing[0] + 1) // 2) + 1
     ends = np.pad(filled, ((count, count), (0, 0), (0, 0)), mode='edge')
     grown = ndimage.maximum_filter1d(ends.view(np.uint8), count, axis=0)
     closed = ndimage.minimum_filter1d(grown, count, axis=0).view(bool)

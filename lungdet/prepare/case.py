@@ -13,6 +13,7 @@ from lungdet.prepare.grid import case_grid
 from lungdet.prepare.lung_field import LungField
 from lungdet.prepare.positions import count_fits, in_air
 from lungdet.prepare.references import (
+    MASS_MM,
     MAX_NODULES,
     ReferenceNodule,
     References,
@@ -24,8 +25,7 @@ from lungdet.prepare.resample import (
 )
 from lungdet.structures import Annotation, CaseNodule, CaseRecord, Volume
 
-THICK_MM = 3.0  # slices farther apart hide small nodules; LUNA16 takes 2.5
-LARGE_MM = 40.0  # a lesion over 30 mm is a mass; LUNA16's largest has 32
+THICK_SLICES_MM = 3.0  # apart: small nodules are hidden; LUNA16 takes 2.5
 
 
 class PreparedCase(NamedTuple):
@@ -107,17 +107,17 @@ def _unusual(volume: Volume, nodules: Sequence[ReferenceNodule]) -> list[str]:
     """Caveats of thick slices and large nodules."""
     caveats = []
     step = float(volume.geometry.spacing.max())
-    if step > THICK_MM + 1e-3:
+    if step > THICK_SLICES_MM + 1e-3:
         caveats.append(
-            f'slices are {step:.3g} mm apart, more than {THICK_MM:g}; small '
-            'nodules may be missed, and sizes are coarse'
+            f'slices are {step:.3g} mm apart, more than {THICK_SLICES_MM:g}; '
+            'small nodules may be missed, and sizes are coarse'
         )
     for number, nodule in enumerate(nodules, start=1):
         diameter = nodule.annotation.diameter_mm or 0
-        if diameter > LARGE_MM:
+        if diameter > MASS_MM:
             caveats.append(
                 f'nodule {number} is {diameter:.4g} mm wide, more than any of '
-                f'LUNA16 ({LARGE_MM:g} mm are taken as the limit); check that '
+                f'LUNA16 ({MASS_MM:g} mm are taken as the limit); check that '
                 'it is one nodule'
             )
     return caveats

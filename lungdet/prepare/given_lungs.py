@@ -9,6 +9,7 @@ import numpy as np
 
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry, reorient, resample_nearest
+from lungdet.hounsfield import TISSUE_HU
 from lungdet.io.image import read_image
 from lungdet.prepare.lung_field import LungField
 from lungdet.prepare.lung_mask import find_lungs
@@ -16,10 +17,9 @@ from lungdet.structures import Volume
 
 LUNG_LABELS = (3, 4)  # LUNA16: one for each lung; 5 is the trachea
 KNOWN_LABELS = (0, 3, 4, 5)
-PARALLEL_TOL = 1e-3  # of direction cosines, lung mask against scan
+COSINE_TOL = 1e-3  # of direction cosines, lung mask against scan
 SAME_LUNGS = 0.9  # Dice with the lungs of the scan; lower values give a caveat
 OTHER_LUNGS = 0.75  # lower values are an error
-DARK_HU = -400  # lung is darker, except vessels and solid parts
 MIN_DARK = 0.5  # of a mask whose scan's lungs were not found
 
 
@@ -40,7 +40,7 @@ def lungs_of_scan(path: Path | None, volume: Volume) -> LungField:
     image = read_image(path)
     labels, grid = reorient(image.array, image.geometry)
     tilt = grid.direction - volume.geometry.direction
-    if np.abs(tilt).max() > PARALLEL_TOL:
+    if np.abs(tilt).max() > COSINE_TOL:
         raise AnnotationError(
             f'{path}: its axes are not parallel to those of the scan; '
             'resample the lung mask to the scan, or take it away.'
@@ -115,7 +115,7 @@ def _compare_darkness(
 ) -> list[str]:
     """A caveat if a mask is not of air, where the lungs were not found."""
     image = resample_nearest(volume.array, volume.geometry, grid, fill=0)
-    dark = float((image[mask] < DARK_HU).mean())
+    dark = float((image[mask] < TISSUE_HU).mean())
     if dark >= MIN_DARK:
         return []
     return [

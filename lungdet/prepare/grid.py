@@ -15,7 +15,7 @@ from lungdet.geometry import (
 )
 from lungdet.prepare.lung_field import LungField
 
-LUNG_MARGIN_MM = 12.0  # kept around the closed lungs
+CROP_MARGIN_MM = 12.0  # kept around the closed lungs
 NODULE_MARGIN_MM = 8.0  # kept around every reference nodule
 MAX_CASE_VOXELS = 600_000_000
 
@@ -44,7 +44,7 @@ def case_grid(
     """
     whole = isotropic_geometry(source, spacing_mm)
     outwards = np.repeat([-1, 1], 3)
-    kept = _lung_box(lungs, whole) + LUNG_MARGIN_MM / spacing_mm * outwards
+    kept = _lung_box(lungs, whole) + CROP_MARGIN_MM / spacing_mm * outwards
     margin = NODULE_MARGIN_MM / spacing_mm * outwards
     widened = 0
     for box in move_boxes(boxes, source, whole) + margin:
@@ -59,7 +59,7 @@ def case_grid(
     if widened:
         caveats.append(
             f'{widened} reference nodules lie outside the lungs and their '
-            f'{LUNG_MARGIN_MM:g} mm margin; the case was widened for them'
+            f'{CROP_MARGIN_MM:g} mm margin; the case was widened for them'
         )
     return whole.crop(low, high - low), caveats
 

@@ -12,10 +12,12 @@ from scipy import ndimage
 
 from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry, reorient, sphere_diameter
+from lungdet.hounsfield import AIR_HU
 from lungdet.io.image import read_image
 from lungdet.io.luna16 import MAX_DIAMETER_MM
 from lungdet.prepare.fingerprint import fingerprint
 from lungdet.prepare.references import (
+    MASS_MM,
     MAX_NODULES,
     NoduleMask,
     ReferenceNodule,
@@ -24,8 +26,6 @@ from lungdet.prepare.references import (
 from lungdet.structures import Annotation, Volume
 
 GRID_TOL_MM = 1e-2  # NIfTI keeps the origin as 32-bit float
-LARGE_MM = 40.0  # above which a nodule that is air is a lung, or a part
-LUNG_TISSUE_HU = -500.0  # below it voxels are air; ground glass is above
 TOUCHING = np.ones((3, 3, 3))  # voxels of one part, connected also by corners
 
 
@@ -152,12 +152,12 @@ def _check_size(nodule: ReferenceNodule, volume: Volume, where: str) -> None:
             f'{extent:.0f} mm; the limit is {MAX_DIAMETER_MM:g}. A lung or '
             'another organ is no nodule: give masks of nodules.'
         )
-    if diameter > LARGE_MM:
+    if diameter > MASS_MM:
         region = tuple(
             slice(a, a + n) for a, n in zip(mask.start, mask.voxels.shape)
         )
         hu = float(np.median(volume.array[region][mask.voxels]))
-        if hu < LUNG_TISSUE_HU:
+        if hu < AIR_HU:
             raise AnnotationError(
                 f'{where} is a nodule of {diameter:.0f} mm and {hu:.0f} HU, '
                 'which is lung and not tissue: give masks of nodules, not of '

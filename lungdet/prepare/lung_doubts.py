@@ -11,7 +11,7 @@ LUNG_HU = (-970.0, -500.0)
 MIN_HEIGHT_MM = 80.0
 MAX_BODY_FRACTION = 0.6  # of the body, in the slices with lung
 CENTRAL = (0.25, 0.75)  # of the body's width and depth: the lungs' centroid
-SMALL_SIDE = 0.1  # a lung this small relative to the other is doubtful
+SMALL_LUNG = 0.1  # a lung this small relative to the other is doubtful
 OPEN_FRACTION = 0.75  # of the next slice's area: below it the wall is open
 
 
@@ -94,6 +94,6 @@ def doubt_of_sides(lungs: np.ndarray, body: np.ndarray) -> str | None:
     columns = occupied(body, 2)
     middle = (columns.start + columns.stop) // 2
     sides = sorted([lungs[..., :middle].sum(), lungs[..., middle:].sum()])
-    if sides[0] >= SMALL_SIDE * sides[1]:
+    if sides[0] >= SMALL_LUNG * sides[1]:
         return None
     return 'one lung only; the other may be solid or absent'

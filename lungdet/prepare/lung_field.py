@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lungdet.geometry import Geometry, occupied
-from lungdet.prepare.body_mask import Body
+from lungdet.prepare.body_mask import BodyMasks
 from lungdet.prepare.closing import close_mask
 from lungdet.prepare.lung_parts import CLOSING_MM
 from lungdet.structures import Volume
@@ -34,7 +34,7 @@ class LungField:
     numbers: np.ndarray | None = None
 
 
-def whole_body(body: Body, geometry: Geometry, reason: str) -> LungField:
+def whole_body(body: BodyMasks, geometry: Geometry, reason: str) -> LungField:
     """The body and what its wall may have lost, the reason as a caveat."""
     mask = body.to_sides.copy()
     region = (slice(None), occupied(mask, 1), occupied(mask, 2))

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from lungdet.hounsfield import TISSUE_HU
 from lungdet.prepare.airway import find_airway
-from lungdet.prepare.body_mask import TISSUE_HU, Body
+from lungdet.prepare.body_mask import BodyMasks
 from lungdet.prepare.closing import close_mask
 
 MIN_PART_ML = 80.0  # smaller parts are bowel, oesophagus, trachea
@@ -43,7 +44,7 @@ class LungParts(NamedTuple):
 
 
 def find_lung_parts(
-    hu: np.ndarray, body: Body, spacing: np.ndarray
+    hu: np.ndarray, body: BodyMasks, spacing: np.ndarray
 ) -> LungParts:
     """The two lungs without trachea, main bronchi and bowel.
 

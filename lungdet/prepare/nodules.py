@@ -10,12 +10,12 @@ import numpy as np
 from scipy import ndimage
 
 from lungdet.errors import SeriesError
+from lungdet.hounsfield import TISSUE_HU
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import LibraryNodule, write_library
 from lungdet.structures import CaseNodule, CaseRecord
 
 MARGIN_MM = 10.0  # kept around a mask that is cut out of a case
-TISSUE_HU = -400  # brighter than lung: half-way to soft tissue
 WALL_MM2 = 120.0  # a piece of tissue this large at a crop's border is a wall
 TOUCH_MM = 2.0  # nearer than this, a nodule sits on the pleura
 VESSEL_MM = 1.5, 3.5  # tissue of a vessel from the mask; nearer is blur

@@ -14,13 +14,13 @@ import numpy as np
 
 from lungdet.geometry import Geometry
 from lungdet.hounsfield import AIR_HU
+from lungdet.prepare.references import MASS_MM
 from lungdet.structures import Annotation, Volume
 
 CONTRAST_HU = 150  # of a nodule's core over the darker part around it
 DARKER = 25  # percentile: a nodule may touch the pleura and vessels
 AROUND_MM = (1.0, 5.0)  # from its surface
-FAINT_HU = 60  # contrast of small subsolid nodules, at least
-MAX_DIAMETER_MM = 40.0  # larger masses have little lung around them
+FAINT_CONTRAST_HU = 60  # contrast of small subsolid nodules, at least
 
 # positions (n, 3) as written -> index (n, 3) in the scan's voxels
 Reading = Callable[[np.ndarray], np.ndarray]
@@ -133,7 +133,7 @@ def count_fits(
         How many were tried, how many fit as they are, and how many in each
         of the ``readings``.
     """
-    tried = [a for a in annotations if 0 < _diameter(a) <= MAX_DIAMETER_MM]
+    tried = [a for a in annotations if 0 < _diameter(a) <= MASS_MM]
     if not tried:
         return 0, 0, {}
     points = np.array([a.center_mm for a in tried], dtype=np.float64)
@@ -162,13 +162,13 @@ def in_air(volume: Volume, annotations: Sequence[Annotation]) -> list[str]:
     if not annotations:
         return []
     points = np.array([a.center_mm for a in annotations], dtype=np.float64)
-    sizes = np.array([min(_diameter(a), MAX_DIAMETER_MM) for a in annotations])
+    sizes = np.array([min(_diameter(a), MASS_MM) for a in annotations])
     index = volume.geometry.to_index(points)
     caveats = []
     for number, (core, around) in enumerate(
         brightness(volume, index, sizes), start=1
     ):
-        if core < AIR_HU and core <= around + FAINT_HU:
+        if core < AIR_HU and core <= around + FAINT_CONTRAST_HU:
             x, y, z = annotations[number - 1].center_mm
             caveats.append(
                 f'nodule {number} at ({x:g}, {y:g}, {z:g}) mm lies in air '

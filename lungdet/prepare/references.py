@@ -12,7 +12,8 @@ from lungdet.io.case_json import annotation_to_json
 from lungdet.structures import Annotation, Volume
 
 MAX_NODULES = 255  # numbers of a uint8 mask
-Box = tuple[float, float, float, float, float, float]
+MASS_MM = 40.0  # too large for a nodule; the largest of LUNA16 has 32
+EdgeBox = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class ReferenceNodule:
     """
 
     annotation: Annotation
-    box: Box | None = None
+    box: EdgeBox | None = None
     mask: NoduleMask | None = None
 
 

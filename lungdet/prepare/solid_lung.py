@@ -9,15 +9,15 @@ import numpy as np
 from scipy import ndimage
 
 from lungdet.geometry import occupied
-from lungdet.prepare.body_mask import TISSUE_HU
+from lungdet.hounsfield import TISSUE_HU
 
 BONE_HU = 250
-THICK_MM = 6.0  # half of the thickness that a solid part must have
+HALF_THICKNESS_MM = 6.0  # half of the thickness that a solid part must have
 MEDIAL = 0.4  # of the lungs' half width: closer to the midline is the heart
 LATERAL = 0.7  # of it: beside the heart
 RIBS = 0.6  # of it: bone farther out is rib, scapula or humerus
 RIB_REACH_MM = 20.0  # along the body: ribs slant, so slices share theirs
-MAX_PARTS = 3
+MAX_SOLID_PARTS = 3
 DIAPHRAGM = 0.6  # of the lungs' height: a diaphragm does not reach that high
 GROWTH_MM = 20.0  # of a kept part, within the other lung's mirror image
 GROWTH_MEDIAL = 0.2  # of the lungs' half width: as far as a kept part grows
@@ -30,8 +30,8 @@ class PartLimits(NamedTuple):
     lateral: float
 
 
-KEPT = PartLimits(0.03, 0.08)  # parts that no diaphragm explains
-TOLD = PartLimits(0.025, 0.25)  # parts that may be diaphragm
+KEPT_SOLID = PartLimits(0.03, 0.08)  # parts that no diaphragm explains
+TOLD_SOLID = PartLimits(0.025, 0.25)  # parts that may be diaphragm
 
 
 class SolidLung(NamedTuple):
@@ -68,7 +68,7 @@ def find_solid_lung(
     for part in _thick_parts(solid & (aside > MEDIAL), spacing):
         top = np.percentile(np.nonzero(part)[0], 95) - height.start
         is_high = top >= DIAPHRAGM * (height.stop - height.start)
-        limits, parts = (KEPT, kept) if is_high else (TOLD, told)
+        limits, parts = (KEPT_SOLID, kept) if is_high else (TOLD_SOLID, told)
         lateral = float((part & (aside > LATERAL)).sum() / part.sum())
         if (
             part.sum() >= limits.size * lungs.sum()
@@ -168,18 +168,18 @@ def _thick_parts(
         ndimage.distance_transform_edt(np.pad(inner, 1), spacing)[
             1:-1, 1:-1, 1:-1
         ]
-        > THICK_MM
+        > HALF_THICKNESS_MM
     )
     parts, num = ndimage.label(core)
     sizes = np.bincount(parts.ravel(), minlength=num + 1)[1:]
     regions = ndimage.find_objects(parts)
-    reach = np.ceil(THICK_MM / spacing).astype(int)
-    for number in np.argsort(-sizes)[:MAX_PARTS] + 1:
+    reach = np.ceil(HALF_THICKNESS_MM / spacing).astype(int)
+    for number in np.argsort(-sizes)[:MAX_SOLID_PARTS] + 1:
         box = tuple(
             slice(max(side.start - r, 0), side.stop + r)
             for side, r in zip(regions[number - 1], reach)
         )
         away = ndimage.distance_transform_edt(parts[box] != number, spacing)
         part = np.zeros_like(mask)
-        part[box] = (away <= THICK_MM) & mask[box]
+        part[box] = (away <= HALF_THICKNESS_MM) & mask[box]
         yield part

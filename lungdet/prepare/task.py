@@ -12,7 +12,7 @@ from lungdet.io.case_json import annotation_to_json
 from lungdet.io.lidc_masks import MIN_READERS
 from lungdet.prepare.discover import ScanSource
 from lungdet.prepare.fingerprint import fingerprint
-from lungdet.prepare.grid import LUNG_MARGIN_MM, NODULE_MARGIN_MM
+from lungdet.prepare.grid import CROP_MARGIN_MM, NODULE_MARGIN_MM
 from lungdet.prepare.references import ReferenceSource, TableReferences
 from lungdet.structures import Annotation
 
@@ -60,7 +60,7 @@ def case_settings(task: ScanTask, spacing_mm: float) -> dict[str, Any]:
     excluded = json.dumps([annotation_to_json(a) for a in task.excluded])
     return {
         'spacing_mm': spacing_mm,
-        'margins_mm': [LUNG_MARGIN_MM, NODULE_MARGIN_MM],
+        'margins_mm': [CROP_MARGIN_MM, NODULE_MARGIN_MM],
         'scan': fingerprint(task.source.path),
         **NO_REFERENCES,
         **task.references.settings(),

@@ -17,7 +17,7 @@ from lungdet.engine.run_manifest import (
     RunManifestHook,
     RunStart,
     claim_folder,
-    digest_of,
+    values_digest,
     weights_digest,
 )
 from lungdet.errors import ConfigError
@@ -90,8 +90,9 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 def test_digest_is_of_values_and_not_of_their_order() -> None:
     one = {'a': [1, (2, 3)], 'b': {'c': None}}
 
-    assert digest_of(one) == digest_of({'b': {'c': None}, 'a': [1, [2, 3]]})
-    assert digest_of(one) != digest_of({**one, 'a': [1, [3, 2]]})
+    same = {'b': {'c': None}, 'a': [1, [2, 3]]}
+    assert values_digest(one) == values_digest(same)
+    assert values_digest(one) != values_digest({**one, 'a': [1, [3, 2]]})
 
 
 def test_start_is_written_once_and_left_by_a_resumed_run(

@@ -7,7 +7,7 @@ import pytest
 
 from lungdet.geometry import Geometry
 from lungdet.io.file_image import FileImage
-from lungdet.io.image import FORMATS, load_volume
+from lungdet.io.image import LOADERS, load_volume
 from tests.io.images import hu
 
 
@@ -21,7 +21,7 @@ def test_a_reader_of_another_format_is_one_line(
         )
         return FileImage(str(path), array, grid, ('no header',))
 
-    monkeypatch.setitem(FORMATS, '.npy', read_npy)
+    monkeypatch.setitem(LOADERS, '.npy', read_npy)
     array = hu(rng)
     np.save(tmp_path / 'scan.1.npy', array)
 

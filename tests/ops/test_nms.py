@@ -32,7 +32,7 @@ def random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
 def test_nms_of_a_long_chain_over_many_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(NMS, 'BLOCK', 7)
+    monkeypatch.setattr(NMS, 'BOXES_AT_ONCE', 7)
     low = torch.arange(101)[:, None] * torch.tensor([0.0, 0, 2])
     boxes = torch.cat([low, low + 4], dim=1)  # each overlaps the next by 1/3
 
@@ -52,7 +52,7 @@ def test_nms_agrees_with_the_greedy_loop(
     block: int,
     thr: float,
 ) -> None:
-    monkeypatch.setattr(NMS, 'BLOCK', block)
+    monkeypatch.setattr(NMS, 'BOXES_AT_ONCE', block)
     for _ in range(10):
         boxes = random_boxes(rng, 60)
         scores = rng.integers(0, 6, 60) / 5  # many ties

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from lungdet.geometry import Geometry, box_of_mask, move_boxes
-from lungdet.prepare.body_mask import Body
+from lungdet.prepare.body_mask import BodyMasks
 from lungdet.prepare.lung_field import whole_body, whole_scan
 from tests.prepare.scans import block_scan
 
@@ -33,7 +33,7 @@ def test_the_whole_body_holds_what_its_wall_may_have_lost() -> None:
     lost[4:6, 10:14, 5:12] = True  # a hole that is not air outside
     outside = ~to_sides
     before = to_sides & ~lost
-    body = Body(before, before.copy(), outside)
+    body = BodyMasks(before, before.copy(), outside)
 
     field = whole_body(body, grid, 'one lung only')
 

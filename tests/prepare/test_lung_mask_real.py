@@ -16,7 +16,7 @@ from lungdet.geometry.boxes import box_of_mask
 from lungdet.io.image import load_volume, read_image
 from lungdet.prepare import find_lungs
 from lungdet.prepare.coarse import coarse_means
-from lungdet.prepare.grid import LUNG_MARGIN_MM
+from lungdet.prepare.grid import CROP_MARGIN_MM
 from lungdet.prepare.lung_field import LungField
 
 WHOLE = (
@@ -234,7 +234,7 @@ def check_lungs(case: Compared) -> None:
     sizes = [
         np.prod(
             np.clip(
-                box[3:] - box[:3] + 2 * LUNG_MARGIN_MM / grid.spacing,
+                box[3:] - box[:3] + 2 * CROP_MARGIN_MM / grid.spacing,
                 0,
                 grid.shape,
             )

@@ -52,7 +52,7 @@ def test_only_what_changed_is_prepared_again(
     elif where == 'table':
         table_of(tmp_path, 'a,10,10,10,5\nb,10,10,12,5.5\n')
     elif where == 'margin':
-        monkeypatch.setattr(task, 'LUNG_MARGIN_MM', 20.0)
+        monkeypatch.setattr(task, 'CROP_MARGIN_MM', 20.0)
     else:
         (out / 'cases' / 'b.lungs.b2nd').unlink()
 

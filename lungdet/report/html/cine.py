@@ -15,7 +15,7 @@ from lungdet.report.html.view import Letters, edge_letters, grey, jpeg
 from lungdet.structures import SeriesResult
 
 MIN_PIXEL_MM = 1.0  # finer slices are averaged
-MAX_BYTES = 8_000_000  # of all slices together, before base64
+MAX_CINE_BYTES = 8_000_000  # of all slices together, before base64
 NUM_PROBES = 8  # slices that are encoded to estimate the size
 PARALLEL = 0.9  # cosine from which slices of two grids are the same
 
@@ -131,7 +131,7 @@ class Cine:
 
 
 def make_cine(image: ScanImage, result: SeriesResult) -> Cine:
-    """Encode the slices of a scan, at most ``MAX_BYTES`` of them.
+    """Encode the slices of a scan, at most ``MAX_CINE_BYTES`` of them.
 
     Args:
         image: The voxels.
@@ -152,7 +152,7 @@ def make_cine(image: ScanImage, result: SeriesResult) -> Cine:
 
     probes = np.unique(np.linspace(0, depth - 1, NUM_PROBES).astype(int))
     mean = np.mean([len(encoded(int(k))) for k in probes])
-    step = int(np.ceil(mean * depth / MAX_BYTES))
+    step = int(np.ceil(mean * depth / MAX_CINE_BYTES))
     shown = range(depth - 1, -1, -step)  # from the head
     caveat = f'one slice of {step} is shown' if step > 1 else ''
     return Cine(

@@ -14,7 +14,7 @@ import lungdet
 from lungdet.errors import SeriesError, printable
 from lungdet.io.atomic import write_text
 
-MAX_BYTES = 20_000_000
+MAX_PAGE_BYTES = 20_000_000
 MAX_TEXT = 64  # characters of a header's text
 MAX_SENTENCE = 400  # of a caveat
 POLICY = (
@@ -34,14 +34,14 @@ def render(template: str, policy: str = POLICY, **values: Any) -> str:
         values: By name in the template.
 
     Raises:
-        SeriesError: The page is larger than ``MAX_BYTES``.
+        SeriesError: The page is larger than ``MAX_PAGE_BYTES``.
     """
     page = environment().get_template(template)
     text = page.render(policy=policy, version=lungdet.__version__, **values)
-    if len(text.encode()) > MAX_BYTES:
+    if len(text.encode()) > MAX_PAGE_BYTES:
         raise SeriesError(
             f'report: {len(text.encode()) / 1e6:.1f} MB, a page may have '
-            f'{MAX_BYTES / 1e6:g}; leave out what is optional, such as '
+            f'{MAX_PAGE_BYTES / 1e6:g}; leave out what is optional, such as '
             '--viewer.'
         )
     return text

@@ -14,7 +14,7 @@ from lungdet.geometry import Geometry, interpolate_axis
 from lungdet.hounsfield import READING_WINDOW
 from lungdet.report.pictures import PLANES, Picture
 
-PIXEL_MM = 0.5  # of a plane around a point
+PLANE_PIXEL_MM = 0.5  # of a plane around a point
 JPEG_QUALITY = 85
 # a direction along the axes of LPS: towards its end, and away from it
 LETTERS = (('L', 'R'), ('P', 'A'), ('H', 'F'))
@@ -75,8 +75,8 @@ def views_of(picture: Picture) -> list[View]:
 def _view(picture: Picture, name: str, axis: int) -> View:
     rows, columns = (a for a in range(3) if a != axis)
     (center,) = picture.geometry.to_index(np.array([picture.center_mm]))
-    side = 2 * int(np.ceil(picture.half_mm / PIXEL_MM))
-    step = PIXEL_MM / picture.geometry.spacing
+    side = 2 * int(np.ceil(picture.half_mm / PLANE_PIXEL_MM))
+    step = PLANE_PIXEL_MM / picture.geometry.spacing
     offsets = np.arange(side) - (side - 1) / 2
     # rows run to the back in axial planes, to the head in others
     down = 1 if axis == 0 else -1

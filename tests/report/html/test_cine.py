@@ -122,7 +122,7 @@ def test_a_long_scan_is_thinned_and_says_so(
     result = SeriesResult('1', [], grid)
     whole = make_cine(image, result)
     size = sum(len(base64.b64decode(one)) for one in whole.images)
-    monkeypatch.setattr(module, 'MAX_BYTES', size // 2)
+    monkeypatch.setattr(module, 'MAX_CINE_BYTES', size // 2)
 
     thinned = make_cine(image, result)
 

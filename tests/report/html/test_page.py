@@ -80,7 +80,7 @@ def test_numbers_that_are_not_known_are_a_dash() -> None:
 def test_a_page_that_is_too_large_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, 'MAX_BYTES', 10_000)
+    monkeypatch.setattr(module, 'MAX_PAGE_BYTES', 10_000)
 
     with pytest.raises(SeriesError, match=r'MB, a page may have 0\.01'):
         rendered(data={'a': 'x' * 10_000})
