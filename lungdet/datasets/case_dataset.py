@@ -25,7 +25,7 @@ from lungdet.seeds import Key, SeedStream, seed_sequence
 class CaseDataset(ABC):
     """Samples of one part of a folder of prepared cases.
 
-    A subclass defines the number of samples and the start of each.
+    A subclass defines how many samples there are and what each starts from.
 
     Args:
         data_root: Folder with ``index.json``.
@@ -44,7 +44,8 @@ class CaseDataset(ABC):
         parts: Series uids of ``'train'``, ``'val'`` and ``'test'``.
         series_uids: The scans that are sampled.
         metainfo: What checkpoints, leakage checks and tables need.
-        held_out: Series uids and patients whose data no training sample has.
+        held_out: Series uids and patients whose data no training sample
+            contains.
 
     Raises:
         ConfigError: Unknown split or series, or a series or patient on both
@@ -101,10 +102,10 @@ class CaseDataset(ABC):
     def hold_out(self, names: Iterable[str]) -> None:
         """Keep series and patients out of what transforms add to samples.
 
-        What they may add is trained on, as ``metainfo`` says.
+        ``metainfo`` lists whatever they may add as trained on.
 
         Args:
-            names: Of the validation and the test, of other folders too.
+            names: Those of the validation and the test, also of other folders.
         """
         self.held_out = frozenset(names)
         if self.split != 'train':
@@ -134,8 +135,7 @@ class CaseDataset(ABC):
         return []
 
     def follow_bank(self, folder: Path) -> None:
-        """Take hard negatives, where there is a use for them, from the
-        banks in a folder."""
+        """Take hard negatives from the banks in a folder, if they are used."""
         self.bank_folder = folder
 
     @abstractmethod
@@ -149,7 +149,7 @@ class CaseDataset(ABC):
         Args:
             index: Of the sample, below ``len(self)``.
             epoch: From 0.
-            position: Of the sample in the epoch's order.
+            position: Position of the sample in the order of the epoch.
         """
 
     def __getitem__(self, index: int) -> dict:

@@ -20,9 +20,9 @@ from lungdet.seeds import Key
 class ConcatCases:
     """Data sets of cases one after the other, such as scans and phantoms.
 
-    Each gives as many samples an epoch as it has, so their ``crops`` are the
-    mix. What is given here reaches every one of them; one that names a
-    ``data_root`` takes its folds from its own arguments.
+    Each contributes all its samples to an epoch, so their ``crops`` define the
+    mix. The arguments here are passed to every data set, except that one with
+    a ``data_root`` takes its folds from its own arguments.
 
     Args:
         datasets: Dicts of data sets.
@@ -41,13 +41,13 @@ class ConcatCases:
     Attributes:
         datasets: The data sets.
         kinds: For each sample its data set and kind, as text.
-        metainfo: As a ``CaseDataset``'s, of all together; ``data_root`` is a
+        metainfo: As of a ``CaseDataset``, for all together; ``data_root`` is a
             list.
 
     Raises:
-        ConfigError: As the data sets; or none is given, a scan or patient is
-            trained on in one of them and held out in another, or their
-            spacings differ.
+        ConfigError: As for the data sets; or there is none, their spacings
+            differ, or a scan or patient is trained on in one and held out in
+            another.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ConcatCases:
 
     @property
     def scans_to_mine(self) -> list[tuple[CaseStore, str]]:
-        """As of the data sets, see ``LUNA16Dataset``."""
+        """Those of the data sets, see ``CaseDataset``."""
         return [
             scan for dataset in self.datasets for scan in dataset.scans_to_mine
         ]

@@ -43,8 +43,8 @@ class CropGrid:
             nodule: Its box, in the case's voxels, gives the fixed point.
         """
         box = np.array(nodule.box)
-        # the voxel of the centre; an integer, so that a transposed crop stays
-        # on the case's grid
+        # the voxel at the centre; an integer, so that a transposed crop stays
+        # on the grid of the case
         center = np.floor((box[:3] + box[3:]) / 2)
         return cls(geometry, _world_point(record.geometry, center), nodule)
 

@@ -1,4 +1,5 @@
-"""How many crops of each kind an epoch has, and which nodules are shown."""
+"""How many crops of each kind an epoch has, and how often nodules are
+shown."""
 
 from __future__ import annotations
 
@@ -12,16 +13,16 @@ CROP_KINDS = ('nodule', 'mined', 'lung', 'inserted', 'anywhere')
 
 
 def check_crops(crops: Mapping[str, int], background_ratio: float) -> None:
-    """Refuse an epoch that cannot be put together.
+    """Refuse a mix that cannot be drawn.
 
     Args:
         crops: Crops of an epoch by kind.
-        background_ratio: The other way to say how many are background.
+        background_ratio: The other way to set the number of background crops.
 
     Raises:
         ConfigError: An unknown kind, a number of crops that is not a whole
-            number of 0 or more, no crop at all, or a ``background_ratio``
-            too.
+            number of 0 or more, no crop at all, or a ``background_ratio`` as
+            well.
     """
     if background_ratio:
         raise ConfigError(
@@ -48,9 +49,9 @@ def nodule_weights(
 ) -> np.ndarray:
     """How often each nodule is shown.
 
-    Half of LUNA16's nodules are smaller than 6.5 mm and a tenth is larger
-    than 15, so a detector that is shown each equally often hardly meets a
-    large one.
+    Half of LUNA16's nodules are smaller than 6.5 mm and only a tenth larger
+    than 15, so a detector that is shown each of them equally often rarely sees
+    a large one.
 
     Args:
         diameters_mm: (n,), each > 0.
@@ -61,7 +62,7 @@ def nodule_weights(
         Probabilities (n,).
 
     Raises:
-        ConfigError: ``size_weighting`` is no fraction.
+        ConfigError: ``size_weighting`` is not a fraction.
 
     Examples:
         >>> nodule_weights(np.array([5.0, 5.1, 5.2, 20.0]), 0.0).tolist()

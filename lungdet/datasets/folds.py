@@ -41,10 +41,10 @@ def fold_metainfo(
 def patients_of(
     records: dict[str, CaseRecord], uids: Sequence[str]
 ) -> list[str]:
-    """The patients of some scans, sorted; scans of unknown ones add none.
+    """The patients of some scans, sorted; scans of unknown patients add none.
 
     Where nodules were inserted, also the series and patients that the scan and
-    the nodules are of.
+    the nodules came from.
 
     Args:
         records: Case records by series uid.

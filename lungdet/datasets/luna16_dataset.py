@@ -33,9 +33,9 @@ class SampleSource(NamedTuple):
 
     Attributes:
         kind: One of ``CROP_KINDS``, ``'background'`` or ``'scan'``.
-        series_uid: Of the scan, None where it is drawn for each sample.
-        nodule: The nodule, None for the other kinds, or where it is drawn.
-        mark: What a mined crop is around, None for the other kinds.
+        series_uid: Of the scan; None if it is drawn for each sample.
+        nodule: The nodule; None for other kinds, or if it is drawn.
+        mark: The mark that a mined crop is around; None for other kinds.
     """
 
     kind: str
@@ -49,9 +49,9 @@ class LUNA16Dataset(CaseDataset):
     """Crops to train a detector on, and whole scans to test it on.
 
     Training: one sample per nodule of the training scans, and
-    ``background_ratio`` times as many more, from lungs (``lung_fraction``)
-    or anywhere, of all training scans; or as many of each kind as ``crops``
-    says. Validation and test: whole scans.
+    ``background_ratio`` times as many from the lungs (``lung_fraction``) or
+    anywhere, of all training scans; or as many of each kind as ``crops`` says.
+    Validation and test: whole scans.
 
     Args:
         data_root: Folder with ``index.json``.
@@ -61,9 +61,9 @@ class LUNA16Dataset(CaseDataset):
             lungs.
         crops: Crops of an epoch by kind: ``'nodule'``, ``'mined'``,
             ``'lung'``, ``'inserted'`` and ``'anywhere'``, in place of
-            ``background_ratio``. Each one's scan or nodule is drawn. Mined
-            crops are around marks of a ``HardNegativeHook``, and of lungs
-            until there are some. Inserted ones are of lungs, and get their
+            ``background_ratio``. The scan or nodule of each is drawn. Mined
+            crops lie around marks of a ``HardNegativeHook``, and in the lungs
+            until there are some. Inserted ones lie in the lungs and get their
             nodules from a ``NoduleInsertion`` in the pipeline.
         size_weighting: Of ``crops``: fraction of the nodules that are drawn
             evenly over sizes, see ``nodule_weights``.
@@ -76,9 +76,8 @@ class LUNA16Dataset(CaseDataset):
 
     Raises:
         ConfigError: As ``CaseDataset``, or there is nothing to train on or to
-            evaluate; ``crops`` with an unknown kind, or inserted ones that
-            nothing is inserted into, or both ``crops`` and
-            ``background_ratio``.
+            evaluate; an unknown kind in ``crops``, inserted crops without a
+            ``NoduleInsertion``, or both ``crops`` and ``background_ratio``.
     """
 
     def __init__(
@@ -159,11 +158,11 @@ class LUNA16Dataset(CaseDataset):
         return [(self.store, uid) for uid in self.series_uids]
 
     def hard_negatives(self, epoch: int) -> list[SampleSource]:
-        """The mined crops of an epoch to choose from, none before the first
+        """The mined crops that an epoch chooses from; none before the first
         bank.
 
         Raises:
-            ConfigError: Nobody mines, or the marks are of scans that this
+            ConfigError: Nothing is mined, or the marks are on scans that this
                 data set holds out.
         """
         if self.bank_folder is None:
@@ -258,7 +257,7 @@ class LUNA16Dataset(CaseDataset):
         return len(listed | set(self.series_uids))
 
     def _check_insertion(self, crops: Mapping[str, int]) -> None:
-        """Refuse crops for inserted nodules that would stay without."""
+        """Refuse crops for inserted nodules that would not get any."""
         steps = self.pipeline.transforms
         if crops.get('inserted') and not any(
             isinstance(step, NoduleInsertion) and step.takes('inserted')

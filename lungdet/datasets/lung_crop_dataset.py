@@ -30,11 +30,11 @@ class LungCropDataset(CaseDataset):
     Args:
         data_root: Folder with ``index.json``; no annotation is used.
         split: ``'train'`` or ``'val'``.
-        window: HU that become 0 and 1; the detector's.
-        folds: ``'train'``: no scan of the detector's validation or test;
-            ``'all'``: every scan, as in the method's paper. Pre-training then
-            uses the test scans, although without labels: it warns, and every
-            table of a detector that starts from it says so.
+        window: HU that become 0 and 1; must be the detector's.
+        folds: ``'train'``: without the scans of the detector's validation and
+            test; ``'all'``: every scan, as in the method's paper. Pre-training
+            then uses the test scans, although without labels: it warns, and
+            every table of a detector that starts from it says so.
         crops_per_scan: Crops of a scan in an epoch.
         **options: As in ``CaseDataset``.
 

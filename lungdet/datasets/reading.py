@@ -48,11 +48,6 @@ def read_mask(
         target: Grid of the result; may extend outside the case.
         name: ``'mask'`` or ``'lungs'``.
 
-    Args:
-        store: Where the case lies.
-        record: The case.
-        target: Grid of the result; may extend outside the case.
-
     Returns:
         uint8 of ``target.shape``, 0 outside the case and in a case without
         the array. Touching nodules stay separate.
@@ -77,7 +72,7 @@ def draw_lung_voxel(
         rng: Source of the draws.
         store: Where the case lies.
         record: The case.
-        tries: Voxels of the case that are tried.
+        tries: How many voxels of the case are tried.
 
     Returns:
         Its index (3,); None if none of them lies in the lungs.

@@ -17,7 +17,7 @@ FRAMES: dict[str, tuple[list[int], list[int]]] = {
     'x with the other sign': ([0, 1, 2], [-1, 1, 1]),
     'y with the other sign': ([0, 1, 2], [1, -1, 1]),
     'z with the other sign': ([0, 1, 2], [1, 1, -1]),
-    'all signs turned': ([0, 1, 2], [-1, -1, -1]),
+    'all signs reversed': ([0, 1, 2], [-1, -1, -1]),
     'columns in the order z, y, x': ([2, 1, 0], [1, 1, 1]),
     'columns in the order y, x, z': ([1, 0, 2], [1, 1, 1]),
     'columns in the order x, z, y': ([0, 2, 1], [1, 1, 1]),
@@ -82,8 +82,8 @@ def check_frame(
             'other-frame',
             total,
             f'{on_finding} of {total} marks lie on a nodule or an excluded '
-            f'finding as they are, but {best} read as {frame}; wanted are '
-            'x, y, z in mm, LPS. Convert them and score again',
+            f'finding as they are, but {best} read as {frame}; '
+            'x, y, z in mm, LPS, are needed. Convert them and score again',
         )
     ]
 

@@ -13,15 +13,15 @@ from lungdet.io.files import check_regular, is_litter
 from lungdet.io.limits import MAX_BYTES, MAX_FILES
 
 MAX_RATIO = 200  # of all members together; CT packs about two to one
-SMALL_BYTES = 1 << 20  # of which any ratio is harmless
+SMALL_BYTES = 1 << 20  # up to which any ratio is harmless
 MAX_PATH = 1000  # characters of a member's name
 OTHER_SYSTEMS = frozenset('\\:\0')  # separators and drives of Windows
-# the library bounds what these unpack to at a time, but not bzip2 and LZMA
+# zipfile unpacks these in bounded steps, but not bzip2 and LZMA
 PACKINGS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is called a zip archive."""
+    """Whether a file name is that of a zip archive."""
     return path.suffix.lower() == '.zip'
 
 
@@ -34,7 +34,7 @@ def extract_zip(path: Path, folder: Path) -> None:
 
     Args:
         path: The archive.
-        folder: Empty; gets its files.
+        folder: An empty folder for its files.
 
     Raises:
         SeriesError: Not a zip archive, damaged or encrypted; a member that is
@@ -78,7 +78,7 @@ def _checked(
             continue
         if parts in files:
             raise SeriesError(
-                f'{path}: archive member {member.filename!r} is there twice; '
+                f'{path}: archive member {member.filename!r} occurs twice; '
                 'pack it again.'
             )
         files[parts] = member
@@ -89,7 +89,8 @@ def _parts(member: zipfile.ZipInfo, path: Path) -> tuple[str, ...]:
     """The parts of a member's name, all below the folder.
 
     Raises:
-        SeriesError: A name that leaves it, a link, or an encrypted member.
+        SeriesError: A name that leads out of the folder, a link, or an
+            encrypted member.
     """
     name = member.filename
     where = f'{path}: archive member {name!r:.200}'
@@ -111,11 +112,11 @@ def _parts(member: zipfile.ZipInfo, path: Path) -> tuple[str, ...]:
             f'{where} is a link or a device; pack the files themselves.'
         )
     if member.flag_bits & 1:
-        raise SeriesError(f'{where} is encrypted; pack it without password.')
+        raise SeriesError(f'{where} is encrypted; pack it without a password.')
     if member.compress_type not in PACKINGS:
         raise SeriesError(
             f'{where} is packed by method {member.compress_type}, which is '
-            'not read; pack it with the usual one.'
+            'not supported; pack it with deflate, the usual one.'
         )
     return parts
 

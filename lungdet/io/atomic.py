@@ -18,11 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-# how file systems say that they do not sync what they were asked to
+# errors of file systems that cannot sync
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 LEFTOVER = re.compile(r'\.tmp-(\d+)-(?:([0-9a-f]{8})-)?.+', re.DOTALL)
 HOST = f'{zlib.crc32(platform.node().encode()):08x}'
-FOREIGN_SECONDS = 24 * 3600.0  # after which another machine's run has ended
+FOREIGN_SECONDS = 24 * 3600.0  # then a run on another machine has ended
 PROBE = bytes(1 << 16)  # more than a full disk takes
 
 
@@ -85,20 +85,20 @@ def atomic_paths(
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse what would be gone if a file took its name.
+    """Refuse a target that writing a file would destroy.
 
     Raises:
         OSError: A folder, a pipe or a device such as ``/dev/stdout``.
     """
     if path.exists() and not path.is_file():
         raise OSError(
-            f'{path}: is no file that could be replaced; name a file in a '
+            f'{path}: is not a file that can be replaced; name a file in a '
             'folder.'
         )
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those around it, where it is not there.
+    """Make a folder and its parents if they do not exist.
 
     Raises:
         OSError: A file is in the way, or it cannot be made; names the folder.
@@ -112,11 +112,12 @@ def make_folder(folder: Path) -> None:
 
 
 def check_writable(folder: str | Path, what: str) -> Path:
-    """Make a folder if need be, and write to it: before work, not after.
+    """Make a folder if need be, and check before any work that it can be
+    written.
 
     Args:
         folder: Where something will be written.
-        what: That something, for the message.
+        what: What will be written, for the message.
 
     Raises:
         OSError: It cannot be written to.
@@ -141,10 +142,11 @@ def check_writable(folder: str | Path, what: str) -> Path:
 
 @contextmanager
 def scratch_folder(folder: str | Path) -> Iterator[Path]:
-    """Give an empty folder in another one, removed when the block ends.
+    """Give an empty folder inside another one; it is removed when the block
+    ends.
 
     Args:
-        folder: Made if it is not there.
+        folder: Made if it does not exist.
 
     Raises:
         OSError: It cannot be written to.
@@ -161,12 +163,12 @@ def scratch_folder(folder: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
-    """Let what fails for want of space say so, whoever writes.
+    """Let every error for lack of space say so, whichever library raises it.
 
     Libraries raise errors of their own, or the system's without a file.
 
     Args:
-        path: That is written.
+        path: File being written.
 
     Raises:
         OSError: Nothing can be written to the folder of ``path``; or what
@@ -186,7 +188,7 @@ def full_disk_named(path: Path) -> Iterator[None]:
 
 
 def refusal_to_write(folder: Path) -> OSError | None:
-    """What the system says to a file in ``folder``; None if it takes it."""
+    """The system's error if ``folder`` takes no file; None if it does."""
     probe = folder / f'.tmp-{os.getpid()}-{HOST}-probe'
     try:
         with open(probe, 'wb') as file:
@@ -202,14 +204,14 @@ def refusal_to_write(folder: Path) -> OSError | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let a rename in a folder outlast a power cut, where that can be asked.
+    """Let a rename in a folder survive a power cut, where the system can.
 
-    Windows does not open folders, and some network and user-space file
-    systems do not sync them: the file itself is whole there, too.
+    Windows does not open folders, and some network and user-space file systems
+    do not sync them; even there the file itself is whole.
     """
     try:
         opened = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # Windows, or a folder that is not listed
+    except PermissionError:  # Windows, or a folder without read permission
         return
     try:
         sync(opened)
@@ -218,10 +220,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync(opened: int) -> None:
-    """Ask for an open file or folder to be on the disk.
+    """Have the system write an open file or folder to the disk.
 
     Raises:
-        OSError: The disk failed; not where the file system cannot be asked.
+        OSError: The disk failed. A file system that cannot sync is no error.
     """
     try:
         os.fsync(opened)
@@ -231,7 +233,7 @@ def sync(opened: int) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically, line ends LF."""
+    """Write UTF-8 text atomically, with LF line ends."""
     with atomic_path(path) as aside:
         aside.write_bytes(text.encode('utf-8'))
 
@@ -251,7 +253,7 @@ def remove_leftovers(folder: Path) -> None:
 def _is_left(path: Path, process: int, host: str) -> bool:
     """Whether the process that wrote a file is gone.
 
-    Processes of other machines cannot be asked for, nor those of Windows.
+    Processes on other machines, and on Windows, cannot be checked.
     """
     if host != HOST or os.name != 'posix':
         return time.time() - path.stat().st_mtime > FOREIGN_SECONDS

@@ -20,8 +20,7 @@ Region = tuple[slice, slice, slice] | slice | EllipsisType
 def packed(array: np.ndarray) -> bytes:
     """The bytes of an array's file.
 
-    They are made in memory, since blosc2 does not say what the system refuses
-    to write.
+    They are made in memory, since blosc2 hides the system's errors of writing.
     """
     import blosc2
 
@@ -45,7 +44,7 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
 
     Args:
         path: Of the file.
-        shape: That it must have.
+        shape: Shape that it must have.
         dtype: Type of its values.
 
     Raises:
@@ -54,7 +53,7 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
     import blosc2
 
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # a pipe would block
             raise FileNotFoundError('no such file')
         array = blosc2.open(
             str(path), mode='r', dparams=blosc2.DParams(nthreads=1)
@@ -64,7 +63,7 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
             f'{path}: missing or damaged ({error}). {REMEDY}'
         ) from error
     if not isinstance(array, blosc2.NDArray):
-        raise SeriesError(f'{path}: holds no array; it is damaged. {REMEDY}')
+        raise SeriesError(f'{path}: not an array, or damaged. {REMEDY}')
     if array.shape != shape:
         raise SeriesError(
             f'{path}: of shape {array.shape}, the index says {shape}; the '
@@ -79,7 +78,7 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
 
 
 def read_part(array: Any, region: Region, path: Path) -> np.ndarray:
-    """A region of an array that is open.
+    """A region of an open array.
 
     Raises:
         SeriesError: The file is damaged.
@@ -93,7 +92,7 @@ def read_part(array: Any, region: Region, path: Path) -> np.ndarray:
 
 
 def check_array(array: Any, stated: int, path: Path) -> None:
-    """Compare the values of an array that is open with their checksum.
+    """Compare the values of an open array with their checksum.
 
     Args:
         array: Of ``open_array``.

@@ -82,7 +82,7 @@ def _record(values: Mapping[str, Any]) -> CaseRecord:
 def _geometry(values: Any) -> Geometry:
     shape = items(keyed(values)['shape'])
     if not all(whole(n) > 0 for n in shape):
-        raise ValueError(f'{shape} is no shape of an image')
+        raise ValueError(f'{shape} is not the shape of an image')
     return Geometry.from_dict(values)
 
 

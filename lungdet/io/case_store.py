@@ -51,15 +51,15 @@ def write_case(
     """Write a case's arrays and its record.
 
     An older case of the series stays until all files of the new one are
-    written aside; then it goes, and the index with it. A run that is killed
-    here leaves no record beside arrays that it does not describe, and a full
-    disk leaves the older case.
+    written aside; then it is deleted, and the index with it. A run that is
+    killed here leaves no record beside arrays that it does not describe, and a
+    full disk leaves the older case.
 
     Args:
         root: Folder of the store.
         record: Of the case; its ``checksums`` are ignored.
-        arrays: ``image`` int16, ``lungs`` uint8, maybe ``mask`` uint8, each
-            of the record's shape (z, y, x).
+        arrays: ``image`` int16, ``lungs`` uint8 and, where there is one,
+            ``mask`` uint8, each of the record's shape (z, y, x).
 
     Returns:
         The record with the checksums of the arrays, as it was written.
@@ -124,8 +124,8 @@ def delete_index(root: str | Path) -> None:
 def stored_settings(root: str | Path, uid: str) -> dict[str, Any] | None:
     """How a case was prepared; None if it is missing or incomplete.
 
-    Nor is a case whole that an earlier version wrote without the checksum of
-    its record: nobody could tell whether it was edited.
+    A case that an earlier version wrote without the checksum of its record
+    counts as incomplete, since edits could not be noticed.
     """
     if not SAFE_UID.fullmatch(uid):
         return None
@@ -210,7 +210,7 @@ def _record_from(values: dict[str, Any], path: Path) -> CaseRecord:
 
 
 def read_records(root: str | Path) -> list[CaseRecord]:
-    """The records of all cases; half-written files are passed over.
+    """The records of all cases; half-written files are skipped.
 
     Raises:
         SeriesError: As ``read_record``.
@@ -359,7 +359,7 @@ class CaseStore:
                 )
 
     def _array(self, uid: str, name: str) -> Any:
-        """An array that is open, and was compared with its checksum."""
+        """An open array that was compared with its checksum."""
         key = (uid, name)
         if key not in self._open:
             record, path = self.records[uid], array_file(self.root, uid, name)

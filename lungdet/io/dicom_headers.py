@@ -43,7 +43,7 @@ class Slice:
         rescale_type: Unit of rescaled values.
         bits: Bits of a stored value that are used.
         high_bit: The highest of them, from 0.
-        signed: Whether stored values are (1) or not (0).
+        signed: Whether stored values are signed (1) or not (0).
         padding: Stored value outside of the image, as 16 bits.
         frames: Slices in the file.
         acquisition: Number of the acquisition.
@@ -81,7 +81,7 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """File name, with the frame's number as viewers count them."""
+        """File name, with the number of the frame, from 1 as viewers count."""
         if self.frame is None:
             return self.path.name
         return f'{self.path.name} frame {self.frame + 1}'
@@ -222,7 +222,7 @@ def _value(
     try:
         value = header.get(tag)
         return None if value in (None, '') else parse(value)
-    except Exception as error:  # pydicom converts a value when it is asked
+    except Exception as error:  # pydicom converts a value on access
         raise SeriesError(
             f'{path}: {tag} cannot be read ({error}); correct it, or export '
             'the series again.'
@@ -315,7 +315,7 @@ def _slice(
 
 
 def _instance_number(header: Any, path: Path) -> int | None:
-    """None also if it cannot be read: only what people are told needs it."""
+    """None also if it cannot be read, since it is only shown to people."""
     try:
         return _value(header, path, 'InstanceNumber', int)
     except SeriesError:
@@ -327,7 +327,6 @@ def _check_bits(path: Path, values: dict[str, Any]) -> None:
     if bits is None or 1 <= bits <= 16 and high in (None, bits - 1):
         return
     raise SeriesError(
-        f'{path}: BitsStored is {bits} and HighBit {high}; a stored value '
-        'ends at its lowest bit, so HighBit is one less. Export the series '
-        'again.'
+        f'{path}: BitsStored is {bits} and HighBit {high}; HighBit '
+        'must be BitsStored - 1. Export the series again.'
     )

@@ -128,7 +128,7 @@ def list_series(
 def choose_series(
     series: Sequence[SeriesSummary], folder: Path, wanted: str | None
 ) -> tuple[SeriesSummary, list[str]]:
-    """The series asked for, or the thinnest, and a caveat of the choice.
+    """The series asked for, or the thinnest, and a caveat about the choice.
 
     Raises:
         SeriesError: None fits, or the chosen one has a defect.

@@ -23,10 +23,10 @@ def rescaled(stored: np.ndarray, one: Slice) -> np.ndarray:
 
 
 def with_padding(values: np.ndarray, one: Slice) -> np.ndarray:
-    """Values with padding below 0, where the header counts it without sign.
+    """Values with padding below 0, where the header states it as unsigned.
 
-    Scanners write -2000 around the image and, in a file of values without
-    sign, name 63536.
+    Scanners write -2000 around the image and, in a file of unsigned values,
+    state it as 63536.
     """
     if one.padding is None or one.padding < 1 << 15 or one.signed:
         return values
@@ -42,8 +42,8 @@ def _without_spare_bits(stored: np.ndarray, one: Slice) -> np.ndarray:
     """Stored values of the bits that are used; others may hold overlays.
 
     Raises:
-        SeriesError: Spare bits that continue the sign of a value, in a file
-            of values without sign.
+        SeriesError: Spare bits that continue a sign, in a file of unsigned
+            values.
     """
     spare = 16 - (one.bits or 16)
     if not spare:
@@ -58,19 +58,19 @@ def _without_spare_bits(stored: np.ndarray, one: Slice) -> np.ndarray:
     is_padding = stored == (-1 if one.padding is None else one.padding)
     if np.mean(negative & ~is_padding) > BAD_FRACTION:
         raise SeriesError(
-            f'{one.path}: values below 0, and PixelRepresentation says that '
-            'there are none; export the series again.'
+            f'{one.path}: values below 0, but PixelRepresentation says that '
+            'values are unsigned; export the series again.'
         )
     return np.where(is_padding, stored, values)
 
 
 def _check_sign(stored: np.ndarray, values: np.ndarray, one: Slice) -> None:
-    """Refuse a sign bit that is a part of the number, of bone then."""
+    """Refuse a sign bit that is part of the number, as of bone."""
     turned = values[values != stored].astype(np.float64)
     hu = turned * (one.slope or 1) + (one.intercept or 0)
     if np.sum(hu < HU_MIN) > BAD_FRACTION * stored.size:
         raise SeriesError(
-            f'{one.path}: values of {one.bits} bits without sign, and '
-            'PixelRepresentation says that they have one; export the series '
-            'again.'
+            f'{one.path}: unsigned values of {one.bits} bits, but '
+            'PixelRepresentation says that values are signed; export the '
+            'series again.'
         )

@@ -9,7 +9,7 @@ READ_BYTES = 1 << 20
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file as it lies there, packed or not."""
+    """SHA-256 of a file as it is stored, compressed or not."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(READ_BYTES):

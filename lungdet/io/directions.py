@@ -1,4 +1,4 @@
-"""Axis directions in headers: rounded or sheared ones."""
+"""Rounded and sheared axis directions in headers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def orthonormal(
     stated = np.asarray(direction, dtype=np.float64).reshape(3, 3)
     if not np.isfinite(stated).all() or np.abs(stated).max() > 2:
         raise SeriesError(
-            f'{where}: direction {stated.ravel().tolist()} holds no unit '
-            'vectors; the header is damaged. Export the image again.'
+            f'{where}: direction {stated.ravel().tolist()} does not hold '
+            'unit vectors; the header is damaged. Export the image again.'
         )
     gap = stated.T @ stated - np.eye(3)
     error = float(np.abs(gap).max())
@@ -61,8 +61,8 @@ def _why_sheared(gap: np.ndarray) -> str:
     angle = np.degrees(np.arccos(np.clip(cosines[first, second], -1, 1)))
     return (
         f'direction: not orthonormal, the axes {"xyz"[first]} and '
-        f'{"xyz"[second]} enclose {angle:.1f} degrees, not 90: a tilted '
-        'gantry or a registration sheared the grid. Export does not change '
+        f'{"xyz"[second]} are at {angle:.1f} degrees, not 90: a tilted '
+        'gantry or a registration sheared the grid. Exporting does not change '
         'that: resample the image to an orthogonal grid, for instance with '
         'nibabel.processing.conform or SimpleITK.Resample.'
     )

@@ -13,10 +13,10 @@ from typing import BinaryIO
 from lungdet.errors import LungdetError, SeriesError
 
 # folders and files added by archives and file managers: '._a.nii.gz' of a
-# macOS archive has the name of an image and is none
+# macOS archive is named like an image and is none
 LITTER = {'__macosx', 'thumbs.db', 'desktop.ini', '$recycle.bin'}
 
-# a name that is one on every system; devices of Windows are none
+# names that are valid on every system; device names of Windows are not
 SAFE_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 DEVICE_NAME = re.compile(
     r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE
@@ -35,7 +35,7 @@ def safe_name(text: str) -> str:
     """A name for a file or folder, different for different texts.
 
     Args:
-        text: Of anywhere, such as a header or a file of another system.
+        text: From anywhere, such as a header or another system's file.
 
     Examples:
         >>> safe_name('1.3.6.1')
@@ -86,11 +86,12 @@ def open_or_pipe(
 ) -> tuple[BinaryIO, bytes]:
     """Open a file, or a pipe that somebody writes to.
 
-    A shell's ``<(...)`` is such a pipe. One without a writer would be waited
-    for without end.
+    A shell's ``<(...)`` is such a pipe. Opening one without a writer would
+    block for ever.
 
     Returns:
-        The file, and what of a pipe had to be read to see its writer.
+        The file, and the bytes of a pipe that were read to see that it has a
+        writer.
 
     Raises:
         LungdetError: A pipe without a writer, or a folder or device.

@@ -1,8 +1,8 @@
 """False marks of a detector on its training scans, as a file.
 
-A training mines a new bank now and then, beside the older ones; the epoch
-that a sample is of says which bank it is from, so a resumed run and each
-worker of a data loader take the same one.
+A training mines new banks from time to time and keeps the older ones. A
+sample's epoch determines its bank, so a resumed run and every worker of a data
+loader use the same one.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class HardNegative:
 
 @dataclass(frozen=True)
 class HardNegativeBank:
-    """What one pass over the training scans gave.
+    """The hard negatives of one pass over the training scans.
 
     Attributes:
-        epoch: Epochs that the training had done; it is used from this epoch
-            on, counted from 0.
+        epoch: Epochs done when it was mined; it is used from this epoch on,
+            counted from 0.
         marks: Best first, by series uid.
     """
 
@@ -78,7 +78,7 @@ class HardNegativeBank:
         """The bank of a file.
 
         Raises:
-            SeriesError: It is damaged, or something else.
+            SeriesError: It is damaged, or not a bank.
             OSError: It cannot be read.
         """
         values = read_object(path, REMEDY)

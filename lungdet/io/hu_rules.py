@@ -13,7 +13,7 @@ SAMPLES = 64  # samples along each axis that are checked
 # stored CT without its offset: much air near 0, bone above
 MAX_AIR, MIN_BONE = 50, 500
 PADDING_GAP = 100  # HU between padding and the next value of the image
-MAX_PADDINGS = 3  # different values of it
+MAX_PADDINGS = 3  # different padding values
 NO_AIR_HU = -200  # no chest in HU has its lowest values above
 # HU times 10 and the like: more values are lower than any in a CT
 BELOW_ALL_HU, MAX_BELOW = -1500, 0.05
@@ -64,7 +64,7 @@ def to_hu(
 
 
 def _why_not_hu(sample: np.ndarray) -> str | None:
-    """What values without padding are if they are not HU of a chest."""
+    """What values without padding seem to be if not HU of a chest."""
     first, high = np.percentile(sample, 1), sample.max()
     if np.mean(sample < BELOW_ALL_HU) > MAX_BELOW:
         return (
@@ -93,8 +93,8 @@ def _why_not_hu(sample: np.ndarray) -> str | None:
 def _sample(array: np.ndarray) -> np.ndarray:
     """A sample of finite values, without padding if there is anything else.
 
-    Padding is what lies at or below -1024, alone: a gap parts it from the
-    values of the image.
+    Padding is a value at or below -1024 that a gap separates from the values
+    of the image.
     """
     steps = tuple(slice(None, None, max(1, n // SAMPLES)) for n in array.shape)
     with np.errstate(over='ignore'):

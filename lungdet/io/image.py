@@ -48,8 +48,8 @@ def load_volume(
         hu_offset: Added to values that were stored without their offset.
 
     Returns:
-        int16 HU as the file has them, turned to the identity direction, or
-        as near to it as a new order of the voxels leads.
+        int16 HU, in the order of voxels whose direction is the identity, or as
+        near to it as reordering comes.
 
     Raises:
         SeriesError: Not readable as one CT volume; says file and reason.

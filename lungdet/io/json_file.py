@@ -1,7 +1,7 @@
-"""JSON that the program wrote and reads again: whole, and of its shape.
+"""JSON that the program wrote and reads again: complete, with the right keys.
 
-Files are edited by hand, cut by full disks and mixed up, so whatever is not
-as it was written becomes one line that names the file.
+Files are edited by hand, cut by full disks and mixed up, so whatever is not as
+it was written becomes a one-line error that names the file.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
         remedy: What to do if it is damaged, for the message.
 
     Raises:
-        SeriesError: It is no file, not JSON, or something else than an
-            object; the message names it.
+        SeriesError: It is not a file, not JSON, or not an object; the message
+            names it.
         OSError: It cannot be read.
     """
     size = path.stat().st_size
     if not path.is_file() or size > MAX_JSON_BYTES:
-        raise SeriesError(f'{path}: no file of JSON. {remedy}')
+        raise SeriesError(f'{path}: not a JSON file. {remedy}')
     try:
         values = json.loads(path.read_bytes().decode('utf-8'))
     except (ValueError, RecursionError) as error:
@@ -49,11 +49,11 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
 
 @contextmanager
 def shape_checked(where: str, remedy: str) -> Iterator[None]:
-    """Turn what values of another shape raise into one line.
+    """Turn the errors that unexpected values raise into one line.
 
     Args:
         where: File or case, for the message.
-        remedy: What to do about it.
+        remedy: What to do, for the message.
 
     Raises:
         SeriesError: A value is missing, or of another kind.
@@ -81,7 +81,7 @@ def shape_checked(where: str, remedy: str) -> Iterator[None]:
 
 
 def number(value: Any) -> float:
-    """A finite number as it stands.
+    """A finite number, unchanged.
 
     Raises:
         TypeError: Something else.
@@ -99,7 +99,7 @@ def whole(value: Any) -> int:
         TypeError: Something else.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f'{value!r} is no whole number')
+        raise TypeError(f'{value!r} is not a whole number')
     return value
 
 
@@ -143,7 +143,7 @@ def keyed(value: Any) -> dict[str, Any]:
         TypeError: Something else.
     """
     if not isinstance(value, dict):
-        raise TypeError(f'{value!r:.60} is no object with keys')
+        raise TypeError(f'{value!r:.60} is not an object with keys')
     return value
 
 
@@ -159,7 +159,7 @@ def numbers(value: Any, count: int) -> tuple[float, ...]:
 
 
 def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values and a checksum by which a later edit shows."""
+    """Values and a checksum that reveals later edits."""
     return {**values, DIGEST: digest_of(values)}
 
 

@@ -14,7 +14,7 @@ from lungdet.io.files import check_regular
 from lungdet.io.numbers import numbers_of
 
 MAX_XML_BYTES = 16_000_000
-MAX_POINTS = 10_000  # of one contour; 512 x 512 pixels have no longer one
+MAX_POINTS = 10_000  # of one contour; none in 512 x 512 pixels is longer
 MAX_PIXEL = 1 << 16  # of a coordinate; images have at most 2048
 SWITCH = {'TRUE': True, 'FALSE': False}
 
@@ -121,7 +121,7 @@ def _root(path: Path) -> ET.Element:
             'Check the file.'
         )
     text = path.read_bytes()
-    if b'\0' in text:  # UTF-16, which would hide what is looked for here
+    if b'\0' in text:  # UTF-16, which would hide the declarations below
         raise AnnotationError(
             f'{path}: not UTF-8 text, which reader XML is; copy it again.'
         )
@@ -157,7 +157,7 @@ def _contour(roi: ET.Element) -> Contour:
     """One closed line.
 
     Raises:
-        ValueError: A text that is no such value.
+        ValueError: A text that is not such a value.
     """
     edges = roi.findall('edgeMap')
     if not 1 <= len(edges) <= MAX_POINTS:

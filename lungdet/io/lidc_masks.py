@@ -30,7 +30,7 @@ class LidcNodule:
         id: Its value in the labels, from 1.
         num_readers: Who outlined it.
         center_mm: Centre of mass of the consensus, x, y, z.
-        diameter_mm: Of the sphere with the consensus' volume.
+        diameter_mm: Diameter of the sphere with the volume of the consensus.
     """
 
     id: int
@@ -182,7 +182,7 @@ def fill_contour(
         np.add.at(inside, (row, column), 1)
         row, column = _pixels_on_line(start[:-1], start[1:], box)
         on_line[row, column] = True
-    # a crossing turns every pixel to its left
+    # a crossing toggles every pixel to its left
     turns = inside[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
     odd = turns % 2 == 1
     part = (odd | on_line) if with_contour else (odd & ~on_line)

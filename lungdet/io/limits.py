@@ -72,7 +72,7 @@ def check_origin(where: str, origin: Sequence[float]) -> None:
         origin: World position (x, y, z), mm.
 
     Raises:
-        SeriesError: Not finite, or farther away than any room is wide.
+        SeriesError: Not finite, or farther away than any scanner reaches.
     """
     if not np.abs(np.asarray(origin, dtype=np.float64)).max() <= ORIGIN_MM:
         raise SeriesError(

@@ -101,7 +101,7 @@ def _column(
     if len(header) == 1 and ('\t' in header[0] or ';' in header[0]):
         hint = ' The columns must be separated by commas.'
     elif name == 'probability' and 'class' in header:
-        hint = ' A list of candidates must be given a score each first.'
+        hint = ' Give every candidate of the list a score first.'
     elif name not in header and close:
         hint = f' Is {close[0]!r} meant?'
     raise AnnotationError(
@@ -294,7 +294,7 @@ def write_submission(
 ) -> None:
     """Write detections as marks in LUNA16's format.
 
-    A scan is called as its file, so names with commas are quoted.
+    A scan may be named like its file, so names with commas are quoted.
     """
     text = io.StringIO(newline='')
     writer = csv.writer(text, lineterminator='\n')

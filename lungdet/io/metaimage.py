@@ -38,7 +38,7 @@ ELEMENT_TYPES = {
     'MET_DOUBLE': 'f8',
 }
 NO_OFFSET = 'no Offset in the header; the origin was taken as 0'
-MISSPELT = 0.8  # of a known name's letters and more: it was meant
+MISSPELT = 0.8  # similarity from which a known name was meant
 
 
 def _numbers(count: int, kind: type = float) -> Callable[[str], list]:
@@ -104,7 +104,7 @@ SYNONYMS = {
     'Rotation': 'TransformMatrix',
     'ElementByteOrderMSB': 'BinaryDataByteOrderMSB',
 }
-# of the format, without a meaning here
+# fields of the format that have no meaning here
 IGNORED = (
     'AnatomicalOrientation',
     'CenterOfRotation',
@@ -272,7 +272,7 @@ def _short(text: str | None) -> str:
 
 
 def _check_names(path: Path, texts: dict[str, str]) -> None:
-    """Refuse a name with a wrong letter: its value would count as absent."""
+    """Refuse a misspelt name: its value would count as absent."""
     known = [*FIELDS, *SYNONYMS]
     for name in texts:
         if name in known or name in IGNORED:
@@ -316,8 +316,8 @@ def _texts(path: Path) -> tuple[dict[str, str], int]:
 def _data_file(path: Path, name: str) -> Path:
     """The voxels' file in the header's own folder.
 
-    A link there is what the user placed there: data managers keep files
-    elsewhere and link them. The header's text leads nowhere else.
+    A link there is followed, because data managers keep files elsewhere and
+    link them. The text of the header cannot lead out of the folder.
     """
     if name.upper() == 'LOCAL' and path.suffix.lower() == '.mha':
         return path

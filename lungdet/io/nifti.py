@@ -90,7 +90,7 @@ def _voxels(path: Path, file: BufferedIOBase, need: int) -> bytearray:
 
 
 def _rest(path: Path, file: BufferedIOBase, need: int, row: int) -> list[str]:
-    """A caveat of bytes behind the voxels; an error where they are voxels.
+    """A caveat about bytes after the voxels; an error if they are voxels.
 
     Reading to the end compares the checksum of a ``.gz``.
     """
@@ -103,7 +103,7 @@ def _rest(path: Path, file: BufferedIOBase, need: int, row: int) -> list[str]:
             'states; it would leave out a part of the scan. Export the image '
             'again.'
         )
-    return [f'{rest} bytes behind the voxels were left out'] if rest else []
+    return [f'{rest} bytes after the voxels were left out'] if rest else []
 
 
 def _scaled(path: Path, array: np.ndarray, header: Any) -> np.ndarray:

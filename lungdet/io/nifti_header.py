@@ -113,7 +113,7 @@ def layout(path: Path, header: Any) -> tuple[np.dtype, list[int]]:
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     steps = [float(step) for step in header['pixdim'][1:4]]
-    if header['sform_code'] > 0:  # which states them too
+    if header['sform_code'] > 0:  # the sform states them too
         steps = [abs(step) or 1.0 for step in steps]
     check_grid(str(path), sizes, steps, dtype.itemsize)
     return dtype, sizes
@@ -143,7 +143,7 @@ def check_extensions(
     Args:
         path: For the message.
         header: Already read from ``file``.
-        file: Behind the header.
+        file: Positioned after the header.
         start: Where the voxels begin.
     """
     at = header.sizeof_hdr + 4
@@ -170,7 +170,7 @@ def geometry_of(
 ) -> tuple[Geometry, list[str]]:
     """Grid of nibabel's affine, and caveats.
 
-    Of the voxel sizes alone if the header has neither qform nor sform.
+    From the voxel sizes alone if the header has neither qform nor sform.
 
     Raises:
         SeriesError: Contradictions, or no grid.
@@ -222,7 +222,7 @@ def _form(path: Path, header: Any, name: str) -> np.ndarray | str | None:
 
     if not header[f'{name}_code']:
         return None
-    if name == 'qform' and header['pixdim'][0] == 0:  # as the standard says
+    if name == 'qform' and header['pixdim'][0] == 0:  # as the standard demands
         header = header.copy()
         header['pixdim'][0] = 1
     try:
@@ -273,7 +273,7 @@ def _steps_differ(path: Path, header: Any, geometry: Geometry) -> list[str]:
     text = f'pixdim says voxels of {_mm(stated)}, the sform of {_mm(of_sform)}'
     if gap > MAX_STEP_TOL:
         raise SeriesError(
-            f'{path}: {text}; which is right cannot be told. Correct the '
+            f'{path}: {text}; it is unclear which is right. Correct the '
             'header, or export the image again.'
         )
     return [f'{text}, which was taken']

@@ -45,7 +45,7 @@ class LibraryNodule:
         patient: Who has it, text.
         series_uid: Scan that it was cut out of.
         diameter_mm: As its table states it.
-        spacing: Of the voxels in mm, (z, y, x).
+        spacing: Distance of the voxels in mm, (z, y, x).
         hu: int16 (z, y, x).
         mask: bool, of the shape of ``hu``.
         site: What it touches, one of ``SITES``.
@@ -101,11 +101,12 @@ def read_library(path: str | Path) -> list[LibraryNodule]:
 
     Raises:
         FileNotFoundError: No such file; the message names the command.
-        SeriesError: It is no library, damaged, edited or of another version.
+        SeriesError: It is not a library, or damaged, edited or of another
+            version.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no nodule library. {REMEDY}')
+        raise FileNotFoundError(f'{path}: not a nodule library. {REMEDY}')
     try:
         with np.load(path, allow_pickle=False) as stored:
             hu, mask = stored['hu'], stored['mask']
@@ -120,7 +121,7 @@ def read_library(path: str | Path) -> list[LibraryNodule]:
         zlib.error,
     ) as error:
         raise SeriesError(
-            f'{path}: no nodule library, or damaged ({error}). {REMEDY}'
+            f'{path}: not a nodule library, or damaged ({error}). {REMEDY}'
         ) from error
     with shape_checked(str(path), REMEDY):
         _check_content(keyed(content), hu, mask, path)

@@ -58,7 +58,7 @@ UNKNOWN_SPACES = (
     '3d-left-handed',
 )
 ENCODINGS = {'raw': 'raw', 'gzip': 'gzip', 'gz': 'gzip'}
-# of the format, without spaces; any other name is damaged
+# fields of the format, without spaces; any other name is an error
 FIELDS = {
     'blocksize',
     'byteskip',

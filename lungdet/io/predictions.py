@@ -23,7 +23,7 @@ ARRAYS = (
 
 @dataclass(frozen=True)
 class CasePredictions:
-    """What a detector says about one case.
+    """The output of a detector for one case.
 
     Attributes:
         bboxes: Edge boxes (K, 6) in voxels.
@@ -55,7 +55,7 @@ class CasePredictions:
                     f'{name}: {len(values)} values of {count} detections'
                 )
         if (self.masks is None) != (self.mask_boxes is None):
-            raise ValueError('masks and mask_boxes: one is there alone')
+            raise ValueError('masks and mask_boxes: give both, or neither')
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> CasePredictions:

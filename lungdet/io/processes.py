@@ -42,7 +42,7 @@ def processes(jobs: int) -> Iterator[Executor]:
 
 
 def start_process() -> None:
-    """One thread; Ctrl-C is the caller's; the end comes with the caller's."""
+    """Use one thread, leave Ctrl-C to the caller, and end with the caller."""
     set_one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()

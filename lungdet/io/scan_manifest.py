@@ -65,5 +65,5 @@ def read_scan_manifest(path: str | Path) -> list[ManifestEntry]:
             )
         )
     if not entries:
-        raise AnnotationError(f'{table}: lists no scan; write one a line.')
+        raise AnnotationError(f'{table}: lists no scan; write one per line.')
     return entries

@@ -1,4 +1,4 @@
-"""Slices of a scan by their number."""
+"""Numbers of the slices of a scan."""
 
 from __future__ import annotations
 

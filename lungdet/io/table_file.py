@@ -40,7 +40,7 @@ class TableFile:
 
     @property
     def name(self) -> str:
-        """For people: the file's name, or the path of a pipe."""
+        """Its name in messages: the file's name, or the path of a pipe."""
         is_pipe = self.path.parent.name == 'fd'
         return printable(str(self.path) if is_pipe else self.path.name)
 

@@ -1,4 +1,4 @@
-"""Trachea, main bronchi and their next branches, with walls."""
+"""Trachea, main bronchi and their first branches, with walls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_airways(chest: Chest) -> None:
     for start, stop, radius in airways:
         radii = (radius + WALL_MM[0], NARROWING * radius + WALL_MM[1])
         chest.add_tube(start, stop, radii=radii, value=hu.soft - 20)
-    for start, stop, radius in airways:  # so that no wall closes a branch
+    for start, stop, radius in airways:  # last: no wall closes a branch
         radii = (radius, NARROWING * radius)
         chest.add_tube(start, stop, radii=radii, value=hu.lumen)
     start, stop, radius = airways[0]

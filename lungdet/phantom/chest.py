@@ -31,7 +31,7 @@ class Chest:
     """A chest before noise, with methods to add to it.
 
     Attributes:
-        body: What it was made from.
+        body: The body it was made from.
         hu: float32 (z, y, x), free of noise.
         lungs: float32 (z, y, x), fraction of lung in a voxel.
         labels: uint8 (z, y, x): 3 right lung, 4 left lung, 5 trachea.

@@ -19,7 +19,7 @@ from lungdet.phantom.surfaces import ellipse_distance, inside_fraction
 
 DIAPHRAGM_MM = 5.0  # between lung and bowel gas
 BOWEL_INSET_MM = 12.0  # of bowel gas from the lung's outline
-THIN_WALL_MM = 1.0  # of the chest wall that a groove leaves
+THIN_WALL_MM = 1.0  # of chest wall that the groove leaves
 SOLID_HEIGHT = 0.5  # of the lungs' height, from below
 HEART_GROWTH = 1.5
 ARM_MM, HUMERUS_MM = 38.0, 11.0  # radii
@@ -146,5 +146,5 @@ CONDITIONS: dict[str, Draw | None] = {
     'one_lung': add_one_lung,
     'arms_down': add_arms,
     'big_heart': None,  # of another shape
-    'tight_view': None,  # cut once everything is rendered
+    'tight_view': None,  # cut after rendering
 }

@@ -24,7 +24,7 @@ TEXTURES = ('solid', 'ground glass', 'part solid')
 TEXTURE_CHANCES = (0.88, 0.06, 0.06)
 REACH = 1.7  # how far a surface bulges, in radii
 CORE = 0.55  # depth in radii of a part-solid nodule's solid core
-DARKEST = -60  # HU; a nodule in the wall's shade never darkens the wall more
+DARKEST = -60  # HU by which a nodule may darken the wall, at most
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class NoduleShape:
 
 
 def draw_diameter(rng: np.random.Generator, num: int) -> np.ndarray:
-    """Diameters (num,) in mm after LUNA16's table."""
+    """Diameters (num,) in mm, distributed as in LUNA16's table."""
     d = DIAMETER_SHIFT + np.exp(rng.normal(DIAMETER_MU, DIAMETER_SIGMA, num))
     return np.clip(d, *DIAMETER_RANGE)
 
@@ -99,8 +99,8 @@ def add_nodules(
     Args:
         rng: Source of the draws.
         chest: Drawn into.
-        num: How many; None draws LUNA16's numbers per scan. A nodule without a
-            free site is left out.
+        num: How many; None draws from LUNA16's numbers per scan. A nodule
+            without a free site is left out.
 
     Returns:
         The nodules and a uint8 array (z, y, x) of their numbers from 1.

@@ -10,7 +10,7 @@ from lungdet.phantom.chest import Chest
 
 SLICE_CORRELATION = 0.115 * 2.5  # filter weight of noise along z, times mm
 BLOTCH_MM = 14  # distance of the random values of parenchyma
-LUNG_GAIN = 0.35  # more noise in the lungs than in soft tissue, of the latter
+LUNG_GAIN = 0.35  # more noise in the lungs, relative to that in soft tissue
 OUT_OF_VIEW_HU = -2000  # outside the circular field of view
 LOWEST_HU = -2048  # that a scanner stores
 
@@ -61,9 +61,8 @@ def add_noise(rng: np.random.Generator, chest: Chest) -> np.ndarray:
 def _three_tap(values: np.ndarray, axis: int, weight: float) -> np.ndarray:
     """Filter with (weight, 1 - 2 weight, weight) along one axis.
 
-    In float32 and in this order of summation, unlike ``ndimage.correlate1d``:
-    another rounding would give other phantoms than those of the documented
-    results.
+    It sums in float32 and in a fixed order, unlike ``ndimage.correlate1d``:
+    other rounding would change the phantoms of the documented results.
     """
     if weight == 0:
         return values

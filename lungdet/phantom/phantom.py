@@ -58,8 +58,8 @@ def make_phantom(
     Args:
         seed: Of all draws.
         size: ``'full'``, a grown chest, or ``'small'``, a quarter of it.
-        series_uid: Its name.
-        num_nodules: How many; None draws LUNA16's numbers per scan.
+        series_uid: Identifier of the scan.
+        num_nodules: How many; None draws from LUNA16's numbers per scan.
         conditions: What makes this chest unusual, names of
             ``lungdet.phantom.conditions.CONDITIONS``.
 
@@ -82,7 +82,7 @@ def make_phantom(
         Annotation(world(n.center), round(n.diameter, 4), READERS)
         for n in nodules
     ]
-    # as in LUNA16 the list also holds marks of the nodules themselves
+    # as in LUNA16, the list also holds marks on the nodules themselves
     excluded = [
         Annotation(a.center_mm, round(a.diameter_mm * 0.9, 4))
         for a in annotations

@@ -70,7 +70,7 @@ def _draw_point(
 def _at_wall(
     rng: np.random.Generator, chest: Chest, point: np.ndarray, radius: float
 ) -> np.ndarray | None:
-    """Walk outwards to the pleura, then back by .3 to 1 radius."""
+    """Walk outwards to the pleura, then back by 0.3 to 1 radius."""
     outward = np.array([np.sign(point[0]) * 1.0, rng.normal(0, 1), 0])
     outward /= np.linalg.norm(outward)
     for distance in np.arange(0, FARTHEST_WALL_MM, 1.0):
@@ -87,7 +87,7 @@ def _is_free(
     site: str,
     others: Sequence[Sphere],
 ) -> bool:
-    """Whether it is apart from other nodules, in the scan and in lung."""
+    """Whether a site is clear of other nodules, in the scan, and in lung."""
     for other in others:
         gap = float(np.linalg.norm(other.center - point))
         if gap < radius + other.radius + GAP_MM:

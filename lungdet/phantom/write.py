@@ -39,7 +39,7 @@ def write_luna16_phantoms(
 ) -> list[str]:
     """Write phantoms in LUNA16's layout; scan i is in subset i modulo 10.
 
-    A phantom that is there whole, written by this code, is not rendered
+    A phantom that is complete and was written by this code is not rendered
     again; the tables are written at the end.
 
     Args:

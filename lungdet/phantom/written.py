@@ -1,4 +1,4 @@
-"""Which phantoms of a folder are there, as they would be written again."""
+"""Which phantoms of a folder are complete and need not be written again."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def note_written(
     files: Sequence[Path],
     settings: dict[str, Any],
 ) -> None:
-    """Note what was written, after it was.
+    """Note what was written, once it is complete.
 
     Args:
         out: Folder of the download.
         phantom: What the tables say about it.
         files: Its files.
-        settings: What it follows from, besides the code.
+        settings: What it depends on, besides the code.
     """
     content = {
         'settings': _all_settings(settings),
@@ -69,7 +69,7 @@ def note_written(
 def written_before(
     out: Path, uid: str, settings: dict[str, Any]
 ) -> WrittenPhantom | None:
-    """A phantom that is there whole, of these settings and this code.
+    """A phantom that is complete and made with these settings and this code.
 
     Args:
         out: Folder of the download.
@@ -100,7 +100,7 @@ def _note(out: Path, uid: str) -> Path:
 
 
 def _all_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """With what else decides the voxels."""
+    """The settings, and everything else that decides the voxels."""
     return {
         **settings,
         'code': _code_checksum(),

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from lungdet.geometry import occupied
 
-AIRWAY_HU = -750  # an airway is below this, walls included
+AIRWAY_HU = -750  # coarse voxels of an airway are below this
 LUMEN_HU = -930  # the darkest voxel of a lumen is below this
 SECTION_MM2 = (30.0, 700.0)  # of a section
 WIDTH_MM = 40.0
@@ -32,10 +32,10 @@ class Section:
 
 @dataclass
 class Track:
-    """Consecutive sections towards the feet.
+    """Consecutive sections, towards the feet.
 
     Attributes:
-        sections: From the head.
+        sections: In order, from the head.
         area: Smoothed area of the last ones, mm2.
     """
 
@@ -66,8 +66,8 @@ def find_airway(
         spacing: mm along (z, y, x).
 
     Returns:
-        Boolean (z, y, x), the lumen without its wall; empty without a track
-        of 25 mm.
+        Boolean (z, y, x), the lumen without its wall; empty if no track is 25
+        mm long.
     """
     airway = np.zeros(hu.shape, dtype=bool)
     tracks = [

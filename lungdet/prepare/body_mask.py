@@ -1,4 +1,4 @@
-"""The body: soft tissue, filled, also where its wall is thin or cut."""
+"""The body: soft tissue, filled, even where its wall is thin or cut."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from lungdet.hounsfield import TISSUE_HU
 
-WALL_VOXELS = 8  # coarse, along the wall: regrown where the opening cut it
-BRIDGED_MM = 6.0  # in the plane: holes of the wall that are bridged
+WALL_VOXELS = 8  # coarse; how far the wall regrows where the opening cut it
+BRIDGED_MM = 6.0  # in the plane: gaps in the wall that are bridged
 BRIDGED_ALONG_MM = 15.0  # along the body: this many slices may lack their wall
 OPEN_AIR_HU = -950  # around the body: darker than lung, except emphysema
 OPEN_AIR_MEDIAN_HU = -965
@@ -25,8 +25,7 @@ class BodyMasks:
     Attributes:
         inside: Everything inside the body's wall.
         to_sides: The same if the sides of the image and of the field of view
-            are taken as a wall: larger than ``inside`` where lung touches a
-            side.
+            count as a wall: larger than ``inside`` where lung touches a side.
         outside: Air around the body and padding.
     """
 
@@ -111,7 +110,7 @@ def _filled(
             wide |= np.pad(wall[k], margin)
         wide = ndimage.binary_fill_holes(wide)
         filled[k] = wide[margin:-margin, margin:-margin]
-    # an odd number of slices, more than a gap that it closes
+    # an odd number of slices, more than the gap that is closed
     count = 2 * (int(BRIDGED_ALONG_MM / spacing[0] + 1) // 2) + 1
     ends = np.pad(filled, ((count, count), (0, 0), (0, 0)), mode='edge')
     grown = ndimage.maximum_filter1d(ends.view(np.uint8), count, axis=0)

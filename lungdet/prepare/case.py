@@ -25,7 +25,7 @@ from lungdet.prepare.resample import (
 )
 from lungdet.structures import Annotation, CaseNodule, CaseRecord, Volume
 
-THICK_SLICES_MM = 3.0  # apart: small nodules are hidden; LUNA16 takes 2.5
+THICK_SLICES_MM = 3.0  # apart; thicker ones hide small nodules. LUNA16: 2.5
 
 
 class PreparedCase(NamedTuple):
@@ -104,7 +104,7 @@ def prepare_case(
 
 
 def _unusual(volume: Volume, nodules: Sequence[ReferenceNodule]) -> list[str]:
-    """Caveats of thick slices and large nodules."""
+    """Caveats about thick slices and large nodules."""
     caveats = []
     step = float(volume.geometry.spacing.max())
     if step > THICK_SLICES_MM + 1e-3:
@@ -143,7 +143,8 @@ def _check_nodules(nodules: Sequence[ReferenceNodule], volume: Volume) -> None:
 
 
 def _better_read(volume: Volume, nodules: Sequence[ReferenceNodule]) -> str:
-    """In which frame the nodules of a scan would lie on something."""
+    """A hint at frames in which the nodules would fit; empty if there are
+    none."""
     tried, _, others = count_fits(volume, [n.annotation for n in nodules])
     fitting = [name for name, number in others.items() if number == tried]
     if not tried or not fitting:

@@ -16,7 +16,7 @@ def close_mask(
     Args:
         mask: Boolean (z, y, x).
         spacing: mm along (z, y, x).
-        reach_mm: Distance of both.
+        reach_mm: Distance of both steps.
 
     Returns:
         Boolean (z, y, x), a superset of ``mask``.
@@ -24,7 +24,7 @@ def close_mask(
     if not mask.any():
         return mask.copy()
     reach = np.ceil(reach_mm / spacing).astype(int) + 1
-    # the end slices repeat, so lungs cut by the scan do not shrink
+    # the end slices repeat, so lungs cut by the scan's end do not shrink
     ends = [(reach[0], reach[0]), (0, 0), (0, 0)]
     sides = [(0, 0), (reach[1], reach[1]), (reach[2], reach[2])]
     rows = occupied(mask, 1)

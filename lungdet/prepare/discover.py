@@ -17,12 +17,12 @@ from lungdet.io.image import SUFFIXES, stem
 SUBSET = re.compile(r'subset(\d)(?!\d)')
 NO_SCANS = ('seg-lungs', 'masks')  # starts of names without scans
 NO_SLICES = (*SUFFIXES, '.raw', '.zraw', '.xml', '.txt', '.csv', '.json')
-TRIED_FILES = 3  # of a folder, to detect slices without a suffix
+TRIED_FILES = 3  # of a folder, to recognise slices without a suffix
 
 
 @dataclass(frozen=True)
 class ScanSource:
-    """Where a scan is stored and its uid.
+    """Where a scan is stored, and its uid.
 
     Attributes:
         uid: Series uid; the file's or folder's name where none is stated.
@@ -99,7 +99,7 @@ def images_and_series_folders(
     Args:
         root: Folder to search.
         skip: A folder in it to ignore.
-        suffixes: Of the files.
+        suffixes: Of the image files.
     """
     visited = set() if skip is None else {os.path.realpath(skip)}
     waiting = deque([root])
@@ -118,7 +118,7 @@ def images_and_series_folders(
         for path in paths:
             if path.name.startswith(NO_SCANS) or is_litter(path):
                 continue
-            # unlike those of Path, these do not fail where access is refused
+            # unlike those of Path, these do not raise where access is denied
             if os.path.isdir(path) and os.path.islink(path):
                 waiting.append(path)
             elif os.path.isdir(path):
@@ -170,7 +170,7 @@ def _series_of_folder(
 ) -> list[ScanSource]:
     try:
         series = list_series(folder, depth=0)
-    except Exception:  # reported when the scan is read; others go on
+    except Exception:  # reported when the scan is read; the others go on
         return [] if only else [ScanSource(folder.name, folder, subset)]
     volumes = [s for s in series if s.is_volume] or series
     wanted = [s for s in volumes if s.series_uid in known] or volumes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lungdet.io.metaimage import data_file
 
-BLOCKS, BLOCK_BYTES = 16, 4096  # that are read per file
+BLOCKS, BLOCK_BYTES = 16, 4096  # read of each file
 
 
 def fingerprint(path: Path | None) -> int | None:
@@ -33,7 +33,7 @@ def fingerprint(path: Path | None) -> int | None:
     crc = 0
     for one in files:
         size = one.stat().st_size
-        if not one.is_file():  # a pipe would be waited for
+        if not one.is_file():  # a pipe would block
             raise OSError(errno.EINVAL, 'Not a file', str(one))
         crc = zlib.crc32(f'{one.name} {size} '.encode(errors='replace'), crc)
         with open(one, 'rb') as file:

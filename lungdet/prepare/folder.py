@@ -37,10 +37,10 @@ def prepare_folder(
         scans: Folder with image files or DICOM folders.
         out: Folder for the cases.
         annotations: A csv with LUNA16's columns or with world boxes
-            (seriesuid, x1, y1, z1, x2, y2, z2), a folder with one label
-            image ``<name>.*`` a scan, or None. A scan's name is its file's
-            stem, or for DICOM its series uid or, where it is the only
-            series of its folder, that folder's name.
+            (seriesuid, x1, y1, z1, x2, y2, z2), a folder with one label image
+            ``<name>.*`` per scan, or None. A scan's name is its file's stem,
+            or for DICOM its series uid or, where it is the only series of its
+            folder, that folder's name.
         series: Only these series of DICOM folders; empty for all.
         hu_offset: Added to values that were stored without their offset.
         jobs: Processes, as ``prepare_scans``.
@@ -51,8 +51,8 @@ def prepare_folder(
         SeriesError: No scan below ``scans``.
         FileNotFoundError: No folder ``scans``, or nothing at
             ``annotations``.
-        AnnotationError: An invalid table row, or one of a scan that is not
-            there; or annotations without a row or a mask.
+        AnnotationError: An invalid table row, a row of a missing scan, or
+            annotations without any row or mask.
     """
     path = None if annotations is None else Path(annotations)
     if path is not None and not path.exists():
@@ -78,13 +78,14 @@ def prepare_folder(
 
 
 def read_references(path: Path) -> dict[str, ReferenceSource]:
-    """The source of each scan's nodules, by the names used there.
+    """The source of each scan's nodules, by the scan's name in the
+    annotations.
 
     Args:
         path: A table of centres or of boxes, or a folder of label images.
 
     Raises:
-        AnnotationError: An invalid row; or no row, no image.
+        AnnotationError: An invalid row, or no row or image at all.
     """
     references: dict[str, ReferenceSource]
     table = TableFile(path)
@@ -121,7 +122,7 @@ def references_by_uid(
     sources: Sequence[ScanSource],
     path: Path,
 ) -> dict[str, ReferenceSource]:
-    """The same by series uid, where a folder's name was used.
+    """The same by series uid, also where a folder's name was used.
 
     Args:
         references: By the names that the annotations use.
@@ -129,7 +130,8 @@ def references_by_uid(
         path: Of the annotations, for the message.
 
     Raises:
-        AnnotationError: An entry of no scan, or one scan under two names.
+        AnnotationError: An entry that belongs to no scan, or a scan under two
+            names.
     """
     uids = {s.folder: s.uid for s in sources if s.folder}
     uids |= {s.uid: s.uid for s in sources}

@@ -17,10 +17,10 @@ from lungdet.structures import Volume
 
 LUNG_LABELS = (3, 4)  # LUNA16: one for each lung; 5 is the trachea
 KNOWN_LABELS = (0, 3, 4, 5)
-COSINE_TOL = 1e-3  # of direction cosines, lung mask against scan
+COSINE_TOL = 1e-3  # between direction cosines of lung mask and scan
 SAME_LUNGS = 0.9  # Dice with the lungs of the scan; lower values give a caveat
 OTHER_LUNGS = 0.75  # lower values are an error
-MIN_DARK = 0.5  # of a mask whose scan's lungs were not found
+MIN_DARK = 0.5  # fraction of a mask, if the scan's lungs were not found
 
 
 def lungs_of_scan(path: Path | None, volume: Volume) -> LungField:
@@ -77,7 +77,7 @@ def _compare(
 ) -> list[str]:
     """Caveats if a mask and the lungs of the scan differ.
 
-    Lungs that are doubtful themselves refuse no mask.
+    Computed lungs that are doubtful themselves do not rule out a mask.
 
     Raises:
         AnnotationError: They are not the same lungs.
@@ -113,7 +113,7 @@ def _compare(
 def _compare_darkness(
     mask: np.ndarray, grid: Geometry, volume: Volume, path: Path
 ) -> list[str]:
-    """A caveat if a mask is not of air, where the lungs were not found."""
+    """A caveat if a mask is not dark, for scans whose lungs were not found."""
     image = resample_nearest(volume.array, volume.geometry, grid, fill=0)
     dark = float((image[mask] < TISSUE_HU).mean())
     if dark >= MIN_DARK:

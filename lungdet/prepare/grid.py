@@ -36,7 +36,7 @@ def case_grid(
         spacing_mm: Isotropic spacing.
 
     Returns:
-        The grid, and a caveat if nodules made it wider than the lungs did.
+        The grid, and a caveat if nodules made it larger than the lungs need.
 
     Raises:
         GeometryError: A spacing that is not positive, or that gives more

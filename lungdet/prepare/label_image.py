@@ -26,7 +26,7 @@ from lungdet.prepare.references import (
 from lungdet.structures import Annotation, Volume
 
 GRID_TOL_MM = 1e-2  # NIfTI keeps the origin as 32-bit float
-TOUCHING = np.ones((3, 3, 3))  # voxels of one part, connected also by corners
+TOUCHING = np.ones((3, 3, 3))  # also by a corner: one part
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class LabelImageReferences:
         return References(tuple(nodules), tuple(caveats))
 
     def table_rows(self) -> Sequence[Annotation]:
-        """None: its nodules are voxels of the scan's own grid."""
+        """No rows: its nodules are voxels on the scan's own grid."""
         return ()
 
     def settings(self) -> dict[str, Any]:
@@ -107,7 +107,8 @@ def _read_labels(path: Path, geometry: Geometry) -> np.ndarray:
 def _number_nodules(
     labels: np.ndarray, path: Path
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Labels numbered from 1 (uint8), the image's values (N,), caveats."""
+    """Labels numbered from 1 (uint8), the values (N,) that they had, and
+    caveats."""
     caveats = []
     values = np.flatnonzero(np.bincount(labels[labels > 0].ravel()))
     if len(values) == 1:  # a binary mask, of one nodule or of several
@@ -129,7 +130,7 @@ def _number_nodules(
 
 
 def _measured(mask: NoduleMask, geometry: Geometry) -> ReferenceNodule:
-    """Centre of mass, the diameter of its volume, and its box."""
+    """Centre of mass, diameter of the sphere of equal volume, and box."""
     points = np.argwhere(mask.voxels) + np.array(mask.start)
     x, y, z = geometry.to_world(points.mean(0)[None])[0].tolist()
     volume_mm3 = len(points) * float(np.prod(geometry.spacing))
@@ -141,7 +142,7 @@ def _measured(mask: NoduleMask, geometry: Geometry) -> ReferenceNodule:
 
 
 def _check_size(nodule: ReferenceNodule, volume: Volume, where: str) -> None:
-    """Refuse lungs and other organs: the limit of tables, and large air."""
+    """Refuse organs: masks above the limit of tables, and large dark ones."""
     mask, diameter = nodule.mask, nodule.annotation.diameter_mm or 0.0
     if mask is None:
         return

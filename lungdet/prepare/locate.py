@@ -10,7 +10,7 @@ from lungdet.structures import Detection, SeriesResult
 
 
 def locate(result: SeriesResult, sides: LungSides | None) -> SeriesResult:
-    """The result, its detections with their slice, lung and zone.
+    """The result, with slice, lung and zone added to its detections.
 
     Args:
         result: With the DICOM slices of its scan, where it has any.

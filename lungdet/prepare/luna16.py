@@ -87,7 +87,8 @@ def prepare_luna16(
 def _named_scans(
     root: Path, tables: dict[str, AnnotationTable], series: Collection[str]
 ) -> tuple[list[ScanSource], list[str]]:
-    """The scans, and caveats of those that tables or scans lack."""
+    """The scans, and caveats about rows without a scan and scans without a
+    row."""
     named = {**tables, **listed_series(root)}
     known = known_series(named.values())
     sources = discover_scans(root, known=known, series=series)

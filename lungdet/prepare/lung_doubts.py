@@ -9,10 +9,10 @@ from lungdet.geometry import occupied
 LUNG_LITRES = (0.8, 12.0)
 LUNG_HU = (-970.0, -500.0)
 MIN_HEIGHT_MM = 80.0
-MAX_BODY_FRACTION = 0.6  # of the body, in the slices with lung
-CENTRAL = (0.25, 0.75)  # of the body's width and depth: the lungs' centroid
+MAX_BODY_FRACTION = 0.6  # air in the body, over slices with lung
+CENTRAL = (0.25, 0.75)  # of the body's width, depth: the lungs' centroid
 SMALL_LUNG = 0.1  # a lung this small relative to the other is doubtful
-OPEN_FRACTION = 0.75  # of the next slice's area: below it the wall is open
+OPEN_FRACTION = 0.75  # of the next slice's area; below it, the wall is open
 
 
 def doubt_of_lungs(
@@ -69,7 +69,7 @@ def _misplaced(air: np.ndarray, body: np.ndarray) -> str | None:
 
 
 def _open_wall(air: np.ndarray, body: np.ndarray) -> str | None:
-    """Whether a half of the body collapses from one slice to the next."""
+    """Whether half of the body vanishes from one slice to the next."""
     columns = occupied(body, 2)
     middle = (columns.start + columns.stop) // 2
     covered = body[occupied(air, 0)]

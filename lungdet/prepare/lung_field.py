@@ -1,4 +1,4 @@
-"""The lungs of a scan, and what stands for them where they are not known."""
+"""The lungs of a scan, or what replaces them where they are not known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class LungField:
 
 
 def whole_body(body: BodyMasks, geometry: Geometry, reason: str) -> LungField:
-    """The body and what its wall may have lost, the reason as a caveat."""
+    """The body, with what an open wall may have cut off; the reason is a
+    caveat."""
     mask = body.to_sides.copy()
     region = (slice(None), occupied(mask, 1), occupied(mask, 2))
     mask[region] |= ~body.outside[region]

@@ -14,7 +14,7 @@ from lungdet.prepare.closing import close_mask
 
 MIN_PART_ML = 80.0  # smaller parts are bowel, oesophagus, trachea
 MAX_PARTS = 8  # parts that are checked, the largest first
-SMALL = 0.1  # of the largest part: a smaller one is bowel
+SMALL = 0.1  # of the largest part; a smaller one is bowel
 GAS_HU = -930.0  # median of a part that is gas and not lung
 GAS_STD = 90.0
 MIN_CORE = 20  # voxels
@@ -23,7 +23,7 @@ CLOSING_MM = 12.0  # closing includes vessels, hilum and nodules at the pleura
 MORE_LUNG = 0.05  # of the lungs: how much more of it opens the question
 LUNG_MEDIAN_HU = (-905.0, -600.0)  # of lung at the image's sides
 LUNG_SPREAD_HU = 125.0
-LUNG_DARKEST_HU = -940.0  # 10th percentile; air outside is darker
+LUNG_DARKEST_HU = -940.0  # 10th percentile; outside air is darker
 OUTSIDE_FRACTION = 0.3  # more dark air next to so little lung is doubtful
 
 
@@ -110,7 +110,7 @@ def _lung_air(
 
 
 def _core_values(hu: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """HU of a part without its rim, which is brightened by the wall."""
+    """HU of a part without its rim, which the wall brightens."""
     core = ndimage.binary_erosion(part)
     return hu[core if core.sum() > MIN_CORE else part]
 
@@ -118,7 +118,7 @@ def _core_values(hu: np.ndarray, part: np.ndarray) -> np.ndarray:
 def _lung_at_sides(
     hu: np.ndarray, air: np.ndarray, voxel_ml: float
 ) -> np.ndarray:
-    """Lung if the image's sides count as a wall, thin bridges removed."""
+    """Lung if the sides of the image count as a wall, without thin bridges."""
     opened = ndimage.binary_opening(air)
     lungs, _ = _lung_air(hu, opened, voxel_ml)
     return ndimage.binary_dilation(lungs, mask=air)
@@ -139,7 +139,7 @@ def _doubt_of_sides(
     air: np.ndarray,
     voxel_ml: float,
 ) -> str | None:
-    """Why air at the sides makes the lungs' extent uncertain."""
+    """Why air at the sides makes the extent of the lungs uncertain."""
     amount = f'{extra.sum() * voxel_ml:.0f} ml of air'
     if _is_lung(hu[extra]):
         return None

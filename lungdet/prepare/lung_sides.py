@@ -11,11 +11,11 @@ from scipy import ndimage
 from lungdet.geometry import Geometry, occupied
 from lungdet.prepare.lung_field import LungField
 
-FINE_MM = 2.0  # finer given masks are thinned to about this
+FINE_MM = 2.0  # given masks are subsampled to about this spacing
 DEPTHS_MM = np.arange(0.0, 31.0, 2.0)  # erosions, until two lungs come apart
-MAX_REST = 0.1  # of the eroded voxels: what may lie in neither lung
+MAX_REST = 0.1  # fraction of the eroded voxels that may lie in neither lung
 MIN_SIDE = 0.1  # of the larger lung
-MIN_ACROSS = 0.7  # cosine of the line between the lungs with left-right
+MIN_ACROSS = 0.7  # cosine between the line joining the lungs and left-right
 RIGHT, LEFT = 1, 2
 ZONES = ('lower', 'middle', 'upper')
 
@@ -53,7 +53,8 @@ class LungSides:
 
 
 def find_sides(lungs: LungField) -> LungSides | None:
-    """Tell the two lungs apart; None if they were not found, or do not part.
+    """Tell the two lungs apart; None if they were not found or do not
+    separate.
 
     A given mask may number them. Where it does not, or a number is a mere
     speck, the mask is eroded until two parts hold nearly all of it. The left

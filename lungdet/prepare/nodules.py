@@ -36,16 +36,16 @@ def prepare_nodules(source: str | Path, out: str | Path) -> list[str]:
     Args:
         source: An ``.npz`` of LIDC crops (keys ``hu``, ``mask``, ``offset``,
             ``shape_zyx``, ``spacing_xyz``, ``patient``, ``seriesuid``,
-            ``diameter_mm`` and maybe ``ratings``), or a folder of prepared
-            cases with masks.
+            ``diameter_mm`` and optionally ``ratings``), or a folder of
+            prepared cases with masks.
         out: The library's file, ``.npz``.
 
     Returns:
-        One line per count: nodules, patients, sites, what was left out.
+        One line per count: nodules, patients, sites, and what was left out.
 
     Raises:
-        SeriesError: Neither of the two, without any nodule with a mask, or
-            with inserted nodules.
+        SeriesError: Neither of the two, no nodule has a mask, or nodules
+            were inserted.
         OSError: A file cannot be read or written.
     """
     path = Path(source)
@@ -74,7 +74,7 @@ def nodules_of_table(path: Path) -> Iterator[LibraryNodule]:
     """Nodules of an archive of LIDC crops.
 
     Raises:
-        SeriesError: It is no such archive.
+        SeriesError: It is not such an archive.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:

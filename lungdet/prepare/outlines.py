@@ -23,7 +23,7 @@ from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.structures import Annotation, Volume
 
 SERIES_UID = re.compile(r'<SeriesInstanceU[iI][dD]>\s*([0-9.]+)\s*<')
-HEAD_BYTES = 4000  # of an XML file; they name the series
+HEAD_BYTES = 4000  # of an XML file, which name the series
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class OutlineReferences:
     def read(self, volume: Volume) -> References:
         """The rows, each with its mask if there is one.
 
-        Rows without a mask and masks without a row become caveats. The study
-        is used as the patient of a scan whose header names none.
+        Rows without a mask and masks without a row become caveats. If the
+        header of a scan names no patient, the study stands for the patient.
 
         Raises:
             AnnotationError: Damaged XML, or outlines of another series.
@@ -124,7 +124,7 @@ def _with_masks(
             continue
         annotation = replace(row.annotation, num_readers=num_readers[number])
         mask = None
-        if region := regions.get(number):  # else its voxels are all another's
+        if region := regions.get(number):  # else another has them
             mask = mask_of_label(labels, number, region)
         nodules.append(ReferenceNodule(annotation, mask=mask))
     return tuple(nodules)

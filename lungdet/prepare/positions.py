@@ -1,8 +1,8 @@
-"""Whether a table's centres lie on something like a nodule, and if not why.
+"""Whether a table's centres lie on something like a nodule, and if not, why.
 
-A nodule is brighter than the lung around it. Of 985 outlined nodules of
-LIDC-IDRI 984 are by the measure used here, of centres in a wrong frame about
-a quarter. So a few rows tell whether a table means this frame, and which
+A nodule is brighter than the lung around it. By the measure used here, 984 of
+985 outlined nodules of LIDC-IDRI are, but only about a quarter of centres in a
+wrong frame. So a few rows tell whether a table is in this frame, and which
 other one would fit.
 """
 
@@ -20,7 +20,7 @@ from lungdet.structures import Annotation, Volume
 CONTRAST_HU = 150  # of a nodule's core over the darker part around it
 DARKER = 25  # percentile: a nodule may touch the pleura and vessels
 AROUND_MM = (1.0, 5.0)  # from its surface
-FAINT_CONTRAST_HU = 60  # contrast of small subsolid nodules, at least
+FAINT_CONTRAST_HU = 60  # least contrast, as of small subsolid nodules
 
 # positions (n, 3) as written -> index (n, 3) in the scan's voxels
 Reading = Callable[[np.ndarray], np.ndarray]
@@ -74,7 +74,7 @@ def _mirrored(index: np.ndarray, grid: Geometry, axis: int) -> np.ndarray:
 def brightness(
     volume: Volume, index: np.ndarray, diameters_mm: np.ndarray
 ) -> np.ndarray:
-    """HU in the middle of nodules and around them.
+    """HU at the centres of nodules and around them.
 
     Args:
         volume: The scan.
@@ -117,7 +117,7 @@ def nodule_like(
 ) -> np.ndarray:
     """Which positions (n,) are brighter than what lies around them."""
     core, around = brightness(volume, index, diameters_mm).T
-    return core > around + CONTRAST_HU  # not where they are unknown
+    return core > around + CONTRAST_HU  # False where they are unknown
 
 
 def count_fits(
@@ -153,7 +153,8 @@ def count_fits(
 
 
 def in_air(volume: Volume, annotations: Sequence[Annotation]) -> list[str]:
-    """A caveat for each centre in air with nothing brighter than around it.
+    """A caveat for each centre that lies in air and is not brighter than its
+    surroundings.
 
     Args:
         volume: The scan.

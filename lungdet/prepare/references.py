@@ -78,7 +78,7 @@ class ReferenceSource(Protocol):
         ...
 
     def table_rows(self) -> Sequence[Annotation]:
-        """Centres that somebody wrote down; none that come from voxels."""
+        """Centres as a table states them; none for nodules given as voxels."""
         ...
 
     def settings(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class ReferenceSource(Protocol):
 
 @dataclass(frozen=True)
 class TableReferences:
-    """Centres and diameters of a table; without rows there is no nodule."""
+    """Centres and diameters of a table; no rows means no nodules."""
 
     annotations: tuple[Annotation, ...] = ()
 

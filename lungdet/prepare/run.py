@@ -1,4 +1,5 @@
-"""Many scans to cases: restartable, and failures stay separate."""
+"""Preparing many scans: restartable, and one failure does not stop the
+others."""
 
 from __future__ import annotations
 
@@ -49,21 +50,21 @@ def prepare_scans(
 ) -> Summary:
     """Prepare scans that are not prepared yet, then rebuild the index.
 
-    A case of earlier settings goes when its new one stands, not before. Where
-    the disk is full the run ends, with a summary of what is done.
+    A case of earlier settings is deleted only once its new one is written. If
+    the disk is full, the run ends with a summary of what is done.
 
     Args:
         tasks: The scans.
         out: Folder of the case store.
-        jobs: Processes; with 0 scans are prepared in this one, which ends
-            with all that is left where a library crashes on a damaged scan.
+        jobs: Processes; with 0, scans are prepared in this process, and a
+            library that crashes on a damaged scan ends the whole run.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
 
     Raises:
         GeometryError: A spacing that no scan has, or that differs from that of
             other cases in the folder.
-        SeriesError: The file of such a case is damaged.
+        SeriesError: The file of another case is damaged.
         AnnotationError: Rows of a table that fit the voxels in another frame.
         OSError: ``out`` cannot be written to.
     """
@@ -101,7 +102,7 @@ def _attempt_all(
     jobs: int,
     progress: bool,
 ) -> tuple[dict[str, str | None], str | None]:
-    """Uid -> why it failed, None if not; and why the run stopped, if so."""
+    """Uid -> why it failed, or None; and why the run stopped, or None."""
     tried: dict[str, str | None] = {}
     attempts = attempt_scans(todo, out, spacing_mm, jobs)
     bar = tqdm(total=len(todo), desc='prepare', disable=not progress)
@@ -120,15 +121,15 @@ def _attempt_all(
 def _valid_records(
     out: Path, uids: Collection[str], standing: Collection[str]
 ) -> tuple[list[CaseRecord], list[str]]:
-    """The cases that belong in the index, and a caveat of those left out.
+    """The cases that belong in the index, and a caveat about those left out.
 
-    The older case of a scan that could not be prepared stays on disk, but
-    only where no case of this run stands it is still a part of the store.
+    The older case of a scan that could not be prepared stays on disk. It stays
+    in the store only if this run wrote no case at all.
 
     Args:
         out: Folder of the case store.
         uids: The scans of this run.
-        standing: Those of them whose case is that of this run's settings.
+        standing: Those of them whose case has the settings of this run.
     """
     older: list[Path] = []
     current: list[Path] = []
@@ -152,8 +153,9 @@ def attempt_scans(
 ) -> Generator[tuple[str, str | None], None, None]:
     """Try each scan, in other processes unless ``jobs`` is 0.
 
-    A process that is killed breaks its pool. Those scans that it may have
-    been at are then tried each in a process, the rest in a new pool.
+    A process that is killed breaks its pool. The scans that it may have been
+    working on are then each tried in a process of their own, the rest in a new
+    pool.
 
     Yields:
         Uid, and the reason if the scan could not be prepared.
@@ -165,7 +167,7 @@ def attempt_scans(
     left = list(tasks)
     while left:
         left = yield from _attempt_in_pool(left, out, spacing_mm, jobs)
-        # in the order that processes took them; results may be lost, too
+        # in the order in which processes took them; results may be lost, too
         suspects, left = left[: 2 * jobs], left[2 * jobs :]
         for task in suspects:
             yield task.uid, _attempt_alone(task, out, spacing_mm)
@@ -178,7 +180,7 @@ def _attempt_in_pool(
     left = {task.uid: task for task in tasks}
     with processes(min(jobs, len(tasks))) as pool:
         waiting = {}
-        with suppress(BrokenProcessPool):  # before all could be submitted
+        with suppress(BrokenProcessPool):  # before all were submitted
             for task in tasks:
                 future = pool.submit(attempt, task, out, spacing_mm)
                 waiting[future] = task

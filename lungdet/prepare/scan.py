@@ -26,7 +26,7 @@ def prepare_scan(task: ScanTask, out: Path, spacing_mm: float) -> None:
             file and reason.
         OSError: A file that cannot be read or written.
     """
-    check_uid(task.uid)  # fails before minutes of work
+    check_uid(task.uid)  # raises before minutes of work
     volume = read_scan(task)
     references = task.references.read(volume)
     lungs = lungs_of_scan(task.lung_mask, volume)
@@ -43,7 +43,7 @@ def prepare_scan(task: ScanTask, out: Path, spacing_mm: float) -> None:
 
 
 def read_scan(task: ScanTask) -> Volume:
-    """The volume under the uid and with the caveats of its source."""
+    """The volume, with the uid and the caveats of its source."""
     source = task.source
     volume = load_volume(
         source.path,

@@ -11,7 +11,7 @@ from lungdet.io.reference_set import official_subsets
 from lungdet.prepare.discover import ScanSource
 
 SCAN_LIST = 'seriesuids.csv'
-NAMED = 3  # examples in a message
+NAMED = 3  # examples per message
 
 
 def known_series(tables: Iterable[Collection[str]]) -> set[str]:
@@ -24,7 +24,7 @@ def known_series(tables: Iterable[Collection[str]]) -> set[str]:
 
 
 def listed_series(root: Path) -> dict[str, list[str]]:
-    """The list of a download by its file's name; empty if it has none.
+    """The scan list of a download by its file name; empty if it has none.
 
     Args:
         root: Of the download; ``seriesuids.csv`` in it is optional.
@@ -42,7 +42,7 @@ def check_series(
     tables: dict[str, Collection[str]],
     root: Path,
 ) -> list[str]:
-    """Find scans that nothing names, and rows of scans that are not there.
+    """Report scans that nothing names, and rows of missing scans.
 
     Args:
         sources: The scans.

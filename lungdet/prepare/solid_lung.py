@@ -14,17 +14,18 @@ from lungdet.hounsfield import TISSUE_HU
 BONE_HU = 250
 HALF_THICKNESS_MM = 6.0  # half of the thickness that a solid part must have
 MEDIAL = 0.4  # of the lungs' half width: closer to the midline is the heart
-LATERAL = 0.7  # of it: beside the heart
+LATERAL = 0.7  # of it: farther out is beside the heart
 RIBS = 0.6  # of it: bone farther out is rib, scapula or humerus
-RIB_REACH_MM = 20.0  # along the body: ribs slant, so slices share theirs
+RIB_REACH_MM = 20.0  # along the body: slanting ribs cross slices
 MAX_SOLID_PARTS = 3
 DIAPHRAGM = 0.6  # of the lungs' height: a diaphragm does not reach that high
 GROWTH_MM = 20.0  # of a kept part, within the other lung's mirror image
-GROWTH_MEDIAL = 0.2  # of the lungs' half width: as far as a kept part grows
+GROWTH_MEDIAL = 0.2  # of the lungs' half width; a kept part grows up to there
 
 
 class PartLimits(NamedTuple):
-    """How large a part must be, of the lungs, and how much of it lateral."""
+    """Smallest size of a part, relative to the lungs, and its lateral
+    fraction."""
 
     size: float
     lateral: float
@@ -39,7 +40,7 @@ class SolidLung(NamedTuple):
 
     Attributes:
         mask: Boolean (z, y, x) of what counts as lung.
-        caveats: What was decided.
+        caveats: What was decided, in words.
     """
 
     mask: np.ndarray
@@ -112,7 +113,7 @@ def _grown(
 def inside_ribs(
     bones: np.ndarray, middle: float, spacing: np.ndarray
 ) -> np.ndarray:
-    """What lies between the ribs of both sides, row by row.
+    """The space between the ribs of both sides, row by row.
 
     Args:
         bones: Boolean (z, y, x), ribs and what lies outside of them.

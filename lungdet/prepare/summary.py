@@ -1,4 +1,4 @@
-"""What a run of preparation did, as a table for people."""
+"""What a preparation run did, as a table."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lungdet.structures import CaseRecord
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run of preparation did.
+    """What a preparation run did.
 
     Attributes:
         records: All cases now in the folder.
         failed: Series uid -> reason, of scans that could not be prepared.
         skipped: Scans that were already prepared.
         prepared: Scans that this run prepared.
-        untried: Scans that were left when it stopped.
-        stopped: Why it did, None if it went to its end.
+        untried: Scans that remained when it stopped.
+        stopped: Why it stopped, None if it did not.
         official_uids: LUNA16's series among the scans.
         caveats: What anyone who uses the cases must know.
     """

@@ -1,4 +1,4 @@
-"""Looking at a few scans of a table before all of them are prepared."""
+"""Checking a table against a few scans before all of them are prepared."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lungdet.prepare.positions import count_fits
 from lungdet.prepare.scan import read_scan
 from lungdet.prepare.task import ScanTask
 
-MAX_SCANS = 4  # that are read, those with the most rows
+MAX_SCANS = 4  # to read: those with the most rows
 ENOUGH = 12  # rows
-LIKE = 0.97  # of right rows that lie on something like a nodule
-WRONG, DOUBTFUL = 1e-3, 0.05  # probability of so few, were the table right
+LIKE = 0.97  # fraction of right rows that lie on something like a nodule
+WRONG, DOUBTFUL = 1e-3, 0.05  # probability of so few if the table is right
 FITTING = 0.05  # the same of another reading
 
 
 def check_positions(tasks: Sequence[ScanTask]) -> list[str]:
     """Compare the rows of tables with the voxels of a few scans.
 
-    Rows of LUNA16's own tables and masks are not tried.
+    Rows of LUNA16's own tables, and masks, are not checked.
 
     Args:
         tasks: Scans that are about to be prepared.
@@ -32,7 +32,8 @@ def check_positions(tasks: Sequence[ScanTask]) -> list[str]:
         A caveat if rows lie on nothing like a nodule.
 
     Raises:
-        AnnotationError: They cannot be right, and would be in another frame.
+        AnnotationError: The rows cannot be right, but would be in another
+            frame.
     """
     rows, fits = 0, 0
     others: Counter[str] = Counter()
@@ -82,7 +83,7 @@ def _judged(
         ]
     text += f', but {best} read as {" or as ".join(fitting)}'
     if doubt > WRONG:
-        return [f'{text}; wanted are world mm x, y, z in LPS']
+        return [f'{text}; world mm x, y, z in LPS are needed']
     raise AnnotationError(
-        f'{text}; wanted are world mm x, y, z in LPS. Correct the table.'
+        f'{text}; world mm x, y, z in LPS are needed. Correct the table.'
     )

@@ -16,8 +16,8 @@ from lungdet.prepare.grid import CROP_MARGIN_MM, NODULE_MARGIN_MM
 from lungdet.prepare.references import ReferenceSource, TableReferences
 from lungdet.structures import Annotation
 
-LUNG_METHOD = 2  # raised where the lungs found change
-# settings of every case; a source of references replaces its part
+LUNG_METHOD = 2  # raise it when the segmentation of the lungs changes
+# settings of every case; a source of references replaces its own
 NO_REFERENCES = {
     'annotations': [],
     'boxes': [],

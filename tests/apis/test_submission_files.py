@@ -106,7 +106,7 @@ def test_one_deeplung_line_of_the_published_table(
         ('marks', MARKS + '01,-5,1,0,nan\n', "probability is 'nan'"),
         ('marks', MARKS.replace(',', ';'), 'separated by commas'),
         ('marks', MARKS.replace('prob', 'Prob'), "Is 'Probability' meant"),
-        ('marks', MARKS.replace('probability', 'class'), 'a score each first'),
+        ('marks', MARKS.replace('probability', 'class'), 'a score first'),
         ('marks', '', "column 'seriesuid' is missing"),
         ('marks', MARKS + '01,-5,1\n', 'the row is cut'),
         ('marks', MARKS + '9,-5,1,0,.9\n', 'none of 1 scans is in the scan'),

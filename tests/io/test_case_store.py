@@ -273,7 +273,7 @@ def test_a_pipe_is_no_array_and_no_record(tmp_path: Path) -> None:
 
     with pytest.raises(SeriesError, match='image.b2nd: missing or damaged'):
         CaseStore(tmp_path).read('1.2', 'image')
-    with pytest.raises(SeriesError, match=r'1\.2\.json: no file of JSON'):
+    with pytest.raises(SeriesError, match=r'1\.2\.json: not a JSON file'):
         rebuild_index(tmp_path)
 
 

@@ -30,7 +30,7 @@ def test_upper_bits_are_no_part_of_the_value(
 
 
 def padded(stored: np.ndarray) -> np.ndarray:
-    stored[:60] = 63536  # -2000 in a file of values without sign
+    stored[:60] = 63536  # -2000 in a file of unsigned values
     return stored
 
 
@@ -56,12 +56,12 @@ def test_named_padding_without_sign_is_padding(
         (
             lambda v: v - 1024,
             {'RescaleIntercept': 0, 'BitsStored': 12, 'HighBit': 11},
-            'PixelRepresentation says that there are none',
+            'PixelRepresentation says that values are unsigned',
         ),
         (
             lambda v: v + 2000,
             {'PixelRepresentation': 1, 'BitsStored': 12, 'HighBit': 11},
-            'PixelRepresentation says that they have one',
+            'PixelRepresentation says that values are signed',
         ),
         (lambda v: v, {'BitsStored': 12}, 'HighBit 15'),
         (lambda v: v, {'BitsStored': 0, 'HighBit': 0}, 'BitsStored is 0'),

@@ -41,7 +41,7 @@ def test_what_is_no_object_is_named(
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(SeriesError, match='no file of JSON'):
+    with pytest.raises(SeriesError, match='not a JSON file'):
         read_object(tmp_path, '')
 
 

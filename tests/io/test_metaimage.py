@@ -69,7 +69,7 @@ from tests.io.images import SHAPE, hu, write_meta
             {'Offset': None, 'Ofset': '1 2 3'},
             'not a field, and Offset',
         ),
-        ({'TransformMatrix': '1 0 0 0 1 0.1 0 0 1'}, 'y and z enclose 84'),
+        ({'TransformMatrix': '1 0 0 0 1 0.1 0 0 1'}, 'y and z are at 84'),
     ],
 )
 def test_defective_meta_headers_are_refused(

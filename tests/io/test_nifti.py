@@ -312,7 +312,7 @@ def test_a_sheared_grid_is_explained(
 ) -> None:
     path = written(tmp_path, hu(rng), {304: ('<f', 0.5)})
 
-    with pytest.raises(SeriesError, match=r'enclose .* degrees.*[Rr]esample'):
+    with pytest.raises(SeriesError, match=r'are at .* degrees.*[Rr]esample'):
         read_image(path)
 
 

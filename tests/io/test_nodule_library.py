@@ -95,10 +95,10 @@ def test_what_is_no_library_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='lungdet prepare nodules'):
         read_library(tmp_path / 'none.npz')
     (tmp_path / 'text.npz').write_text('seriesuid\n')
-    with pytest.raises(SeriesError, match='no nodule library'):
+    with pytest.raises(SeriesError, match='not a nodule library'):
         read_library(tmp_path / 'text.npz')
     np.savez(tmp_path / 'other.npz', hu=np.zeros(3))
-    with pytest.raises(SeriesError, match='no nodule library'):
+    with pytest.raises(SeriesError, match='not a nodule library'):
         read_library(tmp_path / 'other.npz')
     with pytest.raises(SeriesError, match='no nodule to write'):
         write_library(tmp_path / 'empty.npz', [])

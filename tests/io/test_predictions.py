@@ -42,5 +42,5 @@ def test_arrays_of_different_lengths_are_refused() -> None:
         CasePredictions(boxes, np.array([0.5]))
     with pytest.raises(ValueError, match='rpn_scores: 1 values of 2'):
         CasePredictions(boxes, np.array([0.5, 0.1]), np.array([0.5]))
-    with pytest.raises(ValueError, match='one is there alone'):
+    with pytest.raises(ValueError, match='give both, or neither'):
         CasePredictions(boxes, np.array([0.5, 0.1]), masks=[None, None])

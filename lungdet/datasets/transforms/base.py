@@ -49,7 +49,7 @@ class Sample(TypedDict, total=False):
             negative.
         candidates: Edge boxes (K, 6) float64 to be scored.
         lungs: (D, H, W) bool, of a whole case whose detections are filtered.
-        lung_margin: Voxels that a detection may lie outside of them.
+        lung_margin: Voxels by which a detection may lie outside of them.
         target: (D, H, W) float32, what pre-training restores.
         masked: (D, H, W) bool, voxels that painting replaced.
         painting: ``'in'`` or ``'out'``, which voxels those are.
@@ -85,9 +85,9 @@ class Transform(BaseTransform, Generic[Params]):
 
     ``draw`` makes every choice and returns it as a frozen dataclass of plain
     values, with all that ``apply`` needs besides the sample: options of the
-    transform included. So a stored params object, also one that went through
-    JSON, replays the sample bit for bit, whatever the transform that it is
-    given to was built with. For noise, a seed is drawn.
+    transform included. So a stored params object, even one that went through
+    JSON, replays the sample bit for bit, however the transform that applies it
+    was configured. For noise, a seed is drawn.
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Insertion of nodules, and of shams that are none."""
+"""Insertion of nodules, and of shams, which are not nodules."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ MAX_ID = 255  # of a uint8 mask
 
 @dataclass(frozen=True)
 class InsertionParams:
-    """Insertions in their order, each the values of a ``Placement``."""
+    """Insertions in order, each with the values of a ``Placement``."""
 
     placements: Sequence[Mapping[str, Any]] = ()
 
 
 @TRANSFORMS.register_module()
 class NoduleInsertion(Transform[InsertionParams]):
-    """Insert nodules as targets, and shams as often or oftener.
+    """Insert nodules as targets, and shams at least as often.
 
-    After ``LoadCrop``, before HU are changed. Each nodule goes to a site of
-    its kind: parenchyma, a vessel, the pleura. A sham is a piece of the same
-    scan on the same path, and no target: without shams, traces of the
-    insertion would tell a nodule.
+    It belongs after ``LoadCrop`` and before HU are changed. Each nodule goes
+    to a site of its kind: parenchyma, a vessel, the pleura. A sham is a piece
+    of the same scan, inserted in the same way, and not a target: without
+    shams, traces of the insertion would give nodules away.
 
     Nodules of a sample's ``held_out`` scans and patients are never drawn.
 
@@ -47,13 +47,13 @@ class NoduleInsertion(Transform[InsertionParams]):
         source: Path of a nodule library, or ``'parametric'``.
         prob: How often a crop gets insertions.
         count: Fewest and most nodules of such a crop; as many shams.
-        sham_only: How often such a crop gets its shams alone.
+        sham_only: How often such a crop gets only its shams.
         min_inside: Voxels between a nodule's centre and the faces, as in
             ``LoadCrop``.
         scale: Range of a nodule's magnification.
         psf_mm: Range of the point spread's sigma in the scan's plane.
-        kinds: Of the crops that may get insertions, such as ``'inserted'``;
-            None for all.
+        kinds: Kinds of the crops that may get insertions, such as
+            ``'inserted'``; None for all.
 
     Raises:
         ConfigError: An unknown kind of crop.

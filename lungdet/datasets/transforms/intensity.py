@@ -1,4 +1,4 @@
-"""Augmentation of HU, as by another scanner."""
+"""Augmentation of HU, imitating another scanner."""
 
 from __future__ import annotations
 

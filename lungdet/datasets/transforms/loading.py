@@ -85,7 +85,7 @@ class LoadCrop(FixedTransform):
     def target_box(
         self, nodule: CaseNodule, box: np.ndarray, mask: np.ndarray
     ) -> np.ndarray:
-        """The box (6,) that a nodule is to be given, in the crop's voxels.
+        """The target box (6,) of a nodule, in the crop's voxels.
 
         Args:
             nodule: The nodule.
@@ -97,7 +97,7 @@ class LoadCrop(FixedTransform):
 
 
 def stack_boxes(boxes: Sequence[Sequence[float] | np.ndarray]) -> np.ndarray:
-    """Boxes (N, 6) float64, also where there are none."""
+    """Boxes as (N, 6) float64, also if there are none."""
     return np.array(boxes, dtype=np.float64).reshape(-1, 6)
 
 
@@ -137,7 +137,7 @@ class LoadCase(FixedTransform):
             dropped; None keeps all of them, as published figures do.
 
     Raises:
-        ConfigError: A margin that is no distance.
+        ConfigError: A margin that is not a distance.
     """
 
     def __init__(

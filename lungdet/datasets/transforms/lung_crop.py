@@ -48,8 +48,8 @@ class LoadLungCrop(Transform[LungCropParams]):
         tries: Draws before the crop closest to the limits is used.
         pad_hu: HU outside the case.
 
-    Source: Models Genesis' public code for tissue; lung instead of its
-        border of 100 voxels.
+    Source: Models Genesis' public code for tissue; its border of 100 voxels is
+    replaced by the lungs.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class LoadLungCrop(Transform[LungCropParams]):
 
     def _miss(self, sample: Sample, start: np.ndarray, enough: float) -> float:
         """How far a crop is from the limits; the image is read only if the
-        lungs alone do not decide."""
+        lungs do not settle it."""
         lung = _read(sample, 'lungs', start, self.size).mean()
         miss = max(self.min_lung - float(lung), 0.0)
         if self.max_tissue is None or miss >= enough:
@@ -129,7 +129,7 @@ def _read(
 
 
 def _lung_voxel(rng: np.random.Generator, sample: Sample) -> np.ndarray:
-    """A voxel of the lungs, any voxel if they are too small to be hit."""
+    """A voxel of the lungs; any voxel if they are too small to be hit."""
     store, record = sample['store'], sample['record']
     voxel = draw_lung_voxel(rng, store, record, LUNG_TRIES)
     return rng.integers(0, record.geometry.shape) if voxel is None else voxel

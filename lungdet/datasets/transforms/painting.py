@@ -22,7 +22,7 @@ Box = tuple[int, ...]
 
 @dataclass(frozen=True)
 class PaintingParams:
-    """What becomes noise.
+    """Which voxels become noise.
 
     Attributes:
         painting: ``'in'``: the boxes; ``'out'``: all except them; None:
@@ -63,7 +63,8 @@ class InPainting(NoisePainting):
 
     Args:
         max_boxes: Most boxes.
-        prob_box: Of one more box; the first failure ends it.
+        prob_box: Probability of each further box; the first failure ends the
+            draw.
         sides: Shortest and longest side of a box as fractions of the crop's.
     """
 
@@ -94,7 +95,8 @@ class OutPainting(NoisePainting):
 
     Args:
         max_boxes: Largest number of boxes that are kept; at least one is.
-        prob_box: Of one more box; the first failure ends it.
+        prob_box: Probability of each further box; the first failure ends the
+            draw.
         gaps: Smallest and largest difference of the crop's side and a box's,
             as fractions of the crop's.
     """

@@ -39,8 +39,8 @@ class LocalPixelShuffle(Transform[BlockShuffleParams]):
     Args:
         prob: How often.
         max_block: Longest sides of a block (z, y, x); the drawn ones are
-            uniform from 1. Fixed, so structures of one size are shuffled in
-            crops of any size.
+            uniform from 1. In voxels, so structures of one size are shuffled
+            in crops of any size.
         coverage: Blocks' volume over the crop's; 1.87 is the public code's
             10,000 blocks on a 32 x 64 x 64 crop.
     """

@@ -1,7 +1,7 @@
 """The faults of the NoduleNet authors' crops.
 
 ``configs/nodulenet_reference.py`` uses them, so that the published behaviour
-can be measured. Not for other use.
+can be measured. They have no other use.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from lungdet.geometry import box_of_mask
 from lungdet.registry import TRANSFORMS
 from lungdet.structures import CaseNodule
 
-BORDER = 8  # voxels that every side is longer
+BORDER = 8  # voxels by which every side is longer
 
 
 @TRANSFORMS.register_module()
 class PublishedLoadCrop(LoadCrop):
-    """Boxes of the visible masks, 8 voxels longer than they are.
+    """Boxes of the visible masks, each side 8 voxels too long.
 
     Readers draw masks with a margin and cut them off at the crop's faces, so
     these boxes are no measure of a nodule, and the border makes every

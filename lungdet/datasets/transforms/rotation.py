@@ -20,11 +20,11 @@ class RotationParams:
 
 @TRANSFORMS.register_module()
 class RandomRotation3D(Transform[RotationParams]):
-    """Rotate about the axes z, y and x, as a patient who lies askew.
+    """Rotate about the axes z, y and x, as for a patient who lies askew.
 
-    About the nodule of a nodule sample, which stays in place; about the
-    centre of any other crop. A tilt costs an interpolation in three
-    dimensions, where ``RandomAffine3D`` keeps axial planes.
+    The rotation is about the nodule of a nodule sample, which stays in place,
+    and about the centre of any other crop. A tilt costs an interpolation in
+    three dimensions, where ``RandomAffine3D`` keeps axial planes.
 
     Args:
         degrees: Largest angle about z, y and x.
@@ -56,8 +56,8 @@ def rotation(angles: Sequence[float]) -> np.ndarray:
     """Matrix (3, 3) of a rotation about x, then y, then z.
 
     Args:
-        angles: About z, y, x, in radians. Each turns the next axis of the
-            circle z, y, x into the one after it.
+        angles: About z, y, x, in radians. In the cycle z, y, x, each turns the
+            next axis into the one after it.
 
     Returns:
         Acts on vectors (z, y, x).

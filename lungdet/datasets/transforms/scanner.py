@@ -25,8 +25,8 @@ class SliceThicknessParams:
 class RandomSliceThickness(Transform[SliceThicknessParams]):
     """Average along z as thicker slices do, with a box profile.
 
-    The gap between slices is not simulated: what comes out is the thick
-    slice centred at each voxel, as scanners reconstruct overlapping ones.
+    The gap between slices is not simulated: each voxel becomes the thick slice
+    centred on it, like overlapping reconstructions of a scanner.
 
     Args:
         thickness: Range of the thickness in mm, drawn evenly.
@@ -105,8 +105,9 @@ class RandomCorrelatedNoise(Transform[CorrelatedNoiseParams]):
     """Add noise of another dose and kernel.
 
     A soft kernel gives quiet noise with correlated neighbours, a sharp one
-    loud noise without, so both are drawn together. The standard deviation in
-    HU is that of the noise that is added, whatever its correlation.
+    loud noise without correlation, so both are drawn together. The standard
+    deviation in HU is that of the noise that is added, whatever its
+    correlation.
 
     Args:
         noise: Range of the standard deviation in HU, drawn evenly on a log
@@ -176,7 +177,7 @@ def correlated_noise(
         seed: Of the noise.
 
     Returns:
-        float32 of ``shape``; border voxels like all others.
+        float32 of ``shape``; border voxels have the same statistics.
     """
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal([side + 2 for side in shape], np.float32)

@@ -44,8 +44,9 @@ class PlaceCrop(Transform[PlaceCropParams]):
         clip: Move a crop that leaves the case back to its border, as test
             windows are placed; along an axis where the case is smaller, the
             crop covers it. Nodules at the border then lose their margin.
-        late_size: Voxels of the crops of later epochs, None for ``size``.
-        late_epoch: The first of them, counted from 1 as in ``start_epoch``.
+        late_size: Voxels of the crops in later epochs, None for ``size``.
+        late_epoch: The first of these epochs, counted from 1 as in
+            ``start_epoch``.
 
     Raises:
         ConfigError: One of the last two without the other.
@@ -180,7 +181,7 @@ class TransposeParams:
 
 @TRANSFORMS.register_module()
 class RandomTransposeXY(Transform[TransposeParams]):
-    """Swap the in-plane axes about the nodule, or the crop's centre.
+    """Swap the in-plane axes about the nodule or the crop's centre.
 
     Args:
         prob: How often.
@@ -212,8 +213,8 @@ class AffineParams:
 class RandomAffine3D(Transform[AffineParams]):
     """Scale, and rotate about the long axis of the body.
 
-    Both about the nodule of a nodule sample, which stays in place and keeps
-    its margin except for its growth; about the centre of any other crop.
+    Both are about the nodule of a nodule sample, which stays in place and
+    loses only as much margin as it grows; in any other crop, about the centre.
 
     Args:
         scale: Range of the magnification; above 1 the nodule grows.
