@@ -1,6 +1,6 @@
 """An exported backbone: a safetensors file with its provenance.
 
-Its header says how it was made. Reading it runs no code of the file.
+Its header says how it was made. Reading it runs no code from the file.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def export_backbone(
     }
     header = {'format': BACKBONE_FORMAT, 'provenance': json.dumps(provenance)}
     with atomic_path(path) as aside:
-        # save_file would make it readable by its owner only
+        # save_file would make the file readable by its owner only
         aside.write_bytes(save(tensors, metadata=header))
 
 

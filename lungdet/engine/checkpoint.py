@@ -1,7 +1,7 @@
-"""Checkpoints of a training: their format, reading, writing, choosing one.
+"""Checkpoints of a training: their format, and reading, writing, choosing one.
 
 A checkpoint is a ``.pth`` of plain values: weights, optimiser, counters, and a
-``meta`` that describes them. Reading it runs no code of the file.
+``meta`` that describes them. Reading it runs no code from the file.
 """
 
 from __future__ import annotations
@@ -67,17 +67,19 @@ class CheckpointMeta:
     Attributes:
         epoch: Epochs done.
         iter: Steps done.
-        epoch_in_progress: From 1, by which heads start.
+        epoch_in_progress: The epoch, from 1, that decides which heads have
+            started.
         epoch_length: Steps of an epoch.
         seed: Of the run.
-        schedule: Values that its state replaces, see ``training_schedule``.
+        schedule: Config values that the stored state replaces, see
+            ``training_schedule``.
         val_owed: Whether a validation was due.
         model: Config of the network.
         imports: The config's ``custom_imports``, for the network's classes.
         input_contract: Of the network and its data.
         scans: What the weights were trained on.
         pretraining: Provenance of the backbone that it started from.
-        lungdet_version: That wrote it.
+        lungdet_version: Version that wrote it.
     """
 
     epoch: int
@@ -160,8 +162,8 @@ def resolve_checkpoint(path: str | Path) -> Path:
 def newest_checkpoint(folder: Path) -> Path | None:
     """The file that ``last_checkpoint`` names, else the newest readable one.
 
-    A run that was killed in a save leaves a half-written, hidden file, which
-    is ignored.
+    A run killed while saving leaves a half-written, hidden file, which is
+    ignored.
 
     Raises:
         CheckpointError: The named file cannot be read; the message names the
@@ -193,7 +195,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def _named_by(pointer: Path) -> Path | None:
-    """The checkpoint that a ``last_checkpoint`` names, if it is there."""
+    """The checkpoint that a ``last_checkpoint`` names, if it exists."""
     if not pointer.is_file():
         return None
     with open(pointer, 'rb') as file:
@@ -208,7 +210,7 @@ def _named_by(pointer: Path) -> Path | None:
 
 
 def _older_one(files: list[Path], cut: Path | None) -> str:
-    """Part of a message: the newest readable file."""
+    """The end of a message: the newest readable file."""
     for file in reversed(files):
         if file != cut:
             try:
@@ -249,7 +251,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: Not readable, not written by this version, damaged,
             or with weights that are not finite.
-        FileNotFoundError: Nothing there.
+        FileNotFoundError: There is no such file.
     """
     file = resolve_checkpoint(path)
     checkpoint = (
@@ -270,7 +272,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _load_plain(file: Path) -> Any:
-    """What a ``.pth`` holds, if that is plain values and tensors."""
+    """The content of a ``.pth``, which must be plain values and tensors."""
     check_archive(file)
     try:
         return torch.load(file, map_location='cpu', weights_only=True)

@@ -1,8 +1,8 @@
 """Checks of a file of weights before it is used.
 
 A checkpoint may come from anywhere. Its size is checked before memory is
-allocated, and weights that are not finite are refused: a network with one
-detects nothing, which looks like a healthy scan.
+allocated, and weights that are not finite are refused: a network with such a
+weight detects nothing, which looks like a healthy scan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
 
 from lungdet.errors import CheckpointError, DivergenceError
 
-# types of what a resume also reads
+# types of the values that only a resume reads
 STATE_TYPES: dict[str, tuple[type, ...]] = {
     'state_dict': (dict,),
     'optimizer': (dict,),
@@ -38,7 +38,8 @@ def check_archive(file: Path) -> None:
     into memory, whatever its size.
 
     Raises:
-        CheckpointError: Not an archive of torch's, or a part is compressed.
+        CheckpointError: Not an archive that torch writes, or a part is
+            compressed.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -208,7 +209,8 @@ def no_larger_than(
         where: The file, for the message.
 
     Raises:
-        CheckpointError: More parameters, or more values in them.
+        CheckpointError: The network has more parameters, or more values in
+            them.
     """
     left = {
         # twice: a class may create a parameter again

@@ -28,7 +28,7 @@ from lungdet.io.digests import sha256_of
 from lungdet.registry import MODELS, TASK_UTILS, build_model
 from lungdet.structures import ModelInfo
 
-DEFAULT_SPACING_MM = 1.0  # of cases, where weights do not state it
+DEFAULT_SPACING_MM = 1.0  # of cases, if weights do not state it
 
 
 class LoadedDetector(NamedTuple):
@@ -50,7 +50,7 @@ def load_detector(path: str | Path, *, device: str = 'cpu') -> LoadedDetector:
 
     Raises:
         CheckpointError: As ``read_checkpoint``; not a detector; or a class is
-            not registered. Nothing is imported to find it.
+            not registered, since nothing is imported to find it.
     """
     path = resolve_checkpoint(path)
     checkpoint = read_checkpoint(path)

@@ -1,4 +1,4 @@
-"""mmengine's Runner in several processes, without a GPU too."""
+"""mmengine's Runner in several processes, also without a GPU."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DistributedRunner(Runner):
     def wrap_model(
         self, model_wrapper_cfg: dict | None, model: torch.nn.Module
     ) -> torch.nn.Module:
-        """DDP that accepts heads which start later, on CPUs too.
+        """Wrap in DDP that accepts heads which start later, also on CPUs.
 
         mmengine names a device id, which CPU modules refuse. Looking for
         unused parameters also keeps the order of sums the same after a
@@ -64,8 +64,8 @@ class DistributedRunner(Runner):
     def average_buffers(self) -> None:
         """Give every rank the mean of all ranks' running statistics.
 
-        Those of averaged weights too: each rank's came from its own batches,
-        and only rank 0's would be saved.
+        This includes those of averaged weights: each rank's come from its own
+        batches, and only rank 0's would be saved.
         """
         if not is_distributed():
             return
@@ -87,13 +87,13 @@ def synchronised(model: nn.Module, kind: str, *, gpu: bool) -> nn.Module:
     """A model whose batch norms use the batches of all ranks.
 
     Args:
-        model: Is changed.
+        model: The model, which is changed.
         kind: The config's ``sync_bn``; only ``'torch'`` is known.
         gpu: Whether the ranks have GPUs.
 
     Raises:
-        ConfigError: Another kind, or there is no GPU, without which torch
-            does not synchronise.
+        ConfigError: Another kind, or no GPU, without which torch does not
+            synchronise.
     """
     if kind != 'torch':
         raise ConfigError(f"sync_bn: {kind!r}; choose 'torch' or None.")
@@ -112,10 +112,11 @@ def from_all_ranks(items: Sequence[Any]) -> list[Any]:
 
 
 def from_main_process(function: Callable[[], Any]) -> Any:
-    """What a function returns on rank 0, on every rank.
+    """Call a function on rank 0, and return its result on every rank.
 
     Raises:
-        Exception: Of rank 0, on every rank, so that none waits for it.
+        Exception: The one raised on rank 0, on every rank, so that none waits
+            for it.
     """
     outcome: list[Any] = [None]
     if is_main_process():

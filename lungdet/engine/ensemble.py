@@ -13,7 +13,7 @@ from lungdet.errors import CheckpointError
 
 
 def join_checkpoints(paths: Sequence[str | Path]) -> dict[str, Any]:
-    """A checkpoint whose network holds those of several.
+    """Join checkpoints to one whose network contains those of all.
 
     It can be tested and used for inference like any other, and states the
     training scans of all.
@@ -22,8 +22,8 @@ def join_checkpoints(paths: Sequence[str | Path]) -> dict[str, Any]:
         paths: Of the checkpoints, as ``resolve_checkpoint`` takes them.
 
     Returns:
-        What ``write_checkpoint`` writes. Its model's ``epochs`` are those in
-        progress of each, by which its heads have started.
+        What ``write_checkpoint`` writes. The model's ``epochs`` are the epochs
+        in progress of each, which decide which heads have started.
 
     Raises:
         CheckpointError: One cannot be read, or takes another input than the
@@ -66,7 +66,7 @@ def join_checkpoints(paths: Sequence[str | Path]) -> dict[str, Any]:
 def ensemble_config(
     models: Sequence[dict[str, Any]], epochs: Sequence[int]
 ) -> dict[str, Any]:
-    """Config of the network that holds several."""
+    """Config of the network that contains several."""
     return {
         'type': 'EnsembleDetector',
         'members': list(models),

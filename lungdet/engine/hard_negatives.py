@@ -1,4 +1,4 @@
-"""Mining of hard negatives: what the model takes for nodules in training."""
+"""Mining of hard negatives: false marks of the model on training scans."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ class HardNegativeHook(Hook):
     """Run the model over the whole training scans and keep its false marks.
 
     They become the centres of the data set's ``mined`` crops. The averaged
-    weights are used where there is an ``EMAHook``. Scans are dealt to the
-    ranks. A bank lies in the work folder, and the checkpoint has its digest.
+    weights are used where there is an ``EMAHook``. Scans are distributed over
+    the ranks. The bank is in the work folder, its digest in the checkpoint.
 
     Args:
         at: When, as fractions of the training; rounded to epochs.
-        per_scan: False marks kept of a scan, the highest scores.
+        per_scan: False marks that are kept for a scan, those with the highest
+            scores.
         lung_margin_mm: Marks farther outside the lungs are left out; None
             keeps them.
 
@@ -80,7 +81,7 @@ class HardNegativeHook(Hook):
         """Check the bank of a resumed run, and let the data set follow."""
         done = runner.epoch
         if not runner.rank:
-            # a run that was killed later, or did not get to a checkpoint
+            # of a run that was killed later, before a checkpoint
             for epoch, path in bank_files(runner.work_dir).items():
                 if epoch > done or not runner.iter:
                     path.unlink()
@@ -185,7 +186,7 @@ def negatives_among(
         lung_margin_mm: Distance from the lungs up to which marks are kept.
 
     Returns:
-        By falling score; of equal ones in the order given.
+        By descending score; equal scores keep their order.
     """
     centers = record.geometry.box_center_world(boxes)
     at_finding = _in_findings(record, centers)
@@ -210,7 +211,7 @@ def negatives_among(
 
 
 def refuse_held_out(uids: Iterable[str], held_out: Iterable[str]) -> None:
-    """Refuse to mine scans that the training must not know.
+    """Refuse to mine scans that the training must not use.
 
     Raises:
         ConfigError: There are some.
@@ -253,8 +254,8 @@ def _mining_data(runner: Any) -> MinesHardNegatives:
 def _model_to_mine(runner: Any, done: int) -> Any:
     """The averaged model if there is one, in evaluation mode.
 
-    The copy with the averages is no part of the model, so it has not been
-    told the epoch.
+    The copy with the averages is not part of the model, so it is told the
+    epoch here.
     """
     averages = [h for h in runner.hooks if isinstance(h, EMAHook)]
     model = unwrapped(runner.model)
@@ -273,10 +274,10 @@ def _model_to_mine(runner: Any, done: int) -> Any:
 def _check_bank(
     folder: Path, done: int, resumed: dict[str, str] | None
 ) -> None:
-    """Refuse to resume with another bank than before.
+    """Refuse to resume with a bank other than the checkpoint's.
 
     Raises:
-        CheckpointError: It is missing, or is not the checkpoint's.
+        CheckpointError: It is missing, or differs.
     """
     path = bank_of_epoch(folder, done)
     here = path and {'file': path.name, 'digest': sha256_of(path)}

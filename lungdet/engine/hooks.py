@@ -23,7 +23,7 @@ def unwrapped(model: Any) -> Any:
 
 @HOOKS.register_module()
 class HeadScheduleHook(Hook):
-    """Set the model's epoch, counted from 1; its heads start by it.
+    """Tell the model its epoch, counted from 1, at which heads may start.
 
     Only for a model that ``FollowsEpochs``.
     """
@@ -52,7 +52,8 @@ class StopOnNaNHook(Hook):
     """Stop at the first loss that is not finite.
 
     Raises:
-        DivergenceError: With every loss and the samples of the step.
+        DivergenceError: The message has every loss and the samples of the
+            step.
     """
 
     priority = 'VERY_HIGH'

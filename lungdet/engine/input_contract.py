@@ -30,7 +30,7 @@ class InputContract:
     Attributes:
         window: HU that become the ends of ``out_range``.
         out_range: Values that enter the backbone.
-        spacing_mm: Of the prepared cases, None where it is not known.
+        spacing_mm: Of the prepared cases; None if it is not known.
         plugins: Of the backbone, as plain values in canonical form: stages of
             all blocks are None, tuples are lists, and arguments that change
             only speed or memory are left out.
@@ -68,8 +68,7 @@ class InputContract:
         """Read what ``to_dict`` wrote.
 
         Raises:
-            CheckpointError: It cannot be read, and no network may run without
-                it.
+            CheckpointError: It cannot be read; no network may run without it.
         """
         try:
             low, high = map(float, content['window'])

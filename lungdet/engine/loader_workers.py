@@ -42,7 +42,7 @@ SHARED_MEMORY = Path('/dev/shm')
 MIN_SHARED_BYTES = 2**16
 # the fraction of free shared memory, or of open files, for one loader
 MAX_FRACTION = 0.5
-# of shared memory, for what processes wait for each other with
+# of shared memory, for the locks that processes wait with
 MIN_FREE_BYTES = 2**20
 LATE_EPOCH = 2**31  # after the last one of any training
 FROM_WORKER = re.compile(r'Caught (\w+) in DataLoader worker process')
@@ -96,10 +96,10 @@ class PackingCollate:
 
 
 class WorkerStart:
-    """What a worker does first: see to it that it ends with its parent.
+    """What a worker does first: make sure that it ends with its parent.
 
-    torch's own watch leaves a worker whose parent was killed waiting until
-    somebody reads its last batches.
+    With torch's own check, a worker whose parent was killed waits until its
+    last batches are read.
 
     Args:
         setup: Of the config, called with the worker's number, or None.
@@ -164,9 +164,9 @@ def pack_batches(loader: DataLoader) -> None:
 def shared_need(loader: DataLoader) -> tuple[int, int]:
     """Bytes of shared memory, and files, that batches may take at once.
 
-    It reads one sample, the largest if the data set ``NamesLargestSample``,
-    as it is late in a training, when crops may be larger. One that cannot be
-    read counts as 0; the worker that reads it raises the error.
+    One sample is read, the largest if the data set ``NamesLargestSample``, as
+    of a late epoch, when crops may be larger. One that cannot be read counts
+    as 0; the worker that reads it raises the error.
     """
     dataset: Any = loader.dataset
     if not len(dataset):
@@ -178,7 +178,7 @@ def shared_need(loader: DataLoader) -> tuple[int, int]:
         counter.dump(dataset[Key(largest, LATE_EPOCH, 0)])
     except Exception:
         return 0, 0
-    # those prefetched, and the one that is computed with
+    # those prefetched, and the one being used
     batches = loader.num_workers * (loader.prefetch_factor or 2) + 1
     samples = batches * (loader.batch_size or 1)
     one = sum(tensor.nbytes for tensor in counter.large)
@@ -221,10 +221,10 @@ def _obstacle(need: int, files: int, workers: int) -> str | None:
 
 @contextmanager
 def worker_errors() -> Iterator[None]:
-    """Errors of workers as they would be without workers.
+    """Raise errors of workers as they would be raised without workers.
 
-    torch puts the worker's traceback into the message of an error, and of a
-    killed worker reports only that it was killed.
+    torch puts the worker's traceback into the message of an error, and says of
+    a killed worker only that it was killed.
 
     Raises:
         LungdetError: As the worker raised it.
@@ -268,8 +268,8 @@ def _pack(batch: Any, shared: bool) -> tuple[bytes, list[torch.Tensor]]:
 class _Pickler(pickle.Pickler):
     """Pickle without large tensors; pickle small ones as numpy arrays.
 
-    torch pickles a tensor as a file with a header, which for a dozen small
-    ones of each sample takes longer than the rest.
+    torch pickles a tensor as a file with a header; for the dozen small ones of
+    each sample this takes longer than everything else.
     """
 
     def __init__(self, file: io.BytesIO, *, shared: bool) -> None:

@@ -38,8 +38,8 @@ def missing_weights(
 
 
 def _same_scans(config: Mapping[str, Any], source: str) -> list[str]:
-    """Options by which the config ``source`` pre-trains on the scans that
-    the detector's config trains on."""
+    """Options that make the config ``source`` pre-train on the scans that the
+    detector's config trains on."""
     dataset = config['train_dataloader']['dataset']
     options = {
         key: dataset[key]
@@ -57,7 +57,7 @@ def _same_scans(config: Mapping[str, Any], source: str) -> list[str]:
     for loader in loaders:
         other = (made_by.get(loader) or {}).get('dataset', {})
         for key in ('test_subsets', 'val_subsets'):
-            # series replace subsets, which then do not matter
+            # series replace subsets, which are then irrelevant
             if key.replace('subsets', 'series') in options:
                 continue
             if key in dataset and key in other and dataset[key] != other[key]:

@@ -25,7 +25,7 @@ def fill_module(
     min_tensors: float = MIN_TENSORS,
     needed: Collection[str] = (),
 ) -> str:
-    """Copy the tensors that fit by name and shape, if they are enough.
+    """Copy the tensors that fit by name and shape, if there are enough.
 
     Args:
         module: Not changed if too little fits.
@@ -90,9 +90,9 @@ def _first(names: list[str], number: int) -> str:
 def tensors_outside_plugins(module: torch.nn.Module) -> list[str]:
     """Names of a network's tensors without those of its plugins and losses.
 
-    New plugins may be added to weights where they start as the identity,
-    which the input contract checks. What a loss keeps (``loss_cls`` and so on
-    of a head) is for training alone.
+    New plugins may be added to weights where they start as the identity, which
+    the input contract checks. The state of a loss (a head's ``loss_cls`` and
+    so on) is needed for training only.
     """
     plugins = tuple(
         f'{name}.'

@@ -9,10 +9,10 @@ import torch
 
 
 def plain(value: Any) -> Any:
-    """Tensors, numbers, text, lists and dicts only: torch's weights-only
-    reader takes nothing else.
+    """Convert to tensors, numbers, text, lists and dicts: torch's weights-only
+    reader accepts nothing else.
 
-    A class becomes its name, as which it is registered.
+    A class becomes the name under which it is registered.
     """
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}

@@ -18,8 +18,8 @@ from lungdet.engine.screen import say, shown
 from lungdet.engine.training_scans import TrainingScans
 from lungdet.registry import HOOKS, MODELS
 
-# names of a run's last alarms in mmengine's message hub, by training steps
-# and by validation: one must not replace the other
+# names of a run's last alarms in mmengine's message hub, from training steps
+# and from validation: one must not replace the other
 ALARMS = ('train_alarms', 'val_alarms')
 
 
@@ -55,11 +55,11 @@ class DataMeanHook(Hook):
 
 @HOOKS.register_module()
 class StartWithMSEHook(Hook):
-    """Train with the squared error first, then with the model's own loss.
+    """Train with the squared error at first, then with the model's own loss.
 
     Most voxels of a lung crop have nearly the same intensity, so the absolute
-    error of the best constant is low, and a new network collapses to it. The
-    squared error gives more weight to large differences.
+    error of the best constant is low, and an untrained network collapses to
+    it. The squared error gives more weight to large differences.
 
     Args:
         iters: Iterations of the squared error.
@@ -175,7 +175,7 @@ class RestorationPicturesHook(Hook):
 
     Args:
         interval: Epochs between pictures; the last epoch has one as well.
-        num: Crops, of the validation data if there is any.
+        num: Number of crops, from the validation data if there is any.
     """
 
     def __init__(self, interval: int = 10, num: int = 4) -> None:

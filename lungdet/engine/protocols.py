@@ -1,7 +1,7 @@
 """What models, metrics and data sets may offer to a run.
 
-``engine`` knows neither ``models`` nor ``datasets``; a class offers one of
-these by having the member, whatever it derives from.
+``engine`` imports neither ``models`` nor ``datasets``; a class offers one of
+these by having its members, whatever it derives from.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class KnowsCropSize(Protocol):
     """A model that compares its test windows with the training crops."""
 
     def set_crop_size(self, size: Sequence[int]) -> None:
-        """Set the voxels (z, y, x) of the crops that the weights know."""
+        """Set the voxels (z, y, x) of the crops that the weights were trained
+        on."""
         ...
 
 
@@ -57,7 +58,7 @@ class BlockPlugin(Protocol):
 
 @runtime_checkable
 class StatesCaveats(Protocol):
-    """A metric whose tables say what makes their figures doubtful."""
+    """A metric whose tables state what makes their figures doubtful."""
 
     def state_caveats(self, caveats: Sequence[str]) -> None:
         """Set them, before the first scan."""
@@ -84,5 +85,5 @@ class MinesHardNegatives(Protocol):
         ...
 
     def follow_bank(self, folder: Path) -> None:
-        """Take the marks from the banks in a folder, by the epoch."""
+        """Take the marks of each epoch from the banks in a folder."""
         ...

@@ -104,11 +104,11 @@ def start_backbone(
 
 @dataclass(frozen=True)
 class WeightSource:
-    """One of the trainings behind some weights.
+    """One of the trainings that some weights come from.
 
     Attributes:
         how: Completes 'the weights were ...'.
-        scans: Scans of it.
+        scans: Scans that it used.
         allowed: Whether a test on them was requested; every table says so.
         remedy: What to do if it was not requested.
     """
@@ -168,7 +168,7 @@ class WeightSource:
         """
         tests = metainfo.get('test_series', [])
         patients = metainfo.get('test_patients', [])
-        # patients list the series too that inserted nodules are of
+        # patients also list the series that inserted nodules came from
         names = {*self.scans.series, *self.scans.patients}
         series, known = sorted(names & set(tests)), sorted(names & {*patients})
         count = f'{len(series)} of the {len(tests)} test scans'
@@ -195,12 +195,12 @@ def leakage_caveats(
 
     Args:
         metainfo: Of the data that is trained on or tested.
-        loaded: Of the checkpoint that the weights are from, if any.
+        loaded: Scans of the checkpoint that the weights are from, if any.
         pretraining: Provenance of the backbone that they started from.
         allowed: Whether such a test was requested.
 
     Returns:
-        Caveats of every table.
+        Caveats that every table must print.
 
     Raises:
         CheckpointError: As ``WeightSource.check_test``.
@@ -215,7 +215,7 @@ def leakage_caveats(
 
 
 def describe_weights(path: str | Path) -> dict[str, Any]:
-    """What a file of weights says about how it was made, as JSON values.
+    """What a weights file says about how it was made, as JSON values.
 
     Args:
         path: An exported ``.safetensors`` backbone, a release, or a
@@ -227,7 +227,7 @@ def describe_weights(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no file.
-        CheckpointError: It is neither.
+        CheckpointError: It is none of these.
     """
     if Path(path).suffix == '.safetensors' and not is_release(path):
         return read_backbone(path)[1]

@@ -1,8 +1,8 @@
 """A released detector: a safetensors file and a JSON file of the same name.
 
 The JSON says how the network is built, what it was trained on, which scores
-its false positives have and under which licences it is given on. Neither file
-holds code, and a file that was changed is refused.
+its false positives have, and under which licences it is distributed. Neither
+file contains code, and a changed file is refused.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def write_release(
     Args:
         path: Of the safetensors file; the JSON gets the same name.
         state: The network's ``state_dict``.
-        card: What ``release.schema.json`` asks for, but for ``schema``,
+        card: What ``release.schema.json`` requires, except ``schema``,
             ``weights``, ``tensors`` and ``digest``.
 
     Raises:
@@ -108,7 +108,7 @@ def read_release(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: It is not there.
-        CheckpointError: No release, or one that was changed.
+        CheckpointError: Not a release, or one that was changed.
     """
     path = Path(path)
     if not path.is_file():
@@ -135,7 +135,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
     """The JSON of a release, by the path of its safetensors file.
 
     Raises:
-        CheckpointError: It is missing, of another kind, or was changed.
+        CheckpointError: It is missing, not of this kind, or was changed.
     """
     file = Path(path).with_suffix('.json')
     if not file.is_file():
@@ -174,7 +174,7 @@ def _meta_of(card: Mapping[str, Any]) -> dict[str, Any]:
 def _read_tensors(
     path: Path, card: Mapping[str, Any]
 ) -> dict[str, torch.Tensor]:
-    """Tensors that are exactly those of the JSON."""
+    """The tensors, which must be exactly those of the JSON."""
     weights = card['weights']
     if (
         path.stat().st_size != weights['bytes']

@@ -1,4 +1,4 @@
-"""Errors of restored crops, compared with trivial outputs."""
+"""Errors of restored crops, compared with those of trivial outputs."""
 
 from __future__ import annotations
 

@@ -100,8 +100,8 @@ class ExactSampler(Sampler):
 class MixSampler(ExactSampler):
     """An ``ExactSampler`` that spreads each kind of sample over the epoch.
 
-    So every batch has about the mix of the whole epoch. The data set has
-    ``kinds``, one for each sample.
+    Every batch then has about the mix of the whole epoch. The data set must
+    have ``kinds``, one for each sample.
     """
 
     def shuffled(self, rng: np.random.Generator) -> np.ndarray:
@@ -136,7 +136,7 @@ class ExactEpochLoop(EpochBasedTrainLoop):
             self._decide_current_val_interval()
             if self.validates_after(self._epoch):
                 self._validate()
-        # ends persistent workers: their cost is known only then
+        # ends persistent workers, whose cost is known only then
         self.dataloader._iterator = None
         self.runner.call_hook('after_train')
         return self.runner.model
@@ -168,9 +168,9 @@ class ExactEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
-        """One step; its losses become numbers at once.
+        """Run one step, and turn its losses into numbers at once.
 
-        In mmengine every hook that looks at a loss waits for the GPU.
+        In mmengine, every hook that reads a loss waits for the GPU.
         """
         call_hook = self.runner.call_hook
         call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
@@ -220,8 +220,8 @@ def check_scans(
     """Refuse scans that a checkpoint was not trained on.
 
     Raises:
-        CheckpointError: There are some; their samples would come in place of
-            those that are left.
+        CheckpointError: There are some; their samples would replace those that
+            remain of the epoch.
     """
     new = sorted(set(series) - set(trained.series))
     if new:

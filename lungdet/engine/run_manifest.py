@@ -42,7 +42,7 @@ class RunCost:
     """Cost of a training, over all attempts if it was resumed.
 
     Attributes:
-        seconds: Of processors, all processes together.
+        seconds: Processor time of all processes together.
         unit: ``'GPU'``, or ``'CPU'`` where there is no GPU.
     """
 
@@ -97,7 +97,7 @@ class RunManifest:
             *(AttributeError, RecursionError),
         ) as error:
             raise ConfigError(
-                f'{path}: is no {SCHEMA} ({type(error).__name__}: {error}), '
+                f'{path}: is not a {SCHEMA} ({type(error).__name__}: {error}), '
                 'so what the folder holds is not known. Choose another '
                 'folder, or remove this one.'
             ) from error
@@ -151,13 +151,13 @@ def claim_folder(
 
 
 def values_digest(value: Any) -> str:
-    """SHA-256 over nested plain values; the order of keys does not matter."""
+    """SHA-256 of nested plain values; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def weights_digest(model: torch.nn.Module) -> str:
-    """SHA-256 over names and values of parameters and buffers."""
+    """SHA-256 of the names and values of parameters and buffers."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())
@@ -169,9 +169,9 @@ def weights_digest(model: torch.nn.Module) -> str:
 class RunManifestHook(Hook):
     """Write a training's start and cost into the manifest of its folder.
 
-    The cost is that of all processors, including data workers. Theirs is known
-    only when they end, so a killed attempt is counted without them. Each
-    checkpoint stores the cost so far, and a resumed run adds to it.
+    The cost is that of all processors, including data workers. The cost of
+    workers is known only when they end, so a killed attempt counts without it.
+    Each checkpoint stores the cost so far, and a resumed run adds to it.
     """
 
     priority = 'VERY_HIGH'
@@ -198,7 +198,7 @@ class RunManifestHook(Hook):
         checkpoint['cost_seconds'] = self._spent(runner)
 
     def after_run(self, runner: Any) -> None:
-        """The last write of a training: if there is a cost, it is complete."""
+        """Write the cost last: a manifest with a cost is complete."""
         if runner.rank or self.started_at is None:
             return
         unit = 'GPU' if torch.cuda.is_available() else 'CPU'

@@ -100,7 +100,7 @@ class LungRunner(DistributedRunner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """A logger without mmengine's line for every parameter.
 
-        The screen shows what somebody waits for, the file holds everything.
+        The screen shows what a user waits for; the file has everything.
         """
         logger = super().build_logger(*args, **kwargs)
         if not self.cfg.get('verbose'):
@@ -208,7 +208,7 @@ class LungRunner(DistributedRunner):
         mmengine writes in place, so a killed run leaves half a file, and
         stores objects that a weights-only reader refuses. Buffers of batch
         norms are averaged over ranks first, so every rank continues from the
-        same.
+        same ones.
 
         Args:
             out_dir: Folder.
@@ -338,7 +338,8 @@ class LungRunner(DistributedRunner):
         crop = (meta.model.get('train_cfg') or {}).get('crop_size')
         tests = not isinstance(self._train_loop, BaseLoop)
         if tests and crop and isinstance(self.bare_model, KnowsCropSize):
-            # the config's may differ, and plugins that pool need windows of it
+            # the config's may differ, and plugins that pool need windows of
+            # this size
             self.bare_model.set_crop_size(crop)
         self.loaded = meta
         self.pretraining = meta.pretraining

@@ -1,7 +1,8 @@
-"""What a resumed training must share with the one that it goes on from.
+"""What a resumed training must share with the one that it continues.
 
 A checkpoint brings its optimiser's and schedulers' state, which replaces what
-a config says. A config that says something else is refused, or asked for.
+a config says. A config that differs is refused, unless a new schedule is asked
+for.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def check_schedule(
 def position_in_new_epochs(
     meta: CheckpointMeta, steps: int, where: str
 ) -> int:
-    """Steps that epochs of another length would have taken.
+    """The number of steps so far, had epochs been of this run's length.
 
     Args:
         meta: Of the checkpoint.
@@ -92,8 +93,8 @@ def position_in_new_epochs(
         where: Names the checkpoint.
 
     Raises:
-        CheckpointError: It was written within an epoch, of which the rest is
-            not known in other batches.
+        CheckpointError: It was written within an epoch, whose rest is not
+            known in batches of another size.
     """
     if meta.epoch_length == steps:
         return meta.iter
@@ -119,8 +120,8 @@ def start_new_schedule(
 ) -> bool:
     """Bring fresh schedulers to a position, and keep the optimiser's state.
 
-    Each parameter group gets the values that the config would have given it
-    at that position had it been the first.
+    Each parameter group gets the values that it would have at that position,
+    had the training used the config from the start.
 
     Args:
         checkpoint: With the optimiser's state.
@@ -159,7 +160,7 @@ def start_new_schedule(
 
 
 def resume_anew(runner: Any, checkpoint: Mapping[str, Any], where: str) -> str:
-    """Continue a training by the schedule of the config.
+    """Continue a training with the schedule of the config.
 
     Args:
         runner: With fresh optimiser and schedulers; its weights are loaded.

@@ -1,8 +1,8 @@
 """What a run shows: one line for each step, and a bar with the time left.
 
-mmengine prints everything that it logs. Here the log file has all of it, and
-the screen what somebody waits for; ``verbose=True`` in a config brings the
-rest back.
+mmengine prints everything that it logs. Here the log file gets all of it, and
+the screen only what a user waits for; ``verbose=True`` in a config shows the
+rest too.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ScreenHandler(logging.StreamHandler):
 
 
 def quiet(logger: MMLogger) -> None:
-    """Let a logger's screen show what is marked; its file stays whole."""
+    """Let a logger's screen show only marked records; its file keeps all."""
     for handler in list(logger.handlers):
         if type(handler) is logging.StreamHandler:
             logger.handlers.remove(handler)
@@ -68,12 +68,12 @@ def shown(path: str | Path) -> str:
 
 
 class Progress:
-    """A bar on a terminal, else a line now and then.
+    """A bar on a terminal, else a line from time to time.
 
     Args:
-        name: Of the step.
-        total: Steps of all.
-        done: Of them before.
+        name: Name that is shown.
+        total: Number of all steps.
+        done: Steps done earlier.
         keep: Whether the bar stays when it is full.
     """
 
