@@ -1,4 +1,4 @@
-"""The stages of ``tools/demo.py``: what each is for, and its command."""
+"""The stages of ``tools/demo.py``: the purpose and the command of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BROWSE = ('python', 'tools/analysis_tools/browse_dataset.py', '--max', 6)
 def preparation(
     data: Path | None, out: Path, *, jobs: int, quick: bool
 ) -> Iterator[tuple]:
-    """Until the cases are there.
+    """The stages that make the cases.
 
     Args:
         data: A LUNA16 folder; None makes phantoms.
@@ -24,8 +24,8 @@ def preparation(
         quick: Few phantoms.
 
     Yields:
-        A line that says what for, then the words of the command; like the
-        other functions here, one stage when the one before has ended.
+        The purpose in a line, then the words of the command. Like the other
+        functions here, it yields a stage when the one before has ended.
     """
     scans, more = data or out / 'phantoms', ['--jobs', jobs]
     if data is None:
@@ -70,7 +70,7 @@ def inference(data: Path | None, out: Path) -> Iterator[tuple]:
 
 
 def table(out: Path, *, seeds: int) -> Iterator[tuple]:
-    """The rows of the method's table but MG alone."""
+    """The rows of the method's table, except MG alone."""
     text = 'table: BASE, QAM and QAM+MG, trained and tested alike'
     words = ['--amp', '--seeds', seeds, '--out', out / 'table']
     options = ['--cfg-options', f'data_root={out / "cases"}']

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lungdet.errors import LungdetError, explain
 
-# exit codes of what Ctrl-C or a closed pipe ended, as in shells
+# exit codes after Ctrl-C and a closed pipe, as in shells
 INTERRUPTED, CLOSED = 130, 141
 LATER = 0.05  # seconds until a Ctrl-C that came too early is sent again
 
@@ -31,8 +31,8 @@ def clean_errors(program: str, *, debug: bool = False) -> Iterator[None]:
         debug: Show the traceback instead.
 
     Raises:
-        SystemExit: 2 for bad usage or input, 130 where interrupted, 141 where
-            nobody reads what is printed, as behind ``| head``.
+        SystemExit: 2 for bad usage or input, 130 if interrupted, 141 if nobody
+            reads what is printed, as after ``| head``.
     """
     with warnings.catch_warnings(), interrupts() as interrupted:
         warnings.showwarning = partial(_show_warning, program)
@@ -58,8 +58,8 @@ def clean_errors(program: str, *, debug: bool = False) -> Iterator[None]:
 def interrupts() -> Iterator[list[int]]:
     """Note each Ctrl-C, and raise KeyboardInterrupt as Python does.
 
-    Some libraries catch whatever is raised in them and raise an error of
-    their own, which does not tell why.
+    Some libraries catch whatever is raised in them and raise an error of their
+    own, which hides the cause.
 
     Yields:
         A list, empty until then.
@@ -69,12 +69,12 @@ def interrupts() -> Iterator[list[int]]:
     def note(number: int, frame: Any) -> None:
         noted.append(number)
         if frame and frame.f_code.co_filename == logging.__file__:
-            # around a fork, where Python prints and ignores what is raised
+            # around a fork, where Python only prints what is raised
             Timer(LATER, os.kill, (os.getpid(), number)).start()
             return
         raise KeyboardInterrupt
 
-    # else somebody has decided what it does, or this is not the main thread
+    # else it has another handler, or this is not the main thread
     is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not is_pythons or current_thread() is not main_thread():
         yield noted
@@ -88,7 +88,8 @@ def interrupts() -> Iterator[list[int]]:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Let what a scheduler sends before it kills end the block as Ctrl-C."""
+    """Let the signal that a scheduler sends before it kills end the block like
+    Ctrl-C."""
     if current_thread() is not main_thread():
         yield
         return
@@ -104,9 +105,9 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def output_is_closed() -> bool:
-    """Whether nobody reads what is printed; the rest then goes nowhere.
+    """Whether nobody reads what is printed; if so, the rest is discarded.
 
-    Python would complain when it flushes it at its end.
+    Python would complain when it flushes the rest at its end.
     """
     try:
         print(flush=True)  # the buffer of what failed may be empty

@@ -179,7 +179,7 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 
 def write_details(report: Any, folder: Path, cases: Path | None) -> None:
-    """Tables and pictures; drawing is loaded for them alone."""
+    """Write tables and pictures; drawing is imported only here."""
     from lungdet.apis import details
     from lungdet.io.case_store import CaseStore
 

@@ -48,7 +48,7 @@ class InferOutput:
         self.bar = tqdm(
             total=self.total,
             bar_format=BAR,
-            disable=True if self.quiet else None,  # None: not on a terminal
+            disable=True if self.quiet else None,  # None: only on a terminal
             leave=False,
         )
         return self
@@ -85,7 +85,7 @@ class InferOutput:
                 tqdm.write(f'  {", ".join(times)}')
 
     def caveat(self, text: str) -> None:
-        """Something to know about the run."""
+        """A caveat about the run."""
         if not self.quiet:
             self._error(f'caveat: left out: {text}')
 
@@ -149,7 +149,7 @@ def _count(number: int, word: str) -> str:
 
 
 def series_table(scans: Sequence[ScanInput]) -> str:
-    """The scans among the inputs, with what tells them apart."""
+    """The scans among the inputs, with what distinguishes them."""
     body = [['scan', 'slices', 'mm', 'description', 'where']]
     for scan in scans:
         where = str(scan.path)

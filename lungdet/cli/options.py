@@ -57,7 +57,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--verbose', action='store_true', help='print all that is logged'
     )
-    # what torch.distributed.launch passes; torchrun sets the variable
+    # torch.distributed.launch passes this; torchrun sets the variable
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 

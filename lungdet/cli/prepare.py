@@ -139,7 +139,7 @@ def _shared_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _print_summary(summary: Summary) -> int:
-    """The exit code of a run whose table was printed."""
+    """Print the table of a run, and return its exit code."""
     print(summary.table())
     return summary.exit_code
 

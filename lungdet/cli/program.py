@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     runs = False
     try:
-        # from here on, with no gap in which Ctrl-C would be a traceback
+        # from here on, without a gap in which Ctrl-C would give a traceback
         with clean_errors('lungdet', debug='--debug' in words):
             args = build_parser().parse_args(words)
             runs = True

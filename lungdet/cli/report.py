@@ -58,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def report(args: argparse.Namespace) -> int:
-    """Write results as HTML pages without any other file."""
+    """Write results as self-contained HTML pages."""
     check_options(args)
     if args.froc:
         from lungdet.apis.reports import write_run_report

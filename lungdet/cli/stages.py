@@ -1,4 +1,4 @@
-"""Commands one after the other, each with a line that says what for."""
+"""Commands one after the other, each with a line that states its purpose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAMS = {'python': [], 'lungdet': ['-m', 'lungdet.cli']}
 
 
 class Stages:
-    """Runs commands in a folder; their words are in a file of its own.
+    """Runs commands in a folder, and writes their words to a file.
 
     Args:
         root: Folder that the commands run in.
@@ -33,10 +33,10 @@ class Stages:
 
         Args:
             purpose: One line.
-            words: ``lungdet`` or ``python``, and what it gets.
+            words: ``lungdet`` or ``python``, and its arguments.
 
         Raises:
-            SystemExit: With the code of the command, which has said why.
+            SystemExit: With the code of the command, which has printed why.
         """
         command = [self.shown(word) for word in words]
         self.lines.append(f'{shlex.join(command)}\n')
@@ -48,7 +48,7 @@ class Stages:
         print(f'      {time.monotonic() - start:.0f} s', flush=True)
 
     def _wait(self, words: Sequence[str]) -> int:
-        """The exit code; Ctrl-C reaches the command, too, which ends."""
+        """The exit code; Ctrl-C reaches the command too, and ends it."""
         program, *arguments = words
         command = [sys.executable, *PROGRAMS[program], *arguments]
         process = subprocess.Popen(command, cwd=self.root)
@@ -60,5 +60,5 @@ class Stages:
             raise
 
     def shown(self, word: object) -> str:
-        """A path, or the path in ``KEY=PATH``, relative where it can be."""
+        """A path, or the path in ``KEY=PATH``, relative if possible."""
         return str(word).replace(f'{self.root}{os.sep}', '')

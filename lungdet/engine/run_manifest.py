@@ -97,7 +97,7 @@ class RunManifest:
             *(AttributeError, RecursionError),
         ) as error:
             raise ConfigError(
-                f'{path}: is not a {SCHEMA} ({type(error).__name__}: {error}), '
+                f'{path}: not a {SCHEMA} ({type(error).__name__}: {error}), '
                 'so what the folder holds is not known. Choose another '
                 'folder, or remove this one.'
             ) from error

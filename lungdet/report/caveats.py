@@ -11,7 +11,7 @@ INCHES_PER_CHARACTER = 0.075  # at the size of the printed text
 
 
 def print_caveats(figure: Figure, caveats: Iterable[str]) -> None:
-    """Print caveats below a figure, such as trained-on test scans.
+    """Print caveats below a figure, such as that test scans were trained on.
 
     Args:
         figure: Gets the text.

@@ -77,7 +77,7 @@ def write_figure(
     """Write the curves of all reports with their bands in one figure.
 
     Raises:
-        ConfigError: The suffix is none of png, svg and pdf.
+        ConfigError: The suffix is not png, svg or pdf.
     """
     from lungdet.report.froc_figure import froc_figure
 
@@ -90,7 +90,7 @@ def check_figure(path: str | Path) -> None:
     """Refuse a figure of an unknown type before anything is scored.
 
     Raises:
-        ConfigError: Its suffix is none of png, svg and pdf.
+        ConfigError: Its suffix is not png, svg or pdf.
     """
     if Path(path).suffix not in FIGURE_SUFFIXES:
         raise ConfigError(
@@ -140,14 +140,14 @@ def read_scan(folder: str | Path, series_uid: str) -> ScoredScan:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A tested run as its folder holds it.
+    """A tested run, read from its folder.
 
     Attributes:
         scans: Series uid -> tested scan, in the order of the run.
         num_listed: Scans that were listed for the test.
         read_out: How its curve was read.
-        grouped_by: Name of its strata, None without.
-        cpm: As it was reported.
+        grouped_by: Name of its strata, None without strata.
+        cpm: The CPM as it was reported.
     """
 
     scans: Mapping[str, ScoredScan]
@@ -160,8 +160,8 @@ class StoredRun:
 def read_run(folder: str | Path) -> StoredRun:
     """The run that ``write_run`` wrote.
 
-    How masks agreed with the reference, and losses, are those of the scans'
-    own files, if these are there.
+    The agreement of masks with the reference, and the losses, come from the
+    files of the scans, if they exist.
 
     Args:
         folder: With froc.json and detections.json.

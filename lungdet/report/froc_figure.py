@@ -1,4 +1,4 @@
-"""The FROC curve as it is usually shown."""
+"""The FROC curve in its usual form."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from lungdet.geometry import Geometry, box_slices
 from lungdet.io.case_store import CaseStore
 from lungdet.structures import CaseNodule, Detection
 
-HALF_MM = 32.0  # half side of a picture, more where a box needs it
+HALF_MM = 32.0  # half side of a picture, more if a box needs it
 BOX_FRACTION = 0.8  # of a picture's side, at most
 HALF_VOXELS = 40  # read of a prepared case around a point
 PLANES = (('axial', 0), ('coronal', 1), ('sagittal', 2))

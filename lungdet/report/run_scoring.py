@@ -1,4 +1,4 @@
-"""A tested run: each scan scored when it is done, then all of them."""
+"""A tested run: each scan is scored when it is done, then all together."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunScoring:
         store: The prepared cases.
         options: Of the report.
         out_dir: Folder of the results, None for none. Each scan is written
-            there when it is done, so a stopped test can be resumed.
+            there as soon as it is done, so a stopped test can be resumed.
         caveats: Of every scan.
     """
 
@@ -89,8 +89,7 @@ class RunScoring:
             scans: Of this run; those of an earlier one are read from
                 ``out_dir``.
             listed: Series uids of the test, in order.
-            num_listed: Scans that were asked for, where some are not
-                prepared.
+            num_listed: Scans that were asked for, if some are not prepared.
 
         Raises:
             ConfigError: As ``listed_scans`` and ``evaluate_cases``.
@@ -113,7 +112,8 @@ class RunScoring:
 
 
 def _filtered(result: SeriesResult) -> list[str]:
-    """That the lungs' rule was on: one text for all scans, without counts."""
+    """Says that the lung rule was on: the same text for all scans, without
+    counts."""
     return [
         f'boxes more than {dropped.limit:g} mm outside the lungs were dropped '
         'before NMS (lung_margin_mm)'

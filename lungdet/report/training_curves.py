@@ -21,7 +21,7 @@ class TrainingCurve:
     """A logged value over the steps of a run.
 
     Attributes:
-        steps: (n,) iterations of training, epochs of validation; rising.
+        steps: (n,) iterations of training or epochs of validation, increasing.
         values: (n,) as logged.
     """
 
@@ -29,7 +29,8 @@ class TrainingCurve:
     values: np.ndarray
 
     def smoothed(self, window: int) -> TrainingCurve:
-        """Moving average over ``window`` records, at the last one's step."""
+        """Moving average over ``window`` records, at the step of the last
+        one."""
         window = min(window, len(self.values))
         sums = np.cumsum(np.concatenate([[0.0], self.values]))
         means = (sums[window:] - sums[:-window]) / window
@@ -83,7 +84,7 @@ def read_training_curve(work_dir: str | Path, key: str) -> TrainingCurve:
 
 
 def _records(file: Path) -> list[dict[str, Any]]:
-    """What was logged, a step a line.
+    """What was logged, one step per line.
 
     Raises:
         ConfigError: Not such a file.

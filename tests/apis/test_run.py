@@ -211,7 +211,7 @@ def test_folders_that_cannot_be_used_are_noticed_first(
         run_test(tiny_config, trained, out=below)
     (tmp_path / MANIFEST_FILE).write_text('[3]')
     with pytest.raises(
-        ConfigError, match=r'manifest\.json: is no lungdet.run'
+        ConfigError, match=r'manifest\.json: not a lungdet.run'
     ):
         run_test(tiny_config, trained, out=tmp_path)
 

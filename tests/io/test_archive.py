@@ -118,7 +118,7 @@ def file_and_folder(path: Path) -> None:
         (cut, 'not a zip archive that can be read'),
         (flipped, 'Bad CRC-32'),
         (encrypted, "member 'a.dcm' is encrypted"),
-        (twice, 'is there twice'),
+        (twice, 'occurs twice'),
         (file_and_folder, 'both a file and a folder'),
         (lambda path: path.write_bytes(b''), 'not a zip archive'),
     ],

@@ -210,7 +210,7 @@ def test_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'pipe')
 
     with (
-        pytest.raises(OSError, match='pipe: is no file that could'),
+        pytest.raises(OSError, match='pipe: is not a file that can'),
         atomic_path(tmp_path / 'pipe'),
     ):
         raise AssertionError('is refused before it is written')

@@ -1,4 +1,4 @@
-"""The axial slices of a scan for a slider, with where its boxes are."""
+"""The axial slices of a scan for a slider, and the positions of its boxes."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ class CineBox:
     Attributes:
         label: Printed next to it.
         kind: How it is drawn, such as ``'detection'`` or ``'nodule'``.
-        score: Below which the reader's filter hides it; None is not hidden.
+        score: The page's filter hides the box below this score; None is never
+            hidden.
         first: Number of the first picture that shows it, from 0.
-        last: Of the last one.
+        last: Number of the last one.
         x: Left edge, in pixels.
         y: Top edge.
         width: In pixels.
@@ -72,10 +73,10 @@ class Cine:
         captions: Of each: slice, instance and height.
         width: Pixels of a row.
         height: Pixels of a column.
-        letters: At the edges.
+        letters: Letters at the edges.
         index_of: First array index along z, and the step to the next picture.
         pixel: Array voxels (y, x) of a pixel.
-        caveat: That slices were left out, or an empty text.
+        caveat: Says that slices were left out; empty if not.
     """
 
     images: tuple[str, ...]
@@ -120,7 +121,8 @@ class Cine:
         )
 
     def _numbers_between(self, low: float, high: float) -> tuple[int, int]:
-        """The pictures of a range of array indices, at least the nearest."""
+        """The pictures of a range of array indices, at least the nearest
+        one."""
         start, step = self.index_of
         ends = sorted((index - start) / step for index in (low, high))
         first, last = int(np.ceil(ends[0])), int(np.floor(ends[1]))
@@ -135,7 +137,7 @@ def make_cine(image: ScanImage, result: SeriesResult) -> Cine:
 
     Args:
         image: The voxels.
-        result: Of the scan, by whose slices the pictures are numbered.
+        result: Result of the scan, whose slices number the pictures.
     """
     depth, rows, columns = image.array.shape
     spacing = image.geometry.spacing[1:]
@@ -170,13 +172,13 @@ def make_cine(image: ScanImage, result: SeriesResult) -> Cine:
 def slice_captions(
     image: ScanImage, result: SeriesResult, indices: Sequence[int]
 ) -> list[str]:
-    """What is known of slices: number, instance number, height in mm.
+    """Captions of slices: number, instance number, and height in mm, if known.
 
-    A slice has a number where the scan's own slices are axial too: that of
-    the nearest one, from 1 in the scan's order.
+    A slice has a number if the scan's own slices are axial too: that of the
+    nearest one, from 1 in the order of the scan.
 
     Args:
-        image: Whose array the slices are of.
+        image: Image whose array the slices belong to.
         result: Of the scan.
         indices: Along the array's first axis.
     """

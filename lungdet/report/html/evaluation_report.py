@@ -1,4 +1,4 @@
-"""The report of tested runs: curves, tables, and what they got wrong."""
+"""The report of tested runs: curves, tables, and their errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lungdet.report.html.page import num, render
 from lungdet.report.html.view import View, data_uri, views_of
 from lungdet.report.pictures import case_picture
 
-MAX_ERRORS = 12  # of each kind and run that are shown
+MAX_ERRORS = 12  # that are shown of each kind and run
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RunErrors:
     Attributes:
         name: Of the run.
         misses: Nodules that are detected last, or not at all.
-        false_positives: Those of the highest scores.
+        false_positives: False positives with the highest scores.
     """
 
     name: str
@@ -64,7 +64,7 @@ class TableRow:
 
     Attributes:
         name: Of the run or the stratum.
-        values: At each rate, then the CPM: the value, and lines below it.
+        values: For each rate, then the CPM: the value, and the lines below it.
         scans: Scans it rests on.
         nodules: Nodules it rests on.
     """
@@ -81,7 +81,7 @@ def evaluation_page(
     *,
     store: CaseStore | None = None,
 ) -> str:
-    """Reports of the same scans as one HTML file without any other.
+    """Reports on the same scans as one self-contained HTML file.
 
     Args:
         reports: One for each run, the first one compared with the others.
@@ -112,7 +112,7 @@ def evaluation_page(
 
 
 def _row(name: str, part: EvaluationReport) -> TableRow:
-    """A run, or a stratum of one, as ``EvaluationReport`` has both."""
+    """The row of a run or of one of its strata."""
     result, intervals = part.result, part.bootstrap
     missing: list[None] = [None] * len(result.rates)
     values = [*(result.sensitivities or missing), result.cpm]

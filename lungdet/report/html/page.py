@@ -1,4 +1,4 @@
-"""Pages: templates whose every value is escaped, in one file each."""
+"""Pages of one file each, from templates that escape every value."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def short(text: object, limit: int = MAX_TEXT) -> str:
     """Text without control characters, cut at a length.
 
     Args:
-        text: Such as of a header.
+        text: For example from a header.
         limit: Characters.
 
     Examples:
@@ -90,11 +90,11 @@ def short(text: object, limit: int = MAX_TEXT) -> str:
 
 
 def num(value: float | None, digits: int = 1) -> str:
-    """A number as tables show it, a dash where it is not known.
+    """A number as tables show it; a dash if it is not known.
 
     Args:
         value: The number.
-        digits: Behind the point.
+        digits: Digits after the decimal point.
 
     Examples:
         >>> num(2.345, 2), num(None), num(-0.01)
@@ -110,8 +110,8 @@ def part(name: str) -> str:
     """The text of a file of this package, to be put into a page unescaped.
 
     Args:
-        name: Such as ``templates/report.css``; ours or a library's, never a
-            user's.
+        name: Such as ``templates/report.css``: a file of lungdet or of a
+            library, never of a user.
 
     Raises:
         ValueError: It would end the element that it is put into.

@@ -1,4 +1,4 @@
-"""The report of one scan: what was detected, where, and what it looks like."""
+"""The report of one scan: what was detected, where, and its pictures."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class DetectionEntry:
     Attributes:
         number: From 1, the best first.
         detection: The detection.
-        outcome: What the reference makes of it, empty without one.
+        outcome: Its match outcome, empty without a reference.
         picture: Number of its picture in the cine, None without a cine.
-        views: Its three planes; none for most of very many.
+        views: Its three planes; only the best ``MAX_PICTURES`` have them.
     """
 
     number: int
@@ -94,7 +94,7 @@ def scan_page(
     reference: ScanReference | None = None,
     viewer: str | None = None,
 ) -> str:
-    """The report of a scan as one HTML file without any other.
+    """The report of a scan as one self-contained HTML file.
 
     Args:
         result: What was detected.
@@ -135,7 +135,7 @@ def _start(
     detections: Sequence[DetectionEntry],
     nodules: Sequence[NoduleEntry],
 ) -> int:
-    """The picture that is shown first: of what matters most."""
+    """The picture that is shown first, of what matters most."""
     if cine is None:
         return 0
     pictures = [e.picture for e in detections] + [n.picture for n in nodules]

@@ -177,7 +177,7 @@ def outline_path(mask: np.ndarray) -> str:
 
 
 def grey(hu: np.ndarray) -> np.ndarray:
-    """HU in the window in which lungs are read, as uint8.
+    """HU in the window in which radiologists read lungs, as uint8.
 
     Args:
         hu: Any shape.
@@ -197,7 +197,7 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 
 def data_uri(content: bytes, kind: str = 'image/jpeg') -> str:
-    """A file as an address that holds its content.
+    """A file as a URI that contains it.
 
     Args:
         content: Of the file.

@@ -17,7 +17,7 @@ from lungdet.report.html.cine import ScanImage
 from lungdet.structures import Detection
 
 VOXEL_MM = 2.0
-SHOWN_DETECTIONS = 255  # the best, as many as 8 bits can number
+SHOWN_DETECTIONS = 255  # the best ones; 8 bits number no more
 HU_STEP = 10  # noise below it would only make the file larger
 HU_LIMITS = (-1024, 1000)
 SHOWN = Window(-950, 150)  # air around the body is transparent
@@ -37,7 +37,7 @@ class EmbeddedVolumes:
     Attributes:
         image: NIfTI of the HU, gzipped, in base64.
         labels: NIfTI of the detections' numbers, likewise.
-        window: HU that are shown black and white.
+        window: HU that are shown as black and as white.
         points: World points (x, y, z) in RAS mm of each detection.
     """
 
@@ -50,7 +50,7 @@ class EmbeddedVolumes:
 def embedded_volumes(
     image: ScanImage, detections: Sequence[Detection]
 ) -> EmbeddedVolumes:
-    """A scan at about 2 mm, and where its detections are.
+    """A scan at about 2 mm, and the positions of its detections.
 
     Args:
         image: The voxels.
@@ -79,7 +79,7 @@ def painted_detections(
     Args:
         detections: Best first.
         grid: Of the result.
-        image: With the detections' masks, where they are known.
+        image: Has the detections' masks, if they are known.
 
     Returns:
         uint8 (z, y, x), 0 for none; detections after ``SHOWN_DETECTIONS`` are
