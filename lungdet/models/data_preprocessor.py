@@ -1,4 +1,4 @@
-"""From HU to the network's input, on the device."""
+"""From HU to the input of the network, on the device."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class CTDataPreprocessor(BaseDataPreprocessor):
         return (intensity * (last - first)).add_(first)
 
     def forward(self, data: Any, training: bool = False) -> dict:
-        """Collated lists to a batch.
+        """Turn collated lists into a batch.
 
         Crops of one size become one windowed tensor (B, 1, D, H, W) on the
         device. In evaluation whole cases stay int16 HU and are not moved to
-        the device; the detector cuts windows from them. Samples stay where
-        they are: heads copy what they need, and match boxes on the host.
+        the device; the detector cuts windows from them. Samples are not moved:
+        heads copy what they need, and match boxes on the host.
 
         Raises:
             ValueError: Crops of different sizes in training.
@@ -73,14 +73,14 @@ class CTDataPreprocessor(BaseDataPreprocessor):
 
 @MODELS.register_module()
 class RestorationPreprocessor(CTDataPreprocessor):
-    """Stack pairs of pre-training; the HU window is the detector's.
+    """Stack the pairs of pre-training; the HU window is the detector's.
 
     Distortions are defined on [0, 1], so the crops arrive as normalized
     intensity; the model scales them for the network by ``to_network``.
     """
 
     def forward(self, data: Any, training: bool = False) -> dict:
-        """Collated lists to ``inputs``, ``targets`` and ``masked``.
+        """Turn collated lists into ``inputs``, ``targets`` and ``masked``.
 
         Returns:
             Three tensors (B, 1, D, H, W) on the device: the corrupted and

@@ -22,7 +22,7 @@ def with_defaults(
         where: Names the dict in the message.
 
     Raises:
-        ConfigError: A key that has no default.
+        ConfigError: A key without a default.
     """
     result = copy.deepcopy(defaults)
     for key, value in (given or {}).items():

@@ -37,5 +37,5 @@ class FeatureMaps(NamedTuple):
         return FeatureMaps(*(m[index : index + 1] for m in self))
 
     def full_precision(self) -> torch.autocast:
-        """For heads and losses: float32 also where autocast is on."""
+        """For heads and losses: float32, also under autocast."""
         return torch.autocast(self.image.device.type, enabled=False)

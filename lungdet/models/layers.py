@@ -32,7 +32,7 @@ def build_norm(
     """
     arguments = {k: v for k, v in norm_cfg.items() if k != 'requires_grad'}
     _check(arguments, 'norm_cfg')
-    # without a scope mmcv would take torch's batch norm
+    # without a scope, mmcv would use torch's batch norm
     with DefaultScope.overwrite_default_scope('lungdet'):
         return build_norm_layer(norm_cfg, channels, postfix)
 

@@ -36,12 +36,12 @@ class FeatureNet(BaseModule):
         blocks: Residual blocks of the six stages.
         plugins: Plugin dicts, see ``plugins/placement.py``; ``stages`` has
             six booleans in the order above.
-        norm_cfg: Of every norm, see ``layers.build_norm``.
-        act_cfg: Of every activation, see ``layers.build_activation``.
+        norm_cfg: Config of every norm, see ``layers.build_norm``.
+        act_cfg: Config of every activation, see ``layers.build_activation``.
         zero_init_last: Start every residual block as its shortcut.
         init_cfg: mmengine's; it does not override a plugin's ``init_weights``.
-            Pre-trained weights are loaded by the config's ``pretrained``,
-            which checks them.
+            Pre-trained weights are loaded and checked by the config's
+            ``pretrained``, not here.
 
     Shape:
         (N, in_channels, D, H, W), sides multiples of 16 ->

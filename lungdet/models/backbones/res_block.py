@@ -29,10 +29,10 @@ class ResBlock3D(BaseModule):
         in_channels: Channels of the input.
         out_channels: Channels of the output, and of every plugin.
         plugins: Plugin dicts of this block's stage.
-        norm_cfg: Of every norm, see ``layers.build_norm``.
-        act_cfg: Of every activation, see ``layers.build_activation``.
-        zero_init_last: Start the weight of the second norm at zero, so that a
-            fresh block is its shortcut.
+        norm_cfg: Config of every norm, see ``layers.build_norm``.
+        act_cfg: Config of every activation, see ``layers.build_activation``.
+        zero_init_last: Start the weight of the second norm at zero, so that an
+            untrained block is its shortcut.
 
     Shape:
         (N, in_channels, D, H, W) -> (N, out_channels, D, H, W).

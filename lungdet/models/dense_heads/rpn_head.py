@@ -26,9 +26,9 @@ from lungdet.ops import (
 )
 from lungdet.registry import MODELS, TASK_UTILS
 
-MAX_AT_ONCE = 2000  # boxes of an image in an NMS of a whole batch
+MAX_AT_ONCE = 2000  # boxes per image for one NMS of a whole batch
 
-# proposals: minimum score, IoU of NMS, and the number kept before and after
+# proposals: minimum score, IoU of NMS, and the numbers kept before and after
 # NMS, None for all
 TRAIN_CFG: dict[str, Any] = {
     'assigner': {'type': 'MaxIoUAssigner3D'},
@@ -61,7 +61,7 @@ class RPN3DHead(BaseModule):
         loss_bbox: Dict of a loss taking (deltas, targets) of positives.
         norm_cfg: Norm of the hidden layer, as in mmcv; None for none.
         act_cfg: Its activation, as in mmcv.
-        prior: Score of every anchor at the start (focal loss wants a small
+        prior: Score of every anchor at the start (focal loss needs a small
             one); None keeps torch's initialisation, as published.
         train_cfg: Updates of ``TRAIN_CFG``.
         test_cfg: Updates of ``TEST_CFG``.
@@ -172,7 +172,7 @@ class RPN3DHead(BaseModule):
     def get_targets(
         self, anchors: Tensor, gt: Tensor, ignored: Tensor | None = None
     ) -> AssignResult:
-        """Roles of the anchors (N, 6) of one crop with boxes (M, 6)."""
+        """Assign the anchors (N, 6) of one crop to its boxes (M, 6)."""
         assigned = self.assigner.assign(
             anchors,
             gt,
@@ -259,7 +259,7 @@ class RPN3DHead(BaseModule):
             deltas.gather(1, inds[..., None].expand(-1, -1, 6)).flatten(0, 1),
         )
         boxes = clip_box_centers(boxes, img_shape).unflatten(0, inds.shape)
-        if count > MAX_AT_ONCE:  # as published, where nothing bounds it
+        if count > MAX_AT_ONCE:  # as published, without a limit
             parts = [
                 self._kept(b[s >= 0], s[s >= 0], cfg)
                 for b, s in zip(boxes, scores)
@@ -286,7 +286,7 @@ class RPN3DHead(BaseModule):
     def _kept(
         self, boxes: Tensor, scores: Tensor, cfg: dict[str, Any]
     ) -> InstanceData:
-        """Proposals among (K, 6) boxes of one image, K of any size."""
+        """Proposals among the boxes (K, 6) of one image, for any K."""
         keep = nms(boxes, scores, cfg['nms_thr'])[: cfg['max_num']]
         return InstanceData(bboxes=boxes[keep], scores=scores[keep])
 

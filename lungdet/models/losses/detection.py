@@ -1,4 +1,4 @@
-"""Losses of boxes and their classes."""
+"""Losses of boxes and of their classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HardNegativeBCE(BaseModule):
     Args:
         num_hard: Hardest negatives per positive in training; validation
             takes all negatives.
-        min_hard: Smallest number of negatives, also without a positive. The
+        min_hard: Smallest number of negatives, even without a positive. The
             published value is 0, which gives NaN without positives.
         loss_weight: Factor.
 
@@ -40,7 +40,7 @@ class HardNegativeBCE(BaseModule):
         self, logits: Tensor, positive: Tensor, negative: Tensor
     ) -> Tensor:
         """Loss of flat (N,) logits and their roles over the whole batch."""
-        # the one time that the host waits for the device
+        # the only time that the host waits for the device
         num_pos, num_neg = torch.stack(
             [positive.sum(), negative.sum()]
         ).tolist()
@@ -59,14 +59,13 @@ class FocalLoss3D(BaseModule):
 
     The sum is divided by the usual number of positives of a batch: a running
     mean over the last steps, and over all ranks. Divided by its own number, a
-    batch of background would weigh as much as all its anchors, many times a
-    batch with nodules.
+    batch of background would weigh many times as much as one with nodules.
 
     Args:
         alpha: Weight of positives; negatives have 1 - alpha.
         gamma: Exponent that down-weights easy examples.
         loss_weight: Factor.
-        momentum: Of the running mean, in a training step.
+        momentum: Momentum of the running mean, per training step.
 
     Source: Lin et al. 2017, equation 5; alpha .75 as in CPM-Net; the running
         mean as in Detectron2's RetinaNet (Wu et al. 2019), which starts at a

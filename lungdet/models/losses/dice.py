@@ -15,7 +15,8 @@ EPSILON = 1e-5  # of the published loss; keeps empty pairs finite
 class SoftDiceLoss(BaseModule):
     """One minus soft Dice, in Tversky form, alpha = beta = 0.5.
 
-    Summed over boxes, as published: a crop with more of them weighs more.
+    It is summed over boxes, as published: a crop with more of them weighs
+    more.
 
     Args:
         loss_weight: Factor.

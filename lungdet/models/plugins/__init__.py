@@ -1,4 +1,4 @@
-"""Plugins of residual blocks. A new one needs a file and one line here."""
+"""Plugins of residual blocks; a new one needs a file, and one line here."""
 
 from lungdet.models.plugins.base import AttentionPlugin, pooling_plugins
 from lungdet.models.plugins.cbam import CBAM3D

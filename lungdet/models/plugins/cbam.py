@@ -30,8 +30,8 @@ class CBAM3D(AttentionPlugin):
             (0, 2), near 1 at the start.
         norm: Batch norm in the spatial gate.
         conv_method: Method of its convolution, see ``lungdet.ops.map_conv``.
-        identity_start: Start as the identity, for a network that is
-            trained already; else near 0.25 (``'before'``: 0.5).
+        identity_start: Start as the identity, for a network that is trained
+            already; else the gates start near 0.25 (``'before'``: 0.5).
 
     Shape:
         (N, C, D, H, W) -> the same.

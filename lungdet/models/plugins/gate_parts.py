@@ -24,8 +24,8 @@ def in_float32(forward: Callable[[Any, Tensor], Tensor]) -> Callable:
     """Run a ``forward`` in float32, also under autocast.
 
     ``forward`` takes a plugin and its input (N, C, D, H, W). The output has
-    the input's type. Sums over millions of voxels overflow
-    float16 and exceed bfloat16's few digits.
+    the input's type. Sums over millions of voxels overflow float16 and exceed
+    the precision of bfloat16.
     """
 
     @functools.wraps(forward)
@@ -77,7 +77,7 @@ def gate(logits: Tensor, *, identity_start: bool) -> Tensor:
 
     Args:
         logits: (...).
-        identity_start: Double them, so that logits of 0 give 1.
+        identity_start: Double the gates, so that logits of 0 give 1.
     """
     gates = torch.sigmoid(logits)
     return 2 * gates if identity_start else gates

@@ -17,8 +17,8 @@ class GlobalContext3D(AttentionPlugin):
     Args:
         in_channels: C.
         ratio: Channels over hidden width h.
-        min_hidden: Lower bound of h; a layer norm of fewer values is nearly
-            constant.
+        min_hidden: Lower bound of h; the layer norm of fewer values would be
+            nearly constant.
 
     Shape:
         (N, C, D, H, W) -> the same; 2 C h + 2 C + 3 h + 1 parameters, the

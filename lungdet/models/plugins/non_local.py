@@ -80,6 +80,7 @@ class NonLocal3D(AttentionPlugin):
 def _voxels(x: Tensor) -> Tensor:
     """(N, h, D, H, W) as the rows (N, 1, voxels, h) of one head.
 
-    Contiguous: for other layouts torch keeps the matrix of all pairs.
+    They are contiguous: for other layouts, torch keeps the matrix of all
+    pairs.
     """
     return x.flatten(2).transpose(1, 2)[:, None].contiguous()

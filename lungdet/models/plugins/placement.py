@@ -29,7 +29,7 @@ def stage_plugins(
     Raises:
         ConfigError: Not a list, an unknown key or position, a missing key,
             ``stages`` of another length, or a type that is not registered or
-            no ``AttentionPlugin``.
+            not an ``AttentionPlugin``.
     """
     if plugins is None:
         return []
@@ -60,7 +60,7 @@ def build_plugin(cfg: dict, in_channels: int) -> tuple[str, AttentionPlugin]:
         in_channels: Channels of the block's output.
 
     Raises:
-        ConfigError: The type is not registered or no ``AttentionPlugin``, or
+        ConfigError: The type is not registered, not an ``AttentionPlugin``, or
             has no such argument.
     """
     name = f'{plugin_class(cfg).name}{cfg.get("postfix", "")}'
@@ -76,7 +76,7 @@ def plugin_class(cfg: dict, where: str = 'cfg') -> type[AttentionPlugin]:
         where: Names ``cfg`` in the message.
 
     Raises:
-        ConfigError: Not registered, or no ``AttentionPlugin``.
+        ConfigError: Not registered, or not an ``AttentionPlugin``.
     """
     MODELS.check_type(cfg, f'{where}.type')
     kind = MODELS.class_of(cfg)

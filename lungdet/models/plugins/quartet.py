@@ -73,8 +73,8 @@ class QuartetAttention(AttentionPlugin):
 
     def _attend(self, x: Tensor, order: str) -> Tensor:
         """Pool, gate and multiply a tensor with its axes in ``order``."""
-        # plain operations where the custom backward cannot be traced, and on
-        # GPUs, where it is not measured
+        # plain operations where the custom backward pass cannot be traced, and
+        # on GPUs, where it was not measured
         custom = x.device.type == 'cpu' and not torch.compiler.is_compiling()
         if custom:
             x, *maps = _AxisPool.apply(x.to(wide_type(x)))
@@ -116,7 +116,7 @@ def _mean_gate(gates: Sequence[Tensor]) -> Tensor:
 class _AxisPool(torch.autograd.Function):
     """``x`` itself and its maps along every axis.
 
-    Keeps ``x`` and the small maps only. Tied maxima divide the gradient, as
+    It keeps only ``x`` and the small maps. Tied maxima share the gradient, as
     in amax (after a ReLU many are tied at 0).
     """
 

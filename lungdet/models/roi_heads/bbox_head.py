@@ -1,4 +1,4 @@
-"""False-positive reduction: a class and a finer box for every proposal."""
+"""False-positive reduction: a class and a refined box for every proposal."""
 
 from __future__ import annotations
 

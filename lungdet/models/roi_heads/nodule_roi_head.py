@@ -45,8 +45,8 @@ class NoduleRoIHead(BaseModule):
         bbox_head: Dict of the head that classifies and refines.
         mask_head: Dict of the mask head, None for boxes alone.
         border: Voxels by which this head's boxes are longer than what they
-            show, so that it sees the surroundings: proposals and nodules are
-            grown, and its refined boxes are shrunk again.
+            show, so that it sees the surroundings: it grows proposals and
+            nodules, and shrinks the boxes that it refined.
         train_cfg: Updates of ``TRAIN_CFG``.
         test_cfg: Updates of ``TEST_CFG``.
 
@@ -156,8 +156,8 @@ class NoduleRoIHead(BaseModule):
     ) -> list[SamplingResult]:
         """Label the proposals of each crop and sample those for the loss.
 
-        They are few, and as many as their labels say, so they are on the CPU:
-        a GPU would have to be waited for in every crop.
+        They are few, and their number depends on their labels, so they are on
+        the CPU: otherwise every crop would have to wait for the GPU.
         """
         sampled = []
         for proposal, sample in zip(proposals, samples):
@@ -294,12 +294,12 @@ class NoduleRoIHead(BaseModule):
 
 
 def on_host(instances: list[InstanceData]) -> list[InstanceData]:
-    """Instances of each image on the CPU, their numbers in one copy.
+    """Instances of each image on the CPU, transferred in one copy.
 
     Args:
-        instances: Of each image, all with the same fields: tensors whose
-            first axis is the instances', which are on one device, and others,
-            which are left alone.
+        instances: Instances of each image, all with the same fields: tensors
+            on one device, with one row per instance, and others, which are
+            left unchanged.
     """
     numbers = {
         name: value.shape[1:]
@@ -340,7 +340,7 @@ def boxes_to_rois(boxes: list[Tensor]) -> Tensor:
 
 
 def _masks_to_cpu(logits: list[Tensor]) -> list[Tensor]:
-    """Boolean masks, copied from the device at once."""
+    """Boolean masks on the CPU, copied from the device at once."""
     if not logits:
         return []
     flat = torch.cat([(logit > 0).flatten() for logit in logits]).cpu()

@@ -114,7 +114,7 @@ class GenesisPretrainer(BaseModel):
         return self.head(self.extract_feat(corrupted))
 
     def extract_feat(self, corrupted: Tensor) -> Tensor:
-        """What the backbone hands to the head.
+        """The features that the head gets.
 
         Args:
             corrupted: Crops (B, 1, D, H, W) in [0, 1].
@@ -133,9 +133,9 @@ class GenesisPretrainer(BaseModel):
         """The restoration loss, and two indicators of collapse.
 
         ``spread`` is the standard deviation of the output over that of the
-        target; near 0 the output is one constant whatever the input.
-        ``rank`` is that of the features, see ``feature_rank``; near 1 all
-        channels are redundant, which is a poor start for a detector.
+        target; near 0 the output is one constant whatever the input. ``rank``
+        is that of the features, see ``feature_rank``; near 1 all channels are
+        redundant, a poor start for a detector.
 
         Args:
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
@@ -170,7 +170,7 @@ class GenesisPretrainer(BaseModel):
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
             targets: Untouched ones, the same shape.
             masked: Boolean, the same shape.
-            data_samples: One a crop; each gets (D, H, W) volumes.
+            data_samples: One per crop; each gets (D, H, W) volumes.
         """
         with bfloat16_autocast(inputs.device.type, self.test_cfg['bf16']):
             restored = self.restore(inputs)

@@ -105,7 +105,7 @@ class MaskedAutoencoder(GenesisPretrainer):
 
         Args:
             targets: (B, 1, D, H, W) in [0, 1]; not changed.
-            data_samples: One a crop, with ``mask_seed``; not changed.
+            data_samples: One per crop, with ``mask_seed``; not changed.
 
         Returns:
             The filled crops and where they are filled (boolean), both of the
@@ -135,8 +135,8 @@ class MaskedAutoencoder(GenesisPretrainer):
             Boolean (D, H, W).
 
         Raises:
-            ConfigError: A side is no multiple of ``block``, or
-                ``mask_ratio`` of the blocks is none.
+            ConfigError: A side is not a multiple of ``block``, or
+                ``mask_ratio`` of the blocks is less than one.
         """
         if any(side % self.block for side in shape):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""From FeatureNet's decoder back to a volume of the input's size."""
+"""From FeatureNet's decoder to a volume of the input's size."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class RestorationHead(BaseModule):
         in_channels: Channels of ``comb2``.
         channels: Channels at stride 2 and at stride 1; (64, 32) halves the
             memory at full size.
-        norm_cfg: Of every norm, see ``layers.build_norm``.
-        act_cfg: Of every activation, see ``layers.build_activation``.
+        norm_cfg: Config of every norm, see ``layers.build_norm``.
+        act_cfg: Config of every activation, see ``layers.build_activation``.
         init_cfg: mmengine's.
 
     Shape:
         (N, in_channels, D/4, H/4, W/4) -> (N, 1, D, H, W), float32 in (0, 1).
 
     Raises:
-        ConfigError: ``channels`` are not two numbers.
+        ConfigError: ``channels`` does not have two numbers.
 
     Source: Models Genesis (Zhou et al. 2021), whose decoder ends at full
         size; FeatureNet's ends at stride 4.

@@ -27,7 +27,7 @@ class AssignResult(NamedTuple):
 
 @TASK_UTILS.register_module()
 class MaxIoUAssigner3D:
-    """Positive by overlap; the best anchors of every nodule are too.
+    """Positive by overlap, and so are the best anchors of every nodule.
 
     Args:
         pos_iou: Smallest overlap of a positive box.
@@ -83,7 +83,7 @@ class MaxIoUAssigner3D:
         """Which boxes are a nodule's best, (N, M) bool, including ties.
 
         Args:
-            iou: (N, M) overlap. A nodule without overlap has none.
+            iou: (N, M) overlap. A nodule without overlap has no best box.
         """
         best = iou.max(0).values
         return (iou == best) & (best > 0)
@@ -188,9 +188,9 @@ class DistanceAssigner3D:
 
     A box is positive if its centre lies within a nodule's radius of the
     nodule's centre, where ``reach`` is the least radius; negative if it lies
-    more than ``margin`` farther from every nodule. Overlap is not asked for:
-    half a millimetre decides over an IoU of 0.5 with a nodule of 5 mm, which
-    most proposals at it miss.
+    more than ``margin`` farther from every nodule. Overlap does not matter:
+    with a nodule of 5 mm, half a millimetre decides whether the IoU reaches
+    0.5, and most proposals at it miss that.
 
     Args:
         reach: Voxels within which a box is positive whatever the radius.
@@ -231,7 +231,7 @@ class DistanceAssigner3D:
 def without_ignored(
     assigned: AssignResult, boxes: Tensor, ignored: Tensor | None
 ) -> AssignResult:
-    """An assignment whose negatives are not centred in an ignored region.
+    """The assignment without negatives that are centred in an ignored region.
 
     Args:
         assigned: Of the boxes.

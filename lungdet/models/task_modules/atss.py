@@ -19,10 +19,10 @@ class ATSSAssigner3D:
 
     The candidates of a nodule are the anchors of every size in the ``topk``
     nearest cells. Those whose overlap is at least the mean of the candidates'
-    overlaps plus their standard deviation are positive, and so is the one of
-    the largest overlap, which a few equal candidates would leave below. All
-    other anchors are negative. An anchor that several nodules claim goes to
-    the one that it overlaps most.
+    overlaps plus their standard deviation are positive. So is the one with the
+    largest overlap, which lies below that if a few are equal. All other
+    anchors are negative. An anchor that several nodules claim goes to the one
+    that it overlaps most.
 
     Args:
         topk: Nearest cells of a nodule.

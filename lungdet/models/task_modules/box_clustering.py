@@ -17,7 +17,7 @@ AVERAGED = ('scores', 'rpn_scores', 'rcnn_scores')
 
 @TASK_UTILS.register_module()
 class WeightedBoxClustering:
-    """Average the detections of each object over the views that saw it.
+    """Average the detections of each object over the views that show it.
 
     The best detections that non-maximum suppression would keep head the
     clusters; a detection that one of them suppresses belongs to the best of
@@ -26,8 +26,8 @@ class WeightedBoxClustering:
 
         sum(score x w) / (sum(w) + missing x mean(w)),
 
-    where ``missing`` is the number of views without a detection in it: so
-    what one view sees alone is worth less. Its mask is the head's.
+    where ``missing`` is the number of views without a detection in the
+    cluster, so what only one view detects counts less. The mask is the head's.
 
     Args:
         iou_thr: As in ``nms``.
@@ -54,8 +54,8 @@ class WeightedBoxClustering:
         """One detection for each cluster, best first.
 
         Args:
-            detections: ``bboxes`` (K, 6), ``scores`` (K,) and, where there
-                are several views, ``views`` (K,) long, which of them saw it.
+            detections: ``bboxes`` (K, 6), ``scores`` (K,) and, where there are
+                several views, ``views`` (K,) long, the view of each.
             num_views: How many there are.
 
         Returns:

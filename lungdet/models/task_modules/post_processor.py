@@ -45,9 +45,9 @@ class DetectionPostProcessor:
             better one is kept; ``center_distance``: the same if their centres
             are closer, in voxels; ``center_radii``: in radii of the larger
             one. None turns a rule off; of those that are on, each is enough.
-        merge: Dict of what makes one detection of those of an object, such
-            as ``WeightedBoxClustering``; None keeps the best one by ``nms``,
-            or clusters by its rules where there are several views of a case.
+        merge: Dict of what joins the detections of an object, such as
+            ``WeightedBoxClustering``; None keeps the best one by ``nms``, or
+            clusters by its rules if a case has several views.
         max_per_scan: Detections kept, None for all.
 
     Raises:
@@ -113,8 +113,8 @@ class DetectionPostProcessor:
 
         Args:
             detections: Of all windows, and of all views of them.
-            num_views: Mirrored windows, and models, that gave them; if more
-                than one, ``views`` (K,) says which gave each.
+            num_views: Number of mirrored views and models that they come from;
+                if more than one, ``views`` (K,) says which each comes from.
         """
         merge = self.merge
         if merge is None and num_views > 1:

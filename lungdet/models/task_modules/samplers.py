@@ -39,7 +39,7 @@ def random_subset(mask: Tensor, num: int) -> Tensor:
 
     Args:
         mask: (N,) bool; not changed.
-        num: Entries that stay true, at most.
+        num: Largest number of entries that stay true.
     """
     turn = torch.randperm(len(mask), device=mask.device)
     turn = turn.masked_fill(~mask, len(mask))
