@@ -78,7 +78,7 @@ def live_bytes(work: Callable, *args: object) -> float:
 def bench_plugins(
     names: list[str], crop: Tensor, *, runs: int, layout: torch.memory_format
 ) -> list[list[str]]:
-    """A row for each plugin after the plain network's."""
+    """A row for each plugin, after that of the plain network."""
     nets = {
         name: build(name).to(memory_format=layout) for name in [PLAIN, *names]
     }

@@ -2,8 +2,8 @@
 
 python -m benchmarks.demo [--busy 2] [--epochs 2]
 
-Beside others it should take at most twice its time alone and what the others
-took of the processors meanwhile.
+Beside others, it should take at most twice its time alone plus the processor
+time that the others used meanwhile.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def train(cases: Path, work_dir: Path, epochs: int) -> float:
 
 
 def children_seconds() -> float:
-    """Of the processors, taken by processes that have ended."""
+    """Processor time of child processes that have ended."""
     ended = os.times()
     return ended.children_user + ended.children_system
 

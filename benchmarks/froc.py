@@ -2,7 +2,7 @@
 
 python -m benchmarks.froc [--repeats 3] [--literal-resamples 20]
 
-888 scans of 100 marks each. Every part runs in a separate process, in turns;
+888 scans of 100 marks each. Every part runs in a separate process, in turn;
 figures are medians. The literal bootstrap, a slow reference implementation,
 copies every resampled scan's entries, as the official script does; few
 resamples are timed and scaled.
@@ -52,7 +52,7 @@ def ours(result: FROCResult, uids: list[str], resamples: int) -> None:
 
 
 def literal(result: FROCResult, uids: list[str], resamples: int) -> None:
-    """The same resamples, copied."""
+    """The same resamples, by copying."""
     matches = result.matches
     literal_bootstrap(
         {u: m.tp_scores for u, m in matches.items()},

@@ -59,7 +59,7 @@ class Task:
         }
 
     def unknown_as(self, diameter: float) -> Reading:
-        """Unknown diameters read as a number."""
+        """Read unknown diameters as a number."""
         return self.read(
             **self.diameters(lambda d: np.where(np.isnan(d), diameter, d))
         )

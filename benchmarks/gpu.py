@@ -5,10 +5,10 @@ python -m benchmarks.gpu [--side 128] [--batch 16] [--steps 20] [--minutes 8]
 
 BASE with all heads in bfloat16, its backbone plain, with quartet attention as
 lungdet computes it, and as its authors do, by permuted copies; each with and
-without ``torch.compile`` of the backbone. "Of the peak" is what the network's
-operations are of those that the GPU reaches in a large convolution, measured
-first. Each row runs in a process, which is ended when the minutes are over.
-Runs on a CPU too, as a trial, by ``--side 32 --batch 2 --steps 1``.
+without ``torch.compile`` of the backbone. "Of the peak" compares the network's
+operations per second with those of a large convolution on this GPU, measured
+first. Each row runs in a process, which is stopped when the time is over. It
+also runs on a CPU, as a trial: ``--side 32 --batch 2 --steps 1``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WARM_UP = 3  # steps, in which a compiled network is compiled
 
 
 def device_of_choice() -> torch.device:
-    """The GPU, where there is one."""
+    """The GPU, if there is one."""
     import torch
 
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -91,7 +91,7 @@ def batch_of(num: int, side: int, device: torch.device) -> dict[str, Any]:
 
 
 def seconds_of(work: Callable[[], object], runs: int) -> float:
-    """Seconds of one run, after some that are left out."""
+    """Seconds of one run, after some that do not count."""
     import torch
 
     def settle() -> None:
@@ -170,7 +170,8 @@ def bench(
 
 
 def measured(words: Sequence[str], end: float) -> dict[str, Any] | str:
-    """What a process measures until a time, or why it measured nothing."""
+    """What a process measures before a deadline, or why it measured
+    nothing."""
     left = end - time.monotonic()
     if left <= 0:
         return NO_TIME
@@ -190,7 +191,7 @@ def measured(words: Sequence[str], end: float) -> dict[str, Any] | str:
 
 
 def table(args: argparse.Namespace) -> None:
-    """Measure row after row, and print each when it is there."""
+    """Measure row after row, and print each as soon as it is known."""
     end = time.monotonic() + 60 * args.minutes
     sizes = ['--side', args.side, '--batch', args.batch, '--steps', args.steps]
     words = [str(word) for word in sizes]

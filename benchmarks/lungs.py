@@ -66,7 +66,7 @@ def on_grid(path: Path, grid: Geometry) -> np.ndarray:
 
 
 def crop_volume(mask: np.ndarray, spacing: np.ndarray) -> float:
-    """Volume of the box of a mask with the margin of a case, in the scan."""
+    """Volume of a mask's box with the margin of a case, cut to the scan."""
     sides = []
     for axis, step in enumerate(spacing):
         span, margin = occupied(mask, axis), CROP_MARGIN_MM / step
@@ -76,7 +76,7 @@ def crop_volume(mask: np.ndarray, spacing: np.ndarray) -> float:
 
 
 def measure(scan: Scan) -> tuple[list[str], LungField, np.ndarray]:
-    """The row of a scan, its lungs, and the given ones on their grid."""
+    """The row of a scan, its lungs, and the given ones on the same grid."""
     volume = load_volume(scan.path)
     start = time.process_time()
     lungs = find_lungs(volume)

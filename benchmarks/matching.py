@@ -2,11 +2,11 @@
 
 python -m benchmarks.matching CONFIG ... [--cfg-options KEY=VALUE ...]
 
-For every nodule of LUNA16, at a random place of the anchors' grid: whether an
-anchor overlaps it by half, how many anchors of the nearest cell are trained as
-background, and whether the RoI head is trained on a proposal at it whose
-centre is 1 or 1.5 mm off in a random direction and whose side is wrong by a
-fifth (a standard deviation of 0.2 in its logarithm).
+Every nodule of LUNA16 is put at a random position of the anchor grid. Counted
+are whether an anchor overlaps it by half, how many anchors of the nearest cell
+are trained as background, and whether the RoI head is trained on a proposal
+whose centre is 1 or 1.5 mm off in a random direction and whose side is wrong
+by a fifth (a standard deviation of 0.2 in its logarithm).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Matching(NamedTuple):
 
 
 def diameters() -> list[float]:
-    """Of LUNA16's 1,186 nodules, in mm."""
+    """Diameters of LUNA16's 1,186 nodules in mm."""
     annotations = official_reference().annotations
     return [a.diameter_mm for nodules in annotations.values() for a in nodules]
 

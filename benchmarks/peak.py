@@ -1,4 +1,4 @@
-"""The most memory that a process had, as far as its system says."""
+"""Peak memory of a process, as far as the system reports it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ except ImportError:  # Windows
 
 
 def peak_gb(*, children: bool = False) -> float:
-    """Of this process, or of the largest of its children that ended.
+    """Peak of this process, or of the largest of its children that have ended.
 
-    NaN where the system does not say.
+    NaN if the system does not report it.
     """
     if resource is None:
         return float('nan')

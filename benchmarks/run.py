@@ -53,7 +53,7 @@ class Precision(NamedTuple):
 
 
 def precisions() -> list[Precision]:
-    """All of them; bfloat16 only if the CPU supports it."""
+    """All precisions; bfloat16 only if the CPU supports it."""
     known = [
         Precision('fp32', False, False),
         Precision('fp32, channels last', False, True),
@@ -290,7 +290,7 @@ def bench_prepare(scans: Path) -> TableRows:
 
 def bench_phantom() -> TableRows:
     """Drawing phantoms, CPU-seconds per million voxels."""
-    make_phantom(0, size='small')  # the first one of a process takes longer
+    make_phantom(0, size='small')  # the first in a process takes longer
     start = time.process_time()
     voxels = sum(
         make_phantom(seed, size='small').masks.size for seed in (1, 2, 3)

@@ -3,9 +3,10 @@
 python -m benchmarks.shams CHECKPOINT STORE [--per-scan 30] [--seed 0]
 
 Shams are inserted into each scan of STORE that CHECKPOINT was not trained on,
-and for each a free site of the same kind and radius in the same scan is left
-as it is. A detector that has learnt traces of the insertion scores shams
-higher: the area under the ROC curve between both is then above one half.
+and for each of them, a free site of the same kind and radius in the same scan
+is left untouched. A detector that has learnt traces of the insertion scores
+shams higher: the area under the ROC curve between the two is then above one
+half.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How threads wait: steps of a narrow backbone, idle and beside other work.
+"""How threads wait: steps of a narrow backbone, alone and beside other work.
 
 python -m benchmarks.threads [--seconds 150] [--busy 1 2] [--side 64]
 
-One process for each way to wait takes a step in turn, so that what else the
-machine does affects all alike; then the same again beside processes that
-compute. Figures are medians, and ratios to torch's default; "idle" is true
-only where the load, which is printed, was near 0.
+One process for each way of waiting takes a step in turn, so that other load
+affects all of them alike; then the same beside processes that compute. Figures
+are medians, and ratios to torch's default; "idle" is true only where the load,
+which is printed, was near 0.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WAYS: dict[str, dict[str, str]] = {
     'one thread': {'OMP_NUM_THREADS': '1'},
 }
 WARM_UP = 2  # steps
-MIN_ROUNDS = 3  # steps of each way, however long they take
+MIN_ROUNDS = 3  # steps of each way of waiting, however long they take
 
 
 def take_steps(side: int, batch: int) -> None:
@@ -58,7 +58,7 @@ class Stepper:
     """A process that takes steps, waiting in its own way.
 
     Args:
-        way: Variables that it gets; it inherits none of their kind.
+        way: Environment variables that it gets; it inherits none of these.
         side: Of an image, voxels.
         batch: Images of a step.
     """
@@ -96,7 +96,7 @@ class Stepper:
 
 @contextmanager
 def busy(number: int) -> Iterator[None]:
-    """Beside so many processes that compute."""
+    """Run beside this many processes that compute."""
     code = 'while True: pass'
     started = [
         subprocess.Popen([sys.executable, '-c', code]) for _ in range(number)
@@ -110,7 +110,8 @@ def busy(number: int) -> Iterator[None]:
 
 
 def medians(steppers: list[Stepper], seconds: float) -> tuple[np.ndarray, int]:
-    """Seconds of a step of each, taken in turn, and how many it took."""
+    """Median seconds of a step of each, taken in turn, and the number of
+    steps."""
     for _ in range(WARM_UP):
         for stepper in steppers:
             stepper.step()

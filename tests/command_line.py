@@ -1,4 +1,4 @@
-"""What a program makes of its command line, without running it."""
+"""How a program parses its command line, without running it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Parsed(Exception):
-    """Ends a program when its command line is understood."""
+    """Ends a program as soon as its command line is parsed."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.namespace = args

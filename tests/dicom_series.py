@@ -34,7 +34,7 @@ def write_slice(
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    path = folder / (name or f'{99 - k:03d}.dcm')  # names run the other way
+    path = folder / (name or f'{99 - k:03d}.dcm')  # names in reverse order
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b'\0' * 128)
     data.SOPClassUID = CTImageStorage
     data.SOPInstanceUID = meta.MediaStorageSOPInstanceUID

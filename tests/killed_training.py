@@ -1,4 +1,5 @@
-"""Trainings in subprocesses that can be killed, and a comparison of ends."""
+"""Trainings in subprocesses that can be killed, and a comparison of
+results."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def run_train(
 
     Args:
         config: A config file.
-        work_dir: A run that is there is resumed.
+        work_dir: A run that exists is resumed.
         kill_at: Kill it (SIGKILL) before this iteration.
         processes: Number of them; more than one by torchrun.
         threads: Number in each process.

@@ -1,4 +1,4 @@
-"""Programs that are killed at a random moment, and what they leave behind."""
+"""Programs that are killed at a random moment, and what they leave."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ else:
 
 
 class Program:
-    """A program of ours that runs, in a session of its own.
+    """A running program of lungdet, in its own session.
 
     Args:
         words: Its command line; ``lungdet`` or a tool's path comes first.
@@ -46,7 +46,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
-                # what a shell runs in the background is deaf to it
+                # a shell lets background processes ignore it
                 preexec_fn=partial(
                     signal.signal, signal.SIGINT, signal.SIG_DFL
                 ),
@@ -61,7 +61,7 @@ class Program:
         self.begun = time.monotonic()
 
     def wait(self) -> float:
-        """Seconds that it took; it must end well."""
+        """Wait for its end, which must be a success; the seconds it took."""
         self.process.communicate()
         assert self.process.returncode == 0, self.log.read_text()
         return time.monotonic() - self.begun
@@ -70,11 +70,11 @@ class Program:
         """Send a signal, and check how the program ends.
 
         Args:
-            sent: To the program, or as Ctrl-C to its children, too.
-            moment: Seconds after its begin.
+            sent: Sent to the program, or, like Ctrl-C, also to its children.
+            moment: Seconds after it began.
 
         Returns:
-            Whether it ended of the signal, not before.
+            Whether it ended because of the signal, not before.
         """
         time.sleep(max(0.0, self.begun + moment - time.monotonic()))
         if self.process.poll() is None:

@@ -1,9 +1,10 @@
-"""A system without what only POSIX or Linux has, as far as it can be played.
+"""A system that lacks what only POSIX or Linux has, as far as it can be
+simulated.
 
 ``simulate`` runs before anything else in a process and all of its children
-(``sitecustomize``). Modules are hidden from lungdet alone: other libraries
-choose theirs by the name of the system, which stays. What it cannot play:
-another file system's names, locks of open files, other binaries.
+(``sitecustomize``). Modules are hidden from lungdet only: other libraries
+choose theirs by the name of the system, which stays. It cannot simulate
+another file system's names, locks of open files, or other binaries.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ POSIX_FUNCTIONS = (
     *('getpgrp', 'posix_fadvise', 'posix_fallocate', 'fdatasync', 'sync'),
     *('O_DIRECTORY', 'O_NOFOLLOW', 'O_SYNC'),
 )
-# which other libraries use without a look where the system is Linux
+# which other libraries use without a check where the system is Linux
 LEFT = ('uname', 'getuid')
 POSIX_SIGNALS = (
     *('SIGKILL', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGQUIT'),
@@ -40,7 +41,7 @@ POSIX_SIGNALS = (
 
 def simulate() -> None:
     """Take away what Windows lacks; folders can be neither opened nor synced,
-    processes start anew, and text has no encoding that could be assumed."""
+    processes start anew, and text has no default encoding."""
     for name in POSIX_FUNCTIONS:
         if hasattr(os, name) and name not in LEFT:
             delattr(os, name)

@@ -87,7 +87,8 @@ class PretendCuda(TorchFunctionMode):
     def copied(
         self, func: Any, args: tuple, kwargs: dict, target: str | None
     ) -> Any:
-        """``copy_``, ``to`` and so on; a wait if it crosses blocking."""
+        """``copy_``, ``to`` and so on; a wait if it crosses devices and
+        blocks."""
         source = args[0]
         if func is Tensor.copy_:
             crosses = is_cuda(args[0]) != is_cuda(args[1])

@@ -22,7 +22,7 @@ BY_ID = Registry().with_resources(
 
 
 def assert_valid(name: str, values: Any) -> None:
-    """Hold plain values against ``lungdet/schemas/NAME.schema.json``."""
+    """Validate plain values against ``lungdet/schemas/NAME.schema.json``."""
     schema = SCHEMAS[name]
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema, registry=BY_ID)

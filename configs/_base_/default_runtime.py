@@ -10,10 +10,10 @@ default_hooks = dict(
     checkpoint=dict(type='LungCheckpointHook', save_best='froc/cpm'),
     sampler_seed=None,  # ExactSampler and the loop know the epoch
 )
-# your hooks; the seed of each step, the start of heads, the stop at a
-# loss that is not finite and the run's manifest are always there
+# your hooks; those for the seed of each step, the start of heads, the stop at
+# a loss that is not finite and the run's manifest always run
 custom_hooks = []
-allow_seen_test = False  # True: test scans may be those trained on
+allow_seen_test = False  # True: test scans may be training scans
 load_from = None
 resume = False
 auto_scale_lr = dict(enable=False, base_batch_size=16)

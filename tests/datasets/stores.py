@@ -99,7 +99,7 @@ def write_cubes(
 
 
 def cubes_store(root: Path) -> Path:
-    """A scan each to train (1.1), validate (1.2) and test (1.3)."""
+    """One scan each to train (1.1), validate (1.2) and test (1.3)."""
     for uid, subset in (('1.1', 0), ('1.2', 8), ('1.3', 9)):
         write_cubes(root, uid, subset)
     rebuild_index(root)

@@ -49,7 +49,7 @@ def write_two_folders_config(
     """A config that trains on another folder of cases too.
 
     Args:
-        config: What it is based on.
+        config: The config that it derives from.
         folder: Gets the cases and the config.
         first: Arguments of the dataset of ``config``'s own cases.
         second: Arguments of that of the others.
@@ -86,7 +86,7 @@ def rewrite(weights: Path, target: Path, **changes: object) -> Path:
 
 
 def make_meta(**values: object) -> CheckpointMeta:
-    """Of a checkpoint of no training."""
+    """The meta of a checkpoint without a training."""
     defaults = {
         'epoch': 1,
         'iter': 5,

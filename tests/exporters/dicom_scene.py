@@ -1,4 +1,4 @@
-"""A DICOM series, detections on it, and readers of what is made of them."""
+"""A DICOM series, detections on it, and readers of the exported objects."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def literal_labels(result: SeriesResult, uid: str) -> np.ndarray:
 
 
 def assert_no_errors(path: Path) -> None:
-    """Run David Clunie's dciodvfy on a file, where it is installed."""
+    """Run David Clunie's dciodvfy on a file, if it is installed."""
     if shutil.which('dciodvfy') is None:
         pytest.skip('no dciodvfy; apt-get install dicom3tools')
     done = subprocess.run(

@@ -36,7 +36,8 @@ def make_result(scan: Geometry | None = None) -> SeriesResult:
 
 
 def flipped_scan() -> Geometry:
-    """A scan of the case's axes, whose x and z run down, in other steps."""
+    """A scan along the axes of the case, with x and z reversed and other
+    spacing."""
     grid = Geometry.from_parts(
         (9, 14, 10), spacing_zyx=(1.5, 0.5, 0.4), origin_xyz=(4, -4, 8)
     )

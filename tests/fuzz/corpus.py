@@ -1,6 +1,6 @@
-"""What once failed, by target and name; each is tried in every run.
+"""Inputs that once failed, by target and name; each is tried in every run.
 
-Add a line for each new failure: a change of the sound file's bytes.
+Add a line for each new failure: a change of the intact file's bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Changes of a file's bytes that follow from a random generator alone."""
+"""Changes of a file's bytes, determined by a random generator alone."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ TEXT: tuple[Change, ...] = (
 def damaged(
     content: bytes, rng: np.random.Generator, changes: tuple[Change, ...]
 ) -> bytes:
-    """The content with one change, or now and then with two."""
+    """The content with one change, sometimes two."""
     result = bytearray(content)
     for _ in range(int(rng.choice([1, 1, 1, 2]))):
         changes[rng.integers(len(changes))](result, rng)

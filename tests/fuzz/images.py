@@ -1,4 +1,4 @@
-"""Sound scans and lung outlines for the fuzzer, and how they are read."""
+"""Intact scans and lung outlines for the fuzzer, and how they are read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ XML = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def values() -> np.ndarray:
-    """HU of a scan in which no two voxels look alike for long."""
+    """HU of a scan in which no pattern of voxels repeats."""
     rng = np.random.default_rng(5)
     return rng.integers(-1000, 400, SHAPE).astype(np.int16)
 

@@ -1,4 +1,4 @@
-"""Sound tables, stores, weights and configs for the fuzzer."""
+"""Intact tables, stores, weights and configs for the fuzzer."""
 
 from __future__ import annotations
 

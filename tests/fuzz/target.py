@@ -26,14 +26,15 @@ class Target:
 
     Attributes:
         name: Of the target.
-        make: Writes a sound input into a folder; the file to be damaged.
-        read: Reads what that file belongs to.
+        make: Writes an intact input into a folder; returns the file to be
+            damaged.
+        read: Reads the scan or table that the file belongs to.
         text: Whether words and lines are damaged, too.
         part: The bytes (start, stop) that are damaged.
-        checked: Whether the format tells any damage of that part: other
-            values without a caveat are then a failure.
-        agrees: Whether a reading is what the damaged file states by another
-            reading of it; asked where values differ without a caveat.
+        checked: Whether the format reveals any damage of that part; if so,
+            other values without a caveat are a failure.
+        agrees: Whether another reader gets the same from the damaged file;
+            asked if values differ without a caveat.
         cases: How many inputs are tried.
     """
 
@@ -53,7 +54,7 @@ class Target:
 
 
 def fingerprint(*parts: Any) -> str:
-    """A digest of arrays and of anything whose repr says all of it."""
+    """A digest of arrays and of anything whose repr is complete."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

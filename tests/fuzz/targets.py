@@ -1,7 +1,7 @@
-"""Everything that the program reads, a line each.
+"""Everything that the program reads, one line each.
 
-To add one: a maker of a sound file, a reader that returns a fingerprint and
-caveats, and whether the format tells any damage (``checked``).
+To add one: a maker of an intact file, a reader that returns a fingerprint and
+caveats, and whether the format reveals any damage (``checked``).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from tests.fuzz.damage import damaged
 from tests.fuzz.target import Reading, Target
 from tests.fuzz.targets import TARGETS
 
-MEMORY = 1 << 30  # bytes more than a sound input needs
+MEMORY = 1 << 30  # bytes beyond what an intact input needs
 SECONDS = 20  # for one input
 MAX_MESSAGE = 3000  # characters of one line
 
@@ -58,7 +58,7 @@ def with_content(change: Callable[[bytes], bytes]) -> Put:
 
 
 def randomly(target: Target, seed: int, number: int) -> Put:
-    """The input of a number, whichever were tried before."""
+    """The input of a number, independent of those tried before."""
 
     def put(path: Path, content: bytes) -> None:
         rng = np.random.default_rng(
@@ -96,7 +96,7 @@ def read(target: Target, path: Path) -> Reading:
 
 
 def outcome(target: Target, path: Path, sound: Reading) -> tuple[str, str]:
-    """What became of one input: a word, and what was said."""
+    """The outcome of one input: a word, and the message."""
     try:
         values, caveats = read(target, path)
     except (LungdetError, OSError) as error:

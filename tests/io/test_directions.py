@@ -39,8 +39,8 @@ def test_rounded_directions_become_the_nearest_orthonormal_ones() -> None:
     [
         ([[1, 0.1, 0], [0, 1, 0], [0, 0, 1]], 'axes x and y are at 84'),
         ([[1, 0, 0], [0, 1, 0], [0, 0, 1.5]], r'lengths \[1\. +1\. +1\.5\]'),
-        (np.diag([1, 1, np.nan]), 'no unit vectors'),
-        (np.diag([1, 1, 30]), 'no unit vectors'),
+        (np.diag([1, 1, np.nan]), 'not hold unit vectors'),
+        (np.diag([1, 1, 30]), 'not hold unit vectors'),
     ],
 )
 def test_sheared_and_damaged_directions_are_refused(

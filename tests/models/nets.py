@@ -1,4 +1,4 @@
-"""Narrow nets and samples that the model tests share."""
+"""Narrow networks and samples that the model tests share."""
 
 from __future__ import annotations
 

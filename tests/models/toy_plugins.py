@@ -1,4 +1,4 @@
-"""Plugins that the tests of blocks and backbones put in."""
+"""Plugins for the tests of blocks and backbones."""
 
 from __future__ import annotations
 

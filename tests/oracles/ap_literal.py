@@ -1,4 +1,4 @@
-"""Average precision once more: lists and loops, one IoU at a time."""
+"""A second average precision: lists and loops, one IoU at a time."""
 
 from __future__ import annotations
 

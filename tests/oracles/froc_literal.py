@@ -1,4 +1,4 @@
-"""LUNA16's rule once more, slowly and literally: lists, loops, dicts."""
+"""A second version of LUNA16's rule, slow and literal: lists, loops, dicts."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def literal_nearest(points: list, rate: float) -> float:
 
 
 def literal_next(lines: list, rate: float) -> float:
-    """First line at or right of the rate, of equals the last; else the end."""
+    """First line at or above the rate, of equal ones the last; else the
+    end."""
     rows = [[float(v) for v in line.split(',')[:2]] for line in lines]
     for x, _ in rows:
         if x >= rate:
@@ -99,7 +100,7 @@ def literal_next(lines: list, rate: float) -> float:
 
 
 def literal_read(points: list, rate: float) -> float:
-    """Walk to the last point at or left of the rate, then straight on."""
+    """Walk to the last point at or below the rate, then interpolate."""
     here = 0
     while here + 1 < len(points) and points[here + 1][0] <= rate:
         here += 1

@@ -1,4 +1,4 @@
-"""Small scans to prepare, and what was made of them."""
+"""Small scans to prepare, and the cases made of them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def block_scan(shape: tuple[int, int, int] = (16, 40, 50)) -> Volume:
-    """Solid, so the whole of it is kept."""
+    """A solid block, so the whole scan is kept."""
     geometry = Geometry.from_parts(
         shape, spacing_zyx=(2.5, 0.8, 0.7), origin_xyz=(-10, 20, -30)
     )

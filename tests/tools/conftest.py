@@ -17,8 +17,8 @@ RunTool = Callable[..., str]
 def run_tool(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> RunTool:
-    """A function from a tool's path and words to what it prints."""
-    monkeypatch.setenv('LOCAL_RANK', '0')  # two tools set it if it is not set
+    """A function from a tool's path and arguments to what it prints."""
+    monkeypatch.setenv('LOCAL_RANK', '0')  # two tools set it if it is missing
 
     def run(tool: str, *words: object) -> str:
         capsys.readouterr()

@@ -35,7 +35,7 @@ train_dataloader = dict(
     dataset=dict(
         **__crops,
         split='train',
-        folds='train'))  # 'all' as the method's authors did; it is marked
+        folds='train'))  # 'all' as the method's authors; results say so
 val_dataloader = dict(
     batch_size=6,
     num_workers=1,

@@ -18,7 +18,7 @@ VECTORS = json.loads(
 
 @MODELS.register_module(force=True)
 class Echo(nn.Module):
-    """A backbone that hands on what it receives, at stride 4."""
+    """A backbone that passes on its input, at stride 4."""
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         self.received = x

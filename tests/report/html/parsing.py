@@ -1,4 +1,4 @@
-"""Pages read back, as a browser would."""
+"""Pages parsed as a browser would."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ParsedPage(HTMLParser):
 
     Attributes:
         elements: Name and attributes, in order.
-        texts: Everything that is shown.
+        texts: All texts that are shown.
         scripts: Texts of script elements, by their type.
         open: Elements that were not closed.
     """
@@ -57,6 +57,6 @@ class ParsedPage(HTMLParser):
         ]
 
     def data(self) -> dict:
-        """What the page's script draws."""
+        """The data that the page's script draws."""
         (text,) = (t for kind, t in self.scripts if kind is not None)
         return json.loads(text)

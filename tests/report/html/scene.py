@@ -1,4 +1,4 @@
-"""A scan with three balls as nodules, and what a detector made of it."""
+"""A scan with three balls as nodules, and a detector's result."""
 
 from __future__ import annotations
 
