@@ -32,7 +32,7 @@ def check_crops(crops: Mapping[str, int], background_ratio: float) -> None:
     for kind, count in crops.items():
         if kind not in CROP_KINDS:
             raise ConfigError(
-                f'crops: {kind!r} is no kind of crop; choose among '
+                f'crops: {kind!r} is not a kind of crop; choose among '
                 f'{", ".join(CROP_KINDS)}.'
             )
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:

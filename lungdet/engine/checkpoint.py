@@ -184,7 +184,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
             continue
         if named is None:
             warnings.warn(
-                f'{pointer}: names no checkpoint that is there; taking '
+                f'{pointer}: names no existing checkpoint; taking '
                 f'{file.name}, the newest.',
                 stacklevel=2,
             )

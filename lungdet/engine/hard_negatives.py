@@ -221,7 +221,7 @@ def refuse_held_out(uids: Iterable[str], held_out: Iterable[str]) -> None:
         raise ConfigError(
             f'hard negatives: {len(both)} scans of the test, such as '
             f'{both[0]}, were to be mined, and the test would be too '
-            'optimistic. Give the data set training scans alone.'
+            'optimistic. Give the data set training scans only.'
         )
 
 

@@ -116,7 +116,7 @@ def open_or_pipe(
     else:
         os.close(pipe)
         raise error(
-            f'{path}: a pipe that nobody writes to; give a file, or start '
+            f'{path}: a pipe without a writer; give a file, or start '
             'the writer first.'
         )
     os.set_blocking(pipe, True)

@@ -88,7 +88,7 @@ def number(value: Any) -> float:
     """
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     if not plain or not math.isfinite(value):
-        raise TypeError(f'{value!r} is no number')
+        raise TypeError(f'{value!r} is not a number')
     return value
 
 
@@ -121,7 +121,7 @@ def text(value: Any) -> str:
         TypeError: Something else.
     """
     if not isinstance(value, str):
-        raise TypeError(f'{value!r} is no text')
+        raise TypeError(f'{value!r} is not text')
     return value
 
 
@@ -132,7 +132,7 @@ def items(value: Any) -> Sequence[Any]:
         TypeError: Something else.
     """
     if not isinstance(value, list | tuple):
-        raise TypeError(f'{value!r:.60} is no list')
+        raise TypeError(f'{value!r:.60} is not a list')
     return value
 
 

@@ -177,7 +177,7 @@ def _nodule_from_json(
     z, y, x = numbers(values['spacing'], 3)
     site = text(values['site'])
     if site not in SITES:
-        raise ValueError(f'{site!r} is no site')
+        raise ValueError(f'{site!r} is not a site')
     to_wall = None
     if direction is not None:
         along_y, along_x = numbers(direction, 2)

@@ -145,7 +145,7 @@ def references_by_uid(
     if len(by_uid) < len(references):
         raise AnnotationError(
             f'{path}: names a scan by its series uid and by its folder; use '
-            'one name a scan.'
+            'one name per scan.'
         )
     return by_uid
 

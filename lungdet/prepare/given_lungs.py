@@ -48,7 +48,7 @@ def lungs_of_scan(path: Path | None, volume: Volume) -> LungField:
     _check_labels(labels, path)
     mask = np.isin(labels, LUNG_LABELS)
     if not mask.any():
-        caveat = f'{path.name} holds no lung; the lungs were found anew'
+        caveat = f'{path.name} holds no lung; the lungs were found in the scan'
         return replace(computed, caveats=[*computed.caveats, caveat])
     caveats = _compare(mask, grid, volume, computed, path)
     both = all((labels == label).any() for label in LUNG_LABELS)

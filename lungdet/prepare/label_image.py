@@ -151,7 +151,7 @@ def _check_size(nodule: ReferenceNodule, volume: Volume, where: str) -> None:
         raise AnnotationError(
             f'{where} is a nodule of {diameter:.0f} mm that reaches over '
             f'{extent:.0f} mm; the limit is {MAX_DIAMETER_MM:g}. A lung or '
-            'another organ is no nodule: give masks of nodules.'
+            'another organ is not a nodule: give masks of nodules.'
         )
     if diameter > MASS_MM:
         region = tuple(

@@ -105,7 +105,7 @@ def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:
     annotations, excluded = root / ANNOTATIONS, root / EXCLUDED
     if not annotations.is_file():
         raise FileNotFoundError(
-            f'{root}: no {ANNOTATIONS} there, so this is no LUNA16 '
+            f'{root}: no {ANNOTATIONS} there, so this is not a LUNA16 '
             'download; give its folder, or use "lungdet prepare folder".'
         )
     tables = {ANNOTATIONS: read_annotations(annotations)}

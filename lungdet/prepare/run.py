@@ -35,8 +35,9 @@ from lungdet.structures import CaseRecord
 
 KILLED = (
     'its process was killed or crashed: perhaps memory ran out, or its file '
-    'crashes a library that reads it. Run again with fewer --jobs; if it '
-    'stays so, write the scan anew with another program, or leave it out.'
+    'crashes a library that reads it. Run again with fewer --jobs; if '
+    'that does not help, write the scan again with another program, or '
+    'leave it out.'
 )
 
 

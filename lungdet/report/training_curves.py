@@ -107,7 +107,7 @@ def _is_number(value: Any) -> bool:
 
 def _damaged(file: Path, what: str) -> ConfigError:
     return ConfigError(
-        f'{file}: {what} is no log of a training; the file is damaged. '
+        f'{file}: {what} is not a training log; the file is damaged. '
         'Give the work folder of another run.'
     )
 

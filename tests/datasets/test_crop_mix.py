@@ -86,7 +86,7 @@ def test_every_crop_is_determined_by_its_position(balls: Path) -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'crops': {'nodul': 1}}, "'nodul' is no kind of crop"),
+        ({'crops': {'nodul': 1}}, "'nodul' is not a kind of crop"),
         ({'crops': {'lung': 1.5}}, r'crops.lung: 1.5; give the number'),
         ({'crops': {'lung': -1}}, 'whole number of 0 or more'),
         ({'crops': {'lung': 0}}, 'an epoch without a crop'),

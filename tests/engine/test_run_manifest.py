@@ -64,7 +64,7 @@ def test_what_is_written_is_read(
 def test_other_files_are_no_manifest(text: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(text)
 
-    with pytest.raises(ConfigError, match=r'manifest\.json: is no lungdet'):
+    with pytest.raises(ConfigError, match=r'manifest\.json: not a lungdet'):
         RunManifest.read(tmp_path)
 
 

@@ -61,7 +61,7 @@ def test_a_pipe_that_nobody_writes_to_is_refused(
     monkeypatch.setattr(files, 'WAIT_SECONDS', 0.1)
     os.mkfifo(tmp_path / 'pipe')
 
-    with pytest.raises(SeriesError, match='a pipe that nobody writes to'):
+    with pytest.raises(SeriesError, match='a pipe without a writer'):
         open_or_pipe(tmp_path / 'pipe')
 
 

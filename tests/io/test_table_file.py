@@ -117,5 +117,5 @@ def test_a_pipe_is_read_if_somebody_writes_to_it(tmp_path: Path) -> None:
     writer.join()
 
     assert rows == [['a', 'b'], ['1', '2']]
-    with pytest.raises(AnnotationError, match='nobody writes to'):
+    with pytest.raises(AnnotationError, match='without a writer'):
         list(TableFile(pipe).rows())

@@ -110,4 +110,6 @@ def test_an_empty_mask_is_told(tmp_path: Path) -> None:
     lungs = lungs_of_scan(path, volume_of(chest()))
 
     assert lungs.source == 'computed'
-    assert lungs.caveats == ['a.mhd holds no lung; the lungs were found anew']
+    assert lungs.caveats == [
+        'a.mhd holds no lung; the lungs were found in the scan'
+    ]

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument(
         '--commands',
         type=Path,
-        help='file with the commands that made the checkpoint, one a line',
+        help='file with the commands that made the checkpoint, one per line',
     )
     parser.add_argument(
         '--licences',

@@ -76,8 +76,8 @@ class NoduleInsertion(Transform[InsertionParams]):
         self.min_inside = min_inside
         if kinds is not None and (unknown := {*kinds} - {*CROP_KINDS}):
             raise ConfigError(
-                f'NoduleInsertion.kinds: {min(unknown)!r} is no kind of crop; '
-                f'choose among {", ".join(CROP_KINDS)}.'
+                f'NoduleInsertion.kinds: {min(unknown)!r} is not a kind of '
+                f'crop; choose among {", ".join(CROP_KINDS)}.'
             )
         self.kinds = kinds
         self.options = DrawOptions(

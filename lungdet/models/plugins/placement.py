@@ -83,7 +83,7 @@ def plugin_class(cfg: dict, where: str = 'cfg') -> type[AttentionPlugin]:
     if not (isinstance(kind, type) and issubclass(kind, AttentionPlugin)):
         name = kind.__name__ if isinstance(kind, type) else kind
         raise ConfigError(
-            f'{where}.type: {name} is no '
+            f'{where}.type: {name} is not an '
             'AttentionPlugin, so it does not say how it behaves in a block. '
             'Derive it from lungdet.models.AttentionPlugin and declare '
             '`name` and `pools_over_space`.'

@@ -272,7 +272,7 @@ def test_crops_of_other_kinds_are_left_alone(airy: Path, library: str) -> None:
     ('kinds', 'crops', 'message'),
     [
         (('lung',), {'inserted': 1}, 'crops.inserted: nothing is inserted'),
-        (('insert',), {'inserted': 1}, "'insert' is no kind of crop"),
+        (('insert',), {'inserted': 1}, "'insert' is not a kind of crop"),
     ],
 )
 def test_crops_that_nothing_is_inserted_into_are_refused(

@@ -115,7 +115,7 @@ def test_a_plain_module_is_told_to_derive_from_the_base(kind: object) -> None:
 
     with pytest.raises(
         ConfigError,
-        match=r'plugins\[0\].cfg.type: PlainModule is no AttentionPlugin.*'
+        match=r'plugins\[0\].cfg.type: PlainModule is not an AttentionPlugin.*'
         r'Derive it .* declare `name` and `pools_over_space`',
     ):
         FeatureNet(plugins=[plain])
