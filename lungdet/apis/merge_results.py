@@ -15,10 +15,9 @@ from lungdet.apis.inference_record import (
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import check_writable, write_text
 from lungdet.io.luna16 import write_submission, write_table
-from lungdet.io.results import read_result
+from lungdet.io.results import RESULT, read_result
 from lungdet.structures import SeriesResult
 
-RESULT = 'result.json'
 SUBMISSION, TABLE, SCANS = 'submission.csv', 'detections.csv', 'seriesuids.csv'
 # settings of the scan itself, and of its files
 OF_SCAN = {'scan', 'lung_mask', 'hu_offset', 'formats'}

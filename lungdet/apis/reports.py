@@ -27,7 +27,7 @@ from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume, read_image
 from lungdet.io.luna16 import read_annotations, read_excluded
 from lungdet.io.reference_set import official_reference
-from lungdet.io.results import read_result
+from lungdet.io.results import RESULT, read_result
 from lungdet.report.evaluation_files import StoredRun, read_run
 from lungdet.report.html.cine import ScanImage
 from lungdet.report.html.evaluation_report import evaluation_page
@@ -35,7 +35,6 @@ from lungdet.report.html.page import write_page
 from lungdet.report.html.scan_report import ScanReference, scan_page
 from lungdet.structures import SeriesResult, Volume
 
-RESULT = 'result.json'
 MASKS_TOLERANCE_MM = 0.05  # NIfTI stores its affine in float32
 CPM_TOLERANCE = 1e-9
 

@@ -1,4 +1,4 @@
-"""What every exporter is, and what it gets."""
+"""What every exporter is, and what it is given."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ExportInput:
 
     Attributes:
         result: With masks; its ``files`` are those already written.
-        image: int16 HU (z, y, x) on ``result.geometry``; None where they are
-            not kept.
+        image: int16 HU (z, y, x) on ``result.geometry``; None if they were not
+            kept.
     """
 
     result: SeriesResult
@@ -35,7 +35,7 @@ class Exporter:
         write: Writes to a folder that exists, and returns the names of the
             files, relative to it; none where there is nothing to write.
         library: Module that it needs besides lungdet's own dependencies.
-        extra: Of lungdet, with that library.
+        extra: Extra of lungdet that installs that library.
         needs_dicom: Whether the scan must come from DICOM slices.
     """
 
@@ -47,10 +47,10 @@ class Exporter:
 
 
 def name_of(k: int) -> str:
-    """Detection ``k``, from 1, alike in every format."""
+    """Name of detection ``k``, from 1, the same in every format."""
     return f'nodule {k}'
 
 
 def label_of(k: int, detection: Detection) -> str:
-    """The same with its score, for people."""
+    """The same with its score, for display."""
     return f'{name_of(k)} ({detection.score:.2f})'

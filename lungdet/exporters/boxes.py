@@ -1,4 +1,4 @@
-"""Boxes of detections, for the formats that cannot do without."""
+"""Boxes of detections, for the formats that require them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sizes_xyz(result: SeriesResult) -> np.ndarray:
 def scan_boxes(result: SeriesResult) -> np.ndarray:
     """Edge boxes (N, 6) z1..x2 on the scan's own grid.
 
-    The axes of a case are those of its scan, but for their order and signs.
+    The axes of a case are those of its scan, except for their order and signs.
 
     Raises:
         SeriesError: A detection has no box.

@@ -22,7 +22,7 @@ SEG = 'seg.dcm'
 
 
 def write_dicom_seg(folder: Path, scan: ExportInput) -> list[str]:
-    """Write the masks; nothing where none has a voxel on a slice."""
+    """Write the masks; nothing if none has a voxel on a slice."""
     result = scan.result
     planes = paint_slices(result)
     if not planes:
@@ -34,8 +34,8 @@ def write_dicom_seg(folder: Path, scan: ExportInput) -> list[str]:
 def build_seg(result: SeriesResult, planes: dict[int, np.ndarray]) -> Any:
     """The SEG of a result, a binary one, which every viewer reads.
 
-    Segments count from 1 without gaps, so a mask between two slices has none;
-    each names its detection in its tracking identifier.
+    Segments are numbered from 1 without gaps, and a mask between two slices
+    has none, so each names its detection in its tracking identifier.
 
     Args:
         result: With source slices.

@@ -30,7 +30,7 @@ EMPTY = (
     *('StudyID', 'StudyDate', 'StudyTime', 'AccessionNumber'),
 )
 IDENTIFIERS = ('StudyInstanceUID', 'FrameOfReferenceUID')
-SERIES_NUMBER_STEP = 1000  # what is derived comes far after the scan
+SERIES_NUMBER_STEP = 1000  # derived series are numbered far after the scan
 
 
 @contextmanager
@@ -44,8 +44,8 @@ def lenient() -> Iterator[None]:
 def read_headers(slices: Sequence[SourceSlice]) -> list[Any]:
     """Headers without pixels, with the attributes that derived objects need.
 
-    Patient and study are those of the source, also where it has none: empty
-    values, and identifiers made from that of the series.
+    Patient and study are those of the source. If it has none, values are
+    empty, and identifiers are made from that of the series.
     """
     from pydicom import dcmread
     from pydicom.uid import generate_uid
@@ -72,7 +72,7 @@ def paint_slices(result: SeriesResult) -> dict[int, np.ndarray]:
 
     Returns:
         Index among ``result.slices`` -> uint16 (rows, columns), k where
-        detection k is; only slices that any is on. Where two overlap, the
+        detection k is; only slices with a detection. Where two overlap, the
         better one is kept.
     """
     planes: dict[int, np.ndarray] = {}

@@ -31,7 +31,7 @@ POINT_MM = (1.0, 1.0, 1.0)  # of a detection without a box
 
 
 def write_dicom_sr(folder: Path, scan: ExportInput) -> list[str]:
-    """Write the report; also of a scan without a nodule, which says so."""
+    """Write the report; without a nodule, it says so."""
     seg = None
     if 'dicom_seg' in scan.result.files:
         import highdicom as hd
@@ -154,7 +154,7 @@ def _nodule(
 
 
 def _ellipsoid(detection: Detection, grid: Geometry, header: Any) -> Any:
-    """Fills the detection's box, or is a point's breadth without one."""
+    """An ellipsoid that fills the detection's box, or a point without one."""
     import highdicom as hd
 
     size = np.array(detection.size_mm or POINT_MM)[::-1]
@@ -203,7 +203,7 @@ def _measurements(detection: Detection) -> list[Any]:
 
 
 def _no_nodule(result: SeriesResult, header: Any) -> Any:
-    """The group that says that a scan has no nodule, as far as was seen."""
+    """The group that says that no nodule was found."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 

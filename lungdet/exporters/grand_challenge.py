@@ -1,4 +1,4 @@
-"""Points as grand-challenge.org takes them, kind "Multiple points"."""
+"""Points as grand-challenge.org accepts them, kind "Multiple points"."""
 
 from __future__ import annotations
 

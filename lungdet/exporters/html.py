@@ -10,7 +10,7 @@ from lungdet.report.html import PAGE
 
 
 def write_html(folder: Path, scan: ExportInput) -> list[str]:
-    """Write tables, and pictures where voxels were kept."""
+    """Write tables, and pictures if voxels were kept."""
     from lungdet.report.html.cine import ScanImage
     from lungdet.report.html.page import write_page
     from lungdet.report.html.scan_report import scan_page

@@ -7,13 +7,11 @@ from pathlib import Path
 
 from lungdet.exporters.base import Exporter, ExportInput
 from lungdet.io.atomic import write_text
-from lungdet.io.results import result_to_dict
-
-RESULT = 'result.json'
+from lungdet.io.results import RESULT, result_to_dict
 
 
 def write_json(folder: Path, scan: ExportInput) -> list[str]:
-    """Write all that is known of a scan, but for its masks."""
+    """Write all that is known about a scan, except its masks."""
     content = result_to_dict(scan.result)
     write_text(folder / RESULT, json.dumps(content, indent=1))
     return [RESULT]

@@ -17,7 +17,7 @@ BOXES = 'monai.json'
 def write_monai(folder: Path, scan: ExportInput) -> list[str]:
     """Write centre and size (x, y, z) of every box, world mm.
 
-    The two keys that MONAI does not have say which frame and which box mode.
+    Two keys that MONAI does not have state the frame and the box mode.
     """
     result = scan.result
     centers = np.array([d.center_mm for d in result.detections])

@@ -12,7 +12,7 @@ MASKS = 'masks.nii.gz'
 
 
 def write_nifti(folder: Path, scan: ExportInput) -> list[str]:
-    """Write the label image; nothing where no detection has a mask."""
+    """Write the label image; nothing if no detection has a mask."""
     if all(d.mask is None for d in scan.result.detections):
         return []
     grid = scan.result.scan_geometry

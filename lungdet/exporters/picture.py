@@ -12,7 +12,7 @@ MAX_PICTURES = 8  # detections on the sheet
 
 
 def write_picture(folder: Path, scan: ExportInput) -> list[str]:
-    """Draw the best detections; nothing without any, or without voxels."""
+    """Draw the best detections; nothing if there are none, or no voxels."""
     best = scan.result.detections[:MAX_PICTURES]
     if not best or scan.image is None:
         return []

@@ -71,7 +71,7 @@ def check_formats(names: Sequence[str]) -> tuple[str, ...]:
 def check_source(
     names: Sequence[str], series_uid: str, slices: Sequence[SourceSlice]
 ) -> None:
-    """Refuse formats that a scan cannot have, before it is worked on.
+    """Refuse formats that a scan cannot be written in, before it is processed.
 
     Args:
         names: Of the formats.
@@ -106,7 +106,7 @@ def make_result_folder(path: str | Path) -> Path:
     """Create the folder for results if needed, and write to it.
 
     Raises:
-        NotADirectoryError: A file is there.
+        NotADirectoryError: The folder is a file.
         OSError: It cannot be written to.
     """
     folder = Path(path)
@@ -130,8 +130,8 @@ def export_result(
     other files stay.
 
     Args:
-        folder: For this scan alone; exists.
-        result: With masks, where there are any.
+        folder: Existing folder of this scan alone.
+        result: With masks, if there are any.
         formats: Names in ``EXPORTERS``.
         image: int16 HU (z, y, x) on ``result.geometry``, for pictures.
 

@@ -1,1 +1,1 @@
-"""Insertion of nodules into scans, without traces of it."""
+"""Insertion of nodules into scans, without leaving traces."""

@@ -13,7 +13,7 @@ from lungdet.geometry import Geometry, interpolate_axis
 WIDE = 2.5  # voxels; sigma of parenchyma without noise
 FINE = 0.7  # voxels; sigma of structure such as vessels and walls
 STRUCTURE_SIGMAS = 2.0, 4.0  # deviations from parenchyma: none, all structure
-LUNG_SPREAD_HU = 250.0  # brighter than parenchyma by this is never lung
+NEVER_LUNG_HU = 250.0  # brighter than parenchyma by this is never lung
 MIN_SIGMA_MM = 0.2
 SLICE_TAILS = 0.15  # sigma that rounds a slice's box, in slices: helical scans
 SOFT_HU = (0.0, 110.0)  # smoothed: muscle, blood, organs
@@ -21,8 +21,8 @@ LUNG_MAX_HU = -780.0  # smoothed: parenchyma without larger vessels
 MIN_NOISE_VOXELS = 400
 LEAST_NOISE = 0.4
 NORMAL_MAD = 1.48  # standard deviations in a median absolute deviation
-NOISE_SIGMAS = 2.5  # what deviates more is no noise
-FAINT_HU, SOLID_HU = -400.0, -200.0  # vessels shine through; are covered
+NOISE_SIGMAS = 2.5  # what deviates more is not noise
+FAINT_HU, COVERING_HU = -400.0, -200.0  # vessels shine through; are covered
 FULL_CHANGE_HU = 600.0  # from lung to soft tissue, or nearly
 
 
@@ -31,8 +31,8 @@ class Profile:
     """How a scan blurs along an axis of a grid.
 
     Attributes:
-        width_mm: Of the box of a pixel or slice.
-        sigma_mm: Of the point spread.
+        width_mm: Width of the box of a pixel or slice.
+        sigma_mm: Sigma of the point spread.
         samples_mm: Positions of the scan's slices along the axis, from which
             the grid was interpolated linearly; None if they do not lie along
             it, which then counts as more blur.
@@ -136,8 +136,8 @@ def _slice_positions(
 def structure(image: np.ndarray) -> np.ndarray:
     """A region of a scan without its noise.
 
-    Parenchyma is averaged widely; what stands out of it by more than noise
-    does (vessels, walls) is averaged over a voxel or so.
+    Parenchyma is averaged widely; what stands out by more than the noise
+    (vessels, walls) is averaged over about a voxel.
 
     Args:
         image: HU, float32 (z, y, x).
@@ -148,7 +148,7 @@ def structure(image: np.ndarray) -> np.ndarray:
     fine = gaussian_filter(image, FINE, truncate=2.5)
     dark = fine[fine < -500]
     middle = float(np.median(dark)) if dark.size else float(np.median(fine))
-    is_lung = (np.abs(fine - middle) < LUNG_SPREAD_HU).astype(np.float32)
+    is_lung = (np.abs(fine - middle) < NEVER_LUNG_HU).astype(np.float32)
     weight = gaussian_filter(is_lung, WIDE, truncate=2.5)
     total = gaussian_filter(is_lung * (fine - middle), WIDE, truncate=2.5)
     lung = middle + total / np.maximum(weight, 1e-3)
@@ -165,15 +165,15 @@ def structure(image: np.ndarray) -> np.ndarray:
 def tissue_noise(image: np.ndarray, lungs: np.ndarray) -> float:
     """Noise in soft tissue as a fraction of that in parenchyma.
 
-    What remains of parenchyma without its structure is noise and vessels too
-    fine to see, so that it varies more than a nodule does in the same scan.
+    Parenchyma without its structure still contains noise and vessels too fine
+    to see, so it varies more than a nodule in the same scan.
 
     Args:
-        image: HU (z, y, x); every third slice is looked at.
+        image: HU (z, y, x); every third slice is used.
         lungs: Its lungs, nonzero inside.
 
     Returns:
-        At most 1; 1 where there is too little of either to tell.
+        At most 1; 1 if there is too little of either.
 
     Examples:
         >>> noise = np.random.default_rng(0).normal(0, 20, (9, 40, 40))
@@ -203,19 +203,19 @@ def blend_tissue(
 ) -> np.ndarray:
     """Replace the structure of a region by tissue; its noise stays.
 
-    A solid nodule covers a vessel that runs into it; through a faint one the
-    vessel is seen as before.
+    A solid nodule hides a vessel that runs into it; through a faint one, the
+    vessel shows as before.
 
     Args:
         image: HU, float32 (z, y, x).
         alpha: Fraction of each voxel that is inside, blurred.
         tissue: HU inside, without noise.
-        noise: As of ``tissue_noise``: how much of the region's noise stays
-            where lung became soft tissue.
+        noise: As in ``tissue_noise``: how much of the region's noise stays
+            where lung becomes soft tissue.
     """
     still = structure(image)
     change = tissue - still
-    covers = np.clip((tissue - FAINT_HU) / (SOLID_HU - FAINT_HU), 0, 1)
+    covers = np.clip((tissue - FAINT_HU) / (COVERING_HU - FAINT_HU), 0, 1)
     change = np.where(change > 0, change, covers * change)
     rest = image - still
     spread = NORMAL_MAD * float(np.median(np.abs(rest)))

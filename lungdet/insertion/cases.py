@@ -31,7 +31,7 @@ from lungdet.io.json_file import digest_of
 from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 FEWEST, MOST = 8, 12  # nodules of a case
-METHOD = 2  # raised where equal options give other voxels
+METHOD = 2  # raise it when equal options give other voxels
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class InsertOptions:
 
     Attributes:
         draws: Cases of each scan.
-        seed: Of everything that is drawn.
+        seed: Seed of everything that is drawn.
         part: ``(k, n)``: only nodules of the k-th of n parts of the
             library's patients, from 1; the others stay for training.
     """
@@ -56,7 +56,7 @@ class InsertSummary:
 
     Attributes:
         cases: Cases in the folder.
-        written: Of them in this run.
+        written: Cases that this run wrote.
         nodules: Inserted nodules of all cases.
         patients: Patients of the inserted nodules and of the scans.
     """
@@ -84,10 +84,9 @@ def insert_cases(
     """Write cases with 8 to 12 inserted nodules each.
 
     A scan's real nodules become excluded findings, neither hit nor false
-    positive. As many shams are inserted, as far as there are sites; the
-    record's settings list them. Cases that are there already with the same
-    settings are kept, so a run that was stopped goes on; more draws may be
-    added.
+    positive. As many shams are inserted, if there are sites; the record's
+    settings list them. Existing cases with the same settings are kept, so a
+    stopped run can be continued, and draws can be added.
 
     Args:
         store: Folder of prepared cases.
@@ -97,7 +96,7 @@ def insert_cases(
 
     Raises:
         ConfigError: ``out`` is ``store`` or holds cases of another run; no
-            nodule is of the part; a part of ``'parametric'``.
+            nodule is in the part; a part of ``'parametric'``.
         FileNotFoundError, SeriesError: As ``CaseStore`` and ``read_library``.
         OSError: ``out`` cannot be written to.
     """

@@ -1,4 +1,4 @@
-"""What is inserted: a shape without blur and its tissue without noise."""
+"""What is inserted: a shape without blur, and its tissue without noise."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from lungdet.geometry import sphere_diameter
+from lungdet.hounsfield import AIR_HU
 from lungdet.io.nodule_library import LibraryNodule
 
-LUNG_HU = -870.0  # of parenchyma, where a crop shows too little of it
-DARK_HU = -500  # below is lung
+TYPICAL_LUNG_HU = -870.0  # where a crop shows too little of it
 MIN_LUNG_VOXELS = 30
-NOISE_MM = 0.6  # sigma that removes noise before a surface is followed
+NOISE_MM = 0.6  # sigma that removes noise before a surface is traced
 TISSUE_MM = 1.2  # sigma of a nodule's own variation, coarser than its noise
 IN_PLANE = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
 MIN_CORE_VOXELS = 20
 SOLID_QUANTILE, FAINT_QUANTILE = 0.75, 0.55  # of its HU: the level of a nodule
 SOLID_TEXTURE = 4  # readers' rating from which it counts as solid
-FAINT_HU = -450  # a nodule below is not solid
-MAX_GAIN = 1.6  # of contrast that the scan's blur took
-BRIGHTEST_HU = 80.0  # to which such a gain may lift tissue
+MIN_SOLID_HU = -450  # a darker nodule is not solid
+MAX_GAIN = 1.6  # of contrast that was lost by the scan's blur
+BRIGHTEST_HU = 80.0  # up to which such a gain may lift tissue
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +31,12 @@ class Donor:
     Attributes:
         level: float32 (z, y, x), 1 inside and 0 outside; the surface is at
             one half after linear interpolation.
-        tissue: HU, float32 of the same shape; smooth, also beyond the surface.
+        tissue: HU, float32 of the same shape; smooth, even beyond the surface.
         spacing: mm, (z, y, x).
         center: Index (z, y, x) of the shape's centre of mass.
         site: As in ``LibraryNodule``.
         wall_direction: As in ``LibraryNodule``.
-        wall_mm: Between its surface and the pleura that it sits on.
+        wall_mm: Distance between its surface and the pleura that it sits on.
     """
 
     level: np.ndarray
@@ -56,13 +56,13 @@ class Donor:
 
 
 def donor_of_nodule(nodule: LibraryNodule) -> Donor:
-    """Follow a nodule's surface and take its tissue without noise.
+    """Trace a nodule's surface and take its tissue without noise.
 
     The readers' mask runs a millimetre or two wider than the nodule, and its
     rim is blurred by the scan. The surface here is half-way between the
-    nodule's level and lung, inside the mask. Blur keeps the sum of contrast,
-    so where shape times contrast has less than the scan, the tissue is made
-    brighter: a small nodule in thick slices was dimmed.
+    nodule's level and lung, inside the mask. Blur preserves the sum of
+    contrast. If shape times contrast sums to less than in the scan, the tissue
+    is made brighter: thick slices have dimmed a small nodule.
 
     Args:
         nodule: Of a library.
@@ -72,7 +72,7 @@ def donor_of_nodule(nodule: LibraryNodule) -> Donor:
     smooth = gaussian_filter(hu, NOISE_MM / spacing * (0.5, 1, 1), truncate=3)
     solid = nodule.ratings.get('Texture', 5) >= SOLID_TEXTURE
     bright = float(np.quantile(smooth[mask], SOLID_QUANTILE))
-    if not solid or bright < FAINT_HU:
+    if not solid or bright < MIN_SOLID_HU:
         bright = float(np.quantile(smooth[mask], FAINT_QUANTILE))
     bright = max(bright, lung + 100)
     level = np.clip((smooth - lung) / (bright - lung), 0, 1)
@@ -103,14 +103,17 @@ def center_of(level: np.ndarray) -> np.ndarray:
 
 def lung_level(hu: np.ndarray, outside: np.ndarray) -> float:
     """Median HU of the lung among some voxels."""
-    dark = hu[outside & (hu < DARK_HU)]
-    return float(np.median(dark)) if dark.size >= MIN_LUNG_VOXELS else LUNG_HU
+    dark = hu[outside & (hu < AIR_HU)]
+    if dark.size < MIN_LUNG_VOXELS:
+        return TYPICAL_LUNG_HU
+    return float(np.median(dark))
 
 
 def _around(
     nodule: LibraryNodule,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """HU, mask and spacing of the part that is needed, a voxel around it."""
+    """HU, mask and spacing of the part that is needed, with a margin of a
+    voxel."""
     spacing = np.array(nodule.spacing)
     inside = np.argwhere(nodule.mask)
     pad = np.ceil(3 / spacing).astype(int)
@@ -124,10 +127,10 @@ def _around(
 def _smooth_tissue(
     hu: np.ndarray, level: np.ndarray, bright: float, spacing: np.ndarray
 ) -> np.ndarray:
-    """HU of the inner part, averaged over its noise and carried outwards."""
+    """HU of the inner part, averaged over its noise and extended outwards."""
     core = level > 0.8
     inner = binary_erosion(core, IN_PLANE)
-    if inner.sum() >= MIN_CORE_VOXELS:  # else its rim is all there is
+    if inner.sum() >= MIN_CORE_VOXELS:  # else there is only its rim
         core = inner
     core = core.astype(np.float32)
     sigma = TISSUE_MM / spacing

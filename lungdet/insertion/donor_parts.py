@@ -1,4 +1,4 @@
-"""Donors that are no patient's nodule: parametric shapes, pieces of a scan."""
+"""Donors other than patients' nodules: parametric shapes, pieces of a scan."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from lungdet.insertion.blend import structure
-from lungdet.insertion.donor import LUNG_HU, Donor, center_of, lung_level
-from lungdet.phantom.nodules import draw_nodule_shape
+from lungdet.insertion.donor import (
+    TYPICAL_LUNG_HU,
+    Donor,
+    center_of,
+    lung_level,
+)
+from lungdet.phantom.nodules import (
+    TEXTURE_CHANCES,
+    TEXTURES,
+    draw_nodule_shape,
+)
 from lungdet.phantom.surfaces import capsule_distance
 
 SITE_CHANCES = {'parenchyma': 0.4, 'vessel': 0.35, 'pleura': 0.25}
-TEXTURES = ('solid', 'ground glass', 'part solid')
-TEXTURE_CHANCES = (0.88, 0.06, 0.06)
 CALCIFIED_CHANCE = 0.1
 REACH = 1.8  # of bumps and spicules, in radii
 GRAIN_MM = 1.0  # sigma of a nodule's own variation
-CELLS = 18  # of a parametric shape, along its diameter
+SHAPE_CELLS = 18  # of a parametric shape, along its diameter
 MIN_STEP_MM, MAX_STEP_MM = 0.25, 1.0
 MAX_VESSEL_FRACTION = 0.2  # of a ball; a longer piece is thinner
 # spiculated, by diameter above mm
 SPICULATION = ((20, 0.5), (12, 0.22), (8, 0.1), (0, 0.02))
 
 
-@lru_cache(maxsize=16)  # a draw is applied next
+@lru_cache(maxsize=16)  # a drawn donor is applied next
 def parametric_donor(seed: int, diameter_mm: float, site: str) -> Donor:
     """A stretched sphere with bumps, lobes or spicules, of drawn density.
 
@@ -40,7 +47,7 @@ def parametric_donor(seed: int, diameter_mm: float, site: str) -> Donor:
     rng = np.random.default_rng(seed)
     radius = diameter_mm / 2
     shape = draw_nodule_shape(rng, radius)
-    step = float(np.clip(diameter_mm / CELLS, MIN_STEP_MM, MAX_STEP_MM))
+    step = float(np.clip(diameter_mm / SHAPE_CELLS, MIN_STEP_MM, MAX_STEP_MM))
     count = 2 * int(np.ceil(REACH * radius / step)) + 1
     line = (np.arange(count) - count // 2) * step
     z, y, x = np.meshgrid(line, line, line, indexing='ij')
@@ -82,7 +89,7 @@ def _density(
 ) -> np.ndarray:
     """HU of a parametric nodule."""
     texture = str(rng.choice(TEXTURES, p=TEXTURE_CHANCES))
-    plateau, haze = rng.normal(30, 25), LUNG_HU + rng.uniform(150, 380)
+    plateau, haze = rng.normal(30, 25), TYPICAL_LUNG_HU + rng.uniform(150, 380)
     if rng.random() < CALCIFIED_CHANCE:
         plateau = rng.uniform(150, 700)
     grain = gaussian_filter(rng.normal(size=core.shape), GRAIN_MM / step)
@@ -102,7 +109,7 @@ def donor_of_scan(
     radius_mm: float,
     site: str,
 ) -> Donor | None:
-    """A piece of a scan that is no nodule, for a sham insertion.
+    """A piece of a scan that is not a nodule, for a sham insertion.
 
     Args:
         image: HU (z, y, x).
@@ -113,7 +120,7 @@ def donor_of_scan(
             ``'pleura'``: the tissue in it.
 
     Returns:
-        None if there is nothing of it, or a vessel as round as a nodule.
+        None if there is no such tissue, or the vessel is as round as a nodule.
     """
     reach = np.ceil(radius_mm / spacing).astype(int) + 2
     low = np.maximum(np.array(center) - reach, 0)
@@ -138,6 +145,6 @@ def donor_of_scan(
     if filled == 0 or (site == 'vessel' and filled > MAX_VESSEL_FRACTION):
         return None
     level = np.pad(level, 1)
-    # a piece of wall goes back to a wall, about its point of the pleura
+    # a piece of wall goes to a wall, centred on a point of the pleura
     middle = center - low + 1.0 if site == 'pleura' else center_of(level)
     return Donor(level, np.pad(hu, 1, mode='edge'), spacing, middle, site)

@@ -13,7 +13,7 @@ from lungdet.insertion.placement import Placement
 from lungdet.insertion.sites import Room
 from lungdet.insertion.source import NoduleSource
 
-NODULE_TRIES = 4  # nodules tried until one has a site
+NODULE_TRIES = 4  # nodules that are tried until one has a site
 SHAM_TRIES = 6
 SHAM_SITES = ('parenchyma', 'vessel', 'pleura')
 SHAM_RADIUS_MM = (3.0, 8.0)
@@ -25,7 +25,7 @@ class DrawOptions:
     """Ranges of what is drawn.
 
     Attributes:
-        scale: Of a nodule's size.
+        scale: Magnification of a nodule.
         psf_mm: Sigma of the point spread in the scan's plane.
     """
 
@@ -40,7 +40,7 @@ def draw_nodule(
     options: DrawOptions,
     held_out: Collection[str] = (),
 ) -> Placement | None:
-    """A nodule at a free site, which is then occupied; None without one.
+    """A nodule at a free site, which is then occupied; None if there is none.
 
     Args:
         rng: Source of the draws.
@@ -80,10 +80,10 @@ def draw_nodule(
 def draw_sham(
     rng: np.random.Generator, room: Room, options: DrawOptions
 ) -> Placement | None:
-    """A piece of the same scan at another free site; None without one.
+    """A piece of the same scan at another free site; None if there is none.
 
-    It is cut out, cleaned of noise, blurred and blended as a nodule is, so
-    that nothing but the nodule tells an insertion from its surroundings.
+    It is cut out, cleaned of noise, blurred and blended like a nodule, so that
+    only the nodule distinguishes an insertion from its surroundings.
     """
     for _ in range(SHAM_TRIES):
         kind = str(rng.choice(SHAM_SITES))
@@ -121,7 +121,7 @@ def donor_of(
     image: np.ndarray,
     spacing: np.ndarray,
 ) -> Donor:
-    """What a placement inserts.
+    """The donor that a placement inserts.
 
     Args:
         placement: As drawn.
@@ -130,7 +130,7 @@ def donor_of(
         spacing: mm, (z, y, x).
 
     Raises:
-        ValueError: A piece of a scan that is not in this one.
+        ValueError: The placement cuts a piece that this image does not have.
     """
     if placement.source != 'scan':
         return source.donor(placement)

@@ -20,7 +20,7 @@ def insert(
     grid: Geometry,
     scan: Geometry,
 ) -> tuple[np.ndarray, list[Insertion]]:
-    """Insert nodules and shams in their order.
+    """Insert nodules and shams, in order.
 
     Pieces of the scan are cut out of it as it was before any insertion.
 
@@ -32,10 +32,10 @@ def insert(
         scan: Of the scan that it was interpolated from.
 
     Returns:
-        A float32 copy of the image with all in it, and one shape for each.
+        A float32 copy of the image with all of them, and one shape for each.
 
     Raises:
-        ValueError: A piece of a scan that is not in this one.
+        ValueError: A placement cuts a piece that this image does not have.
     """
     out = image.astype(np.float32)
     shapes = []

@@ -1,4 +1,4 @@
-"""One insertion: what, where and how it is turned; and its rendering."""
+"""One insertion: what, where, how it is turned, and its rendering."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lungdet.insertion.donor import Donor
 CELLS = 24  # of a shape along its longest axis, before the scan's blur
 MIN_STEP_MM = 0.35
 BLUR_MM = 2.0  # drawn around a shape, besides a slice and a half
-FIRST_WEIGHT = 0.004  # of a voxel that is changed at all
+FIRST_WEIGHT = 0.004  # least weight of a voxel that is changed
 Region = tuple[slice, slice, slice]
 
 
@@ -30,9 +30,9 @@ class Placement:
         center: Index (z, y, x) in the crop.
         angle: In the axial plane, radians.
         flip_z: Whether it is mirrored along z.
-        scale: Of its size.
+        scale: Magnification.
         psf_mm: Sigma of the point spread.
-        index: Of a library's nodule.
+        index: Index of a library's nodule.
         seed: Of a parametric nodule.
         size_mm: Diameter of a parametric nodule, radius of a piece of scan.
         cut: Voxel (z, y, x) of the crop that a piece is cut out around.
@@ -80,7 +80,7 @@ class Insertion:
         return sphere_diameter(self.volume_mm3)
 
     def blended(self, part: np.ndarray) -> np.ndarray:
-        """The region of an image, float32, with this in it."""
+        """The region of an image, float32, with the insertion in it."""
         return blend_tissue(part, self.alpha, self.tissue, self.noise)
 
 
@@ -140,7 +140,7 @@ def _turn(placement: Placement) -> np.ndarray:
 
 
 def _reach(donor: Donor, scale: float) -> np.ndarray:
-    """Half sides (3,) in mm of a box that holds the turned shape."""
+    """Half sides (3,) in mm of a box that contains the turned shape."""
     away = (np.argwhere(donor.level > 0.5) - donor.center) * donor.spacing
     in_plane = float(np.hypot(away[:, 1], away[:, 2]).max())
     through = float(np.abs(away[:, 0]).max())

@@ -13,7 +13,7 @@ from lungdet.io.case_store import CaseStore
 from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 TRIES = 40
-SMALLEST_MM = 6.0  # of a finding that is kept free; also if it is not known
+SMALLEST_MM = 6.0  # least diameter of a finding that is kept free
 GAP_MM = 3.0  # between two findings
 CLEAR_MM = 2.0  # of lung around a nodule in parenchyma
 VESSEL_HU = -450
@@ -23,7 +23,7 @@ IN_LUNGS = {'parenchyma': 1.0, 'vessel': 0.95, 'pleura': 0.64}
 WALL_HU = -250  # tissue behind the pleura, on average
 WALL_DEPTH_MM = 5.0
 FARTHEST_WALL_MM = 40.0
-STEEPEST = 0.6  # |z| of a normal; donors are turned in the axial plane alone
+STEEPEST = 0.6  # |z| of a normal; donors turn only in the axial plane
 DIRECTIONS = np.array(
     [d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)], dtype=float
 )
@@ -81,7 +81,8 @@ class Room:
     def of_case(
         cls, store: CaseStore, record: CaseRecord, *, margin: float = 0.0
     ) -> Room:
-        """The room of a whole case, away from its nodules and exclusions.
+        """The room in a whole case, away from its nodules and excluded
+        findings.
 
         Args:
             store: Of prepared cases.
@@ -118,7 +119,7 @@ class Room:
         Args:
             rng: Source of the draws.
             site: ``'parenchyma'``, ``'vessel'`` or ``'pleura'``.
-            radius_mm: Of what is inserted.
+            radius_mm: Radius of what is inserted.
         """
         voxels = self.vessels if site == 'vessel' else self.inner
         if not voxels.size:
@@ -141,7 +142,8 @@ class Room:
 
     @cached_property
     def noise(self) -> float:
-        """Of soft tissue beside that of parenchyma; see ``tissue_noise``."""
+        """Noise of soft tissue relative to that of parenchyma; see
+        ``tissue_noise``."""
         return tissue_noise(self.image, self.lungs)
 
     def occupy(self, center: np.ndarray, radius_mm: float) -> None:
@@ -181,7 +183,7 @@ class Room:
             return None
         part = self.lungs[tuple(slice(a, b) for a, b in zip(low, high))]
         voxels = np.argwhere(part)
-        if not 260 < len(voxels) < 520:  # of 729: a corner, or no wall
+        if not 260 < len(voxels) < 520:  # of 729: else a corner, or no wall
             return None
         away = (4 - voxels.mean(0)) * self.spacing
         length = np.linalg.norm(away)

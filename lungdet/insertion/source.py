@@ -20,10 +20,10 @@ SEED_RANGE = 2**31
 
 
 class LibrarySource:
-    """Real nodules; one is drawn as often as any other.
+    """Real nodules, each drawn equally often.
 
     Args:
-        nodules: Of a library; an index of a placement counts them.
+        nodules: Nodules of a library; the index of a placement refers to them.
         name: Of the library, for messages.
         digest: CRC-32 of its file.
     """
@@ -51,7 +51,7 @@ class LibrarySource:
             held_out: Series uids and patients.
 
         Raises:
-            ConfigError: All nodules are of such.
+            ConfigError: Every nodule is of a held-out scan or patient.
         """
         allowed = self.allowed(held_out)
         if not allowed.size:
@@ -108,7 +108,8 @@ class LibrarySource:
     def check(
         self, placements: Iterable[Placement], held_out: Collection[str]
     ) -> None:
-        """Refuse nodules of held-out patients, wherever they were drawn.
+        """Refuse nodules of held-out patients, wherever the placements come
+        from.
 
         Raises:
             ConfigError: There is one.
@@ -123,7 +124,7 @@ class LibrarySource:
                 )
 
     def part(self, number: int, parts: int) -> LibrarySource:
-        """The nodules of one of some parts of the patients, from 1.
+        """The nodules of one of several parts of the patients, from 1.
 
         Raises:
             ConfigError: There are none.
@@ -153,14 +154,15 @@ def _names(nodules: Iterable[LibraryNodule]) -> set[str]:
 
 
 class ParametricSource:
-    """Parametric shapes of LUNA16's sizes, of no scan and no patient."""
+    """Parametric shapes of LUNA16's sizes, which belong to no scan or
+    patient."""
 
     kind, digest = PARAMETRIC, None
 
     def draw(
         self, rng: np.random.Generator, held_out: Collection[str]
     ) -> Placement:
-        """A nodule of nobody; arguments as of ``LibrarySource.draw``."""
+        """A nodule of no patient; arguments as in ``LibrarySource.draw``."""
         site = str(
             rng.choice(list(SITE_CHANCES), p=list(SITE_CHANCES.values()))
         )
@@ -190,10 +192,10 @@ class ParametricSource:
     def check(
         self, placements: Iterable[Placement], held_out: Collection[str]
     ) -> None:
-        """Nobody's nodules are of no held-out patient."""
+        """Parametric nodules belong to no held-out patient."""
 
     def part(self, number: int, parts: int) -> ParametricSource:
-        """Refused.
+        """Always refused.
 
         Raises:
             ConfigError: Always.

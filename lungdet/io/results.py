@@ -31,6 +31,7 @@ from lungdet.structures import (
     SeriesResult,
 )
 
+RESULT = 'result.json'  # its file
 RESULT_SCHEMA = 'lungdet.result/3'
 INTENDED_USE = 'Research use only.'
 REMEDY = 'run the detector on the scan again.'

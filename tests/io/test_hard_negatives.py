@@ -51,11 +51,11 @@ def test_epoch_decides_which_bank_is_used(tmp_path: Path) -> None:
     ('change', 'message'),
     [
         ({'format': 'lungdet.hard_negatives/9'}, 'this version reads'),
-        ({'epoch': 1.5}, 'no whole number'),
-        ({'marks': [1]}, 'no object with keys'),
+        ({'epoch': 1.5}, 'not a whole number'),
+        ({'marks': [1]}, 'not an object with keys'),
         ({'marks': {'1.2': [[1, 2, 3, 4]]}}, 'not 5 numbers'),
         ({'marks': {'1.2': [[1, 2, 3, -4, 0.5]]}}, 'a diameter of -4'),
-        ({'marks': {'1.2': [[1, 2, 3, float('nan'), 0.5]]}}, 'no number'),
+        ({'marks': {'1.2': [[1, 2, 3, float('nan'), 0.5]]}}, 'not a number'),
     ],
 )
 def test_damaged_bank_is_one_line(

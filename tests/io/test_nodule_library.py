@@ -68,9 +68,9 @@ def test_equal_nodules_give_equal_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('changes', 'reason'),
     [
-        ({'site': 'heart'}, 'no site'),
+        ({'site': 'heart'}, 'not a site'),
         ({'shape': [5, 20, 30]}, 'the records say'),
-        ({'diameter_mm': 'wide'}, 'no number'),
+        ({'diameter_mm': 'wide'}, 'not a number'),
         ({'wall_direction': [1.0]}, 'not 2 numbers'),
     ],
 )

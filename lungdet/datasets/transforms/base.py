@@ -16,8 +16,8 @@ from lungdet.hounsfield import Window
 from lungdet.io.case_store import CaseStore
 from lungdet.structures import CaseNodule, CaseRecord
 
-SEED_RANGE = 2**31
 Params = TypeVar('Params')
+SEED_RANGE = 2**31
 
 
 class Sample(TypedDict, total=False):
