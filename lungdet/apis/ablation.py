@@ -87,7 +87,7 @@ def ablate(
     cfg_options: dict[str, Any] | None = None,
     pretrain_options: dict[str, Any] | None = None,
 ) -> AblationTable:
-    """Pre-train if a config needs it, train and test; then make the table.
+    """Pre-train if a config needs it, train and test, and make the table.
 
     Finished runs are reused; interrupted ones resume. Pre-training uses only
     the fold's training scans unless its options say otherwise; then the rows
@@ -106,9 +106,9 @@ def ablate(
     Raises:
         ConfigError: Two configs of one name, or of different test scans, or
             ``pretrained`` without the config of the pre-training: weights are
-            trained anew for each fold, and given files are not read.
+            trained again for each fold, and given files are not read.
         CheckpointError: A config whose pre-training has another window,
-            network range or other plugins. Both are found before any run.
+            network range or other plugins. Both are raised before any run.
     """
     names = [Path(path).stem for path in configs]
     if len(set(names)) < len(names):
@@ -139,7 +139,7 @@ def check_rows(rows: Sequence[RowConfig]) -> None:
     for row in rows:
         if _tested(row) != _tested(first):
             raise ConfigError(
-                f'{row.name}: tests other scans than {first.name}, so the '
+                f'{row.name}: tests different scans than {first.name}, so the '
                 'rows cannot be compared. Give both the same test_series or '
                 'test_subsets.'
             )
@@ -156,7 +156,7 @@ def _check_pretraining(row: RowConfig) -> None:
     if not source:
         raise ConfigError(
             f'{row.name}: pretrained.config is missing; name the config that '
-            'pre-trains, an ablation makes the weights itself.'
+            'pre-trains, since an ablation trains the weights itself.'
         )
     detector = _input_contract(row.detector)
     pretraining = _input_contract(row.pretraining({}))
@@ -209,7 +209,7 @@ def run_row(
 def run_once(
     row: RowConfig, fold: Fold, folder: Path, *, seed: int, amp: bool
 ) -> list[RunCost]:
-    """One run of a row: pre-train if it does, train and test.
+    """One run of a row: pre-train if the row needs it, train and test.
 
     Returns:
         The cost of each training.
@@ -244,7 +244,7 @@ def pretrain(
     config = fold_config(config, fold, root_of_test(row.detector))
     identity = {'fold': fold.name, 'config': config_digest(config, amp)}
     manifest = claim_folder(folder, identity)
-    if manifest.cost is None:  # written last
+    if manifest.cost is None:  # the cost is written last
         train(config, work_dir=folder, amp=amp, resume='auto')
     return identity['config']
 

@@ -40,9 +40,10 @@ class AblationRow:
         name: Of the config.
         seeds: Report of each seed, all folds pooled.
         parameters: Of the model.
-        hours: Of training and pre-training, all seeds and folds.
-        unit: ``'CPU'`` or ``'GPU'``, of the hours.
-        intervals: Of the mean of the seeds.
+        hours: CPU or GPU hours of training and pre-training, all seeds and
+            folds.
+        unit: Unit of the hours, ``'CPU'`` or ``'GPU'``.
+        intervals: Intervals of the mean of the seeds.
         difference: The mean of the seeds minus that of the first row; None for
             the first row.
     """
@@ -57,12 +58,12 @@ class AblationRow:
 
     @property
     def results(self) -> list[FROCResult]:
-        """Of each seed, by the final score."""
+        """Results of the seeds, by the final score."""
         return [report.result for report in self.seeds]
 
     @property
     def sensitivities(self) -> list[float]:
-        """At each rate, the mean of the seeds."""
+        """Mean over the seeds at each rate."""
         values = [result.sensitivities or [] for result in self.results]
         return np.mean(values, axis=0).tolist()
 
@@ -73,7 +74,7 @@ class AblationRow:
 
     @property
     def cpm(self) -> float:
-        """The mean of the seeds."""
+        """Mean over the seeds."""
         return float(np.mean(self.cpms))
 
     @property
@@ -125,7 +126,8 @@ class AblationTable:
 
     @property
     def caveats(self) -> list[str]:
-        """Of the scans, which all rows share, then of each row by its name."""
+        """Caveats of the scans, which all rows share, then of each row by its
+        name."""
         first = self.rows[0]
         of_scans = check_intervals(first.results[0].nodules_by_scan, {})
         return [

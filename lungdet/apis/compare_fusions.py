@@ -1,7 +1,7 @@
 """Box sources and score fusions of one checkpoint, on the same windows.
 
 The boxes of the RPN and of the RoI head are computed once each, and kept with
-both scores before NMS. Each fusion then ranks and thins out the same boxes.
+both scores before NMS. Each fusion then ranks the same boxes and applies NMS.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FusionComparison:
     """Every choice of boxes and scores, on the same scans.
 
     Attributes:
-        configured: What the config says.
+        configured: The choice of the config.
         reports: Choice -> its report; the configured one first.
         differences: Choice -> that one minus the configured one, paired by
             scans; None without resamples.
@@ -129,8 +129,8 @@ def compare_fusions(
     """Test a checkpoint with the boxes of either head and every score.
 
     Writes ``fusions.json`` and ``fusions.txt``; the folders ``rpn`` and
-    ``rcnn`` hold all boxes, so that a stopped comparison continues, and one
-    with other rules of NMS computes no window again.
+    ``rcnn`` hold all boxes, so a stopped comparison can be continued, and one
+    with other NMS rules computes no window again.
 
     Args:
         config: Path of a config, or a loaded one.
@@ -139,8 +139,8 @@ def compare_fusions(
         cfg_options: Values by dotted key.
 
     Raises:
-        ConfigError: The config merges boxes of several views, or the
-            detector has no RoI head's scores.
+        ConfigError: The config merges boxes of several views, or the detector
+            has no scores of a RoI head.
     """
     cfg = load_config(config, cfg_options)
     chosen = _chosen(cfg)
@@ -174,7 +174,8 @@ def compare_fusions(
 
 
 def _chosen(cfg: Config) -> dict[str, Any]:
-    """The config's post-processor; boxes of one view are chosen between."""
+    """The config's post-processor; it must choose between the boxes of one
+    view."""
     test_cfg = cfg.model.test_cfg
     chosen = {
         'type': 'DetectionPostProcessor',
@@ -191,13 +192,14 @@ def _chosen(cfg: Config) -> dict[str, Any]:
 def ranked(
     result: SeriesResult, processor: DetectionPostProcessor, border: float = 0
 ) -> SeriesResult:
-    """The detections that a post-processor makes of all boxes of a scan.
+    """The detections that a post-processor selects from all boxes of a scan.
 
     Args:
         result: All boxes, with the scores of both heads.
-        processor: Its ``box_source`` is not looked at: there is one box each.
+        processor: Its ``box_source`` has no effect: each detection has one
+            box.
         border: Voxels by which the network's boxes are longer than these, as
-            ``box_border``; a side that this had cut to one voxel counts as
+            ``box_border``; a side that was cut to one voxel counts as
             ``border`` + 1.
 
     Raises:

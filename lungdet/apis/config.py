@@ -70,7 +70,7 @@ TABLE_KEYS = {
 def load_config(
     config: str | Path | Config, cfg_options: dict[str, Any] | None = None
 ) -> Config:
-    """Read a config and change values of it.
+    """Read a config and change some of its values.
 
     Some values are set once in a config and copied to where they are used:
     ``data_root``, ``test_series`` and ``val_series`` to every data set;
@@ -81,7 +81,7 @@ def load_config(
 
     Args:
         config: Path of a config, or a loaded one, which is not changed. Values
-            that were since set in its data sets are kept.
+            set in its data sets after loading are kept.
         cfg_options: Values by dotted key.
 
     Returns:
@@ -90,12 +90,12 @@ def load_config(
     Raises:
         FileNotFoundError: No such file.
         ConfigError: A file that cannot be read as a config; a top-level key
-            that nothing reads, unless it starts with ``_``; a pipeline that
+            that nothing uses, unless it starts with ``_``; a pipeline that
             differs from the data set's; an unknown key in one of
             ``TABLE_KEYS``, or an unknown function of a data loader; an option
             whose key the config does not have, unless it starts with ``+``,
-            which adds it; a value that ``check_values`` refuses; or weights
-            in an ``init_cfg``.
+            which adds it; a value that ``check_values`` refuses; or weights in
+            an ``init_cfg``.
     """
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
@@ -169,7 +169,7 @@ def _plain_options(
 
 
 def _whole_keys(config: Config, key: str) -> list[str]:
-    """Full keys of ``pipeline.0`` and the like."""
+    """Full keys of options such as ``pipeline.0``."""
     head, *rest = key.split('.')
     if head not in PIPELINES:
         return [key]
@@ -227,7 +227,7 @@ def check_tables(config: Config) -> None:
     for loader in LOADERS:
         for key in ('collate_fn', 'worker_init_fn'):
             function = (config.get(loader) or {}).get(key)
-            # a whole path, 'package.module.name', is imported
+            # a full path, 'package.module.name', is imported
             if isinstance(function, dict) and '.' not in str(function['type']):
                 FUNCTIONS.check_type(function, f'{loader}.{key}.type')
                 FUNCTIONS.check_arguments(function)
@@ -247,10 +247,10 @@ def _hand_values(config: Config, keys: list[str]) -> None:
 
 
 def _tell_crops(config: Config) -> None:
-    """Hand what the training crops are to a model that has a use for it.
+    """Tell a model about the training crops, if it uses that.
 
-    Their size in the last epochs, and which nodules they cut: validation goes
-    by the same rule.
+    It gets their size in the last epochs, and which nodules they cut:
+    validation follows the same rule.
     """
     if not config.get('train_dataloader') or 'train_cfg' not in config.model:
         return

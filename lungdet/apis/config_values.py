@@ -1,4 +1,4 @@
-"""What the values of a config may be: types by class, ranges by key.
+"""Checks of a config's values: types by class, ranges by key.
 
 A wrong value is an error with its key before anything is built, not a
 training that runs with something else.
@@ -99,7 +99,7 @@ CLASSES: dict[str, LungdetRegistry] = {
     'test_evaluator.#': METRICS,
 }
 LIBRARIES = ('lungdet.', 'mmengine.', 'mmcv.', 'torch.')
-# what a config must give all of, or none
+# keys that a config must give together, or not at all
 TOGETHER = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),
     ('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -108,7 +108,7 @@ TOGETHER = (
 
 
 def check_values(config: Mapping[str, Any] | Config) -> None:
-    """Compare every value of a config with what it may be.
+    """Check every value of a config.
 
     Raises:
         ConfigError: A value of another type or out of range, a class that is
@@ -124,7 +124,7 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
         if given and not isinstance(value, kinds):
             text = ' or '.join(kind.__name__ for kind in kinds)
             text = text.replace('NoneType', 'None')
-            raise ConfigError(f'{key}: {value!r} is no {text}.')
+            raise ConfigError(f'{key}: {value!r} is not a {text}.')
     for names in TOGETHER:
         present = [name for name in names if config.get(name) is not None]
         if present and len(present) < len(names):
@@ -134,7 +134,7 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
                 'give all of them, or set all to None.'
             )
     for key, value in config.items():
-        # names with "_" are the config's own
+        # names with "_" are private to the config
         if not key.startswith('_') and key != 'plugins':
             _check(value, key, known=True)
     _check_overlap(config)
@@ -142,12 +142,12 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
 
 
 def _check(value: Any, key: str, *, known: bool) -> None:
-    """Check a value and what is in it.
+    """Check a value and everything in it.
 
     Args:
         value: Of the config.
-        key: Where it stands.
-        known: Whether its name means what ``NUMBERS`` says.
+        key: Its dotted key.
+        known: Whether its name has the meaning that it has in ``NUMBERS``.
     """
     if key.endswith('init_cfg'):
         return
@@ -161,7 +161,7 @@ def _check(value: Any, key: str, *, known: bool) -> None:
         isinstance(value, str | int | float) and _registry_of(key) is not None
     ):
         raise ConfigError(
-            f'{key}: {value!r} is no dict that names a class by its type.'
+            f'{key}: {value!r} is not a dict that names a class by its type.'
         )
     elif known and (rule := number_of(key)) is not None:
         if not rule.allows(value):
@@ -180,7 +180,7 @@ def _check(value: Any, key: str, *, known: bool) -> None:
 
 
 def _class_of(value: Mapping[str, Any], key: str) -> Any:
-    """The class that a table names, None if it names none that is known."""
+    """The class that a dict names, None if it is not known."""
     name = value.get('type')
     registry = _registry_of(key)
     if registry is not None:
@@ -192,7 +192,9 @@ def _class_of(value: Mapping[str, Any], key: str) -> Any:
                 'name a class.'
             )
         if not isinstance(name, str | type):
-            raise ConfigError(f'{key}.type: {name!r} is no name of a class.')
+            raise ConfigError(
+                f'{key}.type: {name!r} is not the name of a class.'
+            )
         registry.check_type(dict(value), f'{key}.type')
         return registry.get(name) if isinstance(name, str) else name
     if not isinstance(name, str):
@@ -243,9 +245,9 @@ def _annotations(kind: Any) -> dict[str, Any]:
 
 
 def is_a(value: Any, hint: Any) -> bool:
-    """Whether a value is what an annotation says, as far as that is plain.
+    """Whether a value fits an annotation, as far as that can be checked.
 
-    A whole number is a float too, a list a tuple, and True no number.
+    A whole number fits float, a list fits tuple, and True fits no number.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -282,7 +284,7 @@ def _check_overlap(config: Mapping[str, Any]) -> None:
 
 
 def _check_decay(config: Mapping[str, Any]) -> None:
-    """Refuse factors of a weight decay that is not there."""
+    """Refuse factors of a weight decay that is not set."""
     wrapper = config.get('optim_wrapper') or {}
     factors = wrapper.get('paramwise_cfg') or {}
     scaled = [key for key in factors if key.endswith('decay_mult')]

@@ -34,7 +34,7 @@ class CrossValidation:
 
     Attributes:
         pooled: All scans scored together.
-        folds: Name -> the fold's scans alone.
+        folds: Name -> the scans of that fold alone.
     """
 
     pooled: EvaluationReport

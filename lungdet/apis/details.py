@@ -89,7 +89,7 @@ def _sheet(lines: Sequence[Line], store: CaseStore, title: str) -> Figure:
 
 
 def _picture(line: Line, store: CaseStore) -> Picture | None:
-    """Voxels around a line's point; None outside the prepared region."""
+    """Voxels around the point of a line; None outside the prepared region."""
     x, y, z = (float(line[f'coord{axis}']) for axis in 'XYZ')
     diameter = line.get('diameter_mm')
     return case_picture(

@@ -26,10 +26,10 @@ Records = dict[str, CaseRecord]
 
 @dataclass(frozen=True)
 class Fold:
-    """Scans that are tested by weights not trained on them.
+    """Scans that are tested with weights not trained on them.
 
     Attributes:
-        name: Names its folder.
+        name: Name of the fold and of its folder.
         test_series: Series uids of the test.
         val_series: Series for choosing a checkpoint; may be empty.
     """

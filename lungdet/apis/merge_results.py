@@ -21,7 +21,7 @@ from lungdet.structures import SeriesResult
 SUBMISSION, TABLE, SCANS = 'submission.csv', 'detections.csv', 'seriesuids.csv'
 # settings of the scan itself, and of its files
 OF_SCAN = {'scan', 'lung_mask', 'hu_offset', 'formats'}
-FORMULA = ('=', '+', '-', '@')  # in front, a spreadsheet would run the text
+FORMULA = ('=', '+', '-', '@')  # in front: a spreadsheet runs the text
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MergedResults:
     """What was merged.
 
     Attributes:
-        results: One of each scan, by series uid.
+        results: One for each scan, by series uid.
         caveats: What anyone who uses them together must know.
     """
 
@@ -38,7 +38,7 @@ class MergedResults:
 
     @property
     def detections(self) -> int:
-        """Of all scans."""
+        """Number of detections on all scans."""
         return sum(len(result.detections) for result in self.results)
 
 
@@ -47,8 +47,8 @@ def merge_results(
 ) -> MergedResults:
     """Write submission.csv, detections.csv and seriesuids.csv.
 
-    The first is in LUNA16's format; the last lists the scans for scoring, also
-    those without detections.
+    The first is in LUNA16's format; the last lists the scans for scoring,
+    including those without detections.
 
     Args:
         folders: Of ``lungdet infer``, or of single scans.
@@ -92,7 +92,8 @@ def _records(
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise ConfigError(
-                f'{folder}: is no folder; give those that lungdet infer wrote.'
+                f'{folder}: is not a folder; give those that lungdet infer '
+                'wrote.'
             )
         for path in sorted(
             [*folder.glob(RECORD), *folder.glob(f'*/{RECORD}')]
@@ -130,7 +131,7 @@ def _result(folder: Path) -> SeriesResult:
 
 
 def _lines(results: Sequence[SeriesResult]) -> Iterator[dict[str, Any]]:
-    """A line of the table for each detection."""
+    """One line of the table for each detection."""
     for result in results:
         uid = result.series_uid
         scan = f"'{uid}" if uid.startswith(FORMULA) else uid
@@ -156,7 +157,7 @@ def _lines(results: Sequence[SeriesResult]) -> Iterator[dict[str, Any]]:
 
 
 def _caveats(results: Sequence[SeriesResult]) -> tuple[str, ...]:
-    """That some were computed in another precision or by another version."""
+    """Caveats if precisions or versions differ."""
     caveats = []
     for name in ('precision', 'lungdet_version'):
         values = sorted({getattr(r.run, name) for r in results if r.run})

@@ -1,4 +1,4 @@
-"""A trained checkpoint as a release, with thresholds of held-out scans."""
+"""A trained checkpoint as a release, with thresholds from held-out scans."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lungdet.io.reference_set import official_reference
 from lungdet.phantom.write import UID_ROOT
 from lungdet.structures import ReferenceSet
 
-FP_RATES = (0.25, 1.0, 4.0)  # per scan, whose scores a release states
+FP_RATES = (0.25, 1.0, 4.0)  # per scan, for which a release states the scores
 # of weights that were trained on LUNA16's scans, LIDC-IDRI's nodules, phantoms
 LICENCES = {
     'weights': 'Apache-2.0',
@@ -40,7 +40,7 @@ ATTRIBUTION = (
     '2013) and from the LUNA16 challenge (Setio et al., Medical Image '
     'Analysis 42, 2017, CC BY 4.0), modified: the weights were trained on it.'
 )
-# how names of these scans and their patients start
+# how the names of these scans and of their patients start
 COVERED = ('1.3.6.1.4.1.14519.5.2.1.6279.6001.', 'LIDC-IDRI-', UID_ROOT)
 
 
@@ -63,14 +63,14 @@ def publish_model(
             same recipe that was not trained on the tested patients. Their
             marks are scored together, and give the thresholds.
         path: Of the safetensors file, which names the release.
-        commands: Those that made the checkpoint.
+        commands: Commands that made the checkpoint.
         licences: Of the weights and of each collection that they were
             trained on; None for ``LICENCES``.
-        attribution: What the collections ask to be said; None for
+        attribution: The attribution that the collections require; None for
             ``ATTRIBUTION``.
 
     Returns:
-        Of the runs together.
+        The report of all runs together.
 
     Raises:
         CheckpointError: As ``read_checkpoint``.
@@ -148,7 +148,7 @@ def pool_runs(runs: Sequence[str | Path]) -> EvaluationReport:
             )
         if unknown := {*tested} - {*official.seriesuids}:
             raise ConfigError(
-                f'{run}: {min(unknown)} is no scan of LUNA16, whose tables '
+                f'{run}: {min(unknown)} is not a scan of LUNA16, whose tables '
                 'the marks are scored by.'
             )
         uids += tested
@@ -184,7 +184,7 @@ def thresholds_of(report: EvaluationReport) -> dict[str, float]:
 
 
 def _held_out(report: EvaluationReport) -> dict[str, Any]:
-    """What the thresholds rest on."""
+    """The scans that the thresholds rest on."""
     result = report.result
     return {
         'series': list(report.reference.seriesuids),

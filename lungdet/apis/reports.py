@@ -57,14 +57,14 @@ def write_scan_report(
         result_path: A ``result.json``, or its folder.
         scan: Image file or DICOM folder of the same scan; None for tables
             only.
-        annotations: csv of nodules, in which a scan without any has no row;
-            by default LUNA16's, for its scans.
+        annotations: csv of nodules, in which a scan without nodules has no
+            row; by default LUNA16's table, for its scans.
         excluded: csv of excluded findings.
         viewer: One of ``VIEWERS``, None for none.
 
     Raises:
         FileNotFoundError: No such result or scan.
-        SeriesError: Not a result, or the scan is another one.
+        SeriesError: Not a result, or not the same scan.
         AnnotationError: A table that cannot be read.
     """
     result_path = Path(result_path)
@@ -147,7 +147,7 @@ def _scan_reference(
     annotations: str | Path | None,
     excluded: str | Path | None,
 ) -> ScanReference | None:
-    """What the tables have of a scan; None if they are not given."""
+    """The reference of a scan from the tables; None if none are given."""
     if annotations is None and excluded is None:
         official = official_reference()
         if series_uid not in official.seriesuids:
@@ -186,7 +186,7 @@ def write_run_report(
             pictures; None for LUNA16's reference, without pictures.
         strata: As of ``CaseOptions``; None for those of the run, or the
             diameter.
-        options: How to score; how the curve is read is the run's.
+        options: How to score; the read-out is that of the run.
 
     Raises:
         FileNotFoundError: A folder is not of a tested run.
@@ -269,7 +269,7 @@ def _official_report(
 
 
 def _as_reported(run: StoredRun, report: EvaluationReport) -> list[Caveat]:
-    """That the reference is not the one of the test, if so."""
+    """A caveat if the reference is not that of the test."""
     cpm = report.result.cpm
     same = cpm == run.cpm or (
         cpm is not None
@@ -288,7 +288,7 @@ def _as_reported(run: StoredRun, report: EvaluationReport) -> list[Caveat]:
 def _named_apart(
     reports: Sequence[EvaluationReport], folders: Sequence[str | Path]
 ) -> list[EvaluationReport]:
-    """The reports under the shortest ends of their paths that differ."""
+    """The reports, named by the shortest distinct ends of their paths."""
     paths = [Path(folder).resolve() for folder in folders]
     length = 1
     while len({path.parts[-length:] for path in paths}) < len({*paths}):

@@ -60,7 +60,7 @@ def train(
         compile_backbone: By ``torch.compile``; the shapes of heads change.
         cfg_options: Values by dotted key.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        verbose: Print all that is logged, not only what is waited for.
+        verbose: Print everything that is logged, not only the progress.
 
     Returns:
         The runner after training.
@@ -141,8 +141,8 @@ def test(
 
     Args:
         config: Path of a config, or a loaded one.
-        checkpoint: File, work folder, or ``last_checkpoint``; of several
-            an ``EnsembleDetector`` is made, which ``out`` then holds.
+        checkpoint: File, work folder, or ``last_checkpoint``; several become
+            an ``EnsembleDetector``, which is stored in ``out``.
         out: Folder for the results; finished scans are skipped.
         cfg_options: Values by dotted key.
         candidates: A csv of positions to score.
@@ -226,8 +226,8 @@ def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
 def _give_folder(cfg: Config, out: Path) -> None:
     """Let the test write its results to a folder, and continue there.
 
-    Other metrics of a list keep nothing of a scan, so with them all are tested
-    again.
+    Other metrics in the list store nothing per scan, so with them all scans
+    are tested again.
     """
     froc_metric(cfg)['out_dir'] = str(out)
     if len(metrics_of_test(cfg)) == 1:
@@ -235,7 +235,7 @@ def _give_folder(cfg: Config, out: Path) -> None:
 
 
 def _join(cfg: Config, files: Sequence[Path]) -> dict[str, Any]:
-    """Make the network the ensemble of several checkpoints; theirs joined."""
+    """Make the network an ensemble, and join the checkpoints."""
     joined = join_checkpoints(files)
     member = cfg.model.to_dict()
     epochs = joined['meta']['model']['epochs']
@@ -246,7 +246,7 @@ def _join(cfg: Config, files: Sequence[Path]) -> dict[str, Any]:
 def _give_weights(
     cfg: Config, file: Path, joined: dict[str, Any] | None, out: Path
 ) -> None:
-    """Let the test load a checkpoint, or the joined one of an ensemble."""
+    """Let the test load a checkpoint, or the joined ones of an ensemble."""
     if joined is not None:
         file = out / ENSEMBLE
         write_checkpoint(file, joined)
@@ -262,8 +262,8 @@ def _results_manifest(
     """Write the manifest of a folder of results.
 
     Raises:
-        ConfigError: It has scans that were tested differently, or a manifest
-            that is none.
+        ConfigError: It has scans that were tested differently, or an invalid
+            manifest.
     """
     dataset = cfg.test_dataloader.dataset
     index = Path(dataset.data_root) / 'index.json'
@@ -279,7 +279,7 @@ def _results_manifest(
         }
     )
     stored = RunManifest.read(out)
-    if any(out.glob('scans/*.json')):  # a test that failed early left none
+    if any(out.glob('scans/*.json')):  # a test that failed early leaves none
         _check_same_results(out, stored, manifest)
     manifest.write(out)
     return manifest

@@ -34,14 +34,15 @@ class SubmissionInputs:
 
     Attributes:
         submission: csv of marks.
-        compare: Other submissions, scored alike.
-        annotations: csv of nodules; LUNA16's where None, like the next two.
+        compare: Other submissions, scored the same way.
+        annotations: csv of nodules; None for LUNA16's, as for the next two.
         excluded: csv of excluded findings.
         seriesuids: The scans, one uid per line.
         strata: ``'diameter'``, ``'subset'`` or a column; None for no strata.
         scan_table: csv with more columns of scans.
         candidates: csv of the given candidates of the second track.
-        marks_are_candidates: The submission's own positions are these.
+        marks_are_candidates: Whether the submission's own positions are the
+            candidates.
     """
 
     submission: Path
@@ -69,9 +70,9 @@ class ScoredSubmissions:
     """Reports of a submission and of those that it is compared with.
 
     Attributes:
-        reports: The submission's first.
-        differences: It minus each of the others; None where nothing can be
-            resampled.
+        reports: That of the submission first.
+        differences: The submission minus each of the others; None if nothing
+            can be resampled.
     """
 
     reports: Sequence[EvaluationReport]

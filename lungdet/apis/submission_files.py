@@ -33,7 +33,7 @@ def load_reference(
     excluded: Table | None = None,
     seriesuids: Table | None = None,
 ) -> ReferenceSet:
-    """Reference tables; LUNA16's own where none is given.
+    """Reference tables; LUNA16's own if none is given.
 
     Args:
         annotations: csv of nodules.
@@ -72,7 +72,8 @@ def load_reference(
 
 
 def _reference_name(files: Mapping[str, Table | None]) -> str:
-    """Which tables are official, and the files of the others."""
+    """A name that says which tables are official, and the files of the
+    others."""
     given = [f'{what} of {as_table(f).name}' for what, f in files.items() if f]
     whole = len(given) == len(files)
     return ', '.join(given if whole else ['official', *given])
@@ -90,8 +91,8 @@ def load_submission(
 
     Raises:
         AnnotationError: An invalid row; ids that are listed ones with digits
-            lost; or mostly unmatched ids, of the marks with list and tables,
-            or of the list with LUNA16's tables.
+            lost; or mostly unknown ids: marks that are in neither list nor
+            tables, or listed scans that LUNA16's tables do not have.
     """
     table = as_table(path)
     marks = read_marks(table)
@@ -104,7 +105,8 @@ def load_submission(
 def load_submissions(
     paths: Sequence[Table], reference: ReferenceSet
 ) -> list[Submission]:
-    """Read several; files of equal names are labelled by their paths.
+    """Read several submissions; files of equal names are labelled by their
+    paths.
 
     Args:
         paths: Of the files.
@@ -206,10 +208,10 @@ def _refuse_unlisted(
 
 
 def _refuse_unknown_scans(reference: ReferenceSet) -> None:
-    """Listed scans that LUNA16's tables do not name.
+    """Refuse listed scans that LUNA16's tables do not name.
 
-    They name each of its scans; in other tables a scan without nodules has no
-    row.
+    Those tables name all its scans; in other tables, a scan without nodules
+    has no row.
     """
     if reference.annotations != official_reference().annotations:
         return

@@ -158,7 +158,7 @@ def test_rows_of_other_test_scans_are_refused_before_any_run(
     monkeypatch.setattr(ablation, 'run_row', None)
 
     with pytest.raises(
-        ConfigError, match='other: tests other scans than tiny'
+        ConfigError, match='other: tests different scans than tiny'
     ):
         ablate([tiny_config, other], tmp_path / 'out', cfg_options=QUICK)
 

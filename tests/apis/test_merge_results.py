@@ -109,7 +109,7 @@ def without_folder(parts: list[Path]) -> None:
         (of_another_scan, 'series a has another result in'),
         (without_json, 'b: has no result.json'),
         (without_anything, 'no result there'),
-        (without_folder, 'out-one: is no folder'),
+        (without_folder, 'out-one: is not a folder'),
     ],
 )
 def test_what_does_not_belong_together(

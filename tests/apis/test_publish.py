@@ -72,7 +72,7 @@ def test_thresholds_are_those_of_all_runs_together(tmp_path: Path) -> None:
         (lambda run: (run / 'submission.csv').unlink(), 'holds no results'),
         (
             lambda run: next(run.glob('scans/*')).rename(run / 'scans/9.json'),
-            '9 is no scan of LUNA16',
+            '9 is not a scan of LUNA16',
         ),
     ],
 )

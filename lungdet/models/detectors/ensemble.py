@@ -21,19 +21,19 @@ from lungdet.registry import MODELS
 class EnsembleDetector(BaseModel):
     """Detectors of one kind whose detections of a case are merged.
 
-    How a case is tiled, and how detections are merged, is the first one's
-    ``test_cfg``. For inference only: ``tools/test.py`` makes one of several
-    checkpoints.
+    How a case is tiled and how detections are merged is set by the first one's
+    ``test_cfg``. It is for inference only: ``tools/test.py`` makes one from
+    several checkpoints.
 
     Args:
         members: Dicts of detectors, which take the same input.
-        epochs: Of each one's weights, from 1: heads that had not started are
-            left out. None if all had.
+        epochs: Epoch of each one's weights, from 1: heads that had not started
+            are left out. None if all had.
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: No member, or as many ``epochs`` as there are not
-            members, or members that take other input.
+        ConfigError: No member, another number of ``epochs`` than of members,
+            or members that take different input.
     """
 
     def __init__(

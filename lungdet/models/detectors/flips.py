@@ -1,4 +1,4 @@
-"""Mirrored windows, and detections on them mirrored to the window itself."""
+"""Mirrored windows, and detections on them mirrored back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 # mirrored axes (0, 1, 2 = z, y, x) by the number of views; the body is
-# symmetric about x more than about the others
+# more symmetric along x than along the others
 FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {
     1: ((),),
     2: ((), (2,)),

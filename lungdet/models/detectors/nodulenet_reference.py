@@ -1,7 +1,7 @@
 """The faults of the NoduleNet authors' code, one class each.
 
 ``configs/nodulenet_reference.py`` uses them in place of the repaired classes,
-so that the published behaviour can be measured. Not for other use.
+so that the published behaviour can be measured. They have no other use.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class PublishedMask3DHead(Mask3DHead):
     """Truncates boxes, and uses nodule ids as targets."""
 
     def align(self, rois: Tensor, img_shape: Sequence[int]) -> Tensor:
-        """Whole cells of RoIs (R, 7), fewer than needed.
+        """Whole cells of RoIs (R, 7), sometimes too few.
 
         Positions are voxel centres, and the end is truncated to an integer
         before it is widened: up to a cell is lost, and a small box can become

@@ -1,7 +1,7 @@
 """What a detector offers for inference on whole cases.
 
 ``CasePredictor`` needs a ``WindowDetector``; the others are optional. It calls
-them without gradients, under autocast where it is told to use bfloat16.
+them without gradients, and under autocast if it is set to bfloat16.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class WindowDetector(Protocol):
 
         Returns:
             For each window ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes``
-            (K, 6) long and ``masks``, bool tensors or None; where boxes are
-            refined also ``proposals`` (K, 6), what they were refined from.
+            (K, 6) long and ``masks``, bool tensors or None; if boxes are
+            refined, also ``proposals`` (K, 6) that they were refined from.
         """
         ...
 
 
 @runtime_checkable
 class OwningDetector(Protocol):
-    """A detector that saves the work on what another window owns.
+    """A detector that saves work on what belongs to another window.
 
-    Optional: what it returns in place of ``predict_window`` is filtered all
-    the same.
+    This is optional: what it returns in place of ``predict_window`` is
+    filtered anyway.
     """
 
     def predict_owned(
@@ -61,13 +61,13 @@ class Ensemble(Protocol):
 
     @property
     def num_models(self) -> int:
-        """How many there are."""
+        """Number of models."""
         ...
 
 
 @runtime_checkable
 class ValidatedDetector(Protocol):
-    """A detector that has losses; needed by ``loss_and_predict`` alone."""
+    """A detector that has losses; needed only by ``loss_and_predict``."""
 
     def loss_and_predict_window(
         self, images: Tensor, targets: list[DetDataSample], cores: Tensor
@@ -84,7 +84,7 @@ class ValidatedDetector(Protocol):
 
 @runtime_checkable
 class CandidateScorer(Protocol):
-    """A detector that scores given boxes; needed by ``score`` alone."""
+    """A detector that scores given boxes; needed only by ``score``."""
 
     def score_window(
         self, images: Tensor, boxes: list[Tensor]
