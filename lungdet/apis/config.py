@@ -15,14 +15,14 @@ from lungdet.apis.config_values import check_values
 from lungdet.errors import ConfigError
 from lungdet.registry import FUNCTIONS, did_you_mean
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+DATA_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HANDED_OVER = ('data_root', 'test_series', 'val_series')
 # pipelines of one data loader, or of all; the first one is used
 PIPELINES = {
-    'train_pipeline': LOADERS[:1],
-    'val_pipeline': LOADERS[1:2],
-    'test_pipeline': LOADERS[2:],
-    'pipeline': LOADERS,
+    'train_pipeline': DATA_LOADERS[:1],
+    'val_pipeline': DATA_LOADERS[1:2],
+    'test_pipeline': DATA_LOADERS[2:],
+    'pipeline': DATA_LOADERS,
 }
 # top-level keys that a config may have besides the Runner's arguments
 TOP_KEYS = (
@@ -44,7 +44,7 @@ LOADER_KEYS = {
 }
 # keys of dicts that mmengine does not check
 TABLE_KEYS = {
-    **dict.fromkeys(LOADERS, LOADER_KEYS),
+    **dict.fromkeys(DATA_LOADERS, LOADER_KEYS),
     'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
     'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
     'randomness': {'deterministic', 'diff_rank_seed', 'seed'},
@@ -137,7 +137,7 @@ def _read(path: Path) -> Config:
 def _hand_pipelines(config: Config) -> None:
     """Move the pipelines from the top level into the data sets."""
     given = {name: config.pop(name, None) for name in PIPELINES}
-    for loader in LOADERS:
+    for loader in DATA_LOADERS:
         names = [
             name
             for name, loaders in PIPELINES.items()
@@ -224,7 +224,7 @@ def check_tables(config: Config) -> None:
                 f'{did_you_mean(key, known)}. They are '
                 f'{", ".join(sorted(known))}.{more}'
             )
-    for loader in LOADERS:
+    for loader in DATA_LOADERS:
         for key in ('collate_fn', 'worker_init_fn'):
             function = (config.get(loader) or {}).get(key)
             # a full path, 'package.module.name', is imported
@@ -235,7 +235,7 @@ def check_tables(config: Config) -> None:
 
 def _hand_values(config: Config, keys: list[str]) -> None:
     """Copy top-level values to every data set."""
-    for loader in LOADERS:
+    for loader in DATA_LOADERS:
         if not config.get(loader):
             continue
         dataset = config[loader].dataset

@@ -26,6 +26,7 @@ from lungdet.geometry import resample_nearest
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume, read_image
 from lungdet.io.luna16 import read_annotations, read_excluded
+from lungdet.io.nifti import GRID_TOL_MM
 from lungdet.io.reference_set import official_reference
 from lungdet.io.results import RESULT, read_result
 from lungdet.report.evaluation_files import StoredRun, read_run
@@ -35,7 +36,6 @@ from lungdet.report.html.page import write_page
 from lungdet.report.html.scan_report import ScanReference, scan_page
 from lungdet.structures import SeriesResult, Volume
 
-MASKS_TOLERANCE_MM = 0.05  # NIfTI stores its affine in float32
 CPM_TOLERANCE = 1e-9
 
 
@@ -134,7 +134,7 @@ def scan_image(
 def _labels(path: Path, volume: Volume) -> np.ndarray:
     masks = read_image(path)
     grid = volume.source_geometry or volume.geometry
-    if not masks.geometry.is_close(grid, tol_mm=MASKS_TOLERANCE_MM):
+    if not masks.geometry.is_close(grid, tol_mm=GRID_TOL_MM):
         raise SeriesError(
             f'{path}: the masks are not on the grid of the scan; export the '
             'result again.'

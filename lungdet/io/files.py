@@ -21,7 +21,7 @@ SAFE_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 DEVICE_NAME = re.compile(
     r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE
 )
-MAX_NAME = 40  # characters of a name that is not safe
+MAX_PLAIN = 40  # characters of a name that is not safe
 
 WAIT_SECONDS = 3.0  # for the writer of a pipe
 
@@ -49,7 +49,7 @@ def safe_name(text: str) -> str:
         and not DEVICE_NAME.fullmatch(text)
     ):
         return text
-    plain = re.sub(r'[^A-Za-z0-9]+', '_', text).strip('_')[:MAX_NAME]
+    plain = re.sub(r'[^A-Za-z0-9]+', '_', text).strip('_')[:MAX_PLAIN]
     digest = hashlib.sha256(text.encode('utf-8', 'surrogateescape'))
     return f'{plain or "scan"}-{digest.hexdigest()[:8]}'
 

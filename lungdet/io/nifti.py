@@ -26,7 +26,8 @@ from lungdet.io.nifti_header import (
     read_header,
 )
 
-AT_ONCE = 1 << 22
+AT_ONCE = 1 << 22  # bytes
+GRID_TOL_MM = 0.05  # between corners of equal grids: affines are float32
 
 
 def read_nifti(path: Path) -> FileImage:

@@ -15,6 +15,7 @@ from lungdet.geometry import Geometry, reorient, sphere_diameter
 from lungdet.hounsfield import AIR_HU
 from lungdet.io.image import read_image
 from lungdet.io.luna16 import MAX_DIAMETER_MM
+from lungdet.io.nifti import GRID_TOL_MM
 from lungdet.prepare.fingerprint import fingerprint
 from lungdet.prepare.references import (
     MASS_MM,
@@ -25,7 +26,6 @@ from lungdet.prepare.references import (
 )
 from lungdet.structures import Annotation, Volume
 
-GRID_TOL_MM = 1e-2  # NIfTI keeps the origin as 32-bit float
 TOUCHING = np.ones((3, 3, 3))  # also by a corner: one part
 
 
