@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 
 from lungdet.evaluation import calibrate, evaluate_froc
-
-
-def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
-    values = np.array(rows, dtype=float).reshape(-1, 4)
-    return values[:, :3], values[:, 3]
+from tests.evaluation.points import at
 
 
 def test_hand_worked_bins() -> None:

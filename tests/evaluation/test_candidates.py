@@ -8,11 +8,7 @@ from lungdet.evaluation.candidates import (
     check_candidates,
     summarise_candidates,
 )
-
-
-def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
-    values = np.array(rows, dtype=float).reshape(-1, 4)
-    return values[:, :3], values[:, 3]
+from tests.evaluation.points import at
 
 
 def test_ceiling_and_area_under_the_curve() -> None:

@@ -1,16 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
-
 from lungdet.evaluation import Caveat, evaluate_froc
+from tests.evaluation.points import at
 
 UIDS = [f's{k:02d}' for k in range(24)]
 POSITIVE = UIDS[:12]  # these have a nodule, the others an excluded finding
-
-
-def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
-    values = np.array(rows, dtype=float).reshape(-1, 4)
-    return values[:, :3], values[:, 3]
 
 
 NODULES = {u: at((-40, 10, -90, 8)) for u in POSITIVE}

@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-import numpy as np
-
 from lungdet.evaluation import (
     evaluate_froc,
     false_positive_lines,
     nodule_lines,
     scan_lines,
 )
-
-
-def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
-    values = np.array(rows, dtype=float).reshape(-1, 4)
-    return values[:, :3], values[:, 3]
-
+from tests.evaluation.points import at
 
 NODULES = {
     'a': at((0, 0, 0, 8), (70, 0, 0, 5)),

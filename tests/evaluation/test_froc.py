@@ -26,6 +26,7 @@ from lungdet.io.luna16 import (
     read_seriesuids,
 )
 from lungdet.io.reference_set import official_subsets
+from tests.evaluation.points import at
 from tests.oracles.froc_literal import (
     literal_froc,
     literal_nearest,
@@ -324,11 +325,6 @@ def test_a_mark_on_an_excluded_finding_changes_no_curve(
     )
     assert other.curve.fps.tolist() == plain.curve.fps.tolist()
     assert other.curve.tps.tolist() == plain.curve.tps.tolist()
-
-
-def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
-    values = np.array(rows, dtype=float).reshape(-1, 4)
-    return values[:, :3], values[:, 3]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,9 @@ from lungdet.evaluation import (
     strata_by_nodule,
     strata_by_scan,
 )
+from tests.evaluation.points import at
 
 UIDS = ['a', 'b', 'c']
-
-
-def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
-    values = np.array(rows, dtype=float).reshape(-1, 4)
-    return values[:, :3], values[:, 3]
 
 
 NODULES = {

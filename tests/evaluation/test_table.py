@@ -10,11 +10,7 @@ from lungdet.evaluation import (
     froc_table,
     mask_table,
 )
-
-
-def at(*rows: tuple) -> tuple[np.ndarray, np.ndarray]:
-    values = np.array(rows, dtype=float).reshape(-1, 4)
-    return values[:, :3], values[:, 3]
+from tests.evaluation.points import at
 
 
 def cells(text: str) -> list[list[str]]:

@@ -17,6 +17,8 @@ from lungdet.models.detectors.protocols import WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
 
 SHAPE = (32, 32, 48)
+# along x two windows, from 0 and 16, whose cores meet at 24
+CASE = torch.zeros(1, 32, 20, 48, dtype=torch.int16)
 NODULE = [10, 10, 10, 18, 18, 18]  # the mask of sample_of
 LOSSES = {
     'loss_rpn_cls',

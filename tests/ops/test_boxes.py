@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lungdet import geometry, ops
+from tests.ops.boxes import random_boxes
 
 
 def literal_iou(a: list[float], b: list[float]) -> float:
@@ -14,11 +15,6 @@ def literal_iou(a: list[float], b: list[float]) -> float:
         volume_a *= a[k + 3] - a[k]
         volume_b *= b[k + 3] - b[k]
     return inter / (volume_a + volume_b - inter) if inter > 0 else 0.0
-
-
-def random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
-    low = rng.integers(0, 20, (num, 3)).astype(float)
-    return np.concatenate([low, low + rng.integers(0, 9, (num, 3))], axis=1)
 
 
 def test_iou_agrees_with_a_literal_one(rng: np.random.Generator) -> None:

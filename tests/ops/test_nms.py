@@ -8,6 +8,7 @@ import torch
 
 from lungdet import ops
 from lungdet.geometry import box_iou
+from tests.ops.boxes import random_boxes
 
 NMS = importlib.import_module('lungdet.ops.nms')  # ops.nms is the function
 
@@ -22,11 +23,6 @@ def literal_nms(
         if all(iou[j, k] <= thr for j in keep):
             keep.append(k)
     return keep
-
-
-def random_boxes(rng: np.random.Generator, num: int) -> np.ndarray:
-    low = rng.integers(0, 20, (num, 3)).astype(float)
-    return np.concatenate([low, low + rng.integers(0, 9, (num, 3))], axis=1)
 
 
 def test_nms_of_a_long_chain_over_many_blocks(

@@ -9,17 +9,11 @@ from lungdet.datasets import NonLinearIntensity, RepeatedFlip3D
 from lungdet.datasets.transforms.genesis import CurveParams, bezier_curve
 from lungdet.datasets.transforms.spatial import FlipParams
 from tests.datasets.transforms.draws import (
-    SHAPE,
     VECTORS,
     assert_rate,
     crop_sample,
     draws,
 )
-
-
-@pytest.fixture
-def crop(rng: np.random.Generator) -> np.ndarray:
-    return rng.random(SHAPE, dtype=np.float32)
 
 
 def test_flips_are_drawn_as_published() -> None:

@@ -19,11 +19,6 @@ from tests.datasets.transforms.draws import (
 from tests.oracles import genesis_literal as literal
 
 
-@pytest.fixture
-def crop(rng: np.random.Generator) -> np.ndarray:
-    return rng.random(SHAPE, dtype=np.float32)
-
-
 def test_painting_is_drawn_as_published() -> None:
     kinds = Counter(params.painting for params in draws(Painting()))
 

@@ -21,11 +21,6 @@ from tests.datasets.transforms.draws import (
 from tests.oracles import genesis_literal as literal
 
 
-@pytest.fixture
-def crop(rng: np.random.Generator) -> np.ndarray:
-    return rng.random(SHAPE, dtype=np.float32)
-
-
 @pytest.mark.parametrize('shuffle', [LocalPixelShuffle(), TilePixelShuffle()])
 def test_half_of_the_crops_are_shuffled_each_in_its_way(
     shuffle: LocalPixelShuffle | TilePixelShuffle,

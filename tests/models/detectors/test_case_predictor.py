@@ -11,6 +11,7 @@ from lungdet.models.detectors.case_predictor import SEAM
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.ops import box_centers, centers_in_boxes, computes_bfloat16
 from tests.models.nets import (
+    CASE,
     LOSSES,
     NODULE,
     SHAPE,
@@ -19,9 +20,6 @@ from tests.models.nets import (
     sample_of,
 )
 from tests.pretend_cuda import PretendCuda, pretend, to_pretended_gpu
-
-# along x two windows, from 0 and 16, whose cores meet at 24
-CASE = torch.zeros(1, 32, 20, 48, dtype=torch.int16)
 
 
 def detections_at(

@@ -12,9 +12,7 @@ from lungdet.models.detectors.protocols import (
     OwningDetector,
     ValidatedDetector,
 )
-from tests.models.nets import NODULE, narrow_net, predictor_of, sample_of
-
-CASE = torch.zeros(1, 32, 20, 48, dtype=torch.int16)
+from tests.models.nets import CASE, NODULE, narrow_net, predictor_of, sample_of
 
 
 class WindowsAlone:
