@@ -196,8 +196,9 @@ def infer(args: argparse.Namespace) -> int:
         set_thread_number(args.threads)
     if args.list_series:
         return list_series(args)
-    from lungdet.apis.infer_scans import InferOptions, ScanRun
+    from lungdet.apis.infer_scans import ScanRun
     from lungdet.apis.scan_inputs import find_scans
+    from lungdet.apis.scan_steps import InferOptions
     from lungdet.exporters import (
         DEFAULT_FORMATS,
         check_formats,

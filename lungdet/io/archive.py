@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from lungdet.errors import SeriesError
+from lungdet.errors import NO_SPACE, SeriesError
 from lungdet.io.files import check_regular, is_litter
 from lungdet.io.limits import MAX_BYTES, MAX_FILES
 
@@ -54,6 +54,10 @@ def extract_zip(path: Path, folder: Path) -> None:
             f'{path}: not a zip archive that can be read ({error}); copy or '
             'pack it again.'
         ) from error
+    except OSError as error:
+        if error.errno not in NO_SPACE or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _checked(

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from lungdet.apis import infer_scans
-from lungdet.apis.infer_scans import InferOptions, ScanRun
+from lungdet.apis import scan_steps
+from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.inference_record import ScanOutcome
 from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.scan_inputs import ScanInput, find_scans
+from lungdet.apis.scan_steps import InferOptions
 from lungdet.errors import ConfigError
 from lungdet.evaluation import Selection
 from lungdet.geometry import Geometry
@@ -192,6 +193,41 @@ def test_an_interrupted_run_continues(
     assert len(after) == 3 * 3
 
 
+def test_what_was_written_while_it_was_interrupted_is_reported(
+    threshold: NoduleInferencer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C comes on the second scan, while the first is being written."""
+    write_scans(tmp_path / 'in', ['a', 'b', 'c'])
+    interrupted = threading.Event()
+    usual = scan_steps.export_result
+
+    def export(*given: Any, **more: Any) -> Any:
+        assert interrupted.wait(30), 'nothing is written behind'
+        return usual(*given, **more)
+
+    class OnTheSecond(Interrupted):
+        def test_step(self, batch: dict) -> list[Any]:
+            try:
+                return super().test_step(batch)
+            except KeyboardInterrupt:
+                interrupted.set()
+                raise
+
+    monkeypatch.setattr(scan_steps, 'export_result', export)
+    threshold.model = OnTheSecond()
+    scans, _ = find_scans([tmp_path / 'in'], tmp_path / 'out')
+    run = ScanRun(threshold, scans, tmp_path / 'out', ONLY_JSON)
+
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+
+    assert states(run) == {'a': 'done'} and run.report().untried == 2
+    assert (tmp_path / 'out' / 'a' / 'inference.json').is_file()
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {'a'}
+
+
 def test_what_a_kill_left_without_its_record_is_made_again(
     threshold: NoduleInferencer, tmp_path: Path
 ) -> None:
@@ -248,7 +284,7 @@ def test_a_full_disk_ends_the_run_with_what_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_scans(tmp_path / 'in', ['a', 'b', 'c', 'd'])
-    usual = infer_scans.export_result
+    usual = scan_steps.export_result
     failed = threading.Event()
 
     def full(folder: Path, *given: Any, **more: Any) -> Any:
@@ -257,7 +293,7 @@ def test_a_full_disk_ends_the_run_with_what_is_done(
             raise OSError(errno.ENOSPC, 'No space left', str(folder))
         return usual(folder, *given, **more)
 
-    monkeypatch.setattr(infer_scans, 'export_result', full)
+    monkeypatch.setattr(scan_steps, 'export_result', full)
     usual_detect = threshold.detect
 
     def detect(case: Any, on_windows: Any) -> Any:
@@ -287,7 +323,7 @@ def test_reading_network_and_writing_overlap_and_no_more(
     write_scans(tmp_path / 'in', names)
     begun: list[str] = []
     ready = {name: threading.Event() for name in names}
-    usual = infer_scans.load_volume
+    usual = scan_steps.load_volume
 
     def load(path: Path, **given: Any) -> Any:
         name = path.stem
@@ -305,7 +341,7 @@ def test_reading_network_and_writing_overlap_and_no_more(
         ahead.append(len(begun) - k)
         return step(self, batch)
 
-    monkeypatch.setattr(infer_scans, 'load_volume', load)
+    monkeypatch.setattr(scan_steps, 'load_volume', load)
     monkeypatch.setattr(Threshold, 'test_step', wait_for_next)
 
     run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')

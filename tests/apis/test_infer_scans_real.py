@@ -8,9 +8,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from lungdet.apis.infer_scans import InferOptions, ScanRun
+from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.scan_inputs import find_scans
+from lungdet.apis.scan_steps import InferOptions
 from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.evaluation import Selection
 from lungdet.geometry import Geometry

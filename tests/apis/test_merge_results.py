@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lungdet.apis.infer_scans import InferOptions
 from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.merge_results import merge_results
+from lungdet.apis.scan_steps import InferOptions
 from lungdet.errors import ConfigError
 from lungdet.io.luna16 import read_marks, read_seriesuids
 from tests.apis.test_infer_scans import run_on, write_scans

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import shutil
 import stat
 import struct
 import zipfile
@@ -45,6 +47,21 @@ def test_files_come_out_as_they_were_packed(tmp_path: Path) -> None:
     there = unpacked(path, tmp_path / 'out')
 
     assert there == {'a.mhd': b'header', 'b/c d.raw': b'x' * 9}
+
+
+def test_a_full_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(shutil, 'copyfileobj', full)
+    path = pack(tmp_path / 'a.zip', a=b'a')
+
+    with pytest.raises(OSError, match='No space left') as caught:
+        extract_zip(path, tmp_path / 'out')
+
+    assert caught.value.filename == str(tmp_path / 'out')
 
 
 def named(name: str, attributes: int = 0) -> Callable[[Path], None]:

@@ -1,0 +1,257 @@
+"""What is done with one scan: read, detect, write, each with its errors."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lungdet.apis.inference_record import InferenceRecord, ScanOutcome
+from lungdet.apis.inferencer import InferenceCase, NoduleInferencer
+from lungdet.apis.scan_inputs import ScanInput
+from lungdet.apis.window_progress import OnWindows
+from lungdet.errors import NO_SPACE, LungdetError, explain
+from lungdet.exporters import DEFAULT_FORMATS, check_source, export_result
+from lungdet.io.atomic import make_folder, remove_leftovers
+from lungdet.io.files import safe_name
+from lungdet.io.image import load_volume
+from lungdet.prepare.fingerprint import fingerprint
+from lungdet.structures import SeriesResult
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """How the scans of a run are read and written.
+
+    Attributes:
+        formats: Names of ``lungdet.exporters.EXPORTERS``.
+        hu_offset: Added to values that were stored without their offset.
+        overwrite: Replace results that are there; else they are kept.
+        keep_phi: Keep paths, which may name patients, in messages, records
+            and reports.
+    """
+
+    formats: Sequence[str] = DEFAULT_FORMATS
+    hu_offset: int | None = None
+    overwrite: bool = False
+    keep_phi: bool = False
+
+
+USUAL = InferOptions()
+
+
+@dataclass(eq=False)
+class ScanInWork:
+    """A scan between its steps; its files stay until it is finished.
+
+    Attributes:
+        scan: Where it lies.
+        files: What is unpacked of it.
+        paths: Names of its files, which messages leave out.
+        case: Of the step that reads it.
+        result: Of the step that detects.
+        error: Why a step could not be done; the following ones are not.
+    """
+
+    scan: ScanInput
+    files: ExitStack = field(default_factory=ExitStack)
+    paths: tuple[Path, ...] = ()
+    case: InferenceCase | None = None
+    result: SeriesResult | None = None
+    error: Exception | None = None
+
+
+class ScanSteps:
+    """The three steps from a scan to its folder of results.
+
+    An error belongs to its scan and becomes its outcome; only a full disk,
+    which no other scan can escape, is raised.
+
+    Args:
+        inferencer: Of the detector.
+        out: Folder of the results.
+        options: How scans are read and written.
+    """
+
+    def __init__(
+        self, inferencer: NoduleInferencer, out: Path, options: InferOptions
+    ) -> None:
+        self.inferencer = inferencer
+        self.out = out
+        self.options = options
+
+    def settings(self) -> dict[str, Any]:
+        """What every result depends on besides its scan, as JSON values."""
+        info = self.inferencer.info
+        return {
+            'weights_sha256': info.weights_sha256,
+            'config_sha256': info.config_sha256,
+            'selection': asdict(self.inferencer.selection),
+            # as asked for: what auto takes may differ between two starts
+            'precision': self.inferencer.wanted_precision,
+            'hu_offset': self.options.hu_offset,
+            'formats': sorted(self.options.formats),
+        }
+
+    def settings_of(self, scan: ScanInput) -> dict[str, Any]:
+        """What the result of one scan depends on, as JSON values.
+
+        Raises:
+            OSError: A file of it cannot be read.
+        """
+        return {
+            **self.settings(),
+            'scan': fingerprint(scan.path),
+            'lung_mask': fingerprint(scan.lung_mask),
+        }
+
+    def folder(self, scan: ScanInput) -> Path:
+        """Folder of a scan's results."""
+        return self.out / safe_name(scan.uid)
+
+    def read(self, scan: ScanInput, scratch: Path) -> ScanInWork:
+        """Read a scan and make its case; needs neither network nor device.
+
+        Args:
+            scan: Where it lies.
+            scratch: Folder for what is unpacked.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        work = ScanInWork(scan, paths=(scan.path,))
+        try:
+            if scan.defect is not None:
+                raise _KnownDefect(scan.defect)
+            started = time.perf_counter()
+            path = work.files.enter_context(scan.opened(scratch))
+            work.paths = (path, scan.path)
+            volume = load_volume(
+                path,
+                series_uid=scan.series_uid,
+                hu_offset=self.options.hu_offset,
+            )
+            volume = replace(
+                volume,
+                series_uid=scan.uid,
+                caveats=[*volume.caveats, *scan.caveats],
+            )
+            check_source(self.options.formats, scan.uid, volume.slices)
+            seconds = {'read': time.perf_counter() - started}
+            work.case = self.inferencer.prepare(
+                volume, scan.lung_mask, seconds=seconds
+            )
+        except Exception as error:  # of the scan, whatever it is
+            _raise_if_full(error)
+            work.error = error
+        return work
+
+    def detect(
+        self, work: ScanInWork, on_windows: OnWindows | None = None
+    ) -> None:
+        """Let the network work on a scan that could be read.
+
+        Args:
+            work: Gets the result, or the error.
+            on_windows: Called with (done, all) after each batch of windows.
+        """
+        if work.case is None:
+            return
+        try:
+            work.result = self.inferencer.detect(work.case, on_windows)
+        except Exception as error:  # such as too little memory
+            work.error = error
+
+    def finish(self, work: ScanInWork) -> ScanOutcome:
+        """Write a result and its record; or only say why there is none.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        try:
+            if work.result is not None and work.case is not None:
+                return self._write(work, work.case, work.result)
+        except Exception as error:
+            _raise_if_full(error)
+            work.error = error
+        finally:
+            work.files.close()
+        return self._failed(work)
+
+    def _failed(self, work: ScanInWork) -> ScanOutcome:
+        scan = work.scan
+        return ScanOutcome(
+            series_uid=scan.uid,
+            folder=safe_name(scan.uid),
+            state='failed',
+            reason=self._without_phi(_reason(work.error), work),
+            path=str(scan.path) if self.options.keep_phi else None,
+            error=work.error,
+        )
+
+    def _write(
+        self, work: ScanInWork, case: InferenceCase, result: SeriesResult
+    ) -> ScanOutcome:
+        started = time.perf_counter()
+        scan, folder = work.scan, self.folder(work.scan)
+        make_folder(folder)
+        remove_leftovers(folder)
+        InferenceRecord.remove(folder)
+        result = replace(
+            result,
+            caveats=[self._without_phi(c, work) for c in result.caveats],
+        )
+        result = export_result(
+            folder, result, self.options.formats, image=case.arrays['image']
+        )
+        seconds = dict(result.run.seconds) if result.run else {}
+        seconds['write'] = round(time.perf_counter() - started, 3)
+        record = InferenceRecord(
+            series_uid=scan.uid,
+            detections=len(result.detections),
+            best_score=max((d.score for d in result.detections), default=None),
+            caveats=tuple(result.caveats),
+            seconds=seconds,
+            settings=self.settings_of(scan),
+            path=str(scan.path) if self.options.keep_phi else None,
+            patient_id=(
+                case.record.patient_id if self.options.keep_phi else None
+            ),
+        )
+        record.write(folder)
+        return record.outcome('done')
+
+    def _without_phi(self, text: str, work: ScanInWork) -> str:
+        """A message with the scan's name in place of paths."""
+        if self.options.keep_phi:
+            return text
+        scan = work.scan
+        for path in work.paths:
+            text = text.replace(str(path), scan.uid)
+        folders = [path.parent for path in work.paths]
+        if scan.lung_mask is not None:
+            folders.append(scan.lung_mask.parent)
+        for folder in folders:
+            if folder != folder.parent and str(folder) != '.':
+                text = text.replace(f'{folder}{os.sep}', '')
+        return text
+
+
+class _KnownDefect(LungdetError):
+    """Of a scan that could not be read when the inputs were listed."""
+
+
+def _raise_if_full(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        raise error
+
+
+def _reason(error: Exception | None) -> str:
+    """An error in one line."""
+    if isinstance(error, LungdetError | OSError):
+        return explain(error)
+    return ' '.join(f'{type(error).__name__}: {error}'.split())

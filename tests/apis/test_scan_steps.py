@@ -1,0 +1,110 @@
+"""The steps of one scan: each error is its scan's, but for a full disk."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lungdet.apis import scan_steps
+from lungdet.apis.inferencer import NoduleInferencer
+from lungdet.apis.scan_inputs import ScanInput
+from lungdet.apis.scan_steps import InferOptions, ScanSteps
+from lungdet.errors import SeriesError
+from tests.apis.test_infer_scans import write_scans
+from tests.apis.test_inferencer import Threshold, threshold
+
+__all__ = ['threshold']
+FULL = OSError(errno.ENOSPC, 'No space left on device', 'somewhere')
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> ScanInput:
+    write_scans(tmp_path / 'in', ['a'])
+    return ScanInput('a', tmp_path / 'in' / 'a.mha')
+
+
+@pytest.fixture
+def steps(threshold: NoduleInferencer, tmp_path: Path) -> ScanSteps:
+    (tmp_path / 'out').mkdir()
+    options = InferOptions(formats=('json',))
+    return ScanSteps(threshold, tmp_path / 'out', options)
+
+
+def failing(error: Exception) -> Any:
+    def raise_it(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return raise_it
+
+
+# what each step calls
+STEPS = {
+    'read': (scan_steps, 'load_volume'),
+    'prepare': (NoduleInferencer, 'prepare'),
+    'network': (Threshold, 'test_step'),
+    'write': (scan_steps, 'export_result'),
+}
+
+
+@pytest.mark.parametrize('name', STEPS)
+@pytest.mark.parametrize(
+    ('error', 'reason'),
+    [
+        (SeriesError('{path}: bad'), 'a: bad'),
+        (MemoryError('too\nlarge'), 'MemoryError: too large'),
+        (OSError(errno.EIO, 'Input/output error', '{path}'), 'a: input/out'),
+    ],
+)
+def test_an_error_of_a_step_is_the_outcome(
+    steps: ScanSteps,
+    scan: ScanInput,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    error: Exception,
+    reason: str,
+) -> None:
+    words = [
+        word.format(path=scan.path) if isinstance(word, str) else word
+        for word in error.args
+    ]
+    if isinstance(error, OSError):
+        words.append(str(scan.path))
+    monkeypatch.setattr(*STEPS[name], failing(type(error)(*words)))
+
+    work = steps.read(scan, steps.out)
+    steps.detect(work)
+    outcome = steps.finish(work)
+
+    assert outcome.state == 'failed' and outcome.error is work.error
+    assert outcome.reason and outcome.reason.startswith(reason)
+    assert not list(steps.out.glob('*/inference.json'))
+
+
+@pytest.mark.parametrize('name', ['read', 'write'])
+def test_a_full_disk_is_no_error_of_the_scan(
+    steps: ScanSteps,
+    scan: ScanInput,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setattr(*STEPS[name], failing(FULL))
+
+    with pytest.raises(OSError) as caught:
+        work = steps.read(scan, steps.out)
+        steps.detect(work)
+        steps.finish(work)
+
+    assert caught.value is FULL
+
+
+def test_a_known_defect_is_told_without_reading(
+    steps: ScanSteps, tmp_path: Path
+) -> None:
+    scan = ScanInput('z', tmp_path / 'z.zip', defect=f'{tmp_path}/z.zip: bad')
+
+    outcome = steps.finish(steps.read(scan, steps.out))
+
+    assert (outcome.state, outcome.reason) == ('failed', 'z: bad')
