@@ -326,6 +326,8 @@ class SeriesResult:
             their normal; empty for an image file, and for a result that was
             read from JSON.
         files: Names of the files beside the JSON, by format.
+        source: Address on the server that the scan was fetched from; None of
+            files.
     """
 
     series_uid: str
@@ -338,6 +340,7 @@ class SeriesResult:
     run: RunInfo | None = None
     slices: tuple[SourceSlice, ...] = ()
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    source: str | None = None
 
     @property
     def scan_geometry(self) -> Geometry:

@@ -21,6 +21,7 @@ ALLOWED = {
     'seeds': set(),
     'threads': set(),
     'io': BASE | {'threads'},
+    'dicomweb': {'errors', 'io'},
     'phantom': BASE | {'io'},
     'prepare': BASE | {'io'},
     'insertion': BASE | {'io', 'phantom'},
@@ -53,6 +54,7 @@ FORBIDDEN = {
     'structures': TORCH | {'SimpleITK'},
     'io': TORCH | {'matplotlib'},
     'prepare': TORCH | {'matplotlib'},
+    'dicomweb': TORCH | {'matplotlib', 'SimpleITK'},
     'phantom': TORCH | {'matplotlib'},
     'insertion': TORCH | {'matplotlib', 'SimpleITK'},
     'evaluation': TORCH
@@ -127,6 +129,7 @@ def test_imports_run_downwards(package: str, path: Path) -> None:
         'lungdet.io.image',
         'lungdet.io.dicom',
         'lungdet.io.case_store',
+        'lungdet.dicomweb',
         'lungdet.prepare',
         'lungdet.phantom',
         'lungdet.insertion',

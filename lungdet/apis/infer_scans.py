@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 
 from lungdet.apis.inference_record import (
     InferenceReport,
@@ -13,13 +14,14 @@ from lungdet.apis.inference_record import (
     read_inference_record,
 )
 from lungdet.apis.inferencer import NoduleInferencer
-from lungdet.apis.scan_inputs import ScanInput
+from lungdet.apis.scan_input import ScanInput
 from lungdet.apis.scan_steps import (
     USUAL,
     InferOptions,
     ScanInWork,
     ScanSteps,
 )
+from lungdet.apis.store_results import check_storable
 from lungdet.errors import NO_SPACE, ConfigError, explain
 from lungdet.io.atomic import check_writable, scratch_folder
 
@@ -63,17 +65,21 @@ class ScanRun:
         self.stopped: str | None = None
         self.seconds = 0.0
         self._writing: Future[ScanOutcome] | None = None
+        self._stopping = Event()
 
     def run(self) -> None:
         """Work through the scans; a full disk ends the run.
 
         Raises:
             ConfigError: A scan's folder holds a result that was made
-                differently, and nothing may be overwritten.
+                differently, and nothing may be overwritten; or what is to be
+                stored cannot be.
             OSError: ``out`` cannot be written to.
         """
         started = time.perf_counter()
         check_writable(self.out, 'the results')
+        if self.steps.options.store:
+            check_storable(self.scans, self.steps.options.formats)
         todo = self._without_done()
         try:
             self.work_on(todo)
@@ -117,6 +123,7 @@ class ScanRun:
                     self._tell_written()
                     self._writing = writer.submit(self.steps.finish, work)
             finally:  # also what is written while Ctrl-C ends the run
+                self._stopping.set()  # what is being fetched may take long
                 self._tell_written()
 
     def tell(self, outcome: ScanOutcome) -> None:
@@ -141,7 +148,7 @@ class ScanRun:
                     'give another folder by --out, or replace it by '
                     '--overwrite.'
                 )
-            done.append(record.outcome('skipped'))
+            done.append(self.steps.stored(scan, record, 'skipped'))
         for outcome in done:
             self.tell(outcome)
         return todo
@@ -157,7 +164,9 @@ class ScanRun:
         for scan in [*scans, None]:
             ready = waiting and waiting.result()
             if scan is not None:
-                waiting = reader.submit(self.steps.read, scan, scratch)
+                waiting = reader.submit(
+                    self.steps.read, scan, scratch, self._stopping.is_set
+                )
             if ready:
                 yield ready
 

@@ -44,7 +44,7 @@ class ScanOutcome:
         state: ``'done'``, ``'skipped'`` (an earlier run did it) or
             ``'failed'``.
         reason: Why it failed, in one line; None otherwise.
-        detections: How many, None of a failed scan.
+        detections: How many, None of a scan without a result.
         best_score: None without detections.
         caveats: Of its result.
         seconds: Wall time of each step.
@@ -84,6 +84,7 @@ class InferenceRecord:
             result.
         path: Where the scan lies, None unless that was asked for.
         patient_id: Likewise.
+        stored: File name -> root of the server that has taken it.
     """
 
     series_uid: str
@@ -94,10 +95,15 @@ class InferenceRecord:
     settings: Mapping[str, Any]
     path: str | None = None
     patient_id: str | None = None
+    stored: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write it to a folder, after everything else."""
-        values = {**vars(self), 'caveats': list(self.caveats)}
+        values = {
+            **vars(self),
+            'caveats': list(self.caveats),
+            'stored': dict(self.stored),
+        }
         content = {
             'schema': RECORD_SCHEMA,
             'lungdet_version': lungdet.__version__,
@@ -158,6 +164,10 @@ def read_inference_record(folder: Path) -> InferenceRecord | None:
             settings=keyed(values['settings']),
             path=values['path'] and text(values['path']),
             patient_id=values['patient_id'] and text(values['patient_id']),
+            stored={
+                name: text(root)
+                for name, root in keyed(values['stored']).items()
+            },
         )
 
 

@@ -1,4 +1,4 @@
-"""The scans among what a user names: files, folders, zips, lists of these.
+"""The scans among what a user names: files, folders, zips, addresses, lists.
 
 DICOM series are counted by examination: of several reconstructions of one,
 the thinnest is taken, wherever its files lie.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from lungdet.apis.scan_input import ScanInput
+from lungdet.dicomweb import Address, ServerError, is_address, parse_address
+from lungdet.dicomweb import list_series as list_remote_series
 from lungdet.errors import ConfigError, SeriesError, explain
 from lungdet.io.archive import extract_zip, is_zip
 from lungdet.io.atomic import scratch_folder
@@ -29,57 +31,7 @@ from lungdet.io.limits import SLICES
 from lungdet.io.scan_manifest import read_scan_manifest
 from lungdet.prepare.discover import images_and_series_folders
 
-ADDRESSES = ('http://', 'https://')
 LISTS = '.csv'
-
-
-@dataclass(frozen=True)
-class ScanInput:
-    """One scan, and where it lies.
-
-    Attributes:
-        uid: Series uid of DICOM, else the file's name; one of a kind in a
-            run.
-        path: Image file, DICOM folder, or zip archive.
-        member: Path in the archive, None outside of one.
-        series_uid: Which series of the folder; None for an image file.
-        study: Its examination, None where none is stated.
-        slices: Of a DICOM series, 0 where they are not known yet.
-        thickness: Of its slices in mm, infinite if not known.
-        description: The scanner's free text; may name a person.
-        lung_mask: File of its lungs, None to find them.
-        caveats: What was left out beside it.
-        defect: Why it cannot be read, as far as is known; None otherwise.
-    """
-
-    uid: str
-    path: Path
-    member: str | None = None
-    series_uid: str | None = None
-    study: str | None = None
-    slices: int = 0
-    thickness: float = float('inf')
-    description: str = ''
-    lung_mask: Path | None = None
-    caveats: tuple[str, ...] = ()
-    defect: str | None = None
-
-    @contextmanager
-    def opened(self, scratch: Path) -> Iterator[Path]:
-        """Give the file or folder to read, unpacked if it is in an archive.
-
-        Args:
-            scratch: Folder for what is unpacked.
-
-        Raises:
-            SeriesError: As ``extract_zip``.
-        """
-        if self.member is None:
-            yield self.path
-            return
-        with scratch_folder(scratch) as folder:
-            extract_zip(self.path, folder)
-            yield folder / self.member
 
 
 def find_scans(
@@ -93,7 +45,8 @@ def find_scans(
 
     Args:
         inputs: Image files, DICOM folders, zips of either, folders with any
-            of these at any depth, or a csv of ``read_scan_manifest``.
+            of these at any depth, DICOMweb addresses of examinations or
+            series, or a csv of ``read_scan_manifest``.
         scratch: Folder for what is unpacked.
         series: Only these scans; without, the thinnest series of each
             examination.
@@ -101,13 +54,15 @@ def find_scans(
             ``<uid>.*``.
 
     Raises:
-        ConfigError: An address, or one mask for several scans.
+        ConfigError: No address of an examination, or one mask for several
+            scans.
         SeriesError: No scan, a series that is not there, or two scans of one
             name.
         AnnotationError: A csv that is no list of scans.
         FileNotFoundError: An input that is not there.
     """
     scans, left_out = list_scans(inputs, scratch)
+    defects = [scan.defect for scan in scans if scan.defect is not None]
     if series:
         scans = [scan for scan in scans if scan.uid in series]
     else:
@@ -118,7 +73,7 @@ def find_scans(
             f'{", ".join(map(str, inputs))}: '
             + (f'no series {absent[0]}' if absent else 'no scan')
             + f' there ({", ".join(SUFFIXES)}, DICOM folders, zips of these)'
-            + ''.join(f'; {text}' for text in left_out[:3])
+            + ''.join(f'; {text}' for text in [*defects, *left_out][:3])
             + '; give the files, or the folder that holds them.'
         )
     return _with_masks(scans, lung_mask), left_out
@@ -149,12 +104,9 @@ def _scans_of_input(
     word: str, scratch: Path
 ) -> tuple[list[ScanInput], list[str]]:
     """Scans of one input, and what of it is none."""
+    if is_address(word):
+        return _scans_at(parse_address(word)), []
     path = Path(word)
-    if word.startswith(ADDRESSES):
-        raise ConfigError(
-            f'{word}: addresses are not read; fetch the series to a folder '
-            'and give that.'
-        )
     if not path.exists():
         raise FileNotFoundError(f'{path}: not there; check the path.')
     if path.name.lower().endswith(LISTS):
@@ -166,13 +118,36 @@ def _scans_of_input(
     return [ScanInput(stem(path), path)], []
 
 
+def _scans_at(address: Address) -> list[ScanInput]:
+    """The CT series of an examination on a server."""
+    try:
+        every = list_remote_series(address)
+    except ServerError as error:  # as one scan that cannot be read
+        uid = address.series or address.study
+        return [ScanInput(uid, None, defect=explain(error), address=address)]
+    return [
+        ScanInput(
+            one.uid,
+            None,
+            series_uid=one.uid,
+            study=address.study,
+            slices=one.slices,
+            thickness=one.thickness,
+            description=one.description,
+            address=address.of_series(one.uid),
+            instances=one.instances,
+        )
+        for one in every
+    ]
+
+
 def _scans_of_list(
     path: Path, scratch: Path
 ) -> tuple[list[ScanInput], list[str]]:
     scans: list[ScanInput] = []
     left_out: list[str] = []
     for entry in read_scan_manifest(path):
-        some, rest = _scans_of_input(str(entry.path), scratch)
+        some, rest = _scans_of_input(entry.location, scratch)
         if entry.series_uid is not None:
             named = [s for s in some if s.uid == entry.series_uid]
             if not named and len(some) == 1 and some[0].series_uid is None:
@@ -180,7 +155,8 @@ def _scans_of_list(
             some = named
         if not some:
             raise SeriesError(
-                f'{path}: no scan {entry.series_uid or ""} at {entry.path}; '
+                f'{path}: no scan {entry.series_uid or ""} at '
+                f'{entry.location}; '
                 'correct the list.'
             )
         if entry.lung_mask is not None:
@@ -226,7 +202,7 @@ def _scans_in_zip(
     except SeriesError as error:  # as one scan that cannot be read
         return [ScanInput(path.stem, path, defect=explain(error))], []
     within = [
-        replace(scan, path=path, member=str(scan.path.relative_to(root)))
+        replace(scan, path=path, member=os.path.relpath(scan.location, root))
         for scan in scans
         if scan.member is None  # no archive in an archive
     ]
@@ -266,7 +242,7 @@ def _joined(parts: Sequence[ScanInput]) -> ScanInput:
         return parts[0]
     return replace(
         parts[0],
-        path=Path(os.path.commonpath([part.path for part in parts])),
+        path=Path(os.path.commonpath([part.location for part in parts])),
         slices=sum(part.slices for part in parts),
     )
 
@@ -279,8 +255,10 @@ def _without_repeats(scans: Iterable[ScanInput]) -> list[ScanInput]:
     """
     first: dict[tuple[str, str, str], ScanInput] = {}
     for scan in scans:
-        real = os.path.realpath(scan.path)
-        first.setdefault((real, scan.member or '', scan.uid), scan)
+        where = scan.location
+        if scan.path is not None:
+            where = os.path.realpath(scan.path)
+        first.setdefault((where, scan.member or '', scan.uid), scan)
     by_series: dict[str, ScanInput] = {}
     for scan in first.values():
         if scan.series_uid is None:
@@ -288,7 +266,8 @@ def _without_repeats(scans: Iterable[ScanInput]) -> list[ScanInput]:
         other = by_series.setdefault(scan.series_uid, scan)
         if other is not scan:
             raise SeriesError(
-                f'{scan.path}: series {scan.uid} is also at {other.path}; '
+                f'{scan.location}: series {scan.uid} is also at '
+                f'{other.location}; '
                 'give one of them.'
             )
     return list(first.values())
@@ -302,7 +281,7 @@ def _thinnest_of_each(scans: Iterable[ScanInput]) -> list[ScanInput]:
         if scan.series_uid is None:
             chosen.append(scan)
         else:
-            studies[scan.study or f'{scan.path}'].append(scan)
+            studies[scan.study or scan.location].append(scan)
     chosen += map(_thinnest, studies.values())
     return sorted(chosen, key=lambda scan: scan.uid)
 
@@ -318,8 +297,8 @@ def _thinnest(series: Sequence[ScanInput]) -> ScanInput:
         return replace(
             best,
             defect=(
-                f'{best.path}: {len(series)} series of one examination, none '
-                f'with {SLICES[0]} slices or more of at most '
+                f'{best.location}: {len(series)} series of one examination, '
+                f'none with {SLICES[0]} slices or more of at most '
                 f'{MAX_THICKNESS_MM:g} mm; choose one with --series, '
                 '--list-series shows them.'
             ),
@@ -349,16 +328,16 @@ def _with_distinct_uids(scans: Iterable[ScanInput]) -> list[ScanInput]:
         other = distinct.setdefault(scan.uid, scan)
         if other is not scan:
             raise SeriesError(
-                f'{scan.path}: is called {scan.uid} like {other.path}; rename '
-                'one, or name them by a list with the columns path and '
-                'seriesuid.'
+                f'{scan.location}: is called {scan.uid} like '
+                f'{other.location}; rename one, or name them by a list with '
+                'the columns path and seriesuid.'
             )
     return [distinct[uid] for uid in sorted(distinct)]
 
 
 def _long_name(scan: ScanInput) -> str:
     """The names of a file and of the two folders around it."""
-    path = scan.path if scan.member is None else scan.path / scan.member
+    path = Path(scan.location, scan.member or '')
     return '_'.join([*path.absolute().parts[-3:-1], scan.uid])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 from lungdet.apis.inference_record import InferenceRecord, ScanOutcome
 from lungdet.apis.inferencer import InferenceCase, NoduleInferencer
-from lungdet.apis.scan_inputs import ScanInput
+from lungdet.apis.scan_input import ScanInput
+from lungdet.apis.store_results import store_results
 from lungdet.apis.window_progress import OnWindows
 from lungdet.errors import NO_SPACE, LungdetError, explain
 from lungdet.exporters import DEFAULT_FORMATS, check_source, export_result
@@ -33,12 +34,14 @@ class InferOptions:
         overwrite: Replace results that are there; else they are kept.
         keep_phi: Keep paths, which may name patients, in messages, records
             and reports.
+        store: Send SEG and SR to the server that a scan was fetched from.
     """
 
     formats: Sequence[str] = DEFAULT_FORMATS
     hu_offset: int | None = None
     overwrite: bool = False
     keep_phi: bool = False
+    store: bool = False
 
 
 USUAL = InferOptions()
@@ -50,7 +53,7 @@ class ScanInWork:
 
     Attributes:
         scan: Where it lies.
-        files: What is unpacked of it.
+        files: What is unpacked or fetched of it.
         paths: Names of its files, which messages leave out.
         case: Of the step that reads it.
         result: Of the step that detects.
@@ -105,7 +108,7 @@ class ScanSteps:
         """
         return {
             **self.settings(),
-            'scan': fingerprint(scan.path),
+            'scan': scan.fingerprint(),
             'lung_mask': fingerprint(scan.lung_mask),
         }
 
@@ -113,23 +116,30 @@ class ScanSteps:
         """Folder of a scan's results."""
         return self.out / safe_name(scan.uid)
 
-    def read(self, scan: ScanInput, scratch: Path) -> ScanInWork:
+    def read(
+        self,
+        scan: ScanInput,
+        scratch: Path,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> ScanInWork:
         """Read a scan and make its case; needs neither network nor device.
 
         Args:
             scan: Where it lies.
-            scratch: Folder for what is unpacked.
+            scratch: Folder for what is unpacked or fetched.
+            stopped: Whether to give up fetching.
 
         Raises:
             OSError: The disk is full.
         """
-        work = ScanInWork(scan, paths=(scan.path,))
+        known = () if scan.path is None else (scan.path,)
+        work = ScanInWork(scan, paths=known)
         try:
             if scan.defect is not None:
                 raise _KnownDefect(scan.defect)
             started = time.perf_counter()
-            path = work.files.enter_context(scan.opened(scratch))
-            work.paths = (path, scan.path)
+            path = work.files.enter_context(scan.opened(scratch, stopped))
+            work.paths = (path, *known)
             volume = load_volume(
                 path,
                 series_uid=scan.series_uid,
@@ -189,7 +199,7 @@ class ScanSteps:
             folder=safe_name(scan.uid),
             state='failed',
             reason=self._without_phi(_reason(work.error), work),
-            path=str(scan.path) if self.options.keep_phi else None,
+            path=scan.location if self.options.keep_phi else None,
             error=work.error,
         )
 
@@ -204,6 +214,7 @@ class ScanSteps:
         result = replace(
             result,
             caveats=[self._without_phi(c, work) for c in result.caveats],
+            source=None if scan.address is None else str(scan.address),
         )
         result = export_result(
             folder, result, self.options.formats, image=case.arrays['image']
@@ -217,13 +228,27 @@ class ScanSteps:
             caveats=tuple(result.caveats),
             seconds=seconds,
             settings=self.settings_of(scan),
-            path=str(scan.path) if self.options.keep_phi else None,
+            path=scan.location if self.options.keep_phi else None,
             patient_id=(
                 case.record.patient_id if self.options.keep_phi else None
             ),
         )
         record.write(folder)
-        return record.outcome('done')
+        return self.stored(scan, record, 'done')
+
+    def stored(
+        self, scan: ScanInput, record: InferenceRecord, state: str
+    ) -> ScanOutcome:
+        """The outcome of a scan whose result is whole, stored if asked for.
+
+        Args:
+            scan: Where it lies.
+            record: Of the scan.
+            state: Of the outcome, if all is stored.
+        """
+        if not self.options.store or scan.address is None:
+            return record.outcome(state)
+        return store_results(self.folder(scan), record, scan.address, state)
 
     def _without_phi(self, text: str, work: ScanInWork) -> str:
         """A message with the scan's name in place of paths."""

@@ -26,7 +26,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         nargs='+',
         metavar='INPUT',
         help='image file, DICOM folder, zip of either, folder with any of '
-        'these, or a csv with the column path',
+        'these, address of an examination on a DICOMweb server, or a csv with '
+        'the column path',
     )
     parser.add_argument(
         '--out', type=Path, help='folder for the results, one for each scan'
@@ -146,6 +147,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help='result formats; json,luna16,nifti,picture,html by default',
     )
     group.add_argument(
+        '--store',
+        action='store_true',
+        help='send a DICOM SEG and SR to the server that the scan came from',
+    )
+    group.add_argument(
         '--overwrite',
         action='store_true',
         help='work on scans again that are done',
@@ -199,13 +205,15 @@ def infer(args: argparse.Namespace) -> int:
     from lungdet.apis.infer_scans import ScanRun
     from lungdet.apis.scan_inputs import find_scans
     from lungdet.apis.scan_steps import InferOptions
+    from lungdet.apis.store_results import STORED_FORMATS
     from lungdet.exporters import (
         DEFAULT_FORMATS,
         check_formats,
         make_result_folder,
     )
 
-    formats = check_formats(args.formats or DEFAULT_FORMATS)
+    stored = STORED_FORMATS if args.store else ()
+    formats = check_formats((*(args.formats or DEFAULT_FORMATS), *stored))
     detector = detector_of(args)
     make_result_folder(args.out)
     scans, left_out = find_scans(
@@ -220,7 +228,9 @@ def infer(args: argparse.Namespace) -> int:
         inferencer,
         scans,
         args.out,
-        InferOptions(formats, args.hu_offset, args.overwrite, args.keep_phi),
+        InferOptions(
+            formats, args.hu_offset, args.overwrite, args.keep_phi, args.store
+        ),
         on_scan=output.scan,
         on_windows=output.windows,
     )

@@ -17,7 +17,7 @@ from lungdet.report.html import PAGE
 
 if TYPE_CHECKING:
     from lungdet.apis.inference_record import InferenceReport, ScanOutcome
-    from lungdet.apis.scan_inputs import ScanInput
+    from lungdet.apis.scan_input import ScanInput
 
 BAR = '{percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {desc}'
 
@@ -152,7 +152,7 @@ def series_table(scans: Sequence[ScanInput]) -> str:
     """The scans among the inputs, with what distinguishes them."""
     body = [['scan', 'slices', 'mm', 'description', 'where']]
     for scan in scans:
-        where = str(scan.path)
+        where = scan.location
         if scan.member is not None:
             where += f' ({scan.member})'
         known = scan.series_uid is not None

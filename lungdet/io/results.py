@@ -47,6 +47,7 @@ def result_to_dict(result: SeriesResult) -> dict[str, Any]:
         'schema': RESULT_SCHEMA,
         'intended_use': INTENDED_USE,
         'series_uid': result.series_uid,
+        'source': result.source,
         'geometry': result.scan_geometry.to_dict(),
         'case_geometry': result.geometry.to_dict(),
         'detections': [
@@ -139,6 +140,7 @@ def result_from_dict(
                 name: tuple(text(file) for file in items(files))
                 for name, files in keyed(values['files']).items()
             },
+            source=values['source'] and text(values['source']),
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from lungdet.errors import AnnotationError
 from lungdet.io.table_file import TableFile
 
+ADDRESS = '://'  # in what is no path
 COLUMNS = ('path', 'seriesuid', 'lung_mask')
 
 
@@ -16,13 +17,14 @@ class ManifestEntry:
     """One line of the csv.
 
     Attributes:
-        path: Of the scan, below the csv's folder unless absolute.
+        location: Path of the scan, below the csv's folder unless absolute;
+            or its address on a server.
         series_uid: Which series of a DICOM folder, or the name of the scan
             in an image file; None for any.
         lung_mask: Its lungs, likewise; None to find them.
     """
 
-    path: Path
+    location: str
     series_uid: str | None = None
     lung_mask: Path | None = None
 
@@ -56,10 +58,10 @@ def read_scan_manifest(path: str | Path) -> list[ManifestEntry]:
                 f'{table}:{line}: path is empty; name the scan, or remove the '
                 'line.'
             )
-        mask = values.get('lung_mask')
+        mask, location = values.get('lung_mask'), values['path']
         entries.append(
             ManifestEntry(
-                folder / values['path'],
+                location if ADDRESS in location else str(folder / location),
                 values.get('seriesuid') or None,
                 folder / mask if mask else None,
             )

@@ -19,7 +19,8 @@ from lungdet.apis import scan_steps
 from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.inference_record import ScanOutcome
 from lungdet.apis.inferencer import NoduleInferencer
-from lungdet.apis.scan_inputs import ScanInput, find_scans
+from lungdet.apis.scan_input import ScanInput
+from lungdet.apis.scan_inputs import find_scans
 from lungdet.apis.scan_steps import InferOptions
 from lungdet.errors import ConfigError
 from lungdet.evaluation import Selection

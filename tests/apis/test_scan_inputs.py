@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungdet.apis.scan_inputs import ScanInput, find_scans
+from lungdet.apis.scan_input import ScanInput
+from lungdet.apis.scan_inputs import find_scans
 from lungdet.errors import ConfigError, LungdetError, SeriesError
 from lungdet.io.image import load_volume
 from tests.dicom_series import labelled, write_series, write_slice
@@ -199,7 +200,7 @@ def empty(folder: Path) -> list[Path]:
     [
         (one_series_twice, 'series 1.1 is also at'),
         (empty, 'none: no scan there'),
-        (lambda folder: ['https://host/studies/1'], 'addresses are not read'),
+        (lambda folder: ['https://host/studies'], 'names no examination'),
         (lambda folder: [folder / 'x.mha'], 'x.mha: not there'),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from lungdet.apis import scan_steps
 from lungdet.apis.inferencer import NoduleInferencer
-from lungdet.apis.scan_inputs import ScanInput
+from lungdet.apis.scan_input import ScanInput
 from lungdet.apis.scan_steps import InferOptions, ScanSteps
 from lungdet.errors import SeriesError
 from tests.apis.test_infer_scans import write_scans

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lungdet.apis.inference_record import InferenceReport, ScanOutcome
-from lungdet.apis.scan_inputs import ScanInput
+from lungdet.apis.scan_input import ScanInput
 from lungdet.cli.infer_output import InferOutput, series_table
 from tests.apis.test_inference_record import INFO
 

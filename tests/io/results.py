@@ -54,4 +54,5 @@ def complete_result() -> SeriesResult:
             '2026-01-02T03:04:05+00:00', '0.1', 'cpu', 'fp32', {'read': 0.5}
         ),
         files={'nifti': ('masks.nii.gz',)},
+        source='http://host/dicom-web/studies/1.2/series/1.20',
     )

@@ -15,11 +15,13 @@ def test_paths_are_below_the_folder_of_the_list(tmp_path: Path) -> None:
         'm.mhd,a/b.mha,"x, y",1.2\r\n'
         '\r\n'
         ',/c d.nii,,\r\n'
+        ',https://host/studies/1.2,,\r\n'
     )
 
     assert read_scan_manifest(path) == [
-        ManifestEntry(tmp_path / 'a/b.mha', '1.2', tmp_path / 'm.mhd'),
-        ManifestEntry(Path('/c d.nii')),
+        ManifestEntry(str(tmp_path / 'a/b.mha'), '1.2', tmp_path / 'm.mhd'),
+        ManifestEntry(str(Path('/c d.nii'))),
+        ManifestEntry('https://host/studies/1.2'),
     ]
 
 

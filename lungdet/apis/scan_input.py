@@ -1,0 +1,95 @@
+"""One scan: where it lies, and how its files are opened."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungdet.dicomweb import Address, fetch_series
+from lungdet.io.archive import extract_zip
+from lungdet.io.atomic import scratch_folder
+from lungdet.prepare.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class ScanInput:
+    """One scan, and where it lies.
+
+    Attributes:
+        uid: Series uid of DICOM, else the file's name; one of a kind in a
+            run.
+        path: Image file, DICOM folder, or zip archive; None of a scan on a
+            server.
+        member: Path in the archive, None outside of one.
+        series_uid: Which series of the folder; None for an image file.
+        study: Its examination, None where none is stated.
+        slices: Of a DICOM series, 0 where they are not known yet.
+        instances: Files of a series on a server.
+        thickness: Of its slices in mm, infinite if not known.
+        description: The scanner's free text; may name a person.
+        lung_mask: File of its lungs, None to find them.
+        caveats: What was left out beside it.
+        defect: Why it cannot be read, as far as is known; None otherwise.
+        address: Of a scan on a server, None of files.
+    """
+
+    uid: str
+    path: Path | None
+    member: str | None = None
+    series_uid: str | None = None
+    study: str | None = None
+    slices: int = 0
+    thickness: float = float('inf')
+    description: str = ''
+    lung_mask: Path | None = None
+    caveats: tuple[str, ...] = ()
+    defect: str | None = None
+    address: Address | None = None
+    instances: int = 0
+
+    @property
+    def location(self) -> str:
+        """Where it lies, for people."""
+        return str(self.path if self.address is None else self.address)
+
+    def fingerprint(self) -> int | None:
+        """A checksum that changes with the scan.
+
+        Of a series on a server its names and its number of files, which are
+        known without fetching it.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        if self.address is None:
+            return fingerprint(self.path)
+        names = f'{self.study} {self.uid} {self.instances}'
+        return zlib.crc32(names.encode())
+
+    @contextmanager
+    def opened(
+        self, scratch: Path, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Path]:
+        """Give the file or folder to read, unpacked or fetched if need be.
+
+        Args:
+            scratch: Folder for what is unpacked or fetched.
+            stopped: Whether to give up fetching.
+
+        Raises:
+            SeriesError: As ``extract_zip`` and ``fetch_series``.
+        """
+        if self.path is not None and self.member is None:
+            yield self.path
+            return
+        with scratch_folder(scratch) as folder:
+            if self.address is not None:
+                fetch_series(
+                    self.address, self.instances, folder, stopped=stopped
+                )
+            elif self.path is not None:
+                extract_zip(self.path, folder)
+            yield folder / (self.member or '')

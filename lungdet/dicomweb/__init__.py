@@ -1,0 +1,24 @@
+"""Scans on a DICOMweb server: listed, fetched, and their results stored.
+
+Needs httpx, of the extra ``[dicom]``.
+"""
+
+from lungdet.dicomweb.address import Address, is_address, parse_address
+from lungdet.dicomweb.errors import ServerError
+from lungdet.dicomweb.series import RemoteSeries, fetch_series, list_series
+from lungdet.dicomweb.server import PATIENCE, Patience
+from lungdet.dicomweb.store import StoreOutcome, store_files
+
+__all__ = [
+    'PATIENCE',
+    'Address',
+    'Patience',
+    'RemoteSeries',
+    'ServerError',
+    'StoreOutcome',
+    'fetch_series',
+    'is_address',
+    'list_series',
+    'parse_address',
+    'store_files',
+]

@@ -1,0 +1,68 @@
+"""Who asks: from the environment or netrc, never from an address."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lungdet.errors import ConfigError
+
+TOKEN = 'LUNGDET_DICOMWEB_TOKEN'
+USER, PASSWORD = 'LUNGDET_DICOMWEB_USER', 'LUNGDET_DICOMWEB_PASSWORD'
+
+
+def authorization(root: str) -> str | None:
+    """The Authorization header for a server; None without credentials.
+
+    ``LUNGDET_DICOMWEB_TOKEN`` is a bearer token; else
+    ``LUNGDET_DICOMWEB_USER`` and ``LUNGDET_DICOMWEB_PASSWORD``; else the
+    server's entry in the file that ``NETRC`` names, or ``~/.netrc``.
+
+    Args:
+        root: Of the server.
+
+    Raises:
+        ConfigError: Half of them, characters that no header can have, or a
+            netrc that cannot be read.
+    """
+    if token := os.environ.get(TOKEN):
+        return _header(f'Bearer {token}')
+    name, password = os.environ.get(USER), os.environ.get(PASSWORD)
+    if (name is None) != (password is None):
+        raise ConfigError(f'{USER} and {PASSWORD} belong together; set both.')
+    if name is not None and password is not None:
+        return _basic(name, password)
+    return _of_netrc(root)
+
+
+def _of_netrc(root: str) -> str | None:
+    path = Path(os.environ.get('NETRC') or Path.home() / '.netrc')
+    if not path.is_file():
+        return None
+    try:
+        entry = netrc(path).authenticators(urlsplit(root).hostname or '')
+    except (NetrcParseError, OSError, UnicodeDecodeError) as error:
+        # the line that is wrong may hold a password
+        line = getattr(error, 'lineno', None)
+        raise ConfigError(
+            f'{path}: cannot be read as netrc'
+            + (f' (line {line})' if line else '')
+            + '; correct it.'
+        ) from None
+    return None if entry is None else _basic(entry[0], entry[2] or '')
+
+
+def _basic(name: str, password: str) -> str:
+    return 'Basic ' + b64encode(f'{name}:{password}'.encode()).decode()
+
+
+def _header(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ConfigError(
+            f'{TOKEN}: holds a line end or another character that no header '
+            'can have; set it again.'
+        )
+    return value

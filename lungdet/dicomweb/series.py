@@ -1,0 +1,213 @@
+"""CT series of an examination on a server, and their slices (QIDO, WADO).
+
+Source: DICOM PS3.18, sections 10.4 and 10.6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lungdet.dicomweb.address import Address, is_uid
+from lungdet.dicomweb.errors import ServerError
+from lungdet.dicomweb.server import PATIENCE, Patience, Server
+from lungdet.errors import SeriesError
+from lungdet.io.dicom_file import read_tags
+from lungdet.io.dicom_headers import CT_CLASS, MULTIFRAME
+from lungdet.io.limits import MAX_FILES
+
+TAGS = ['SOPClassUID', 'SeriesInstanceUID', 'SOPInstanceUID']
+# tags as DICOM's JSON names them
+SOP_CLASS, SOP_INSTANCE, MODALITY = '00080016', '00080018', '00080060'
+DESCRIPTION, THICKNESS, SERIES = '0008103E', '00180050', '0020000E'
+FRAMES, COUNT = '00280008', '00201209'  # NumberOfSeriesRelatedInstances
+
+
+@dataclass(frozen=True)
+class RemoteSeries:
+    """A CT series on a server.
+
+    Attributes:
+        uid: Its SeriesInstanceUID.
+        instances: How many files the server says that it has.
+        slices: The same, or the frames of its one file.
+        thickness: Of its slices in mm, infinite if not known.
+        description: The scanner's free text; may name a person.
+    """
+
+    uid: str
+    instances: int
+    slices: int
+    thickness: float
+    description: str
+
+
+def list_series(
+    address: Address, patience: Patience = PATIENCE
+) -> list[RemoteSeries]:
+    """The CT series of an examination, or the one that is named.
+
+    Args:
+        address: Of either.
+        patience: With the server.
+
+    Raises:
+        ServerError: No answer, no such examination or series, or no CT in
+            it.
+        ConfigError: httpx or credentials are missing.
+    """
+    path = f'/studies/{address.study}/series'
+    with Server(address.root, patience) as server:
+        every = server.get_list(path, includefield=f'{COUNT},{DESCRIPTION}')
+        if address.series is not None:
+            every = [s for s in every if _value(s, SERIES) == address.series]
+        if not every:
+            raise ServerError(
+                f'{address}: the server has no such '
+                f'{"series" if address.series else "examination"}; check the '
+                'UIDs.'
+            )
+        kinds = Counter(str(_value(s, MODALITY)) for s in every)
+        series = [
+            _series(server, address, one)
+            for one in every
+            if _value(one, MODALITY) == 'CT'
+        ]
+    volumes = [one for one in series if one is not None]
+    if not volumes:
+        text = ', '.join(f'{n} of {kind[:16]}' for kind, n in kinds.items())
+        raise ServerError(
+            f'{address}: no CT series ({text}); give the address of a CT.'
+        )
+    return volumes
+
+
+def _series(
+    server: Server, address: Address, listed: dict[str, Any]
+) -> RemoteSeries | None:
+    """One series, with what only its instances tell; None if it is no CT."""
+    uid = _value(listed, SERIES)
+    if not is_uid(uid):
+        raise ServerError(
+            f'{address}: the server lists a series without a UID; fetch the '
+            'slices to a folder and give that.'
+        )
+    count = _value(listed, COUNT)
+    path = f'/studies/{address.study}/series/{uid}/instances'
+    fields = f'{SOP_CLASS},{THICKNESS},{FRAMES}'
+    limit = {'limit': '1'} if _is_count(count) else {}
+    instances = server.get_list(path, includefield=fields, **limit)
+    if not instances:
+        return None
+    count = int(count) if _is_count(count) else len(instances)
+    first = instances[0]
+    kind, one = _value(first, SOP_CLASS), _value(first, SOP_INSTANCE)
+    if kind not in MULTIFRAME and THICKNESS not in first and is_uid(one):
+        (first,) = server.get_list(f'{path}/{one}/metadata')[:1] or [first]
+        kind = _value(first, SOP_CLASS)
+    if kind not in (None, CT_CLASS, *MULTIFRAME):
+        return None
+    frames = _value(first, FRAMES)
+    return RemoteSeries(
+        str(uid),
+        count,
+        int(frames) if count == 1 and _is_count(frames) else count,
+        _thickness(_value(first, THICKNESS)),
+        str(_value(listed, DESCRIPTION) or ''),
+    )
+
+
+def _value(values: dict[str, Any], tag: str) -> Any:
+    """The first value of a tag, None if there is none."""
+    element = values.get(tag)
+    several = element.get('Value') if isinstance(element, dict) else None
+    return several[0] if isinstance(several, list) and several else None
+
+
+def _is_count(value: Any) -> bool:
+    """Numbers are JSON's, or text as older servers have it."""
+    return not isinstance(value, bool) and str(value).isdecimal()
+
+
+def _thickness(value: Any) -> float:
+    try:
+        thickness = float(value)
+    except (TypeError, ValueError):
+        return math.inf
+    return thickness if 0 < thickness < math.inf else math.inf
+
+
+def fetch_series(
+    address: Address,
+    instances: int,
+    folder: Path,
+    *,
+    patience: Patience = PATIENCE,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Write the slices of a series to a folder, in names of our own.
+
+    Args:
+        address: Of the series.
+        instances: How many there are; fewer are an error.
+        folder: Empty.
+        patience: With the server.
+        stopped: Whether to give up, asked often.
+
+    Raises:
+        ServerError: No answer, one that is cut, or another series; more
+            files, bytes or seconds than a series has.
+        OSError: The disk is full.
+    """
+    if instances > MAX_FILES:
+        raise ServerError(
+            f'{address}: the server lists {instances} instances (limit '
+            f'{MAX_FILES}); give one series of a chest CT.'
+        )
+    with Server(address.root, patience, stopped) as server:
+        server.patiently(lambda: _fetch(server, address, folder))
+    _check(address, instances, folder)
+
+
+def _fetch(server: Server, address: Address, folder: Path) -> None:
+    for left in folder.iterdir():  # of an earlier try
+        left.unlink()
+    path = f'/studies/{address.study}/series/{address.series}'
+    with server.get_parts(path) as parts:
+        for number, part in enumerate(parts):
+            if number >= MAX_FILES:
+                raise ServerError(
+                    f'{address}: the server sends more than {MAX_FILES} '
+                    'files; give one series of a chest CT.'
+                )
+            with open(folder / f'{number:05d}.dcm', 'xb') as file:
+                file.writelines(part)
+
+
+def _check(address: Address, instances: int, folder: Path) -> None:
+    """Whether every file is of the series, and all are there."""
+    uids = set()
+    for number, path in enumerate(sorted(folder.iterdir()), start=1):
+        try:
+            header = read_tags(path, TAGS)
+            series, uid = header.SeriesInstanceUID, header.SOPInstanceUID
+        except (SeriesError, AttributeError) as error:
+            raise ServerError(
+                f'{address}: file {number} that the server sends is no whole '
+                'DICOM file; fetch the series to a folder, and look at it.'
+            ) from error
+        if series != address.series:
+            raise ServerError(
+                f'{address}: file {number} that the server sends belongs to '
+                'another series; fetch the series to a folder.'
+            )
+        uids.add(str(uid))
+    if len(uids) < instances:
+        raise ServerError(
+            f'{address}: the server lists {instances} instances, and sends '
+            f'{len(uids)}; run the same again when all of them are there.',
+        )

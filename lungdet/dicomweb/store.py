@@ -1,0 +1,118 @@
+"""Results back to the server of their scan (STOW-RS).
+
+Source: DICOM PS3.18, section 10.5, and table I.2-2 for the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from lungdet.dicomweb.address import Address
+from lungdet.dicomweb.multipart import join_parts
+from lungdet.dicomweb.server import DICOM, PATIENCE, Patience, Server
+from lungdet.io.dicom_file import read_tags
+
+TAGS = ['SOPClassUID', 'SOPInstanceUID']
+# tags as DICOM's JSON names them
+FAILED, STORED = '00081198', '00081199'  # sequences of instances
+INSTANCE, REASON = '00081155', '00081197'
+REASONS = {
+    0xA700: 'out of resources',
+    0xA900: 'does not match its SOP class',
+    0xC000: 'not understood',
+    0xC122: 'transfer syntax not supported',
+    0x0110: 'processing failure',
+    0x0122: 'SOP class not supported',
+    0x0124: 'not authorized',
+}
+
+
+@dataclass(frozen=True)
+class StoreOutcome:
+    """What became of one file.
+
+    Attributes:
+        name: Of the file.
+        uid: Its SOPInstanceUID.
+        failure: Why it was not stored; None if the server says it was.
+    """
+
+    name: str
+    uid: str
+    failure: str | None = None
+
+
+def store_files(
+    address: Address, paths: Sequence[Path], patience: Patience = PATIENCE
+) -> list[StoreOutcome]:
+    """Store DICOM files beside an examination, and tell each one's outcome.
+
+    The same file may be stored again: it keeps its identifier.
+
+    Args:
+        address: Of the examination or a series of it.
+        paths: Of the files, at least one.
+        patience: With the server.
+
+    Raises:
+        ServerError: No answer, or the server refuses all of it.
+        SeriesError: A file is no DICOM file.
+        ConfigError: httpx or credentials are missing.
+    """
+    uids = [str(read_tags(path, TAGS).SOPInstanceUID) for path in paths]
+    boundary = uuid4().hex
+    body = join_parts(
+        [path.read_bytes() for path in paths], boundary.encode(), DICOM
+    )
+    with Server(address.root, patience) as server:
+        answer = server.post(
+            f'/studies/{address.study}',
+            body,
+            f'multipart/related; type="{DICOM}"; boundary={boundary}',
+        )
+    stored = _items(answer, STORED)
+    failed = _items(answer, FAILED)
+    return [
+        StoreOutcome(path.name, uid, _failure(uid, stored, failed))
+        for path, uid in zip(paths, uids)
+    ]
+
+
+def _failure(
+    uid: str, stored: dict[str, Any], failed: dict[str, Any]
+) -> str | None:
+    if uid in failed:
+        return _words(failed[uid])
+    return None if uid in stored else 'not confirmed by the server'
+
+
+def _items(answer: Any, tag: str) -> dict[str, Any]:
+    """Failure reason of each instance of a sequence, None where none is."""
+    element = answer.get(tag) if isinstance(answer, dict) else None
+    items = element.get('Value') if isinstance(element, dict) else None
+    if not isinstance(items, list):
+        return {}
+    return {
+        str(_first(one, INSTANCE)): _first(one, REASON)
+        for one in items
+        if isinstance(one, dict)
+    }
+
+
+def _first(item: dict[str, Any], tag: str) -> Any:
+    element = item.get(tag)
+    values = element.get('Value') if isinstance(element, dict) else None
+    return values[0] if isinstance(values, list) and values else None
+
+
+def _words(reason: Any) -> str:
+    if not isinstance(reason, int):
+        return 'refused without a reason'
+    for known in (reason, reason & 0xFF00, reason & 0xF000):
+        if known in REASONS:
+            return f'refused: {REASONS[known]} (0x{reason:04X})'
+    return f'refused (0x{reason:04X})'
