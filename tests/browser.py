@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -22,17 +23,19 @@ OPTIONS = (
     *('--headless=new', '--no-sandbox', '--remote-debugging-pipe'),
     *('--hide-scrollbars', '--force-device-scale-factor=1'),
     *('--use-angle=swiftshader', '--enable-unsafe-swiftshader'),
-    *('--host-resolver-rules=MAP * ~NOTFOUND', '--no-first-run'),
+    '--no-first-run',
     *('--disable-background-networking', '--disable-dev-shm-usage'),
 )
 
 
 @contextmanager
-def browser_page(path: Path, profile: Path, **size: Any) -> Iterator[Page]:
-    """A file opened in Chromium; skips where there is none.
+def browser_page(
+    path: Path | str, profile: Path, **size: Any
+) -> Iterator[Page]:
+    """A page opened in Chromium; skips where there is none.
 
     Args:
-        path: Of the HTML file.
+        path: Of the HTML file; or an address, whose host alone is reached.
         profile: Folder for the browser's files.
         size: As ``Page.resize``.
     """
@@ -46,7 +49,13 @@ def browser_page(path: Path, profile: Path, **size: Any) -> Iterator[Page]:
         for end, number in zip(ends, (3, 4)):
             os.dup2(end, number)
 
-    command = [program, *OPTIONS, f'--user-data-dir={profile}', 'about:blank']
+    rules = 'MAP * ~NOTFOUND'
+    if isinstance(path, str):
+        rules += f', EXCLUDE {urlsplit(path).hostname}'
+    command = [
+        *(program, *OPTIONS, f'--host-resolver-rules={rules}'),
+        *(f'--user-data-dir={profile}', 'about:blank'),
+    ]
     with subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
@@ -131,9 +140,11 @@ class Page:
         ):
             self.complaints.append(json.dumps(params['args']))
 
-    def open(self, path: Path) -> None:
-        """Load a file and wait until it is there."""
-        self.call('Page.navigate', url=path.resolve().as_uri())
+    def open(self, path: Path | str) -> None:
+        """Load a file or an address and wait until it is there."""
+        url = path if isinstance(path, str) else path.resolve().as_uri()
+        self.events.clear()
+        self.call('Page.navigate', url=url)
         while 'Page.loadEventFired' not in self.events:
             self.receive()
 

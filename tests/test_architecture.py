@@ -44,6 +44,7 @@ ALLOWED = {
         'ops',
     },
     'apis': None,
+    'serve': BASE | {'io', 'exporters', 'report', 'apis'},
     'cli': None,
 }
 TORCH = {'torch', 'mmengine', 'mmcv'}
@@ -73,6 +74,7 @@ FORBIDDEN = {
         'matplotlib',
     },
     'apis': {'argparse'},
+    'serve': TORCH | {'argparse', 'SimpleITK', 'matplotlib'},
 }
 
 
@@ -121,6 +123,13 @@ def test_imports_run_downwards(package: str, path: Path) -> None:
         )
 
 
+def test_only_the_command_line_starts_the_service() -> None:
+    for package, path in package_files():
+        if package not in ('serve', 'cli'):
+            names = imported_names(path)
+            assert not [n for n in names if n.startswith('lungdet.serve')]
+
+
 @pytest.mark.parametrize(
     'module',
     [
@@ -139,6 +148,8 @@ def test_imports_run_downwards(package: str, path: Path) -> None:
         'lungdet.report.evaluation_files',
         'lungdet.exporters',
         'lungdet.cli',
+        'lungdet.serve.job_run',
+        'lungdet.serve.storage',
     ],
 )
 def test_light_modules_leave_torch_unloaded(module: str) -> None:

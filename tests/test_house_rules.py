@@ -33,7 +33,7 @@ RETIRED_TEXT = re.compile(
 MIRRORED = (
     *('lungdet/models', 'lungdet/ops', 'lungdet/datasets', 'lungdet/engine'),
     *('lungdet/apis', 'lungdet/report', 'lungdet/cli', 'tools'),
-    'lungdet/exporters',
+    *('lungdet/exporters', 'lungdet/serve'),
 )
 UNDERSCORE = re.compile(r'_[a-z]\w*')
 REACHING = {'getattr', 'setattr', 'hasattr', 'delattr', 'patch', 'object'}

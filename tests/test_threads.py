@@ -184,6 +184,7 @@ def test_a_wanted_number_replaces_what_is_set() -> None:
 PROGRAMS = [
     *([str(path)] for path in TOOLS if path.name != 'demo.py'),
     ['-m', 'lungdet.cli', 'infer', 'scan', '--weights', 'w', '--out', 'out'],
+    ['-m', 'lungdet.cli', 'serve', '--out', 'out', '--port', '0'],
 ]
 WORDS = {
     'train.py': ['config.py'],
@@ -207,6 +208,8 @@ def test_programs_choose_before_they_import_torch(
     (tmp_path / 'torch').mkdir()
     (tmp_path / 'torch' / '__init__.py').write_text(FAKE_TORCH)
     name = Path(program[0]).name
+    if 'serve' in program:
+        pytest.importorskip('fastapi')
     environ = {
         key: value
         for key, value in os.environ.items()
@@ -222,7 +225,10 @@ def test_programs_choose_before_they_import_torch(
         text=True,
     )
 
-    if name in WORDS or program[0] == '-m':
+    if 'serve' in program:  # its worker imports torch, and ends
+        assert done.returncode == 2 and 'ended with code 77' in done.stderr
+        assert done.stdout.splitlines()[-1] == 'spin 1000'
+    elif name in WORDS or program[0] == '-m':
         assert done.returncode == 77
         assert done.stdout.splitlines()[-1] == 'spin 1000'
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 
@@ -19,6 +20,14 @@ def non_negative_int(text: str) -> int:
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f'{text} is below 0')
+    return number
+
+
+def positive_float(text: str) -> float:
+    """A number above 0, for argparse."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
     return number
 
 

@@ -22,6 +22,7 @@ COMMANDS = (
     'merge',
     'froc',
     'report',
+    'serve',
 )
 
 

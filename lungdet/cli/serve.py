@@ -1,0 +1,179 @@
+"""``lungdet serve``: nodules of scans that come by HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lungdet.cli.errors import terminated_as_interrupted
+from lungdet.cli.infer import (
+    add_model_options,
+    add_selection_options,
+    detector_of,
+)
+from lungdet.cli.options import positive_float, positive_int
+from lungdet.errors import ConfigError, printable
+from lungdet.threads import set_thread_number
+
+if TYPE_CHECKING:
+    from lungdet.serve.limits import Limits
+
+TOKEN = 'LUNGDET_TOKEN'  # variable of the environment
+LIBRARIES = ('fastapi', 'uvicorn', 'python_multipart')
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Options of ``lungdet serve``."""
+    parser = commands.add_parser(
+        'serve',
+        help=serve.__doc__,
+        allow_abbrev=False,  # --token would be a file's name, and told
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='folder for jobs and results; a server that starts again goes on '
+        'with them',
+    )
+    add_address_options(parser)
+    add_model_options(parser)
+    add_selection_options(parser)
+    add_limit_options(parser)
+    parser.add_argument(
+        '-q', '--quiet', action='store_true', help='print no events'
+    )
+    parser.set_defaults(run=serve)
+
+
+def add_address_options(parser: argparse.ArgumentParser) -> None:
+    """Where it listens, and to whom."""
+    group = parser.add_argument_group('address')
+    group.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to listen at (127.0.0.1: this machine only); any other '
+        'one needs a token',
+    )
+    group.add_argument('--port', type=int, default=8642, help='(8642)')
+    group.add_argument(
+        '--token-file',
+        type=Path,
+        metavar='FILE',
+        help='holds the token that clients must send; by default that of '
+        f'{TOKEN} in the environment, if there is one',
+    )
+
+
+def add_limit_options(parser: argparse.ArgumentParser) -> None:
+    """What jobs may take."""
+    group = parser.add_argument_group('limits')
+    for name, default, text in (
+        ('--max-upload', 1000, 'MB of a scan as it is sent'),
+        ('--max-disk', 20_000, 'MB of all scans and results'),
+        ('--min-free', 1000, 'MB left free on the disk'),
+        ('--max-seconds', 1800, 'of work on a scan'),
+        ('--keep-hours', 24, 'until a result is deleted'),
+    ):
+        group.add_argument(
+            name,
+            type=positive_float,
+            default=float(default),
+            metavar='N',
+            help=f'{text} ({default})',
+        )
+    group.add_argument(
+        '--max-memory',
+        type=positive_float,
+        metavar='N',
+        help='MB of the process that works on a scan, on POSIX systems; '
+        'without it, what there is',
+    )
+    group.add_argument(
+        '--max-jobs',
+        type=positive_int,
+        default=100,
+        metavar='N',
+        help='that wait or are worked on (100)',
+    )
+    group.add_argument(
+        '--max-starts',
+        type=positive_int,
+        default=3,
+        metavar='N',
+        help='of a job, where the server is killed (3)',
+    )
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Find nodules in scans that are sent by HTTP, in a browser or by a
+    program."""
+    for library in LIBRARIES:
+        if find_spec(library) is None:
+            raise ConfigError(
+                f'serve: needs {library}, which is not installed; pip install '
+                "'lungdet[serve]'."
+            )
+    detector = detector_of(args)
+    if args.threads is not None:
+        set_thread_number(args.threads)
+    from lungdet.serve.server import serve as run_server
+
+    with terminated_as_interrupted():
+        run_server(
+            args.out,
+            detector,
+            limits_of(args),
+            host=args.host,
+            port=args.port,
+            token=token_of(args.token_file),
+            tell=(lambda text: None) if args.quiet else print_event,
+        )
+    return 0
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """The limits of the options."""
+    from lungdet.serve.limits import HOUR, MB, Limits
+
+    memory = args.max_memory
+    return Limits(
+        upload_bytes=int(args.max_upload * MB),
+        waiting_jobs=args.max_jobs,
+        job_seconds=args.max_seconds,
+        memory_bytes=None if memory is None else int(memory * MB),
+        disk_bytes=int(args.max_disk * MB),
+        free_bytes=int(args.min_free * MB),
+        keep_seconds=args.keep_hours * HOUR,
+        starts=args.max_starts,
+    )
+
+
+def token_of(file: Path | None) -> str | None:
+    """The token of a file or of the environment; None without one.
+
+    It is no option: other users see the command lines of a machine.
+
+    Raises:
+        ConfigError: The file is no text.
+        OSError: It cannot be read.
+    """
+    if file is None:
+        return os.environ.get(TOKEN) or None
+    try:
+        return file.read_text(encoding='ascii').strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f'{file}: holds no token, which is ASCII text.'
+        ) from error
+
+
+def print_event(text: str) -> None:
+    """One line with the time."""
+    now = datetime.now().astimezone().isoformat(timespec='seconds')
+    print(printable(f'{now} {text}'), flush=True)

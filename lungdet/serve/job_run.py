@@ -1,0 +1,178 @@
+"""One job: what ``lungdet infer`` does to a scan, in a folder of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lungdet.errors import LungdetError, SeriesError, explain
+from lungdet.exporters import EXPORTERS, UnfitSourceError
+from lungdet.io.results import read_result
+
+if TYPE_CHECKING:
+    from lungdet.apis.inference_record import ScanOutcome
+    from lungdet.apis.inferencer import NoduleInferencer
+    from lungdet.apis.scan_inputs import ScanInput
+
+RESULT = 'json'  # the format that names the files of the others
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job as the worker gets it.
+
+    Attributes:
+        job_id: The job.
+        scan: The file that was sent, under a name of ours.
+        work: Folder for what is made.
+        result: Folder that the result becomes.
+    """
+
+    job_id: str
+    scan: Path
+    work: Path
+    result: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job's result is there.
+
+    Attributes:
+        detections: How many.
+        files: Names of its files, by format.
+    """
+
+    detections: int
+    files: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job has no result.
+
+    Attributes:
+        reason: Why, in one line, for whoever sent the scan: it may quote the
+            scan.
+    """
+
+    reason: str
+
+
+def run_job(
+    inferencer: NoduleInferencer,
+    task: Task,
+    on_windows: Callable[[int, int], None] = lambda done, total: None,
+) -> Done | Failed:
+    """Find nodules in the scan that was sent.
+
+    Every format is written that the scan can have.
+
+    Args:
+        inferencer: Of the detector.
+        task: The job.
+        on_windows: Called with (done, all) after each batch of windows.
+    """
+    try:
+        scan = only_scan(task)
+        formats = formats_for(scan)
+        outcome = _run(inferencer, task, scan, formats, on_windows)
+        if isinstance(outcome.error, UnfitSourceError):
+            unfit = explain(outcome.error)
+            scan = replace(scan, caveats=(*scan.caveats, unfit))
+            formats = without_dicom(formats)
+            outcome = _run(inferencer, task, scan, formats, on_windows)
+        if outcome.state == 'failed':
+            return Failed(_without_paths(outcome.reason or '', task))
+        os.replace(task.work / outcome.folder, task.result)
+        files = read_result(task.result / EXPORTERS[RESULT].files[0]).files
+    except (LungdetError, OSError) as error:
+        return Failed(_without_paths(explain(error), task))
+    names = {name: list(of) for name, of in files.items() if of}
+    names[RESULT] = list(EXPORTERS[RESULT].files)
+    return Done(outcome.detections or 0, names)
+
+
+def only_scan(task: Task) -> ScanInput:
+    """The scan of a job: the thinnest series of the only examination.
+
+    An image file is called as its job is, whatever it is called in an
+    archive.
+
+    Raises:
+        SeriesError: None, or several.
+    """
+    from lungdet.apis.scan_inputs import find_scans
+
+    scans, left_out = find_scans([task.scan], task.work)
+    if len(scans) > 1:
+        raise SeriesError(
+            f'{task.scan}: holds {len(scans)} scans; send one after the other.'
+        )
+    (scan,) = scans
+    return replace(
+        scan,
+        uid=scan.uid if scan.series_uid else task.job_id,
+        caveats=(*scan.caveats, *left_out),
+    )
+
+
+def formats_for(scan: ScanInput) -> tuple[str, ...]:
+    """The formats that can be written here, for DICOM or another scan.
+
+    Args:
+        scan: The scan.
+    """
+    here = tuple(
+        name
+        for name, exporter in EXPORTERS.items()
+        if not exporter.library or find_spec(exporter.library) is not None
+    )
+    return here if scan.series_uid else without_dicom(here)
+
+
+def without_dicom(formats: Sequence[str]) -> tuple[str, ...]:
+    """Formats that any scan can have.
+
+    Args:
+        formats: Names of ``EXPORTERS``.
+    """
+    return tuple(n for n in formats if not EXPORTERS[n].needs_dicom)
+
+
+def _run(
+    inferencer: NoduleInferencer,
+    task: Task,
+    scan: ScanInput,
+    formats: Sequence[str],
+    on_windows: Callable[[int, int], None],
+) -> ScanOutcome:
+    """As ``lungdet infer`` does.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    from lungdet.apis.infer_scans import ScanRun
+    from lungdet.apis.scan_steps import InferOptions
+
+    options = InferOptions(formats, overwrite=True)
+    run = ScanRun(
+        inferencer, [scan], task.work, options, on_windows=on_windows
+    )
+    run.run()
+    if run.stopped is not None:
+        raise OSError(run.stopped)
+    (outcome,) = run.outcomes
+    return outcome
+
+
+def _without_paths(text: str, task: Task) -> str:
+    """A message for clients, who know nothing of our folders."""
+    text = text.replace(str(task.scan), 'the scan')
+    for folder in (task.work, task.scan.parent):
+        text = text.replace(f'{folder}{os.sep}', '')
+    return text

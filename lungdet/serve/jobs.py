@@ -1,0 +1,261 @@
+"""Jobs in SQLite: a server that was killed knows them when it starts again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from lungdet.errors import ConfigError
+
+QUEUED, RUNNING, DONE, FAILED = 'queued', 'running', 'done', 'failed'
+STATES = (QUEUED, RUNNING, DONE, FAILED)
+VERSION = 1  # of the table
+TABLE = """
+CREATE TABLE IF NOT EXISTS jobs (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  suffix TEXT NOT NULL,
+  state TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  created REAL NOT NULL,
+  started REAL,
+  ended REAL,
+  starts INTEGER NOT NULL DEFAULT 0,
+  error TEXT,
+  detections INTEGER,
+  files TEXT NOT NULL DEFAULT '{}'
+)
+"""
+RECENT = 20  # jobs that tell how long one takes
+ENDED_TOO_OFTEN = (
+    'was begun {starts} times, and the server ended each time; the scan may '
+    'need more memory than there is.'
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan, and how far it is.
+
+    Attributes:
+        number: In the order of arrival.
+        id: 32 random hex digits, which name its folder.
+        suffix: Of the scan's file, such as ``.nii.gz``.
+        state: One of ``STATES``.
+        size: Bytes that it takes on the disk.
+        created: Seconds since 1970, as the next two.
+        started: None while it waits.
+        ended: None until it has.
+        starts: How often it was begun.
+        error: Why it failed.
+        detections: How many, once it is done.
+        files: Names of the result files, by format.
+    """
+
+    number: int
+    id: str
+    suffix: str
+    state: str
+    size: int
+    created: float
+    started: float | None
+    ended: float | None
+    starts: int
+    error: str | None
+    detections: int | None
+    files: Mapping[str, Sequence[str]]
+
+
+class JobTable:
+    """The jobs of a folder; it is this process's until it is closed.
+
+    Args:
+        path: Of the database, made if it is not there.
+
+    Raises:
+        ConfigError: Another server has it, or it is not one of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = RLock()
+        self._database = sqlite3.connect(
+            path, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            if 'locked' in str(error):
+                raise ConfigError(
+                    f'{path}: another server uses it; stop that one, or give '
+                    'another folder.'
+                ) from error
+            raise ConfigError(
+                f'{path}: cannot be used as a table of jobs ({error}); give '
+                'another folder.'
+            ) from error
+
+    def _open(self) -> None:
+        run = self._database.execute
+        # with the exclusive lock that is taken by the first statement, there
+        # is no second server, and WAL needs no shared memory
+        run('PRAGMA locking_mode = EXCLUSIVE')
+        run('PRAGMA journal_mode = WAL')
+        run('PRAGMA synchronous = FULL')
+        run('BEGIN IMMEDIATE')
+        (version,) = run('PRAGMA user_version').fetchone()
+        if version not in (0, VERSION):
+            run('ROLLBACK')
+            raise sqlite3.DatabaseError(f'version {version}, not {VERSION}')
+        run(TABLE)
+        run(f'PRAGMA user_version = {VERSION}')
+        run('COMMIT')
+
+    def close(self) -> None:
+        """Give the table free."""
+        with self._lock:
+            self._database.close()
+
+    def _run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._database.execute(statement, values).fetchall()
+
+    def _jobs(self, statement: str, *values: Any) -> list[Job]:
+        """The jobs that a statement selects with all columns."""
+        with self._lock:
+            cursor = self._database.execute(statement, values)
+            names = [column[0] for column in cursor.description]
+            return [_job(dict(zip(names, one))) for one in cursor.fetchall()]
+
+    def add(self, job_id: str, suffix: str, size: int) -> Job:
+        """A new job, last in the queue."""
+        self._run(
+            'INSERT INTO jobs (id, suffix, state, size, created) '
+            'VALUES (?, ?, ?, ?, ?)',
+            *(job_id, suffix, QUEUED, size, time.time()),
+        )
+        job = self.get(job_id)
+        assert job is not None
+        return job
+
+    def get(self, job_id: str) -> Job | None:
+        """A job; None if there is none of this id."""
+        with suppress(UnicodeEncodeError):  # no text, so no id
+            for job in self._jobs('SELECT * FROM jobs WHERE id = ?', job_id):
+                return job
+        return None
+
+    def start_next(self) -> Job | None:
+        """Begin the first job of the queue; None if it is empty."""
+        started = self._jobs(
+            'UPDATE jobs SET state = ?, started = ?, starts = starts + 1 '
+            'WHERE number = (SELECT min(number) FROM jobs WHERE state = ?) '
+            'RETURNING *',
+            *(RUNNING, time.time(), QUEUED),
+        )
+        return started[0] if started else None
+
+    def put_back(self, job: Job) -> None:
+        """Let a job that was begun wait again, as if it had not been."""
+        self._run(
+            'UPDATE jobs SET state = ?, started = NULL, starts = starts - 1 '
+            'WHERE id = ? AND state = ?',
+            *(QUEUED, job.id, RUNNING),
+        )
+
+    def finish(
+        self,
+        job: Job,
+        *,
+        detections: int,
+        files: Mapping[str, Sequence[str]],
+        size: int,
+    ) -> None:
+        """A job is done."""
+        self._run(
+            'UPDATE jobs SET state = ?, ended = ?, detections = ?, '
+            'files = ?, size = ? WHERE id = ?',
+            *(DONE, time.time(), detections, json.dumps(dict(files)), size),
+            job.id,
+        )
+
+    def fail(self, job: Job, error: str) -> None:
+        """A job has ended without a result, and takes no room."""
+        self._run(
+            'UPDATE jobs SET state = ?, ended = ?, error = ?, size = 0 '
+            'WHERE id = ?',
+            *(FAILED, time.time(), error, job.id),
+        )
+
+    def resume(self, max_starts: int) -> list[Job]:
+        """Let the jobs wait again that a killed server worked on.
+
+        Args:
+            max_starts: Those that were begun so often fail.
+
+        Returns:
+            The jobs that failed.
+        """
+        failed = []
+        for job in self._jobs('SELECT * FROM jobs WHERE state = ?', RUNNING):
+            if job.starts >= max_starts:
+                self.fail(job, ENDED_TOO_OFTEN.format(starts=job.starts))
+                failed.append(job)
+        self._run(
+            'UPDATE jobs SET state = ?, started = NULL WHERE state = ?',
+            *(QUEUED, RUNNING),
+        )
+        return failed
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job."""
+        self._run('DELETE FROM jobs WHERE id = ?', job_id)
+
+    def ids(self) -> set[str]:
+        """Of all jobs."""
+        return {job_id for (job_id,) in self._run('SELECT id FROM jobs')}
+
+    def ended(self, before: float) -> list[Job]:
+        """Jobs that ended before a time, the first one first."""
+        return self._jobs(
+            'SELECT * FROM jobs WHERE ended < ? ORDER BY ended', before
+        )
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs come before a waiting one, with that at work."""
+        ((number,),) = self._run(
+            'SELECT count(*) FROM jobs WHERE state = ? '
+            'OR (state = ? AND number < ?)',
+            *(RUNNING, QUEUED, job.number),
+        )
+        return number
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by state."""
+        there = self._run('SELECT state, count(*) FROM jobs GROUP BY state')
+        return {**dict.fromkeys(STATES, 0), **{s: n for s, n in there}}
+
+    def size(self) -> int:
+        """Bytes that all jobs take."""
+        ((size,),) = self._run('SELECT coalesce(sum(size), 0) FROM jobs')
+        return size
+
+    def mean_seconds(self) -> float | None:
+        """How long the last jobs took; None without any."""
+        ((mean,),) = self._run(
+            'SELECT avg(ended - started) FROM (SELECT * FROM jobs '
+            'WHERE state = ? ORDER BY ended DESC LIMIT ?)',
+            *(DONE, RECENT),
+        )
+        return mean
+
+
+def _job(values: dict[str, Any]) -> Job:
+    return Job(**{**values, 'files': json.loads(values['files'])})

@@ -1,0 +1,86 @@
+"""What a service takes at most, and how it refuses what is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from http import HTTPStatus
+
+from lungdet.errors import ConfigError, LungdetError
+
+MB, GB = 1_000_000, 1_000_000_000
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What jobs may take.
+
+    Attributes:
+        upload_bytes: Of one scan as it is sent.
+        upload_seconds: From the first to the last byte of it.
+        waiting_jobs: Jobs that wait, are worked on or are being sent.
+        job_seconds: Of work on one job.
+        memory_bytes: Of the worker's data; None for as much as there is.
+        disk_bytes: Of all scans and results together.
+        free_bytes: Left free on the disk.
+        keep_seconds: From the end of a job until it is deleted.
+        starts: Of one job, if the server ends while it is worked on.
+
+    Raises:
+        ConfigError: One is not above 0.
+    """
+
+    upload_bytes: int = GB
+    upload_seconds: float = 600.0
+    waiting_jobs: int = 100
+    job_seconds: float = 1800.0
+    memory_bytes: int | None = None
+    disk_bytes: int = 20 * GB
+    free_bytes: int = GB
+    keep_seconds: float = 24 * HOUR
+    starts: int = 3
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value is not None and not value > 0:
+                raise ConfigError(
+                    f'limits: {one.name} is {value:g}; give a number above 0.'
+                )
+
+
+class Refusal(LungdetError):
+    """A request that is not carried out.
+
+    Args:
+        status: Of HTTP, 4xx or 5xx.
+        text: Why, and what to do, in one sentence.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        text: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def in_units(size: float) -> str:
+    """Bytes for people.
+
+    Args:
+        size: In bytes.
+
+    Examples:
+        >>> in_units(1_500_000_000), in_units(20_000_000), in_units(500)
+        ('1.5 GB', '20 MB', '500 bytes')
+    """
+    for unit, name in ((GB, 'GB'), (MB, 'MB'), (1000, 'kB')):
+        if size >= unit:
+            return f'{size / unit:.3g} {name}'
+    return f'{size:g} bytes'

@@ -1,0 +1,226 @@
+"""Room for jobs: their folders, what they may take, when they are deleted.
+
+::
+
+    FOLDER/jobs.sqlite
+    FOLDER/jobs/ID/scan.nii.gz     until the job has ended
+    FOLDER/jobs/ID/start-1/        while it is worked on
+    FOLDER/jobs/ID/result/         when it is done
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from threading import RLock
+
+from lungdet.io.atomic import check_writable, make_folder
+from lungdet.serve.jobs import DONE, QUEUED, RUNNING, Job, JobTable
+from lungdet.serve.limits import Limits, Refusal, in_units
+
+FRESH_SECONDS = 600.0  # in which a result is not deleted to make room
+RETRY_SECONDS = 30  # where nothing is known of how long jobs take
+
+
+@dataclass(eq=False)
+class Reservation:
+    """Room for a scan that is being received.
+
+    Attributes:
+        job_id: Of its job.
+        size: Bytes that it may take.
+        folder: For it.
+    """
+
+    job_id: str
+    size: int
+    folder: Path
+
+
+class JobStorage:
+    """The jobs of a server and their files.
+
+    Args:
+        root: Folder for all of them.
+        limits: What they may take.
+
+    Raises:
+        ConfigError: As ``JobTable``.
+        OSError: The folder cannot be written to.
+    """
+
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self.root = check_writable(root, 'the jobs').resolve()
+        self.limits = limits
+        self.jobs = JobTable(self.root / 'jobs.sqlite')
+        self._lock = RLock()
+        self._coming: set[Reservation] = set()
+        for job in self.jobs.resume(limits.starts):
+            self.drop_scan(job.id)
+        self._remove_strays()
+
+    def close(self) -> None:
+        """Give the folder free for another server."""
+        self.jobs.close()
+
+    def folder(self, job_id: str) -> Path:
+        """Of a job; the id is one of ours."""
+        return self.root / 'jobs' / job_id
+
+    def scan(self, job: Job) -> Path:
+        """The file that was sent."""
+        return self.folder(job.id) / f'scan{job.suffix}'
+
+    def work_folder(self, job: Job) -> Path:
+        """For what is made while it is worked on.
+
+        One for each start: the worker of a killed server may live for a
+        moment.
+        """
+        return self.folder(job.id) / f'start-{job.starts}'
+
+    def result(self, job_id: str) -> Path:
+        """The folder of a job's result."""
+        return self.folder(job_id) / 'result'
+
+    @contextmanager
+    def reserved(self, size: int) -> Iterator[Reservation]:
+        """Room for a scan of at most ``size`` bytes, until it is accepted.
+
+        Raises:
+            Refusal: 413, 429 or 507: too large, too many jobs, no room.
+        """
+        with self._lock:
+            self._check_size(size)
+            self._check_queue()
+            self._make_room(size)
+            job_id = uuid.uuid4().hex
+            kept = Reservation(job_id, size, self.folder(job_id))
+            self._coming.add(kept)
+        try:
+            make_folder(kept.folder)
+            yield kept
+        finally:
+            with self._lock:
+                if kept in self._coming:
+                    self._coming.remove(kept)
+                    shutil.rmtree(kept.folder, ignore_errors=True)
+
+    def accept(self, kept: Reservation, suffix: str, size: int) -> Job:
+        """The job of a scan that is there as a whole.
+
+        Args:
+            kept: Its room, which is given free.
+            suffix: Of its file.
+            size: Of its file in bytes.
+        """
+        with self._lock:
+            job = self.jobs.add(kept.job_id, suffix, size)
+            self._coming.remove(kept)
+        return job
+
+    def finish(
+        self, job: Job, *, detections: int, files: dict[str, list[str]]
+    ) -> None:
+        """Keep a job's result, and nothing else of it."""
+        folder = self.result(job.id)
+        size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
+        self.jobs.finish(job, detections=detections, files=files, size=size)
+        self.drop_scan(job.id)
+
+    def fail(self, job: Job, error: str) -> None:
+        """Keep why a job failed, and nothing else of it."""
+        self.jobs.fail(job, error)
+        self.drop_scan(job.id)
+
+    def drop_scan(self, job_id: str) -> None:
+        """Delete what a job that has ended needs no more."""
+        for path in self.folder(job_id).glob('*'):
+            if path != self.result(job_id):
+                _delete(path)
+
+    def remove(self, job_id: str) -> None:
+        """Delete a job and all its files."""
+        self.jobs.remove(job_id)
+        shutil.rmtree(self.folder(job_id), ignore_errors=True)
+
+    def expire(self) -> list[Job]:
+        """Delete the jobs that have been kept long enough."""
+        expired = self.jobs.ended(time.time() - self.limits.keep_seconds)
+        for job in expired:
+            self.remove(job.id)
+        return expired
+
+    def size(self) -> int:
+        """Bytes that are taken or reserved."""
+        with self._lock:
+            return self.jobs.size() + sum(one.size for one in self._coming)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limits.upload_bytes:
+            raise Refusal(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f'the scan has {in_units(size)}, and at most '
+                f'{in_units(self.limits.upload_bytes)} are taken; send one '
+                'series, compressed.',
+            )
+
+    def _check_queue(self) -> None:
+        counts = self.jobs.counts()
+        waiting = counts[QUEUED] + counts[RUNNING] + len(self._coming)
+        if waiting < self.limits.waiting_jobs:
+            return
+        seconds = self.jobs.mean_seconds() or RETRY_SECONDS
+        raise Refusal(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f'{waiting} jobs are waiting, and no more are taken; send the '
+            f'scan again in {max(1, round(seconds))} seconds.',
+            {'Retry-After': f'{max(1, round(seconds))}'},
+        )
+
+    def _make_room(self, size: int) -> None:
+        """Delete the oldest results until there is room.
+
+        Raises:
+            Refusal: There is too little without the fresh ones.
+        """
+        for job in self.jobs.ended(time.time() - FRESH_SECONDS):
+            if self._has_room(size):
+                return
+            if job.state == DONE:
+                self.remove(job.id)
+        if not self._has_room(size):
+            raise Refusal(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                f'there is no room for {in_units(size)} beside the scans and '
+                'results that are kept; delete jobs, or send the scan again '
+                'later.',
+            )
+
+    def _has_room(self, size: int) -> bool:
+        coming = sum(one.size for one in self._coming)
+        free = shutil.disk_usage(self.root).free - coming - size
+        return (
+            self.jobs.size() + coming + size <= self.limits.disk_bytes
+            and free >= self.limits.free_bytes
+        )
+
+    def _remove_strays(self) -> None:
+        """Delete what a killed server was receiving."""
+        known = self.jobs.ids()
+        for path in (self.root / 'jobs').glob('*'):
+            if path.name not in known:
+                _delete(path)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

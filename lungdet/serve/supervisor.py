@@ -1,0 +1,239 @@
+"""The thread that hands jobs to a worker, and watches it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Event, Lock, Thread
+
+from lungdet.apis.detector_options import DetectorOptions
+from lungdet.errors import ConfigError
+from lungdet.serve.job_run import Done, Failed, Task
+from lungdet.serve.jobs import DONE, FAILED, Job
+from lungdet.serve.storage import JobStorage
+from lungdet.serve.worker import Windows, Worker, WorkerLost
+
+POLL_SECONDS = 0.2  # until a cancelled job ends
+IDLE_SECONDS = 5.0  # until results are looked at that may have expired
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the job is that is worked on.
+
+    Attributes:
+        job_id: The job.
+        since: When its first window was done; ``time.monotonic``.
+        first: Windows that were done then.
+        done: Windows that are done.
+        total: All of its scan.
+    """
+
+    job_id: str
+    since: float
+    first: int
+    done: int
+    total: int
+
+    def seconds_left(self) -> float | None:
+        """Time for the windows that remain; None before two batches."""
+        if self.done <= self.first:
+            return None
+        each = (time.monotonic() - self.since) / (self.done - self.first)
+        return each * (self.total - self.done)
+
+
+class Supervisor:
+    """Works through the queue, one job at a time, in a process of its own.
+
+    A job that crashes the process, or takes too long or too much memory,
+    fails alone: the next job gets another process.
+
+    Args:
+        storage: The jobs.
+        detector: What finds nodules.
+        tell: Gets a line about each event; ids and numbers only.
+
+    Attributes:
+        model: Name of the detector, None until it is loaded.
+        progress: Of the job that is worked on, None without one.
+        lost: Workers that ended, or were ended.
+        ended: Jobs, by state.
+        seconds: Time of work on jobs.
+        defect: Why no job can be worked on, None while that is possible.
+    """
+
+    def __init__(
+        self,
+        storage: JobStorage,
+        detector: DetectorOptions,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.storage = storage
+        self.detector = detector
+        self.tell = tell
+        self.model: str | None = None
+        self.progress: Progress | None = None
+        self.lost = 0
+        self.ended = dict.fromkeys((DONE, FAILED), 0)
+        self.seconds = 0.0
+        self.defect: str | None = None
+        self._worker: Worker | None = None
+        self._current: Job | None = None
+        self._removed = False  # the current job, by a client
+        self._lock = Lock()  # of these two
+        self._wake, self._stopping = Event(), Event()
+        self._thread = Thread(target=self._loop, name='supervisor')
+
+    def start(self) -> None:
+        """Load the detector, then begin.
+
+        Raises:
+            ConfigError: It cannot be loaded.
+        """
+        self._ready_worker()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; the job that is worked on waits for the next server."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._end_worker()
+
+    def wake(self) -> None:
+        """A job has come."""
+        self._wake.set()
+
+    def remove(self, job: Job) -> None:
+        """Delete a job, also while it is worked on."""
+        with self._lock:
+            if self._current is not None and self._current.id == job.id:
+                self._removed = True
+                return
+            self.storage.remove(job.id)
+        self.tell(f'job {job.id} deleted')
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._step()
+            except Exception as error:  # such as a full disk
+                self.defect = type(error).__name__
+                self.tell(f'the queue stands still: {self.defect}')
+                self._stopping.wait(IDLE_SECONDS)
+            else:
+                self.defect = None
+
+    def _step(self) -> None:
+        """Work on the next job, or wait for one."""
+        for job in self.storage.expire():
+            self.tell(f'job {job.id} deleted, as old as may be')
+        with self._lock:
+            self._current, self._removed = (
+                self.storage.jobs.start_next(),
+                False,
+            )
+        if self._current is None:
+            self._wake.wait(IDLE_SECONDS)
+            self._wake.clear()
+            return
+        job = self._current
+        try:
+            self._work_on(job)
+        finally:
+            with self._lock:
+                self.progress = self._current = None
+                if self._removed:
+                    self.storage.remove(job.id)
+                    self.tell(f'job {job.id} deleted')
+
+    def _work_on(self, job: Job) -> None:
+        self.tell(f'job {job.id} begun, start {job.starts}')
+        started = time.monotonic()
+        try:
+            worker = self._ready_worker()
+            worker.ask(self._task(job))
+            answer = self._answer(job, worker)
+        except ConfigError as error:
+            answer = Failed(f'no worker could be started: {error}')
+        except WorkerLost as error:
+            self._end_worker()
+            answer = Failed(f'its worker {error}.')
+        seconds = time.monotonic() - started
+        self.seconds += seconds
+        if answer is not None:
+            self._end(job, answer)
+            state = DONE if isinstance(answer, Done) else FAILED
+            self.ended[state] += 1
+            self.tell(f'job {job.id} {state}, {seconds:.1f} s')
+        elif not self._removed:
+            self.storage.jobs.put_back(job)
+
+    def _end(self, job: Job, answer: Done | Failed) -> None:
+        if isinstance(answer, Failed):
+            self.storage.fail(job, answer.reason)
+            return
+        self.storage.finish(
+            job, detections=answer.detections, files=answer.files
+        )
+
+    def _answer(self, job: Job, worker: Worker) -> Done | Failed | None:
+        """The end of a job; None where it was ended from outside.
+
+        Raises:
+            WorkerLost: The worker ended.
+        """
+        limit = self.storage.limits.job_seconds
+        deadline = time.monotonic() + limit
+        while not (self._stopping.is_set() or self._removed):
+            answer = worker.answer(POLL_SECONDS)
+            if isinstance(answer, Done | Failed):
+                return answer
+            if isinstance(answer, Windows):
+                self._note(job, answer)
+            if time.monotonic() > deadline:
+                self._end_worker()
+                return Failed(f'took longer than {limit:g} s, the limit.')
+        self._end_worker()
+        return None
+
+    def _note(self, job: Job, windows: Windows) -> None:
+        done, total = windows.done, windows.total
+        if self.progress is None:
+            self.progress = Progress(
+                job.id, time.monotonic(), done, done, total
+            )
+        else:
+            self.progress = replace(self.progress, done=done, total=total)
+
+    def _task(self, job: Job) -> Task:
+        storage = self.storage
+        return Task(
+            job.id,
+            storage.scan(job),
+            storage.work_folder(job),
+            storage.result(job.id),
+        )
+
+    def _ready_worker(self) -> Worker:
+        """The worker, or a new one.
+
+        Raises:
+            ConfigError: The detector cannot be loaded.
+        """
+        if self._worker is not None and not self._worker.process.is_alive():
+            self._end_worker()  # something ended it between two jobs
+        if self._worker is None:
+            limit = self.storage.limits.memory_bytes
+            self._worker = Worker(self.detector, limit)
+            self.model = self._worker.model
+        return self._worker
+
+    def _end_worker(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
+            self.lost += 1

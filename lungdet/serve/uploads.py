@@ -1,0 +1,270 @@
+"""A scan as it arrives: one file of a form, counted and written in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import anyio
+from anyio.to_thread import run_sync
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from lungdet.errors import NO_SPACE
+from lungdet.io.atomic import sync
+from lungdet.io.image import SUFFIXES
+from lungdet.serve.jobs import Job
+from lungdet.serve.limits import Refusal, in_units
+from lungdet.serve.storage import JobStorage
+
+FIELD = 'scan'
+HEADER_ONLY = '.mhd'  # its voxels are in another file
+TAKEN = (*(s for s in SUFFIXES if s != HEADER_ONLY), '.zip')
+FORM_BYTES = 65_536  # of a form around its file
+PIECE = 1 << 20  # bytes that are collected before they are written
+DRAIN_SECONDS = 30.0
+
+
+async def receive_scan(request: Request, storage: JobStorage) -> Job:
+    """Store the scan of a form, and make a job of it.
+
+    Room is reserved before the first byte is taken. Nothing of what the
+    client calls its file is used but the suffix.
+
+    Args:
+        request: With a body of multipart/form-data.
+        storage: Gets the job.
+
+    Raises:
+        Refusal: 400, 408, 413, 415, 429 or 507.
+    """
+    try:
+        return await _receive(request, storage)
+    except Refusal as refusal:
+        too_large = refusal.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        if not too_large and 'expect' not in request.headers:
+            await _drain(request, storage.limits.upload_bytes)
+        raise
+
+
+async def _receive(request: Request, storage: JobStorage) -> Job:
+    limits = storage.limits
+    boundary = _boundary(request.headers)
+    with storage.reserved(_announced(request, limits.upload_bytes)) as kept:
+        form = ScanForm(boundary, kept.folder, limits.upload_bytes)
+        try:
+            with anyio.fail_after(limits.upload_seconds):
+                await _copy(request, form)
+        except TimeoutError as error:
+            raise Refusal(
+                HTTPStatus.REQUEST_TIMEOUT,
+                f'the scan took longer than {limits.upload_seconds:g} s to '
+                'arrive; send it over a faster line.',
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            raise Refusal(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                'the disk of the server is full; send the scan again later.',
+            ) from error
+        finally:
+            form.close()
+        suffix, size = form.scan()
+        return await run_sync(storage.accept, kept, suffix, size)
+
+
+async def _copy(request: Request, form: ScanForm) -> None:
+    """The body into the form, in pieces, outside of the event loop."""
+    piece = bytearray()
+    async for chunk in request.stream():
+        piece += chunk
+        if len(piece) >= PIECE:
+            await run_sync(form.feed, bytes(piece))
+            piece.clear()
+    await run_sync(form.end, bytes(piece))
+
+
+def _announced(request: Request, limit: int) -> int:
+    """Bytes of the scan as far as they are known, else the limit."""
+    length = request.headers.get('content-length', '')
+    return max(0, int(length) - FORM_BYTES) if length.isdecimal() else limit
+
+
+def _boundary(headers: Mapping[str, str]) -> bytes:
+    """What separates the parts of a form.
+
+    Raises:
+        Refusal: It is no form.
+    """
+    kind, options = parse_options_header(headers.get('content-type'))
+    if kind == b'multipart/form-data' and options.get(b'boundary'):
+        return options[b'boundary']
+    raise Refusal(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        f'send the scan as the file "{FIELD}" of a multipart form.',
+    )
+
+
+async def _drain(request: Request, limit: int) -> None:
+    """Read the rest of a body: else the client is cut off while it sends,
+    and does not see the answer."""
+    size = 0
+    with suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                return
+
+
+class ScanForm:
+    """The parser of a form with one file.
+
+    Args:
+        boundary: Between its parts.
+        folder: Gets the file.
+        limit: Bytes of the file.
+    """
+
+    def __init__(self, boundary: bytes, folder: Path, limit: int) -> None:
+        self.folder = folder
+        self.limit = limit
+        self.suffix: str | None = None
+        self.size = 0
+        self.is_whole = False
+        self._file: BinaryIO | None = None
+        self._name, self._value = b'', b''
+        self._headers: dict[bytes, bytes] = {}
+        callbacks: Any = {
+            'on_header_field': self._on_header_field,
+            'on_header_value': self._on_header_value,
+            'on_header_end': self._on_header_end,
+            'on_headers_finished': self._on_headers_finished,
+            'on_part_data': self._on_part_data,
+            'on_end': self._on_end,
+        }
+        try:
+            self._parser = MultipartParser(boundary, callbacks)
+        except FormParserError as error:
+            raise _broken(error) from error
+
+    def feed(self, piece: bytes) -> None:
+        """Parse and write the next bytes.
+
+        Raises:
+            Refusal: No form of one scan, or too large.
+            OSError: The disk is full.
+        """
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise _broken(error) from error
+
+    def end(self, piece: bytes) -> None:
+        """The same with the last bytes; what was written is on the disk.
+
+        Raises:
+            Errors as ``feed``.
+        """
+        self.feed(piece)
+        if self._file is not None:
+            self._file.flush()
+            sync(self._file.fileno())
+
+    def scan(self) -> tuple[str, int]:
+        """Suffix and size of the scan.
+
+        Raises:
+            Refusal: There is none, or not the whole of it.
+        """
+        if self.suffix is None or not self.is_whole:
+            raise Refusal(
+                HTTPStatus.BAD_REQUEST,
+                f'the form has no whole file "{FIELD}"; send one scan.',
+            )
+        if self.size == 0:
+            raise Refusal(
+                HTTPStatus.BAD_REQUEST, 'the file is empty; send a scan.'
+            )
+        return self.suffix, self.size
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _on_header_field(self, piece: bytes, start: int, end: int) -> None:
+        self._name += piece[start:end]
+
+    def _on_header_value(self, piece: bytes, start: int, end: int) -> None:
+        self._value += piece[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._name.lower()] = self._value
+        self._name, self._value = b'', b''
+
+    def _on_headers_finished(self) -> None:
+        """A part begins: it must be the scan."""
+        stated = self._headers.get(b'content-disposition', b'')
+        self._headers = {}
+        _, options = parse_options_header(stated.decode('latin-1'))
+        if options.get(b'name') != FIELD.encode() or self.suffix is not None:
+            raise Refusal(
+                HTTPStatus.BAD_REQUEST,
+                f'the form must have one part, the file "{FIELD}".',
+            )
+        self.suffix = checked_suffix(
+            options.get(b'filename', b'').decode('utf-8', 'replace')
+        )
+        self._file = open(self.folder / f'scan{self.suffix}', 'xb')
+
+    def _on_part_data(self, piece: bytes, start: int, end: int) -> None:
+        self.size += end - start
+        if self.size > self.limit:
+            raise Refusal(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f'the scan has more than {in_units(self.limit)}, the limit; '
+                'send one series, compressed.',
+            )
+        if self._file is not None:
+            self._file.write(memoryview(piece)[start:end])
+
+    def _on_end(self) -> None:
+        self.is_whole = True
+
+
+def checked_suffix(name: str) -> str:
+    """The suffix of a file's name, one of ``TAKEN``.
+
+    Args:
+        name: As a client calls its file; nothing else of it is used.
+
+    Raises:
+        Refusal: Another one.
+    """
+    lower = name.lower()
+    for suffix in sorted(TAKEN, key=len, reverse=True):
+        if lower.endswith(suffix):
+            return suffix
+    if lower.endswith(HEADER_ONLY):
+        raise Refusal(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            'an .mhd file has its voxels in another file; zip both, and send '
+            'the zip.',
+        )
+    raise Refusal(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        f'files of this name are not taken; send one of {", ".join(TAKEN)} '
+        '(DICOM slices as a zip).',
+    )
+
+
+def _broken(error: FormParserError) -> Refusal:
+    return Refusal(
+        HTTPStatus.BAD_REQUEST,
+        f'the form cannot be read ({type(error).__name__}); send one file.',
+    )

@@ -1,0 +1,223 @@
+"""The process that works on jobs: one at a time, and it may die of one."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lungdet.apis.detector_options import DetectorOptions
+from lungdet.errors import ConfigError, LungdetError, explain
+from lungdet.io.processes import end_with_parent
+from lungdet.serve.job_run import Done, Failed, Task, run_job
+
+if TYPE_CHECKING:
+    from lungdet.apis.inferencer import NoduleInferencer
+
+START_SECONDS = 300.0  # until the detector must be loaded
+OOM_SCORE = Path('/proc/self/oom_score_adj')
+FIRST_VICTIM = '1000'  # of Linux, where memory is short
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The detector is loaded.
+
+    Attributes:
+        model: Its name.
+    """
+
+    model: str
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How far a job is.
+
+    Attributes:
+        done: Windows that are done.
+        total: All of the scan.
+    """
+
+    done: int
+    total: int
+
+
+Answer = Ready | Windows | Done | Failed
+
+
+class WorkerLost(LungdetError):
+    """A worker ended, in words that go on after "its worker"."""
+
+
+class Worker:
+    """A worker process, as the server has it.
+
+    Args:
+        detector: What it loads.
+        memory_bytes: What its data may take, None for as much as there is.
+
+    Raises:
+        ConfigError: The detector cannot be loaded.
+
+    Attributes:
+        model: Name of the detector.
+    """
+
+    def __init__(
+        self, detector: DetectorOptions, memory_bytes: int | None = None
+    ) -> None:
+        context = get_context('spawn')  # no copy of the server's threads
+        self.connection, end = context.Pipe()
+        self.process = context.Process(
+            target=work, args=(end, detector, memory_bytes), daemon=True
+        )
+        try:
+            self.process.start()
+            end.close()  # so that the worker's death is the end of the pipe
+            self.model = self._wait()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait(self) -> str:
+        try:
+            answer = self.answer(START_SECONDS)
+        except WorkerLost as error:
+            raise ConfigError(
+                f'the worker {error} while it loaded the detector.'
+            ) from error
+        if isinstance(answer, Ready):
+            return answer.model
+        raise ConfigError(
+            answer.reason
+            if isinstance(answer, Failed)
+            else f'the detector was not loaded within {START_SECONDS:g} s.'
+        )
+
+    def ask(self, task: Task) -> None:
+        """Give it a job.
+
+        Raises:
+            WorkerLost: It has ended.
+        """
+        try:
+            self.connection.send(task)
+        except OSError as error:
+            raise WorkerLost(self._end()) from error
+
+    def answer(self, seconds: float) -> Answer | None:
+        """What it says; None if it says nothing for so long.
+
+        Raises:
+            WorkerLost: It has ended.
+        """
+        try:
+            if self.connection.poll(seconds):
+                return self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise WorkerLost(self._end()) from error
+        return None
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        if self.process.pid is not None:
+            self.process.kill()
+            self.process.join()
+        self.connection.close()
+
+    def _end(self) -> str:
+        """How it ended."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return f'ended with code {code}'
+        if -code == getattr(signal, 'SIGKILL', None):
+            return 'was killed, as by a system that has no memory left'
+        return f'crashed by signal {-code}'
+
+
+def work(
+    connection: Connection,
+    detector: DetectorOptions,
+    memory_bytes: int | None,
+) -> None:
+    """Work on the jobs that come through the connection; in the worker.
+
+    Args:
+        connection: Gives tasks; takes what became of them.
+        detector: To be loaded first.
+        memory_bytes: As ``Worker``.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the server's terminal
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    die_first(memory_bytes)
+    try:
+        inferencer = detector.build()
+    except (LungdetError, OSError) as error:
+        connection.send(Failed(explain(error)))
+        return
+    be_silent()
+    connection.send(Ready(inferencer.info.name))
+    while True:
+        try:
+            task: Task = connection.recv()
+        except EOFError:
+            return
+        connection.send(_run(inferencer, task, connection))
+
+
+def _run(
+    inferencer: NoduleInferencer, task: Task, connection: Connection
+) -> Done | Failed:
+    try:
+        return run_job(
+            inferencer,
+            task,
+            lambda done, total: connection.send(Windows(done, total)),
+        )
+    except Exception as error:  # of the scan, whatever it is
+        return Failed(f'{type(error).__name__} in lungdet; report it.')
+
+
+def die_first(memory_bytes: int | None) -> None:
+    """Let want of memory end this process, and not the server.
+
+    Args:
+        memory_bytes: Of its data; more is refused by the system.
+    """
+    with suppress(OSError):  # of other systems
+        OOM_SCORE.write_bytes(FIRST_VICTIM.encode())
+    if memory_bytes is None:
+        return
+    try:
+        import resource
+    except ImportError as error:  # Windows
+        raise ConfigError(
+            'this system does not limit the memory of a process; leave '
+            '--max-memory out.'
+        ) from error
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
+
+def be_silent() -> None:
+    """Print nothing more: libraries quote headers, which name patients.
+
+    Only the stack of a crash is printed, which quotes code.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    stack = os.fdopen(os.dup(2), 'w')
+    faulthandler.enable(stack, all_threads=False)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    os.close(nowhere)

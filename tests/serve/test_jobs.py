@@ -1,0 +1,142 @@
+"""The queue in SQLite: order, restarts, and who may have it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lungdet.errors import ConfigError
+from lungdet.serve.jobs import DONE, FAILED, QUEUED, RUNNING, Job, JobTable
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[JobTable]:
+    made = JobTable(tmp_path / 'jobs.sqlite')
+    yield made
+    made.close()
+
+
+def begun(table: JobTable) -> Job:
+    job = table.start_next()
+    assert job is not None
+    return job
+
+
+def state(table: JobTable, job_id: str) -> str:
+    job = table.get(job_id)
+    assert job is not None
+    return job.state
+
+
+def test_jobs_are_begun_in_the_order_of_their_arrival(table: JobTable) -> None:
+    for name in 'cab':
+        table.add(name, '.mha', 10)
+    c, a, b = (table.get(name) for name in 'cab')
+    assert c and a and b
+    assert [table.ahead(job) for job in (c, a, b)] == [0, 1, 2]
+
+    assert begun(table).id == 'c'
+
+    assert [table.ahead(job) for job in (a, b)] == [1, 2]
+    assert table.counts() == {QUEUED: 2, RUNNING: 1, DONE: 0, FAILED: 0}
+    assert [begun(table).id, begun(table).id] == ['a', 'b']
+    assert table.start_next() is None
+
+
+def test_a_job_tells_how_it_went(table: JobTable) -> None:
+    before = time.time()
+    table.add('a', '.nii.gz', 10)
+    table.add('b', '.zip', 20)
+    assert table.size() == 30 and table.mean_seconds() is None
+
+    table.finish(
+        begun(table), detections=3, files={'json': ['result.json']}, size=7
+    )
+    table.fail(begun(table), 'no air')
+
+    done, failed = table.get('a'), table.get('b')
+    assert done and failed
+    assert (done.state, done.detections, done.size) == (DONE, 3, 7)
+    assert done.files == {'json': ['result.json']}
+    assert done.started and done.ended
+    assert before <= done.created <= done.started <= done.ended <= time.time()
+    assert (failed.state, failed.error, failed.size) == (FAILED, 'no air', 0)
+    assert failed.files == {}
+    assert table.size() == 7 and table.mean_seconds() is not None
+    assert [job.id for job in table.ended(time.time() + 1)] == ['a', 'b']
+    assert table.ended(before) == []
+
+
+def test_what_a_killed_server_worked_on_is_begun_again_but_not_for_ever(
+    tmp_path: Path,
+) -> None:
+    for starts in (1, 2, 3):
+        table = JobTable(tmp_path / 'jobs.sqlite')
+        failed = table.resume(max_starts=3)
+        if starts == 1:
+            for name in 'ab':
+                table.add(name, '.mha', 10)
+        assert failed == [] and begun(table).id == 'a'
+        table.close()  # without an end of the job, as of a killed server
+
+    table = JobTable(tmp_path / 'jobs.sqlite')
+    (job,) = table.resume(max_starts=3)
+
+    ended = table.get('a')
+    assert job.id == 'a' and ended
+    assert ended.state == FAILED and 'begun 3 times' in (ended.error or '')
+    assert begun(table).id == 'b'
+    table.close()
+
+
+def test_a_job_that_is_put_back_counts_no_start(table: JobTable) -> None:
+    for name in 'ab':
+        table.add(name, '.mha', 10)
+    job = begun(table)
+
+    table.put_back(job)
+
+    assert (begun(table).id, job.starts) == ('a', 1)
+    a = table.get('a')
+    assert a and a.starts == 1
+
+
+def test_a_job_that_was_removed_is_not_put_back(table: JobTable) -> None:
+    table.add('a', '.mha', 10)
+    job = begun(table)
+
+    table.remove('a')
+    table.put_back(job)
+
+    assert table.get('a') is None and table.ids() == set()
+
+
+@pytest.mark.parametrize(
+    'job_id', ['', "' OR 1=1 --", '../../etc/passwd', '\ud800', 'a\0b', '%']
+)
+def test_an_id_is_a_value(table: JobTable, job_id: str) -> None:
+    table.add('a', '.mha', 10)
+
+    assert table.get(job_id) is None
+
+
+def test_two_servers_do_not_have_one_table(
+    table: JobTable, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match='another server uses it'):
+        JobTable(tmp_path / 'jobs.sqlite')
+
+
+def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'text').write_text('no table, but long enough ' * 40)
+    database = sqlite3.connect(tmp_path / 'later')
+    database.execute('PRAGMA user_version = 2')
+    database.close()
+
+    for name, reason in (('text', 'not a database'), ('later', 'version 2')):
+        with pytest.raises(ConfigError, match=reason):
+            JobTable(tmp_path / name)
