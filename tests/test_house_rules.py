@@ -35,6 +35,7 @@ MIRRORED = (
     *('lungdet/apis', 'lungdet/report', 'lungdet/cli', 'tools'),
     *('lungdet/exporters', 'lungdet/serve'),
 )
+NOT_OF_THE_PACKAGE = ('docs', 'oracles', 'benchmarks', 'tools', 'docker')
 UNDERSCORE = re.compile(r'_[a-z]\w*')
 REACHING = {'getattr', 'setattr', 'hasattr', 'delattr', 'patch', 'object'}
 # underscore names of other libraries that tests need
@@ -181,7 +182,7 @@ def test_tests_go_through_public_names(path: Path) -> None:
 )
 def test_tests_mirror_the_package(path: Path) -> None:
     folder = path.parent.relative_to(TESTS)
-    if folder.parts[0] in ('docs', 'oracles', 'benchmarks', 'tools'):
+    if folder.parts[0] in NOT_OF_THE_PACKAGE:
         return
     stem = path.stem.removeprefix('test_')
     there = {

@@ -183,6 +183,7 @@ def test_a_wanted_number_replaces_what_is_set() -> None:
 
 PROGRAMS = [
     *([str(path)] for path in TOOLS if path.name != 'demo.py'),
+    [str(ROOT / 'docker' / 'entry_point.py')],
     ['-m', 'lungdet.cli', 'infer', 'scan', '--weights', 'w', '--out', 'out'],
     ['-m', 'lungdet.cli', 'serve', '--out', 'out', '--port', '0'],
 ]
@@ -195,6 +196,7 @@ WORDS = {
     'get_flops.py': ['config.py'],
     'compare_fusions.py': ['config.py', 'weights', '--out', 'out'],
     'print_provenance.py': ['weights.pth'],
+    'entry_point.py': ['--output', 'out'],
     'publish_model.py': ['w.pth', '--froc', 'run', '--name', 'n'],
 }
 
