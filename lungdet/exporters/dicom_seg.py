@@ -19,6 +19,7 @@ from lungdet.exporters.dicom_source import (
 from lungdet.structures import SeriesResult
 
 SEG = 'seg.dcm'
+RED, GREEN, BLUE = 255, 80, 60  # of an outline on grey; viewers warn of none
 
 
 def write_dicom_seg(folder: Path, scan: ExportInput) -> list[str]:
@@ -85,6 +86,7 @@ def _segment(number: int, k: int, result: SeriesResult) -> Any:
         tracking_uid=hd.UID(),
         tracking_id=name_of(k),
         anatomic_regions=[codes.SCT.Lung],
+        display_color=hd.color.CIELabColor.from_rgb(RED, GREEN, BLUE),
     )
 
 

@@ -68,6 +68,12 @@ def test_segments_say_what_they_are(tmp_path: Path) -> None:
     assert second.tracking_id == 'nodule 2'
     assert first.tracking_uid != second.tracking_uid
     assert first.segmented_property_type.meaning == 'Nodule'
+    for segment in (first, second):
+        color = hd.color.CIELabColor.from_dicom_value(
+            segment.RecommendedDisplayCIELabValue
+        )
+        red, green, blue = color.to_rgb()
+        assert red > 200 and green < 100 and blue < 100
     assert seg.PatientName == 'Doe^Jane'
     assert seg.StudyInstanceUID == COMPLETE['StudyInstanceUID']
     assert seg.SeriesNumber == 1004

@@ -1,0 +1,145 @@
+"""What the OHIF viewer shows of an examination that lungdet stored to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lungdet.apis.infer_scans import ScanRun
+from lungdet.apis.inferencer import NoduleInferencer
+from lungdet.apis.scan_inputs import find_scans
+from lungdet.apis.scan_steps import InferOptions
+from lungdet.apis.store_results import STORED_FORMATS
+from tests.browser import Page, browser_page
+from tests.dicomweb.ohif import ohif
+from tests.dicomweb.orthanc import orthanc, send
+from tests.dicomweb.phantom_series import STUDY, write_phantom_series
+
+pytest.importorskip('highdicom', reason="pip install 'lungdet[dicom]'")
+pytestmark = pytest.mark.slow
+WAIT_SECONDS = 120.0
+SIZE = {'width': 1200, 'height': 750}
+SHOTS = 'LUNGDET_SCREENSHOTS'  # folder to keep what was seen
+THUMBNAILS = '[data-cy^=study-browser-thumbnail]'
+OPEN = """
+[...document.querySelectorAll('{thumbnails}')]
+  .filter(one => one.innerText.startsWith('{kind}'))
+  .map(one => one.firstElementChild.dispatchEvent(
+    new MouseEvent('dblclick', {{bubbles: true}}))).length
+"""
+BUTTON = """
+[...document.querySelectorAll('button, a')]
+  .filter(one => one.innerText.trim() === '{text}')
+  .map(one => one.click()).length
+"""
+PANE = """(() => {
+  const box = document.querySelector('[data-cy=viewport-pane] canvas')
+    .getBoundingClientRect();
+  return [box.top, box.bottom, box.left, box.right].map(Math.round);
+})()"""
+
+
+@pytest.fixture(scope='module')
+def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """OHIF in front of an Orthanc with a phantom and its results."""
+    folder = tmp_path_factory.mktemp('ohif')
+    (folder / 'orthanc').mkdir()
+    with (
+        orthanc(folder / 'orthanc') as server,
+        ohif(folder, server) as address,
+    ):
+        write_phantom_series(folder / 'ct', folder / 'luna16')
+        send(server, folder / 'ct')
+        inferencer = NoduleInferencer(device='cpu', precision='fp32')
+        where = f'{server}/dicom-web/studies/{STUDY}'
+        scans, _ = find_scans([where], folder / 'out')
+        options = InferOptions(('json', *STORED_FORMATS), store=True)
+        run = ScanRun(inferencer, scans, folder / 'out', options)
+        run.run()
+        (outcome,) = run.outcomes
+        assert outcome.state == 'done' and outcome.detections
+        yield address
+
+
+def wait_for(page: Page, code: str) -> Any:
+    """The value of an expression, once it is true."""
+    ends = time.monotonic() + WAIT_SECONDS
+    while not (value := page.evaluate(code)):
+        assert time.monotonic() < ends, code
+        time.sleep(0.2)
+    return value
+
+
+def viewport(page: Page, name: str) -> np.ndarray:
+    """What the viewport shows, and a copy of the page for people."""
+    folder = os.environ.get(SHOTS)
+    path = None if folder is None else Path(folder, f'{name}.png')
+    shot = page.screenshot(path).astype(int)
+    top, bottom, left, right = page.evaluate(PANE)
+    return shot[top:bottom, left:right]
+
+
+def wait_until_seen(page: Page, name: str, wanted: Any) -> np.ndarray:
+    """The viewport, once it looks as wanted."""
+    ends = time.monotonic() + WAIT_SECONDS
+    while not wanted(view := viewport(page, name)):
+        assert time.monotonic() < ends, f'{name} is not shown'
+        time.sleep(0.5)
+    return view
+
+
+def is_chest(view: np.ndarray) -> bool:
+    """Bright tissue around the dark of two lungs, in grey."""
+    grey = np.ptp(view, axis=2) < 12
+    levels = view.mean(2)
+    height, width = levels.shape
+    middle = levels[height // 3 : -height // 3, width // 4 : -width // 4]
+    return (
+        grey.mean() > 0.95
+        and (middle > 150).mean() > 0.2
+        and (middle < 90).mean() > 0.05
+    )
+
+
+def red_of(view: np.ndarray) -> np.ndarray:
+    red, green, blue = np.moveaxis(view, 2, 0)
+    return (red > green + 60) & (red > blue + 60)
+
+
+def test_ct_seg_and_sr_are_there(viewer: str, tmp_path: Path) -> None:
+    address = f'{viewer}/viewer?StudyInstanceUIDs={STUDY}'
+    with browser_page(address, tmp_path / 'profile', **SIZE) as page:
+        wait_for(page, "document.body.innerText.includes('(1/66)')")
+        wait_for(page, BUTTON.format(text='Skip all'))  # the tour
+
+        listed = page.evaluate(
+            f"[...document.querySelectorAll('{THUMBNAILS}')]"
+            '.map(one => one.innerText)'
+        )
+        kinds = sorted(text.split()[0] for text in listed)
+        assert kinds == ['CT', 'SEG', 'SR']
+        named = [text for text in listed if 'lungdet: Research use' in text]
+        assert len(named) == 2
+
+        wait_for(page, OPEN.format(thumbnails=THUMBNAILS, kind='SEG'))
+        wait_for(page, BUTTON.format(text='Yes'))  # to open it
+        view = wait_until_seen(page, 'seg', lambda v: red_of(v).sum() > 20)
+
+        # the outline lies around the nodule's grey, within a lung
+        marked = np.argwhere(red_of(view))
+        assert np.ptp(marked, axis=0).max() < 60
+        y, x = marked.mean(0).round().astype(int)
+        around = view[y - 40 : y + 40, x - 40 : x + 40].mean(2)
+        assert (around < 90).mean() > 0.5
+        assert is_chest(np.where(red_of(view)[..., None], 0, view))
+        assert 'DICOM SEG import' not in page.evaluate(
+            'document.body.innerText'
+        )  # a warning, such as of a segment without a colour
+        outside = [r for r in page.requests if not r.startswith(viewer)]
+        assert not outside
