@@ -14,3 +14,28 @@ def area(high: np.ndarray, low: np.ndarray) -> float:
     """
     above = np.sign(high[:, None] - low).mean()
     return float((1 + above) / 2)
+
+
+def areas(
+    high: np.ndarray,
+    low: np.ndarray,
+    high_weights: np.ndarray,
+    low_weights: np.ndarray,
+) -> np.ndarray:
+    """The area of each of R weighted samples, such as a bootstrap's.
+
+    Args:
+        high: (N,).
+        low: (M,).
+        high_weights: (R, N), each row with a positive sum.
+        low_weights: (R, M), likewise.
+
+    Examples:
+        >>> high, low = np.array([0.5, 0.9]), np.array([0.1, 0.5])
+        >>> areas(high, low, np.array([[1, 1], [2, 0]]), np.ones((2, 2)))
+        array([0.875, 0.75 ])
+    """
+    sign = np.sign(high[:, None] - low)
+    above = ((high_weights @ sign) * low_weights).sum(1)
+    pairs = high_weights.sum(1) * low_weights.sum(1)
+    return (1 + above / pairs) / 2
