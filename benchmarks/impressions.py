@@ -260,8 +260,12 @@ def report(
         )
         cells = [['features', 'AUC', '- diameter', '- mean HU', 'kappa']]
         for name, one in told.items():
-            gains = [str(gain) for gain in one.gain] + ['']
-            cells.append([name, str(one.auc), *gains[:2], str(one.kappa)])
+            gains = [
+                str(g) if name != b else '' for b, g in zip(sets, one.gain)
+            ]
+            cells.append(
+                [name, str(one.auc), *(gains + [''])[:2], str(one.kappa)]
+            )
         verdict = 'useful' if told['all'].useful else 'not useful'
         out.append(f'{AsciiTable(cells, title).table}\n{verdict}')
     return '\n\n'.join(out)
