@@ -5,7 +5,8 @@ python -m benchmarks.impressions NODULES [--model MODEL]
 NODULES comes from `lungdet prepare nodules lidc_voi.npz NODULES`, MODEL is a
 checkpoint or a release, by default the one that comes with lungdet.
 
-All that follows was written down before anything was computed on the nodules.
+All that follows was written down when only the ratings' and diameters'
+frequencies were known, and no feature had been computed.
 
 Question: from a nodule's box, do features of the detector and simple
 measurements tell the readers' impression (not a diagnosis) well enough that a
