@@ -39,9 +39,10 @@ model = dict(
             sampler=dict(num=16)),
         mask=dict(start_epoch=13, max_pos=2)),
     test_cfg=dict(
-        window=(96, 96, 96),
+        max_voxels=12_000_000,
         overlap=32,
-        rpn=dict(nms_pre=400, max_num=30),
+        rpn=dict(nms_pre=2000, max_num=200),
+        mask=dict(max_per_window=40),
         postprocess=dict(nms=_base_._strong_nms),
         bf16=True))
 train_pipeline = [

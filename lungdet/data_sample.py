@@ -31,9 +31,9 @@ class DetDataSample(BaseDataElement):
         pred_instances: InstanceData with ``bboxes`` (K, 6), ``scores``,
             ``rpn_scores``, ``rcnn_scores`` (K,), and where segmented
             ``mask_boxes`` (K, 6) int64 and ``masks`` (list of bool arrays
-            of those boxes, or None); with ``lungs``, its metainfo has
-            ``lung_margin`` and ``outside_lungs``, how many boxes were
-            dropped.
+            of those boxes, or None); its metainfo has ``windows``, how many
+            were computed, of how many, and with ``lungs`` ``lung_margin``
+            and ``outside_lungs``, how many boxes were dropped.
         losses: Dict of floats, of a validation case with targets.
 
     Metainfo: ``series_uid``, ``affine`` (4 x 4, of this sample's array),

@@ -298,6 +298,10 @@ class RunInfo:
         device: As torch names it.
         precision: ``'fp32'`` or ``'bf16'``.
         seconds: Wall time of each step.
+        memory_format: Of the network's maps, ``'contiguous'`` or
+            ``'channels_last'``; None where the network has no choice.
+        windows: How many of the case were computed, and how many it has; None
+            where that is not known.
     """
 
     created: str
@@ -305,6 +309,8 @@ class RunInfo:
     device: str
     precision: str
     seconds: Mapping[str, float]
+    memory_format: str | None = None
+    windows: tuple[int, int] | None = None
 
 
 @dataclass

@@ -214,6 +214,7 @@ NUMBERS: dict[str, Number] = {
     'test_cfg.window': SIDES._replace(none=True),
     'overlap': AMOUNT,
     'windows_at_once': COUNT,
+    'max_voxels': Number(STRIDE**3, 1e9, whole=True, none=True),
     'min_inside': NOT_NEGATIVE,
     'score_thr': FRACTION,
     'test_cfg.score_thr': FRACTION._replace(none=True),

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import lungdet
-from lungdet.apis.precision import set_precision
+from lungdet.apis.precision import choose_arithmetic
 from lungdet.apis.window_progress import OnWindows, watch_windows
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
@@ -79,6 +79,7 @@ class NoduleInferencer:
         selection: Which detections are kept; None for the defaults, with the
             ``score_thr`` of the weights' test_cfg, if it has one.
         precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for the faster one.
+            Of several memory formats a CPU takes the fastest.
 
     Raises:
         CheckpointError: The file is not a lungdet detector.
@@ -99,7 +100,9 @@ class NoduleInferencer:
         )
         self.model: Any = detector.model
         self.wanted_precision = precision
-        self.precision = set_precision(self.model, self.device, precision)
+        chosen = choose_arithmetic(self.model, self.device, precision)
+        self.precision = chosen.precision
+        self.memory_format = chosen.memory_format
         self.info = detector.info
         self.score_thr = model_score_thr(self.model)
         if selection is None and self.score_thr is not None:
@@ -191,27 +194,41 @@ class NoduleInferencer:
         """
         started = time.perf_counter()
         record, arrays = case.record, case.arrays
-        with watch_windows(self.model, record.geometry.shape, on_windows):
-            every = self.predict(record, arrays['image'], arrays['lungs'])
-        result = self.selection.apply(every)
+        predictions = self.predict(
+            record, arrays['image'], arrays['lungs'], on_windows
+        )
+        every = predictions.to_result(
+            record.series_uid,
+            record.geometry,
+            source_geometry=record.source_geometry,
+        )
+        result = self.selection.apply(
+            replace(every, caveats=[*record.caveats])
+        )
         if self.score_thr is None and self.selection.score_thr == SCORE_THR:
             result.caveats.append(UNREAD_THR)
         network = time.perf_counter() - started
         result = replace(
             result,
             model=self.info,
-            run=self._run_info({**case.seconds, 'network': network}),
+            run=self._run_info(
+                {**case.seconds, 'network': network}, predictions.windows
+            ),
             slices=case.slices,
         )
         return locate(result, case.sides)
 
-    def _run_info(self, seconds: Mapping[str, float]) -> RunInfo:
+    def _run_info(
+        self, seconds: Mapping[str, float], windows: tuple[int, int] | None
+    ) -> RunInfo:
         return RunInfo(
             created=datetime.now(timezone.utc).isoformat(timespec='seconds'),
             lungdet_version=lungdet.__version__,
             device=self.device,
             precision=self.precision,
             seconds={name: round(value, 3) for name, value in seconds.items()},
+            memory_format=self.memory_format,
+            windows=windows,
         )
 
     def predict(
@@ -219,7 +236,8 @@ class NoduleInferencer:
         case: CaseRecord,
         hu: np.ndarray,
         lungs: np.ndarray | None = None,
-    ) -> SeriesResult:
+        on_windows: OnWindows | None = None,
+    ) -> CasePredictions:
         """Everything that is detected in a prepared case.
 
         Args:
@@ -227,6 +245,7 @@ class NoduleInferencer:
             hu: int16 (z, y, x) on ``case.geometry``.
             lungs: The same, above 0 in the lungs: boxes farther from them
                 than the selection's margin are dropped; None keeps them.
+            on_windows: Called with (done, all) after each batch of windows.
         """
         sample = DetDataSample(
             metainfo={
@@ -243,17 +262,12 @@ class NoduleInferencer:
             'inputs': [torch.from_numpy(hu)[None]],
             'data_samples': [sample],
         }
-        with torch.inference_mode():
+        with (
+            torch.inference_mode(),
+            watch_windows(self.model, sample, on_windows),
+        ):
             (sample,) = self.model.test_step(batch)
-        predictions = CasePredictions.of(
-            dict(sample.pred_instances.all_items())
-        )
-        result = predictions.to_result(
-            case.series_uid,
-            case.geometry,
-            source_geometry=case.source_geometry,
-        )
-        return replace(result, caveats=[*case.caveats])
+        return CasePredictions.of(dict(sample.pred_instances.all_items()))
 
 
 def model_score_thr(model: Any) -> float | None:

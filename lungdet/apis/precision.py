@@ -1,33 +1,57 @@
-"""Whether a detector runs in float32 or bfloat16."""
+"""How a detector computes: in which precision and memory format."""
 
 from __future__ import annotations
 
+import itertools
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
-from lungdet.engine.protocols import CaseDetector
 from lungdet.errors import ConfigError
 from lungdet.ops import bfloat16_autocast, computes_bfloat16
 
 PRECISIONS = ('auto', 'fp32', 'bf16')
+FORMATS = ('contiguous', 'channels_last')
 TIMED_SIDE = 64  # voxels of the window that is timed, at most
 REPEATS = 2  # the first run of a shape prepares the next ones
 
 
-def set_precision(model: Any, device: str, wanted: str) -> str:
-    """Let a detector run in a precision, by its ``test_cfg``.
+class Arithmetic(NamedTuple):
+    """How a detector computes.
+
+    Attributes:
+        precision: ``'fp32'`` or ``'bf16'``.
+        memory_format: Of the backbone's maps, ``'contiguous'`` or
+            ``'channels_last'``; None where the detector has no choice.
+    """
+
+    precision: str
+    memory_format: str | None
+
+    def set(self, models: Sequence[Any]) -> None:
+        """Let models compute so."""
+        for model in models:
+            if 'bf16' in (getattr(model, 'test_cfg', None) or {}):
+                model.test_cfg['bf16'] = self.precision == 'bf16'
+            if self.memory_format is not None:
+                model.set_channels_last(self.memory_format == 'channels_last')
+
+
+def choose_arithmetic(model: Any, device: str, wanted: str) -> Arithmetic:
+    """Let a detector compute in the fastest way that is wanted.
+
+    A CPU is asked by a window in each way, since not all that have bfloat16
+    are fast in it. On a GPU ``'auto'`` is bfloat16, if it has that, in the
+    memory format of the config.
 
     Args:
-        model: The detector; one without ``test_cfg`` runs in float32.
+        model: The detector, or an ensemble; is changed. One whose
+            ``test_cfg`` has no ``bf16`` runs in float32, one without
+            ``set_channels_last`` keeps its memory format.
         device: Where it is.
-        wanted: ``'fp32'``, ``'bf16'``, or ``'auto'``: the faster one. A CPU is
-            asked by a window in each, since not all that have bfloat16 are
-            fast in it.
-
-    Returns:
-        ``'fp32'`` or ``'bf16'``.
+        wanted: One of ``PRECISIONS``.
 
     Raises:
         ConfigError: Another word, or bfloat16 where there is none.
@@ -36,36 +60,59 @@ def set_precision(model: Any, device: str, wanted: str) -> str:
         raise ConfigError(
             f'precision: {wanted!r}; choose {", ".join(PRECISIONS)}.'
         )
-    first = getattr(model, 'members', [model])[0]  # of an ensemble
-    config: dict[str, Any] = getattr(first, 'test_cfg', None) or {}
+    models = list(getattr(model, 'members', [model]))
     kind = torch.device(device).type
-    has_bf16 = 'bf16' in config
-    if wanted == 'bf16' and not (has_bf16 and computes_bfloat16(kind)):
+    ways = [
+        Arithmetic(*way)
+        for way in itertools.product(
+            _precisions(models[0], kind, wanted), _formats(models[0], kind)
+        )
+    ]
+    chosen = ways[0]
+    if len(ways) > 1:
+        chosen = min(ways, key=lambda way: seconds_of_window(model, way))
+    chosen.set(models)
+    return chosen
+
+
+def _precisions(model: Any, kind: str, wanted: str) -> list[str]:
+    """Those among which the fastest is taken."""
+    config = getattr(model, 'test_cfg', None) or {}
+    has_bf16 = 'bf16' in config and computes_bfloat16(kind)
+    if wanted == 'bf16' and not has_bf16:
         raise ConfigError(
             f'precision: bf16, but this {kind} or detector has no bfloat16; '
             'choose auto or fp32.'
         )
-    if not has_bf16:
-        return 'fp32'
-    config['bf16'] = wanted == 'bf16' or (
-        wanted == 'auto'
-        and computes_bfloat16(kind)
-        and (kind != 'cpu' or bfloat16_is_faster(model, config['window']))
-    )
-    return 'bf16' if config['bf16'] else 'fp32'
+    if wanted == 'fp32' or not has_bf16:
+        return ['fp32']
+    return ['fp32', 'bf16'] if wanted == 'auto' and kind == 'cpu' else ['bf16']
 
 
-def bfloat16_is_faster(model: CaseDetector, window: Any) -> bool:
-    """Whether a small window takes less time in bfloat16 on the CPU."""
-    sides = [min(side, TIMED_SIDE) for side in window or (TIMED_SIDE,) * 3]
-    images = torch.zeros((1, 1, *sides))
-    return _seconds(model, images, True) < _seconds(model, images, False)
+def _formats(model: Any, kind: str) -> list[str | None]:
+    if not hasattr(model, 'set_channels_last'):
+        return [None]
+    if kind == 'cpu':
+        return [*FORMATS]
+    return [FORMATS[model.channels_last]]
 
 
-def _seconds(model: Any, images: torch.Tensor, bf16: bool) -> float:
-    """The shortest time of a few runs."""
+def seconds_of_window(model: Any, way: Arithmetic) -> float:
+    """The shortest time of a few runs of a small window on the CPU.
+
+    Args:
+        model: The detector, or an ensemble; is left computing so.
+        way: How it computes.
+    """
+    models = list(getattr(model, 'members', [model]))
+    way.set(models)
+    window = models[0].test_cfg['window'] or (TIMED_SIDE,) * 3
+    images = torch.zeros((1, 1, *(min(side, TIMED_SIDE) for side in window)))
     times = []
-    with torch.inference_mode(), bfloat16_autocast('cpu', bf16):
+    with (
+        torch.inference_mode(),
+        bfloat16_autocast('cpu', way.precision == 'bf16'),
+    ):
         for _ in range(1 + REPEATS):
             started = time.perf_counter()
             model.predict_window(images)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from lungdet.data_sample import DetDataSample
 
 OnWindows = Callable[[int, int], None]
 
 
 @contextmanager
 def watch_windows(
-    model: Any, shape: Sequence[int], on_windows: OnWindows | None
+    model: Any, sample: DetDataSample, on_windows: OnWindows | None
 ) -> Iterator[None]:
     """Report each batch of windows that leaves the backbone in the block.
 
@@ -21,15 +23,15 @@ def watch_windows(
 
     Args:
         model: The detector.
-        shape: Voxels (z, y, x) of the case.
+        sample: Of the case; its metainfo has ``img_shape``.
         on_windows: Called with (done, all); None for no reports.
     """
     backbone = getattr(model, 'backbone', None)
     if on_windows is None or not hasattr(model, 'case_predictor'):
         yield
         return
-    case = torch.empty((1, *shape), device='meta')
-    total = len(model.case_predictor().windows(case))
+    case = torch.empty((1, *sample.img_shape), device='meta')
+    total = len(model.case_predictor().windows(case, sample))
     done = 0
 
     def count(module: Any, inputs: tuple[Any, ...], output: Any) -> None:

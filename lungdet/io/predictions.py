@@ -35,6 +35,8 @@ class CasePredictions:
         lung_margin: Voxels; boxes farther outside the lungs were dropped, None
             where all were kept.
         outside_lungs: How many were dropped, before NMS.
+        windows: How many of the case were computed, and how many it has; None
+            where that is not known.
     """
 
     bboxes: np.ndarray
@@ -45,6 +47,7 @@ class CasePredictions:
     masks: Sequence[np.ndarray | None] | None = None
     lung_margin: float | None = None
     outside_lungs: int = 0
+    windows: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.scores)
@@ -78,6 +81,7 @@ class CasePredictions:
             None if masks is None else [_array(m, np.bool_) for m in masks],
             values.get('lung_margin'),
             values.get('outside_lungs', 0),
+            values.get('windows'),
         )
 
     def to_result(

@@ -88,7 +88,8 @@ def _model_to_dict(model: ModelInfo) -> dict[str, Any]:
 
 
 def _run_to_dict(run: RunInfo) -> dict[str, Any]:
-    return {**asdict(run), 'seconds': dict(run.seconds)}
+    windows = run.windows and dict(zip(('run', 'possible'), run.windows))
+    return {**asdict(run), 'seconds': dict(run.seconds), 'windows': windows}
 
 
 def read_result(path: str | Path) -> SeriesResult:
@@ -184,6 +185,8 @@ def _model_of(values: dict[str, Any]) -> ModelInfo:
 
 
 def _run_of(values: dict[str, Any]) -> RunInfo:
+    layout = values['memory_format']
+    windows = values['windows'] and keyed(values['windows'])
     return RunInfo(
         created=text(values['created']),
         lungdet_version=text(values['lungdet_version']),
@@ -193,4 +196,7 @@ def _run_of(values: dict[str, Any]) -> RunInfo:
             name: number(value)
             for name, value in keyed(values['seconds']).items()
         },
+        memory_format=layout and text(layout),
+        windows=windows
+        and (whole(windows['run']), whole(windows['possible'])),
     )

@@ -169,6 +169,7 @@ def test_marks_and_scores_are_the_detectors(
     assert result['model'] == {**asdict(INFO), 'window': [-1200, 600]}
     assert result['run']['device'] == 'cpu'
     assert result['run']['precision'] == 'fp32'
+    assert result['run']['memory_format'] is result['run']['windows'] is None
     assert {*result['run']['seconds']} == {'read', 'prepare', 'network'}
     with open(tmp_path / 'marks.csv', newline='') as file:
         rows = list(csv.DictReader(file))
@@ -237,6 +238,9 @@ def test_checkpoint_alone_finds_and_writes(
     result = json.loads((tmp_path / 'out' / 'result.json').read_text())
     assert_valid('result', result)
     assert result['model']['weights'].endswith('.pth')
+    assert result['run']['memory_format'] in ('contiguous', 'channels_last')
+    windows = result['run']['windows']
+    assert 0 < windows['run'] <= windows['possible']
     digest = sha256_of(trained / result['model']['weights'])
     assert result['model']['weights_sha256'] == digest
     assert len(result['detections']) == len(returned.detections)

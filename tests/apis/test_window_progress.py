@@ -7,6 +7,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from lungdet.apis.window_progress import watch_windows
+from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
 
 
@@ -16,7 +17,8 @@ def test_every_window_is_counted_once(trained: Path) -> None:
     windows = len(model.case_predictor().windows(case))
     told: list[tuple[int, int]] = []
 
-    with watch_windows(model, (40, 44, 70), lambda *w: told.append(w)):
+    sample = DetDataSample(metainfo={'img_shape': (40, 44, 70)})
+    with watch_windows(model, sample, lambda *w: told.append(w)):
         watched = model.predict_case(case)
     count = len(told)
     alone = model.predict_case(case)
@@ -32,7 +34,8 @@ def test_every_window_is_counted_once(trained: Path) -> None:
 def test_a_detector_without_windows_reports_nothing(model: object) -> None:
     told: list[tuple[int, int]] = []
 
-    with watch_windows(model, (8, 8, 8), lambda *w: told.append(w)):
+    sample = DetDataSample(metainfo={'img_shape': (8, 8, 8)})
+    with watch_windows(model, sample, lambda *w: told.append(w)):
         pass
 
     assert not told

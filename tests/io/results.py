@@ -51,7 +51,13 @@ def complete_result() -> SeriesResult:
             'NoduleNet', '3 epochs', 'a.pth', 'a' * 64, 'b' * 64, (-1, 2), 1.0
         ),
         run=RunInfo(
-            '2026-01-02T03:04:05+00:00', '0.1', 'cpu', 'fp32', {'read': 0.5}
+            '2026-01-02T03:04:05+00:00',
+            '0.1',
+            'cpu',
+            'fp32',
+            {'read': 0.5},
+            'channels_last',
+            (3, 4),
         ),
         files={'nifti': ('masks.nii.gz',)},
         source='http://host/dicom-web/studies/1.2/series/1.20',

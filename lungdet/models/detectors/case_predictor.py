@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -11,12 +12,19 @@ from torch import Tensor
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
 from lungdet.models.data_preprocessor import CTDataPreprocessor
+from lungdet.models.detectors.case_detections import (
+    cores,
+    near_lungs,
+    owned_in_case,
+    with_views,
+)
 from lungdet.models.detectors.case_windows import (
     CaseWindow,
     case_windows,
     crop_window,
     even_batches,
     window_targets,
+    windows_near,
 )
 from lungdet.models.detectors.flips import (
     FLIPS,
@@ -36,14 +44,8 @@ from lungdet.ops import (
     bfloat16_autocast,
     box_centers,
     centers_in_boxes,
-    centers_near_mask,
     grow_boxes,
 )
-
-# two windows predict one nodule at slightly different positions; cores overlap
-# by this many voxels, so that none is lost at a seam, and NMS removes
-# duplicates
-SEAM = 2.0
 
 
 class CasePredictor:
@@ -65,14 +67,19 @@ class CasePredictor:
         window: Voxels (z, y, x) of a window; None for the whole case at once,
             as published.
         overlap: Voxels shared by neighbours.
-        windows_at_once: Largest number of windows in a batch: on a CPU,
-            float32 convolutions of one small image are up to seven times
-            slower.
+        windows_at_once: Largest number of windows in a batch: on one thread
+            of a CPU, float32 convolutions of one small image are up to seven
+            times slower.
         min_inside: Smallest distance in voxels of a nodule's centre from a
             window's faces to be a target of validation, as in ``LoadCrop``.
         flips: Views of each window: 1, 2 (mirrored along x) or 8 (along every
             combination of axes). Their detections are merged, the scores of
             candidates averaged; validation takes one view.
+        max_voxels: Take windows that fit the case, of at most so many voxels
+            on the device together, instead of ``window`` and
+            ``windows_at_once``.
+        only_lungs: Of a case with lungs, leave out windows farther from them
+            than a detection may be.
         bf16: Run the detector under autocast to bfloat16, where the device
             has it.
         box_border: Voxels by which the detector's boxes are longer than what
@@ -93,6 +100,8 @@ class CasePredictor:
         windows_at_once: int,
         min_inside: float,
         flips: int = 1,
+        max_voxels: int | None = None,
+        only_lungs: bool = True,
         bf16: bool = False,
         box_border: float = 0.0,
     ) -> None:
@@ -108,6 +117,8 @@ class CasePredictor:
         self.windows_at_once = windows_at_once
         self.min_inside = min_inside
         self.flips = FLIPS[flips]
+        self.max_voxels = max_voxels
+        self.only_lungs = only_lungs
         self.bf16 = bf16
         self.box_border = box_border
 
@@ -151,14 +162,21 @@ class CasePredictor:
             ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes`` (K, 6) and
             ``masks`` (list of bool arrays or None), on the CPU, best first;
             and what else ``predict_window`` returns for every detection.
+            Its metainfo ``windows`` says how many were run, of how many.
         """
         parts: list[InstanceData] = []
-        for windows, images in self._batches(case, self.windows(case)):
+        chosen = self.windows(case, sample)
+        for windows, images in self._batches(case, chosen):
             with self._precision(images):
                 for view in range(len(self.flips)):
                     detections = self._predict_view(windows, images, view)
-                    parts += map(_owned_in_case, detections, windows)
-        return self._merge(parts, case, sample, len(self.flips) * self._models)
+                    parts += map(owned_in_case, detections, windows)
+        num_views = len(self.flips) * self._models
+        detections = self._merge(parts, case, sample, num_views)
+        detections.set_metainfo(
+            {'windows': (len(chosen), len(self.windows(case)))}
+        )
+        return detections
 
     @torch.no_grad()
     def loss_and_predict(
@@ -193,10 +211,10 @@ class CasePredictor:
             ]
             with self._precision(images):
                 window_losses, detections = detector.loss_and_predict_window(
-                    images, targets, _cores(windows)
+                    images, targets, cores(windows)
                 )
             losses += window_losses
-            parts += map(_owned_in_case, detections, windows)
+            parts += map(owned_in_case, detections, windows)
         names = losses[0] if losses else {}
         means = {
             name: float(torch.stack([loss[name] for loss in losses]).mean())
@@ -240,16 +258,31 @@ class CasePredictor:
                 scores[in_core[window]] = window_score
         return scores
 
-    def windows(self, case: Tensor) -> list[CaseWindow]:
-        """The windows of a case (1, D, H, W)."""
-        return case_windows(case.shape[1:], self.window, self.overlap)
+    def windows(
+        self, case: Tensor, sample: DetDataSample | None = None
+    ) -> list[CaseWindow]:
+        """The windows of a case (1, D, H, W) that can hold a detection.
+
+        Args:
+            case: Its voxels are not read.
+            sample: Of the case; all windows without it, or without lungs.
+        """
+        windows = case_windows(
+            case.shape[1:], self.window, self.overlap, self.max_voxels
+        )
+        if sample is None or 'lungs' not in sample or not self.only_lungs:
+            return windows
+        near = windows_near(windows, sample.lungs, sample.lung_margin)
+        return near or windows
 
     def _batches(
         self, case: Tensor, windows: list[CaseWindow]
     ) -> Iterator[tuple[list[CaseWindow], Tensor]]:
         """Windows that run together and their images, on the device."""
-        prep = self.preprocessor
-        for batch in even_batches(windows, self.windows_at_once):
+        prep, at_once = self.preprocessor, self.windows_at_once
+        if self.max_voxels is not None and windows:
+            at_once = self.max_voxels // math.prod(windows[0].size)
+        for batch in even_batches(windows, at_once):
             crops = [crop_window(case, w, prep.pad_hu) for w in batch]
             yield batch, prep.apply_window(torch.stack(crops).to(prep.device))
 
@@ -269,12 +302,12 @@ class CasePredictor:
         axes, shape = self.flips[view], images.shape[2:]
         flipped = flip_images(images, axes)
         if isinstance(self.detector, OwningDetector):
-            cores = flip_boxes(_cores(windows), axes, shape)
-            detections = self.detector.predict_owned(flipped, cores)
+            owned = flip_boxes(cores(windows), axes, shape)
+            detections = self.detector.predict_owned(flipped, owned)
         else:
             detections = self.detector.predict_window(flipped)
         return [
-            _with_views(flip_detections(d, axes, shape), view * self._models)
+            with_views(flip_detections(d, axes, shape), view * self._models)
             for d in detections
         ]
 
@@ -311,7 +344,7 @@ class CasePredictor:
         inside = (box_centers(detections.bboxes) < end).all(1)
         detections = detections[inside]
         if sample is not None and 'lungs' in sample:
-            detections = _near_lungs(detections, sample)
+            detections = near_lungs(detections, sample)
         detections = self.post_processor.select(detections, num_views)
         detections.pop('views', None)
         if self.box_border:
@@ -326,51 +359,3 @@ class CasePredictor:
             for mask, (d, h, w) in zip(detections.masks, sides)
         ]
         return detections
-
-
-def _cores(windows: list[CaseWindow]) -> Tensor:
-    """Cores (B, 6), with a seam around them, in each window's voxels."""
-    return torch.stack([w.core(SEAM) - w.offset() for w in windows])
-
-
-def _with_views(detections: InstanceData, first: int) -> InstanceData:
-    """Detections with ``views``, which count on from ``first`` by model."""
-    marked = InstanceData(**dict(detections.items()))
-    models = marked.pop('models', torch.zeros(len(detections)))
-    marked.views = models.long() + first
-    return marked
-
-
-def _owned_in_case(
-    detections: InstanceData, window: CaseWindow
-) -> InstanceData:
-    """Detections that a window owns, in the case's voxels."""
-    origins = detections.get('proposals', detections.bboxes)
-    core = (window.core(SEAM) - window.offset())[None]
-    detections = detections[centers_in_boxes(origins, core.to(origins))]
-    moved = InstanceData(**dict(detections.items()))
-    moved.pop('proposals', None)
-    is_segmented = torch.tensor(
-        [mask is not None for mask in detections.masks], dtype=torch.bool
-    )
-    offset = window.offset()
-    moved.bboxes = detections.bboxes + offset
-    moved.mask_boxes = detections.mask_boxes + offset * is_segmented[:, None]
-    return moved
-
-
-def _near_lungs(
-    detections: InstanceData, sample: DetDataSample
-) -> InstanceData:
-    """Detections within the margin of a sample's lungs, the others counted."""
-    near = centers_near_mask(
-        detections.bboxes, sample.lungs.cpu(), sample.lung_margin
-    )
-    kept = detections[near]
-    kept.set_metainfo(
-        {
-            'lung_margin': sample.lung_margin,
-            'outside_lungs': int((~near).sum()),
-        }
-    )
-    return kept

@@ -29,9 +29,11 @@ TRAIN_CFG: dict[str, Any] = {
     'mask': None,  # of the roi_head
 }
 TEST_CFG: dict[str, Any] = {
-    'window': (128, 128, 128),  # these six: see CasePredictor
+    'window': (128, 128, 128),  # these eight: see CasePredictor
     'overlap': 32,
     'windows_at_once': 4,
+    'max_voxels': None,
+    'only_lungs': True,
     'min_inside': MIN_INSIDE,  # load_config takes it from LoadCrop
     'flips': 1,
     'bf16': False,
@@ -106,9 +108,18 @@ class NoduleNet(BaseModel):
             self.roi_head = MODELS.build({**roi_head, **of_roi_head})
         self.post_processor = TASK_UTILS.build(test['postprocess'])
         self.box_border = box_border
-        self.channels_last = channels_last
+        self.channels_last = False
         if channels_last:
-            self.backbone.to(memory_format=torch.channels_last_3d)
+            self.set_channels_last(True)
+
+    def set_channels_last(self, channels_last: bool) -> None:
+        """Set the memory format of the backbone's weights and input."""
+        self.channels_last = channels_last
+        self.backbone.to(
+            memory_format=torch.channels_last_3d
+            if channels_last
+            else torch.contiguous_format
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, from 1; heads start at their ``start_epoch``."""
@@ -240,9 +251,8 @@ class NoduleNet(BaseModel):
                 the training crops' size.
         """
         cfg = self.test_cfg
-        warn_of_pooling(
-            self.backbone, cfg['window'], self.train_cfg['crop_size']
-        )
+        fixed = cfg['window'] if cfg['max_voxels'] is None else None
+        warn_of_pooling(self.backbone, fixed, self.train_cfg['crop_size'])
         return CasePredictor(
             detector or self,
             self.data_preprocessor,
@@ -252,6 +262,8 @@ class NoduleNet(BaseModel):
             windows_at_once=cfg['windows_at_once'],
             min_inside=cfg['min_inside'],
             flips=cfg['flips'],
+            max_voxels=cfg['max_voxels'],
+            only_lungs=cfg['only_lungs'],
             bf16=cfg['bf16'],
             box_border=self.box_border,
         )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
 
 import numpy as np
@@ -15,6 +17,8 @@ from lungdet.models.detectors.case_windows import (
     case_windows,
     crop_window,
     even_batches,
+    fitted_size,
+    windows_near,
 )
 
 
@@ -80,6 +84,78 @@ def test_batches_hold_every_window_once_and_differ_by_one() -> None:
         sizes = {len(batch) for batch in batches}
         assert max(sizes) <= most and max(sizes) - min(sizes) <= 1
     assert list(even_batches([], 4)) == []
+
+
+CHEST = st.tuples(
+    st.integers(150, 420), st.integers(150, 420), st.integers(150, 420)
+)
+
+
+@given(CHEST)
+def test_fitted_windows_compute_a_voxel_of_a_chest_at_most_1_6_times(
+    shape: tuple[int, int, int],
+) -> None:
+    windows = case_windows(shape, None, 32, 12_000_000)
+
+    computed = sum(math.prod(window.size) for window in windows)
+    assert computed <= 1.6 * math.prod(shape)
+    assert all(math.prod(window.size) <= 12_000_000 for window in windows)
+    for axis in range(3):
+        starts = sorted({window.start[axis] for window in windows})
+        side = windows[0].size[axis]
+        assert side % 16 == 0
+        assert starts[0] == 0 and starts[-1] + side >= shape[axis]
+        assert all(a + side - b >= 32 for a, b in itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize('shape', [(40, 90, 33), (16, 100, 100), (70, 70, 70)])
+@pytest.mark.parametrize('max_voxels', [32**3, 48**3, 10**9])
+def test_no_other_size_computes_fewer_voxels(
+    shape: tuple[int, int, int], max_voxels: int
+) -> None:
+    size = fitted_size(shape, 16, max_voxels)
+
+    def computed(size: tuple[int, ...]) -> int:
+        windows = case_windows(shape, size, 16)
+        return sum(math.prod(window.size) for window in windows)
+
+    for other in itertools.product(range(32, 128, 16), repeat=3):
+        if math.prod(other) <= max_voxels:
+            assert computed(size) <= computed(other)
+    assert math.prod(size) <= max_voxels
+
+
+def test_fitted_windows_are_larger_than_their_overlap() -> None:
+    with pytest.raises(ConfigError, match=r'have 48 voxels a side; give at'):
+        fitted_size((100, 100, 100), 32, 40**3)
+
+    assert fitted_size((40, 40, 40), 32, 48**3) == (48, 48, 48)
+    # what is smaller than a window is one
+    assert fitted_size((20, 90, 20), 32, 48**3) == (32, 96, 32)
+
+
+@given(
+    st.tuples(*[st.integers(0, 59)] * 3),
+    st.sampled_from([0, 1, 2.5, 20]),
+)
+def test_windows_near_a_mask_hold_every_point_near_it(
+    voxel: tuple[int, int, int], margin: float
+) -> None:
+    mask = torch.zeros(60, 60, 60, dtype=torch.bool)
+    mask[voxel] = True
+    every = case_windows(mask.shape, (32, 32, 32), 16)
+
+    near = windows_near(every, mask, margin)
+
+    for window in every:
+        gaps = [  # from the voxel to the window's nearest one
+            max(start - at, 0, at - (start + side - 1))
+            for at, start, side in zip(voxel, window.start, window.size)
+        ]
+        if math.hypot(*gaps) <= margin:
+            assert window in near
+        if max(gaps) > margin + 1:
+            assert window not in near
 
 
 def tiny(plugin: str | None, crop: object, window: int) -> NoduleNet:

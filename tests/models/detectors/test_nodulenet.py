@@ -193,3 +193,23 @@ def test_detections_have_no_border() -> None:
     assert len(made) and torch.equal(shown.scores, made.scores)
     assert torch.equal(shown.bboxes, grow_boxes(made.bboxes, -8.0))
     assert torch.equal(shown.mask_boxes, made.mask_boxes)
+
+
+def test_the_memory_format_changes_no_feature() -> None:
+    net = narrow_net().eval()
+    images = torch.randn(1, 1, *SHAPE)
+    weight = net.backbone.forw2[0].conv1.weight
+    last = torch.channels_last_3d
+
+    with torch.no_grad():
+        plain = net.extract_feat(images)
+        net.set_channels_last(True)
+        turned = net.extract_feat(images)
+        assert weight.is_contiguous(memory_format=last)
+        net.set_channels_last(False)
+        again = net.extract_feat(images)
+
+    assert weight.is_contiguous() and not net.channels_last
+    for a, b, c in zip(plain[1:], turned[1:], again[1:]):
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5)
+        assert torch.equal(c, a)
