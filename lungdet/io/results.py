@@ -186,7 +186,10 @@ def _model_of(values: dict[str, Any]) -> ModelInfo:
 
 def _run_of(values: dict[str, Any]) -> RunInfo:
     layout = values['memory_format']
-    windows = values['windows'] and keyed(values['windows'])
+    windows = None
+    if values['windows']:
+        counts = keyed(values['windows'])
+        windows = whole(counts['run']), whole(counts['possible'])
     return RunInfo(
         created=text(values['created']),
         lungdet_version=text(values['lungdet_version']),
@@ -197,6 +200,5 @@ def _run_of(values: dict[str, Any]) -> RunInfo:
             for name, value in keyed(values['seconds']).items()
         },
         memory_format=layout and text(layout),
-        windows=windows
-        and (whole(windows['run']), whole(windows['possible'])),
+        windows=windows,
     )
