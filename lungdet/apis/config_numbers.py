@@ -1,7 +1,7 @@
 """What each number of a config may be, by the last words of its key.
 
-A class of one's own may call something else by such a name; its arguments are
-not compared with this table.
+A user's class may use such a name for something else; its arguments are not
+compared with this table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Number(NamedTuple):
         none: Whether None is allowed.
         length: Values of a list: None for a single number, 0 for a list of
             any length, -1 for either.
-        multiple: Of which each is a multiple.
+        multiple: Each is a multiple of it.
         rising: Whether each is greater than the one before.
     """
 

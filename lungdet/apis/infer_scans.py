@@ -1,4 +1,5 @@
-"""Many scans to results: one read ahead, one written behind, restartable."""
+"""Many scans to results: the next is read and the last written meanwhile;
+restartable."""
 
 from __future__ import annotations
 
@@ -29,17 +30,17 @@ from lungdet.io.atomic import check_writable, scratch_folder
 class ScanRun:
     """Run a detector on scans, each to a folder of its name.
 
-    While the network works on one scan, the next one is read and prepared,
-    and the last one is written; so no more than three are in memory. A scan
-    that fails is recorded, and the others go on. A scan is done when its
-    ``inference.json`` is there, written last; a run that was killed continues
-    with the others.
+    While the network works on one scan, the next one is read and prepared, and
+    the last one is written; so no more than three are in memory. A scan that
+    fails is recorded, and the others go on. A scan is done when its
+    ``inference.json`` exists, which is written last; a run that was killed
+    continues with the others.
 
     Args:
         inferencer: Of the detector.
         scans: Of ``find_scans``.
         out: Folder of the results.
-        options: How they are read and written.
+        options: How scans are read and written.
         on_scan: Called with each outcome, in the order of the scans.
         on_windows: Called with (done, all) after each batch of windows of the
             scan that the network works on.
@@ -68,7 +69,7 @@ class ScanRun:
         self._stopping = Event()
 
     def run(self) -> None:
-        """Work through the scans; a full disk ends the run.
+        """Process all scans; a full disk ends the run.
 
         Raises:
             ConfigError: A scan's folder holds a result that was made
@@ -82,7 +83,7 @@ class ScanRun:
             check_storable(self.scans, self.steps.options.formats)
         todo = self._without_done()
         try:
-            self.work_on(todo)
+            self.process(todo)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -94,7 +95,7 @@ class ScanRun:
             self.seconds = time.perf_counter() - started
 
     def report(self) -> InferenceReport:
-        """What the run did, so far."""
+        """What the run has done so far."""
         return InferenceReport(
             model=self.inferencer.info,
             device=self.inferencer.device,
@@ -106,8 +107,8 @@ class ScanRun:
             seconds=self.seconds,
         )
 
-    def work_on(self, scans: Sequence[ScanInput]) -> None:
-        """Do all steps of each scan, and tell each outcome.
+    def process(self, scans: Sequence[ScanInput]) -> None:
+        """Do all steps of each scan, and report each outcome.
 
         Raises:
             OSError: The disk is full.
@@ -120,19 +121,19 @@ class ScanRun:
             try:
                 for work in self._read_ahead(scans, scratch, reader):
                     self.steps.detect(work, self.on_windows)
-                    self._tell_written()
+                    self._add_written()
                     self._writing = writer.submit(self.steps.finish, work)
             finally:  # also what is written while Ctrl-C ends the run
-                self._stopping.set()  # what is being fetched may take long
-                self._tell_written()
+                self._stopping.set()  # a download may take long
+                self._add_written()
 
-    def tell(self, outcome: ScanOutcome) -> None:
-        """Note what became of a scan."""
+    def _add(self, outcome: ScanOutcome) -> None:
+        """Add the outcome of a scan."""
         self.outcomes.append(outcome)
         self.on_scan(outcome)
 
     def _without_done(self) -> list[ScanInput]:
-        """Scans to work on; those that are done get their outcome."""
+        """Scans to process; those already done get their outcome."""
         if self.steps.options.overwrite:
             return list(self.scans)
         todo, done = [], []
@@ -150,7 +151,7 @@ class ScanRun:
                 )
             done.append(self.steps.stored(scan, record, 'skipped'))
         for outcome in done:
-            self.tell(outcome)
+            self._add(outcome)
         return todo
 
     def _read_ahead(
@@ -159,7 +160,7 @@ class ScanRun:
         scratch: Path,
         reader: ThreadPoolExecutor,
     ) -> Iterator[ScanInWork]:
-        """Scans in order, the next one being read while one is worked on."""
+        """Scans in order; the next one is read while one is processed."""
         waiting: Future[ScanInWork] | None = None
         for scan in [*scans, None]:
             ready = waiting and waiting.result()
@@ -170,13 +171,13 @@ class ScanRun:
             if ready:
                 yield ready
 
-    def _tell_written(self) -> None:
+    def _add_written(self) -> None:
         """Wait for the outcome of the scan that is being written.
 
         Not while the network works: an error of the writer, such as a full
-        disk, would be taken for one of the network's scan.
+        disk, would be blamed on the network's scan.
         """
         if self._writing is not None:
             wait([self._writing])
             written, self._writing = self._writing, None
-            self.tell(written.result())
+            self._add(written.result())

@@ -1,4 +1,4 @@
-"""What a run on scans leaves besides results: a record each, and a report.
+"""What a run on scans leaves besides results: a record of each, and a report.
 
 ``lungdet/schemas/inference.schema.json`` and ``infer_report.schema.json``
 state their shapes.
@@ -36,7 +36,7 @@ REMEDY = 'Remove the folder, or run with --overwrite.'
 
 @dataclass(frozen=True)
 class ScanOutcome:
-    """What became of one scan of a run.
+    """The outcome of one scan of a run.
 
     Attributes:
         series_uid: Of the scan.
@@ -72,7 +72,7 @@ class ScanOutcome:
 
 @dataclass(frozen=True)
 class InferenceRecord:
-    """``inference.json``: a result is whole, and what it was made with.
+    """``inference.json``: says that a result is complete, and how it was made.
 
     Attributes:
         series_uid: Of the scan.
@@ -113,7 +113,7 @@ class InferenceRecord:
 
     @staticmethod
     def remove(folder: Path) -> None:
-        """Remove a folder's record: what is in it is not whole."""
+        """Remove a folder's record: its content is not complete."""
         (folder / RECORD).unlink(missing_ok=True)
 
     def differences(self, settings: Mapping[str, Any]) -> list[str]:
@@ -139,7 +139,7 @@ class InferenceRecord:
 
 
 def read_inference_record(folder: Path) -> InferenceRecord | None:
-    """The record of a scan's folder; None where nothing whole is there.
+    """The record of a scan's folder; None if it has no complete result.
 
     Raises:
         SeriesError: It is damaged, or of another version.
@@ -181,8 +181,8 @@ class InferenceReport:
         precision: ``'fp32'`` or ``'bf16'``.
         settings: Of every result.
         outcomes: Of the scans that were tried, or done before.
-        untried: Scans that were left when the run stopped.
-        stopped: Why it did, None if it went to its end.
+        untried: Scans that remained when the run stopped.
+        stopped: Why it stopped, None if it did not.
         seconds: Wall time of the run without the start of the program.
     """
 
@@ -196,12 +196,13 @@ class InferenceReport:
     seconds: float = 0.0
 
     def count(self, state: str) -> int:
-        """Scans of a state."""
+        """Number of scans in a state."""
         return sum(outcome.state == state for outcome in self.outcomes)
 
     @property
     def exit_code(self) -> int:
-        """Of the command: 0, 2 if no scan could be used, 3 if some failed."""
+        """Exit code of the command: 0, 2 if no scan could be used, 3 if some
+        failed."""
         failed = self.count('failed')
         if failed and failed == len(self.outcomes) and not self.stopped:
             return 2

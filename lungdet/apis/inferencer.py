@@ -50,12 +50,12 @@ DEVICE = re.compile(r'cpu|cuda(:\d+)?')
 
 @dataclass(frozen=True, eq=False)
 class InferenceCase:
-    """A scan as the network gets it, and what its result will say of it.
+    """A scan as the network gets it, and what its result will say about it.
 
     Attributes:
         record: Everything except its voxels.
         arrays: ``image`` (int16 HU) and ``lungs`` (uint8), each (z, y, x).
-        sides: Where the two lungs are; None where they are not known.
+        sides: Where the two lungs are; None if they are not known.
         slices: DICOM slices of the scan, none for an image file.
         seconds: Wall time of each step so far.
     """
@@ -184,7 +184,7 @@ class NoduleInferencer:
     def detect(
         self, case: InferenceCase, on_windows: OnWindows | None = None
     ) -> SeriesResult:
-        """What the selection keeps of the detections in a case.
+        """The detections in a case that the selection keeps.
 
         ``lungdet.exporters.export_result`` writes it.
 
@@ -271,12 +271,13 @@ class NoduleInferencer:
 
 
 def model_score_thr(model: Any) -> float | None:
-    """The score that a model's test_cfg shows detections from, if any."""
+    """The score threshold of a model's test_cfg, None if it has none."""
     return (getattr(model, 'test_cfg', None) or {}).get('score_thr')
 
 
 def score_at_fp_rate(model: Any, rate: float) -> float:
-    """The score from which a model makes so many false positives a scan.
+    """The score above which a model makes a given number of false positives
+    per scan.
 
     Args:
         model: Its test_cfg may hold ``score_thrs``, scores by rate, read from

@@ -31,7 +31,7 @@ class Arithmetic(NamedTuple):
     memory_format: str | None
 
     def set(self, models: Sequence[Any]) -> None:
-        """Let models compute so."""
+        """Apply it to models."""
         for model in models:
             if 'bf16' in (getattr(model, 'test_cfg', None) or {}):
                 model.test_cfg['bf16'] = self.precision == 'bf16'
@@ -40,21 +40,21 @@ class Arithmetic(NamedTuple):
 
 
 def choose_arithmetic(model: Any, device: str, wanted: str) -> Arithmetic:
-    """Let a detector compute in the fastest way that is wanted.
+    """Set a detector to the fastest arithmetic that the user allows.
 
-    A CPU is asked by a window in each way, since not all that have bfloat16
-    are fast in it. On a GPU ``'auto'`` is bfloat16, if it has that, in the
-    memory format of the config.
+    On a CPU, a window is timed with each choice, since not every CPU with
+    bfloat16 is fast in it. On a GPU, ``'auto'`` is bfloat16, if the GPU has
+    it, in the memory format of the config.
 
     Args:
-        model: The detector, or an ensemble; is changed. One whose
+        model: The detector, or an ensemble, which is changed. One whose
             ``test_cfg`` has no ``bf16`` runs in float32, one without
             ``set_channels_last`` keeps its memory format.
         device: Where it is.
         wanted: One of ``PRECISIONS``.
 
     Raises:
-        ConfigError: Another word, or bfloat16 where there is none.
+        ConfigError: Another word, or no bfloat16 on this device.
     """
     if wanted not in PRECISIONS:
         raise ConfigError(
@@ -62,21 +62,23 @@ def choose_arithmetic(model: Any, device: str, wanted: str) -> Arithmetic:
         )
     models = list(getattr(model, 'members', [model]))
     kind = torch.device(device).type
-    ways = [
-        Arithmetic(*way)
-        for way in itertools.product(
+    choices = [
+        Arithmetic(*choice)
+        for choice in itertools.product(
             _precisions(models[0], kind, wanted), _formats(models[0], kind)
         )
     ]
-    chosen = ways[0]
-    if len(ways) > 1:
-        chosen = min(ways, key=lambda way: seconds_of_window(model, way))
+    chosen = choices[0]
+    if len(choices) > 1:
+        chosen = min(
+            choices, key=lambda choice: seconds_of_window(model, choice)
+        )
     chosen.set(models)
     return chosen
 
 
 def _precisions(model: Any, kind: str, wanted: str) -> list[str]:
-    """Those among which the fastest is taken."""
+    """Precisions from which the fastest is chosen."""
     config = getattr(model, 'test_cfg', None) or {}
     has_bf16 = 'bf16' in config and computes_bfloat16(kind)
     if wanted == 'bf16' and not has_bf16:
@@ -97,21 +99,21 @@ def _formats(model: Any, kind: str) -> list[str | None]:
     return [FORMATS[model.channels_last]]
 
 
-def seconds_of_window(model: Any, way: Arithmetic) -> float:
+def seconds_of_window(model: Any, arithmetic: Arithmetic) -> float:
     """The shortest time of a few runs of a small window on the CPU.
 
     Args:
-        model: The detector, or an ensemble; is left computing so.
-        way: How it computes.
+        model: The detector, or an ensemble; it keeps this arithmetic.
+        arithmetic: How it computes.
     """
     models = list(getattr(model, 'members', [model]))
-    way.set(models)
+    arithmetic.set(models)
     window = models[0].test_cfg['window'] or (TIMED_SIDE,) * 3
     images = torch.zeros((1, 1, *(min(side, TIMED_SIDE) for side in window)))
     times = []
     with (
         torch.inference_mode(),
-        bfloat16_autocast('cpu', way.precision == 'bf16'),
+        bfloat16_autocast('cpu', arithmetic.precision == 'bf16'),
     ):
         for _ in range(1 + REPEATS):
             started = time.perf_counter()

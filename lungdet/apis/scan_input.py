@@ -19,21 +19,20 @@ class ScanInput:
     """One scan, and where it lies.
 
     Attributes:
-        uid: Series uid of DICOM, else the file's name; one of a kind in a
-            run.
-        path: Image file, DICOM folder, or zip archive; None of a scan on a
+        uid: Series uid of DICOM, else the file's name; unique in a run.
+        path: Image file, DICOM folder, or zip archive; None for a scan on a
             server.
         member: Path in the archive, None outside of one.
         series_uid: Which series of the folder; None for an image file.
-        study: Its examination, None where none is stated.
-        slices: Of a DICOM series, 0 where they are not known yet.
+        study: Its examination, None if none is stated.
+        slices: Slices of a DICOM series, 0 if not known yet.
         instances: Files of a series on a server.
-        thickness: Of its slices in mm, infinite if not known.
+        thickness: Slice thickness in mm, infinite if not known.
         description: The scanner's free text; may name a person.
         lung_mask: File of its lungs, None to find them.
         caveats: What was left out beside it.
         defect: Why it cannot be read, as far as is known; None otherwise.
-        address: Of a scan on a server, None of files.
+        address: Address of a scan on a server, None for files.
     """
 
     uid: str
@@ -52,14 +51,14 @@ class ScanInput:
 
     @property
     def location(self) -> str:
-        """Where it lies, for people."""
+        """Its path or address, as text."""
         return str(self.path if self.address is None else self.address)
 
     def fingerprint(self) -> int | None:
         """A checksum that changes with the scan.
 
-        Of a series on a server its names and its number of files, which are
-        known without fetching it.
+        For a series on a server, it covers its uids and its number of files,
+        which are known without fetching it.
 
         Raises:
             OSError: A file cannot be read.

@@ -1,4 +1,4 @@
-"""The scans among what a user names: files, folders, zips, addresses, lists.
+"""The scans among a user's inputs: files, folders, zips, addresses, lists.
 
 DICOM series are counted by examination: of several reconstructions of one,
 the thinnest is taken, wherever its files lie.
@@ -41,7 +41,7 @@ def find_scans(
     series: Collection[str] = (),
     lung_mask: Path | None = None,
 ) -> tuple[list[ScanInput], list[str]]:
-    """Every scan to run on, by uid, and caveats of what was left out.
+    """Every scan to run on, by uid, and caveats about what was left out.
 
     Args:
         inputs: Image files, DICOM folders, zips of either, folders with any
@@ -56,10 +56,9 @@ def find_scans(
     Raises:
         ConfigError: No address of an examination, or one mask for several
             scans.
-        SeriesError: No scan, a series that is not there, or two scans of one
-            name.
-        AnnotationError: A csv that is no list of scans.
-        FileNotFoundError: An input that is not there.
+        SeriesError: No scan, a missing series, or two scans of one name.
+        AnnotationError: A csv that is not a list of scans.
+        FileNotFoundError: A missing input.
     """
     scans, left_out = list_scans(inputs, scratch)
     defects = [scan.defect for scan in scans if scan.defect is not None]
@@ -82,14 +81,14 @@ def find_scans(
 def list_scans(
     inputs: Sequence[str | Path], scratch: Path
 ) -> tuple[list[ScanInput], list[str]]:
-    """Every scan and every series, by uid, and what of the inputs is none.
+    """Every scan and every series, by uid, and which inputs are none.
 
     Args:
         inputs: As ``find_scans``.
         scratch: Folder for what is unpacked.
 
     Raises:
-        Errors as ``find_scans``, but for a series that is not there.
+        Errors as ``find_scans``, except for a missing series.
     """
     scans: list[ScanInput] = []
     left_out: list[str] = []
@@ -103,7 +102,7 @@ def list_scans(
 def _scans_of_input(
     word: str, scratch: Path
 ) -> tuple[list[ScanInput], list[str]]:
-    """Scans of one input, and what of it is none."""
+    """Scans of one input, and what in it is none."""
     if is_address(word):
         return _scans_at(parse_address(word)), []
     path = Path(word)
@@ -122,7 +121,7 @@ def _scans_at(address: Address) -> list[ScanInput]:
     """The CT series of an examination on a server."""
     try:
         every = list_remote_series(address)
-    except ServerError as error:  # as one scan that cannot be read
+    except ServerError as error:  # reported as an unreadable scan
         uid = address.series or address.study
         return [ScanInput(uid, None, defect=explain(error), address=address)]
     return [
@@ -199,12 +198,12 @@ def _scans_in_zip(
             root = folder.resolve()
             extract_zip(path, root)
             scans, left_out = _scans_below(root, scratch)
-    except SeriesError as error:  # as one scan that cannot be read
+    except SeriesError as error:  # reported as an unreadable scan
         return [ScanInput(path.stem, path, defect=explain(error))], []
     within = [
         replace(scan, path=path, member=os.path.relpath(scan.location, root))
         for scan in scans
-        if scan.member is None  # no archive in an archive
+        if scan.member is None  # archives in archives are not read
     ]
     if not within:
         left_out.append(f'{path.name}: no scan in the archive')
@@ -248,7 +247,7 @@ def _joined(parts: Sequence[ScanInput]) -> ScanInput:
 
 
 def _without_repeats(scans: Iterable[ScanInput]) -> list[ScanInput]:
-    """Each file and each series once, whatever named it.
+    """Each file and each series once, even if several inputs name it.
 
     Raises:
         SeriesError: One series in two folders.
@@ -274,7 +273,7 @@ def _without_repeats(scans: Iterable[ScanInput]) -> list[ScanInput]:
 
 
 def _thinnest_of_each(scans: Iterable[ScanInput]) -> list[ScanInput]:
-    """Image files, and of each examination its thinnest series."""
+    """Image files, and the thinnest series of each examination."""
     chosen = []
     studies: defaultdict[str, list[ScanInput]] = defaultdict(list)
     for scan in scans:
@@ -314,10 +313,11 @@ def _thinnest(series: Sequence[ScanInput]) -> ScanInput:
 
 
 def _with_distinct_uids(scans: Iterable[ScanInput]) -> list[ScanInput]:
-    """Scans by uid; files of one name get those of their folders too.
+    """Scans by uid; for files of one name, it includes the names of their
+    folders.
 
     Raises:
-        SeriesError: That does not tell them apart.
+        SeriesError: That does not distinguish them.
     """
     scans = list(scans)
     names = Counter(scan.uid for scan in scans)

@@ -31,7 +31,7 @@ class InferOptions:
     Attributes:
         formats: Names of ``lungdet.exporters.EXPORTERS``.
         hu_offset: Added to values that were stored without their offset.
-        overwrite: Replace results that are there; else they are kept.
+        overwrite: Replace existing results; otherwise they are kept.
         keep_phi: Keep paths, which may name patients, in messages, records
             and reports.
         store: Send SEG and SR to the server that a scan was fetched from.
@@ -49,15 +49,15 @@ USUAL = InferOptions()
 
 @dataclass(eq=False)
 class ScanInWork:
-    """A scan between its steps; its files stay until it is finished.
+    """A scan between its steps; its files exist until it is finished.
 
     Attributes:
         scan: Where it lies.
-        files: What is unpacked or fetched of it.
-        paths: Names of its files, which messages leave out.
+        files: Its unpacked or fetched files.
+        paths: Its files, whose names are left out of messages.
         case: Of the step that reads it.
         result: Of the step that detects.
-        error: Why a step could not be done; the following ones are not.
+        error: Why a step failed; later steps are skipped.
     """
 
     scan: ScanInput
@@ -71,8 +71,8 @@ class ScanInWork:
 class ScanSteps:
     """The three steps from a scan to its folder of results.
 
-    An error belongs to its scan and becomes its outcome; only a full disk,
-    which no other scan can escape, is raised.
+    An error becomes the outcome of its scan; only a full disk, which concerns
+    every scan, is raised.
 
     Args:
         inferencer: Of the detector.
@@ -94,7 +94,7 @@ class ScanSteps:
             'weights_sha256': info.weights_sha256,
             'config_sha256': info.config_sha256,
             'selection': asdict(self.inferencer.selection),
-            # as asked for: what auto takes may differ between two starts
+            # as asked for: auto may choose differently at another start
             'precision': self.inferencer.wanted_precision,
             'hu_offset': self.options.hu_offset,
             'formats': sorted(self.options.formats),
@@ -122,7 +122,8 @@ class ScanSteps:
         scratch: Path,
         stopped: Callable[[], bool] = lambda: False,
     ) -> ScanInWork:
-        """Read a scan and make its case; needs neither network nor device.
+        """Read a scan and prepare its case, without the detector or its
+        device.
 
         Args:
             scan: Where it lies.
@@ -155,7 +156,7 @@ class ScanSteps:
             work.case = self.inferencer.prepare(
                 volume, scan.lung_mask, seconds=seconds
             )
-        except Exception as error:  # of the scan, whatever it is
+        except Exception as error:  # any error of this scan
             _raise_if_full(error)
             work.error = error
         return work
@@ -163,7 +164,7 @@ class ScanSteps:
     def detect(
         self, work: ScanInWork, on_windows: OnWindows | None = None
     ) -> None:
-        """Let the network work on a scan that could be read.
+        """Run the detector on a scan that could be read.
 
         Args:
             work: Gets the result, or the error.
@@ -173,11 +174,11 @@ class ScanSteps:
             return
         try:
             work.result = self.inferencer.detect(work.case, on_windows)
-        except Exception as error:  # such as too little memory
+        except Exception as error:  # such as out of memory
             work.error = error
 
     def finish(self, work: ScanInWork) -> ScanOutcome:
-        """Write a result and its record; or only say why there is none.
+        """Write a result and its record, or only state why there is none.
 
         Raises:
             OSError: The disk is full.
@@ -239,12 +240,12 @@ class ScanSteps:
     def stored(
         self, scan: ScanInput, record: InferenceRecord, state: str
     ) -> ScanOutcome:
-        """The outcome of a scan whose result is whole, stored if asked for.
+        """The outcome of a scan with a complete result, stored if asked for.
 
         Args:
             scan: Where it lies.
             record: Of the scan.
-            state: Of the outcome, if all is stored.
+            state: State of the outcome if everything was stored.
         """
         if not self.options.store or scan.address is None:
             return record.outcome(state)
@@ -267,7 +268,7 @@ class ScanSteps:
 
 
 class _KnownDefect(LungdetError):
-    """Of a scan that could not be read when the inputs were listed."""
+    """A defect that was known when the inputs were listed."""
 
 
 def _raise_if_full(error: Exception) -> None:

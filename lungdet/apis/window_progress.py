@@ -1,4 +1,4 @@
-"""How far a detector is in a case, counted in windows."""
+"""Progress of a detector in a case, counted in windows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OnWindows = Callable[[int, int], None]
 def watch_windows(
     model: Any, sample: DetDataSample, on_windows: OnWindows | None
 ) -> Iterator[None]:
-    """Report each batch of windows that leaves the backbone in the block.
+    """Report each batch of windows that leaves the backbone.
 
     A detector without ``case_predictor`` or ``backbone`` reports nothing.
 

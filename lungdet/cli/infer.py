@@ -111,7 +111,7 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_scan_options(parser: argparse.ArgumentParser) -> None:
-    """Which scans, and what is known of them."""
+    """Which scans, and what is known about them."""
     group = parser.add_argument_group('scans')
     group.add_argument(
         '--series',
@@ -197,7 +197,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def infer(args: argparse.Namespace) -> int:
     """Find nodules in scans."""
-    check_words(args)
+    check_options(args)
     if args.threads is not None:
         set_thread_number(args.threads)
     if args.list_series:
@@ -240,7 +240,7 @@ def infer(args: argparse.Namespace) -> int:
 
 
 def work(run: ScanRun, output: InferOutput, report: Path | None) -> int:
-    """Run, and write the report even if that is interrupted."""
+    """Run, and write the report even if interrupted."""
     try:
         with terminated_as_interrupted(), output:
             run.run()
@@ -251,11 +251,11 @@ def work(run: ScanRun, output: InferOutput, report: Path | None) -> int:
     return run.report().exit_code
 
 
-def check_words(args: argparse.Namespace) -> None:
+def check_options(args: argparse.Namespace) -> None:
     """Refuse options that contradict each other.
 
     Raises:
-        ConfigError: As said.
+        ConfigError: They contradict each other.
     """
     if args.list_series:
         return
@@ -277,8 +277,7 @@ def detector_of(args: argparse.Namespace) -> DetectorOptions:
     """The detector that the options of model and detections name.
 
     Raises:
-        ConfigError: Options that contradict each other, or a rule that cannot
-            be meant.
+        ConfigError: Options that contradict each other, or an invalid rule.
     """
     from lungdet.apis.detector_options import DetectorOptions
 

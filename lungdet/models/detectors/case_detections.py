@@ -1,4 +1,4 @@
-"""What each window of a case detects, in the voxels of the case."""
+"""The detections of each window of a case, in the voxels of the case."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from lungdet.data_sample import DetDataSample
 from lungdet.models.detectors.case_windows import CaseWindow
 from lungdet.ops import centers_in_boxes, centers_near_mask
 
-# two windows predict one nodule at slightly different positions; cores overlap
-# by this many voxels, so that none is lost at a seam, and NMS removes
-# duplicates
+# two windows predict one nodule at slightly different positions: cores overlap
+# by this many voxels, so none is lost at a seam, and NMS removes duplicates
 SEAM = 2.0
 
 
@@ -22,7 +21,7 @@ def cores(windows: list[CaseWindow]) -> Tensor:
 
 
 def with_views(detections: InstanceData, first: int) -> InstanceData:
-    """Detections with ``views``, which count on from ``first`` by model."""
+    """Detections with ``views``, numbered from ``first`` by model."""
     marked = InstanceData(**dict(detections.items()))
     models = marked.pop('models', torch.zeros(len(detections)))
     marked.views = models.long() + first
@@ -50,7 +49,8 @@ def owned_in_case(
 def near_lungs(
     detections: InstanceData, sample: DetDataSample
 ) -> InstanceData:
-    """Detections within the margin of a sample's lungs, the others counted."""
+    """Detections within the margin of a sample's lungs; the others are
+    counted."""
     near = centers_near_mask(
         detections.bboxes, sample.lungs.cpu(), sample.lung_margin
     )

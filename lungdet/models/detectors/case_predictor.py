@@ -51,17 +51,17 @@ from lungdet.ops import (
 class CasePredictor:
     """Run a detector on the windows of a case and merge the detections.
 
-    A case is split into windows of the training crops' size that overlap.
-    Each detection belongs to the window whose core holds its centre (that of
-    its proposal, where it has one); those within ``SEAM`` voxels of a core's
-    face may come from both sides, and NMS over the case keeps the better one.
-    Only a few windows are on the device at a time, so memory grows by no more
-    than the case.
+    A case is split into windows of the training crops' size that overlap. Each
+    detection belongs to the window whose core contains its centre (that of its
+    proposal, if it has one); those within ``SEAM`` voxels of a core's face may
+    come from both sides, and NMS over the case keeps the better one. Only a
+    few windows are on the device at a time, so memory grows by no more than
+    the case.
 
     Args:
-        detector: Predicts windows; what else it may be: an
-            ``OwningDetector``, a ``ValidatedDetector``, a
-            ``CandidateScorer``; ``NoduleNet`` is all of them.
+        detector: Predicts windows; it may also be an ``OwningDetector``, a
+            ``ValidatedDetector`` and a ``CandidateScorer``; ``NoduleNet`` is
+            all of them.
         preprocessor: Has the device, the HU window and the padding.
         post_processor: Chooses the detections of the case.
         window: Voxels (z, y, x) of a window; None for the whole case at once,
@@ -75,18 +75,18 @@ class CasePredictor:
         flips: Views of each window: 1, 2 (mirrored along x) or 8 (along every
             combination of axes). Their detections are merged, the scores of
             candidates averaged; validation takes one view.
-        max_voxels: Take windows that fit the case, of at most so many voxels
-            on the device together, instead of ``window`` and
+        max_voxels: Fit the windows to the case, with at most this many voxels
+            on the device at once, instead of ``window`` and
             ``windows_at_once``.
-        only_lungs: Of a case with lungs, leave out windows farther from them
+        only_lungs: If a case has lungs, leave out windows farther from them
             than a detection may be.
-        bf16: Run the detector under autocast to bfloat16, where the device
-            has it.
+        bf16: Run the detector under autocast to bfloat16, if the device has
+            it.
         box_border: Voxels by which the detector's boxes are longer than what
-            they show; taken off after NMS.
+            they show; removed after NMS.
 
     Raises:
-        ConfigError: Another number of ``flips``.
+        ConfigError: ``flips`` is not in ``FLIPS``.
     """
 
     def __init__(
@@ -125,13 +125,13 @@ class CasePredictor:
     def fill(self, case: Tensor, sample: DetDataSample) -> None:
         """Set ``pred_instances`` of a case's sample.
 
-        A sample with ``candidates`` gets the scores of these as ``scores`` and
-        ``rcnn_scores``; one with targets also gets ``losses``, where a window
-        holds a nodule.
+        A sample with ``candidates`` gets their scores as ``scores`` and
+        ``rcnn_scores``; one with targets also gets ``losses``, if a window
+        contains a nodule.
 
         Args:
             case: (1, D, H, W) HU, any device.
-            sample: Of the case; is changed.
+            sample: Sample of the case, which is changed.
         """
         if 'candidates' in sample:
             boxes = sample.candidates.bboxes.cpu()
@@ -161,8 +161,8 @@ class CasePredictor:
         Returns:
             ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes`` (K, 6) and
             ``masks`` (list of bool arrays or None), on the CPU, best first;
-            and what else ``predict_window`` returns for every detection.
-            Its metainfo ``windows`` says how many were run, of how many.
+            and whatever else ``predict_window`` returns for every detection.
+            Its metainfo ``windows`` is (number run, number in the case).
         """
         parts: list[InstanceData] = []
         chosen = self.windows(case, sample)
@@ -193,7 +193,7 @@ class CasePredictor:
             training crops do (empty if none does); and the detections.
 
         Raises:
-            ConfigError: The detector is no ``ValidatedDetector``.
+            ConfigError: The detector is not a ``ValidatedDetector``.
         """
         detector = self.detector
         if not isinstance(detector, ValidatedDetector):
@@ -230,7 +230,7 @@ class CasePredictor:
         centred outside the case gets 0.
 
         Raises:
-            ConfigError: The detector is no ``CandidateScorer``.
+            ConfigError: The detector is not a ``CandidateScorer``.
         """
         detector = self.detector
         if not isinstance(detector, CandidateScorer):
@@ -264,8 +264,9 @@ class CasePredictor:
         """The windows of a case (1, D, H, W) that can hold a detection.
 
         Args:
-            case: Its voxels are not read.
-            sample: Of the case; all windows without it, or without lungs.
+            case: Only its shape is used.
+            sample: Sample of the case; all windows are returned without it, or
+                without lungs.
         """
         windows = case_windows(
             case.shape[1:], self.window, self.overlap, self.max_voxels
@@ -278,7 +279,7 @@ class CasePredictor:
     def _batches(
         self, case: Tensor, windows: list[CaseWindow]
     ) -> Iterator[tuple[list[CaseWindow], Tensor]]:
-        """Windows that run together and their images, on the device."""
+        """Windows that run together, and their images on the device."""
         prep, at_once = self.preprocessor, self.windows_at_once
         if self.max_voxels is not None and windows:
             at_once = self.max_voxels // math.prod(windows[0].size)
@@ -291,7 +292,7 @@ class CasePredictor:
 
     @property
     def _models(self) -> int:
-        """How many models' detections the detector returns."""
+        """Number of models whose detections the detector returns."""
         detector = self.detector
         return detector.num_models if isinstance(detector, Ensemble) else 1
 

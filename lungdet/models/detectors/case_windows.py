@@ -281,7 +281,7 @@ def warn_of_pooling(
         crop_size: Voxels of a training crop, None if unknown.
 
     Warns:
-        UserWarning: As said.
+        UserWarning: They are not, and a plugin pools over space.
     """
     pooling = pooling_plugins(backbone)
     equal = window and crop_size and tuple(window) == tuple(crop_size)

@@ -42,8 +42,8 @@ TEST_CFG: dict[str, Any] = {
     'rpn': None,
     'mask': None,  # of the roi_head
     'postprocess': {'type': 'DetectionPostProcessor'},
-    # of what `infer` shows, the score at 1 FP per scan on other scans; None
-    # if nobody has read it from a curve
+    # threshold of `infer`: the score at 1 FP per scan on other scans; None if
+    # it was not read from a curve
     'score_thr': None,
     # the same at other numbers of FP per scan, such as {'0.25': 0.8}
     'score_thrs': None,
@@ -62,13 +62,13 @@ class NoduleNet(BaseModel):
         data_preprocessor: Dict of the preprocessor.
         train_cfg: Updates of ``TRAIN_CFG``; ``rpn`` goes to the
             ``rpn_head``, ``rcnn`` and ``mask`` to the ``roi_head``.
-        test_cfg: Differences to ``TEST_CFG``; likewise, but for ``rcnn``,
-            which has no value of its own: ``postprocess`` holds them.
+        test_cfg: Updates of ``TEST_CFG``; likewise, except ``rcnn``, which has
+            no values of its own: they are in ``postprocess``.
         channels_last: Memory format of the backbone; about twice as fast
             with bfloat16 on CPUs that have it.
         box_border: Voxels by which the network's boxes are longer than the
-            nodules: targets and given candidates are grown, detections are
-            shrunk after the last NMS. Published: 8, without the shrinking.
+            nodules: targets and given candidates are grown, and detections
+            shrunk after the last NMS. Published: 8, without shrinking.
         init_cfg: mmengine's.
 
     Source: NoduleNet (Tang et al. 2019, arXiv 1907.11320).
@@ -127,7 +127,8 @@ class NoduleNet(BaseModel):
             self.roi_head.set_epoch(epoch)
 
     def set_crop_size(self, size: Sequence[int]) -> None:
-        """Set the voxels (z, y, x) of the crops that the weights know."""
+        """Set the voxels (z, y, x) of the crops that the weights were trained
+        on."""
         self.train_cfg = {**self.train_cfg, 'crop_size': tuple(size)}
 
     @property
@@ -210,7 +211,7 @@ class NoduleNet(BaseModel):
             return losses | self.roi_head.loss(feats, proposals, samples)
 
     def _with_border(self, sample: DetDataSample) -> DetDataSample:
-        """A sample with the boxes of its nodules as the network has them."""
+        """A sample whose nodules have boxes with the network's border."""
         if not self.box_border:
             return sample
         grown, gt = sample.new(), sample.gt_instances.new()
@@ -293,7 +294,7 @@ class NoduleNet(BaseModel):
     def score_window(
         self, images: Tensor, boxes: list[Tensor]
     ) -> list[Tensor]:
-        """See ``CandidateScorer``; the RoI head alone scores.
+        """See ``CandidateScorer``; only the RoI head scores.
 
         Raises:
             ConfigError: The RoI head is absent or has not started.
