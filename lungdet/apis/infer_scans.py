@@ -83,7 +83,7 @@ class ScanRun:
             check_storable(self.scans, self.steps.options.formats)
         todo = self._without_done()
         try:
-            self.process(todo)
+            self.work_on(todo)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -107,7 +107,7 @@ class ScanRun:
             seconds=self.seconds,
         )
 
-    def process(self, scans: Sequence[ScanInput]) -> None:
+    def work_on(self, scans: Sequence[ScanInput]) -> None:
         """Do all steps of each scan, and report each outcome.
 
         Raises:
@@ -121,13 +121,13 @@ class ScanRun:
             try:
                 for work in self._read_ahead(scans, scratch, reader):
                     self.steps.detect(work, self.on_windows)
-                    self._add_written()
+                    self._tell_written()
                     self._writing = writer.submit(self.steps.finish, work)
             finally:  # also what is written while Ctrl-C ends the run
                 self._stopping.set()  # a download may take long
-                self._add_written()
+                self._tell_written()
 
-    def _add(self, outcome: ScanOutcome) -> None:
+    def tell(self, outcome: ScanOutcome) -> None:
         """Add the outcome of a scan."""
         self.outcomes.append(outcome)
         self.on_scan(outcome)
@@ -151,7 +151,7 @@ class ScanRun:
                 )
             done.append(self.steps.stored(scan, record, 'skipped'))
         for outcome in done:
-            self._add(outcome)
+            self.tell(outcome)
         return todo
 
     def _read_ahead(
@@ -171,7 +171,7 @@ class ScanRun:
             if ready:
                 yield ready
 
-    def _add_written(self) -> None:
+    def _tell_written(self) -> None:
         """Wait for the outcome of the scan that is being written.
 
         Not while the network works: an error of the writer, such as a full
@@ -180,4 +180,4 @@ class ScanRun:
         if self._writing is not None:
             wait([self._writing])
             written, self._writing = self._writing, None
-            self._add(written.result())
+            self.tell(written.result())
