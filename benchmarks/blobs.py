@@ -55,7 +55,7 @@ def ball_contrast(
 
     Args:
         image: HU (z, y, x).
-        spacing_mm: Of its voxels, along every axis.
+        spacing_mm: Spacing of its voxels along every axis, in mm.
 
     Returns:
         Contrast in HU and diameter in mm of the ball, both (z, y, x).

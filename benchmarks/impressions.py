@@ -71,7 +71,7 @@ class Rating:
     """What readers said.
 
     Attributes:
-        name: Of the library.
+        name: Name of the library.
         cuts: Between the three levels.
         others: Levels that the highest is told from.
     """
@@ -111,7 +111,7 @@ class Agreement:
     """How well a set of features tells a rating.
 
     Attributes:
-        auc: Of the highest level against the others.
+        auc: AUC of the highest level against the others.
         kappa: Weighted, of the three levels.
         gain: AUC less that of each baseline, in their order.
     """
@@ -185,8 +185,8 @@ def kappas(
     """Quadratically weighted kappas (R,) of two readings (N,).
 
     Args:
-        levels: Of one reader.
-        other: Of the other.
+        levels: Levels of one reader.
+        other: Levels of the other reader.
         weights: How often each of N nodules is in each of R samples (R, N).
 
     Source: Cohen 1968, Psychological Bulletin 70(4).

@@ -108,7 +108,7 @@ def separation(
     Args:
         drawn: N samples.
         table: Their features (N, ...).
-        seed: Of folds and resampling.
+        seed: Seed of folds and resampling.
     """
     labels = np.array([sample.inserted for sample in drawn])
     patients = np.array([sample.patient for sample in drawn])

@@ -18,7 +18,7 @@ from lungdet.geometry import Geometry, sphere_diameter
 from lungdet.insertion.donor import donor_of_nodule
 from lungdet.insertion.draw import DrawOptions, draw_nodule
 from lungdet.insertion.insert import insert
-from lungdet.insertion.sites import Room, Sphere
+from lungdet.insertion.sites import GridSphere, Room
 from lungdet.insertion.source import LibrarySource
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import LibraryNodule
@@ -35,10 +35,10 @@ class Background:
 
     Attributes:
         room: Its HU, its lungs, and where it has no finding.
-        grid: Of the image.
+        grid: Grid of the image.
         scan: Grid of the scan.
         real: The library's entry of the nodule.
-        diameter: Of its shape without blur, mm.
+        diameter: Diameter of its shape without blur, in mm.
         center: Its centre, index (z, y, x).
     """
 
@@ -58,9 +58,9 @@ class Sample:
         image: HU, float32 (z, y, x).
         center: Index (z, y, x).
         diameter: mm.
-        patient: Of the image.
+        patient: Patient of the image.
         inserted: Whether the nodule was.
-        number: Of the real nodule that it is compared with.
+        number: Number of the real nodule that it is compared with.
     """
 
     image: np.ndarray
@@ -139,7 +139,7 @@ def _cubes(
             _lungs_of_cube(hu),
             grid.spacing,
             margin=_margin(diameter),
-            occupied=[Sphere(center, real.diameter_mm / 2)],
+            occupied=[GridSphere(center, real.diameter_mm / 2)],
         )
         yield Background(room, grid, scan, real, diameter, center)
 

@@ -239,7 +239,7 @@ def bench_case(case: torch.Tensor, name: str) -> TableRows:
 
     Args:
         case: (1, D, H, W) int16 HU.
-        name: Of the row.
+        name: Name of the row.
     """
     rows: TableRows = []
     first = None

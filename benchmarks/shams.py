@@ -45,7 +45,7 @@ class Pair:
     Attributes:
         scan: Series uid.
         site: Kind of both sites.
-        radius_mm: Of both.
+        radius_mm: Radius of both in mm.
         sham: Index (z, y, x) of the sham.
         untouched: Index of the other.
     """
@@ -68,7 +68,7 @@ class Comparison:
         auc: Chance that a sham scores higher, ties count one half.
         low: Lower bound, 95 %; pairs are resampled.
         high: Upper bound.
-        p: Of the two-sided rank test (Mann and Whitney 1947).
+        p: P value of the two-sided rank test (Mann and Whitney 1947).
     """
 
     pairs: int

@@ -59,7 +59,7 @@ class Stepper:
 
     Args:
         way: Environment variables that it gets; it inherits none of these.
-        side: Of an image, voxels.
+        side: Side of an image in voxels.
         batch: Images of a step.
     """
 

@@ -11,6 +11,8 @@ from enum import IntEnum
 
 import numpy as np
 
+SEED_RANGE = 2**31
+
 
 class SeedStream(IntEnum):
     """What is drawn from a run's seed; each value is used once.
@@ -36,11 +38,16 @@ def seed_sequence(
     """Entropy of one draw.
 
     Args:
-        seed: Of the run, not negative.
+        seed: Seed of the run, not negative.
         stream: What is drawn.
         position: Which one of the stream: epoch, position in it, ...
     """
     return np.random.SeedSequence([seed, int(stream), *position])
+
+
+def draw_seed(rng: np.random.Generator) -> int:
+    """A seed for whoever draws later, such as ``apply`` of a transform."""
+    return int(rng.integers(SEED_RANGE))
 
 
 class Key(int):

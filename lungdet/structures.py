@@ -21,7 +21,7 @@ class SourceSlice:
         path: Its file.
         geometry: Grid (1, rows, columns) of its pixels, without the shift of
             a tilted gantry.
-        sop_instance_uid: Of the file, None if it has none.
+        sop_instance_uid: SOP instance uid of the file, None if it has none.
         instance_number: As viewers count, None if the file has none.
         frame: Which frame of a multi-frame file, from 0; None in a file of
             one slice.
@@ -46,8 +46,8 @@ class Volume:
         source_geometry: Grid as the file states it, if the loader reoriented
             the array to identity direction; None if it did not.
         patient_id: As the file states it, None if unknown.
-        slices: Of a DICOM series, in order along their normal; empty for an
-            image file.
+        slices: Slices of a DICOM series, in order along their normal; empty
+            for an image file.
     """
 
     array: np.ndarray
@@ -174,7 +174,7 @@ class CaseRecord:
         settings: How it was prepared; a case with equal settings is not
             prepared again.
         checksums: CRC-32 of each raw array.
-        patient_id: Of the DICOM headers, or the study of the reader XML;
+        patient_id: From the DICOM headers, or the study of the reader XML;
             None if unknown.
         kind: ``'scan'``; of a scan with inserted nodules ``'inserted'`` if
             they are real ones, ``'parametric'`` if not.
@@ -215,7 +215,7 @@ class Detection:
         size_mm: Box sides along the grid's (z, y, x) axes.
         mask_box: Integer edge box (6,) of ``mask`` in the case's voxels.
         mask: Boolean crop of shape ``mask_box``; None if not segmented.
-        volume_mm3: Of the mask, None without one.
+        volume_mm3: Volume of the mask in mm3, None without one.
         mask_label: Its value in the label image, None without a mask.
         slice_number: Slice of the scan nearest to the centre, from 1 in the
             scan's own order; None if not looked up.
@@ -270,13 +270,14 @@ class ModelInfo:
     """The network that a result came from.
 
     Attributes:
-        name: Of the release, or the class of a checkpoint's network.
-        version: Of the release; of a checkpoint the epochs that it trained.
+        name: Name of the release, or the class of a checkpoint's network.
+        version: Version of the release; of a checkpoint the epochs that it
+            trained.
         weights: File name.
         weights_sha256: Digest of that file.
         config_sha256: Digest of the network's config.
         window: HU that become the ends of the network's range.
-        spacing_mm: Of the prepared case.
+        spacing_mm: Spacing of the prepared case in mm.
     """
 
     name: str
@@ -298,7 +299,7 @@ class RunInfo:
         device: As torch names it.
         precision: ``'fp32'`` or ``'bf16'``.
         seconds: Wall time of each step.
-        memory_format: Of the network's maps, ``'contiguous'`` or
+        memory_format: Memory format of the network's maps, ``'contiguous'`` or
             ``'channels_last'``; None where the network has no choice.
         windows: How many of the case were computed, and how many it has; None
             where that is not known.
@@ -327,7 +328,7 @@ class SeriesResult:
         dropped: What each rule of a selection dropped; empty where none was
             applied.
         model: The network; None if the manifest of the run names it.
-        run: Of the inference, likewise.
+        run: How the inference ran, likewise.
         slices: The DICOM slices that the scan was read from, in order along
             their normal; empty for an image file, and for a result that was
             read from JSON.

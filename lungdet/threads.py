@@ -39,7 +39,7 @@ def set_threads(
 
     Args:
         environ: Changed, except for what is set.
-        root: Of the system's files.
+        root: Root of the file system.
     """
     if not any(name in environ for name in WAIT_VARIABLES):
         environ.update(SHORT_SPIN)
@@ -64,7 +64,7 @@ def set_thread_number(
     """Let every library start this many threads, even if more were set.
 
     Args:
-        number: Of threads, above 0.
+        number: Number of threads, above 0.
         environ: Changed; torch must not be loaded yet.
     """
     for name in THREAD_VARIABLES:
@@ -75,7 +75,7 @@ def available_cpus(root: Path = Path('/')) -> int:
     """Processors that this process may use, at least 1.
 
     Args:
-        root: Of the system's files.
+        root: Root of the file system.
     """
     # rounded down: a thread that is out of quota holds up all others
     quotas = [int(quota) for quota in _quotas(root)]
@@ -131,7 +131,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """Of a file of the system, empty where there is none."""
+    """Text of a system file, empty if there is none."""
     try:
         return path.read_text(encoding='utf-8')
     except (OSError, ValueError):

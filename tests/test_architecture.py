@@ -24,7 +24,7 @@ ALLOWED = {
     'dicomweb': {'errors', 'io'},
     'phantom': BASE | {'io'},
     'prepare': BASE | {'io'},
-    'insertion': BASE | {'io', 'phantom'},
+    'insertion': BASE | {'seeds', 'io', 'phantom'},
     'evaluation': BASE,
     'report': BASE | {'io', 'evaluation'},
     'exporters': BASE | {'io', 'report'},

@@ -49,7 +49,7 @@ class RowConfig:
     """The runs of one row.
 
     Attributes:
-        name: Of the config.
+        name: Name of the config.
         detector: The config, loaded.
         pretrain_options: Values of the config that pre-trains.
         folds: The folds, tested one after the other.

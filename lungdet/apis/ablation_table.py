@@ -37,9 +37,9 @@ class AblationRow:
     """One config, trained with every seed.
 
     Attributes:
-        name: Of the config.
+        name: Name of the config.
         seeds: Report of each seed, all folds pooled.
-        parameters: Of the model.
+        parameters: Number of parameters of the model.
         hours: CPU or GPU hours of training and pre-training, all seeds and
             folds.
         unit: Unit of the hours, ``'CPU'`` or ``'GPU'``.
@@ -95,12 +95,12 @@ def compared_row(
     """A row with its intervals and its difference from the first one.
 
     Args:
-        name: Of the config.
+        name: Name of the config.
         seeds: Report of each seed, all folds pooled.
         first: The row to compare with, None if this is it.
-        parameters: Of the model.
-        hours: Of training and pre-training.
-        unit: Of the hours.
+        parameters: Number of parameters of the model.
+        hours: Time of training and pre-training.
+        unit: Unit of the hours.
     """
     results = [report.result for report in seeds]
     return AblationRow(

@@ -145,7 +145,7 @@ def _check(value: Any, key: str, *, known: bool) -> None:
     """Check a value and everything in it.
 
     Args:
-        value: Of the config.
+        value: Value of the config.
         key: Its dotted key.
         known: Whether its name has the meaning that it has in ``NUMBERS``.
     """

@@ -43,7 +43,7 @@ def write_details(
     positives are drawn where their scan is among the prepared cases.
 
     Args:
-        report: Of ``evaluate_submission``.
+        report: As returned by ``evaluate_submission``.
         folder: Created if needed.
         store: Prepared cases, None for no pictures.
 

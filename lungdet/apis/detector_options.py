@@ -50,7 +50,7 @@ class DetectorOptions:
         """The rules that drop detections.
 
         Args:
-            usual: Of the detector.
+            usual: Selection of the detector.
         """
         if self.selection is None:
             return Selection(None, None, None)

@@ -37,8 +37,8 @@ class ScanRun:
     continues with the others.
 
     Args:
-        inferencer: Of the detector.
-        scans: Of ``find_scans``.
+        inferencer: Has the detector.
+        scans: As returned by ``find_scans``.
         out: Folder of the results.
         options: How scans are read and written.
         on_scan: Called with each outcome, in the order of the scans.

@@ -39,14 +39,14 @@ class ScanOutcome:
     """The outcome of one scan of a run.
 
     Attributes:
-        series_uid: Of the scan.
+        series_uid: Series uid of the scan.
         folder: Name of its folder in that of the results.
         state: ``'done'``, ``'skipped'`` (an earlier run did it) or
             ``'failed'``.
         reason: Why it failed, in one line; None otherwise.
         detections: How many, None of a scan without a result.
         best_score: None without detections.
-        caveats: Of its result.
+        caveats: Caveats of its result.
         seconds: Wall time of each step.
         path: Where the scan lies, None unless that was asked for.
         error: What was raised, for a traceback.
@@ -75,10 +75,10 @@ class InferenceRecord:
     """``inference.json``: says that a result is complete, and how it was made.
 
     Attributes:
-        series_uid: Of the scan.
+        series_uid: Series uid of the scan.
         detections: How many.
         best_score: None without detections.
-        caveats: Of the result.
+        caveats: Caveats of the result.
         seconds: Wall time of each step.
         settings: What the result depends on; equal settings mean an equal
             result.
@@ -179,8 +179,8 @@ class InferenceReport:
         model: The detector.
         device: As torch names it.
         precision: ``'fp32'`` or ``'bf16'``.
-        settings: Of every result.
-        outcomes: Of the scans that were tried, or done before.
+        settings: Settings that all results share.
+        outcomes: Outcomes of the scans that were tried, or done before.
         untried: Scans that remained when the run stopped.
         stopped: Why it stopped, None if it did not.
         seconds: Wall time of the run without the start of the program.

@@ -189,7 +189,7 @@ class NoduleInferencer:
         ``lungdet.exporters.export_result`` writes it.
 
         Args:
-            case: Of ``prepare``.
+            case: As returned by ``prepare``.
             on_windows: Called with (done, all) after each batch of windows.
         """
         started = time.perf_counter()

@@ -51,7 +51,7 @@ def merge_results(
     including those without detections.
 
     Args:
-        folders: Of ``lungdet infer``, or of single scans.
+        folders: Outputs of ``lungdet infer``, or folders of single scans.
         out: Folder for the files.
 
     Raises:

@@ -17,10 +17,10 @@ class ModelCost:
     """Cost of a network.
 
     Attributes:
-        parameters: Of each part of the model.
-        multiply_adds: Of the backbone and the dense head: the RPN, or the
-            restoration head.
-        side: Of the cubic crop, voxels.
+        parameters: Number of parameters of each part of the model.
+        multiply_adds: Number of multiply-adds of the backbone and the dense
+            head: the RPN, or the restoration head.
+        side: Side of the cubic crop in voxels.
     """
 
     parameters: dict[str, int]
@@ -43,7 +43,7 @@ def model_cost(model: Any, side: int = 128) -> ModelCost:
 
     Args:
         model: A detector, or a model that restores crops.
-        side: Of the crop, voxels.
+        side: Side of the crop in voxels.
     """
     crop = torch.zeros(1, 1, side, side, side)
     model.eval()

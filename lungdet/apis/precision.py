@@ -23,8 +23,8 @@ class Arithmetic(NamedTuple):
 
     Attributes:
         precision: ``'fp32'`` or ``'bf16'``.
-        memory_format: Of the backbone's maps, ``'contiguous'`` or
-            ``'channels_last'``; None where the detector has no choice.
+        memory_format: Memory format of the backbone's maps, ``'contiguous'``
+            or ``'channels_last'``; None where the detector has no choice.
     """
 
     precision: str

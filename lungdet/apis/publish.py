@@ -62,9 +62,9 @@ def publish_model(
         runs: Folders of tests on LUNA16's scans, each by a network of the
             same recipe that was not trained on the tested patients. Their
             marks are scored together, and give the thresholds.
-        path: Of the safetensors file, which names the release.
+        path: Path of the safetensors file, which names the release.
         commands: Commands that made the checkpoint.
-        licences: Of the weights and of each collection that they were
+        licences: Licences of the weights and of each collection that they were
             trained on; None for ``LICENCES``.
         attribution: The attribution that the collections require; None for
             ``ATTRIBUTION``.

@@ -53,7 +53,7 @@ def write_scan_report(
     Masks are those of the label image beside the result.
 
     Args:
-        path: Of the HTML file.
+        path: Path of the HTML file.
         result_path: A ``result.json``, or its folder.
         scan: Image file or DICOM folder of the same scan; None for tables
             only.
@@ -73,7 +73,7 @@ def write_scan_report(
     result = read_result(result_path)
     image = None
     if scan is not None:
-        volume = read_scan(result, result_path, scan)
+        volume = scan_of_result(result, result_path, scan)
         result = replace(result, slices=volume.slices)
         image = scan_image(result, result_path, volume)
     page = scan_page(
@@ -85,13 +85,13 @@ def write_scan_report(
     write_page(path, page)
 
 
-def read_scan(
+def scan_of_result(
     result: SeriesResult, result_path: Path, scan: str | Path
 ) -> Volume:
     """The scan of a result.
 
     Args:
-        result: Of the scan.
+        result: Result of the scan.
         result_path: Its file, for the message.
         scan: Image file or DICOM folder.
 
@@ -118,7 +118,7 @@ def scan_image(
     """The voxels of a result's scan, with its detections' masks.
 
     Args:
-        result: Of the scan.
+        result: Result of the scan.
         result_path: Its file, beside which the masks are.
         volume: The scan.
 
@@ -180,8 +180,8 @@ def write_run_report(
     """Write the report of tested runs, the first one compared with the others.
 
     Args:
-        path: Of the HTML file.
-        folders: Of ``tools/test.py --out``, runs on the same scans.
+        path: Path of the HTML file.
+        folders: Outputs of ``tools/test.py --out``, runs on the same scans.
         cases: The prepared cases of the runs, for the reference and for
             pictures; None for LUNA16's reference, without pictures.
         strata: As of ``CaseOptions``; None for those of the run, or the

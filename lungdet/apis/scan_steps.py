@@ -55,8 +55,8 @@ class ScanInWork:
         scan: Where it lies.
         files: Its unpacked or fetched files.
         paths: Its files, whose names are left out of messages.
-        case: Of the step that reads it.
-        result: Of the step that detects.
+        case: Set by the step that reads it.
+        result: Set by the step that detects.
         error: Why a step failed; later steps are skipped.
     """
 
@@ -75,7 +75,7 @@ class ScanSteps:
     every scan, is raised.
 
     Args:
-        inferencer: Of the detector.
+        inferencer: Has the detector.
         out: Folder of the results.
         options: How scans are read and written.
     """
@@ -244,7 +244,7 @@ class ScanSteps:
 
         Args:
             scan: Where it lies.
-            record: Of the scan.
+            record: Record of the scan.
             state: State of the outcome if everything was stored.
         """
         if not self.options.store or scan.address is None:

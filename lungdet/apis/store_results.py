@@ -43,10 +43,10 @@ def store_results(
     """Store what is not stored yet, and note it in the scan's record.
 
     Args:
-        folder: Of the scan's results.
-        record: Of the scan.
+        folder: Folder of the scan's results.
+        record: Record of the scan.
         address: That it was fetched from.
-        state: Of the outcome, if all is stored.
+        state: State of the outcome if everything was stored.
     """
     paths = [
         folder / name

@@ -85,7 +85,7 @@ def load_submission(
     """Read marks, plain or gzipped.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         reference: The reference for scoring.
         name: For tables and figures; by default the file's.
 
@@ -109,7 +109,7 @@ def load_submissions(
     paths.
 
     Args:
-        paths: Of the files.
+        paths: Paths of the files.
         reference: The reference for scoring.
 
     Raises:
@@ -138,7 +138,7 @@ def load_grouping(
         column: ``'diameter'``, ``'subset'`` (LUNA16's), or a column of
             ``scan_table`` (groups of scans) or of ``annotations`` (of
             nodules).
-        reference: Of ``load_reference``.
+        reference: As returned by ``load_reference``.
         annotations: The table of nodules, if it is not the official one.
         scan_table: A csv with a header, ``seriesuid`` and the column.
 

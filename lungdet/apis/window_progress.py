@@ -23,7 +23,7 @@ def watch_windows(
 
     Args:
         model: The detector.
-        sample: Of the case; its metainfo has ``img_shape``.
+        sample: Sample of the case; its metainfo has ``img_shape``.
         on_windows: Called with (done, all); None for no reports.
     """
     backbone = getattr(model, 'backbone', None)

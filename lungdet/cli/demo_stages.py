@@ -19,7 +19,7 @@ def preparation(
 
     Args:
         data: A LUNA16 folder; None makes phantoms.
-        out: Of the demo.
+        out: Folder of the demo.
         jobs: Processes.
         quick: Few phantoms.
 

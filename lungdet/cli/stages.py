@@ -20,7 +20,7 @@ class Stages:
 
     Args:
         root: Folder that the commands run in.
-        number: Of all stages.
+        number: Number of stages.
         commands: File that gets the words of each, relative to ``root``.
     """
 

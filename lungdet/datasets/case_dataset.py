@@ -147,7 +147,7 @@ class CaseDataset(ABC):
         """The sample that enters the pipeline.
 
         Args:
-            index: Of the sample, below ``len(self)``.
+            index: Index of the sample, below ``len(self)``.
             epoch: From 0.
             position: Position of the sample in the order of the epoch.
         """

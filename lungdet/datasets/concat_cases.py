@@ -26,17 +26,17 @@ class ConcatCases:
 
     Args:
         datasets: Dicts of data sets.
-        split: Of all of them.
+        split: Split of all data sets.
         pipeline: Dicts of transforms, for data sets without their own.
         data_root: Folder with ``index.json``, for data sets without one.
-        test_subsets: Of that folder, as in ``CaseDataset``.
+        test_subsets: Test subsets of that folder, as in ``CaseDataset``.
         val_subsets: Likewise.
         test_series: Likewise.
         val_series: Likewise.
         held_out_roots: Folders of cases that are tested and are in none of
             the data sets, such as those of `lungdet insert`. Neither their
             scans nor their patients' nodules are trained on.
-        seed: Of all of them; the Runner passes the run's seed.
+        seed: Seed of all data sets; the Runner passes the run's seed.
 
     Attributes:
         datasets: The data sets.

@@ -33,7 +33,8 @@ class SampleSource(NamedTuple):
 
     Attributes:
         kind: One of ``CROP_KINDS``, ``'background'`` or ``'scan'``.
-        series_uid: Of the scan; None if it is drawn for each sample.
+        series_uid: Series uid of the scan; None if it is drawn for each
+            sample.
         nodule: The nodule; None for other kinds, or if it is drawn.
         mark: The mark that a mined crop is around; None for other kinds.
     """
@@ -65,7 +66,7 @@ class LUNA16Dataset(CaseDataset):
             crops lie around marks of a ``HardNegativeHook``, and in the lungs
             until there are some. Inserted ones lie in the lungs and get their
             nodules from a ``NoduleInsertion`` in the pipeline.
-        size_weighting: Of ``crops``: fraction of the nodules that are drawn
+        size_weighting: With ``crops``, the fraction of nodules that are drawn
             evenly over sizes, see ``nodule_weights``.
         skip_done: Folder of per-scan results; scans with a result are left
             out.

@@ -21,8 +21,8 @@ def source_region(
     """The range of source indices that a result needs.
 
     Args:
-        matrix: Of the index map, (3, 3).
-        offset: Of the index map, (3,).
+        matrix: Matrix of the index map, (3, 3).
+        offset: Offset of the index map, (3,).
         shape: Voxels of the result (z, y, x).
 
     Returns:
@@ -43,8 +43,8 @@ def warp_linear(
 
     Args:
         source: (z, y, x), the region of ``source_region``.
-        matrix: Of the index map, (3, 3).
-        offset: Of the index map, (3,).
+        matrix: Matrix of the index map, (3, 3).
+        offset: Offset of the index map, (3,).
         shape: Voxels of the result (z, y, x).
 
     Returns:
@@ -87,8 +87,8 @@ def is_exact(matrix: np.ndarray, offset: np.ndarray) -> bool:
     """Whether every voxel of the result is a voxel of the source.
 
     Args:
-        matrix: Of the index map, (3, 3).
-        offset: Of the index map, (3,).
+        matrix: Matrix of the index map, (3, 3).
+        offset: Offset of the index map, (3,).
 
     Examples:
         >>> is_exact(np.diag([-1.0, 1, 1]), np.array([7.0, 0, 0]))  # a flip
@@ -109,7 +109,7 @@ def reorder(source: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
     Args:
         source: (z, y, x).
-        matrix: Of an exact index map, (3, 3).
+        matrix: Matrix of an exact index map, (3, 3).
 
     Examples:
         >>> source = np.arange(3).reshape(3, 1, 1)

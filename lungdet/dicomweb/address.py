@@ -22,7 +22,7 @@ class Address:
     """An examination on a server, or one series of it.
 
     Attributes:
-        root: Of the service, without a slash at its end.
+        root: Root of the service, without a slash at its end.
         study: Its StudyInstanceUID.
         series: SeriesInstanceUID, None for all of the examination.
     """

@@ -22,7 +22,7 @@ def authorization(root: str) -> str | None:
     server's entry in the file that ``NETRC`` names, or ``~/.netrc``.
 
     Args:
-        root: Of the server.
+        root: Root of the server.
 
     Raises:
         ConfigError: Half of them, characters that no header can have, or a

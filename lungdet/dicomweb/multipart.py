@@ -20,7 +20,7 @@ def boundary_of(content_type: str) -> bytes:
     """What separates the parts of a message.
 
     Args:
-        content_type: Of its header.
+        content_type: Its ``Content-Type`` header.
 
     Raises:
         MultipartError: It is of another type, or states none.
@@ -43,8 +43,8 @@ class MultipartReader:
     """The parts of a message, each as the pieces that arrive.
 
     Args:
-        pieces: Of the message, of any size.
-        boundary: Of ``boundary_of``.
+        pieces: Parts of the message, of any size.
+        boundary: As returned by ``boundary_of``.
 
     Examples:
         >>> message = b'--x\\r\\nA: b\\r\\n\\r\\none\\r\\n--x--'
@@ -117,7 +117,7 @@ def join_parts(
     Args:
         contents: None may hold the boundary.
         boundary: Separates them.
-        content_type: Of each.
+        content_type: Content type of each.
     """
     message = bytearray()
     for content in contents:

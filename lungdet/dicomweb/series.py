@@ -35,7 +35,7 @@ class RemoteSeries:
         uid: Its SeriesInstanceUID.
         instances: How many files the server says that it has.
         slices: The same, or the frames of its one file.
-        thickness: Of its slices in mm, infinite if not known.
+        thickness: Thickness of its slices in mm, infinite if not known.
         description: The scanner's free text; may name a person.
     """
 
@@ -52,7 +52,7 @@ def list_series(
     """The CT series of an examination, or the one that is named.
 
     Args:
-        address: Of either.
+        address: Its address.
         patience: With the server.
 
     Raises:
@@ -152,7 +152,7 @@ def fetch_series(
     """Write the slices of a series to a folder, in names of our own.
 
     Args:
-        address: Of the series.
+        address: Address of the series.
         instances: How many there are; fewer are an error.
         folder: Empty.
         patience: With the server.

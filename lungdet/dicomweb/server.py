@@ -48,7 +48,7 @@ class Patience:
         idle: Seconds between two pieces of an answer.
         listing: Seconds for a list, or to store files.
         series: Seconds for all slices of a series.
-        tries: Of what may pass, such as a cut connection.
+        tries: Number of tries after a passing error, such as a cut connection.
         pause: Seconds before the second try, doubled before each later one.
     """
 
@@ -67,7 +67,7 @@ class Server:
     """A connection to a server, closed when the block ends.
 
     Args:
-        root: Of the DICOMweb service.
+        root: Root of the DICOMweb service.
         patience: How long it is waited for.
         stopped: Whether to give up, asked between pieces of an answer.
 
@@ -128,7 +128,7 @@ class Server:
 
         Args:
             path: Below the root.
-            params: Of the query.
+            params: Parameters of the query.
 
         Raises:
             ServerError: No answer, or one that is no such list.
@@ -189,7 +189,7 @@ class Server:
         Args:
             path: Below the root.
             body: Sent as it is.
-            content_type: Of the body.
+            content_type: Content type of the body.
 
         Raises:
             ServerError: No answer, or one that says nothing of single files.

@@ -36,7 +36,7 @@ class StoreOutcome:
     """What became of one file.
 
     Attributes:
-        name: Of the file.
+        name: Name of the file.
         uid: Its SOPInstanceUID.
         failure: Why it was not stored; None if the server says it was.
     """
@@ -54,8 +54,8 @@ def store_files(
     The same file may be stored again: it keeps its identifier.
 
     Args:
-        address: Of the examination or a series of it.
-        paths: Of the files, at least one.
+        address: Address of the examination or a series of it.
+        paths: Paths of the files, at least one.
         patience: With the server.
 
     Raises:

@@ -38,7 +38,7 @@ def export_backbone(
     """Write a backbone's tensors and their provenance; no pickle.
 
     Args:
-        path: Of the safetensors file; written atomically.
+        path: Path of the safetensors file; written atomically.
         state: The backbone's ``state_dict``, names without a prefix.
         provenance: JSON values, read back by ``read_backbone``.
 

@@ -70,13 +70,13 @@ class CheckpointMeta:
         epoch_in_progress: The epoch, from 1, that decides which heads have
             started.
         epoch_length: Steps of an epoch.
-        seed: Of the run.
+        seed: Seed of the run.
         schedule: Config values that the stored state replaces, see
             ``training_schedule``.
         val_owed: Whether a validation was due.
         model: Config of the network.
         imports: The config's ``custom_imports``, for the network's classes.
-        input_contract: Of the network and its data.
+        input_contract: Input contract of the network and its data.
         scans: What the weights were trained on.
         pretraining: Provenance of the backbone that it started from.
         lungdet_version: Version that wrote it.
@@ -233,7 +233,7 @@ def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
     """Write a checkpoint atomically.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         checkpoint: ``meta``, ``state_dict`` and the state for a resume.
 
     Raises:

@@ -101,7 +101,7 @@ def check_types(
         values: By key; those without a type are not checked.
         types: By key.
         where: The file, for the message.
-        prefix: Of the keys, for the message.
+        prefix: Prefix of the keys, for the message.
 
     Raises:
         CheckpointError: With the name of the value.
@@ -205,7 +205,7 @@ def no_larger_than(
     first excess parameter, before it allocates memory.
 
     Args:
-        tensors: Of the file.
+        tensors: Tensors of the file.
         where: The file, for the message.
 
     Raises:

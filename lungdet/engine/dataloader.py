@@ -20,8 +20,8 @@ def complete_loader(cfg: dict[str, Any], seed: int | None) -> dict[str, Any]:
     for workers are left out without workers, and pinned memory without a GPU.
 
     Args:
-        cfg: Of the loader, with a ``dataset``.
-        seed: Of the run.
+        cfg: Config of the loader, with a ``dataset``.
+        seed: Seed of the run.
     """
     cfg = copy.deepcopy(cfg)
     if cfg.get('num_workers', 0) == 0:

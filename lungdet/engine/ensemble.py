@@ -19,7 +19,7 @@ def join_checkpoints(paths: Sequence[str | Path]) -> dict[str, Any]:
     training scans of all.
 
     Args:
-        paths: Of the checkpoints, as ``resolve_checkpoint`` takes them.
+        paths: Paths of the checkpoints, as ``resolve_checkpoint`` takes them.
 
     Returns:
         What ``write_checkpoint`` writes. The model's ``epochs`` are the epochs

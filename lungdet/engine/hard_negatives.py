@@ -132,7 +132,7 @@ class HardNegativeHook(Hook):
         Args:
             model: In evaluation mode.
             store: Has the case.
-            uid: Of its series.
+            uid: Uid of its series.
         """
         record, margin_mm = store.records[uid], self.lung_margin_mm or 0.0
         lungs, sample = None, DetDataSample()
@@ -179,7 +179,7 @@ def negatives_among(
     """Marks on no nodule and no excluded finding, in or near the lungs.
 
     Args:
-        record: Of the case.
+        record: Record of the case.
         boxes: (K, 6) edge boxes in its voxels.
         scores: (K,).
         lungs: (z, y, x), above 0 in the lungs; None keeps marks anywhere.

@@ -30,10 +30,11 @@ class InputContract:
     Attributes:
         window: HU that become the ends of ``out_range``.
         out_range: Values that enter the backbone.
-        spacing_mm: Of the prepared cases; None if it is not known.
-        plugins: Of the backbone, as plain values in canonical form: stages of
-            all blocks are None, tuples are lists, and arguments that change
-            only speed or memory are left out.
+        spacing_mm: Spacing of the prepared cases in mm; None if it is not
+            known.
+        plugins: Plugins of the backbone, as plain values in canonical form:
+            stages of all blocks are None, tuples are lists, and arguments that
+            change only speed or memory are left out.
     """
 
     window: tuple[float, float]
@@ -52,8 +53,8 @@ class InputContract:
 
         Args:
             model: Has a ``data_preprocessor``.
-            plugins: Of the backbone's config.
-            spacing_mm: Of the cases that it reads.
+            plugins: Plugins of the backbone's config.
+            spacing_mm: Spacing of the cases that it reads, in mm.
         """
         preprocessor: Any = model.data_preprocessor
         return cls(
@@ -108,7 +109,7 @@ class InputContract:
         """Compare a model's contract with that of weights.
 
         Args:
-            other: Of the weights.
+            other: Contract of the weights.
             where: Source of the weights, for the message.
             may_add: The model may have additional plugins that start as the
                 identity (by ``identity_start=True``, or ``starts_as_identity``

@@ -54,7 +54,7 @@ class PackedBatch:
     It is unpickled as the batch itself.
 
     Args:
-        batch: Of a worker.
+        batch: Batch from a worker.
         shared: Whether large tensors go through shared memory; if it is full
             they do not.
 
@@ -81,7 +81,8 @@ class PackingCollate:
     """Collate samples in a worker, and pack them for the transfer.
 
     Args:
-        collate: Of the config: a list of samples to a batch.
+        collate: Collate function of the config, from a list of samples to a
+            batch.
         shared: As for a ``PackedBatch``.
     """
 
@@ -102,7 +103,8 @@ class WorkerStart:
     last batches are read.
 
     Args:
-        setup: Of the config, called with the worker's number, or None.
+        setup: Function of the config, called with the worker's number, or
+            None.
     """
 
     def __init__(self, setup: Callable[[int], None] | None) -> None:

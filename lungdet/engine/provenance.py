@@ -30,8 +30,8 @@ def training_scans(
     pre-training, without labels, are stored separately as ``pretraining``.
 
     Args:
-        metainfo: Of the data that is trained on.
-        loaded: Of the checkpoint that the training continues from.
+        metainfo: Metainfo of the training data.
+        loaded: Provenance of the checkpoint that the training continues from.
         pretraining: Provenance of the backbone that it started from.
     """
     scans = TrainingScans.of_data(metainfo)
@@ -58,11 +58,11 @@ def backbone_provenance(
     Args:
         method: Class of the model that was pre-trained.
         config: Its file.
-        contract: Of the backbone's input.
+        contract: Contract of the backbone's input.
         scans: All scans that it was trained on.
         iterations: Steps done.
         epochs: Epochs done.
-        seed: Of the run.
+        seed: Seed of the run.
         alarms: Alarms active when the run ended; a detector repeats them.
     """
     return {
@@ -84,9 +84,9 @@ def start_backbone(
     """Fill a detector's backbone with pre-trained weights.
 
     Args:
-        backbone: Of the detector.
-        path: Of an exported file.
-        contract: Of the detector.
+        backbone: Backbone of the detector.
+        path: Path of an exported file.
+        contract: Contract of the detector.
 
     Returns:
         A line with what was filled, and the file's provenance.
@@ -120,11 +120,11 @@ class WeightSource:
 
     @classmethod
     def training(cls, scans: TrainingScans, *, allowed: bool) -> WeightSource:
-        """Of a checkpoint.
+        """Provenance of a checkpoint.
 
         Args:
-            scans: Of its meta; those of a detector were trained on with
-                labels.
+            scans: Scans of its metadata; those of a detector were trained on
+                with labels.
             allowed: Whether a test on them was requested; pre-training with
                 ``folds='all'`` also requests it.
         """
@@ -140,7 +140,7 @@ class WeightSource:
 
     @classmethod
     def pretraining(cls, provenance: Mapping[str, Any]) -> WeightSource:
-        """Of an exported backbone."""
+        """Provenance of an exported backbone."""
         scans = TrainingScans.from_dict(provenance)
         on_all = scans.folds == 'all'
         return cls(
@@ -194,7 +194,7 @@ def leakage_caveats(
     """Refuse weights that were trained on test scans, or return caveats.
 
     Args:
-        metainfo: Of the data that is trained on or tested.
+        metainfo: Metainfo of the data for training or testing.
         loaded: Scans of the checkpoint that the weights are from, if any.
         pretraining: Provenance of the backbone that they started from.
         allowed: Whether such a test was requested.

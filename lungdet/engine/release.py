@@ -66,7 +66,7 @@ def write_release(
     """Write a release.
 
     Args:
-        path: Of the safetensors file; the JSON gets the same name.
+        path: Path of the safetensors file; the JSON gets the same name.
         state: The network's ``state_dict``.
         card: What ``release.schema.json`` requires, except ``schema``,
             ``weights``, ``tensors`` and ``digest``.
@@ -104,7 +104,7 @@ def read_release(path: str | Path) -> dict[str, Any]:
     compared before tensors are read.
 
     Args:
-        path: Of the safetensors file.
+        path: Path of the safetensors file.
 
     Raises:
         FileNotFoundError: It is not there.

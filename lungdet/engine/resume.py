@@ -38,7 +38,7 @@ class ExactSampler(Sampler):
     Args:
         dataset: The data set.
         shuffle: Whether to permute.
-        seed: Of the permutation; mmengine passes the run's seed.
+        seed: Seed of the permutation; mmengine passes the run's seed.
         round_up: Repeat samples so that every rank has the same number; needed
             in training, where ranks must take the same number of steps.
 
@@ -195,7 +195,7 @@ def check_epochs(
     """Compare the epochs of a checkpoint with those of this run.
 
     Args:
-        meta: Of the checkpoint.
+        meta: Metadata of the checkpoint.
         steps: Batches of an epoch, of this run.
         series: Scans of this run.
         where: Names the checkpoint in the message.
@@ -244,7 +244,7 @@ def training_state(
     Args:
         model: Without its wrapper.
         optim_wrapper: With the optimiser's state.
-        schedulers: Of learning rates.
+        schedulers: Learning rate schedulers.
         runtime: mmengine's runtime info, of which ``KEPT_INFO`` is stored.
     """
     return {

@@ -57,9 +57,10 @@ class RunManifest:
     Attributes:
         identity: Name -> value that identifies the run: digests, a fold. Empty
             for a training that is not compared.
-        start: Of a training, None before its first iteration and of a test.
-        cost: Of a training, None until it ends.
-        metrics: Of a test, None until it ends.
+        start: Start of a training; None before its first iteration, and for a
+            test.
+        cost: Cost of a training, None until it ends.
+        metrics: Metrics of a test, None until it ends.
     """
 
     identity: dict[str, Any] = field(default_factory=dict)
@@ -125,7 +126,7 @@ def claim_folder(
 
     Args:
         folder: Gets a manifest if it has none.
-        identity: Of the run, JSON values.
+        identity: Identity of the run, JSON values.
 
     Returns:
         The folder's manifest.
@@ -212,7 +213,7 @@ class RunManifestHook(Hook):
 
 
 def _seconds(processes: int) -> float:
-    """Of all GPUs, or of this process's CPU time and its workers'."""
+    """Time of all GPUs, or CPU time of this process and its workers."""
     if torch.cuda.is_available():
         return time.monotonic() * processes
     ended = os.times()  # of children always 0 on Windows

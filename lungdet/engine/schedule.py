@@ -62,8 +62,8 @@ def check_schedule(
     """Refuse a config whose schedule would not be used.
 
     Args:
-        stored: Of the checkpoint.
-        schedule: Of the config.
+        stored: Schedule of the checkpoint.
+        schedule: Schedule of the config.
         where: Names the checkpoint.
 
     Raises:
@@ -88,8 +88,8 @@ def position_in_new_epochs(
     """The number of steps so far, had epochs been of this run's length.
 
     Args:
-        meta: Of the checkpoint.
-        steps: Of an epoch, of this run.
+        meta: Metadata of the checkpoint.
+        steps: Steps of an epoch in this run.
         where: Names the checkpoint.
 
     Raises:

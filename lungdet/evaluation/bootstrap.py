@@ -85,12 +85,12 @@ def bootstrap_froc(
     """95 % intervals of sensitivities and CPM by resampling scans.
 
     Args:
-        result: Of ``evaluate_froc``; its read-out is used. Several runs of
-            one system, such as of several seeds, are averaged in each
+        result: Result of ``evaluate_froc``; its read-out is used. Several runs
+            of one system, such as of several seeds, are averaged in each
             resample.
         resamples: How often to resample the scans.
-        seed: Of the resampling; equal seeds resample the same scans for every
-            result.
+        seed: Seed of the resampling; equal seeds resample the same scans for
+            every result.
 
     Returns:
         Percentile intervals; None if nothing can be resampled: no nodule, no
@@ -139,11 +139,11 @@ def paired_bootstrap(
     observed value counted as one resample, so it is never 0.
 
     Args:
-        first: Of ``evaluate_froc``; several runs of one system are averaged
-            in each resample.
+        first: Result of ``evaluate_froc``; several runs of one system are
+            averaged in each resample.
         second: The same scans, nodules, rates and read-out.
         resamples: How often to resample the scans.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         ``first`` minus ``second``; None if nothing can be resampled.
@@ -189,7 +189,7 @@ def official_bootstrap(
     """Rows of the official bootstrap file.
 
     Args:
-        result: Of ``evaluate_froc``, the scans in the official order.
+        result: Result of ``evaluate_froc``, the scans in the official order.
         rng: Legacy generator, as the official script draws from it.
         resamples: How often to resample the scans.
 

@@ -23,7 +23,7 @@ class CandidateSummary:
         candidates: On the listed scans, before the cap.
         on_nodules: Those on a nodule.
         on_excluded: Those only on an excluded finding; left out of ``auc``.
-        nodules: Of the listed scans.
+        nodules: Nodules of the listed scans.
         reached: Nodules with a candidate.
         auc: How often a candidate on a nodule is scored above a false one,
             where ties count half; None if either kind is missing.
@@ -47,7 +47,7 @@ def summarise_candidates(result: FROCResult) -> CandidateSummary:
     """Summarise the candidates of a result.
 
     Args:
-        result: Of ``evaluate_froc`` with ``max_marks=None``.
+        result: Result of ``evaluate_froc`` with ``max_marks=None``.
     """
     matches = [result.matches[uid] for uid in result.seriesuids]
     outcomes = np.concatenate([m.outcomes for m in matches] or [np.zeros(0)])

@@ -45,7 +45,7 @@ def check_marks(
     Args:
         listed: Marks of every listed scan, empty arrays where there is none.
         submitted: The whole submission, including unlisted scans.
-        nodules: Of the listed scans.
+        nodules: Nodules of the listed scans.
         excluded: Excluded findings of the listed scans.
 
     Raises:

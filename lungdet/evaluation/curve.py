@@ -47,7 +47,7 @@ class FROCCurve:
         Args:
             tp_scores: Best score of each detected nodule.
             fp_scores: Score of each false positive.
-            nodules: Of the listed scans.
+            nodules: Nodules of the listed scans.
             scans: Listed scans.
 
         Examples:

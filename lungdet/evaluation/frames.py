@@ -54,7 +54,7 @@ def check_frame(
     Nodules and excluded findings count alike, so that a few scans suffice.
 
     Args:
-        matches: Of the listed scans.
+        matches: Matches of the listed scans.
         nodules: Their nodules.
         excluded: Their excluded findings.
         marks: Their marks.

@@ -34,7 +34,7 @@ class FROCResult:
     Attributes:
         seriesuids: The listed scans, in order.
         matches: Match outcomes of each scan's marks, by series uid.
-        curve: Of all listed scans.
+        curve: FROC curve of all listed scans.
         rates: False positives per scan at which it is read.
         read_out: How it is read, a key of ``READ_OUTS``.
         caveats: What anyone who uses the figures must know.

@@ -110,7 +110,7 @@ def reference_box_scores(
         labels: Nodule ids (z, y, x), 0 outside.
         boxes: Id -> integer edge box (6,) of the nodule.
         masks: The predicted masks.
-        spacing_zyx: Of ``labels``, mm.
+        spacing_zyx: Spacing of ``labels`` in mm.
     """
     scores = {}
     for number, box in boxes.items():
@@ -136,7 +136,7 @@ def detection_scores(
         labels: Nodule ids (z, y, x), 0 outside.
         boxes: Id -> integer edge box (6,) around the nodule's whole mask.
         masks: The predicted masks.
-        spacing_zyx: Of ``labels``, mm.
+        spacing_zyx: Spacing of ``labels`` in mm.
     """
     scores = {}
     for number, partner in match_masks(labels, list(boxes), masks).items():

@@ -35,7 +35,7 @@ class ScanMatch:
     """Match outcomes of one scan's marks.
 
     Attributes:
-        scores: Of every mark (m,), in the order given.
+        scores: Scores of all marks (m,), in the given order.
         outcomes: ``MatchOutcome`` of every mark (m,).
         hits: Marks on each nodule (n,), in the order given.
         nodule_scores: Best score on each nodule (n,), NaN if no mark hits it.

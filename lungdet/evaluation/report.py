@@ -42,7 +42,7 @@ class Submission:
     Attributes:
         name: Label of its row in tables and of its curve.
         marks: Series uid -> centres (n, 3) mm and scores (n,).
-        sha256: Of the file they were read from, None if there is none.
+        sha256: SHA-256 of the file they were read from, None if there is none.
     """
 
     name: str

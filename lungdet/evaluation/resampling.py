@@ -81,7 +81,7 @@ def resampled_curves(
     Resamples without a nodule are left out.
 
     Args:
-        results: Of the same scans.
+        results: Results on the same scans.
         resamples: How often to resample.
         seed: Equal seeds resample the same scans for every result.
     """

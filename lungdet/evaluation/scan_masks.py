@@ -35,10 +35,11 @@ class NoduleMasks:
         nodule: Its id in the case.
         num_readers: Readers who marked it, None if unknown.
         detected: Whether a detection hits it.
-        dice: Of the best detection that hits it; 0 without a mask.
+        dice: Dice of the best detection that hits it; 0 without a mask.
         iou: The same.
         box: In the nodule's box, whichever detection the voxels belong to.
-        matched: Of the mask matched with it one to one; None if there is none.
+        matched: Dice of the mask matched with it one to one; None if there is
+            none.
     """
 
     nodule: int

@@ -51,7 +51,7 @@ def strata_by_nodule(
     Marks on other nodules are neither true nor false positives.
 
     Args:
-        result: Of all nodules.
+        result: Result of all nodules.
         labels: Series uid -> label of each nodule, in the table's order.
 
     Raises:
@@ -98,7 +98,7 @@ def strata_by_scan(
     """One result per label of scans, each with its own denominators.
 
     Args:
-        result: Of all scans.
+        result: Result of all scans.
         labels: Series uid -> label; others are called ``'unknown'``.
 
     Raises:

@@ -34,7 +34,7 @@ class EvaluationOptions:
 
     Attributes:
         bootstrap: Resamples for the 95 % intervals, 0 for none.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
         read_out: How the curve is read, a name of ``READ_OUTS``.
         max_marks: The cap on a scan's marks, None for none.
     """

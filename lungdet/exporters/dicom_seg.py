@@ -40,7 +40,7 @@ def build_seg(result: SeriesResult, planes: dict[int, np.ndarray]) -> Any:
 
     Args:
         result: With source slices.
-        planes: Of ``paint_slices``, not empty.
+        planes: As returned by ``paint_slices``, not empty.
     """
     import highdicom as hd
 

@@ -102,8 +102,8 @@ def series_arguments(
     """Arguments of highdicom that name a new series of one instance.
 
     Args:
-        header: Of a source slice.
-        result: Of its scan.
+        header: Header of a source slice.
+        result: Result of its scan.
         number: Added to the series number of the source.
         what: The kind of object, for its description.
     """

@@ -74,7 +74,7 @@ def check_source(
     """Refuse formats that a scan cannot be written in, before it is processed.
 
     Args:
-        names: Of the formats.
+        names: Names of the formats.
         series_uid: The scan, for the message.
         slices: Those of a DICOM series; none for an image file.
 

@@ -16,10 +16,10 @@ from lungdet.geometry.grid import Geometry
 from lungdet.geometry.orientation import AxisOrder
 from lungdet.geometry.resample import (
     axis_positions,
-    blend,
     block_means,
     interpolate_axis,
     isotropic_geometry,
+    lerp,
     linear_taps,
     reorient,
     resample_label_crop,
@@ -36,7 +36,7 @@ __all__ = [
     'AxisOrder',
     'Geometry',
     'axis_positions',
-    'blend',
+    'lerp',
     'block_means',
     'box_iou',
     'box_of_mask',

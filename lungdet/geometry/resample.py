@@ -58,7 +58,7 @@ def linear_taps(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours and weight of linear interpolation along one axis.
 
-    With ``blend`` this is the linear interpolation of the whole package.
+    With ``lerp`` this is the linear interpolation of the whole package.
 
     Args:
         positions: Indices (n,) to interpolate at, clamped to the array.
@@ -100,10 +100,10 @@ def interpolate_axis(
     along[axis] = -1
     below = array.take(low, axis).astype(np.float32, copy=False)
     above = array.take(high, axis).astype(np.float32, copy=False)
-    return blend(below, above, weight.reshape(along))
+    return lerp(below, above, weight.reshape(along))
 
 
-def blend(
+def lerp(
     below: np.ndarray, above: np.ndarray, weight: np.ndarray | np.floating
 ) -> np.ndarray:
     """The value between two neighbours.
@@ -114,10 +114,10 @@ def blend(
     Args:
         below: Values (...).
         above: Values (...).
-        weight: Of ``above``, 0 to 1, of a shape that broadcasts.
+        weight: Weight of ``above``, 0 to 1, of a shape that broadcasts.
 
     Examples:
-        >>> blend(np.array([0.0, 8.0]), np.array([4.0, 0.0]), 0.25).tolist()
+        >>> lerp(np.array([0.0, 8.0]), np.array([4.0, 0.0]), 0.25).tolist()
         [1.0, 6.0]
     """
     return below + weight * (above - below)

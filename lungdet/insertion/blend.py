@@ -94,8 +94,8 @@ def scan_profiles(
     a case's record, and LUNA16's scans were selected by it.
 
     Args:
-        grid: Of a crop or a case.
-        source: Of the scan that it was interpolated from.
+        grid: Grid of a crop or a case.
+        source: Grid of the scan that it was interpolated from.
         psf_mm: Sigma of the point spread in the scan's plane.
     """
     spacing = source.spacing

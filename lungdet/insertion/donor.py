@@ -49,7 +49,7 @@ class Donor:
 
     @property
     def diameter_mm(self) -> float:
-        """Of the sphere of equal volume."""
+        """Diameter of the sphere of equal volume."""
         inside = self.level > 0.5
         volume = float(inside.sum()) * float(np.prod(self.spacing))
         return sphere_diameter(volume)
@@ -65,7 +65,7 @@ def donor_of_nodule(nodule: LibraryNodule) -> Donor:
     is made brighter: thick slices have dimmed a small nodule.
 
     Args:
-        nodule: Of a library.
+        nodule: Nodule from a library.
     """
     hu, mask, spacing = _around(nodule)
     lung = lung_level(hu, ~mask)

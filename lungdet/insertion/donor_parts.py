@@ -37,7 +37,7 @@ def parametric_donor(seed: int, diameter_mm: float, site: str) -> Donor:
     """A stretched sphere with bumps, lobes or spicules, of drawn density.
 
     Args:
-        seed: Of everything that is drawn.
+        seed: Seed of everything that is drawn.
         diameter_mm: Before bumps.
         site: As in ``Donor``.
 
@@ -115,7 +115,7 @@ def donor_of_scan(
         image: HU (z, y, x).
         spacing: mm, (z, y, x).
         center: Voxel (z, y, x) around which it is cut out.
-        radius_mm: Of the ball that is cut out.
+        radius_mm: Radius of the ball that is cut out, in mm.
         site: ``'parenchyma'``: all of the ball; ``'vessel'`` or
             ``'pleura'``: the tissue in it.
 

@@ -45,7 +45,7 @@ def draw_nodule(
     Args:
         rng: Source of the draws.
         room: Where.
-        source: Of nodules.
+        source: Source of nodules.
         options: Ranges.
         held_out: Series uids and patients whose nodules must not be used.
     """
@@ -125,7 +125,7 @@ def donor_of(
 
     Args:
         placement: As drawn.
-        source: Of nodules.
+        source: Source of nodules.
         image: HU (z, y, x) of the crop, before any insertion.
         spacing: mm, (z, y, x).
 

@@ -9,7 +9,7 @@ import numpy as np
 from lungdet.geometry import Geometry
 from lungdet.insertion.blend import scan_profiles
 from lungdet.insertion.draw import donor_of
-from lungdet.insertion.placement import Insertion, Placement, render
+from lungdet.insertion.placement import Insertion, Placement, render_insertion
 from lungdet.insertion.source import NoduleSource
 
 
@@ -27,9 +27,9 @@ def insert(
     Args:
         image: HU (z, y, x) on ``grid``.
         placements: As drawn for this image.
-        source: Of the nodules.
-        grid: Of a crop or a case.
-        scan: Of the scan that it was interpolated from.
+        source: Source of the nodules.
+        grid: Grid of a crop or a case.
+        scan: Grid of the scan that it was interpolated from.
 
     Returns:
         A float32 copy of the image with all of them, and one shape for each.
@@ -40,7 +40,7 @@ def insert(
     out = image.astype(np.float32)
     shapes = []
     for placement in placements:
-        shape = render(
+        shape = render_insertion(
             donor_of(placement, source, image, grid.spacing),
             placement,
             grid.shape,

@@ -33,7 +33,7 @@ class Placement:
         scale: Magnification.
         psf_mm: Sigma of the point spread.
         index: Index of a library's nodule.
-        seed: Of a parametric nodule.
+        seed: Seed of a parametric nodule.
         size_mm: Diameter of a parametric nodule, radius of a piece of scan.
         cut: Voxel (z, y, x) of the crop that a piece is cut out around.
         noise: How much of the crop's noise stays; see ``tissue_noise``.
@@ -59,11 +59,11 @@ class Insertion:
     """A shape on the grid of a crop.
 
     Attributes:
-        region: Of the crop.
+        region: Region of the crop.
         alpha: Fraction of each voxel of the region inside, blurred, float32.
         tissue: HU inside, float32.
         inside: The voxels inside, without blur, bool.
-        volume_mm3: Of the shape without blur.
+        volume_mm3: Volume of the shape without blur, in mm3.
         noise: As of the placement.
     """
 
@@ -76,7 +76,7 @@ class Insertion:
 
     @property
     def diameter_mm(self) -> float:
-        """Of the sphere of equal volume."""
+        """Diameter of the sphere of equal volume."""
         return sphere_diameter(self.volume_mm3)
 
     def blended(self, part: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ class Insertion:
         return blend_tissue(part, self.alpha, self.tissue, self.noise)
 
 
-def render(
+def render_insertion(
     donor: Donor,
     placement: Placement,
     shape: Sequence[int],
@@ -97,8 +97,8 @@ def render(
         donor: What.
         placement: Where and how.
         shape: Voxels of the crop (z, y, x).
-        spacing: Of the crop, mm.
-        profiles: Of its axes; see ``scan_profiles``.
+        spacing: Spacing of the crop in mm.
+        profiles: Profiles of its axes; see ``scan_profiles``.
     """
     to_donor = _turn(placement)
     half = _reach(donor, placement.scale)

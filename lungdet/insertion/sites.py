@@ -30,8 +30,8 @@ DIRECTIONS = np.array(
 DIRECTIONS = (DIRECTIONS - 1) / np.linalg.norm(DIRECTIONS - 1, axis=1)[:, None]
 
 
-class Sphere(NamedTuple):
-    """A centre (z, y, x) in mm from the first voxel, and a radius in mm."""
+class GridSphere(NamedTuple):
+    """Centre (z, y, x) in mm from the first voxel, and radius in mm."""
 
     center: np.ndarray
     radius: float
@@ -68,7 +68,7 @@ class Room:
         spacing: np.ndarray,
         *,
         margin: float = 0.0,
-        occupied: Sequence[Sphere] = (),
+        occupied: Sequence[GridSphere] = (),
     ) -> None:
         self.image, self.lungs = image, lungs
         self.spacing, self.margin = spacing, margin
@@ -85,7 +85,7 @@ class Room:
         findings.
 
         Args:
-            store: Of prepared cases.
+            store: Folder of prepared cases.
             record: One of them.
             margin: As of the class.
         """
@@ -103,7 +103,7 @@ class Room:
             grid.spacing,
             margin=margin,
             occupied=[
-                Sphere(
+                GridSphere(
                     center * grid.spacing,
                     max(one.diameter_mm or 0.0, SMALLEST_MM) / 2,
                 )
@@ -148,7 +148,7 @@ class Room:
 
     def occupy(self, center: np.ndarray, radius_mm: float) -> None:
         """Keep later sites away from a finding at an index (z, y, x)."""
-        self.occupied.append(Sphere(center * self.spacing, radius_mm))
+        self.occupied.append(GridSphere(center * self.spacing, radius_mm))
 
     def _wall_from(
         self, rng: np.random.Generator, point: np.ndarray

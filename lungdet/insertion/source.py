@@ -14,9 +14,9 @@ from lungdet.insertion.donor_parts import SITE_CHANCES, parametric_donor
 from lungdet.insertion.placement import Placement
 from lungdet.io.nodule_library import LibraryNodule, read_library
 from lungdet.phantom.nodules import draw_diameter
+from lungdet.seeds import draw_seed
 
 LIBRARY, PARAMETRIC = 'library', 'parametric'
-SEED_RANGE = 2**31
 
 
 class LibrarySource:
@@ -24,7 +24,7 @@ class LibrarySource:
 
     Args:
         nodules: Nodules of a library; the index of a placement refers to them.
-        name: Of the library, for messages.
+        name: Name of the library, for messages.
         digest: CRC-32 of its file.
     """
 
@@ -171,7 +171,7 @@ class ParametricSource:
             PARAMETRIC,
             site,
             (0, 0, 0),
-            seed=int(rng.integers(SEED_RANGE)),
+            seed=draw_seed(rng),
             size_mm=float(draw_diameter(rng, 1)[0]),
         )
 

@@ -21,9 +21,9 @@ def target_nodule(
     Args:
         placement: On ``grid``.
         inserted: Its shape there.
-        grid: Of a crop or of the case.
-        case: Of the case, in whose voxels the boxes are.
-        number: Of the nodule in the mask.
+        grid: Grid of a crop or of the case.
+        case: Grid of the case, in whose voxels the boxes are.
+        number: Number of the nodule in the mask.
     """
     x, y, z = grid.to_world([placement.center])[0].tolist()
     diameter = inserted.diameter_mm

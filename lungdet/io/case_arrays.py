@@ -43,7 +43,7 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
     """Open a file for reading.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         shape: Shape that it must have.
         dtype: Type of its values.
 
@@ -95,9 +95,9 @@ def check_array(array: Any, stated: int, path: Path) -> None:
     """Compare the values of an open array with their checksum.
 
     Args:
-        array: Of ``open_array``.
+        array: As returned by ``open_array``.
         stated: CRC-32 of the raw values.
-        path: Of its file, for the message.
+        path: Path of its file, for the message.
 
     Raises:
         SeriesError: It differs.

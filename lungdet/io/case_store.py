@@ -57,7 +57,7 @@ def write_case(
 
     Args:
         root: Folder of the store.
-        record: Of the case; its ``checksums`` are ignored.
+        record: Record of the case; its ``checksums`` are ignored.
         arrays: ``image`` int16, ``lungs`` uint8 and, where there is one,
             ``mask`` uint8, each of the record's shape (z, y, x).
 
@@ -177,7 +177,7 @@ def read_record(path: Path) -> CaseRecord:
     """The record of one case.
 
     Args:
-        path: Of ``record_file``.
+        path: As returned by ``record_file``.
 
     Raises:
         SeriesError: It is not JSON, of another shape or version of the

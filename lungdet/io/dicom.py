@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lungdet.io.dicom_copies import one_per_position
-from lungdet.io.dicom_headers import Slice
+from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.dicom_pixels import (
     forget_pixels,
     read_planes,
@@ -77,7 +77,7 @@ def read_dicom_series(
     )
 
 
-def _source_slice(one: Slice, step_mm: float) -> SourceSlice:
+def _source_slice(one: SliceHeader, step_mm: float) -> SourceSlice:
     uid, number = one.uid, one.instance
     if one.frame is not None:  # all frames have the file's
         uid, number = uid and uid.rpartition('.')[0], None

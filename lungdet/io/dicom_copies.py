@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lungdet.errors import SeriesError
-from lungdet.io.dicom_headers import Slice
+from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.dicom_pixels import slice_values
 from lungdet.io.limits import SLICES
 
@@ -15,8 +15,8 @@ DUPLICATE_MM = 0.01  # slices closer than this are at one position
 
 
 def one_per_position(
-    slices: Sequence[Slice], where: str
-) -> tuple[list[Slice], list[str]]:
+    slices: Sequence[SliceHeader], where: str
+) -> tuple[list[SliceHeader], list[str]]:
     """Slices along the normal, without copies and earlier acquisitions.
 
     Args:
@@ -51,10 +51,10 @@ def one_per_position(
 
 
 def _without_copies(
-    slices: Sequence[Slice],
-) -> tuple[list[Slice], list[str]]:
+    slices: Sequence[SliceHeader],
+) -> tuple[list[SliceHeader], list[str]]:
     normal = slices[0].normal
-    kept: list[Slice] = []
+    kept: list[SliceHeader] = []
     copies = []
     for one in sorted(slices, key=lambda s: (s.position @ normal, s.path)):
         near = [s for s in kept[-4:] if _at_one_position(s, one)]
@@ -69,17 +69,19 @@ def _without_copies(
     ]
 
 
-def _at_one_position(a: Slice, b: Slice) -> bool:
+def _at_one_position(a: SliceHeader, b: SliceHeader) -> bool:
     return abs((a.position - b.position) @ a.normal) <= DUPLICATE_MM
 
 
-def _is_copy(a: Slice, b: Slice) -> bool:
+def _is_copy(a: SliceHeader, b: SliceHeader) -> bool:
     if a.uid is not None and a.uid == b.uid:
         return True
     return np.array_equal(slice_values(a), slice_values(b))
 
 
-def _clash(slices: list[Slice]) -> tuple[Slice, Slice] | None:
+def _clash(
+    slices: list[SliceHeader],
+) -> tuple[SliceHeader, SliceHeader] | None:
     """Two images at one position."""
     for one, other in zip(slices, slices[1:]):
         if _at_one_position(one, other):
@@ -87,7 +89,9 @@ def _clash(slices: list[Slice]) -> tuple[Slice, Slice] | None:
     return None
 
 
-def _last_acquisition(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
+def _last_acquisition(
+    slices: list[SliceHeader],
+) -> tuple[list[SliceHeader], list[str]]:
     """Slices of the last acquisition if it covers every position, else all."""
     for name in ('acquisition', 'time'):
         labels = {getattr(s, name) for s in slices}

@@ -19,7 +19,7 @@ COSINE_TOL, SPACING_TOL_MM = 1e-3, 1e-3  # within one stack
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slice:
+class SliceHeader:
     """Header of one slice; None where an optional tag is absent.
 
     Attributes:
@@ -34,7 +34,7 @@ class Slice:
         position: World position (3,) of the first pixel's centre, LPS, mm.
         spacing: mm (2,) between rows, between columns.
         uid: SOP instance UID, with the number of a frame after it.
-        description: Of the series.
+        description: Description of the series.
         patient: Patient's ID.
         patient_name: Patient's name.
         study: Examination that it belongs to.
@@ -47,7 +47,7 @@ class Slice:
         padding: Stored value outside of the image, as 16 bits.
         frames: Slices in the file.
         acquisition: Number of the acquisition.
-        time: Of the acquisition.
+        time: Time of the acquisition.
         thickness: mm.
         instance: Number of the file in its series, as viewers count.
     """
@@ -101,7 +101,7 @@ class Slice:
         """Whether the header says what HU a stored value is."""
         return self.slope is not None and self.intercept is not None
 
-    def fits(self, other: Slice) -> bool:
+    def fits(self, other: SliceHeader) -> bool:
         """Whether both can be in one stack."""
         turn = np.abs(self.orientation - other.orientation).max()
         step = np.abs(self.spacing - other.spacing).max()
@@ -234,7 +234,7 @@ def series_uid_of(header: Any, path: Path) -> str:
     return _value(header, path, 'SeriesInstanceUID', _uid) or ''
 
 
-def slices_of(header: Any, path: Path) -> list[Slice]:
+def slices_of(header: Any, path: Path) -> list[SliceHeader]:
     """The slice of a file, or those of an enhanced multi-frame file.
 
     Raises:
@@ -282,7 +282,7 @@ def _flat(header: Any, shared: Any, per_frame: Any) -> Any:
 
 def _slice(
     header: Any, path: Path, frame: int | None = None, frames: int = 1
-) -> Slice:
+) -> SliceHeader:
     for tag, (parse, only) in ONLY.items():
         value = _value(header, path, tag, parse)
         if value not in (None, only):
@@ -304,7 +304,7 @@ def _slice(
         values['uid'] += f'.{frame + 1}'
     _check_bits(path, values)
     syntax = _value(header.file_meta, path, 'TransferSyntaxUID', _text) or ''
-    return Slice(
+    return SliceHeader(
         path=path,
         frame=frame,
         syntax=syntax,

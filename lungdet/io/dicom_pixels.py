@@ -11,7 +11,7 @@ import numpy as np
 from lungdet.errors import SeriesError
 from lungdet.geometry import interpolate_axis
 from lungdet.io.dicom_file import DEFLATED, stored_pixels
-from lungdet.io.dicom_headers import Slice
+from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.dicom_values import rescaled, with_padding
 from lungdet.io.hu_rules import BAD_FRACTION
 
@@ -23,7 +23,7 @@ RAW_SYNTAXES = {
 }
 
 
-def read_planes(slices: Sequence[Slice]) -> tuple[np.ndarray, list[str]]:
+def read_planes(slices: Sequence[SliceHeader]) -> tuple[np.ndarray, list[str]]:
     """int16 values (z, y, x), rescaled where the headers say how; caveats.
 
     Raises:
@@ -59,7 +59,7 @@ def forget_pixels() -> None:
     _stored_frames.cache_clear()
 
 
-def slice_values(one: Slice) -> np.ndarray:
+def slice_values(one: SliceHeader) -> np.ndarray:
     """Pixels (rows, columns) of a slice, rescaled if its header says how.
 
     Raises:
@@ -108,7 +108,7 @@ def _stored_frames(path: Path, pixel_bytes: int) -> np.ndarray:
     return stored_pixels(path, pixel_bytes)
 
 
-def _stored(one: Slice) -> np.ndarray:
+def _stored(one: SliceHeader) -> np.ndarray:
     """Stored values of an uncompressed slice, or of any frame."""
     pixel_bytes = 2 * one.rows * one.columns * one.frames
     try:
@@ -127,7 +127,7 @@ def _stored(one: Slice) -> np.ndarray:
         ) from error
 
 
-def _decoded(one: Slice) -> np.ndarray:
+def _decoded(one: SliceHeader) -> np.ndarray:
     """Rescaled values of a compressed slice, as SimpleITK gives them."""
     import SimpleITK as sitk
 

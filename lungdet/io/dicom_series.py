@@ -18,7 +18,7 @@ from lungdet.errors import SeriesError
 from lungdet.io.dicom_file import read_tags
 from lungdet.io.dicom_headers import (
     TAGS,
-    Slice,
+    SliceHeader,
     series_uid_of,
     skip_reason,
     slices_of,
@@ -47,13 +47,13 @@ class SeriesSummary:
     """
 
     series_uid: str
-    slices: Sequence[Slice] = ()
+    slices: Sequence[SliceHeader] = ()
     defects: Sequence[str] = ()
     caveats: Sequence[str] = ()
 
     @property
     def thickness(self) -> float:
-        """Slice thickness in mm, infinite if unknown."""
+        """SliceHeader thickness in mm, infinite if unknown."""
         thickness = self.slices[0].thickness if self.slices else None
         return thickness or float('inf')
 
@@ -90,7 +90,7 @@ def list_series(
         NoSeriesError: No CT series at all.
         SeriesError: Too many files, or a damaged file of an unknown series.
     """
-    slices: defaultdict[str, list[Slice]] = defaultdict(list)
+    slices: defaultdict[str, list[SliceHeader]] = defaultdict(list)
     defects: defaultdict[str, list[str]] = defaultdict(list)
     skipped: Counter[str] = Counter()
     files = _files(Path(folder), depth)
@@ -231,10 +231,10 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _summary(
-    uid: str, slices: list[Slice], defects: list[str], caveats: list[str]
+    uid: str, slices: list[SliceHeader], defects: list[str], caveats: list[str]
 ) -> SeriesSummary:
     """The largest stack of a series; smaller ones are dropped as strays."""
-    stacks: list[list[Slice]] = []
+    stacks: list[list[SliceHeader]] = []
     for one in slices:
         for stack in stacks:
             if one.fits(stack[0]):
@@ -265,14 +265,14 @@ def _summary(
     )
 
 
-def _mixed(uid: str, stack: Sequence[Slice]) -> list[str]:
+def _mixed(uid: str, stack: Sequence[SliceHeader]) -> list[str]:
     """A defect if slices of one series are of several patients."""
     for name, what in (
         ('patient', 'patients'),
         ('patient_name', 'patients'),
         ('study', 'examinations'),
     ):
-        first: dict[str, Slice] = {}
+        first: dict[str, SliceHeader] = {}
         for one in stack:
             if value := getattr(one, name):
                 first.setdefault(value, one)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lungdet.errors import GeometryError, SeriesError
 from lungdet.geometry import Geometry
-from lungdet.io.dicom_headers import Slice
+from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.limits import check_grid
 
 TILT_DEG, MAX_TILT_DEG = 0.5, 30.0
@@ -41,7 +41,7 @@ class Stack:
     caveats: list[str]
 
 
-def build_stack(slices: list[Slice], where: str) -> Stack:
+def build_stack(slices: list[SliceHeader], where: str) -> Stack:
     """Check the rescaling and the positions of slices, and find their grid.
 
     Args:
@@ -67,7 +67,7 @@ def build_stack(slices: list[Slice], where: str) -> Stack:
     return Stack(geometry, shifts, planes, [*of_rescale, *of_tilt, *of_gaps])
 
 
-def slice_grid(first: Slice, step_mm: float, count: int = 1) -> Geometry:
+def slice_grid(first: SliceHeader, step_mm: float, count: int = 1) -> Geometry:
     """Grid of ``count`` slices that starts with the first one.
 
     Args:
@@ -87,7 +87,7 @@ def slice_grid(first: Slice, step_mm: float, count: int = 1) -> Geometry:
     )
 
 
-def _check_rescale(slices: list[Slice], where: str) -> list[str]:
+def _check_rescale(slices: list[SliceHeader], where: str) -> list[str]:
     lacking = [s for s in slices if not s.has_rescale]
     if 0 < len(lacking) < len(slices):
         names = ', '.join(s.name for s in lacking)
@@ -118,7 +118,7 @@ def _check_rescale(slices: list[Slice], where: str) -> list[str]:
 
 
 def _tilt(
-    slices: list[Slice], index: np.ndarray, where: str
+    slices: list[SliceHeader], index: np.ndarray, where: str
 ) -> tuple[np.ndarray | None, list[str]]:
     """Voxels (rows, columns) by which a tilted gantry moved every slice.
 
@@ -155,7 +155,7 @@ def _tilt(
 
 
 def _planes(
-    slices: list[Slice], along: np.ndarray, where: str
+    slices: list[SliceHeader], along: np.ndarray, where: str
 ) -> tuple[np.ndarray | None, list[str]]:
     """Indices among the slices of planes that lie one step apart.
 
@@ -201,11 +201,13 @@ def _has_second_spacing(counts: np.ndarray) -> bool:
     )
 
 
-def _pair(slices: list[Slice], at: np.integer) -> str:
+def _pair(slices: list[SliceHeader], at: np.integer) -> str:
     return f'{slices[at].name} and {slices[at + 1].name}'
 
 
-def _fill_gaps(slices: list[Slice], counts: np.ndarray, where: str) -> str:
+def _fill_gaps(
+    slices: list[SliceHeader], counts: np.ndarray, where: str
+) -> str:
     """A caveat that names the slices to interpolate.
 
     Args:

@@ -6,11 +6,11 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.hounsfield import HU_MIN
-from lungdet.io.dicom_headers import Slice
+from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.hu_rules import BAD_FRACTION
 
 
-def rescaled(stored: np.ndarray, one: Slice) -> np.ndarray:
+def rescaled(stored: np.ndarray, one: SliceHeader) -> np.ndarray:
     """Stored values (rows, columns) in HU, if the header says how.
 
     Raises:
@@ -22,7 +22,7 @@ def rescaled(stored: np.ndarray, one: Slice) -> np.ndarray:
     return values * np.float32(one.slope) + np.float32(one.intercept)
 
 
-def with_padding(values: np.ndarray, one: Slice) -> np.ndarray:
+def with_padding(values: np.ndarray, one: SliceHeader) -> np.ndarray:
     """Values with padding below 0, where the header states it as unsigned.
 
     Scanners write -2000 around the image and, in a file of unsigned values,
@@ -38,7 +38,7 @@ def with_padding(values: np.ndarray, one: Slice) -> np.ndarray:
     return np.where(values == listed, np.float32(meant), values)
 
 
-def _without_spare_bits(stored: np.ndarray, one: Slice) -> np.ndarray:
+def _without_spare_bits(stored: np.ndarray, one: SliceHeader) -> np.ndarray:
     """Stored values of the bits that are used; others may hold overlays.
 
     Raises:
@@ -64,7 +64,9 @@ def _without_spare_bits(stored: np.ndarray, one: Slice) -> np.ndarray:
     return np.where(is_padding, stored, values)
 
 
-def _check_sign(stored: np.ndarray, values: np.ndarray, one: Slice) -> None:
+def _check_sign(
+    stored: np.ndarray, values: np.ndarray, one: SliceHeader
+) -> None:
     """Refuse a sign bit that is part of the number, as of bone."""
     turned = values[values != stored].astype(np.float64)
     hu = turned * (one.slope or 1) + (one.intercept or 0)

@@ -23,7 +23,7 @@ class FileImage:
         patient_id: Where the file states it.
         lacks_rescale: Whether the header should say how stored values become
             HU, and does not.
-        slices: Of a DICOM series, in order along their normal.
+        slices: Slices of a DICOM series, in order along their normal.
     """
 
     where: str

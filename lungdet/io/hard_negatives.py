@@ -37,7 +37,7 @@ class HardNegative:
     Attributes:
         center_mm: World centre (x, y, z), LPS.
         diameter_mm: Geometric mean of the box sides.
-        score: Of the detector.
+        score: Score given by the detector.
     """
 
     center_mm: tuple[float, float, float]

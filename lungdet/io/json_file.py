@@ -24,7 +24,7 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
     """A file that holds one JSON object.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         remedy: What to do if it is damaged, for the message.
 
     Raises:

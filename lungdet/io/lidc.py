@@ -55,9 +55,9 @@ class LidcReading:
 
     Attributes:
         series_uid: Identifier.
-        study_uid: Of the examination, None where the file lacks it.
+        study_uid: Study uid of the examination, None if the file lacks it.
         num_readers: Reading sessions in the file.
-        outlines: Of nodules; single points (below 3 mm) are left out.
+        outlines: Outlines of nodules; single points (below 3 mm) are left out.
         num_points: How many nodules were marked by a single point.
         num_non_nodules: How many other findings were marked.
     """

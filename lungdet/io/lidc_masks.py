@@ -66,7 +66,7 @@ def consensus_masks(
     overlap first, and never two outlines of one reader.
 
     Args:
-        reading: Of ``read_lidc_xml``.
+        reading: As returned by ``read_lidc_xml``.
         geometry: The scan's grid, as its file states it, axis-parallel.
         min_readers: Readers a nodule needs.
         mode: ``'half'``: voxels that at least half of the readers who

@@ -133,7 +133,7 @@ class Header:
     """A header's values.
 
     Attributes:
-        values: Of every name in ``FIELDS``.
+        values: Values of every name in ``FIELDS``.
         given: Names in the header, synonyms resolved.
         end: The byte after the header.
     """

@@ -52,7 +52,7 @@ class LibraryNodule:
         wall_mm: From the mask to the pleura; None if none is in the crop.
         wall_direction: Unit vector (y, x) from its centre to the pleura that
             it touches; None for other sites.
-        ratings: Of its readers, by name.
+        ratings: Ratings by its readers, by name.
     """
 
     name: str
@@ -72,7 +72,7 @@ def write_library(path: str | Path, nodules: Sequence[LibraryNodule]) -> None:
     """Write a library, whole or not at all.
 
     Args:
-        path: Of the file, usually ``.npz``; an older one is replaced.
+        path: Path of the file, usually ``.npz``; an older one is replaced.
         nodules: In the order of the file.
 
     Raises:

@@ -29,7 +29,7 @@ class TableFile:
     digest and the rows are both needed.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -16,7 +16,7 @@ def check_finite(what: str, *values: Tensor) -> None:
 
     Args:
         what: The values, for the message.
-        values: Of any shape.
+        values: Array of any shape.
 
     Raises:
         DivergenceError: One of them is not finite.

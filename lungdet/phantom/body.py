@@ -50,8 +50,8 @@ class ChestShape:
     """Sizes that vary from person to person, mm unless stated.
 
     Attributes:
-        half_width: Of the body, along x.
-        half_depth: Of the body, along y.
+        half_width: Half the width of the body, along x.
+        half_depth: Half the depth of the body, along y.
         fat: Thickness below the skin.
         lung_x: Centre of a lung from the midline.
         lung_half_width: Along x.

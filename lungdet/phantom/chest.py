@@ -61,7 +61,7 @@ class Chest:
 
     @property
     def thickness(self) -> float:
-        """Of a slice, mm."""
+        """Height of a slice in mm."""
         return float(self.body.geometry.spacing[0])
 
     def to_world(self, points: np.ndarray) -> np.ndarray:

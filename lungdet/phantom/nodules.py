@@ -33,7 +33,8 @@ class Nodule:
 
     Attributes:
         center: x, y, z mm in the chest's frame.
-        diameter: Of the sphere of equal volume, of the unblurred shape, mm.
+        diameter: Diameter of the sphere of equal volume, of the unblurred
+            shape, mm.
         texture: ``'solid'``, ``'ground glass'`` or ``'part solid'``.
         site: Where it grows, one of ``SITES``.
         subtlety: 1 (hardly visible) to 5, for the reader XML.
@@ -55,7 +56,7 @@ class NoduleShape:
     """A stretched sphere with bumps around the origin.
 
     Attributes:
-        radius: Of the sphere, mm.
+        radius: Radius of the sphere in mm.
         bumps: Unit vectors (8, 3) x, y, z towards the bumps.
         strength: Height of the bumps, in radii.
         stretch: Factors (3,) along x, y, z of product 1.

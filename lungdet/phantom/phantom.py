@@ -56,7 +56,7 @@ def make_phantom(
     """Draw one phantom; the same seed gives the same voxels.
 
     Args:
-        seed: Of all draws.
+        seed: Seed of all random draws.
         size: ``'full'``, a grown chest, or ``'small'``, a quarter of it.
         series_uid: Identifier of the scan.
         num_nodules: How many; None draws from LUNA16's numbers per scan.

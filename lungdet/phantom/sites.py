@@ -19,7 +19,7 @@ FARTHEST_WALL_MM = 120
 
 
 class Sphere(NamedTuple):
-    """A centre, x, y, z mm, and a radius in mm."""
+    """Centre (x, y, z) and radius in mm."""
 
     center: np.ndarray
     radius: float
@@ -38,7 +38,7 @@ def find_site(
         rng: Source of the draws.
         chest: Where to look.
         site: One of ``SITES``.
-        radius: Of the nodule, mm.
+        radius: Radius of the nodule in mm.
         others: Nodules to keep away from.
     """
     for _ in range(TRIES):

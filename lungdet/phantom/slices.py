@@ -19,7 +19,7 @@ MIN_HEART = 0.05  # of its largest radius; smaller sections are not drawn
 
 
 @dataclass(frozen=True)
-class Slice:
+class ChestSlice:
     """One slice of a chest.
 
     Attributes:
@@ -62,7 +62,7 @@ class SlicePainter:
             center: x and y, mm.
             half_axes: Along x and y, mm.
             value: Its HU.
-            width: Of the blurred edge, mm.
+            width: Width of the blurred edge in mm.
             inset: How far inside the edge it ends, mm.
             wall: Thickness of a ring, mm; None fills it.
         """
@@ -105,7 +105,7 @@ def render_slice(
     x: np.ndarray,
     body: Body,
     shape: ChestShape,
-) -> Slice:
+) -> ChestSlice:
     """Mediastinum, spine and lungs of one slice inside its body wall.
 
     Args:
@@ -130,7 +130,7 @@ def render_slice(
         hu += alpha * (body.hu.lung - hu)
         lungs = np.maximum(lungs, alpha)
         labels[alpha > 0.5] = label
-    return Slice(hu, lungs, labels)
+    return ChestSlice(hu, lungs, labels)
 
 
 def _paint_mediastinum(
@@ -226,7 +226,7 @@ def diaphragm(
     Args:
         x: Coordinates from the lung's centre in mm; broadcast with ``y``.
         y: Coordinates in mm.
-        half_axes: Of the lung in this slice, along x and y, mm.
+        half_axes: Half axes of the lung in this slice, along x and y, in mm.
         body: Sizes.
         shape: Sizes of this person.
         side: -1 for the right lung, 1 for the left.

@@ -14,7 +14,7 @@ def inside_fraction(
 
     Args:
         distance: Signed distances to the surface in mm, below 0 inside.
-        width: Of the blurred edge, mm.
+        width: Width of the blurred edge in mm.
     """
     return np.clip(0.5 - distance / width, 0, 1)
 

@@ -106,9 +106,9 @@ def write_phantom(
     """Write one phantom's scan, lung mask and reader XML, if need be.
 
     Args:
-        number: Of the scan.
+        number: Number of the scan.
         out: Folder of the download.
-        seed: Of the download.
+        seed: Seed of the download.
         size: As ``make_phantom``.
     """
     uid = phantom_uid(seed, number)

@@ -99,7 +99,7 @@ def images_and_series_folders(
     Args:
         root: Folder to search.
         skip: A folder in it to ignore.
-        suffixes: Of the image files.
+        suffixes: Suffixes of the image files.
     """
     visited = set() if skip is None else {os.path.realpath(skip)}
     waiting = deque([root])

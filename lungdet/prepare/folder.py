@@ -127,7 +127,7 @@ def references_by_uid(
     Args:
         references: By the names that the annotations use.
         sources: The available scans.
-        path: Of the annotations, for the message.
+        path: Path of the annotations, for the message.
 
     Raises:
         AnnotationError: An entry that belongs to no scan, or a scan under two

@@ -14,7 +14,7 @@ def locate(result: SeriesResult, sides: LungSides | None) -> SeriesResult:
 
     Args:
         result: With the DICOM slices of its scan, where it has any.
-        sides: Of its lungs, None where they are not known.
+        sides: The two lungs, None if they are not known.
     """
     numbers = slice_numbers(result)
     return replace(

@@ -61,7 +61,7 @@ def find_sides(lungs: LungField) -> LungSides | None:
     lung is the one at larger world x (LPS).
 
     Args:
-        lungs: Of ``find_lungs`` or ``lungs_of_scan``.
+        lungs: As returned by ``find_lungs`` or ``lungs_of_scan``.
     """
     if lungs.source == 'failed' or not lungs.mask.any():
         return None

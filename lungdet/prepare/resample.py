@@ -9,9 +9,9 @@ import numpy as np
 from lungdet.geometry import (
     Geometry,
     axis_positions,
-    blend,
     box_of_mask,
     interpolate_axis,
+    lerp,
     linear_taps,
     move_boxes,
 )
@@ -54,7 +54,7 @@ def resample_linear(
         return planes[k]
 
     for new, low, high, weight in zip(out, below, above, weights):
-        new[:] = np.rint(blend(plane(low), plane(high), weight))
+        new[:] = np.rint(lerp(plane(low), plane(high), weight))
     return out
 
 

@@ -27,7 +27,7 @@ def prepare_scan(task: ScanTask, out: Path, spacing_mm: float) -> None:
         OSError: A file that cannot be read or written.
     """
     check_uid(task.uid)  # raises before minutes of work
-    volume = read_scan(task)
+    volume = load_scan(task)
     references = task.references.read(volume)
     lungs = lungs_of_scan(task.lung_mask, volume)
     record, arrays = prepare_case(
@@ -42,7 +42,7 @@ def prepare_scan(task: ScanTask, out: Path, spacing_mm: float) -> None:
     write_case(out, record, arrays)
 
 
-def read_scan(task: ScanTask) -> Volume:
+def load_scan(task: ScanTask) -> Volume:
     """The volume, with the uid and the caveats of its source."""
     source = task.source
     volume = load_volume(

@@ -27,7 +27,7 @@ def listed_series(root: Path) -> dict[str, list[str]]:
     """The scan list of a download by its file name; empty if it has none.
 
     Args:
-        root: Of the download; ``seriesuids.csv`` in it is optional.
+        root: Folder of the download; ``seriesuids.csv`` in it is optional.
 
     Raises:
         AnnotationError: A list that cannot be right.
@@ -46,10 +46,10 @@ def check_series(
 
     Args:
         sources: The scans.
-        known: Of ``known_series``.
+        known: As returned by ``known_series``.
         tables: Series uids of each table and of the list, by the name of its
             file.
-        root: Of the download, for the message.
+        root: Folder of the download, for the message.
 
     Returns:
         Caveats, with counts and some of the names.

@@ -43,7 +43,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """Of the command: 0, or 3 if scans are missing."""
+        """Exit code of the command: 0, or 3 if scans are missing."""
         return 3 if self.failed or self.stopped else 0
 
     def table(self) -> str:

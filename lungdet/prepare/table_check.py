@@ -10,7 +10,7 @@ from scipy.special import bdtr
 from lungdet.errors import AnnotationError
 from lungdet.prepare.official import is_official
 from lungdet.prepare.positions import count_fits
-from lungdet.prepare.scan import read_scan
+from lungdet.prepare.scan import load_scan
 from lungdet.prepare.task import ScanTask
 
 MAX_SCANS = 4  # to read: those with the most rows
@@ -40,7 +40,7 @@ def check_positions(tasks: Sequence[ScanTask]) -> list[str]:
     scans = []
     for task in _with_most_rows(tasks):
         try:
-            volume = read_scan(task)
+            volume = load_scan(task)
         except Exception:  # reported when it is prepared
             continue
         tried, as_given, by_reading = count_fits(

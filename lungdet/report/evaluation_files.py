@@ -42,7 +42,7 @@ def write_run(
 
     Args:
         out: Folder, created if needed.
-        report: Of ``scans``.
+        report: Report of ``scans``.
         scans: Series uid -> tested scan.
     """
     out = Path(out)
@@ -63,7 +63,7 @@ def write_report(
     """Write the first report as JSON, with the others it was compared with.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         reports: One or more.
         differences: The first minus each of the others.
     """
@@ -203,7 +203,7 @@ def listed_scans(
     Args:
         tested: Scans of this run.
         seriesuids: The listed ones.
-        folder: Of an earlier run, None for none.
+        folder: Folder of an earlier run, None for none.
 
     Raises:
         ConfigError: A listed scan is missing, or another one was tested.

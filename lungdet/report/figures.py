@@ -19,7 +19,7 @@ def picture_sheet(pictures: Sequence[Picture], title: str = '') -> Figure:
     up; sagittal planes show the front on the left.
 
     Args:
-        pictures: Of any scans.
+        pictures: Pictures of any scans.
         title: Title of the sheet.
     """
     num_rows = max(len(pictures), 1)

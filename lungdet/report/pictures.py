@@ -110,10 +110,10 @@ def case_picture(
 
     Args:
         store: Has the case.
-        series_uid: Of the case.
+        series_uid: Series uid of the case.
         center_mm: World point (x, y, z).
-        caption: Of the picture.
-        diameter_mm: Of the sphere, None for a cross.
+        caption: Caption of the picture.
+        diameter_mm: Diameter of the sphere in mm, None for a cross.
 
     Returns:
         None for a point outside the prepared region.

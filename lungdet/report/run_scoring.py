@@ -33,10 +33,10 @@ class RunScoring:
 
     Attributes:
         store: The prepared cases.
-        options: Of the report.
+        options: Options of the report.
         out_dir: Folder of the results, None for none. Each scan is written
             there as soon as it is done, so a stopped test can be resumed.
-        caveats: Of every scan.
+        caveats: Caveats of all scans.
     """
 
     store: CaseStore
@@ -54,7 +54,7 @@ class RunScoring:
         """Score one scan, and write it.
 
         Args:
-            series_uid: Of a prepared case.
+            series_uid: Series uid of a prepared case.
             predictions: In the case's voxels.
             affine: (4, 4) of these voxels.
             losses: The training's losses on the scan, by name.
@@ -86,7 +86,7 @@ class RunScoring:
         """Score all listed scans together, and write the run's files.
 
         Args:
-            scans: Of this run; those of an earlier one are read from
+            scans: Scans of this run; those of an earlier one are read from
                 ``out_dir``.
             listed: Series uids of the test, in order.
             num_listed: Scans that were asked for, if some are not prepared.

@@ -53,7 +53,7 @@ class Access:
         """Let a request pass, or not.
 
         Args:
-            method: Of HTTP.
+            method: HTTP method.
             headers: By names in lower case.
             is_open: Whether the path needs no token.
 

@@ -35,7 +35,7 @@ class Gate:
     Args:
         app: What is behind it.
         access: Who may pass.
-        counts: Of refusals.
+        counts: Counts refusals.
         tell: Gets a line about an error of ours.
     """
 

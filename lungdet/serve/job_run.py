@@ -73,7 +73,7 @@ def run_job(
     Every format is written that the scan can have.
 
     Args:
-        inferencer: Of the detector.
+        inferencer: Has the detector.
         task: The job.
         on_windows: Called with (done, all) after each batch of windows.
     """

@@ -47,7 +47,7 @@ class Job:
     Attributes:
         number: In the order of arrival.
         id: 32 random hex digits, which name its folder.
-        suffix: Of the scan's file, such as ``.nii.gz``.
+        suffix: Suffix of the scan's file, such as ``.nii.gz``.
         state: One of ``STATES``.
         size: Bytes that it takes on the disk.
         created: Seconds since 1970, as the next two.
@@ -77,7 +77,7 @@ class JobTable:
     """The jobs of a folder; it is this process's until it is closed.
 
     Args:
-        path: Of the database, made if it is not there.
+        path: Path of the database, created if missing.
 
     Raises:
         ConfigError: Another server has it, or it is not one of ours.
@@ -219,7 +219,7 @@ class JobTable:
         self._run('DELETE FROM jobs WHERE id = ?', job_id)
 
     def ids(self) -> set[str]:
-        """Of all jobs."""
+        """Ids of all jobs."""
         return {job_id for (job_id,) in self._run('SELECT id FROM jobs')}
 
     def ended(self, before: float) -> list[Job]:

@@ -17,15 +17,15 @@ class Limits:
     """What jobs may take.
 
     Attributes:
-        upload_bytes: Of one scan as it is sent.
+        upload_bytes: Size of one upload.
         upload_seconds: From the first to the last byte of it.
         waiting_jobs: Jobs that wait, are worked on or are being sent.
-        job_seconds: Of work on one job.
-        memory_bytes: Of the worker's data; None for as much as there is.
-        disk_bytes: Of all scans and results together.
+        job_seconds: Time that one job may take.
+        memory_bytes: Memory of the worker's data; None for no limit.
+        disk_bytes: Disk space of all scans and results together.
         free_bytes: Left free on the disk.
         keep_seconds: From the end of a job until it is deleted.
-        starts: Of one job, if the server ends while it is worked on.
+        starts: How often one job is started, if the server ends during it.
 
     Raises:
         ConfigError: One is not above 0.
@@ -54,7 +54,7 @@ class Refusal(LungdetError):
     """A request that is not carried out.
 
     Args:
-        status: Of HTTP, 4xx or 5xx.
+        status: HTTP status, 4xx or 5xx.
         text: Why, and what to do, in one sentence.
         headers: Further headers of the answer.
     """

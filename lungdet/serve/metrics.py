@@ -20,7 +20,7 @@ class Counts:
 
     Attributes:
         received: Scans that were taken.
-        received_bytes: Of their files.
+        received_bytes: Size of their files.
         refused: Requests by status.
     """
 

@@ -33,7 +33,7 @@ class Reservation:
     """Room for a scan that is being received.
 
     Attributes:
-        job_id: Of its job.
+        job_id: Id of its job.
         size: Bytes that it may take.
         folder: For it.
     """
@@ -70,7 +70,7 @@ class JobStorage:
         self.jobs.close()
 
     def folder(self, job_id: str) -> Path:
-        """Of a job; the id is one of ours."""
+        """Folder of a job, whose id must be valid."""
         return self.root / 'jobs' / job_id
 
     def scan(self, job: Job) -> Path:
@@ -117,8 +117,8 @@ class JobStorage:
 
         Args:
             kept: Its room, which is given free.
-            suffix: Of its file.
-            size: Of its file in bytes.
+            suffix: Suffix of its file.
+            size: Size of its file in bytes.
         """
         with self._lock:
             job = self.jobs.add(kept.job_id, suffix, size)

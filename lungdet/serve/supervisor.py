@@ -57,7 +57,7 @@ class Supervisor:
 
     Attributes:
         model: Name of the detector, None until it is loaded.
-        progress: Of the job that is worked on, None without one.
+        progress: Progress of the running job, None without one.
         lost: Workers that ended, or were ended.
         ended: Jobs, by state.
         seconds: Time of work on jobs.

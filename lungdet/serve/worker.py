@@ -192,7 +192,7 @@ def die_first(memory_bytes: int | None) -> None:
     """Let want of memory end this process, and not the server.
 
     Args:
-        memory_bytes: Of its data; more is refused by the system.
+        memory_bytes: Limit of its data, which the system enforces.
     """
     with suppress(OSError):  # of other systems
         OOM_SCORE.write_bytes(FIRST_VICTIM.encode())

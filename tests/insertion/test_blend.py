@@ -16,7 +16,7 @@ from lungdet.insertion.blend import (
 )
 from lungdet.insertion.donor import donor_of_nodule
 from lungdet.insertion.insert import insert
-from lungdet.insertion.placement import Placement, render
+from lungdet.insertion.placement import Placement, render_insertion
 from lungdet.insertion.source import LibrarySource
 from tests.io.nodules import ball_nodule
 
@@ -92,7 +92,7 @@ def test_a_small_ball_is_blurred_as_by_slices_and_interpolation() -> None:
         'nodule', 'library', 'parenchyma', center, psf_mm=0.6
     )
 
-    one = render(
+    one = render_insertion(
         donor_of_nodule(nodule),
         placement,
         GRID.shape,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lungdet.insertion.sites import Room, Sphere
+from lungdet.insertion.sites import GridSphere, Room
 
 SPACING = np.array([1.0, 1.0, 1.0])
 
@@ -75,7 +75,7 @@ def test_no_site_is_where_something_is(
     chest: tuple, rng: np.random.Generator
 ) -> None:
     image, lungs = chest
-    taken = Sphere(np.array([30.0, 40.0, 28.0]), 22.0)
+    taken = GridSphere(np.array([30.0, 40.0, 28.0]), 22.0)
     room = Room(image, lungs, SPACING, occupied=[taken], margin=12)
     sites = [
         room.find(rng, kind, 3.0)

@@ -16,7 +16,7 @@ from lungdet.prepare.discover import ScanSource, discover_scans
 from lungdet.prepare.label_image import LabelImageReferences
 from lungdet.prepare.positions import in_air
 from lungdet.prepare.references import TableReferences
-from lungdet.prepare.scan import read_scan
+from lungdet.prepare.scan import load_scan
 from lungdet.prepare.table_check import check_positions
 from lungdet.prepare.task import ScanTask
 from lungdet.prepare.world_boxes import BoxReferences
@@ -124,7 +124,7 @@ def test_phantoms_have_the_nodules_of_their_table(
 
     assert check_positions(tasks) == []
     for task in tasks:
-        assert in_air(read_scan(task), task.references.table_rows()) == []
+        assert in_air(load_scan(task), task.references.table_rows()) == []
 
 
 def test_rows_that_nothing_explains_are_told_and_prepared(

@@ -3,7 +3,6 @@ from lungdet.datasets.transforms.base import (
     NoParams,
     Sample,
     Transform,
-    draw_seed,
 )
 from lungdet.datasets.transforms.genesis import (
     NonLinearIntensity,
@@ -76,5 +75,4 @@ __all__ = [
     'Sample',
     'TilePixelShuffle',
     'Transform',
-    'draw_seed',
 ]

@@ -17,7 +17,6 @@ from lungdet.io.case_store import CaseStore
 from lungdet.structures import CaseNodule, CaseRecord
 
 Params = TypeVar('Params')
-SEED_RANGE = 2**31
 
 
 class Sample(TypedDict, total=False):
@@ -121,8 +120,3 @@ class FixedTransform(Transform[NoParams]):
 
     def draw(self, rng: np.random.Generator, sample: Sample) -> NoParams:
         return NoParams()
-
-
-def draw_seed(rng: np.random.Generator) -> int:
-    """Seed of noise that ``apply`` or the model makes."""
-    return int(rng.integers(SEED_RANGE))

@@ -16,7 +16,7 @@ from lungdet.errors import ConfigError
 from lungdet.insertion.draw import DrawOptions, draw_nodule, draw_sham
 from lungdet.insertion.insert import insert
 from lungdet.insertion.placement import Placement
-from lungdet.insertion.sites import Room, Sphere
+from lungdet.insertion.sites import GridSphere, Room
 from lungdet.insertion.source import open_source
 from lungdet.insertion.target import target_nodule
 from lungdet.registry import TRANSFORMS
@@ -123,7 +123,7 @@ class NoduleInsertion(Transform[InsertionParams]):
             geometry.spacing,
             margin=self.min_inside + 1,
             occupied=[
-                Sphere(center * geometry.spacing, float(radius))
+                GridSphere(center * geometry.spacing, float(radius))
                 for center, radius in zip(
                     centers, (half * geometry.spacing).max(1)
                 )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungdet.datasets.transforms.base import Sample, Transform, draw_seed
+from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.hounsfield import LUNG_WINDOW, Window
 from lungdet.registry import TRANSFORMS
+from lungdet.seeds import draw_seed
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class GammaParams:
     """A gamma curve.
 
     Attributes:
-        exponent: Of the intensity; 1 changes nothing.
+        exponent: Exponent of the intensity; 1 changes nothing.
         window: HU interval (low, high) that is bent.
     """
 
@@ -107,7 +108,7 @@ class NoiseParams:
 
     Attributes:
         noise_hu: Standard deviation in HU; 0 changes nothing.
-        seed: Of the noise.
+        seed: Seed of the noise.
     """
 
     noise_hu: float = 0.0

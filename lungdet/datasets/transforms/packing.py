@@ -15,9 +15,9 @@ from lungdet.datasets.transforms.base import (
     NoParams,
     Sample,
     Transform,
-    draw_seed,
 )
 from lungdet.registry import TRANSFORMS
+from lungdet.seeds import draw_seed
 
 HU_RANGE = np.iinfo(np.int16)
 

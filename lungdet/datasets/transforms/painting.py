@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungdet.datasets.transforms.base import Sample, Transform, draw_seed
+from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.geometry import box_slices
 from lungdet.registry import TRANSFORMS
+from lungdet.seeds import draw_seed
 
 RIM = 3  # voxels at the faces that boxes leave out
 
@@ -28,7 +29,7 @@ class PaintingParams:
         painting: ``'in'``: the boxes; ``'out'``: all except them; None:
             nothing.
         boxes: Integer edge boxes (z1, y1, x1, z2, y2, x2).
-        noise_seed: Of the noise.
+        noise_seed: Seed of the noise.
     """
 
     painting: str | None = None

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lungdet.datasets.transforms.base import Sample, Transform, draw_seed
+from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.registry import TRANSFORMS
+from lungdet.seeds import draw_seed
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class BlockShuffleParams:
     """Blocks and permutations.
 
     Attributes:
-        seed: Of the blocks and the permutations; None changes nothing.
+        seed: Seed of the blocks and the permutations; None changes nothing.
         max_block: Longest sides of a block (z, y, x).
         coverage: Blocks' volume over the crop's.
     """
@@ -80,7 +81,7 @@ class TileShuffleParams:
     """Tiles and permutations.
 
     Attributes:
-        seed: Of the tiles and the permutations; None changes nothing.
+        seed: Seed of the tiles and the permutations; None changes nothing.
         max_tile: Longest sides of a tile (z, y, x).
     """
 
@@ -145,7 +146,7 @@ def draw_blocks(
     Args:
         shape: Voxels of the crop (z, y, x).
         max_block: Longest sides (z, y, x).
-        rng: Of sides and positions.
+        rng: Draws sides and positions.
         coverage: Blocks' volume over the crop's, on average.
     """
     longest = np.minimum(max_block, shape)
@@ -166,7 +167,7 @@ def shuffle_blocks(
     Args:
         image: (D, H, W).
         blocks: Inside it.
-        rng: Of the permutations and the order.
+        rng: Draws the permutations and the order.
 
     Returns:
         A new array.
@@ -208,7 +209,7 @@ def shuffle_tiles(
     Args:
         image: (D, H, W).
         max_tile: Longest sides of a tile (z, y, x).
-        rng: Of the grid and the permutations.
+        rng: Draws the grid and the permutations.
 
     Returns:
         A new array with the same values.

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungdet.datasets.transforms.base import Sample, Transform, draw_seed
+from lungdet.datasets.transforms.base import Sample, Transform
 from lungdet.errors import ConfigError
 from lungdet.registry import TRANSFORMS
+from lungdet.seeds import draw_seed
 
 MAX_CORRELATION = 0.7  # three taps reach the square root of one half
 
@@ -91,8 +92,8 @@ class CorrelatedNoiseParams:
 
     Attributes:
         noise_hu: Standard deviation in HU; 0 changes nothing.
-        correlation: Of neighbouring voxels along (z, y, x).
-        seed: Of the noise.
+        correlation: Correlation of neighbouring voxels along (z, y, x).
+        seed: Seed of the noise.
     """
 
     noise_hu: float = 0.0
@@ -173,8 +174,8 @@ def correlated_noise(
 
     Args:
         shape: (D, H, W).
-        correlation: Of neighbours along each axis, 0 to 0.7.
-        seed: Of the noise.
+        correlation: Correlation of neighbours along each axis, 0 to 0.7.
+        seed: Seed of the noise.
 
     Returns:
         float32 of ``shape``; border voxels have the same statistics.

@@ -97,7 +97,7 @@ def fitted_size(
     Args:
         shape: Voxels of the case.
         overlap: Voxels shared by neighbours, at least.
-        max_voxels: Of a window, at most.
+        max_voxels: Largest number of voxels of a window.
 
     Raises:
         ConfigError: Windows of so few voxels would hardly be larger than
@@ -179,7 +179,7 @@ def windows_near(
     """Windows that hold a part of a mask, or are within a margin of one.
 
     Args:
-        windows: Of a case.
+        windows: Windows of a case.
         mask: (D, H, W) bool of the case.
         margin: Voxels.
 
@@ -210,7 +210,7 @@ def even_batches(
     """Batches of at most ``most`` windows, of sizes as equal as possible.
 
     Args:
-        windows: Of a case; their order is kept.
+        windows: Windows of a case; their order is kept.
         most: Windows of a batch, at least 1.
     """
     num = -(-len(windows) // most)

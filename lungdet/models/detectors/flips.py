@@ -51,7 +51,8 @@ def flip_detections(
     """Detections of a mirrored window in the window's voxels.
 
     Args:
-        detections: Of ``WindowDetector.predict_window``; not changed.
+        detections: As returned by ``WindowDetector.predict_window``; not
+            changed.
         axes: Mirrored, among 0, 1, 2 = z, y, x.
         shape: Voxels of the window (z, y, x).
     """

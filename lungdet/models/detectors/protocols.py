@@ -76,7 +76,7 @@ class ValidatedDetector(Protocol):
 
         Args:
             images: (B, 1, d, h, w).
-            targets: Of each window, in its voxels.
+            targets: Targets of each window, in its voxels.
             cores: (B, 6), as for ``predict_owned``.
         """
         ...
@@ -93,6 +93,6 @@ class CandidateScorer(Protocol):
 
         Args:
             images: (B, 1, d, h, w).
-            boxes: Of each window, in its voxels, on the images' device.
+            boxes: Boxes of each window, in its voxels, on the images' device.
         """
         ...

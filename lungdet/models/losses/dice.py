@@ -33,8 +33,8 @@ class SoftDiceLoss(BaseModule):
 
         Args:
             logits: Before the sigmoid; one (d, h, w) per box.
-            targets: Of the same shapes, 1 in the nodule and 0 elsewhere. A box
-                without a 1 has nothing to segment and gives 0.
+            targets: Masks of the same shapes, 1 in the nodule and 0 elsewhere.
+                A box without a 1 has nothing to segment and gives 0.
         """
         losses = torch.stack(
             [_soft_dice(logit, goal) for logit, goal in zip(logits, targets)]

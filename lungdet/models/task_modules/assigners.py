@@ -234,7 +234,7 @@ def without_ignored(
     """The assignment without negatives that are centred in an ignored region.
 
     Args:
-        assigned: Of the boxes.
+        assigned: Assignment of the boxes.
         boxes: (N, 6).
         ignored: (K, 6) regions, None for none.
     """

@@ -112,7 +112,7 @@ class DetectionPostProcessor:
         """The detections of a scan that are kept, best first.
 
         Args:
-            detections: Of all windows, and of all views of them.
+            detections: Detections of all windows in all views.
             num_views: Number of mirrored views and models that they come from;
                 if more than one, ``views`` (K,) says which each comes from.
         """

@@ -117,7 +117,7 @@ class RoISampler3D:
         """Choose among proposals (N, 6) and, in training, (M, 6) true boxes.
 
         Args:
-            assigned: Of the proposals.
+            assigned: Assignment of the proposals.
             proposals: (N, 6).
             gt_boxes: (M, 6), M may be 0.
             training: Whether the true boxes join, as positives.

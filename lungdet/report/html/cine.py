@@ -70,7 +70,7 @@ class Cine:
 
     Attributes:
         images: JPEG files in base64.
-        captions: Of each: slice, instance and height.
+        captions: Caption of each: slice, instance and height.
         width: Pixels of a row.
         height: Pixels of a column.
         letters: Letters at the edges.
@@ -103,7 +103,7 @@ class Cine:
             edges: z1, y1, x1, z2, y2, x2.
             label: Printed next to it.
             kind: How it is drawn.
-            score: Of a detection.
+            score: Score of a detection.
         """
         z1, y1, x1, z2, y2, x2 = (float(v) for v in edges)
         first, last = self._numbers_between(z1 - 0.5, z2 - 0.5)
@@ -179,7 +179,7 @@ def slice_captions(
 
     Args:
         image: Image whose array the slices belong to.
-        result: Of the scan.
+        result: Result of the scan.
         indices: Along the array's first axis.
     """
     source, slices = result.scan_geometry, result.slices

@@ -21,7 +21,7 @@ from lungdet.evaluation.details import Line
 from lungdet.io.case_store import CaseStore
 from lungdet.report.calibration_figure import calibration_figure
 from lungdet.report.froc_figure import froc_figure
-from lungdet.report.html.page import num, render
+from lungdet.report.html.page import num, render_page
 from lungdet.report.html.view import View, data_uri, views_of
 from lungdet.report.pictures import case_picture
 
@@ -33,7 +33,7 @@ class RunErrors:
     """The worst errors of a run.
 
     Attributes:
-        name: Of the run.
+        name: Name of the run.
         misses: Nodules that are detected last, or not at all.
         false_positives: False positives with the highest scores.
     """
@@ -48,7 +48,7 @@ class ErrorEntry:
     """One nodule or false positive.
 
     Attributes:
-        series_uid: Of its scan.
+        series_uid: Series uid of its scan.
         texts: Size, score and position.
         views: Its three planes, none without the prepared case.
     """
@@ -63,7 +63,7 @@ class TableRow:
     """Sensitivities of a run or stratum.
 
     Attributes:
-        name: Of the run or the stratum.
+        name: Name of the run or the stratum.
         values: For each rate, then the CPM: the value, and the lines below it.
         scans: Scans it rests on.
         nodules: Nodules it rests on.
@@ -93,7 +93,7 @@ def evaluation_page(
         for r in reports
         if r.calibration is not None
     }
-    return render(
+    return render_page(
         'evaluation.html',
         reports=reports,
         rates=[rate_name(rate) for rate in reports[0].result.rates],

@@ -25,7 +25,7 @@ POLICY = (
 ENDS = {'.css': '</style', '.js': '</script|<!--'}
 
 
-def render(template: str, policy: str = POLICY, **values: Any) -> str:
+def render_page(template: str, policy: str = POLICY, **values: Any) -> str:
     """Fill a template; text is escaped, also inside scripts.
 
     Args:
@@ -51,8 +51,8 @@ def write_page(path: str | Path, page: str) -> None:
     """Write a page, whole or not at all.
 
     Args:
-        path: Of the file; its folder is created if needed.
-        page: Of ``render``.
+        path: Path of the file; its folder is created if needed.
+        page: As returned by ``render_page``.
     """
     write_text(path, page)
 

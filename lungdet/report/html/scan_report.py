@@ -19,7 +19,7 @@ from lungdet.geometry import (
     points_in_spheres,
 )
 from lungdet.report.html.cine import Cine, CineBox, ScanImage, make_cine
-from lungdet.report.html.page import POLICY, render
+from lungdet.report.html.page import POLICY, render_page
 from lungdet.report.html.view import View, views_of
 from lungdet.report.html.volume_viewer import VIEWER_POLICY, embedded_volumes
 from lungdet.report.pictures import BOX_FRACTION, HALF_MM, Picture
@@ -39,7 +39,7 @@ class ScanReference:
     """What is known to be in a scan.
 
     Attributes:
-        name: Of the reference, such as of its table.
+        name: Name of the reference, such as of its table.
         nodules: Its nodules.
         excluded: Findings that are neither hit nor false positive.
     """
@@ -114,7 +114,7 @@ def scan_page(
     volumes = None
     if viewer is not None and image is not None:
         volumes = embedded_volumes(image, result.detections)
-    return render(
+    return render_page(
         'scan.html',
         POLICY if volumes is None else VIEWER_POLICY,
         result=result,

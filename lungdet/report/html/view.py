@@ -130,7 +130,8 @@ def edge_letters(geometry: Geometry, axis: int) -> Letters:
     """The letters at the edges of a plane across an array axis.
 
     Args:
-        geometry: Of the array; its axes run along LPS, or nearest to it.
+        geometry: Geometry of the array; its axes run along LPS, or nearest to
+            it.
         axis: 0 for axial, 1 for coronal, 2 for sagittal planes.
 
     Examples:
@@ -200,7 +201,7 @@ def data_uri(content: bytes, kind: str = 'image/jpeg') -> str:
     """A file as a URI that contains it.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         kind: Its media type.
 
     Examples:

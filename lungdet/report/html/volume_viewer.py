@@ -78,7 +78,7 @@ def painted_detections(
 
     Args:
         detections: Best first.
-        grid: Of the result.
+        grid: Grid of the result.
         image: Has the detections' masks, if they are known.
 
     Returns:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lungdet.errors import SeriesError
 from lungdet.report.html import page as module
-from lungdet.report.html.page import environment, num, part, render, short
+from lungdet.report.html.page import environment, num, part, render_page, short
 from lungdet.report.html.volume_viewer import LIBRARY
 from tests.report.html.parsing import ParsedPage
 from tests.report.html.scene import make_result
@@ -27,7 +27,7 @@ def rendered(**values: object) -> str:
         'data': {},
         'volumes': None,
     }
-    return render('scan.html', **(defaults | values))
+    return render_page('scan.html', **(defaults | values))
 
 
 @given(st.text())
