@@ -42,7 +42,7 @@ def only_image(folder: Path) -> Path:
     """The scan of a run.
 
     Raises:
-        SeriesError: None, or several.
+        SeriesError: No image, or several.
     """
     images = sorted(folder.glob(IMAGES))
     if len(images) == 1:

@@ -24,7 +24,7 @@ class Address:
     Attributes:
         root: Root of the service, without a slash at its end.
         study: Its StudyInstanceUID.
-        series: SeriesInstanceUID, None for all of the examination.
+        series: SeriesInstanceUID, None for the whole examination.
     """
 
     root: str
@@ -41,7 +41,7 @@ class Address:
 
 
 def is_address(text: str) -> bool:
-    """Whether a word names a server rather than a file.
+    """Whether a text is the address of a server rather than a file.
 
     Examples:
         >>> is_address('https://host/studies/1.2'), is_address('http')
@@ -51,7 +51,7 @@ def is_address(text: str) -> bool:
 
 
 def is_uid(text: object) -> bool:
-    """Whether a value may be put into an address as an identifier.
+    """Whether a value is a valid UID, safe to put into an address.
 
     Examples:
         >>> is_uid('1.2.840'), is_uid('../1'), is_uid(None)
@@ -68,8 +68,8 @@ def parse_address(text: str) -> Address:
     """Read an address as a user gives it.
 
     Raises:
-        ConfigError: No study is named, or the address holds what does not
-            belong there, such as a password; that is not repeated.
+        ConfigError: The address names no study, or has a part it must not
+            have, such as a password, which the message does not repeat.
 
     Examples:
         >>> parse_address('http://host:8042/dicom-web/studies/1.2/series/1.3/')

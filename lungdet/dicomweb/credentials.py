@@ -1,4 +1,4 @@
-"""Who asks: from the environment or netrc, never from an address."""
+"""Credentials, from the environment or netrc, never from an address."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def authorization(root: str) -> str | None:
         root: Root of the server.
 
     Raises:
-        ConfigError: Half of them, characters that no header can have, or a
-            netrc that cannot be read.
+        ConfigError: Incomplete credentials, characters that a header cannot
+            have, or an unreadable netrc.
     """
     if token := os.environ.get(TOKEN):
         return _header(f'Bearer {token}')
@@ -45,7 +45,7 @@ def _of_netrc(root: str) -> str | None:
     try:
         entry = netrc(path).authenticators(urlsplit(root).hostname or '')
     except (NetrcParseError, OSError, UnicodeDecodeError) as error:
-        # the line that is wrong may hold a password
+        # the wrong line may contain a password
         line = getattr(error, 'lineno', None)
         raise ConfigError(
             f'{path}: cannot be read as netrc'

@@ -1,6 +1,6 @@
-"""What a server does wrong, and what to do about it.
+"""Errors of a server, and what to do about them.
 
-What it writes is never quoted, since it may name a person.
+The server's own text is never quoted, since it may name a person.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class ServerError(SeriesError):
-    """A server that does not give or take what it was asked for.
+    """A server that does not answer a request as it should.
 
     Attributes:
-        passing: Whether the next try may succeed.
+        passing: Whether another try may succeed.
     """
 
     def __init__(self, text: str, *, passing: bool = False) -> None:
@@ -30,10 +30,10 @@ class ServerError(SeriesError):
 
 
 def check_status(answer: httpx.Response, where: str) -> None:
-    """Refuse an answer that is none.
+    """Refuse an answer with the status of an error.
 
     Raises:
-        ServerError: As said.
+        ServerError: The answer has such a status.
     """
     status = answer.status_code
     if status in (200, 202, 204):
@@ -46,10 +46,10 @@ def check_status(answer: httpx.Response, where: str) -> None:
 
 
 def check_size(size: int, limit: int, where: str) -> None:
-    """Refuse more bytes than anything has that is asked for.
+    """Refuse an answer larger than any valid one.
 
     Raises:
-        ServerError: As said.
+        ServerError: The answer is refused.
     """
     if size > limit:
         raise ServerError(
@@ -59,10 +59,10 @@ def check_size(size: int, limit: int, where: str) -> None:
 
 
 def check_type(answer: httpx.Response, where: str, kind: str) -> None:
-    """Refuse what is of another type, such as the page of a login.
+    """Refuse an answer of another type, such as a login page.
 
     Raises:
-        ServerError: As said.
+        ServerError: The answer is refused.
     """
     stated = answer.headers.get('content-type', '')
     stated = stated.partition(';')[0].strip().lower()
@@ -96,13 +96,13 @@ def _words_for(status: int) -> tuple[str, str]:
 
 @contextmanager
 def plain_errors(where: str) -> Iterator[None]:
-    """Say what httpx raises in the words of a user.
+    """Raise errors of httpx as errors with plain messages.
 
     Args:
         where: Address, for the message.
 
     Raises:
-        ServerError: As said.
+        ServerError: In place of an error of httpx.
     """
     import httpx
 
@@ -154,6 +154,6 @@ def _of_transport(where: str, error: httpx.TransportError) -> ServerError:
 
 
 def _reason(error: ssl.SSLError) -> str:
-    """What OpenSSL says, without its code and source line."""
+    """The message of OpenSSL without its code and source line."""
     verify = getattr(error, 'verify_message', None)
     return str(verify or error.reason or 'handshake').lower().replace('_', ' ')

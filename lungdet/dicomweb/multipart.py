@@ -13,17 +13,17 @@ LINE, END = b'\r\n', b'--'
 
 
 class MultipartError(ValueError):
-    """A message that is cut, or is no multipart message."""
+    """A message that is truncated, or not multipart."""
 
 
 def boundary_of(content_type: str) -> bytes:
-    """What separates the parts of a message.
+    """The boundary between the parts of a message.
 
     Args:
         content_type: Its ``Content-Type`` header.
 
     Raises:
-        MultipartError: It is of another type, or states none.
+        MultipartError: It is of another type, or has no boundary.
 
     Examples:
         >>> boundary_of('multipart/related; boundary="a b"')
@@ -40,7 +40,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 class MultipartReader:
-    """The parts of a message, each as the pieces that arrive.
+    """The parts of a message, each as an iterator over its pieces.
 
     Args:
         pieces: Parts of the message, of any size.
@@ -59,7 +59,7 @@ class MultipartReader:
         self.buffer = bytearray(LINE)
 
     def parts(self) -> Iterator[Iterator[bytes]]:
-        """Each part's content; to be read before the next one.
+        """The content of each part, which must be read before the next one.
 
         Raises:
             MultipartError: The message ends before its last boundary, or a
@@ -88,8 +88,8 @@ class MultipartReader:
             pass
 
     def _until(self, mark: bytes, limit: int | None = None) -> Iterator[bytes]:
-        """What comes before a mark, which is removed too."""
-        size, kept = 0, len(mark) - 1  # the mark may be torn
+        """The bytes before a mark, which is consumed too."""
+        size, kept = 0, len(mark) - 1  # the mark may be split between pieces
         while (at := self.buffer.find(mark)) < 0:
             ready = len(self.buffer) - kept
             if ready > 0:
@@ -115,7 +115,7 @@ def join_parts(
     """A message of several parts of one type.
 
     Args:
-        contents: None may hold the boundary.
+        contents: None of them may contain the boundary.
         boundary: Separates them.
         content_type: Content type of each.
     """

@@ -33,8 +33,8 @@ class RemoteSeries:
 
     Attributes:
         uid: Its SeriesInstanceUID.
-        instances: How many files the server says that it has.
-        slices: The same, or the frames of its one file.
+        instances: Number of files according to the server.
+        slices: The same, or the number of frames of its only file.
         thickness: Thickness of its slices in mm, infinite if not known.
         description: The scanner's free text; may name a person.
     """
@@ -53,11 +53,10 @@ def list_series(
 
     Args:
         address: Its address.
-        patience: With the server.
+        patience: Time limits and tries.
 
     Raises:
-        ServerError: No answer, no such examination or series, or no CT in
-            it.
+        ServerError: No answer, no such examination or series, or no CT in it.
         ConfigError: httpx or credentials are missing.
     """
     path = f'/studies/{address.study}/series'
@@ -89,7 +88,8 @@ def list_series(
 def _series(
     server: Server, address: Address, listed: dict[str, Any]
 ) -> RemoteSeries | None:
-    """One series, with what only its instances tell; None if it is no CT."""
+    """One series, with values read from its instances; None if it is not
+    CT."""
     uid = _value(listed, SERIES)
     if not is_uid(uid):
         raise ServerError(
@@ -129,7 +129,7 @@ def _value(values: dict[str, Any], tag: str) -> Any:
 
 
 def _is_count(value: Any) -> bool:
-    """Numbers are JSON's, or text as older servers have it."""
+    """Whether a value is a count; older servers send numbers as text."""
     return not isinstance(value, bool) and str(value).isdecimal()
 
 
@@ -149,18 +149,18 @@ def fetch_series(
     patience: Patience = PATIENCE,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Write the slices of a series to a folder, in names of our own.
+    """Write the slices of a series to a folder, under generated names.
 
     Args:
         address: Address of the series.
-        instances: How many there are; fewer are an error.
-        folder: Empty.
-        patience: With the server.
-        stopped: Whether to give up, asked often.
+        instances: Number of files of the series; fewer are an error.
+        folder: An empty folder.
+        patience: Time limits and tries.
+        stopped: Whether to give up; called often.
 
     Raises:
-        ServerError: No answer, one that is cut, or another series; more
-            files, bytes or seconds than a series has.
+        ServerError: No answer, a truncated one, or another series; more files,
+            bytes or seconds than a series can have.
         OSError: The disk is full.
     """
     if instances > MAX_FILES:

@@ -1,4 +1,4 @@
-"""One DICOMweb server: bounded answers, and tries that are repeated."""
+"""A DICOMweb server: bounded answers, and repeated tries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Patience:
-    """How long and how often a server is asked.
+    """Time limits of requests, and how often one is tried.
 
     Attributes:
         connect: Seconds until it accepts a connection.
@@ -68,8 +68,8 @@ class Server:
 
     Args:
         root: Root of the DICOMweb service.
-        patience: How long it is waited for.
-        stopped: Whether to give up, asked between pieces of an answer.
+        patience: Time limits and tries.
+        stopped: Whether to give up; called between pieces of an answer.
 
     Raises:
         ConfigError: httpx is not installed, or credentials or certificates
@@ -86,7 +86,7 @@ class Server:
         self.patience = patience
         self.stopped = stopped
         headers = {
-            'Accept-Encoding': 'identity',  # what unpacks has no known size
+            'Accept-Encoding': 'identity',  # sizes are unknown if compressed
             'User-Agent': f'lungdet/{lungdet.__version__}',
         }
         if (credentials := authorization(root)) is not None:
@@ -105,10 +105,10 @@ class Server:
         self.client.close()
 
     def patiently(self, action: Callable[[], T]) -> T:
-        """What an action returns, tried again where a failure may pass.
+        """The value of an action, which is tried again after a passing error.
 
         Raises:
-            ServerError: Of the last try.
+            ServerError: The error of the last try.
         """
         for tried in range(1, self.patience.tries + 1):
             try:
@@ -124,14 +124,14 @@ class Server:
         raise AssertionError('no try')
 
     def get_list(self, path: str, **params: str) -> list[dict[str, Any]]:
-        """Objects of a query, in DICOM's JSON; none is an empty list.
+        """Objects that match a query, in DICOM's JSON.
 
         Args:
             path: Below the root.
             params: Parameters of the query.
 
         Raises:
-            ServerError: No answer, or one that is no such list.
+            ServerError: No answer, or not such a list.
         """
         return self.patiently(lambda: self._list_once(path, params))
 
@@ -142,7 +142,7 @@ class Server:
         )
         with self._answer(request, url) as answer:
             check_status(answer, url)
-            if answer.status_code == 204:  # how some say that there is none
+            if answer.status_code == 204:  # an empty list
                 return []
             values = self.read_json(answer, url)
         if not isinstance(values, list) or not all(
@@ -156,14 +156,14 @@ class Server:
 
     @contextmanager
     def get_parts(self, path: str) -> Iterator[Iterator[Iterator[bytes]]]:
-        """Give the files below a path, each as the pieces that arrive.
+        """Yield the files below a path, each as an iterator over its pieces.
 
         Args:
             path: Below the root.
 
         Raises:
-            ServerError: No answer, one that is no multipart message or is
-                cut, or more bytes or seconds than a series has.
+            ServerError: No answer, not a multipart message, a truncated one,
+                or more bytes or seconds than a series can have.
         """
         url = f'{self.root}{path}'
         request = self.client.build_request(
@@ -184,7 +184,7 @@ class Server:
                 ) from error
 
     def post(self, path: str, body: bytes, content_type: str) -> Any:
-        """Status and JSON of the answer to what is sent; None if no JSON.
+        """Status and JSON of the answer to a POST; None if it is not JSON.
 
         Args:
             path: Below the root.
@@ -192,7 +192,7 @@ class Server:
             content_type: Content type of the body.
 
         Raises:
-            ServerError: No answer, or one that says nothing of single files.
+            ServerError: No answer, or one that does not list single files.
         """
         return self.patiently(
             lambda: self._post_once(path, body, content_type)
@@ -207,7 +207,7 @@ class Server:
             headers={'Accept': JSON, 'Content-Type': content_type},
         )
         with self._answer(request, url) as answer:
-            if answer.status_code != 409:  # none of the files was taken
+            if answer.status_code != 409:  # none of the files was stored
                 check_status(answer, url)
             try:
                 return self.read_json(answer, url)
@@ -228,9 +228,9 @@ class Server:
                 answer.close()
 
     def _follow(self, request: httpx.Request, where: str) -> httpx.Response:
-        """The answer behind redirections; httpx would read their bodies.
+        """The answer after redirections, whose bodies httpx would read.
 
-        httpx removes credentials where another server is named.
+        httpx removes credentials on the way to another server.
         """
         for _ in range(MAX_REDIRECTS + 1):
             answer = self.client.send(request, stream=True)
@@ -257,7 +257,7 @@ class Server:
         """The JSON of an answer.
 
         Raises:
-            ServerError: It is none, or too long.
+            ServerError: It is not JSON, or too long.
         """
         check_type(answer, where, 'json')
         pieces = self._pieces(answer, where, MAX_LIST, self.patience.listing)
@@ -273,7 +273,7 @@ class Server:
     def _pieces(
         self, answer: httpx.Response, where: str, limit: int, seconds: float
     ) -> Iterator[bytes]:
-        """An answer's bytes, no more than ``limit`` and no longer."""
+        """The bytes of an answer, bounded in size and time."""
         stated = answer.headers.get('content-length', '')
         size = int(stated) if stated.isdecimal() else 0
         check_size(size, limit, where)

@@ -33,7 +33,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class StoreOutcome:
-    """What became of one file.
+    """Outcome of storing one file.
 
     Attributes:
         name: Name of the file.
@@ -49,18 +49,18 @@ class StoreOutcome:
 def store_files(
     address: Address, paths: Sequence[Path], patience: Patience = PATIENCE
 ) -> list[StoreOutcome]:
-    """Store DICOM files beside an examination, and tell each one's outcome.
+    """Store DICOM files in an examination, and return the outcome of each.
 
-    The same file may be stored again: it keeps its identifier.
+    A file may be stored again: it keeps its identifier.
 
     Args:
         address: Address of the examination or a series of it.
         paths: Paths of the files, at least one.
-        patience: With the server.
+        patience: Time limits and tries.
 
     Raises:
         ServerError: No answer, or the server refuses all of it.
-        SeriesError: A file is no DICOM file.
+        SeriesError: A file is not DICOM.
         ConfigError: httpx or credentials are missing.
     """
     uids = [str(read_tags(path, TAGS).SOPInstanceUID) for path in paths]
@@ -91,7 +91,7 @@ def _failure(
 
 
 def _items(answer: Any, tag: str) -> dict[str, Any]:
-    """Failure reason of each instance of a sequence, None where none is."""
+    """Failure reason of each instance of a sequence, None if it has none."""
     element = answer.get(tag) if isinstance(answer, dict) else None
     items = element.get('Value') if isinstance(element, dict) else None
     if not isinstance(items, list):

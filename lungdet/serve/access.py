@@ -1,4 +1,4 @@
-"""Who may ask: anybody on this machine, or whoever knows the token."""
+"""Access: for anybody on this machine, or for whoever has the token."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ READING = ('GET', 'HEAD')
 class Access:
     """What a request must prove.
 
-    Without a token, only names of this machine are answered: else a page of
-    another site could have its own name lead here (DNS rebinding). With or
-    without, what changes something must not come from another site's page.
+    Without a token, only requests to a name of this machine are answered:
+    otherwise another site could let its own name resolve to this server (DNS
+    rebinding). In any case, a request that changes something must not come
+    from a page of another site.
 
     Args:
-        token: Secret that clients send; None to ask for none.
+        token: Secret that clients send; None for no secret.
 
     Raises:
-        ConfigError: The token is too short, or no text for a header.
+        ConfigError: The token is too short, or has characters that a header
+            cannot have.
     """
 
     def __init__(self, token: str | None) -> None:
@@ -50,7 +52,7 @@ class Access:
     def check(
         self, method: str, headers: Mapping[str, str], *, is_open: bool
     ) -> None:
-        """Let a request pass, or not.
+        """Refuse a request that is not allowed.
 
         Args:
             method: HTTP method.
@@ -58,8 +60,8 @@ class Access:
             is_open: Whether the path needs no token.
 
         Raises:
-            Refusal: 401 without the token, 403 from another site, 421 by
-                another name.
+            Refusal: 401 without the token, 403 from another site, 421 to
+                another host name.
         """
         host = headers.get('host', '')
         if not self.needs_token and not is_loopback(host_name(host)):
@@ -82,7 +84,7 @@ class Access:
             )
 
     def knows(self, headers: Mapping[str, str]) -> bool:
-        """Whether the token, or the cookie given for it, is among headers.
+        """Whether headers contain the token, or the cookie given for it.
 
         Args:
             headers: By names in lower case.
@@ -95,14 +97,14 @@ class Access:
         return _are_equal(_cookie(headers), self.cookie())
 
     def cookie(self) -> str:
-        """What a browser keeps in place of the token: it cannot send a header
-        when it follows a link."""
+        """The cookie that stands for the token: a browser that follows a link
+        cannot send another header."""
         secret = (self._token or '').encode()
         return hmac.new(secret, b'lungdet page', hashlib.sha256).hexdigest()
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host name or address is this machine's for itself.
+    """Whether a host name or address is a loopback one.
 
     Args:
         name: Without port and brackets.
@@ -136,7 +138,8 @@ def host_name(host: str) -> str:
 
 
 def _is_same_site(headers: Mapping[str, str], host: str) -> bool:
-    """Programs send no Origin, browsers do."""
+    """Whether a request comes from this site, or not from a browser, which
+    would send an Origin."""
     origin = headers.get('origin')
     return origin is None or origin.partition('://')[2] == host
 
@@ -150,7 +153,7 @@ def _cookie(headers: Mapping[str, str]) -> str:
 
 
 def _are_equal(sent: str, secret: str) -> bool:
-    """In a time that tells nothing about where they differ."""
+    """Compared in constant time."""
     return hmac.compare_digest(
         sent.encode('utf-8', 'replace'), secret.encode()
     )

@@ -47,9 +47,13 @@ MEDIA_TYPES = {
     '.html': 'text/html; charset=utf-8',
     '.dcm': 'application/dicom',
 }
-SHOWN = ('.html', '.png', '.json')  # by browsers; the others are saved
-# a report may run its script, but in an origin of its own: it can ask for
-# nothing here
+SHOWN = (
+    '.html',
+    '.png',
+    '.json',
+)  # the others are downloaded
+# a report may run its scripts, but in another origin, without access to this
+# server
 REPORT_POLICY = f'{POLICY}; sandbox allow-scripts'
 
 
@@ -57,14 +61,14 @@ def create_app(service: Service, access: Access) -> ASGIApp:
     """The application of a server.
 
     Args:
-        service: What it answers from.
-        access: Who may ask.
+        service: Its jobs, worker and metrics.
+        access: Access rules.
     """
     app = FastAPI(
         title='lungdet',
         version=lungdet.__version__,
         description='Lung nodules in chest CT. Research use only.',
-        docs_url=None,  # they load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
     )
     app.add_exception_handler(HTTPException, _http_problem)
@@ -77,12 +81,12 @@ def create_app(service: Service, access: Access) -> ASGIApp:
 
 
 def add_pages(app: FastAPI, service: Service, access: Access) -> None:
-    """Routes that are about no job.
+    """Add routes that do not concern jobs.
 
     Args:
-        app: Gets them.
-        service: What they answer from.
-        access: Who may ask.
+        app: Gets the routes.
+        service: Its jobs, worker and metrics.
+        access: Access rules.
     """
     page, policy = page_and_policy(service.storage.limits)
 
@@ -92,7 +96,7 @@ def add_pages(app: FastAPI, service: Service, access: Access) -> None:
 
     @app.get('/healthz', responses={503: {'model': Health}})
     def health(response: Response) -> Health:
-        """Whether jobs can be worked on."""
+        """Whether jobs can be run."""
         state = Health(**service.health())
         if state.status != 'ok':
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -105,13 +109,13 @@ def add_pages(app: FastAPI, service: Service, access: Access) -> None:
 
     @app.get('/v1/session')
     def show_session(request: Request) -> Session:
-        """Whether a request has the token, or its cookie."""
+        """Whether the request has the token or its cookie."""
         return Session(unlocked=access.knows(request.headers))
 
     @app.post('/v1/session', status_code=204, responses=_problems(401))
     def open_session(request: Request) -> Response:
-        """Give a browser a cookie for the token, which it cannot send itself
-        when it follows a link."""
+        """Set a cookie that stands for the token, for browsers that follow
+        links."""
         if not access.knows(request.headers):
             raise Refusal(
                 HTTPStatus.UNAUTHORIZED, 'this is not the token of the server.'
@@ -129,11 +133,11 @@ def add_pages(app: FastAPI, service: Service, access: Access) -> None:
 
 
 def add_jobs(app: FastAPI, service: Service) -> None:
-    """Routes of jobs.
+    """Add the routes of jobs.
 
     Args:
-        app: Gets them.
-        service: What they answer from.
+        app: Gets the routes.
+        service: Its jobs, worker and metrics.
     """
 
     @app.post(
@@ -154,23 +158,22 @@ def add_jobs(app: FastAPI, service: Service) -> None:
         '/v1/jobs/{job_id}', response_model=JobView, responses=_problems(404)
     )
     def show_job(job_id: str) -> Any:
-        """How far a job is."""
+        """State and progress of a job."""
         return service.view(_job(service, job_id))
 
     @app.delete('/v1/jobs/{job_id}', status_code=204, responses=_problems(404))
     def delete_job(job_id: str) -> Response:
-        """Delete a job, its scan and its result, also while it is worked
-        on."""
+        """Delete a job, its scan and its result, even while it runs."""
         service.supervisor.remove(_job(service, job_id))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 def add_results(app: FastAPI, service: Service) -> None:
-    """The route of results.
+    """Add the route of results.
 
     Args:
-        app: Gets it.
-        service: What it answers from.
+        app: Gets the route.
+        service: Its jobs, worker and metrics.
     """
 
     @app.get(
@@ -198,7 +201,7 @@ def add_results(app: FastAPI, service: Service) -> None:
             if len(files) == 1:
                 return _file(folder / files[0])
             return _zip(folder, files, f'{name}.zip')
-        except FileNotFoundError as error:  # it was just deleted
+        except FileNotFoundError as error:  # deleted meanwhile
             raise _unknown() from error
 
 
@@ -220,7 +223,7 @@ def _file(path: Path) -> Response:
 
 
 def _zip(folder: Path, files: Sequence[str], name: str) -> Response:
-    """Several small files as one."""
+    """Several small files as one zip."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as archive:
         for file in files:
@@ -233,7 +236,7 @@ def _zip(folder: Path, files: Sequence[str], name: str) -> Response:
 
 
 def _job(service: Service, job_id: str) -> Job:
-    """The job of an id that a client sent.
+    """The job with an id sent by a client.
 
     Raises:
         Refusal: There is none.
@@ -262,7 +265,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _http_problem(request: Request, error: Exception) -> JSONResponse:
-    """What the routing refuses: unknown paths and methods."""
+    """The answer to an unknown path or method."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     return problem(Refusal(status, f'{status.phrase.lower()}.', error.headers))

@@ -1,4 +1,4 @@
-"""What every request passes before it reaches a route, and every answer."""
+"""Middleware of all requests and answers."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ HEADERS = {
 
 
 class Gate:
-    """Access, headers of every answer, and a log of errors without texts.
+    """Checks access, adds headers to answers, and logs errors without texts.
 
-    A HEAD is answered as a GET without its body, which the server drops.
+    HEAD is handled as GET; the server drops the body.
 
     Args:
-        app: What is behind it.
-        access: Who may pass.
+        app: The application behind it.
+        access: Access rules.
         counts: Counts refusals.
-        tell: Gets a line about an error of ours.
+        tell: Called with a line about an internal error.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Gate:
         except ClientDisconnect:
             return
         except Exception as error:
-            # it is answered already: Starlette calls the handler, and raises
+            # already answered: Starlette calls the handler, then raises
             self.tell(f'internal error: {origin_of(error)}')
 
 
@@ -105,7 +105,7 @@ def problem(refusal: Refusal) -> JSONResponse:
 
 
 def internal_problem(request: Request, error: Exception) -> JSONResponse:
-    """The answer where something is wrong here; it does not tell what."""
+    """The answer after an internal error, without its details."""
     return problem(
         Refusal(
             HTTPStatus.INTERNAL_SERVER_ERROR,

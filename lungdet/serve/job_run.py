@@ -1,4 +1,5 @@
-"""One job: what ``lungdet infer`` does to a scan, in a folder of ours."""
+"""One job: what ``lungdet infer`` does with a scan, in a folder of the
+server."""
 
 from __future__ import annotations
 
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
     from lungdet.apis.inferencer import NoduleInferencer
     from lungdet.apis.scan_inputs import ScanInput
 
-RESULT = 'json'  # the format that names the files of the others
+RESULT = 'json'  # the format that lists the files of the others
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job as the worker gets it.
+    """A job for the worker.
 
     Attributes:
         job_id: The job.
-        scan: The file that was sent, under a name of ours.
-        work: Folder for what is made.
-        result: Folder that the result becomes.
+        scan: The received file, under a name chosen by the server.
+        work: Folder for temporary files.
+        result: Folder of the result.
     """
 
     job_id: str
@@ -40,7 +41,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """A job's result is there.
+    """A job that has a result.
 
     Attributes:
         detections: How many.
@@ -53,10 +54,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job has no result.
+    """A job that failed.
 
     Attributes:
-        reason: Why, in one line, for whoever sent the scan: it may quote the
+        reason: Why, in one line, for the sender of the scan: it may quote the
             scan.
     """
 
@@ -68,9 +69,9 @@ def run_job(
     task: Task,
     on_windows: Callable[[int, int], None] = lambda done, total: None,
 ) -> Done | Failed:
-    """Find nodules in the scan that was sent.
+    """Find nodules in the received scan.
 
-    Every format is written that the scan can have.
+    The result is written in every format that suits the scan.
 
     Args:
         inferencer: Has the detector.
@@ -100,11 +101,10 @@ def run_job(
 def only_scan(task: Task) -> ScanInput:
     """The scan of a job: the thinnest series of the only examination.
 
-    An image file is called as its job is, whatever it is called in an
-    archive.
+    An image file is named after its job, whatever its name in an archive.
 
     Raises:
-        SeriesError: None, or several.
+        SeriesError: No scan, or several.
     """
     from lungdet.apis.scan_inputs import find_scans
 
@@ -122,7 +122,7 @@ def only_scan(task: Task) -> ScanInput:
 
 
 def formats_for(scan: ScanInput) -> tuple[str, ...]:
-    """The formats that can be written here, for DICOM or another scan.
+    """The formats that can be written for a scan, DICOM or not.
 
     Args:
         scan: The scan.
@@ -136,7 +136,7 @@ def formats_for(scan: ScanInput) -> tuple[str, ...]:
 
 
 def without_dicom(formats: Sequence[str]) -> tuple[str, ...]:
-    """Formats that any scan can have.
+    """The formats that do not need a DICOM scan.
 
     Args:
         formats: Names of ``EXPORTERS``.
@@ -151,7 +151,7 @@ def _run(
     formats: Sequence[str],
     on_windows: Callable[[int, int], None],
 ) -> ScanOutcome:
-    """As ``lungdet infer`` does.
+    """Run the job like ``lungdet infer``.
 
     Raises:
         OSError: The disk is full.
@@ -171,7 +171,7 @@ def _run(
 
 
 def _without_paths(text: str, task: Task) -> str:
-    """A message for clients, who know nothing of our folders."""
+    """A message without paths of the server."""
     text = text.replace(str(task.scan), 'the scan')
     for folder in (task.work, task.scan.parent):
         text = text.replace(f'{folder}{os.sep}', '')

@@ -1,4 +1,4 @@
-"""Jobs in SQLite: a server that was killed knows them when it starts again."""
+"""Jobs in SQLite, which outlive the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lungdet.errors import ConfigError
 
 QUEUED, RUNNING, DONE, FAILED = 'queued', 'running', 'done', 'failed'
 STATES = (QUEUED, RUNNING, DONE, FAILED)
-VERSION = 1  # of the table
+VERSION = 1  # of the table's layout
 TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS jobs (
   files TEXT NOT NULL DEFAULT '{}'
 )
 """
-RECENT = 20  # jobs that tell how long one takes
+RECENT = 20  # jobs over which the duration is averaged
 ENDED_TOO_OFTEN = (
     'was begun {starts} times, and the server ended each time; the scan may '
     'need more memory than there is.'
@@ -42,18 +42,18 @@ ENDED_TOO_OFTEN = (
 
 @dataclass(frozen=True)
 class Job:
-    """One scan, and how far it is.
+    """One scan, and its state.
 
     Attributes:
         number: In the order of arrival.
         id: 32 random hex digits, which name its folder.
         suffix: Suffix of the scan's file, such as ``.nii.gz``.
         state: One of ``STATES``.
-        size: Bytes that it takes on the disk.
-        created: Seconds since 1970, as the next two.
-        started: None while it waits.
-        ended: None until it has.
-        starts: How often it was begun.
+        size: Bytes on the disk.
+        created: Time of arrival, seconds since 1970.
+        started: Likewise; None while it waits.
+        ended: Likewise; None until it has ended.
+        starts: How often it was started.
         error: Why it failed.
         detections: How many, once it is done.
         files: Names of the result files, by format.
@@ -74,13 +74,13 @@ class Job:
 
 
 class JobTable:
-    """The jobs of a folder; it is this process's until it is closed.
+    """The jobs of a folder, locked for this process until closed.
 
     Args:
         path: Path of the database, created if missing.
 
     Raises:
-        ConfigError: Another server has it, or it is not one of ours.
+        ConfigError: Another server uses it, or it is not a table of lungdet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,8 +104,8 @@ class JobTable:
 
     def _open(self) -> None:
         run = self._database.execute
-        # with the exclusive lock that is taken by the first statement, there
-        # is no second server, and WAL needs no shared memory
+        # the first statement takes the exclusive lock: no second server can
+        # open it, and WAL needs no shared memory
         run('PRAGMA locking_mode = EXCLUSIVE')
         run('PRAGMA journal_mode = WAL')
         run('PRAGMA synchronous = FULL')
@@ -119,7 +119,7 @@ class JobTable:
         run('COMMIT')
 
     def close(self) -> None:
-        """Give the table free."""
+        """Unlock the table."""
         with self._lock:
             self._database.close()
 
@@ -146,14 +146,14 @@ class JobTable:
         return job
 
     def get(self, job_id: str) -> Job | None:
-        """A job; None if there is none of this id."""
-        with suppress(UnicodeEncodeError):  # no text, so no id
+        """A job by its id; None if there is none."""
+        with suppress(UnicodeEncodeError):  # not text, so not an id
             for job in self._jobs('SELECT * FROM jobs WHERE id = ?', job_id):
                 return job
         return None
 
     def start_next(self) -> Job | None:
-        """Begin the first job of the queue; None if it is empty."""
+        """Start the first job of the queue; None if it is empty."""
         started = self._jobs(
             'UPDATE jobs SET state = ?, started = ?, starts = starts + 1 '
             'WHERE number = (SELECT min(number) FROM jobs WHERE state = ?) '
@@ -163,7 +163,7 @@ class JobTable:
         return started[0] if started else None
 
     def put_back(self, job: Job) -> None:
-        """Let a job that was begun wait again, as if it had not been."""
+        """Return a started job to the queue; the start is not counted."""
         self._run(
             'UPDATE jobs SET state = ?, started = NULL, starts = starts - 1 '
             'WHERE id = ? AND state = ?',
@@ -187,7 +187,7 @@ class JobTable:
         )
 
     def fail(self, job: Job, error: str) -> None:
-        """A job has ended without a result, and takes no room."""
+        """Mark a job as failed; it no longer takes disk space."""
         self._run(
             'UPDATE jobs SET state = ?, ended = ?, error = ?, size = 0 '
             'WHERE id = ?',
@@ -195,10 +195,10 @@ class JobTable:
         )
 
     def resume(self, max_starts: int) -> list[Job]:
-        """Let the jobs wait again that a killed server worked on.
+        """Return the jobs that a killed server ran to the queue.
 
         Args:
-            max_starts: Those that were begun so often fail.
+            max_starts: Jobs started this often fail.
 
         Returns:
             The jobs that failed.
@@ -215,7 +215,7 @@ class JobTable:
         return failed
 
     def remove(self, job_id: str) -> None:
-        """Forget a job."""
+        """Remove a job."""
         self._run('DELETE FROM jobs WHERE id = ?', job_id)
 
     def ids(self) -> set[str]:
@@ -223,13 +223,13 @@ class JobTable:
         return {job_id for (job_id,) in self._run('SELECT id FROM jobs')}
 
     def ended(self, before: float) -> list[Job]:
-        """Jobs that ended before a time, the first one first."""
+        """Jobs that ended before a time, earliest first."""
         return self._jobs(
             'SELECT * FROM jobs WHERE ended < ? ORDER BY ended', before
         )
 
     def ahead(self, job: Job) -> int:
-        """How many jobs come before a waiting one, with that at work."""
+        """Number of jobs before a waiting one, including the running one."""
         ((number,),) = self._run(
             'SELECT count(*) FROM jobs WHERE state = ? '
             'OR (state = ? AND number < ?)',
@@ -243,12 +243,12 @@ class JobTable:
         return {**dict.fromkeys(STATES, 0), **{s: n for s, n in there}}
 
     def size(self) -> int:
-        """Bytes that all jobs take."""
+        """Bytes of all jobs on the disk."""
         ((size,),) = self._run('SELECT coalesce(sum(size), 0) FROM jobs')
         return size
 
     def mean_seconds(self) -> float | None:
-        """How long the last jobs took; None without any."""
+        """Mean duration of the last jobs; None without any."""
         ((mean,),) = self._run(
             'SELECT avg(ended - started) FROM (SELECT * FROM jobs '
             'WHERE state = ? ORDER BY ended DESC LIMIT ?)',

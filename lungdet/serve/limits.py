@@ -1,4 +1,4 @@
-"""What a service takes at most, and how it refuses what is over."""
+"""Limits of a service, and refusals of requests beyond them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What jobs may take.
+    """Limits of jobs.
 
     Attributes:
         upload_bytes: Size of one upload.
-        upload_seconds: From the first to the last byte of it.
-        waiting_jobs: Jobs that wait, are worked on or are being sent.
+        upload_seconds: Time of one upload.
+        waiting_jobs: Number of jobs that wait, run or are being received.
         job_seconds: Time that one job may take.
         memory_bytes: Memory of the worker's data; None for no limit.
         disk_bytes: Disk space of all scans and results together.
-        free_bytes: Left free on the disk.
-        keep_seconds: From the end of a job until it is deleted.
+        free_bytes: Space that is left free on the disk.
+        keep_seconds: Time from the end of a job until it is deleted.
         starts: How often one job is started, if the server ends during it.
 
     Raises:
-        ConfigError: One is not above 0.
+        ConfigError: A limit is not above 0.
     """
 
     upload_bytes: int = GB
@@ -51,7 +51,7 @@ class Limits:
 
 
 class Refusal(LungdetError):
-    """A request that is not carried out.
+    """A request that is refused.
 
     Args:
         status: HTTP status, 4xx or 5xx.
@@ -71,7 +71,7 @@ class Refusal(LungdetError):
 
 
 def in_units(size: float) -> str:
-    """Bytes for people.
+    """A size as text.
 
     Args:
         size: In bytes.

@@ -1,4 +1,4 @@
-"""Numbers of a server in the text format of Prometheus.
+"""Metrics of a server in the text format of Prometheus.
 
 Source: prometheus.io, Exposition formats, text format 0.0.4.
 """
@@ -16,10 +16,10 @@ Sample = tuple[Mapping[str, str], float]
 
 @dataclass(eq=False)
 class Counts:
-    """What was counted since the server started.
+    """Counts since the server started.
 
     Attributes:
-        received: Scans that were taken.
+        received: Scans that were accepted.
         received_bytes: Size of their files.
         refused: Requests by status.
     """
@@ -30,13 +30,13 @@ class Counts:
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def receive(self, size: int) -> None:
-        """A scan was taken."""
+        """Count an accepted scan."""
         with self._lock:
             self.received += 1
             self.received_bytes += size
 
     def refuse(self, status: int) -> None:
-        """A request was refused."""
+        """Count a refused request."""
         with self._lock:
             self.refused[status] += 1
 
@@ -45,7 +45,7 @@ def family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> str:
     """One metric with its samples.
 
     Args:
-        name: Without the prefix of ours.
+        name: Name without the prefix ``lungdet_``.
         kind: ``'gauge'`` or ``'counter'``.
         text: What it counts.
         samples: Labels and value of each.

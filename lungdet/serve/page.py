@@ -1,4 +1,4 @@
-"""The page to drop a scan on: one file that loads nothing."""
+"""The page for uploads: one file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ POLICY = (
     "default-src 'none'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; style-src {style}; script-src {script}"
 )
-FRAMES = "; frame-ancestors 'none'"  # not known in a page's own policy
+FRAMES = "; frame-ancestors 'none'"  # not allowed in a policy inside a page
 
 
 def page_and_policy(limits: Limits) -> tuple[str, str]:
-    """The page, and the policy that its answer must carry.
+    """The page, and the content security policy of its answer.
 
-    Nothing runs or is styled but what is in the page: the policy names the
-    digests.
+    The policy allows only the scripts and styles of the page, by digest.
 
     Args:
-        limits: That the page tells, and checks before it sends.
+        limits: Shown on the page, and checked before an upload.
     """
     values = {
         'field': FIELD,
@@ -52,7 +51,7 @@ def page_and_policy(limits: Limits) -> tuple[str, str]:
 
 @cache
 def templates() -> Environment:
-    """The templates of the reports, and ours."""
+    """The templates of the reports and of the server."""
     folders = ('lungdet.serve', 'lungdet.report.html')
     return environment().overlay(
         loader=ChoiceLoader([PackageLoader(name) for name in folders])

@@ -1,4 +1,4 @@
-"""A server from its start to its end."""
+"""Start and end of a server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lungdet.serve.service import Service
 from lungdet.serve.storage import JobStorage
 from lungdet.serve.supervisor import Supervisor
 
-CONNECTIONS = 500  # at a time; more get 503
+CONNECTIONS = 500  # at a time; others get 503
 GOODBYE_SECONDS = 5  # for requests that are being answered
 
 
@@ -32,20 +32,20 @@ def serve(
     token: str | None,
     tell: Callable[[str], None],
 ) -> None:
-    """Take scans until a signal ends it.
+    """Serve until a signal arrives.
 
     Args:
         root: Folder for jobs and results.
         detector: What finds nodules.
         limits: What jobs may take.
         host: Name or address to listen at.
-        port: The same; 0 for any that is free.
-        token: That clients must send; None only on this machine.
-        tell: Gets a line about each event; ids and numbers only.
+        port: Port to listen at; 0 for any free one.
+        token: Token that clients must send; None only on this machine.
+        tell: Called with a line about each event; ids and numbers only.
 
     Raises:
-        ConfigError: Another address without a token, another server in the
-            folder, or a detector that cannot be loaded.
+        ConfigError: No token at an address other machines can reach, another
+            server in the folder, or a detector that cannot be loaded.
         OSError: The folder cannot be written to, or the port is taken.
     """
     if token is None and not is_loopback(host):
@@ -63,7 +63,7 @@ def serve(
         uvicorn.Server(
             uvicorn.Config(
                 create_app(service, access),
-                log_config=None,  # addresses of requests are nobody's business
+                log_config=None,  # would name who asked
                 access_log=False,
                 server_header=False,
                 limit_concurrency=CONNECTIONS,
@@ -81,13 +81,13 @@ def running(
     limits: Limits,
     tell: Callable[[str], None],
 ) -> Iterator[Service]:
-    """The jobs of a folder, being worked on.
+    """The service of a folder, running while the block runs.
 
     Args:
         root: As ``serve``, like the others.
         detector: What finds nodules.
         limits: What jobs may take.
-        tell: Gets lines.
+        tell: As ``serve``.
 
     Raises:
         Errors as ``serve``.
@@ -107,10 +107,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
     Args:
         host: Name or address.
-        port: 0 for any that is free.
+        port: Port, 0 for any free one.
 
     Raises:
-        OSError: It cannot be listened at.
+        OSError: The address is taken or invalid.
     """
     try:
         (kind, *_, address), *_ = socket.getaddrinfo(

@@ -1,4 +1,4 @@
-"""What the routes answer from: the jobs, the worker, and numbers of both."""
+"""The state behind the routes: jobs, worker, and metrics of both."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Service:
 
     Attributes:
         storage: The jobs and their files.
-        supervisor: Works on them.
-        counts: What was asked for.
-        tell: Gets a line about each event; ids and numbers only.
+        supervisor: Runs them.
+        counts: Counts of requests.
+        tell: Called with a line about each event; ids and numbers only.
     """
 
     storage: JobStorage
@@ -32,7 +32,7 @@ class Service:
     tell: Callable[[str], None] = lambda text: None
 
     def taken(self, job: Job) -> None:
-        """A scan has come as a whole."""
+        """Record that a scan was received completely."""
         self.counts.receive(job.size)
         self.tell(f'job {job.id} queued, {job.size} bytes')
         self.supervisor.wake()
@@ -41,7 +41,7 @@ class Service:
         """A job for clients, as JSON values.
 
         Args:
-            job: One of the storage's.
+            job: A job of the storage.
         """
         address = f'/v1/jobs/{job.id}'
         progress = self._progress(job)
@@ -66,7 +66,7 @@ class Service:
         }
 
     def _progress(self, job: Job) -> Progress | None:
-        """How far a job is; None for one that is not worked on."""
+        """Progress of a job; None for one that does not run."""
         progress = self.supervisor.progress
         if progress is None or progress.job_id != job.id:
             return None
@@ -75,7 +75,7 @@ class Service:
     def _seconds_left(
         self, job: Job, progress: Progress | None
     ) -> float | None:
-        """A guess: by windows of this job, by the last jobs in the queue."""
+        """An estimate, from the windows of this job or the last jobs."""
         if progress is not None:
             left = progress.seconds_left()
             return None if left is None else round(left, 1)
@@ -85,7 +85,7 @@ class Service:
         return None
 
     def health(self) -> dict[str, Any]:
-        """Whether jobs can be worked on."""
+        """Whether jobs can be run."""
         defect = self.supervisor.defect
         return {
             'status': 'ok' if defect is None else 'failed',
@@ -95,7 +95,7 @@ class Service:
         }
 
     def metrics(self) -> str:
-        """The numbers in the text format of Prometheus."""
+        """The metrics in the text format of Prometheus."""
         storage, counts = self.storage, self.counts
         info = {
             'version': lungdet.__version__,

@@ -1,4 +1,4 @@
-"""Room for jobs: their folders, what they may take, when they are deleted.
+"""Disk space of jobs: their folders, limits and deletion.
 
 ::
 
@@ -24,18 +24,18 @@ from lungdet.io.atomic import check_writable, make_folder
 from lungdet.serve.jobs import DONE, QUEUED, RUNNING, Job, JobTable
 from lungdet.serve.limits import Limits, Refusal, in_units
 
-FRESH_SECONDS = 600.0  # in which a result is not deleted to make room
-RETRY_SECONDS = 30  # where nothing is known of how long jobs take
+FRESH_SECONDS = 600.0  # during which a result is not deleted to make room
+RETRY_SECONDS = 30  # if the duration of jobs is not known yet
 
 
 @dataclass(eq=False)
 class Reservation:
-    """Room for a scan that is being received.
+    """Disk space for a scan that is being received.
 
     Attributes:
         job_id: Id of its job.
-        size: Bytes that it may take.
-        folder: For it.
+        size: Bytes it may take.
+        folder: Folder of its job.
     """
 
     job_id: str
@@ -48,7 +48,7 @@ class JobStorage:
 
     Args:
         root: Folder for all of them.
-        limits: What they may take.
+        limits: Limits of jobs.
 
     Raises:
         ConfigError: As ``JobTable``.
@@ -66,7 +66,7 @@ class JobStorage:
         self._remove_strays()
 
     def close(self) -> None:
-        """Give the folder free for another server."""
+        """Unlock the folder for another server."""
         self.jobs.close()
 
     def folder(self, job_id: str) -> Path:
@@ -74,14 +74,14 @@ class JobStorage:
         return self.root / 'jobs' / job_id
 
     def scan(self, job: Job) -> Path:
-        """The file that was sent."""
+        """The received file."""
         return self.folder(job.id) / f'scan{job.suffix}'
 
     def work_folder(self, job: Job) -> Path:
-        """For what is made while it is worked on.
+        """Folder for temporary files of a running job.
 
-        One for each start: the worker of a killed server may live for a
-        moment.
+        There is one for each start: the worker of a killed server may outlive
+        it for a moment.
         """
         return self.folder(job.id) / f'start-{job.starts}'
 
@@ -91,7 +91,8 @@ class JobStorage:
 
     @contextmanager
     def reserved(self, size: int) -> Iterator[Reservation]:
-        """Room for a scan of at most ``size`` bytes, until it is accepted.
+        """Reserve space for a scan of at most ``size`` bytes, until it is
+        accepted.
 
         Raises:
             Refusal: 413, 429 or 507: too large, too many jobs, no room.
@@ -113,10 +114,10 @@ class JobStorage:
                     shutil.rmtree(kept.folder, ignore_errors=True)
 
     def accept(self, kept: Reservation, suffix: str, size: int) -> Job:
-        """The job of a scan that is there as a whole.
+        """Add the job of a completely received scan.
 
         Args:
-            kept: Its room, which is given free.
+            kept: Its reservation, which is released.
             suffix: Suffix of its file.
             size: Size of its file in bytes.
         """
@@ -128,19 +129,19 @@ class JobStorage:
     def finish(
         self, job: Job, *, detections: int, files: dict[str, list[str]]
     ) -> None:
-        """Keep a job's result, and nothing else of it."""
+        """Keep the result of a job, and delete its other files."""
         folder = self.result(job.id)
         size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
         self.jobs.finish(job, detections=detections, files=files, size=size)
         self.drop_scan(job.id)
 
     def fail(self, job: Job, error: str) -> None:
-        """Keep why a job failed, and nothing else of it."""
+        """Keep why a job failed, and delete its files."""
         self.jobs.fail(job, error)
         self.drop_scan(job.id)
 
     def drop_scan(self, job_id: str) -> None:
-        """Delete what a job that has ended needs no more."""
+        """Delete the scan and the temporary files of a job that has ended."""
         for path in self.folder(job_id).glob('*'):
             if path != self.result(job_id):
                 _delete(path)
@@ -151,14 +152,14 @@ class JobStorage:
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
     def expire(self) -> list[Job]:
-        """Delete the jobs that have been kept long enough."""
+        """Delete the jobs that have expired."""
         expired = self.jobs.ended(time.time() - self.limits.keep_seconds)
         for job in expired:
             self.remove(job.id)
         return expired
 
     def size(self) -> int:
-        """Bytes that are taken or reserved."""
+        """Bytes used or reserved."""
         with self._lock:
             return self.jobs.size() + sum(one.size for one in self._coming)
 
@@ -188,7 +189,7 @@ class JobStorage:
         """Delete the oldest results until there is room.
 
         Raises:
-            Refusal: There is too little without the fresh ones.
+            Refusal: Deleting all results that may be deleted is not enough.
         """
         for job in self.jobs.ended(time.time() - FRESH_SECONDS):
             if self._has_room(size):
@@ -212,7 +213,7 @@ class JobStorage:
         )
 
     def _remove_strays(self) -> None:
-        """Delete what a killed server was receiving."""
+        """Delete uploads that a killed server was receiving."""
         known = self.jobs.ids()
         for path in (self.root / 'jobs').glob('*'):
             if path.name not in known:

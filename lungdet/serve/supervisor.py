@@ -1,4 +1,4 @@
-"""The thread that hands jobs to a worker, and watches it."""
+"""The thread that gives jobs to a worker and watches it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from lungdet.serve.storage import JobStorage
 from lungdet.serve.worker import Windows, Worker, WorkerLost
 
 POLL_SECONDS = 0.2  # until a cancelled job ends
-IDLE_SECONDS = 5.0  # until results are looked at that may have expired
+IDLE_SECONDS = 5.0  # until results are checked for expiry
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the job is that is worked on.
+    """Progress of the running job.
 
     Attributes:
         job_id: The job.
         since: When its first window was done; ``time.monotonic``.
         first: Windows that were done then.
-        done: Windows that are done.
-        total: All of its scan.
+        done: Number of windows done.
+        total: Number of windows of its scan.
     """
 
     job_id: str
@@ -37,7 +37,7 @@ class Progress:
     total: int
 
     def seconds_left(self) -> float | None:
-        """Time for the windows that remain; None before two batches."""
+        """Estimated time of the remaining windows; None before two batches."""
         if self.done <= self.first:
             return None
         each = (time.monotonic() - self.since) / (self.done - self.first)
@@ -45,23 +45,23 @@ class Progress:
 
 
 class Supervisor:
-    """Works through the queue, one job at a time, in a process of its own.
+    """Runs the jobs of the queue one by one in a worker process.
 
-    A job that crashes the process, or takes too long or too much memory,
-    fails alone: the next job gets another process.
+    A job that crashes the process, or takes too long or too much memory, fails
+    alone: the next job gets a new process.
 
     Args:
         storage: The jobs.
         detector: What finds nodules.
-        tell: Gets a line about each event; ids and numbers only.
+        tell: Called with a line about each event; ids and numbers only.
 
     Attributes:
         model: Name of the detector, None until it is loaded.
         progress: Progress of the running job, None without one.
-        lost: Workers that ended, or were ended.
+        lost: Number of workers that ended or were killed.
         ended: Jobs, by state.
-        seconds: Time of work on jobs.
-        defect: Why no job can be worked on, None while that is possible.
+        seconds: Time spent on jobs.
+        defect: Why no job can run, None if jobs can.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Supervisor:
         self._thread = Thread(target=self._loop, name='supervisor')
 
     def start(self) -> None:
-        """Load the detector, then begin.
+        """Load the detector, then start the thread.
 
         Raises:
             ConfigError: It cannot be loaded.
@@ -96,7 +96,7 @@ class Supervisor:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; the job that is worked on waits for the next server."""
+        """Stop; the running job waits for the next start of the server."""
         self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
@@ -104,11 +104,11 @@ class Supervisor:
         self._end_worker()
 
     def wake(self) -> None:
-        """A job has come."""
+        """Look for a new job."""
         self._wake.set()
 
     def remove(self, job: Job) -> None:
-        """Delete a job, also while it is worked on."""
+        """Delete a job, even while it runs."""
         with self._lock:
             if self._current is not None and self._current.id == job.id:
                 self._removed = True
@@ -128,7 +128,7 @@ class Supervisor:
                 self.defect = None
 
     def _step(self) -> None:
-        """Work on the next job, or wait for one."""
+        """Run the next job, or wait for one."""
         for job in self.storage.expire():
             self.tell(f'job {job.id} deleted, as old as may be')
         with self._lock:
@@ -181,7 +181,7 @@ class Supervisor:
         )
 
     def _answer(self, job: Job, worker: Worker) -> Done | Failed | None:
-        """The end of a job; None where it was ended from outside.
+        """The outcome of a job; None if it was cancelled.
 
         Raises:
             WorkerLost: The worker ended.
@@ -225,7 +225,7 @@ class Supervisor:
             ConfigError: The detector cannot be loaded.
         """
         if self._worker is not None and not self._worker.process.is_alive():
-            self._end_worker()  # something ended it between two jobs
+            self._end_worker()  # it was killed between two jobs
         if self._worker is None:
             limit = self.storage.limits.memory_bytes
             self._worker = Worker(self.detector, limit)

@@ -1,4 +1,4 @@
-"""A scan as it arrives: one file of a form, counted and written in pieces."""
+"""Uploads: one file of a form, counted and written in pieces."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from lungdet.serve.limits import Refusal, in_units
 from lungdet.serve.storage import JobStorage
 
 FIELD = 'scan'
-HEADER_ONLY = '.mhd'  # its voxels are in another file
+HEADER_ONLY = '.mhd'  # the voxels are in another file
 TAKEN = (*(s for s in SUFFIXES if s != HEADER_ONLY), '.zip')
-FORM_BYTES = 65_536  # of a form around its file
-PIECE = 1 << 20  # bytes that are collected before they are written
+FORM_BYTES = 65_536  # of a form besides its file
+PIECE = 1 << 20  # bytes collected before they are written
 DRAIN_SECONDS = 30.0
 
 
 async def receive_scan(request: Request, storage: JobStorage) -> Job:
-    """Store the scan of a form, and make a job of it.
+    """Store the scan of a form and create its job.
 
-    Room is reserved before the first byte is taken. Nothing of what the
-    client calls its file is used but the suffix.
+    Space is reserved before the first byte is read. Of the client's file name,
+    only the suffix is used.
 
     Args:
         request: With a body of multipart/form-data.
@@ -79,7 +79,7 @@ async def _receive(request: Request, storage: JobStorage) -> Job:
 
 
 async def _copy(request: Request, form: ScanForm) -> None:
-    """The body into the form, in pieces, outside of the event loop."""
+    """Parse the body in pieces, outside the event loop."""
     piece = bytearray()
     async for chunk in request.stream():
         piece += chunk
@@ -90,16 +90,16 @@ async def _copy(request: Request, form: ScanForm) -> None:
 
 
 def _announced(request: Request, limit: int) -> int:
-    """Bytes of the scan as far as they are known, else the limit."""
+    """Size of the scan if announced, otherwise the limit."""
     length = request.headers.get('content-length', '')
     return max(0, int(length) - FORM_BYTES) if length.isdecimal() else limit
 
 
 def _boundary(headers: Mapping[str, str]) -> bytes:
-    """What separates the parts of a form.
+    """The boundary between the parts of a form.
 
     Raises:
-        Refusal: It is no form.
+        Refusal: It is not a form.
     """
     kind, options = parse_options_header(headers.get('content-type'))
     if kind == b'multipart/form-data' and options.get(b'boundary'):
@@ -111,8 +111,8 @@ def _boundary(headers: Mapping[str, str]) -> bytes:
 
 
 async def _drain(request: Request, limit: int) -> None:
-    """Read the rest of a body: else the client is cut off while it sends,
-    and does not see the answer."""
+    """Read the rest of a body: a client that is still sending would otherwise
+    be disconnected before it sees the answer."""
     size = 0
     with suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
         async for chunk in request.stream():
@@ -125,9 +125,9 @@ class ScanForm:
     """The parser of a form with one file.
 
     Args:
-        boundary: Between its parts.
-        folder: Gets the file.
-        limit: Bytes of the file.
+        boundary: Boundary between its parts.
+        folder: Where the file is written.
+        limit: Largest size of the file in bytes.
     """
 
     def __init__(self, boundary: bytes, folder: Path, limit: int) -> None:
@@ -156,7 +156,7 @@ class ScanForm:
         """Parse and write the next bytes.
 
         Raises:
-            Refusal: No form of one scan, or too large.
+            Refusal: Not a form with one scan, or too large.
             OSError: The disk is full.
         """
         try:
@@ -165,7 +165,7 @@ class ScanForm:
             raise _broken(error) from error
 
     def end(self, piece: bytes) -> None:
-        """The same with the last bytes; what was written is on the disk.
+        """Parse the last bytes, and flush the file to the disk.
 
         Raises:
             Errors as ``feed``.
@@ -179,7 +179,7 @@ class ScanForm:
         """Suffix and size of the scan.
 
         Raises:
-            Refusal: There is none, or not the whole of it.
+            Refusal: There is no scan, or it is incomplete.
         """
         if self.suffix is None or not self.is_whole:
             raise Refusal(
@@ -208,7 +208,7 @@ class ScanForm:
         self._name, self._value = b'', b''
 
     def _on_headers_finished(self) -> None:
-        """A part begins: it must be the scan."""
+        """Check that a new part is the scan."""
         stated = self._headers.get(b'content-disposition', b'')
         self._headers = {}
         _, options = parse_options_header(stated.decode('latin-1'))
@@ -241,10 +241,10 @@ def checked_suffix(name: str) -> str:
     """The suffix of a file's name, one of ``TAKEN``.
 
     Args:
-        name: As a client calls its file; nothing else of it is used.
+        name: The client's file name.
 
     Raises:
-        Refusal: Another one.
+        Refusal: Another suffix.
     """
     lower = name.lower()
     for suffix in sorted(TAKEN, key=len, reverse=True):

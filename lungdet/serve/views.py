@@ -1,4 +1,4 @@
-"""What the answers look like, for the OpenAPI description."""
+"""Schemas of the answers, for the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lungdet.serve.uploads import FIELD, TAKEN
 
 
 class JobView(BaseModel):
-    """One scan, and how far it is."""
+    """One scan, and its state."""
 
     id: str
     state: Literal['queued', 'running', 'done', 'failed']
@@ -28,7 +28,7 @@ class JobView(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether jobs can be worked on."""
+    """Whether jobs can be run."""
 
     status: Literal['ok', 'failed']
     defect: str | None
@@ -37,13 +37,13 @@ class Health(BaseModel):
 
 
 class Session(BaseModel):
-    """Whether a request has the token, or its cookie."""
+    """Whether the request has the token or its cookie."""
 
     unlocked: bool
 
 
 class Problem(BaseModel):
-    """A request that was not carried out (RFC 9457)."""
+    """A request that was refused (RFC 9457)."""
 
     type: str
     title: str

@@ -1,4 +1,4 @@
-"""The process that works on jobs: one at a time, and it may die of one."""
+"""The process that runs jobs one at a time, and that a job may crash."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Ready:
 
 @dataclass(frozen=True)
 class Windows:
-    """How far a job is.
+    """Progress of a job.
 
     Attributes:
-        done: Windows that are done.
-        total: All of the scan.
+        done: Number of windows done.
+        total: Number of windows of the scan.
     """
 
     done: int
@@ -55,15 +55,15 @@ Answer = Ready | Windows | Done | Failed
 
 
 class WorkerLost(LungdetError):
-    """A worker ended, in words that go on after "its worker"."""
+    """A worker ended; the message continues "its worker ..."."""
 
 
 class Worker:
-    """A worker process, as the server has it.
+    """A worker process, as seen by the server.
 
     Args:
-        detector: What it loads.
-        memory_bytes: What its data may take, None for as much as there is.
+        detector: The detector to load.
+        memory_bytes: Limit of its data, None for no limit.
 
     Raises:
         ConfigError: The detector cannot be loaded.
@@ -82,7 +82,7 @@ class Worker:
         )
         try:
             self.process.start()
-            end.close()  # so that the worker's death is the end of the pipe
+            end.close()  # so that the pipe ends with the worker
             self.model = self._wait()
         except BaseException:
             self.kill()
@@ -104,7 +104,7 @@ class Worker:
         )
 
     def ask(self, task: Task) -> None:
-        """Give it a job.
+        """Send it a job.
 
         Raises:
             WorkerLost: It has ended.
@@ -115,7 +115,7 @@ class Worker:
             raise WorkerLost(self._end()) from error
 
     def answer(self, seconds: float) -> Answer | None:
-        """What it says; None if it says nothing for so long.
+        """Its next message; None after a timeout.
 
         Raises:
             WorkerLost: It has ended.
@@ -128,14 +128,14 @@ class Worker:
         return None
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """Kill it."""
         if self.process.pid is not None:
             self.process.kill()
             self.process.join()
         self.connection.close()
 
     def _end(self) -> str:
-        """How it ended."""
+        """How it ended, as text."""
         self.process.join()
         code = self.process.exitcode or 0
         if code >= 0:
@@ -150,11 +150,11 @@ def work(
     detector: DetectorOptions,
     memory_bytes: int | None,
 ) -> None:
-    """Work on the jobs that come through the connection; in the worker.
+    """Run the jobs that arrive at the connection; runs in the worker.
 
     Args:
-        connection: Gives tasks; takes what became of them.
-        detector: To be loaded first.
+        connection: Receives tasks, and sends their outcomes.
+        detector: The detector to load first.
         memory_bytes: As ``Worker``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the server's terminal
@@ -184,17 +184,17 @@ def _run(
             task,
             lambda done, total: connection.send(Windows(done, total)),
         )
-    except Exception as error:  # of the scan, whatever it is
+    except Exception as error:  # any error of this scan
         return Failed(f'{type(error).__name__} in lungdet; report it.')
 
 
 def die_first(memory_bytes: int | None) -> None:
-    """Let want of memory end this process, and not the server.
+    """If memory runs out, let the system end this process, not the server.
 
     Args:
         memory_bytes: Limit of its data, which the system enforces.
     """
-    with suppress(OSError):  # of other systems
+    with suppress(OSError):  # other systems
         OOM_SCORE.write_bytes(FIRST_VICTIM.encode())
     if memory_bytes is None:
         return
@@ -209,9 +209,9 @@ def die_first(memory_bytes: int | None) -> None:
 
 
 def be_silent() -> None:
-    """Print nothing more: libraries quote headers, which name patients.
+    """Print nothing from now on: libraries quote headers, which name patients.
 
-    Only the stack of a crash is printed, which quotes code.
+    Only the stack of a crash is printed, which quotes only code.
     """
     sys.stdout.flush()
     sys.stderr.flush()
