@@ -85,3 +85,13 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode('unicode_escape').decode()
         for char in text
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which gets an s unless there is one.
+
+    Examples:
+        >>> counted(1, 'slice'), counted(0, 'slice'), counted(1200, 'mark')
+        ('1 slice', '0 slices', '1200 marks')
+    """
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from terminaltables import AsciiTable
 from tqdm import tqdm
 
-from lungdet.errors import printable
+from lungdet.errors import counted, printable
 from lungdet.report.html import PAGE
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class InferOutput:
         if self.quiet:
             return
         counts = [
-            f'{_count(report.count("done"), "scan")} done',
+            f'{counted(report.count("done"), "scan")} done',
             *(
                 f'{report.count(state)} {words}'
                 for state, words in (
@@ -132,20 +132,16 @@ class InferOutput:
 
 def _summary(outcome: ScanOutcome) -> str:
     """One outcome in a few words."""
-    parts = [_count(outcome.detections or 0, 'detection')]
+    parts = [counted(outcome.detections or 0, 'detection')]
     if outcome.best_score is not None:
         parts[0] += f', the best {outcome.best_score:.2f}'
     if outcome.caveats:
-        parts.append(_count(len(outcome.caveats), 'caveat'))
+        parts.append(counted(len(outcome.caveats), 'caveat'))
     if outcome.state == 'skipped':
         parts.append('done before')
     else:
         parts.append(f'{sum(outcome.seconds.values()):.1f} s')
     return '; '.join(parts)
-
-
-def _count(number: int, word: str) -> str:
-    return f'{number} {word}' if number == 1 else f'{number} {word}s'
 
 
 def series_table(scans: Sequence[ScanInput]) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lungdet.errors import printable
+from lungdet.errors import counted, printable
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -34,8 +34,9 @@ def merge(args: argparse.Namespace) -> int:
         print(printable(f'caveat: {text}'), file=sys.stderr)
     print(
         printable(
-            f'{merged.detections} detections in {len(merged.results)} scans, '
-            f'written to {args.out} (research use only)'
+            f'{counted(merged.detections, "detection")} in '
+            f'{counted(len(merged.results), "scan")}, written to '
+            f'{args.out} (research use only)'
         )
     )
     return 0

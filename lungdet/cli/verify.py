@@ -15,10 +15,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def verify(args: argparse.Namespace) -> int:
     """Compare every stored array with its checksum."""
+    from lungdet.errors import counted
     from lungdet.io.case_store import CaseStore
 
     store = CaseStore(args.store)
     for uid in store.records:
         store.verify(uid)
-    print(f'{len(store.records)} cases verified in {args.store}')
+    print(f'{counted(len(store.records), "case")} verified in {args.store}')
     return 0

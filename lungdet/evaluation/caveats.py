@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungdet.errors import AnnotationError
+from lungdet.errors import AnnotationError, counted
 from lungdet.evaluation.curve import FROCCurve, read_interp, read_step
 from lungdet.evaluation.matching import MatchOutcome, ScanMatch
 from lungdet.evaluation.points import PointsByScan
@@ -118,8 +118,9 @@ def _unlisted_marks(
     return Caveat(
         'unlisted-marks',
         total,
-        f'{total} marks of {len(unlisted)} scans that are not listed '
-        f'were left out (first: {first!r})',
+        f'left out {counted(total, "mark")} of '
+        f'{counted(len(unlisted), "scan")} not in the list (first: '
+        f'{first!r})',
     )
 
 
@@ -130,8 +131,8 @@ def _repeated_nodules(nodules: PointsByScan) -> Caveat | None:
     return Caveat(
         'repeated-nodules',
         count,
-        f'{count} rows repeat another one; each counts once more among the '
-        'nodules',
+        f'{counted(count, "row")} repeating another one; each counts once '
+        'more among the nodules',
     )
 
 
@@ -142,8 +143,8 @@ def _repeated_marks(listed: PointsByScan) -> Caveat | None:
     return Caveat(
         'repeated-marks',
         count,
-        f'{count} rows repeat another one; beside a nodule each counts as a '
-        'false positive',
+        f'{counted(count, "row")} repeating another one; beside a nodule '
+        'each counts as a false positive',
     )
 
 
@@ -225,7 +226,8 @@ def _displaced_scans(
     return Caveat(
         'displaced-scans',
         len(displaced),
-        f'on {len(displaced)} scans with {num_nodules} nodules most marks '
+        f'on {counted(len(displaced), "scan")} with '
+        f'{counted(num_nodules, "nodule")} most marks '
         f'lie over {FAR_MM:g} mm from every reference finding (first: '
         f'{displaced[0]!r}); the direction of a flipped scan may have been '
         'lost',
@@ -262,8 +264,9 @@ def _cap_ties(
     return Caveat(
         'cap-ties',
         total,
-        f'the cap of {max_marks} marks dropped {total} marks of '
-        f'{len(short)} scans that tie with the first one dropped (first: '
+        f'the cap of {max_marks} marks dropped {counted(total, "mark")} of '
+        f'{counted(len(short), "scan")}, tied with the first one dropped '
+        f'(first: '
         f'{next(iter(short))!r}); write scores with more digits',
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lungdet.errors import ConfigError
+from lungdet.errors import ConfigError, counted
 from lungdet.geometry import UNKNOWN_DIAMETER_MM, Geometry
 from lungdet.insertion.draw import DrawOptions, draw_nodule, draw_sham
 from lungdet.insertion.insert import insert
@@ -69,9 +69,11 @@ class InsertSummary:
     def text(self) -> str:
         """One line."""
         return (
-            f'{self.cases} cases with {self.nodules} inserted nodules '
-            f'({self.written} cases written now); {self.patients} series and '
-            'patients are in them, and must not be trained on'
+            f'{counted(self.cases, "case")} with '
+            f'{counted(self.nodules, "inserted nodule")} '
+            f'({counted(self.written, "case")} written now); '
+            f'{self.patients} series and patients are in them, and must not '
+            'be trained on'
         )
 
 

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from lungdet.errors import GeometryError, SeriesError
+from lungdet.errors import GeometryError, SeriesError, counted
 from lungdet.geometry import Geometry
 from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.limits import check_grid
@@ -92,8 +92,9 @@ def _check_rescale(slices: list[SliceHeader], where: str) -> list[str]:
     if 0 < len(lacking) < len(slices):
         names = ', '.join(s.name for s in lacking)
         raise SeriesError(
-            f'{where}: {len(lacking)} slices lack RescaleSlope or Intercept '
-            f'({names}); their HU are unknown. Export the series again.'
+            f'{where}: {counted(len(lacking), "slice")} without RescaleSlope '
+            f'or Intercept ({names}), whose HU are unknown. Export the series '
+            'again.'
         )
     for one in slices:
         if one.slope is not None and one.slope <= 0:
@@ -225,7 +226,7 @@ def _fill_gaps(
     ):
         low, high = slices[widest].height, slices[widest + 1].height
         raise SeriesError(
-            f'{where}: {total} slices are missing, {missing[widest]} of them '
+            f'{where}: {counted(total, "slice")} missing, {missing[widest]} '
             f'between {low:.1f} and {high:.1f} mm along the normal '
             f'({_pair(slices, widest)}); copy the whole series.'
         )

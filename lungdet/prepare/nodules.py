@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from lungdet.errors import SeriesError
+from lungdet.errors import SeriesError, counted
 from lungdet.hounsfield import TISSUE_HU
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import LibraryNodule, write_library
@@ -65,7 +65,8 @@ def prepare_nodules(source: str | Path, out: str | Path) -> list[str]:
     patients = len({nodule.patient for nodule in whole})
     left_out = len(nodules) - len(whole)
     return [
-        f'{len(whole)} nodules of {patients} patients in {out} ({counts})',
+        f'{counted(len(whole), "nodule")} of {counted(patients, "patient")} '
+        f'in {out} ({counts})',
         *([f'{left_out} without a mask left out'] if left_out else []),
     ]
 

@@ -23,7 +23,7 @@ def test_arrays_are_those_that_were_written_or_named(
 ) -> None:
     capsys.readouterr()
     assert main(['verify', str(cases)]) == 0
-    assert capsys.readouterr().out == f'1 cases verified in {cases}\n'
+    assert capsys.readouterr().out == f'1 case verified in {cases}\n'
 
     (uid,) = CaseStore(cases).records
     (path,) = cases.rglob('*.image.b2nd')

@@ -108,7 +108,7 @@ def test_scans_whose_marks_lie_beside_the_body() -> None:
     caveats = caveats_of(GOOD | far)
 
     assert caveats['displaced-scans'].count == 1
-    assert '1 scans with 1 nodules' in caveats['displaced-scans'].text
+    assert '1 scan with 1 nodule' in caveats['displaced-scans'].text
     assert "'s00'" in caveats['displaced-scans'].text
 
 
@@ -128,7 +128,7 @@ def test_ties_at_the_cap() -> None:
     caveats = caveats_of(GOOD | {'s00': tied}, max_marks=4)
 
     assert caveats['cap-ties'].count == 1
-    assert 'dropped 1 marks of 1 scans that tie' in caveats['cap-ties'].text
+    assert 'dropped 1 mark of 1 scan, tied' in caveats['cap-ties'].text
     assert 'cap-ties' not in caveats_of(GOOD | {'s00': tied}, max_marks=3)
 
 
