@@ -7,6 +7,8 @@ from lungdet.models.dense_heads import RPN3DHead
 from lungdet.models.detectors import (
     CasePredictor,
     EnsembleDetector,
+    GraphDetector,
+    Graphs,
     NoduleNet,
     PublishedAnchorSampler3D,
     PublishedAssigner3D,
@@ -69,6 +71,8 @@ __all__ = [
     'FeatureNet',
     'FocalLoss3D',
     'GenesisPretrainer',
+    'GraphDetector',
+    'Graphs',
     'HardNegativeBCE',
     'L1Loss',
     'MSELoss',

@@ -29,7 +29,12 @@ class Conv3d(nn.Conv3d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.device.type == 'cpu' and input.shape[2] == SHALLOW:
+        # autocast first: a branch on the size alone would fix it in exports
+        if (
+            torch.is_autocast_enabled('cpu')
+            and input.device.type == 'cpu'
+            and input.shape[2] == SHALLOW
+        ):
             with torch.autocast('cpu', enabled=False):
                 return super().forward(input.to(self.weight.dtype))
         return super().forward(input)

@@ -115,7 +115,7 @@ class RPN3DHead(BaseModule):
         N runs over cells (z, y, x), then sizes, as in ``anchors``.
         """
         hidden = self.conv(feats.comb2)
-        batch = len(hidden)
+        batch = hidden.shape[0]
         logits = self.logits(hidden).permute(0, 2, 3, 4, 1)
         deltas = self.deltas(hidden).permute(0, 2, 3, 4, 1)
         return logits.reshape(batch, -1), deltas.reshape(batch, -1, 6)

@@ -325,6 +325,19 @@ class NoduleNet(BaseModel):
         """
         with feats.full_precision():
             proposals = self.rpn_head.predict(feats, cores)
+        return self.predict_by_proposals(feats, proposals)
+
+    def predict_by_proposals(
+        self, feats: FeatureMaps, proposals: list[InstanceData]
+    ) -> list[InstanceData]:
+        """Detections from the proposals of B windows, on the CPU.
+
+        Args:
+            feats: Maps of the windows.
+            proposals: The RPN's ``bboxes`` (K, 6) and ``scores`` (K,) of
+                each.
+        """
+        with feats.full_precision():
             refined = [None] * len(proposals)
             if self.bbox_started:
                 refined = self.roi_head.predict_bbox(feats, proposals)

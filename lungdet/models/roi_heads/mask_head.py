@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -93,40 +93,23 @@ class Mask3DHead(BaseModule):
         return torch.cat([rois[:, :1].long(), low, high], dim=1)
 
     def forward(self, feats: FeatureMaps, boxes: Tensor) -> list[Tensor]:
-        """Logits of each box, at its size.
+        """Logits of each box, see ``decode_boxes``."""
+        return decode_boxes(self.decode, feats, boxes, self.max_voxels)
 
-        Boxes of equal size run as one batch, as far as memory allows; padding
-        to a common size would change the instance norm.
+    def decode(self, comb2: Tensor, out1: Tensor, image: Tensor) -> Tensor:
+        """Logits of equally large boxes, from what they cut out of the maps.
 
         Args:
-            feats: Maps of the batch.
-            boxes: (R, 7) long, multiples of 4, batch index first.
+            comb2: (R, C3, d/4, h/4, w/4).
+            out1: (R, C1, d/2, h/2, w/2).
+            image: (R, 1, d, h, w).
 
         Returns:
-            R tensors (d, h, w).
+            (R, 1, d, h, w).
         """
-        logits: list[Tensor] = [feats.image.new_zeros(0)] * len(boxes)
-        rows = boxes.tolist()
-        of_size: dict[tuple[int, ...], list[int]] = {}
-        for number, row in enumerate(rows):
-            size = tuple(b - a for a, b in zip(row[1:4], row[4:7]))
-            of_size.setdefault(size, []).append(number)
-        for size, numbers in of_size.items():
-            at_once = max(self.max_voxels // math.prod(size), 1)
-            for start in range(0, len(numbers), at_once):
-                part = numbers[start : start + at_once]
-                decoded = self._decode(feats, [rows[k] for k in part])
-                for number, logit in zip(part, decoded):
-                    logits[number] = logit
-        return logits
-
-    def _decode(self, feats: FeatureMaps, rows: list[list[int]]) -> Tensor:
-        """Logits (R, d, h, w) of equally large boxes."""
-        x = self.up2(crop_boxes(feats.comb2, rows, STRIDE))
-        x = self.back2(torch.cat([x, crop_boxes(feats.out1, rows, 2)], dim=1))
-        x = self.up3(x)
-        x = self.back3(torch.cat([x, crop_boxes(feats.image, rows, 1)], dim=1))
-        return self.logits1(x)[:, 0]
+        x = self.back2(torch.cat([self.up2(comb2), out1], dim=1))
+        x = self.back3(torch.cat([self.up3(x), image], dim=1))
+        return self.logits1(x)
 
     def get_targets(
         self, boxes: Tensor, gt_masks: list[Tensor], ids: Tensor
@@ -148,6 +131,47 @@ class Mask3DHead(BaseModule):
         if not logits:
             return {'loss_mask': sum(p.sum() for p in self.parameters()) * 0}
         return {'loss_mask': self.loss_mask(logits, targets)}
+
+
+def decode_boxes(
+    decode: Callable[[Tensor, Tensor, Tensor], Tensor],
+    feats: FeatureMaps,
+    boxes: Tensor,
+    max_voxels: int,
+) -> list[Tensor]:
+    """Logits of each box, at its size.
+
+    Boxes of equal size run as one batch, as far as memory allows; padding to
+    a common size would change the instance norm.
+
+    Args:
+        decode: As ``Mask3DHead.decode``.
+        feats: Maps of the batch.
+        boxes: (R, 7) long, multiples of 4, batch index first.
+        max_voxels: Largest number of voxels of a batch of boxes.
+
+    Returns:
+        R tensors (d, h, w).
+    """
+    logits: list[Tensor] = [feats.image.new_zeros(0)] * len(boxes)
+    rows = boxes.tolist()
+    of_size: dict[tuple[int, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        size = tuple(b - a for a, b in zip(row[1:4], row[4:7]))
+        of_size.setdefault(size, []).append(number)
+    for size, numbers in of_size.items():
+        at_once = max(max_voxels // math.prod(size), 1)
+        for start in range(0, len(numbers), at_once):
+            part = numbers[start : start + at_once]
+            crops = [rows[k] for k in part]
+            decoded = decode(
+                crop_boxes(feats.comb2, crops, STRIDE),
+                crop_boxes(feats.out1, crops, 2),
+                crop_boxes(feats.image, crops, 1),
+            )
+            for number, logit in zip(part, decoded[:, 0]):
+                logits[number] = logit
+    return logits
 
 
 def crop_boxes(volume: Tensor, rows: list[list[int]], stride: int) -> Tensor:

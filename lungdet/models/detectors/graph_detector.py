@@ -1,0 +1,166 @@
+"""NoduleNet with its layers computed by another runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from lungdet.data_sample import DetDataSample
+from lungdet.models.detectors.case_predictor import CasePredictor
+from lungdet.models.detectors.nodulenet import NoduleNet
+from lungdet.models.feature_maps import FeatureMaps
+from lungdet.models.roi_heads.mask_head import decode_boxes
+from lungdet.ops import check_finite
+
+Graph = Callable[..., tuple[Tensor, ...]]
+
+
+class Graphs(NamedTuple):
+    """What computes the layers of a NoduleNet: float32 in and out, on the CPU.
+
+    Attributes:
+        backbone_rpn: ``image`` (B, 1, D, H, W) to the maps ``out1``, ``out2``,
+            ``comb2`` of ``FeatureMaps`` and the RPN's ``logits`` (B, N) and
+            ``deltas`` (B, N, 6).
+        rcnn: ``pooled`` (R, C, k, k, k) to ``logits`` (R, classes + 1) and
+            ``deltas`` (R, 6 * (classes + 1)); None without such a head.
+        mask: ``comb2``, ``out1`` and ``image`` of equally large boxes to
+            ``logits`` (R, 1, d, h, w), see ``Mask3DHead.decode``; None
+            without such a head.
+    """
+
+    backbone_rpn: Graph
+    rcnn: Graph | None = None
+    mask: Graph | None = None
+
+
+class GraphDetector(BaseModel):
+    """A NoduleNet for inference whose layers are graphs.
+
+    Anchors, pooling, NMS and what else is done to boxes remain NoduleNet's.
+
+    Args:
+        net: The network; is copied.
+        graphs: In place of its layers.
+    """
+
+    def __init__(self, net: NoduleNet, graphs: Graphs) -> None:
+        super().__init__()
+        self.net = net = deepcopy(net)
+        net.test_cfg = {**net.test_cfg, 'bf16': False}
+        self.data_preprocessor = net.data_preprocessor
+        self.backbone = _GraphBackbone(graphs.backbone_rpn)
+        if graphs.rcnn is not None:
+            net.roi_head.bbox_head = _GraphBBoxHead(
+                net.roi_head.bbox_head, graphs.rcnn
+            )
+        if graphs.mask is not None:
+            net.roi_head.mask_head = _GraphMaskHead(
+                net.roi_head.mask_head, graphs.mask
+            )
+
+    @property
+    def test_cfg(self) -> dict[str, Any]:
+        """Of the network; always in float32 for torch's part."""
+        return self.net.test_cfg
+
+    def forward(
+        self,
+        inputs: Any,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = 'predict',
+    ) -> list[DetDataSample]:
+        """Samples of cases (1, D, H, W) in HU with ``pred_instances``."""
+        assert mode == 'predict', mode
+        samples = data_samples or [DetDataSample() for _ in inputs]
+        predictor = self.case_predictor()
+        for case, sample in zip(inputs, samples):
+            predictor.fill(case, sample)
+        return samples
+
+    def predict_case(
+        self, case: Tensor, sample: DetDataSample | None = None
+    ) -> InstanceData:
+        """Detections of a case (1, D, H, W), see ``CasePredictor.predict``."""
+        return self.case_predictor().predict(case, sample)
+
+    def case_predictor(self) -> CasePredictor:
+        """Inference of whole cases by the network's ``test_cfg``."""
+        return self.net.case_predictor(self)
+
+    def predict_window(self, images: Tensor) -> list[InstanceData]:
+        """See ``WindowDetector``."""
+        return self._predict(images)
+
+    def predict_owned(
+        self, images: Tensor, cores: Tensor
+    ) -> list[InstanceData]:
+        """See ``OwningDetector``."""
+        return self._predict(images, cores)
+
+    def _predict(
+        self, images: Tensor, cores: Tensor | None = None
+    ) -> list[InstanceData]:
+        out1, out2, comb2, logits, deltas = self.backbone(images)
+        feats = FeatureMaps(images, out1, out2, comb2)
+        check_finite('maps of the backbone', *feats[1:], logits, deltas)
+        rpn: Any = self.net.rpn_head
+        proposals = rpn.predict_by_feat(
+            logits,
+            deltas,
+            rpn.anchors(feats),
+            img_shape=feats.img_shape,
+            cfg=rpn.test_cfg,
+            regions=cores,
+        )
+        return self.net.predict_by_proposals(feats, proposals)
+
+
+class _GraphBackbone(nn.Module):
+    """A graph as a module, to which hooks can be attached."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.graph(images)
+
+
+class _GraphBBoxHead(nn.Module):
+    """A ``bbox_head`` whose layers are a graph."""
+
+    def __init__(self, head: Any, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.predict = head.predict
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        # runtimes disagree on tensors without rows
+        if len(pooled):
+            return self.graph(pooled)
+        logits, deltas = self.graph(pooled.new_zeros(1, *pooled.shape[1:]))
+        return logits[:0], deltas[:0]
+
+
+class _GraphMaskHead(nn.Module):
+    """A ``mask_head`` whose layers are a graph."""
+
+    def __init__(self, head: Any, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.mask_boxes = head.mask_boxes
+        self.max_voxels = head.max_voxels
+
+    def forward(self, feats: FeatureMaps, boxes: Tensor) -> list[Tensor]:
+        return decode_boxes(
+            lambda *crops: self.graph(*crops)[0],
+            feats,
+            boxes,
+            self.max_voxels,
+        )
