@@ -303,6 +303,8 @@ class RunInfo:
             ``'channels_last'``; None where the network has no choice.
         windows: How many of the case were computed, and how many it has; None
             where that is not known.
+        backend: What computed the network: ``'torch'``, ``'onnxruntime'`` or
+            ``'openvino'``.
     """
 
     created: str
@@ -312,6 +314,7 @@ class RunInfo:
     seconds: Mapping[str, float]
     memory_format: str | None = None
     windows: tuple[int, int] | None = None
+    backend: str = 'torch'
 
 
 @dataclass

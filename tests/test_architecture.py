@@ -43,6 +43,7 @@ ALLOWED = {
         'report',
         'ops',
     },
+    'deploy': BASE | {'io', 'models', 'engine', 'registry'},
     'apis': None,
     'serve': BASE | {'io', 'exporters', 'report', 'apis'},
     'cli': None,
@@ -73,6 +74,7 @@ FORBIDDEN = {
         'scipy',
         'matplotlib',
     },
+    'deploy': {'argparse', 'SimpleITK', 'matplotlib', 'scipy'},
     'apis': {'argparse'},
     'serve': TORCH | {'argparse', 'SimpleITK', 'matplotlib'},
 }

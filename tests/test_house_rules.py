@@ -33,7 +33,7 @@ RETIRED_TEXT = re.compile(
 MIRRORED = (
     *('lungdet/models', 'lungdet/ops', 'lungdet/datasets', 'lungdet/engine'),
     *('lungdet/apis', 'lungdet/report', 'lungdet/cli', 'tools'),
-    *('lungdet/exporters', 'lungdet/serve'),
+    *('lungdet/exporters', 'lungdet/serve', 'lungdet/deploy'),
 )
 NOT_OF_THE_PACKAGE = ('docs', 'oracles', 'benchmarks', 'tools', 'docker')
 UNDERSCORE = re.compile(r'_[a-z]\w*')

@@ -186,6 +186,7 @@ PROGRAMS = [
     [str(ROOT / 'docker' / 'entry_point.py')],
     ['-m', 'lungdet.cli', 'infer', 'scan', '--weights', 'w', '--out', 'out'],
     ['-m', 'lungdet.cli', 'serve', '--out', 'out', '--port', '0'],
+    ['-m', 'lungdet.cli', 'export-onnx', '--out', 'out'],
 ]
 WORDS = {
     'train.py': ['config.py'],
@@ -202,7 +203,9 @@ WORDS = {
 
 
 @pytest.mark.parametrize(
-    'program', PROGRAMS, ids=lambda program: Path(program[0]).stem
+    'program',
+    PROGRAMS,
+    ids=lambda program: Path(program[2 * (program[0] == '-m')]).stem,
 )
 def test_programs_choose_before_they_import_torch(
     program: list[str], tmp_path: Path

@@ -27,6 +27,7 @@ class DetectorOptions:
         imports: Modules that register classes of the user.
         device: As torch names it, or ``'auto'``.
         precision: ``'auto'``, ``'fp32'`` or ``'bf16'``.
+        backend: What computes the network, see ``NoduleInferencer``.
         selection: What replaces rules of the detector's usual
             ``Selection``, by name; None to keep every detection.
         fp_rate: Keep detections from the score of this many false positives
@@ -40,6 +41,7 @@ class DetectorOptions:
     imports: Sequence[str] = ()
     device: str = 'auto'
     precision: str = 'auto'
+    backend: str = 'torch'
     selection: Mapping[str, float] | None = field(default_factory=dict)
     fp_rate: float | None = None
 
@@ -61,15 +63,18 @@ class DetectorOptions:
 
         Raises:
             CheckpointError: The file is not a lungdet detector.
-            ConfigError: No such module, device or precision, or a rate of
-                false positives whose score the model does not know.
+            ConfigError: No such module, device, precision or backend, or a
+                rate of false positives whose score the model does not know.
         """
         from lungdet.apis.inferencer import NoduleInferencer, score_at_fp_rate
 
         for name in self.imports:
             import_user_module(name)
         made = NoduleInferencer(
-            self.model, device=self.device, precision=self.precision
+            self.model,
+            device=self.device,
+            precision=self.precision,
+            backend=self.backend,
         )
         made.selection = self.selected(made.selection)
         if self.fp_rate is not None:

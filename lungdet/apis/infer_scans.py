@@ -99,6 +99,7 @@ class ScanRun:
         return InferenceReport(
             model=self.inferencer.info,
             device=self.inferencer.device,
+            backend=self.inferencer.backend,
             precision=self.inferencer.precision,
             settings=self.steps.settings(),
             outcomes=tuple(self.outcomes),

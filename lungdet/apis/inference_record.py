@@ -184,6 +184,7 @@ class InferenceReport:
         untried: Scans that remained when the run stopped.
         stopped: Why it stopped, None if it did not.
         seconds: Wall time of the run without the start of the program.
+        backend: What computed the network.
     """
 
     model: ModelInfo
@@ -194,6 +195,7 @@ class InferenceReport:
     untried: int = 0
     stopped: str | None = None
     seconds: float = 0.0
+    backend: str = 'torch'
 
     def count(self, state: str) -> int:
         """Number of scans in a state."""
@@ -216,6 +218,7 @@ class InferenceReport:
             'ended': datetime.now(timezone.utc).isoformat(timespec='seconds'),
             'model': {**asdict(self.model), 'window': [*self.model.window]},
             'device': self.device,
+            'backend': self.backend,
             'precision': self.precision,
             'settings': dict(self.settings),
             'counts': {

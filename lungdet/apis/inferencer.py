@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import lungdet
-from lungdet.apis.precision import choose_arithmetic
+from lungdet.apis.backends import check_backend, set_backend
 from lungdet.apis.window_progress import OnWindows, watch_windows
 from lungdet.data_sample import DetDataSample
 from lungdet.engine.detector import load_detector
@@ -80,10 +80,12 @@ class NoduleInferencer:
             ``score_thr`` of the weights' test_cfg, if it has one.
         precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for the faster one.
             Of several memory formats a CPU takes the fastest.
+        backend: What computes the network: ``'torch'``, ``'onnxruntime'`` or
+            ``'openvino'``; the last two on the CPU.
 
     Raises:
         CheckpointError: The file is not a lungdet detector.
-        ConfigError: No such device or precision.
+        ConfigError: No such device, precision or backend.
     """
 
     def __init__(
@@ -93,14 +95,18 @@ class NoduleInferencer:
         device: str = 'auto',
         selection: Selection | None = None,
         precision: str = 'auto',
+        backend: str = 'torch',
     ) -> None:
-        self.device = find_device(device)
+        check_backend(backend, device)
+        self.device = find_device(device if backend == 'torch' else 'cpu')
         detector = load_detector(
             weights or shipped_release(), device=self.device
         )
-        self.model: Any = detector.model
+        self.backend = backend
         self.wanted_precision = precision
-        chosen = choose_arithmetic(self.model, self.device, precision)
+        self.model, chosen = set_backend(
+            detector.model, self.device, backend, precision
+        )
         self.precision = chosen.precision
         self.memory_format = chosen.memory_format
         self.info = detector.info
@@ -225,6 +231,7 @@ class NoduleInferencer:
             created=datetime.now(timezone.utc).isoformat(timespec='seconds'),
             lungdet_version=lungdet.__version__,
             device=self.device,
+            backend=self.backend,
             precision=self.precision,
             seconds={name: round(value, 3) for name, value in seconds.items()},
             memory_format=self.memory_format,

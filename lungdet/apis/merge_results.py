@@ -157,9 +157,9 @@ def _lines(results: Sequence[SeriesResult]) -> Iterator[dict[str, Any]]:
 
 
 def _caveats(results: Sequence[SeriesResult]) -> tuple[str, ...]:
-    """Caveats if precisions or versions differ."""
+    """Caveats if precisions, backends or versions differ."""
     caveats = []
-    for name in ('precision', 'lungdet_version'):
+    for name in ('precision', 'backend', 'lungdet_version'):
         values = sorted({getattr(r.run, name) for r in results if r.run})
         if len(values) > 1:
             caveats.append(f'{name} differs: {", ".join(values)}')

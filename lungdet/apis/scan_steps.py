@@ -96,6 +96,7 @@ class ScanSteps:
             'selection': asdict(self.inferencer.selection),
             # as asked for: auto may choose differently at another start
             'precision': self.inferencer.wanted_precision,
+            'backend': self.inferencer.backend,
             'hu_offset': self.options.hu_offset,
             'formats': sorted(self.options.formats),
         }

@@ -69,6 +69,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help='auto times both on a CPU and takes the faster one',
     )
     group.add_argument(
+        '--backend',
+        default='torch',
+        choices=('torch', 'onnxruntime', 'openvino'),
+        help='what computes the network; all but torch on the CPU',
+    )
+    group.add_argument(
         '--threads', type=positive_int, metavar='N', help='of a CPU'
     )
 
@@ -304,6 +310,7 @@ def detector_of(args: argparse.Namespace) -> DetectorOptions:
         imports=args.imports,
         device=args.device,
         precision=args.precision,
+        backend=args.backend,
         selection=None if args.keep_all else rules,
         fp_rate=args.fp_rate,
     )

@@ -10,7 +10,7 @@ import lungdet
 from lungdet.cli.errors import clean_errors
 from lungdet.threads import set_threads
 
-# modules of this package, in the order of the help; each has an
+# in the order of the help; each has a module here, with an
 # add_parser(commands) that sets ``run``, a function from the parsed arguments
 # to the exit code
 COMMANDS = (
@@ -19,6 +19,7 @@ COMMANDS = (
     'insert',
     'verify',
     'infer',
+    'export-onnx',
     'merge',
     'froc',
     'report',
@@ -40,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest='command', required=True)
     for name in COMMANDS:
-        import_module(f'lungdet.cli.{name}').add_parser(commands)
+        module = f'lungdet.cli.{name.replace("-", "_")}'
+        import_module(module).add_parser(commands)
     return parser
 
 

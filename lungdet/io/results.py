@@ -201,4 +201,5 @@ def _run_of(values: dict[str, Any]) -> RunInfo:
         },
         memory_format=layout and text(layout),
         windows=windows,
+        backend=text(values.get('backend', 'torch')),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,9 @@ def test_what_was_sent_builds_the_same_detector() -> None:
 
     assert isinstance(made, NoduleInferencer)
     assert made.device == 'cpu' and made.selection == Selection(0.5)
+    assert made.backend == 'torch'
+    with pytest.raises(ConfigError, match="backend: 'tensorrt'; choose"):
+        replace(options, backend='tensorrt').build()
 
 
 @pytest.mark.usefixtures('threshold')

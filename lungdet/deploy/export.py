@@ -1,0 +1,121 @@
+"""A detector as ONNX graphs, with a JSON file that says how to use them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from lungdet.deploy.description import SCHEMA, describe
+from lungdet.deploy.graph_files import compare_graphs, write_graphs
+from lungdet.deploy.graph_specs import graph_specs
+from lungdet.deploy.runtimes import open_graphs, require
+from lungdet.engine.checkpoint import resolve_checkpoint
+from lungdet.engine.detector import load_detector
+from lungdet.engine.release import is_release, read_card, shipped_release
+from lungdet.errors import CheckpointError, SeriesError
+from lungdet.io.atomic import atomic_paths, check_writable
+from lungdet.io.digests import sha256_of
+from lungdet.io.json_file import (
+    DIGEST,
+    digest_of,
+    read_object,
+    shape_checked,
+    text,
+    with_digest,
+)
+
+CARD = 'detector.json'
+REMEDY = 'Export the detector again.'
+
+
+class OnnxExport(NamedTuple):
+    """What was written.
+
+    Attributes:
+        folder: With the files.
+        card: The content of its ``detector.json``.
+        differences: For each graph the largest difference from torch, as a
+            part of an output's largest value.
+    """
+
+    folder: Path
+    card: dict[str, Any]
+    differences: dict[str, float]
+
+
+def export_onnx(
+    folder: str | Path, weights: str | Path | None = None
+) -> OnnxExport:
+    """Write a detector's graphs and their description.
+
+    Each graph is checked by the ONNX library and compared with torch in ONNX
+    Runtime, and all files are read back. ``detector.json`` is replaced last;
+    the others of the folder stay.
+
+    Args:
+        folder: Made if it is not there.
+        weights: A checkpoint, work folder or release; None for the detector
+            that comes with lungdet.
+
+    Raises:
+        CheckpointError: No lungdet detector; or a graph differs from it.
+        ConfigError: An ensemble, a part of the network that ``describe``
+            cannot state, or a missing library.
+        OSError: The folder cannot be written to.
+    """
+    require('onnxruntime')
+    path = resolve_checkpoint(weights or shipped_release())
+    detector = load_detector(path)
+    folder = check_writable(folder, 'the graphs')
+    specs = graph_specs(detector.model)
+    with TemporaryDirectory(prefix='lungdet-') as scratch:
+        files = write_graphs(specs, Path(scratch))
+        card = with_digest(describe(detector, specs, files, _terms(path)))
+        differences = compare_graphs(specs, open_graphs(files, 'onnxruntime'))
+        names = [file.name for file in files.values()]
+        with atomic_paths([folder / n for n in (*names, CARD)]) as asides:
+            for file, aside in zip(files.values(), asides):
+                shutil.copyfile(file, aside)
+            content = json.dumps(card, indent=1) + '\n'
+            asides[-1].write_text(content, encoding='utf-8')
+    return OnnxExport(folder, read_export(folder), differences)
+
+
+def read_export(folder: str | Path) -> dict[str, Any]:
+    """The description of an exported detector, whose files are whole.
+
+    Raises:
+        CheckpointError: A file is missing, or not the one that was written.
+    """
+    path = Path(folder) / CARD
+    try:
+        card = read_object(path, REMEDY)
+        with shape_checked(str(path), REMEDY):
+            digests = {
+                path.with_name(text(graph['file'])): graph['sha256']
+                for graph in card['graphs'].values()
+            }
+    except (FileNotFoundError, SeriesError) as error:
+        raise CheckpointError(str(error)) from error
+    if card.get('schema') != SCHEMA or card.get(DIGEST) != digest_of(card):
+        raise CheckpointError(
+            f'{path}: was changed after it was written, or is of another '
+            f'version. {REMEDY}'
+        )
+    for file, digest in digests.items():
+        if not file.is_file() or sha256_of(file) != digest:
+            raise CheckpointError(
+                f'{file}: is not the graph that {CARD} describes. {REMEDY}'
+            )
+    return card
+
+
+def _terms(path: Path) -> dict[str, Any] | None:
+    """Under which terms a release is given on."""
+    if not is_release(path):
+        return None
+    card = read_card(path)
+    return {name: card[name] for name in ('licences', 'attribution')}

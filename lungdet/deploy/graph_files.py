@@ -1,0 +1,148 @@
+"""ONNX files: written by torch's exporter, compared with torch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim
+
+from lungdet.deploy.graph_specs import TRACED, Axis, GraphSpec
+from lungdet.errors import CheckpointError
+from lungdet.models.detectors.graph_detector import Graphs
+
+# largest difference from torch, as a part of an output's largest value
+TOLERANCE = {'fp32': 1e-4, 'bf16': 5e-2}
+OTHER_SIZES = {'batch': 1, 'rois': 2, 'd': 2, 'h': 3, 'w': 2}  # not traced
+
+
+def write_graphs(
+    specs: Mapping[str, GraphSpec], folder: Path
+) -> dict[str, Path]:
+    """Write each graph as ``NAME.onnx``.
+
+    Args:
+        specs: By name.
+        folder: Is there.
+    """
+    files = {name: folder / f'{name}.onnx' for name in specs}
+    for name, spec in specs.items():
+        write_graph(spec, files[name])
+    return files
+
+
+def write_graph(spec: GraphSpec, path: Path) -> None:
+    """Write a graph, its weights included, checked by the ONNX library."""
+    import onnx
+
+    symbols = {name: Dim(name) for name in TRACED}
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            spec.layers,
+            tuple(spec.example(TRACED)),
+            path,
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
+            dynamic_shapes=[
+                _dynamic(axes, symbols) for axes in spec.inputs.values()
+            ],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    model = onnx.load(path)
+    _tidy(model, spec)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def compare_graphs(
+    specs: Mapping[str, GraphSpec], graphs: Graphs, precision: str = 'fp32'
+) -> dict[str, float]:
+    """Run graphs on random tensors, of sizes that they were not traced with.
+
+    Args:
+        specs: What they should compute.
+        graphs: In a runtime.
+        precision: Of the runtime.
+
+    Returns:
+        For each graph the largest difference, as a part of the output's
+        largest value.
+
+    Raises:
+        CheckpointError: It is above ``TOLERANCE``.
+    """
+    differences = {}
+    for name, spec in specs.items():
+        inputs = spec.example(OTHER_SIZES, seed=1)
+        with torch.no_grad():
+            wanted = spec.layers(*inputs)
+            computed = getattr(graphs, name)(*inputs)
+        parts = [
+            (a - b).abs().max() / b.abs().max()
+            for a, b in zip(computed, wanted)
+        ]
+        differences[name] = float(torch.stack(parts).max())  # NaN stays
+        if not differences[name] <= TOLERANCE[precision]:
+            raise CheckpointError(
+                f'{name}: the graph differs from the network by '
+                f'{differences[name]:.2g} of its largest value, more than '
+                f'{TOLERANCE[precision]:g}; a layer of this network is not '
+                'exported faithfully. Use the backend torch.'
+            )
+    return differences
+
+
+def _dynamic(
+    axes: tuple[Axis, ...], symbols: Mapping[str, Any]
+) -> dict[int, Any]:
+    """What torch is told of the axes that a run may choose."""
+    dynamic = {}
+    for number, axis in enumerate(axes):
+        if isinstance(axis, str):
+            factor, _, symbol = axis.rpartition('*')
+            dim = symbols[symbol]
+            dynamic[number] = int(factor) * dim if factor else dim
+    return dynamic
+
+
+def _tidy(model: Any, spec: GraphSpec) -> None:
+    """Give axes their names, and take out torch's notes.
+
+    These hold the path of every source file.
+    """
+    graph = model.graph
+    for value, axes in zip(
+        [*graph.input, *graph.output],
+        [*spec.inputs.values(), *spec.outputs.values()],
+    ):
+        for dim, axis in zip(value.type.tensor_type.shape.dim, axes):
+            if isinstance(axis, str):
+                dim.dim_param = axis
+    del graph.value_info[:]
+    del model.metadata_props[:]
+    for part in (graph, *graph.node, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ''
+    for tensor in graph.initializer:
+        del tensor.metadata_props[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says about itself, and about torchvision."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
