@@ -1,8 +1,8 @@
-"""Processor time of one scan by backend and precision.
+"""Processor time of scans by backend and precision.
 
-python -m benchmarks.backends SCAN [--model FILE] [--rounds 3]
+python -m benchmarks.backends SCAN... [--model FILE] [--rounds 3]
 
-Every way takes the scan once in each round, so that what else the machine does
+Every way takes a scan once in each round, so that what else the machine does
 affects all alike. Figures are processor seconds of all threads together, of
 the network with its NMS and masks, and as a ratio to torch in float32 of the
 same round (smallest and largest). The first column is the conversion at the
@@ -61,16 +61,15 @@ def difference(one: SeriesResult, other: SeriesResult) -> tuple[str, float]:
     return f'{len(wanted) - lost} of {len(wanted)}', max(scores)
 
 
-def measure(scan: Path, model: Path | None, rounds: int) -> list[list[str]]:
-    """A row of the table for each way that this processor has."""
+def start(model: Path | None) -> dict[tuple[str, str], tuple[float, Any]]:
+    """Processor seconds and inferencer of each way of this processor."""
     from lungdet.apis.inferencer import NoduleInferencer
-    from lungdet.io.image import load_volume
     from lungdet.ops import computes_bfloat16
 
     ways = [
         way for way in WAYS if way[1] == 'fp32' or computes_bfloat16('cpu')
     ]
-    started = {
+    return {
         way: processor_time(
             lambda way=way: NoduleInferencer(
                 model,
@@ -82,6 +81,15 @@ def measure(scan: Path, model: Path | None, rounds: int) -> list[list[str]]:
         )
         for way in ways
     }
+
+
+def measure(
+    scan: Path, started: dict[tuple[str, str], tuple[float, Any]], rounds: int
+) -> list[list[str]]:
+    """A row of the table for each way."""
+    from lungdet.io.image import load_volume
+
+    ways = [*started]
     case = started[ways[0]][1].prepare(load_volume(scan))
     seconds: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
     results: dict[tuple[str, str], SeriesResult] = {}
@@ -110,14 +118,19 @@ def measure(scan: Path, model: Path | None, rounds: int) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('scan', type=Path, help='image file or DICOM folder')
+    parser.add_argument(
+        'scans', type=Path, nargs='+', help='image files or DICOM folders'
+    )
     parser.add_argument('--model', type=Path, help='by default the shipped')
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()
     set_threads()
     heads = ['', 'start', 'CPU-s', 'ratio', 'detections', 'score']
-    table = AsciiTable([heads, *measure(args.scan, args.model, args.rounds)])
-    print(table.table)
+    started = start(args.model)
+    for scan in args.scans:
+        table = AsciiTable([heads, *measure(scan, started, args.rounds)])
+        table.title = scan.name
+        print(table.table, flush=True)
 
 
 if __name__ == '__main__':

@@ -29,7 +29,7 @@ from lungdet.models import (
     WeightedBoxClustering,
 )
 from lungdet.models.backbones.featurenet import MAX_STRIDE
-from lungdet.models.detectors.case_predictor import SEAM
+from lungdet.models.detectors.case_detections import SEAM
 from lungdet.models.feature_maps import STRIDE
 
 SCHEMA = 'lungdet.onnx/1'
@@ -70,8 +70,7 @@ def describe(
             'hu_window': list(detector.contract.window),
             'out_range': list(detector.contract.out_range),
             'pad_hu': net.data_preprocessor.pad_hu,
-            'window': test['window'] and list(test['window']),
-            'overlap': test['overlap'],
+            **_windows(test),
             'side_multiple': MAX_STRIDE,
         },
         'graphs': {
@@ -127,6 +126,18 @@ def _check_parts(net: NoduleNet) -> None:
                 f'who know {known[0].__name__}; export a network without it, '
                 'or run it by lungdet infer --backend.'
             )
+
+
+def _windows(test_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """How windows are chosen: by the case, or all of one size."""
+    fixed, most = test_cfg['window'], test_cfg['max_voxels']
+    if most is not None:
+        fixed = None
+    return {
+        'window': fixed and list(fixed),
+        'max_voxels': most,
+        'overlap': test_cfg['overlap'],
+    }
 
 
 def _rpn(head: Any) -> dict[str, Any]:

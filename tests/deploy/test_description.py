@@ -41,11 +41,23 @@ def test_file_follows_its_schema_and_has_every_digest(tmp_path: Path) -> None:
         graph['file']: graph['sha256'] for graph in card['graphs'].values()
     } == {file.name: sha256_of(file) for file in tmp_path.iterdir()}
     assert card['input']['window'] == [32, 32, 32]
+    assert card['input']['max_voxels'] is None
     assert card['rpn']['anchor_sizes'] == [5, 10, 20, 30, 50]
     assert card['rpn']['nms_pre'] == 2000
     assert card['rcnn']['pooling']['type'] == 'RoICrop3D'
     assert card['mask']['score_thr'] == 0.0
     assert card['postprocess']['box_border'] == 8
+
+
+def test_windows_that_fit_the_case_have_no_size(tmp_path: Path) -> None:
+    net = narrow_net()
+    net.test_cfg['max_voxels'] = 12_000_000
+
+    card = described(net, tmp_path)
+
+    assert_valid('onnx', with_digest(card))
+    assert card['input']['window'] is None
+    assert card['input']['max_voxels'] == 12_000_000
 
 
 def test_heads_that_have_not_started_are_null(tmp_path: Path) -> None:

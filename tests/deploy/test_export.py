@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
 
 from lungdet.deploy.export import CARD, OnnxExport, export_onnx, read_export
 from lungdet.engine.detector import load_detector
@@ -15,7 +15,7 @@ from lungdet.engine.release import shipped_release
 from lungdet.errors import CheckpointError
 from lungdet.io.image import load_volume
 from lungdet.io.json_file import with_digest
-from lungdet.ops import grow_boxes
+from lungdet.models.detectors.case_windows import case_windows
 from lungdet.phantom import write_luna16_phantoms
 from lungdet.prepare import prepare_case
 from lungdet.prepare.given_lungs import lungs_of_scan
@@ -46,33 +46,69 @@ def test_shipped_detector_is_exported_faithfully(exported: OnnxExport) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('max_voxels', [12_000_000, 96**3])
 def test_somebody_without_lungdet_gets_the_same_detections(
-    exported: OnnxExport, tmp_path: Path
+    exported: OnnxExport, max_voxels: int, tmp_path: Path
 ) -> None:
     write_luna16_phantoms(tmp_path, scans=1, seed=3, size='small')
     (scan,) = tmp_path.glob('subset0/*.mhd')
     volume = load_volume(scan)
     _, arrays = prepare_case(volume, lungs_of_scan(None, volume), spacing_mm=1)
-    z, y, x = (side // 16 * 16 for side in arrays['image'].shape)
-    hu = arrays['image'][:z, :y, :x]
+    hu = arrays['image']
     net: Any = load_detector(shipped_release()).model
-    images = net.data_preprocessor.apply_window(torch.from_numpy(hu.copy()))
+    net.test_cfg['max_voxels'] = max_voxels
+    net.test_cfg['bf16'] = False
+    card = deepcopy(exported.card)
+    assert card['input']['max_voxels'] == 12_000_000
+    card['input']['max_voxels'] = max_voxels
 
-    marks = onnx_literal.detect(exported.folder, hu)
+    marks = onnx_literal.detect(exported.folder, card, hu)
 
-    with torch.no_grad():
-        detections = InstanceData.cat(net.predict_window(images[None, None]))
-    expected = net.post_processor.select(detections)
-    boxes = grow_boxes(expected.bboxes, -net.box_border).numpy()
+    expected = net.predict_case(torch.from_numpy(hu.copy())[None])
+    assert (expected.windows[1] > 1) == (max_voxels < hu.size)
     assert len(marks) == len(expected) > 3
     for mark, box, score, mask in zip(
-        marks, boxes, expected.scores.tolist(), expected.masks
+        marks,
+        expected.bboxes.numpy(),
+        expected.scores.tolist(),
+        expected.masks,
     ):
         assert mark.score == pytest.approx(score, abs=1e-4)
         np.testing.assert_allclose(mark.box, box, atol=0.01)
         assert (mark.mask is None) == (mask is None)
         if mask is not None and mark.mask is not None:
-            assert (mark.mask != mask.numpy()).mean() < 1e-3
+            assert (mark.mask != mask).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ('window', 'max_voxels'),
+    [
+        ((96, 96, 96), None),
+        (None, None),
+        (None, 12_000_000),
+        (None, 64**3),
+    ],
+)
+@pytest.mark.parametrize('shape', [(287, 216, 281), (24, 170, 130)])
+def test_windows_by_the_card_are_those_of_lungdet(
+    window: tuple[int, ...] | None,
+    max_voxels: int | None,
+    shape: tuple[int, ...],
+) -> None:
+    rule = {
+        'window': window,
+        'max_voxels': max_voxels,
+        'overlap': 32,
+        'side_multiple': 16,
+    }
+
+    literal = onnx_literal.windows(rule, shape)
+
+    expected = case_windows(shape, window, 32, max_voxels)
+    assert [
+        tuple(tuple(part.tolist()) for part in (w.size, w.start, *w[2:]))
+        for w in literal
+    ] == [tuple(map(tuple, w)) for w in expected]
 
 
 @pytest.mark.slow

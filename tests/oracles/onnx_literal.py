@@ -1,4 +1,4 @@
-"""An exported detector on one window, with numpy and ONNX Runtime alone.
+"""An exported detector on a scan, with numpy and ONNX Runtime alone.
 
 Written from docs/deploy.md and ``detector.json``, as somebody without lungdet
 would; slow and plain.
@@ -6,10 +6,10 @@ would; slow and plain.
 
 from __future__ import annotations
 
-import json
 import math
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,51 +23,138 @@ class Mark(NamedTuple):
     mask: Array | None
 
 
-def detect(folder: Path, hu: Array) -> list[Mark]:
-    """Detections of a scan (z, y, x) of HU that is one window, best first."""
-    card = json.loads((folder / 'detector.json').read_text())
-    window = card['input']
-    (low, high), (first, last) = window['hu_window'], window['out_range']
-    image = np.clip((hu - low) / (high - low), 0, 1) * (last - first) + first
+class Window(NamedTuple):
+    start: Array
+    size: Array
+    core_low: Array
+    core_high: Array
+
+
+def detect(folder: Path, card: dict, hu: Array) -> list[Mark]:
+    """Detections of a scan (z, y, x) of HU, best first."""
+    marks = [
+        mark
+        for window in windows(card['input'], hu.shape)
+        for mark in detect_in(folder, card, hu, window)
+    ]
+    marks = [m for m in marks if (middle(m.box) < hu.shape).all()]
+    marks.sort(key=lambda mark: -mark.score)
+    post = card['postprocess']
+    kept: list[Mark] = []
+    for mark in marks:
+        if not any(same(post['nms'], mark.box, k.box) for k in kept):
+            kept.append(mark)
+    return [
+        mark._replace(box=grown(mark.box, -post['box_border']))
+        for mark in kept[: post['max_per_scan']]
+    ]
+
+
+def detect_in(
+    folder: Path, card: dict, hu: Array, window: Window
+) -> list[Mark]:
+    """Detections that a window owns, in the voxels of the scan."""
+    rule, post = card['input'], card['postprocess']
+    crop = np.full(window.size, rule['pad_hu'], hu.dtype)
+    part = hu[tuple(map(slice, window.start, window.start + window.size))]
+    crop[tuple(map(slice, part.shape))] = part
+    (low, high), (first, last) = rule['hu_window'], rule['out_range']
+    image = np.clip((crop - low) / (high - low), 0, 1) * (last - first) + first
     image = image[None, None].astype(np.float32)
     out1, out2, comb2, logits, deltas = run(
         folder, card, 'backbone_rpn', image
     )
 
-    boxes, scores = proposals(card['rpn'], logits[0], deltas[0], hu.shape)
-    marks = list(zip(boxes, scores))
-    border = card['rcnn']['border']
-    if marks:
-        rois = [grown(box, border) for box in boxes]
-        pooled = [pool(card['rcnn']['pooling'], out2[0], roi) for roi in rois]
-        marks = refined(
-            card, run(folder, card, 'rcnn', np.stack(pooled)), rois, marks, hu
+    owned = [
+        (box, score)
+        for box, score in zip(
+            *proposals(card['rpn'], logits[0], deltas[0], crop.shape)
         )
-    marks.sort(key=lambda mark: -mark[1])
+        if (middle(box) + window.start >= window.core_low - post['seam']).all()
+        and (
+            middle(box) + window.start < window.core_high + post['seam']
+        ).all()
+    ]
+    border = card['rcnn']['border']
+    if owned:
+        rois = [grown(box, border) for box, _ in owned]
+        pooled = [pool(card['rcnn']['pooling'], out2[0], roi) for roi in rois]
+        outputs = run(folder, card, 'rcnn', np.stack(pooled))
+        owned = refined(card, outputs, rois, owned, crop)
+    owned.sort(key=lambda mark: -mark[1])
 
-    masks: list[tuple[Any, Any]] = []
-    for box, score in marks:
-        rule = card['mask']
-        if score < rule['score_thr'] or len(masks) >= rule['max_per_window']:
-            masks.append((None, None))
+    marks = []
+    offset = np.concatenate([window.start, window.start])
+    for rank, (box, score) in enumerate(owned):
+        least, most = (
+            card['mask'][name] for name in ('score_thr', 'max_per_window')
+        )
+        if score < least or rank >= most:
+            marks.append(Mark(box + offset, score, None, None))
             continue
-        cells = widened(grown(box, border), hu.shape, rule['side_multiple'])
+        cells = widened(
+            grown(box, border), crop.shape, card['mask']['side_multiple']
+        )
         crops = [
             maps[(..., *(slice(a // s, b // s) for a, b in zip(*cells)))]
             for maps, s in ((comb2, 4), (out1, 2), (image, 1))
         ]
         (mask,) = run(folder, card, 'mask', *crops)
-        masks.append((np.concatenate(cells), mask[0, 0] > rule['logit_thr']))
+        # a window may extend beyond the scan
+        end = np.minimum(cells[1], np.array(hu.shape) - window.start)
+        mask = mask[0, 0][tuple(map(slice, np.maximum(end - cells[0], 0)))]
+        marks.append(
+            Mark(
+                box + offset,
+                score,
+                np.concatenate([cells[0], end]) + offset,
+                mask > card['mask']['logit_thr'],
+            )
+        )
+    return marks
 
-    post = card['postprocess']
-    kept: list[int] = []
-    for k, (box, _) in enumerate(marks):
-        if not any(same(post['nms'], box, marks[j][0]) for j in kept):
-            kept.append(k)
+
+def windows(rule: dict, shape: tuple[int, ...]) -> list[Window]:
+    """Of a scan (z, y, x), in the order z, y, x."""
+    size = window_size(rule, shape)
+    axes = [cuts(*sides, rule['overlap']) for sides in zip(shape, size)]
     return [
-        Mark(grown(marks[k][0], -post['box_border']), marks[k][1], *masks[k])
-        for k in kept[: post['max_per_scan']]
+        Window(
+            np.array([start for start, _, _ in choice]),
+            np.array(size),
+            np.array([low for _, low, _ in choice]),
+            np.array([high for _, _, high in choice]),
+        )
+        for choice in product(*axes)
     ]
+
+
+def window_size(rule: dict, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Sides (z, y, x): given, of the whole scan, or the cheapest of all."""
+    multiple, overlap = rule['side_multiple'], rule['overlap']
+    ends = [-(-side // multiple) * multiple for side in shape]
+    if rule['max_voxels'] is None:
+        return tuple(rule['window'] or ends)
+    costs = []
+    for size in product(*(range(multiple, e + 1, multiple) for e in ends)):
+        if math.prod(size) > rule['max_voxels'] or any(
+            side <= overlap and side < end for side, end in zip(size, ends)
+        ):
+            continue
+        number = math.prod(
+            len(cuts(side, part, overlap)) for side, part in zip(shape, size)
+        )
+        costs.append((number * math.prod(size), number, size))
+    return min(costs)[2]
+
+
+def cuts(side: int, part: int, overlap: int) -> list[tuple]:
+    """(start, core low, core high) of each window along an axis."""
+    if side <= part:
+        return [(0, -math.inf, math.inf)]
+    starts = [*range(0, side - part, part - overlap), side - part]
+    middles = [(a + part + b) / 2 for a, b in zip(starts, starts[1:])]
+    return list(zip(starts, [-math.inf, *middles], [*middles, math.inf]))
 
 
 def run(folder: Path, card: dict, name: str, *arrays: Array) -> list[Array]:
@@ -130,14 +217,18 @@ def decoded(coder: dict, reference: Array, deltas: Array) -> Array:
     return np.concatenate([center - half, center + half])
 
 
+def middle(box: Array) -> Array:
+    return (box[:3] + box[3:]) / 2
+
+
 def inside(box: Array, shape: tuple[int, ...]) -> Array:
-    center = (box[:3] + box[3:]) / 2
+    center = middle(box)
     shift = np.clip(center, 0.5, np.array(shape) - 0.5) - center
     return box + np.concatenate([shift, shift])
 
 
 def grown(box: Array, border: float) -> Array:
-    center, sides = (box[:3] + box[3:]) / 2, box[3:] - box[:3]
+    center, sides = middle(box), box[3:] - box[:3]
     half = np.maximum(sides + border, np.minimum(sides, 1)) / 2
     return np.concatenate([center - half, center + half])
 
@@ -181,7 +272,7 @@ def iou(a: Array, b: Array) -> float:
 
 
 def same(rules: dict, a: Array, b: Array) -> bool:
-    distance = np.linalg.norm((a[:3] + a[3:] - b[:3] - b[3:]) / 2)
+    distance = np.linalg.norm(middle(a) - middle(b))
     radius = max(np.prod(c[3:] - c[:3]) ** (1 / 3) / 2 for c in (a, b))
     return (
         (rules['iou_thr'] is not None and iou(a, b) > rules['iou_thr'])
