@@ -4,18 +4,22 @@ python -m benchmarks.backends SCAN... [--model FILE] [--rounds 3]
 
 Every way takes a scan once in each round, so that what else the machine does
 affects all alike. Figures are processor seconds of all threads together, of
-the network with its NMS and masks, and as a ratio to torch in float32 of the
-same round (smallest and largest). The first column is the conversion at the
-start, with what it imports. "detections" and "score" take those above 0.1 of
-torch in float32: how many have a counterpart within 1 mm, and their largest
-difference of score.
+the network with its NMS and masks: the median over scans and rounds, and the
+ratio to torch in float32 of the same scan and round (least .. most). "start"
+is a process of its own from its first import to a detector that is ready,
+conversion included (least .. most of the rounds). "detections" and "score"
+take those above 0.1 of torch in float32: how many have a counterpart within
+1 mm, and the largest difference of score from it.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,85 +39,80 @@ WAYS = (
 )
 LEAST = 0.1  # score of a detection that is looked for
 KEPT = 0.05  # one near LEAST may be below it elsewhere
+REACH = 1.0  # mm to a counterpart
 
 
-def processor_time(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Processor seconds of all threads, and what was returned."""
-    started = time.process_time()
-    result = work()
-    return time.process_time() - started, result
-
-
-def difference(one: SeriesResult, other: SeriesResult) -> tuple[str, float]:
-    """How many of the other's detections are in one, and how far their
-    scores differ at most."""
-    wanted = [d for d in other.detections if d.score > LEAST]
-    scores, lost = [0.0], 0
-    for detection in wanted:
-        near = [
-            abs(d.score - detection.score)
-            for d in one.detections
-            if np.linalg.norm(np.subtract(d.center_mm, detection.center_mm))
-            < 1
-        ]
-        lost += not near
-        scores += near and [min(near)]
-    return f'{len(wanted) - lost} of {len(wanted)}', max(scores)
-
-
-def start(model: Path | None) -> dict[tuple[str, str], tuple[float, Any]]:
-    """Processor seconds and inferencer of each way of this processor."""
+def inferencer_of(way: tuple[str, str], model: Path | None) -> Any:
+    """A detector that computes in one of ``WAYS``."""
     from lungdet.apis.inferencer import NoduleInferencer
+
+    return NoduleInferencer(
+        model,
+        device='cpu',
+        selection=Selection(score_thr=KEPT),
+        backend=way[0],
+        precision=way[1],
+    )
+
+
+def start(way: tuple[str, str], model: Path | None) -> float:
+    """Processor seconds of a new process until its detector is ready."""
+    set_threads()
+    inferencer_of(way, model)
+    return time.process_time()
+
+
+def starts(model: Path | None, rounds: int) -> Iterator[tuple[Any, float]]:
+    """Each of the ways of this processor, with a start of it."""
     from lungdet.ops import computes_bfloat16
 
-    ways = [
-        way for way in WAYS if way[1] == 'fp32' or computes_bfloat16('cpu')
-    ]
-    return {
-        way: processor_time(
-            lambda way=way: NoduleInferencer(
-                model,
-                device='cpu',
-                selection=Selection(score_thr=KEPT),
-                backend=way[0],
-                precision=way[1],
-            )
-        )
-        for way in ways
-    }
+    for _ in range(rounds):
+        for way in WAYS:
+            if way[1] == 'fp32' or computes_bfloat16('cpu'):
+                with ProcessPoolExecutor(1, get_context('spawn')) as pool:
+                    yield way, pool.submit(start, way, model).result()
+
+
+def counterparts(
+    one: SeriesResult, other: SeriesResult
+) -> Iterator[float | None]:
+    """For each detection of the other that counts, the difference of its
+    counterpart's score, or None without one."""
+    centers = [d.center_mm for d in one.detections]
+    for detection in other.detections:
+        if detection.score <= LEAST:
+            continue
+        gaps = np.subtract(centers, detection.center_mm).reshape(-1, 3)
+        distances = np.linalg.norm(gaps, axis=1)
+        if distances.min(initial=np.inf) >= REACH:
+            yield None
+        else:
+            nearest = one.detections[int(distances.argmin())]
+            yield abs(nearest.score - detection.score)
 
 
 def measure(
-    scan: Path, started: dict[tuple[str, str], tuple[float, Any]], rounds: int
-) -> list[list[str]]:
-    """A row of the table for each way."""
+    scans: list[Path], inferencers: dict[Any, Any], rounds: int
+) -> dict[Any, tuple[list[float], list[float], list[float | None]]]:
+    """Seconds, ratios and ``counterparts`` of each way."""
     from lungdet.io.image import load_volume
 
-    ways = [*started]
-    case = started[ways[0]][1].prepare(load_volume(scan))
-    seconds: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
-    results: dict[tuple[str, str], SeriesResult] = {}
-    for _ in range(rounds):
-        for way, (_, inferencer) in started.items():
-            taken, results[way] = processor_time(
-                lambda inferencer=inferencer: inferencer.detect(case)
-            )
-            seconds[way].append(taken)
-    rows = []
-    for way in ways:
-        ratios = np.divide(seconds[way], seconds[ways[0]])
-        same, score = difference(results[way], results[ways[0]])
-        rows.append(
-            [
-                ' '.join(way),
-                f'{started[way][0]:.1f}',
-                f'{np.median(seconds[way]):.1f}',
-                f'{ratios.min():.2f} .. {ratios.max():.2f}',
-                same,
-                f'{score:.4f}',
-            ]
-        )
-    return rows
+    first = next(iter(inferencers))
+    measured: dict[Any, Any] = {way: ([], [], []) for way in inferencers}
+    for scan in scans:
+        case = inferencers[first].prepare(load_volume(scan))
+        for _ in range(rounds):
+            results = {}
+            for way, inferencer in inferencers.items():
+                started = time.process_time()
+                results[way] = inferencer.detect(case)
+                measured[way][0].append(time.process_time() - started)
+                measured[way][1].append(
+                    measured[way][0][-1] / measured[first][0][-1]
+                )
+        for way, result in results.items():
+            measured[way][2].extend(counterparts(result, results[first]))
+    return measured
 
 
 def main() -> None:
@@ -125,12 +124,28 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()
     set_threads()
-    heads = ['', 'start', 'CPU-s', 'ratio', 'detections', 'score']
-    started = start(args.model)
-    for scan in args.scans:
-        table = AsciiTable([heads, *measure(scan, started, args.rounds)])
-        table.title = scan.name
-        print(table.table, flush=True)
+    started = defaultdict(list)
+    for way, seconds in starts(args.model, args.rounds):
+        started[way].append(seconds)
+    measured = measure(
+        args.scans,
+        {way: inferencer_of(way, args.model) for way in started},
+        args.rounds,
+    )
+    rows = [['', 'start', 'CPU-s', 'ratio', 'detections', 'score']]
+    for way, (seconds, ratios, differences) in measured.items():
+        near = [d for d in differences if d is not None]
+        rows.append(
+            [
+                ' '.join(way),
+                f'{min(started[way]):.1f} .. {max(started[way]):.1f}',
+                f'{np.median(seconds):.1f}',
+                f'{min(ratios):.2f} .. {max(ratios):.2f}',
+                f'{len(near)} of {len(differences)}',
+                f'{max(near, default=np.nan):.5f}',
+            ]
+        )
+    print(AsciiTable(rows, f'scans: {len(args.scans)}').table)
 
 
 if __name__ == '__main__':
