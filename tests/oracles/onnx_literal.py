@@ -45,8 +45,8 @@ def detect(folder: Path, card: dict, hu: Array) -> list[Mark]:
         if not any(same(post['nms'], mark.box, k.box) for k in kept):
             kept.append(mark)
     return [
-        mark._replace(box=grown(mark.box, -post['box_border']))
-        for mark in kept[: post['max_per_scan']]
+        Mark(grown(box, -post['box_border']), *others)
+        for box, *others in kept[: post['max_per_scan']]
     ]
 
 
