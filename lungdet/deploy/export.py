@@ -80,7 +80,7 @@ def export_onnx(
             for file, aside in zip(files.values(), asides):
                 shutil.copyfile(file, aside)
             content = json.dumps(card, indent=1) + '\n'
-            asides[-1].write_text(content, encoding='utf-8')
+            asides[-1].write_bytes(content.encode())
     return OnnxExport(folder, read_export(folder), differences)
 
 
