@@ -6,4 +6,6 @@ model = dict(
             dict(
                 cfg=dict(type='CBAM3D', sigmoid='after'),
                 position='after_conv2'),
-        ]))
+        ]),
+    # the gates pool over a window, so it is as large as a training crop
+    test_cfg=dict(window=(64, 64, 64), max_voxels=None, overlap=16))

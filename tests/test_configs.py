@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lungdet.apis import load_config
 from lungdet.datasets import LoadCrop
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import rebuild_index
+from lungdet.models import NoduleNet
 from lungdet.registry import (
     DATASETS,
     HOOKS,
@@ -177,6 +179,18 @@ def test_attention_rows_are_base_with_a_plugin_in_every_block(
     assert config.pop('plugins', plugins) == plugins
 
     assert config == base
+
+
+@pytest.mark.parametrize('path', FILES, ids=[f.stem for f in FILES])
+def test_plugins_that_pool_see_windows_of_the_training_size(
+    path: Path,
+) -> None:
+    model = build_model(load_config(path).model)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='.*pools over the whole')
+        if isinstance(model, NoduleNet):
+            model.case_predictor()
 
 
 @pytest.mark.parametrize('listed', [False, True])

@@ -91,7 +91,7 @@ class Scene(NamedTuple):
             'test': ['tools/test.py', self.config, self.weights, '--out', out],
             'infer': [
                 *('lungdet', 'infer', scan, '--weights', self.weights),
-                *('--out', out, '--keep-all'),
+                *('--out', out, '--keep-all', '--precision', 'fp32'),
             ],
             'froc': ['lungdet', 'froc', self.submission, *options],
         }

@@ -78,8 +78,8 @@ class NoduleInferencer:
         device: ``'auto'``, ``'cpu'`` or ``'cuda[:N]'``.
         selection: Which detections are kept; None for the defaults, with the
             ``score_thr`` of the weights' test_cfg, if it has one.
-        precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for the faster one.
-            Of several memory formats a CPU takes the fastest.
+        precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for the faster one, as
+            ``choose_arithmetic`` finds it.
         backend: What computes the network: ``'torch'``, ``'onnxruntime'`` or
             ``'openvino'``; the last two on the CPU.
 

@@ -42,9 +42,10 @@ class Arithmetic(NamedTuple):
 def choose_arithmetic(model: Any, device: str, wanted: str) -> Arithmetic:
     """Set a detector to the fastest arithmetic that the user allows.
 
-    On a CPU, a window is timed with each choice, since not every CPU with
-    bfloat16 is fast in it. On a GPU, ``'auto'`` is bfloat16, if the GPU has
-    it, in the memory format of the config.
+    For ``'auto'`` on a CPU, a window is timed with each choice, since not
+    every CPU with bfloat16 is fast in it; on a GPU it is bfloat16, if the GPU
+    has it. Otherwise nothing is timed and the memory format is the config's,
+    so that two runs on one machine compute the same numbers.
 
     Args:
         model: The detector, or an ensemble, which is changed. One whose
@@ -65,7 +66,8 @@ def choose_arithmetic(model: Any, device: str, wanted: str) -> Arithmetic:
     choices = [
         Arithmetic(*choice)
         for choice in itertools.product(
-            _precisions(models[0], kind, wanted), _formats(models[0], kind)
+            _precisions(models[0], kind, wanted),
+            _formats(models[0], kind, wanted),
         )
     ]
     chosen = choices[0]
@@ -91,10 +93,10 @@ def _precisions(model: Any, kind: str, wanted: str) -> list[str]:
     return ['fp32', 'bf16'] if wanted == 'auto' and kind == 'cpu' else ['bf16']
 
 
-def _formats(model: Any, kind: str) -> list[str | None]:
+def _formats(model: Any, kind: str, wanted: str) -> list[str | None]:
     if not hasattr(model, 'set_channels_last'):
         return [None]
-    if kind == 'cpu':
+    if wanted == 'auto' and kind == 'cpu':
         return [*FORMATS]
     return [FORMATS[model.channels_last]]
 

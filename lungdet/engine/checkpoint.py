@@ -264,6 +264,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             'by this version of lungdet. Train again.'
         )
     check_content(checkpoint, file)
+    check_complete(checkpoint, ('state_dict',), file)
     check_types(meta, META_TYPES, file, 'meta.')
     check_weights(checkpoint, file)
     for key in STATES:

@@ -69,7 +69,8 @@ def test_foreign_and_cut_checkpoints_are_refused(
 
 
 def write_checkpoint(path: Path, when: int) -> Path:
-    torch.save({'meta': {'format': CHECKPOINT_FORMAT}}, path)
+    content = {'meta': {'format': CHECKPOINT_FORMAT}, 'state_dict': {}}
+    torch.save(content, path)
     os.utime(path, (when, when))
     return path
 

@@ -19,7 +19,7 @@ def test_other_things_that_torch_reads_are_refused(tmp_path: Path) -> None:
     for content, message in (
         (torch.zeros(2), 'not written by this'),
         ({'meta': 3}, 'not written by this'),
-        ({'meta': nameless}, 'has no meta.model'),
+        ({'meta': nameless, 'state_dict': {}}, 'has no meta.model'),
     ):
         torch.save(content, tmp_path / 'x.pth')
         with pytest.raises(CheckpointError, match=message):

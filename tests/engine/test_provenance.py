@@ -227,7 +227,7 @@ def test_both_kinds_of_weights_say_what_they_were_trained_on(
     tmp_path: Path,
 ) -> None:
     meta = make_meta(scans=SCANS).to_dict()
-    write_checkpoint(tmp_path / 'a.pth', {'meta': meta})
+    write_checkpoint(tmp_path / 'a.pth', {'meta': meta, 'state_dict': {}})
     backbone = tmp_path / 'backbone.safetensors'
     written = {**provenance(CROPS), 'input_contract': {}, 'alarms': []}
     export_backbone(backbone, {}, written)
