@@ -117,13 +117,13 @@ def read_release(path: str | Path) -> dict[str, Any]:
     try:
         with shape_checked(str(path.with_suffix('.json')), REMEDY):
             meta = _meta_of(card)
-            tensors = _read_tensors(path, card)
             release = {'name': card['name'], 'version': card['version']}
+            sha256, shapes = card['weights']['sha256'], card['tensors']
     except SeriesError as error:
         raise CheckpointError(str(error)) from error
     return {
         'meta': meta,
-        'state_dict': tensors,
+        'state_dict': _read_tensors(path, sha256, shapes),
         'optimizer': {},
         'param_schedulers': [],
         'runtime': {},
@@ -172,30 +172,26 @@ def _meta_of(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_tensors(
-    path: Path, card: Mapping[str, Any]
+    path: Path, sha256: str, shapes: Mapping[str, list[int]]
 ) -> dict[str, torch.Tensor]:
     """The tensors, which must be exactly those of the JSON."""
-    weights = card['weights']
-    if (
-        path.stat().st_size != weights['bytes']
-        or sha256_of(path) != weights['sha256']
-    ):
+    if sha256_of(path) != sha256:
         raise CheckpointError(
             f'{path}: its SHA-256 is not that of {path.stem}.json; the file '
             f'is cut, or of another release. {REMEDY}'
         )
     try:
         with safe_open(path, 'pt') as file:
-            shapes = {
+            stored = {
                 name: list(file.get_slice(name).get_shape())
                 for name in file.keys()
             }
-            if shapes != card['tensors']:
+            if stored != shapes:
                 raise CheckpointError(
                     f'{path}: its tensors are not those of {path.stem}.json. '
                     f'{REMEDY}'
                 )
-            return {name: file.get_tensor(name) for name in shapes}
+            return {name: file.get_tensor(name) for name in stored}
     except SafetensorError as error:
         raise CheckpointError(
             f'{path}: not a safetensors file ({error}). {REMEDY}'

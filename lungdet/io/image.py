@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lungdet.errors import SeriesError
+from lungdet.errors import SeriesError, printable
 from lungdet.geometry import Geometry, reorient
 from lungdet.io.atomic import atomic_path
 from lungdet.io.dicom import read_dicom_series
@@ -133,6 +133,14 @@ def suffix_of(path: str | Path) -> str | None:
 
 
 def stem(path: str | Path) -> str:
-    """File name without the image suffix; the series uid of LUNA16 files."""
+    """File name without the image suffix; the series uid of LUNA16 files.
+
+    Characters that are not printed, such as a line end, are shown by their
+    codes: tables with such a uid could not be read again.
+
+    Examples:
+        >>> stem('scans/1.2.nii.gz'), stem('a\\nb.mha')
+        ('1.2', 'a\\\\nb')
+    """
     name = Path(path).name
-    return name[: len(name) - len(suffix_of(path) or '')]
+    return printable(name[: len(name) - len(suffix_of(path) or '')])

@@ -57,6 +57,15 @@ def test_a_tree_of_everything(tmp_path: Path) -> None:
     assert not any((tmp_path / 'scratch').iterdir())
 
 
+def test_a_line_end_in_a_name_is_shown_by_its_code(tmp_path: Path) -> None:
+    """Tables with the name can then be read again."""
+    (tmp_path / 'a\nb.nii.gz').write_bytes(b'-')
+
+    scans = scans_of(tmp_path, tmp_path / 'a\nb.nii.gz')
+
+    assert names(scans) == ['a\\nb']
+
+
 def test_one_series_of_each_examination_wherever_it_lies(
     tmp_path: Path,
 ) -> None:

@@ -122,8 +122,11 @@ def test_tensors_that_were_changed_are_refused(release: Path) -> None:
     data[-1] ^= 1
     release.write_bytes(data)
 
-    with pytest.raises(CheckpointError, match='SHA-256'):
+    with pytest.raises(CheckpointError) as error:
         read_checkpoint(release)
+
+    assert str(error.value).startswith(f'{release}: its SHA-256 is not that')
+    assert str(error.value).count('Give both files') == 1
 
 
 def test_json_that_was_changed_is_refused(release: Path) -> None:
