@@ -1,0 +1,106 @@
+"""The shipped detector finds the same in bfloat16 as in float32.
+
+Frozen before it was computed. A detection's counterpart is the nearest one of
+the other arithmetic, if their centres are closer than 4 mm or the larger
+radius: what a result counts as one nodule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungdet.apis import NoduleInferencer
+from lungdet.evaluation import Selection
+from lungdet.io.image import load_volume
+from lungdet.ops import computes_bfloat16
+from lungdet.structures import Detection
+
+LEAST_SCORE = 0.1
+MOST_APART = 0.02  # scores
+SAME_MM = 4.0
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not computes_bfloat16('cpu'),
+        reason='this processor has no bfloat16 arithmetic',
+    ),
+]
+Detections = dict[str, dict[str, list[Detection]]]  # by scan, arithmetic
+
+
+def real_scans(data: Path) -> list[Path]:
+    """All whole scans, one of them a DICOM folder."""
+    return sorted(
+        [
+            *data.glob('luna16-m*/subset?/*.mhd'),
+            *data.glob('luna16-mini/subset1-dicom/*'),
+            *data.glob('backgrounds/scans/*.mhd'),
+        ]
+    )
+
+
+@pytest.fixture(scope='module')
+def detections(test_data: Path) -> Detections:
+    """All detections of each scan in both kinds of arithmetic."""
+    inferencers = {
+        name: NoduleInferencer(
+            device='cpu', precision=name, selection=Selection(score_thr=None)
+        )
+        for name in ('fp32', 'bf16')
+    }
+    both: Detections = {}
+    for scan in real_scans(test_data):
+        case = inferencers['fp32'].prepare(load_volume(scan))
+        both[scan.stem] = {
+            name: inferencer.detect(case).detections
+            for name, inferencer in inferencers.items()
+        }
+    return both
+
+
+def counterparts(
+    ones: list[Detection], others: list[Detection]
+) -> Iterator[tuple[Detection, Detection | None]]:
+    """Each detection with its counterpart, None if there is none."""
+    centers = np.array([d.center_mm for d in others]).reshape(-1, 3)
+    for one in ones:
+        gaps = np.linalg.norm(centers - np.array(one.center_mm), axis=1)
+        nearest = others[int(gaps.argmin())] if len(gaps) else None
+        if nearest is not None:
+            radii = [(d.diameter_mm or 0) / 2 for d in (one, nearest)]
+            if gaps.min() >= max(*radii, SAME_MM):
+                nearest = None
+        yield one, nearest
+
+
+def above(detections: list[Detection]) -> list[Detection]:
+    return [d for d in detections if d.score > LEAST_SCORE]
+
+
+def test_scores_are_the_same(detections: Detections) -> None:
+    apart = {}
+    for uid, both in detections.items():
+        for name, other in (('fp32', 'bf16'), ('bf16', 'fp32')):
+            for one, same in counterparts(above(both[name]), both[other]):
+                score = same.score if same is not None else 0.0
+                if abs(one.score - score) > MOST_APART:
+                    apart[uid, name, one.center_mm] = (one.score, score)
+
+    assert len(detections) == 9
+    assert not apart
+
+
+def test_detections_are_the_same(detections: Detections) -> None:
+    missing = {}
+    for uid, both in detections.items():
+        for name, other in (('fp32', 'bf16'), ('bf16', 'fp32')):
+            kept = above(both[other])
+            for one, same in counterparts(above(both[name]), kept):
+                if same is None:
+                    missing[uid, name, one.center_mm] = one.score
+
+    assert not missing
