@@ -12,7 +12,13 @@ import pytest
 
 from benchmarks import demo, froc, gpu, peak, pretraining, run, threads
 
-PARTS = 'impression_features', 'insertion_pairs', 'peak', 'roc'  # of others
+PARTS = (  # of others
+    'impression_features',
+    'insertion_pairs',
+    'monai_retinanet',
+    'peak',
+    'roc',
+)
 MODULES = sorted(
     path.stem
     for path in (Path(__file__).parents[2] / 'benchmarks').glob('*.py')

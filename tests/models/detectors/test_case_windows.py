@@ -7,12 +7,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungdet.errors import ConfigError
 from lungdet.models import AttentionPlugin, NoduleNet
 from lungdet.models.detectors.case_windows import (
+    CaseWindow,
     axis_windows,
     case_windows,
     crop_window,
@@ -106,6 +107,36 @@ def test_fitted_windows_compute_a_voxel_of_a_chest_at_most_1_6_times(
         assert side % 16 == 0
         assert starts[0] == 0 and starts[-1] + side >= shape[axis]
         assert all(a + side - b >= 32 for a, b in itertools.pairwise(starts))
+
+
+@settings(max_examples=10)
+@given(CHEST, st.integers(0, 2**32 - 1))
+def test_windows_near_lungs_compute_a_voxel_at_most_1_6_times(
+    shape: tuple[int, int, int], seed: int
+) -> None:
+    """Two ellipsoids, each in its half of the chest, of any size."""
+    rng = np.random.default_rng(seed)
+    grid = np.ogrid[tuple(map(slice, shape))]
+    lungs = np.zeros(shape, bool)
+    for side in (0.25, 0.75):
+        middle = np.array(shape) * [0.5, 0.5, side]
+        radii = np.array(shape) * [0.5, 0.5, 0.25] * rng.uniform(0.3, 1, 3)
+        gaps = ((g - m) / r for g, m, r in zip(grid, middle, radii))
+        lungs |= sum(gap**2 for gap in gaps) < 1
+    every = case_windows(shape, None, 32, 12_000_000)
+
+    near = windows_near(every, torch.from_numpy(lungs), 8)
+
+    computed = np.zeros(shape, bool)
+    for window in near:
+        computed[tuple(map(slice, window.start, window_end(window)))] = True
+    assert computed[lungs].all()
+    total = sum(math.prod(window.size) for window in near)
+    assert total <= 1.6 * computed.sum()
+
+
+def window_end(window: CaseWindow) -> list[int]:
+    return [a + side for a, side in zip(window.start, window.size)]
 
 
 @pytest.mark.parametrize('shape', [(40, 90, 33), (16, 100, 100), (70, 70, 70)])

@@ -1,0 +1,343 @@
+"""What a scan costs: lungdet, a literal whole pass, and MONAI's RetinaNet.
+
+python -m benchmarks.inference [SCAN] [--threads 2] [--slices 700]
+
+Each row is a process of its own, so that CPU-seconds (user and system), wall
+time and peak memory do not mix; what starts a program (imports, weights, the
+choice of precision) is not in the times. ``infer`` rows go from the files to
+the written results, the others start from the prepared case. Without SCAN, of
+a phantom.
+
+MONAI's rows need ``pip install --no-deps monai==1.6.1``, or its folder in
+PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from terminaltables import AsciiTable
+
+from benchmarks.monai_retinanet import ROI, image_of, num_windows, retinanet
+from benchmarks.peak import peak_gb
+from lungdet.threads import (
+    available_cpus,
+    set_thread_number,
+    set_threads,
+)
+
+if TYPE_CHECKING:
+    from lungdet.apis import NoduleInferencer
+
+ROOT = Path(__file__).parents[1]
+MOST_GB = 20  # of a whole pass
+SMALL, FULL = 'lungdet_s', 'full size, untrained'
+Cost = dict[str, Any]  # cpu, wall (seconds), peak_gb, remark
+
+
+@contextmanager
+def costs() -> Iterator[Cost]:
+    """Times of a block, and the peak memory of the process at its end."""
+    cost: Cost = {'remark': ''}
+    cpu, wall = time.process_time(), time.perf_counter()
+    yield cost
+    cost['cpu'] = time.process_time() - cpu
+    cost['wall'] = time.perf_counter() - wall
+    cost['peak_gb'] = peak_gb()
+
+
+def write_scans(folder: Path, scan: Path | None, slices: int) -> Path:
+    """The scan, or a phantom; and the same with more and thinner slices.
+
+    Args:
+        folder: Gets ``thin.mha``, and ``phantom.mha``.
+        scan: Image file or DICOM folder; None for a phantom.
+        slices: Of the thin one; 0 for none.
+    """
+    from scipy.ndimage import zoom
+
+    from lungdet.geometry import Geometry
+    from lungdet.io.image import load_volume, write_image
+    from lungdet.phantom import make_phantom
+
+    if scan is None:
+        scan = folder / 'phantom.mha'
+        phantom = make_phantom(0).volume
+        write_image(scan, phantom.array, phantom.geometry)
+    if slices:
+        volume = load_volume(scan)
+        factor = slices / len(volume.array)
+        array = zoom(volume.array, (factor, 1, 1), order=1)
+        affine = volume.geometry.affine.copy()
+        affine[:3, 0] /= factor
+        geometry = Geometry(array.shape, affine)
+        write_image(folder / 'thin.mha', array, geometry)
+    return scan
+
+
+def write_full_size(path: Path) -> None:
+    """A checkpoint of BASE, untrained, with all three heads started.
+
+    It takes windows that fit the case, as the shipped detector does.
+    """
+    from lungdet.apis import load_config
+    from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
+    from lungdet.engine.release import shipped_release
+    from lungdet.registry import build_model
+
+    checkpoint = read_checkpoint(shipped_release())
+    shipped = checkpoint['meta']['model']['test_cfg']
+    model = load_config(ROOT / 'configs' / 'nodulenet_base.py').model.to_dict()
+    model['train_cfg']['rcnn']['start_epoch'] = 1
+    model['train_cfg']['mask']['start_epoch'] = 1
+    model['test_cfg'] |= {'max_voxels': shipped['max_voxels'], 'bf16': True}
+    checkpoint['meta']['model'] = model
+    checkpoint['state_dict'] = build_model(model).state_dict()
+    checkpoint.pop('release', None)
+    write_checkpoint(path, checkpoint)
+
+
+def inferencer_of(
+    name: str, folder: Path, precision: str = 'auto'
+) -> NoduleInferencer:
+    """The shipped detector, or the one of full size."""
+    from lungdet.apis import NoduleInferencer
+
+    weights = None if name == SMALL else folder / 'full.pth'
+    return NoduleInferencer(weights, device='cpu', precision=precision)
+
+
+def infer(name: str, scan: Path, folder: Path) -> Cost:
+    """``lungdet infer``: from the files to the written results."""
+    from lungdet.apis.infer_scans import ScanRun
+    from lungdet.apis.scan_inputs import find_scans
+
+    inferencer = inferencer_of(name, folder)
+    with tempfile.TemporaryDirectory(dir=folder) as out, costs() as cost:
+        scans, _ = find_scans([scan], Path(out) / 'scratch')
+        run = ScanRun(inferencer, scans, out)
+        run.run()
+    (outcome,) = run.outcomes
+    steps = ', '.join(f'{k} {v:.1f}' for k, v in outcome.seconds.items())
+    how = f'{inferencer.precision} {inferencer.memory_format}'
+    cost['remark'] = f'{outcome.reason or how}; seconds: {steps}'
+    return cost
+
+
+def prepare(scan: Path, folder: Path) -> Cost:
+    """Read a scan and write its case, for the rows that start from it."""
+    from lungdet.io.image import load_volume
+
+    inferencer = inferencer_of(SMALL, folder, 'fp32')
+    with costs() as cost:
+        volume = load_volume(scan)
+        case = inferencer.prepare(volume)
+    np.savez(
+        folder / 'case.npz',
+        **case.arrays,
+        hu=volume.array,
+        spacing_xyz=volume.geometry.spacing_xyz,
+    )
+    shapes = (volume.array.shape, case.arrays['image'].shape)
+    of_scan, of_case = (' x '.join(map(str, shape)) for shape in shapes)
+    cost['remark'] = f'{of_scan} voxels; the case {of_case}'
+    return cost
+
+
+def network(name: str, precision: str, folder: Path) -> Cost:
+    """The network's part: from the case to its detections."""
+    import torch
+
+    from lungdet.data_sample import DetDataSample
+
+    inferencer = inferencer_of(name, folder, precision)
+    predictor = inferencer.model.case_predictor()
+    with np.load(folder / 'case.npz') as stored:
+        image = torch.from_numpy(stored['image'])[None]
+        lungs = torch.from_numpy(stored['lungs'] > 0)
+    sample = DetDataSample(lungs=lungs)
+    sample.set_metainfo({'lung_margin': 8 / inferencer.info.spacing_mm})
+    windows = predictor.windows(image, sample)
+    voxels = sum(math.prod(window.size) for window in windows)
+    with costs() as cost:
+        predictor.predict(image, sample)
+    cost['remark'] = (
+        f'{inferencer.precision} {inferencer.memory_format}; {len(windows)} '
+        f'windows, {voxels / image.numel():.2f} times the voxels'
+    )
+    return cost
+
+
+def whole(name: str, folder: Path) -> Cost:
+    """The published way: the case at once, contiguous float32."""
+    import torch
+
+    model = inferencer_of(name, folder, 'fp32').model
+    model.set_channels_last(False)
+    model.test_cfg.update(window=None, max_voxels=None, only_lungs=False)
+    with np.load(folder / 'case.npz') as stored:
+        image = torch.from_numpy(stored['image'])[None]
+    limit_memory()
+    parts = 1
+    while True:
+        part = image[:, : image.shape[1] // parts]
+        try:
+            with costs() as cost:
+                model.predict_case(part)
+        except (MemoryError, RuntimeError):  # torch says it so
+            if parts == 8:
+                raise
+            parts *= 2
+            continue
+        if parts > 1:
+            cost['remark'] = f'1/{parts} of the case: more took {MOST_GB} GB'
+        return cost
+
+
+def limit_memory() -> None:
+    """Refuse this process more than ``MOST_GB``."""
+    import resource
+
+    most = MOST_GB * 10**9
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def monai(folder: Path, roi: tuple[int, int, int], bf16: bool) -> Cost:
+    """A window of MONAI's sliding window, times their number."""
+    import torch
+
+    try:
+        model = retinanet()
+    except ImportError:
+        return {'remark': 'not installed: see --help'}
+    with np.load(folder / 'case.npz') as stored:
+        hu = torch.from_numpy(stored['hu'])
+        image = image_of(hu, stored['spacing_xyz'].tolist())
+    x, y, z = roi
+    window = torch.zeros(1, *roi)
+    part = image[:, :x, :y, :z]
+    window[:, : part.shape[1], : part.shape[2], : part.shape[3]] = part
+    number = num_windows(image.shape[1:], roi)
+    with (
+        costs() as cost,
+        torch.inference_mode(),
+        torch.autocast('cpu', torch.bfloat16, enabled=bf16),
+    ):
+        model([window], use_inferer=False)
+    cost['cpu'] *= number
+    cost['wall'] *= number
+    cost['remark'] = f'1 of {number} windows of {x} x {y} x {z} was run'
+    return cost
+
+
+def rows(
+    scan: Path, folder: Path, roi: tuple[int, int, int]
+) -> dict[str, Callable[[], Cost]]:
+    """What is measured, by the name of its row."""
+    thin = folder / 'thin.mha'
+    table = {
+        f'infer, {SMALL}': lambda: infer(SMALL, scan, folder),
+        f'infer, {FULL}': lambda: infer(FULL, scan, folder),
+        f'infer, {SMALL}, thin slices': lambda: infer(SMALL, thin, folder),
+        f'infer, {FULL}, thin slices': lambda: infer(FULL, thin, folder),
+        'read and prepare': lambda: prepare(scan, folder),
+        f'network, {SMALL}': lambda: network(SMALL, 'auto', folder),
+        f'network, {SMALL}, fp32': lambda: network(SMALL, 'fp32', folder),
+        f'network, {SMALL}, whole, fp32': lambda: whole(SMALL, folder),
+        f'network, {FULL}': lambda: network(FULL, 'auto', folder),
+        f'network, {FULL}, fp32': lambda: network(FULL, 'fp32', folder),
+        f'network, {FULL}, whole, fp32': lambda: whole(FULL, folder),
+        'network, MONAI, fp32': lambda: monai(folder, roi, False),
+        'network, MONAI, bf16': lambda: monai(folder, roi, True),
+    }
+    if not thin.is_file():
+        return {k: v for k, v in table.items() if 'thin' not in k}
+    return table
+
+
+def in_its_process(row: str, words: list[str]) -> Cost:
+    """What a row's process measures, or why it could not."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'benchmarks.inference', *words, '--row', row],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [
+            f'ended by signal {-done.returncode}'
+        ]
+        return {'remark': f'failed: {last[0]}'}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(args: argparse.Namespace, folder: Path) -> None:
+    """All rows, each printed as soon as it is known."""
+    scan = write_scans(folder, args.scan, args.slices).resolve()
+    write_full_size(folder / 'full.pth')
+    words = [str(scan), '--folder', str(folder)]
+    words += ['--threads', str(args.threads), '--roi', *map(str, args.roi)]
+    table = [['what', 'CPU-s', 'wall s', 'peak GB', 'remark']]
+    for row in rows(scan, folder, args.roi):
+        if args.only and not any(part in row for part in args.only):
+            continue
+        cost = in_its_process(row, words)
+        known = 'cpu' in cost
+        numbers = [
+            f'{cost[key]:.3g}' if known else '-'
+            for key in ('cpu', 'wall', 'peak_gb')
+        ]
+        table.append([row, *numbers, cost['remark']])
+        print(*table[-1], sep=' | ', flush=True)
+    print(AsciiTable(table, f'{scan.name}, {args.threads} threads').table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('scan', nargs='?', type=Path)
+    parser.add_argument('--threads', type=int, default=available_cpus())
+    parser.add_argument(
+        '--slices', type=int, default=0, help='of the thin scan; 0 for none'
+    )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        metavar='WORDS',
+        help='rows that contain one of these, and "prepare" for networks',
+    )
+    parser.add_argument(
+        '--roi',
+        nargs=3,
+        type=int,
+        default=ROI,
+        metavar='N',
+        help="MONAI's window",
+    )
+    parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
+    parser.add_argument('--row', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    set_threads()
+    set_thread_number(args.threads)
+    if args.row:
+        work = rows(args.scan, args.folder, tuple(args.roi))[args.row]
+        print(json.dumps(work()))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measure(args, Path(folder))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,171 @@
+"""The RetinaNet of MONAI's lung nodule bundle, with random weights.
+
+Settings of the bundle (model-zoo, lung_nodule_ct_detection 0.6.8), for cost
+alone; a part of ``benchmarks/inference.py``.
+
+    pip install --no-deps monai==1.6.1
+
+MONAI imports torchvision, of which inference needs two functions. Where it is
+not installed, or is made for another torch, ``stand_in`` has them.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SPACING_XYZ = (0.703125, 0.703125, 1.25)  # mm
+HU = (-1024, 300)  # scaled to 0..1
+ROI = (512, 512, 192)  # (x, y, z) of a window, at inference
+OVERLAP = 0.25
+DIVISIBLE = (16, 16, 8)
+
+
+def stand_in() -> None:
+    """Put what MONAI needs of torchvision where torchvision is not."""
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):  # made for another torch
+        pass
+    else:
+        return
+    from torch import nn
+
+    class IntermediateLayerGetter(nn.ModuleDict):
+        """Runs a network's children until all wanted outputs are known."""
+
+        def __init__(
+            self, model: nn.Module, return_layers: Mapping[str, str]
+        ) -> None:
+            children = dict(model.named_children())
+            last = max(map(list(children).index, return_layers))
+            super().__init__(dict(list(children.items())[: last + 1]))
+            self.return_layers = dict(return_layers)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            out = {}
+            for name, module in self.items():
+                x = module(x)
+                if name in self.return_layers:
+                    out[self.return_layers[name]] = x
+            return out
+
+    names = (
+        'torchvision',
+        'torchvision.models',
+        'torchvision.models._utils',
+        'torchvision.models.detection',
+        'torchvision.models.detection._utils',
+        'torchvision.models.detection.backbone_utils',
+    )
+    for name in names:
+        sys.modules[name] = module = ModuleType(name)
+        parent, _, child = name.rpartition('.')
+        if parent:
+            setattr(sys.modules[parent], child, module)
+    modules: dict[str, Any] = dict(sys.modules)
+    models = modules['torchvision.models']
+    models._utils.IntermediateLayerGetter = IntermediateLayerGetter
+    detection = models.detection
+    detection.backbone_utils._validate_trainable_layers = (
+        lambda pretrained, layers, max_value, default_value: max_value
+    )
+    # named when MONAI is imported, used in training alone
+    detection._utils.Matcher = object
+    detection._utils.BalancedPositiveNegativeSampler = object
+
+
+def retinanet() -> nn.Module:
+    """The bundle's detector, untrained.
+
+    Raises:
+        ImportError: MONAI is not installed.
+    """
+    stand_in()
+    from monai.apps.detection.networks.retinanet_detector import (
+        RetinaNetDetector,
+    )
+    from monai.apps.detection.networks.retinanet_network import (
+        RetinaNet,
+        resnet_fpn_feature_extractor,
+    )
+    from monai.apps.detection.utils.anchor_utils import (
+        AnchorGeneratorWithAnchorShape,
+    )
+    from monai.networks.nets.resnet import resnet50
+
+    backbone = resnet50(
+        spatial_dims=3,
+        n_input_channels=1,
+        conv1_t_size=(7, 7, 7),
+        conv1_t_stride=(2, 2, 1),
+    )
+    network = RetinaNet(
+        spatial_dims=3,
+        num_classes=1,
+        num_anchors=3,
+        feature_extractor=resnet_fpn_feature_extractor(
+            backbone, 3, False, [1, 2], None
+        ),
+        size_divisible=DIVISIBLE,
+    )
+    anchors = AnchorGeneratorWithAnchorShape(
+        feature_map_scales=(1, 2, 4),
+        base_anchor_shapes=((6, 8, 4), (8, 6, 5), (10, 10, 6)),
+    )
+    detector = RetinaNetDetector(
+        network, anchors, spatial_dims=3, num_classes=1
+    )
+    detector.set_box_selector_parameters(
+        score_thresh=0.02,
+        topk_candidates_per_level=1000,
+        nms_thresh=0.22,
+        detections_per_img=300,
+    )
+    return detector.eval()
+
+
+def image_of(hu: Tensor, spacing_xyz: Sequence[float]) -> Tensor:
+    """A scan as the bundle gives it to its network.
+
+    Args:
+        hu: (z, y, x).
+        spacing_xyz: mm.
+
+    Returns:
+        (1, X, Y, Z) in 0..1, on the bundle's spacing.
+    """
+    import torch
+
+    image = hu.permute(2, 1, 0)[None, None].float()
+    size = [
+        round(side * spacing / wanted)
+        for side, spacing, wanted in zip(
+            image.shape[2:], spacing_xyz, SPACING_XYZ
+        )
+    ]
+    image = torch.nn.functional.interpolate(
+        image, size, mode='trilinear', align_corners=False
+    )[0]
+    return ((image - HU[0]) / (HU[1] - HU[0])).clamp_(0, 1)
+
+
+def num_windows(size: Sequence[int], roi: Sequence[int]) -> int:
+    """How many windows of MONAI's sliding inferer cover an image.
+
+    Examples:
+        >>> num_windows((512, 512, 266), (512, 512, 192))
+        2
+        >>> num_windows((512, 512, 264), (192, 192, 80))
+        80
+    """
+    return math.prod(
+        1 + max(0, math.ceil((side - window) / int(window * (1 - OVERLAP))))
+        for side, window in zip(size, roi)
+    )
