@@ -30,7 +30,7 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from benchmarks.monai_retinanet import ROI, image_of, num_windows, retinanet
-from benchmarks.peak import peak_gb
+from benchmarks.peak import limit_gb, peak_gb
 from lungdet.threads import (
     available_cpus,
     set_thread_number,
@@ -188,7 +188,7 @@ def whole(name: str, folder: Path) -> Cost:
     model.test_cfg.update(window=None, max_voxels=None, only_lungs=False)
     with np.load(folder / 'case.npz') as stored:
         image = torch.from_numpy(stored['image'])[None]
-    limit_memory()
+    limit_gb(MOST_GB)
     parts = 1
     while True:
         part = image[:, : image.shape[1] // parts]
@@ -203,14 +203,6 @@ def whole(name: str, folder: Path) -> Cost:
         if parts > 1:
             cost['remark'] = f'1/{parts} of the case: more took {MOST_GB} GB'
         return cost
-
-
-def limit_memory() -> None:
-    """Refuse this process more than ``MOST_GB``."""
-    import resource
-
-    most = MOST_GB * 10**9
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def monai(folder: Path, roi: tuple[int, int, int], bf16: bool) -> Cost:

@@ -1,4 +1,4 @@
-"""Peak memory of a process, as far as the system reports it."""
+"""Memory of a process: its peak and its limit, where the system has them."""
 
 from __future__ import annotations
 
@@ -20,3 +20,14 @@ def peak_gb(*, children: bool = False) -> float:
     who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
     unit = 1 if sys.platform == 'darwin' else 1024
     return resource.getrusage(who).ru_maxrss * unit / 1e9
+
+
+def limit_gb(most: float) -> None:
+    """Refuse this process more address space, where the system can.
+
+    Args:
+        most: Gigabytes; what asks for more gets an error.
+    """
+    if resource is not None:
+        num_bytes = int(most * 1e9)
+        resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
