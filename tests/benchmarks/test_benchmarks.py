@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import demo, froc, gpu, peak, pretraining, run, threads
+from benchmarks import (
+    demo,
+    froc,
+    gpu,
+    peak,
+    pretraining,
+    run,
+    threads,
+    train_throughput,
+)
 
 PARTS = (  # of others
     'impression_features',
@@ -146,6 +155,15 @@ def test_training_steps_of_a_gpu_on_a_cpu(
             if line.startswith(f'| {name} ')
         )
         assert float(cells[2]) > 0 and cells[4].endswith('%')
+
+
+@pytest.mark.slow
+def test_training_crops_per_second() -> None:
+    header, *rows = train_throughput.table(1, {'lungdet_s': ((32, 2),)})
+
+    assert header[-2:] == ['crops/s', 'waits a step']
+    assert len(rows) == len(run.precisions())
+    assert all(float(row[3]) > 0 and int(row[4]) <= 10 for row in rows)
 
 
 def test_a_row_that_takes_long_is_ended_with_the_minutes(
