@@ -1,4 +1,4 @@
-"""Which detector finds nodules, and what of it is kept, as plain values.
+"""A detector and its selection of detections, as plain values.
 
 They can be sent to another process, which then builds the detector.
 """
@@ -34,7 +34,7 @@ class DetectorOptions:
             per scan, in place of ``score_thr``.
 
     Raises:
-        ConfigError: A rule that cannot be meant.
+        ConfigError: An invalid rule.
     """
 
     model: Path | None = None
@@ -98,7 +98,7 @@ def import_user_module(name: str) -> None:
         raise ConfigError(
             f'--import {name}: {error}; check the name and PYTHONPATH.'
         ) from error
-    except Exception as error:  # of the module's code, whatever it is
+    except Exception as error:  # any error in the code of the module
         raise ConfigError(
             f'--import {name}: raises {type(error).__name__}: {error}; '
             'correct the module.'

@@ -32,7 +32,7 @@ class ScanRun:
 
     While the network works on one scan, the next one is read and prepared, and
     the last one is written; so no more than three are in memory. A scan that
-    fails is recorded, and the others go on. A scan is done when its
+    fails is recorded, and the run continues. A scan is done when its
     ``inference.json`` exists, which is written last; a run that was killed
     continues with the others.
 

@@ -25,7 +25,8 @@ BAR = '{percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {desc}'
 class InferOutput:
     """The output of a run: outcomes on stdout, failures and caveats on stderr.
 
-    The bar shows scans, windows of the present one, and the time left.
+    The bar shows the scans, the windows of the current scan, and the time
+    left.
 
     Args:
         scans: How many.
@@ -62,11 +63,11 @@ class InferOutput:
         self.bar.close()
 
     def windows(self, done: int, total: int) -> None:
-        """Windows of the present scan."""
+        """Show the windows of the current scan."""
         self._show(self.done + done / total, f'windows {done}/{total}')
 
     def scan(self, outcome: ScanOutcome) -> None:
-        """The outcome of one scan."""
+        """Print the outcome of one scan."""
         self.done += 1
         self._show(self.done, '')
         name = f'[{self.done}/{self.total}] {outcome.series_uid}'
@@ -85,12 +86,12 @@ class InferOutput:
                 tqdm.write(f'  {", ".join(times)}')
 
     def caveat(self, text: str) -> None:
-        """A caveat about the run."""
+        """Print a caveat about the run."""
         if not self.quiet:
             self._error(f'caveat: left out: {text}')
 
     def end(self, report: InferenceReport, out: Path) -> None:
-        """The last line."""
+        """Print the last line."""
         if report.stopped:
             self._error(f'lungdet: stopped: {report.stopped}')
         if self.quiet:

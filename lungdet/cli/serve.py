@@ -1,4 +1,4 @@
-"""``lungdet serve``: nodules of scans that come by HTTP."""
+"""``lungdet serve``: nodules of scans received by HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         'serve',
         help=serve.__doc__,
-        allow_abbrev=False,  # --token would be a file's name, and told
+        allow_abbrev=False,  # else --token reads a file so named
     )
     parser.add_argument(
         '--out',
@@ -52,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def add_address_options(parser: argparse.ArgumentParser) -> None:
-    """Where it listens, and to whom."""
+    """Its address, and who may use it."""
     group = parser.add_argument_group('address')
     group.add_argument(
         '--host',
@@ -71,7 +71,7 @@ def add_address_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
-    """What jobs may take."""
+    """Limits of jobs."""
     group = parser.add_argument_group('limits')
     for name, default, text in (
         ('--max-upload', 1000, 'MB of a scan as it is sent'),
@@ -157,10 +157,11 @@ def limits_of(args: argparse.Namespace) -> Limits:
 def token_of(file: Path | None) -> str | None:
     """The token of a file or of the environment; None without one.
 
-    It is no option: other users see the command lines of a machine.
+    It is not an option of the command, since other users can see command
+    lines.
 
     Raises:
-        ConfigError: The file is no text.
+        ConfigError: The file is not text.
         OSError: It cannot be read.
     """
     if file is None:

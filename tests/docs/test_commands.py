@@ -57,6 +57,8 @@ def test_command_is_understood(
         )
         assert words[1] in targets
         return
+    if words == ['.', '.venv/bin/activate']:  # what `make install` makes
+        return
     assert words[0] in ('python', 'lungdet'), f'{page}: {words}'
 
     args = parse_command(words, monkeypatch)
