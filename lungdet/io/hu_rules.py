@@ -78,16 +78,17 @@ def _why_not_hu(sample: np.ndarray) -> str | None:
             'look like CT stored without its offset; give --hu-offset -1024 '
             'if that is so.'
         )
+    remedy = 'Export the image again, in HU'
     if high - first <= 2:
         what = 'they were scaled to 0..1, or are one value'
     elif first >= 0 and high <= GREY:
         what = 'they look like grey values of 8 bits'
     else:
         what = 'there is no air among them'
-    return (
-        f'do not look like a chest in HU: {what}. Export the image again, in '
-        'HU.'
-    )
+        if first >= 0:
+            remedy += ', or give --hu-offset -1024 if they were stored '
+            remedy += 'without their offset'
+    return f'do not look like a chest in HU: {what}. {remedy}.'
 
 
 def _sample(array: np.ndarray) -> np.ndarray:
