@@ -1,0 +1,245 @@
+"""A Ray cluster: its address, room for workers, and the files it can see.
+
+Source: Moritz et al., Ray: A Distributed Framework for Emerging AI
+Applications, OSDI 2018; ray 2.60.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import signal
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import current_thread, main_thread
+from typing import Any
+
+from lungdet.errors import ConfigError
+from lungdet.io.atomic import check_writable, scratch_folder, write_text
+
+# without these Ray sends usage statistics, and warns of a future default
+QUIET = {
+    'RAY_USAGE_STATS_ENABLED': '0',
+    'RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO': '1',
+}
+TOKEN = 'token'
+ANSWER_S = 10.0  # for a cluster to answer; Ray itself waits five minutes
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Which cluster is used, and how much of it.
+
+    Attributes:
+        address: Address of its head, such as ``10.0.0.1:6379``; None for the
+            cluster named by ``RAY_ADDRESS``, otherwise one that runs on this
+            machine, otherwise a new one on this machine alone.
+        threads: Processors of each worker, None for the usual number.
+        workers: Number of workers at most, None for as many as fit.
+    """
+
+    address: str | None = None
+    threads: int | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one worker takes of a machine.
+
+    Attributes:
+        cpus: Processors, and as many threads.
+        memory: Bytes.
+        gpus: GPUs, or a fraction of one.
+    """
+
+    cpus: int
+    memory: int
+    gpus: float = 0.0
+
+    def number_on(self, resources: Mapping[str, float]) -> int:
+        """Number of workers that fit on a machine.
+
+        Args:
+            resources: What the machine has, by Ray's names.
+
+        Examples:
+            >>> Needs(2, 10**9).number_on({'CPU': 8.0, 'memory': 3.5e9})
+            3
+            >>> Needs(2, 10**9, 0.5).number_on({'CPU': 8.0, 'memory': 9e9})
+            0
+        """
+        needed = {'CPU': self.cpus, 'memory': self.memory, 'GPU': self.gpus}
+        return min(
+            int(resources.get(name, 0.0) / amount)
+            for name, amount in needed.items()
+            if amount
+        )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this program is connected to.
+
+    Attributes:
+        ray: The Ray module.
+        machines: What each machine has, by Ray's names.
+    """
+
+    ray: Any
+    machines: tuple[Mapping[str, float], ...]
+
+    def most(self, name: str) -> float:
+        """The largest amount of a resource on one machine."""
+        return max((m.get(name, 0.0) for m in self.machines), default=0.0)
+
+
+@contextmanager
+def connected(options: RayOptions) -> Iterator[Cluster]:
+    """Connect to a cluster, or start one that ends with the block.
+
+    Ray would end the program at SIGTERM; its previous handler is restored.
+
+    Raises:
+        ConfigError: Ray is not installed, or no cluster answers.
+    """
+    ray = import_ray()
+    check_answers(options.address or os.environ.get('RAY_ADDRESS', ''))
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    is_main = current_thread() is main_thread()
+    terminate = signal.getsignal(signal.SIGTERM) if is_main else None
+    try:
+        ray.init(
+            address=options.address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level='ERROR',
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise ConfigError(
+            f'--ray {options.address or ""}: no cluster that can be used '
+            f'({" ".join(str(error).split()):.300}); start one by "ray start '
+            '--head", with one version of Python, Ray and lungdet on every '
+            'machine. One that wants a token needs RAY_AUTH_MODE=token here.'
+        ) from error
+    try:
+        if is_main:
+            signal.signal(signal.SIGTERM, terminate or signal.SIG_DFL)
+        machines = tuple(
+            node['Resources'] for node in ray.nodes() if node['Alive']
+        )
+        yield Cluster(ray, machines)
+    finally:
+        ray.shutdown()
+
+
+def check_answers(address: str) -> None:
+    """Refuse an address at which nothing answers.
+
+    Args:
+        address: ``HOST:PORT``; other addresses, such as ``auto``, are left to
+            Ray.
+
+    Raises:
+        ConfigError: No connection within ten seconds.
+    """
+    host, _, port = address.rpartition('://')[2].rpartition(':')
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection(
+            (host.strip('[]'), int(port)), ANSWER_S
+        ).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f'--ray {address}: no cluster answers ({error}); check the '
+            'address, or start a cluster by "ray start --head".'
+        ) from error
+
+
+def import_ray() -> Any:
+    """The Ray module.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            f'--ray: {error}; pip install "lungdet[ray]".'
+        ) from error
+    return ray
+
+
+@dataclass(frozen=True)
+class SharedFiles:
+    """Files that every machine of a cluster must see at the same paths.
+
+    Attributes:
+        folder: Output folder.
+        inputs: Files and folders that are read.
+        probe: A file in ``folder``.
+        token: Content of ``probe``.
+        workdir: Working folder, for relative paths.
+    """
+
+    folder: Path
+    inputs: tuple[Path, ...]
+    probe: Path
+    token: str
+    workdir: Path
+
+    def check(self) -> None:
+        """Refuse a machine that does not see these files.
+
+        Called in a worker, which then works in ``workdir`` if that exists.
+
+        Raises:
+            ConfigError: A path does not exist, or is another folder.
+            OSError: The folder cannot be written to.
+        """
+        for path in (self.folder, *self.inputs):
+            if not path.exists():
+                raise ConfigError(self._message(path, 'not there'))
+        token = self.token.encode('ascii')
+        if not self.probe.is_file() or self.probe.read_bytes() != token:
+            raise ConfigError(self._message(self.folder, 'another folder'))
+        check_writable(self.folder, 'the results')
+        if self.workdir.is_dir():
+            os.chdir(self.workdir)
+
+    def _message(self, path: Path, what: str) -> str:
+        return (
+            f'{path}: {what} on {platform.node()}, a machine of the Ray '
+            'cluster. All its machines must see the same files; put scans, '
+            'weights and results on a file system that they share, or leave '
+            'out --ray.'
+        )
+
+
+@contextmanager
+def shared_files(
+    folder: Path, inputs: Sequence[Path]
+) -> Iterator[SharedFiles]:
+    """Files of this program, which workers check for.
+
+    Args:
+        folder: Output folder; the probe is in it until the block ends.
+        inputs: Files and folders that are read.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    with scratch_folder(folder.absolute()) as scratch:
+        token = secrets.token_hex()
+        write_text(scratch / TOKEN, token)
+        paths = tuple(path.absolute() for path in inputs)
+        yield SharedFiles(
+            folder.absolute(), paths, scratch / TOKEN, token, Path.cwd()
+        )
