@@ -172,19 +172,35 @@ def read_inference_record(folder: Path) -> InferenceRecord | None:
 
 
 @dataclass(frozen=True)
+class WorkerCounts:
+    """Counts of a cluster's workers in a run.
+
+    Attributes:
+        started: Workers that started.
+        lost: Workers that were killed during a scan.
+        retried: Scans that went to another worker, counted each time.
+    """
+
+    started: int
+    lost: int
+    retried: int
+
+
+@dataclass(frozen=True)
 class InferenceReport:
     """What a run did.
 
     Attributes:
         model: The detector.
-        device: As torch names it.
-        precision: ``'fp32'`` or ``'bf16'``.
+        device: As torch names it; several are joined by commas.
+        precision: ``'fp32'``, ``'bf16'``, or both if machines differ.
         settings: Settings that all results share.
         outcomes: Outcomes of the scans that were tried, or done before.
         untried: Scans that remained when the run stopped.
         stopped: Why it stopped, None if it did not.
         seconds: Wall time of the run without the start of the program.
         backend: What computed the network.
+        workers: Counts of a cluster, None without one.
     """
 
     model: ModelInfo
@@ -196,6 +212,7 @@ class InferenceReport:
     stopped: str | None = None
     seconds: float = 0.0
     backend: str = 'torch'
+    workers: WorkerCounts | None = None
 
     def count(self, state: str) -> int:
         """Number of scans in a state."""
@@ -228,6 +245,7 @@ class InferenceReport:
             'stopped': self.stopped,
             'exit_code': self.exit_code,
             'seconds': round(self.seconds, 3),
+            'workers': self.workers and asdict(self.workers),
             'scans': [outcome.to_dict() for outcome in self.outcomes],
         }
 

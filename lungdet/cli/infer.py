@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from lungdet.cli.errors import terminated_as_interrupted
 from lungdet.cli.infer_output import InferOutput, series_table
-from lungdet.cli.options import comma_list, non_negative_int, positive_int
+from lungdet.cli.options import (
+    add_ray_option,
+    comma_list,
+    non_negative_int,
+    positive_int,
+    ray_options,
+)
 from lungdet.errors import ConfigError, printable
 from lungdet.threads import set_thread_number
 
@@ -183,6 +189,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='keep paths and patient ids in messages, records and the report',
     )
+    add_ray_option(group)
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument(
         '-q', '--quiet', action='store_true', help='print only failures'
@@ -204,10 +211,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 def infer(args: argparse.Namespace) -> int:
     """Find nodules in scans."""
     check_options(args)
-    if args.threads is not None:
+    ray = ray_options(args, threads=args.threads)
+    if args.threads is not None and ray is None:
         set_thread_number(args.threads)
     if args.list_series:
         return list_series(args)
+    from lungdet.apis.infer_on_ray import RayScanRun
     from lungdet.apis.infer_scans import ScanRun
     from lungdet.apis.scan_inputs import find_scans
     from lungdet.apis.scan_steps import InferOptions
@@ -226,20 +235,18 @@ def infer(args: argparse.Namespace) -> int:
         args.inputs, args.out, series=args.series, lung_mask=args.lung_mask
     )
     scans = scans[args.part_id or 0 :: args.num_parts]
-    inferencer = detector.build()
+    options = InferOptions(
+        formats, args.hu_offset, args.overwrite, args.keep_phi, args.store
+    )
     output = InferOutput(
         len(scans), quiet=args.quiet, verbose=args.verbose, debug=args.debug
     )
-    run = ScanRun(
-        inferencer,
-        scans,
-        args.out,
-        InferOptions(
-            formats, args.hu_offset, args.overwrite, args.keep_phi, args.store
-        ),
-        on_scan=output.scan,
-        on_windows=output.windows,
+    run = (
+        ScanRun(detector.build(), scans, args.out, options)
+        if ray is None
+        else RayScanRun(detector, scans, args.out, options, ray=ray)
     )
+    run.on_scan, run.on_windows = output.scan, output.windows
     for text in left_out:
         output.caveat(text)
     return work(run, output, args.report)

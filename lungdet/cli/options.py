@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lungdet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lungdet.io.ray_cluster import RayOptions
 
 
 def positive_int(text: str) -> int:
@@ -37,6 +43,46 @@ def comma_list(text: str) -> list[str]:
     if not all(words):
         raise argparse.ArgumentTypeError(f'{text!r} has an empty word')
     return words
+
+
+def add_ray_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that processes the scans on a cluster."""
+    parser.add_argument(
+        '--ray',
+        nargs='?',
+        const='',
+        metavar='ADDRESS',
+        help='process the scans on a Ray cluster; without an address on that '
+        'of RAY_ADDRESS or of this machine',
+    )
+
+
+def ray_options(
+    args: argparse.Namespace,
+    *,
+    threads: int | None = None,
+    workers: int | None = None,
+) -> RayOptions | None:
+    """The cluster given on a command line, None without one.
+
+    Args:
+        args: Result of a parser with ``--ray``.
+        threads: Processors of each worker.
+        workers: Number of workers at most.
+
+    Raises:
+        ConfigError: A path where an address belongs.
+    """
+    from lungdet.io.ray_cluster import RayOptions
+
+    if args.ray is None:
+        return None
+    if args.ray and Path(args.ray).exists():
+        raise ConfigError(
+            f'--ray {args.ray}: is a path, not the address of a cluster; put '
+            '--ray last.'
+        )
+    return RayOptions(args.ray or None, threads, workers)
 
 
 def add_cfg_options(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lungdet.cli.options import positive_int
+from lungdet.cli.options import add_ray_option, positive_int, ray_options
 
 if TYPE_CHECKING:
     from lungdet.prepare import Summary
@@ -76,9 +76,10 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--jobs',
         type=positive_int,
-        default=1,
-        help='scans prepared at a time, each in a process of its own',
+        help='scans prepared at a time, each in a process of its own (default '
+        '1; on a cluster, one per processor)',
     )
+    add_ray_option(parser)
     parser.add_argument(
         '--spacing', type=float, default=1.0, help='mm, isotropic'
     )
@@ -133,7 +134,7 @@ def _shared_options(args: argparse.Namespace) -> dict[str, Any]:
     return {
         'series': args.series,
         'hu_offset': args.hu_offset,
-        'jobs': args.jobs,
+        'jobs': ray_options(args, workers=args.jobs) or args.jobs or 1,
         'spacing_mm': args.spacing,
     }
 

@@ -10,6 +10,7 @@ from lungdet.errors import AnnotationError
 from lungdet.io.files import is_litter
 from lungdet.io.image import SUFFIXES, stem
 from lungdet.io.luna16 import read_annotations
+from lungdet.io.ray_cluster import RayOptions
 from lungdet.io.table_file import TableFile
 from lungdet.prepare.discover import ScanSource, discover_scans
 from lungdet.prepare.label_image import LabelImageReferences
@@ -27,7 +28,7 @@ def prepare_folder(
     annotations: str | Path | None = None,
     series: Collection[str] = (),
     hu_offset: int | None = None,
-    jobs: int = 0,
+    jobs: int | RayOptions = 0,
     spacing_mm: float = 1.0,
     progress: bool = True,
 ) -> Summary:
@@ -43,7 +44,7 @@ def prepare_folder(
             folder, that folder's name.
         series: Only these series of DICOM folders; empty for all.
         hu_offset: Added to values that were stored without their offset.
-        jobs: Processes, as ``prepare_scans``.
+        jobs: Processes or a Ray cluster, as ``prepare_scans``.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
 

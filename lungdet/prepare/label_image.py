@@ -71,6 +71,10 @@ class LabelImageReferences:
         """A checksum of the file."""
         return {'masks': fingerprint(self.path)}
 
+    def files(self) -> Sequence[Path]:
+        """The image."""
+        return (self.path,)
+
 
 def mask_of_label(
     labels: np.ndarray, number: int, region: tuple[slice, slice, slice]

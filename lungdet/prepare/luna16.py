@@ -9,6 +9,7 @@ from pathlib import Path
 from lungdet.errors import AnnotationError
 from lungdet.io.lidc_masks import MIN_READERS, check_consensus
 from lungdet.io.luna16 import read_annotations, read_excluded
+from lungdet.io.ray_cluster import RayOptions
 from lungdet.io.reference_set import official_reference, official_subsets
 from lungdet.prepare.discover import ScanSource, discover_scans
 from lungdet.prepare.official import ANNOTATIONS, EXCLUDED, check_official
@@ -32,7 +33,7 @@ def prepare_luna16(
     consensus: str = 'half',
     series: Collection[str] = (),
     hu_offset: int | None = None,
-    jobs: int = 0,
+    jobs: int | RayOptions = 0,
     spacing_mm: float = 1.0,
     progress: bool = True,
 ) -> Summary:
@@ -48,7 +49,7 @@ def prepare_luna16(
             or ``'union'``, voxels that any of them drew.
         series: Only these series of DICOM folders; empty for all.
         hu_offset: Added to values that were stored without their offset.
-        jobs: Processes, as ``prepare_scans``.
+        jobs: Processes or a Ray cluster, as ``prepare_scans``.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
 

@@ -107,6 +107,10 @@ class OutlineReferences:
             'consensus': [self.min_readers, self.consensus],
         }
 
+    def files(self) -> Sequence[Path]:
+        """The reader XML."""
+        return (self.path,)
+
 
 def _with_masks(
     rows: Sequence[ReferenceNodule],

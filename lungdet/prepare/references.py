@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,6 +86,10 @@ class ReferenceSource(Protocol):
         """What the case depends on, as plain JSON values."""
         ...
 
+    def files(self) -> Sequence[Path]:
+        """Files that ``read`` opens."""
+        ...
+
 
 @dataclass(frozen=True)
 class TableReferences:
@@ -105,3 +110,7 @@ class TableReferences:
         return {
             'annotations': [annotation_to_json(a) for a in self.annotations]
         }
+
+    def files(self) -> Sequence[Path]:
+        """No file: the rows were read before."""
+        return ()

@@ -7,6 +7,7 @@ from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -27,12 +28,15 @@ from lungdet.io.case_store import (
 )
 from lungdet.io.limits import SPACING_MM
 from lungdet.io.processes import processes
+from lungdet.io.ray_cluster import RayOptions
+from lungdet.prepare.on_ray import attempt_on_ray
 from lungdet.prepare.scan import prepare_scan
 from lungdet.prepare.summary import Summary
 from lungdet.prepare.table_check import check_positions
 from lungdet.prepare.task import ScanTask, case_settings
 from lungdet.structures import CaseRecord
 
+Attempts = Generator[tuple[str, str | None], None, None]
 KILLED = (
     'its process was killed or crashed: perhaps memory ran out, or its file '
     'crashes a library that reads it. Run again with fewer --jobs; if '
@@ -45,7 +49,7 @@ def prepare_scans(
     tasks: Sequence[ScanTask],
     out: str | Path,
     *,
-    jobs: int = 0,
+    jobs: int | RayOptions = 0,
     spacing_mm: float = 1.0,
     progress: bool = True,
 ) -> Summary:
@@ -58,11 +62,13 @@ def prepare_scans(
         tasks: The scans.
         out: Folder of the case store.
         jobs: Processes; with 0, scans are prepared in this process, and a
-            library that crashes on a damaged scan ends the whole run.
+            library that crashes on a damaged scan ends the whole run. Or a
+            Ray cluster, which prepares them.
         spacing_mm: Isotropic spacing.
         progress: Show a bar.
 
     Raises:
+        ConfigError: No usable cluster.
         GeometryError: A spacing that no scan has, or that differs from that of
             other cases in the folder.
         SeriesError: The file of another case is damaged.
@@ -76,7 +82,8 @@ def prepare_scans(
     _check_spacing(out, spacing_mm, uids)
     todo = [task for task in tasks if not _is_done(task, out, spacing_mm)]
     doubts = check_positions(todo)
-    tried, stopped = _attempt_all(todo, out, spacing_mm, jobs, progress)
+    attempts = attempt_scans(todo, out, spacing_mm, jobs)
+    tried, stopped = _collect(attempts, len(todo), progress)
     remove_leftovers(out / 'cases')  # of processes that were stopped
     standing = uids - {task.uid for task in todo}
     standing |= {uid for uid, reason in tried.items() if reason is None}
@@ -96,17 +103,12 @@ def prepare_scans(
     )
 
 
-def _attempt_all(
-    todo: Sequence[ScanTask],
-    out: Path,
-    spacing_mm: float,
-    jobs: int,
-    progress: bool,
+def _collect(
+    attempts: Attempts, total: int, progress: bool
 ) -> tuple[dict[str, str | None], str | None]:
     """Uid -> why it failed, or None; and why the run stopped, or None."""
     tried: dict[str, str | None] = {}
-    attempts = attempt_scans(todo, out, spacing_mm, jobs)
-    bar = tqdm(total=len(todo), desc='prepare', disable=not progress)
+    bar = tqdm(total=total, desc='prepare', disable=not progress)
     try:
         with closing(attempts), closing(bar):
             for uid, reason in attempts:
@@ -150,9 +152,12 @@ def _valid_records(
 
 
 def attempt_scans(
-    tasks: Sequence[ScanTask], out: Path, spacing_mm: float, jobs: int
-) -> Generator[tuple[str, str | None], None, None]:
-    """Try each scan, in other processes unless ``jobs`` is 0.
+    tasks: Sequence[ScanTask],
+    out: Path,
+    spacing_mm: float,
+    jobs: int | RayOptions,
+) -> Attempts:
+    """Try each scan on a cluster, in other processes, or here with 0 jobs.
 
     A process that is killed breaks its pool. The scans that it may have been
     working on are then each tried in a process of their own, the rest in a new
@@ -161,6 +166,10 @@ def attempt_scans(
     Yields:
         Uid, and the reason if the scan could not be prepared.
     """
+    if isinstance(jobs, RayOptions):
+        work = partial(attempt, out=out, spacing_mm=spacing_mm)
+        yield from attempt_on_ray(tasks, work, out, jobs)
+        return
     if not jobs:
         for task in tasks:
             yield task.uid, attempt(task, out, spacing_mm)

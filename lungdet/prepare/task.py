@@ -50,6 +50,12 @@ class ScanTask:
         """Series uid."""
         return self.source.uid
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files and folders that its preparation reads."""
+        masks = () if self.lung_mask is None else (self.lung_mask,)
+        return (self.source.path, *masks, *self.references.files())
+
 
 def case_settings(task: ScanTask, spacing_mm: float) -> dict[str, Any]:
     """What a case depends on, as JSON; equal settings mean an equal case.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,10 @@ class BoxReferences:
     def settings(self) -> dict[str, Any]:
         """The boxes."""
         return {'boxes': [[*box] for box in self.boxes]}
+
+    def files(self) -> Sequence[Path]:
+        """No file: the boxes were read before."""
+        return ()
 
 
 def _nodule(box: WorldBox, geometry: Geometry) -> ReferenceNodule:

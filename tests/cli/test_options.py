@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
 from lungdet.cli import add_cfg_options, main
+from lungdet.cli.options import add_ray_option, ray_options
+from lungdet.errors import ConfigError
+from lungdet.io.ray_cluster import RayOptions
 
 
 @pytest.fixture
@@ -68,3 +72,28 @@ def test_impossible_numbers_are_refused(
         main(words)
 
     assert f'argument {words[-2]}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'ray'),
+    [
+        ([], None),
+        (['--ray'], RayOptions(None, 3, 2)),
+        (['--ray', '10.0.0.1:6379'], RayOptions('10.0.0.1:6379', 3, 2)),
+    ],
+)
+def test_the_cluster_of_a_command_line(
+    words: list[str], ray: RayOptions | None
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_ray_option(parser)
+
+    assert ray_options(parser.parse_args(words), threads=3, workers=2) == ray
+
+
+def test_a_path_is_no_address(tmp_path: Path) -> None:
+    """``lungdet infer --ray scans`` takes the scans for an address."""
+    args = argparse.Namespace(ray=str(tmp_path))
+
+    with pytest.raises(ConfigError, match='is a path, .* put --ray last'):
+        ray_options(args)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lungdet.cli import build_parser, main
+from lungdet.io.ray_cluster import RayOptions
 from lungdet.prepare import Summary
 
 
@@ -37,12 +38,24 @@ def test_unusable_folders_are_one_line(
     assert reason in error
 
 
+@pytest.mark.parametrize(
+    ('where', 'jobs'),
+    [
+        ([], 1),
+        (['--jobs', '2'], 2),
+        (['--ray'], RayOptions()),
+        (['--jobs', '2', '--ray', 'a:1'], RayOptions('a:1', workers=2)),
+    ],
+)
 @pytest.mark.parametrize('source', ['luna16', 'folder'])
 def test_options_reach_the_function(
-    source: str, monkeypatch: pytest.MonkeyPatch
+    source: str,
+    where: list[str],
+    jobs: int | RayOptions,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = ['--series', '1.2', '1.3', '--hu-offset', '-1024', '--jobs', '2']
-    wanted = {'series': ['1.2', '1.3'], 'hu_offset': -1024, 'jobs': 2}
+    words = ['--series', '1.2', '1.3', '--hu-offset', '-1024', *where]
+    wanted = {'series': ['1.2', '1.3'], 'hu_offset': -1024, 'jobs': jobs}
     if source == 'luna16':
         words += ['--min-readers', '2', '--consensus', 'union']
         wanted |= {'min_readers': 2, 'consensus': 'union'}

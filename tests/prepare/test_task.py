@@ -45,3 +45,16 @@ def test_settings_are_equal_to_what_a_case_stores_of_them(
     settings = case_settings(task, 1.0)
 
     assert json.loads(json.dumps(settings)) == settings
+
+
+def test_the_files_of_a_task_are_all_that_is_read(tmp_path: Path) -> None:
+    scan, lungs, xml, labels = (tmp_path / name for name in 'abcd')
+    source = ScanSource('a', scan)
+
+    assert ScanTask(source, TableReferences((ROW,))).files == (scan,)
+    task = ScanTask(source, OutlineReferences(xml, (ROW,)), lung_mask=lungs)
+    assert task.files == (scan, lungs, xml)
+    task = ScanTask(source, LabelImageReferences(labels))
+    assert task.files == (scan, labels)
+    boxes = BoxReferences(((1.0, 2.0, 3.0, 4.0, 5.0, 6.0),))
+    assert ScanTask(source, boxes).files == (scan,)

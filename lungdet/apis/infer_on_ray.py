@@ -1,0 +1,214 @@
+"""The scans of a run as tasks on a Ray cluster, one network per worker."""
+
+from __future__ import annotations
+
+import platform
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lungdet.apis.backends import check_backend
+from lungdet.apis.detector_options import DetectorOptions
+from lungdet.apis.infer_scans import ScanRun
+from lungdet.apis.inference_record import (
+    InferenceReport,
+    ScanOutcome,
+    WorkerCounts,
+)
+from lungdet.apis.scan_input import ScanInput
+from lungdet.apis.scan_steps import USUAL, InferOptions, ScanSteps
+from lungdet.engine.release import shipped_release
+from lungdet.errors import ConfigError
+from lungdet.io.atomic import remove_leftovers, scratch_folder
+from lungdet.io.files import safe_name
+from lungdet.io.ray_cluster import (
+    Cluster,
+    Needs,
+    RayOptions,
+    connected,
+    shared_files,
+)
+from lungdet.io.ray_workers import Lost, RayWorkers
+
+MEMORY = 3 * 10**9  # bytes per worker; a long scan takes 2.5 GB
+CPUS = 2  # per worker without a GPU, unless --threads is given
+DEVICES = ('auto', 'cpu', 'cuda')
+GPUS = 0.5  # per worker: while one reads a scan, the other one computes
+LOST = (
+    'its worker was killed {tries} times; perhaps memory ran out, or the scan '
+    'crashes a library that reads it. Run it alone, without --ray.'
+)
+
+
+def needs_of(device: str, cluster: Cluster, threads: int | None) -> Needs:
+    """What a worker takes of a machine.
+
+    Args:
+        device: ``'auto'``, ``'cpu'`` or ``'cuda'``.
+        cluster: The cluster, with or without GPUs.
+        threads: As asked for.
+
+    Raises:
+        ConfigError: A GPU is asked for, but the cluster has none.
+    """
+    gpus = GPUS if device != 'cpu' and cluster.most('GPU') else 0.0
+    if device.startswith('cuda') and not gpus:
+        raise ConfigError(
+            f'device: {device!r}, but the Ray cluster has no GPU; choose auto '
+            'or cpu.'
+        )
+    usual = 1 if gpus else min(CPUS, int(cluster.most('CPU')))
+    return Needs(threads or max(usual, 1), MEMORY, gpus)
+
+
+def start_steps(
+    detector: DetectorOptions,
+    out: Path,
+    options: InferOptions,
+    settings: Mapping[str, Any],
+) -> tuple[Callable[[ScanInput], ScanOutcome], tuple[str, str]]:
+    """Load the detector in a worker.
+
+    Returns:
+        The function that processes one scan; and (device, precision).
+
+    Raises:
+        ConfigError: The weights on its machine are not those of ``settings``.
+    """
+    inferencer = detector.build()
+    steps = ScanSteps(inferencer, out, options)
+    if steps.settings() != settings:
+        raise ConfigError(
+            f'{detector.model or "the weights of lungdet"}: differ on '
+            f'{platform.node()}, a machine of the Ray cluster; give weights '
+            'on a file system that its machines share.'
+        )
+    about = inferencer.device, inferencer.precision
+    return partial(do_steps, steps), about
+
+
+def do_steps(steps: ScanSteps, scan: ScanInput) -> ScanOutcome:
+    """Do all steps of one scan.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    with scratch_folder(steps.out) as scratch:
+        work = steps.read(scan, scratch)
+        steps.detect(work)
+        outcome = steps.finish(work)
+    if outcome.error is None:
+        return outcome
+    # the class may not exist in the other process
+    text = ''.join(traceback.format_exception(outcome.error))
+    return replace(outcome, error=RuntimeError(f'in a worker\n{text}'))
+
+
+class RayScanRun(ScanRun):
+    """A run whose scans are processed by the workers of a Ray cluster.
+
+    Results, records and skipped scans are as in ``ScanRun``; outcomes come in
+    the order in which scans finish. A scan whose worker is killed goes to
+    another worker, and fails after three.
+
+    Args:
+        detector: Built by each worker, and here for the settings that results
+            are compared by.
+        scans: Of ``find_scans``.
+        out: Folder of the results; all machines of the cluster must see it,
+            the scans and the weights at the same paths.
+        options: How scans are read and written.
+        ray: Which cluster is used, and how much of it.
+
+    Raises:
+        ConfigError: A single GPU is named, there is no such device, or the
+            backend does not run on it.
+    """
+
+    def __init__(
+        self,
+        detector: DetectorOptions,
+        scans: Sequence[ScanInput],
+        out: str | Path,
+        options: InferOptions = USUAL,
+        *,
+        ray: RayOptions,
+    ) -> None:
+        if detector.device not in DEVICES:
+            raise ConfigError(
+                f'device: {detector.device!r}; with --ray choose auto, cpu or '
+                'cuda. Which GPU a worker gets is decided by Ray.'
+            )
+        check_backend(detector.backend, detector.device)
+        here = replace(detector, device='cpu', precision='fp32').build()
+        here.wanted_precision = detector.precision
+        super().__init__(here, scans, out, options)
+        self.detector = detector
+        self.ray = ray
+        self.workers: RayWorkers[ScanInput, ScanOutcome] | None = None
+
+    def work_on(self, scans: Sequence[ScanInput]) -> None:
+        """Let the cluster work on the scans, and tell each outcome.
+
+        Raises:
+            ConfigError: No usable cluster, or a path that one of its machines
+                does not see.
+            OSError: The disk is full.
+        """
+        if not scans:
+            return
+        detector = self.detector
+        device = detector.device if detector.backend == 'torch' else 'cpu'
+        needed = [detector.model or shipped_release()]
+        needed += [scan.path for scan in scans if scan.path]
+        needed += [scan.lung_mask for scan in scans if scan.lung_mask]
+        with (
+            connected(self.ray) as cluster,
+            shared_files(self.out, needed) as shared,
+        ):
+            needs = needs_of(device, cluster, self.ray.threads)
+            start = partial(
+                start_steps,
+                replace(detector, device='cuda' if needs.gpus else 'cpu'),
+                self.out,
+                self.steps.options,
+                self.steps.settings(),
+            )
+            self.workers = RayWorkers(
+                cluster, start, needs, shared, self.ray.workers
+            )
+            with closing(self.workers.run(scans)) as results:
+                for scan, outcome in results:
+                    if isinstance(outcome, Lost):
+                        outcome = self._lost(scan, outcome.tries)
+                    self.tell(outcome)
+        remove_leftovers(self.out)  # of workers that were killed
+
+    def report(self) -> InferenceReport:
+        """What the run has done so far."""
+        workers = self.workers
+        if workers is None:
+            return super().report()
+        about = sorted({*workers.about})
+        return replace(
+            super().report(),
+            device=', '.join(sorted({device for device, _ in about})) or 'cpu',
+            precision=', '.join(sorted({word for _, word in about}))
+            or self.inferencer.precision,
+            workers=WorkerCounts(
+                len(workers.about), workers.lost, workers.retried
+            ),
+        )
+
+    def _lost(self, scan: ScanInput, tries: int) -> ScanOutcome:
+        return ScanOutcome(
+            series_uid=scan.uid,
+            folder=safe_name(scan.uid),
+            state='failed',
+            reason=f'{scan.uid}: {LOST.format(tries=tries)}',
+            path=scan.location if self.steps.options.keep_phi else None,
+        )
