@@ -100,7 +100,7 @@ def measure(scan: Scan) -> tuple[list[str], LungField, np.ndarray]:
     return row, lungs, given
 
 
-def draw(scans: list[tuple[Scan, LungField]], path: Path) -> None:
+def write_picture(scans: list[tuple[Scan, LungField]], path: Path) -> None:
     """Outlines of the lungs on a coronal slice of each scan."""
     import matplotlib
 
@@ -149,7 +149,7 @@ def main() -> None:
             whole.append((scan, lungs))
     print(AsciiTable([HEADER, *rows]).table)
     if args.picture is not None:
-        draw(whole[:6], args.picture)
+        write_picture(whole[:6], args.picture)
 
 
 if __name__ == '__main__':

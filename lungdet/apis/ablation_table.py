@@ -23,11 +23,11 @@ from lungdet.evaluation import (
     paired_bootstrap,
     rate_name,
 )
+from lungdet.evaluation.bootstrap import Interval
 from lungdet.evaluation.scan_lists import check_intervals
 from lungdet.io.atomic import atomic_path, write_text
 from lungdet.report.ablation_figure import ablation_figure
 
-Interval = tuple[float, float]
 Bounds = tuple[float | None, float | None]
 UNKNOWN: Bounds = (None, None)
 

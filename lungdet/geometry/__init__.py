@@ -1,5 +1,6 @@
 from lungdet.geometry.affine import index_to_world, world_to_index
 from lungdet.geometry.boxes import (
+    Region,
     box_iou,
     box_of_mask,
     box_slices,
@@ -35,8 +36,8 @@ __all__ = [
     'UNKNOWN_DIAMETER_MM',
     'AxisOrder',
     'Geometry',
+    'Region',
     'axis_positions',
-    'lerp',
     'block_means',
     'box_iou',
     'box_of_mask',
@@ -49,6 +50,7 @@ __all__ = [
     'index_to_world',
     'interpolate_axis',
     'isotropic_geometry',
+    'lerp',
     'linear_taps',
     'move_boxes',
     'occupied',

@@ -13,6 +13,8 @@ import numpy as np
 
 from lungdet.geometry.grid import Geometry
 
+Region = tuple[slice, slice, slice]
+
 
 def corners_to_zyxdhw(boxes: np.ndarray) -> np.ndarray:
     """(N, 6) edge boxes to centres and sizes (z, y, x, d, h, w).

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from lungdet.geometry import sphere_diameter
+from lungdet.geometry import Region, sphere_diameter
 from lungdet.insertion.blend import Profile, blend_tissue
 from lungdet.insertion.donor import Donor
 
@@ -16,7 +16,6 @@ CELLS = 24  # of a shape along its longest axis, before the scan's blur
 MIN_STEP_MM = 0.35
 BLUR_MM = 2.0  # drawn around a shape, besides a slice and a half
 FIRST_WEIGHT = 0.004  # least weight of a voxel that is changed
-Region = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)

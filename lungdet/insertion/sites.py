@@ -24,10 +24,8 @@ WALL_HU = -250  # tissue behind the pleura, on average
 WALL_DEPTH_MM = 5.0
 FARTHEST_WALL_MM = 40.0
 STEEPEST = 0.6  # |z| of a normal; donors turn only in the axial plane
-DIRECTIONS = np.array(
-    [d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)], dtype=float
-)
-DIRECTIONS = (DIRECTIONS - 1) / np.linalg.norm(DIRECTIONS - 1, axis=1)[:, None]
+NEIGHBOURS = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
+DIRECTIONS = NEIGHBOURS / np.linalg.norm(NEIGHBOURS, axis=1)[:, None]
 
 
 class GridSphere(NamedTuple):

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from lungdet.errors import SeriesError
+from lungdet.geometry import Region
 
 # voxels; measured fastest for 128^3 crops
 CHUNK_SIDE, BLOCK_SIDE = 64, 32
 REMEDY = 'Delete the case and prepare it again.'
-Region = tuple[slice, slice, slice] | slice | EllipsisType
+Part = Region | slice | EllipsisType
 
 
 def packed(array: np.ndarray) -> bytes:
@@ -77,7 +78,7 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
     return array
 
 
-def read_part(array: Any, region: Region, path: Path) -> np.ndarray:
+def read_part(array: Any, region: Part, path: Path) -> np.ndarray:
     """A region of an open array.
 
     Raises:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lungdet.geometry import Geometry
+from lungdet.geometry import Geometry, Region
 from lungdet.phantom.body import Body
 from lungdet.phantom.surfaces import (
     EDGE_MM,
@@ -22,7 +22,6 @@ from lungdet.phantom.surfaces import (
 
 RIGHT_LUNG, LEFT_LUNG, TRACHEA = 3, 4, 5  # as in LUNA16's lung masks
 SUBSLICES = (-0.33, 0.0, 0.33)  # samples of a slice's profile
-Region = tuple[slice, slice, slice]
 Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 

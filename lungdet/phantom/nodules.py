@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lungdet.geometry import sphere_diameter
-from lungdet.phantom.chest import SUBSLICES, Chest, Region
+from lungdet.geometry import Region, sphere_diameter
+from lungdet.phantom.chest import SUBSLICES, Chest
 from lungdet.phantom.sites import SITE_CHANCES, SITES, Sphere, find_site
 from lungdet.phantom.surfaces import EDGE_MM, inside_fraction
 

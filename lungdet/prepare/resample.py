@@ -8,6 +8,7 @@ import numpy as np
 
 from lungdet.geometry import (
     Geometry,
+    Region,
     axis_positions,
     box_of_mask,
     interpolate_axis,
@@ -20,7 +21,6 @@ from lungdet.prepare.lung_field import LungField
 from lungdet.prepare.references import NoduleMask, ReferenceNodule
 
 INSIDE = 1000  # value of a mask's voxels; in the range of clipped HU
-Region = tuple[slice, slice, slice]
 
 
 def resample_linear(
