@@ -163,7 +163,9 @@ def end_all(running: RunningCluster, head: subprocess.Popen) -> None:
     for program in running.programs:
         if program.poll() is None:
             program.kill()
-        program.communicate()
+        program.wait()
+        if program.stdout is not None:
+            program.stdout.close()
     head.terminate()
     try:
         head.wait(30)
