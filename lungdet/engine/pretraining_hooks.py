@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,18 @@ from lungdet.engine.screen import say, shown
 from lungdet.engine.training_scans import TrainingScans
 from lungdet.registry import HOOKS, MODELS
 
-# names of a run's last alarms in mmengine's message hub, from training steps
-# and from validation: one must not replace the other
-ALARMS = ('train_alarms', 'val_alarms')
+# names of a run's last alarms in mmengine's message hub, from training steps,
+# from validation and of the features: one must not replace the other
+ALARMS = ('train_alarms', 'val_alarms', 'rank_alarms')
+FRESH_RANK = 'fresh_rank'  # name of the untrained network's rank there
+CONSTANT_ADVICE = (
+    'Lower the learning rate, warm up longer, or train with '
+    'model.loss.type=MSELoss.'
+)
+RANK_ADVICE = (
+    'A detector may start slower from these weights than from random ones. '
+    'Lower the learning rate, or train on more scans.'
+)
 
 
 def spread_indices(num: int, total: int) -> list[int]:
@@ -117,24 +127,73 @@ def collapse_alarms(
     return alarms
 
 
+def rank_alarms(
+    rank: float, fresh_rank: float, min_ratio: float = 0.5
+) -> list[str]:
+    """Signs that the last features have become redundant.
+
+    Args:
+        rank: Directions in which they vary.
+        fresh_rank: The same of an untrained network, on the same crops.
+        min_ratio: Smallest ratio of the two.
+
+    Returns:
+        A sentence; none without an alarm.
+    """
+    if rank >= min_ratio * fresh_rank:
+        return []
+    return [
+        f'the last features vary in {rank:.1f} directions (rank), those of '
+        f'an untrained network in {fresh_rank:.1f} on the same crops (alarm '
+        f'below {min_ratio:.0%} of it)'
+    ]
+
+
 @HOOKS.register_module()
 class CollapseAlarmHook(Hook):
-    """Warn if the model outputs a constant, or hardly more than its input.
+    """Warn if the model outputs a constant, hardly more than its input, or
+    if its features are redundant.
 
-    After each epoch the spread of the last training step is checked, after
-    each validation all of its metrics. The last alarms of both are stored in
-    the checkpoint and in the exported file.
+    After each epoch the spread of the last training step is checked, and the
+    rank of the features of a few fixed crops; after each validation all of
+    its metrics. The last alarms are stored in the checkpoint and in the
+    exported file. The rank is compared with that of an untrained network,
+    measured once before the first step and stored in the checkpoint.
 
     Args:
         min_spread: See ``collapse_alarms``.
         begin: Iterations before the first check, or half of the training if
             that is shorter.
+        min_rank: See ``rank_alarms``.
+        num: Crops on which the rank is measured.
     """
 
-    def __init__(self, min_spread: float = 0.1, *, begin: int = 200) -> None:
+    def __init__(
+        self,
+        min_spread: float = 0.1,
+        *,
+        begin: int = 200,
+        min_rank: float = 0.5,
+        num: int = 8,
+    ) -> None:
         self.min_spread = min_spread
         self.begin = begin
+        self.min_rank = min_rank
+        self.num = num
         self.spread: float | None = None
+        self.crops: dict[str, Any] | None = None
+
+    def before_train(self, runner: Any) -> None:
+        dataset = runner.train_dataloader.dataset
+        self.crops = pseudo_collate(
+            [dataset[k] for k in spread_indices(self.num, len(dataset))]
+        )
+        hub = runner.message_hub
+        if FRESH_RANK not in hub.runtime_info:
+            rank = self._rank(untrained(runner))
+            if rank is not None:
+                hub.update_info(FRESH_RANK, rank)
+                runner.logger.info(f'rank of an untrained network: {rank:.1f}')
 
     def after_train_iter(
         self,
@@ -147,26 +206,59 @@ class CollapseAlarmHook(Hook):
         self.spread = None if spread is None else float(spread)
 
     def after_train_epoch(self, runner: Any) -> None:
+        if self._too_early(runner):
+            return
         if self.spread is not None:
-            self._check(runner, 'train_alarms', {'spread': self.spread})
+            alarms = collapse_alarms({'spread': self.spread}, self.min_spread)
+            self._raise(runner, 'train_alarms', alarms, CONSTANT_ADVICE)
+        fresh = runner.message_hub.runtime_info.get(FRESH_RANK)
+        if fresh is not None and self.crops is not None:
+            rank = self._rank(copy.deepcopy(unwrapped(runner.model)))
+            assert rank is not None
+            alarms = rank_alarms(rank, fresh, self.min_rank)
+            self._raise(runner, 'rank_alarms', alarms, RANK_ADVICE)
 
     def after_val_epoch(
         self, runner: Any, metrics: dict[str, float] | None = None
     ) -> None:
-        named = {k.split('/')[-1]: v for k, v in (metrics or {}).items()}
-        self._check(runner, 'val_alarms', named)
+        if not self._too_early(runner):
+            named = {k.split('/')[-1]: v for k, v in (metrics or {}).items()}
+            alarms = collapse_alarms(named, self.min_spread)
+            self._raise(runner, 'val_alarms', alarms, CONSTANT_ADVICE)
 
-    def _check(self, runner: Any, source: str, metrics: dict) -> None:
-        if runner.iter < min(self.begin, runner.max_iters // 2):
-            return
-        alarms = collapse_alarms(metrics, self.min_spread)
+    def _too_early(self, runner: Any) -> bool:
+        return runner.iter < min(self.begin, runner.max_iters // 2)
+
+    def _raise(
+        self, runner: Any, source: str, alarms: list[str], advice: str
+    ) -> None:
         runner.message_hub.update_info(source, alarms)
         for alarm in alarms:
             runner.logger.warning(
-                f'COLLAPSE ALARM: iteration {runner.iter}: {alarm}. Lower the '
-                'learning rate, warm up longer, or train with '
-                'model.loss.type=MSELoss.'
+                f'COLLAPSE ALARM: iteration {runner.iter}: {alarm}. {advice}'
             )
+
+    def _rank(self, model: Any) -> float | None:
+        """Rank of the features of the fixed crops, None if the model has none.
+
+        Args:
+            model: Its batch norms' statistics change.
+        """
+        model.train()
+        with torch.no_grad():
+            batch = model.data_preprocessor(self.crops, True)
+            rank = model(**batch, mode='loss').get('rank')
+        return None if rank is None else float(rank)
+
+
+def untrained(runner: Any) -> Any:
+    """The run's model with random weights, without a change of the global
+    generators."""
+    with torch.random.fork_rng():
+        torch.manual_seed(runner.seed or 0)
+        model = MODELS.build(runner.cfg.model)
+        model.init_weights()
+    return model.to(next(unwrapped(runner.model).parameters()).device)
 
 
 @HOOKS.register_module()

@@ -21,14 +21,14 @@ from torch.utils.data import Sampler
 
 from lungdet.engine.checkpoint import CheckpointMeta
 from lungdet.engine.plain_values import plain
-from lungdet.engine.pretraining_hooks import ALARMS
+from lungdet.engine.pretraining_hooks import ALARMS, FRESH_RANK
 from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
 from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
 from lungdet.seeds import Key, SeedStream, seed_sequence
 
 # keys of mmengine's runtime info that a checkpoint stores
-KEPT_INFO = ('best_score', *ALARMS)
+KEPT_INFO = ('best_score', FRESH_RANK, *ALARMS)
 
 
 @DATA_SAMPLERS.register_module()

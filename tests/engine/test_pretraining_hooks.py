@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 
 from lungdet.apis import load_config, train
@@ -17,10 +19,11 @@ from lungdet.engine import (
     StartWithMSEHook,
     read_backbone,
 )
-from lungdet.engine.checkpoint import read_checkpoint
-from lungdet.engine.pretraining_hooks import collapse_alarms
+from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
+from lungdet.engine.pretraining_hooks import collapse_alarms, rank_alarms
 from lungdet.errors import ConfigError
 from lungdet.models.losses import L1Loss
+from lungdet.registry import HOOKS
 from tests.engine.runs import NO_VALIDATION, ConstantHead, detector
 from tests.killed_training import assert_same
 
@@ -68,6 +71,90 @@ def test_collapsed_run_raises_the_alarm_and_carries_it(
     train(detector(tiny_config, weights), work_dir=tmp_path / 'w')
     log = ''.join(p.read_text() for p in (tmp_path / 'w').rglob('*.log'))
     assert 'its training ended with: the output is nearly one constant' in log
+
+
+@HOOKS.register_module(force=True)
+class RedundantChannelsHook(Hook):
+    """Makes all channels of each layer of the backbone alike."""
+
+    def after_train_iter(self, runner: Any, *args: Any, **kw: Any) -> None:
+        with torch.no_grad():
+            for weight in runner.model.backbone.parameters():
+                weight.fill_(weight.mean())
+
+
+def alarm_log(run: Path) -> list[str]:
+    lines = '\n'.join(p.read_text() for p in run.rglob('*.log')).splitlines()
+    return [line for line in lines if 'COLLAPSE ALARM' in line]
+
+
+def test_loss_of_rank_raises_the_alarm_and_a_detector_repeats_it(
+    genesis_config: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    config = load_config(
+        genesis_config, {**NO_VALIDATION, 'train_cfg.max_epochs': 1}
+    )
+    config.custom_hooks.append({'type': 'RedundantChannelsHook'})
+
+    train(config, work_dir=tmp_path / 'run')
+
+    (line,) = (x for x in alarm_log(tmp_path / 'run') if '(rank)' in x)
+    assert 'iteration 4: the last features vary in 1.0 directions' in line
+    assert 'alarm below 50% of it). A detector may start slower' in line
+    saved = read_checkpoint(tmp_path / 'run')['runtime']
+    assert f'untrained network in {saved["fresh_rank"]:.1f} on' in line
+    assert 2 < saved['fresh_rank'] < 8  # of 8 channels
+    weights = tmp_path / 'run' / 'backbone.safetensors'
+    (alarm,) = (
+        a for a in read_backbone(weights)[1]['alarms'] if '(rank)' in a
+    )
+    train(detector(tiny_config, weights), work_dir=tmp_path / 'w')
+    log = ''.join(p.read_text() for p in (tmp_path / 'w').rglob('*.log'))
+    assert f'its training ended with: {alarm}' in log
+
+
+def test_rank_is_compared_with_an_untrained_network(
+    genesis_config: Path, tmp_path: Path
+) -> None:
+    """A run at rate 0 has exactly the rank of its start; continued from other
+    weights, or resumed, it is still compared with untrained ones."""
+    options = {**NO_VALIDATION, 'train_cfg.max_epochs': 1}
+    config = load_config(genesis_config, options)
+    config.optim_wrapper.optimizer.lr = 0.0
+    config.optim_wrapper.optimizer.weight_decay = 0.0
+    train(config, work_dir=tmp_path / 'first')
+    fresh = read_checkpoint(tmp_path / 'first')['runtime']['fresh_rank']
+
+    redundant = read_checkpoint(tmp_path / 'first')
+    for weight in redundant['state_dict'].values():
+        weight.fill_(weight.float().mean())
+    write_checkpoint(tmp_path / 'redundant.pth', redundant)
+    config.load_from = str(tmp_path / 'redundant.pth')
+    train(config, work_dir=tmp_path / 'second')
+    saved = read_checkpoint(tmp_path / 'second')['runtime']
+    assert saved['fresh_rank'] == fresh
+    (alarm,) = saved['rank_alarms']
+    assert f'untrained network in {fresh:.1f} on' in alarm
+
+    kept = read_checkpoint(tmp_path / 'second')
+    kept['runtime']['fresh_rank'] = 6.5
+    write_checkpoint(tmp_path / 'second' / 'epoch_1.pth', kept)
+    config.load_from = None
+    config.train_cfg.max_epochs = 2
+    train(config, work_dir=tmp_path / 'second', resume='auto')
+    saved = read_checkpoint(tmp_path / 'second')
+    assert saved['meta']['epoch'] == 2
+    assert saved['runtime']['fresh_rank'] == 6.5
+    assert 'untrained network in 6.5 on' in saved['runtime']['rank_alarms'][0]
+
+
+def test_rank_alarm_by_hand() -> None:
+    assert rank_alarms(7.0, 14.0) == []
+    assert rank_alarms(20.0, 14.0) == []
+    (alarm,) = rank_alarms(3.2, 14.0)
+    assert 'vary in 3.2 directions' in alarm and 'network in 14.0' in alarm
+    assert len(rank_alarms(float('nan'), 14.0)) == 1
+    assert rank_alarms(3.2, 14.0, min_ratio=0.2) == []
 
 
 def test_alarm_of_training_steps_needs_no_validation() -> None:
