@@ -47,6 +47,7 @@ TABLE_KEYS = {
     **dict.fromkeys(DATA_LOADERS, LOADER_KEYS),
     'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
     'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
+    'pretrained': {'config', 'parts', 'weights'},
     'randomness': {'deterministic', 'diff_rank_seed', 'seed'},
     'default_hooks': {
         'checkpoint',

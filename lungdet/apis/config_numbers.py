@@ -171,6 +171,8 @@ NUMBERS: dict[str, Number] = {
     'max_keep': COUNT,
     'iters': AMOUNT,
     'window_size': COUNT,
+    'min_spread': NOT_NEGATIVE,
+    'min_rank': FRACTION,
     'bootstrap': AMOUNT,
     'max_marks': COUNT_OR_NONE,
     # networks
@@ -197,6 +199,9 @@ NUMBERS: dict[str, Number] = {
     # losses and targets
     'loss_weight': NOT_NEGATIVE,
     'alpha': FRACTION,
+    'bright_weight': POSITIVE,
+    'bright_hu': Number(-32768, 32767),
+    'high_pass': Number(3, 1023, whole=True, none=True),
     'min_hard': AMOUNT,
     'num_hard': AMOUNT,
     'pos_iou': FRACTION,

@@ -29,7 +29,8 @@ CONSTANT_ADVICE = (
 )
 RANK_ADVICE = (
     'A detector may start slower from these weights than from random ones. '
-    'Lower the learning rate, or train on more scans.'
+    'Lower the learning rate, train on more scans, or let the detector take '
+    'the encoder alone (pretrained.parts=encoder).'
 )
 
 

@@ -50,6 +50,16 @@ class HasRPNHead(Protocol):
 
 
 @runtime_checkable
+class HasEncoder(Protocol):
+    """A backbone whose encoder can start from weights alone."""
+
+    @property
+    def encoder(self) -> Sequence[str]:
+        """Names of the modules that make up its encoder."""
+        ...
+
+
+@runtime_checkable
 class BlockPlugin(Protocol):
     """A module in a backbone that may have been added to trained weights."""
 

@@ -14,9 +14,12 @@ from lungdet.engine.backbone_file import read_backbone
 from lungdet.engine.checkpoint import CheckpointMeta, read_checkpoint
 from lungdet.engine.input_contract import InputContract
 from lungdet.engine.partial_load import fill_module
+from lungdet.engine.protocols import HasEncoder
 from lungdet.engine.release import is_release
 from lungdet.engine.training_scans import TrainingScans
-from lungdet.errors import CheckpointError
+from lungdet.errors import CheckpointError, ConfigError
+
+PARTS = ('all', 'encoder')  # of a backbone, that start from weights
 
 
 def training_scans(
@@ -79,7 +82,10 @@ def backbone_provenance(
 
 
 def start_backbone(
-    backbone: torch.nn.Module, path: str | Path, contract: InputContract
+    backbone: torch.nn.Module,
+    path: str | Path,
+    contract: InputContract,
+    parts: str = 'all',
 ) -> tuple[str, dict[str, Any]]:
     """Fill a detector's backbone with pre-trained weights.
 
@@ -87,19 +93,43 @@ def start_backbone(
         backbone: Backbone of the detector.
         path: Path of an exported file.
         contract: Contract of the detector.
+        parts: ``'all'``, or the ``'encoder'`` alone.
 
     Returns:
-        A line with what was filled, and the file's provenance.
+        A line with what was filled, and the file's provenance with ``parts``.
 
     Raises:
         FileNotFoundError: No such file.
         CheckpointError: The contracts differ, or the tensors do not fit.
+        ConfigError: Unknown ``parts``, or a backbone whose encoder is not
+            known.
     """
+    if parts not in PARTS:
+        raise ConfigError(
+            f'pretrained.parts: {parts!r}; choose one of {PARTS}.'
+        )
     tensors, provenance = read_backbone(path)
     stored = InputContract.from_dict(provenance['input_contract'])
     contract.check(stored, str(path))
-    line = fill_module(backbone, tensors, path)
-    return f'{line}; {provenance["method"]}', provenance
+    filled = _encoder(backbone) if parts == 'encoder' else backbone
+    line = fill_module(filled, tensors, path)
+    return (
+        f'{line}; {provenance["method"]}, {parts}',
+        {**provenance, 'parts': parts},
+    )
+
+
+def _encoder(backbone: torch.nn.Module) -> torch.nn.Module:
+    """The modules of a backbone's encoder, by their names."""
+    if not isinstance(backbone, HasEncoder):
+        raise ConfigError(
+            f"pretrained.parts: 'encoder', but {type(backbone).__name__} does "
+            'not say which of its modules that is; give it an attribute '
+            "encoder with their names, or choose 'all'."
+        )
+    return torch.nn.ModuleDict(
+        {name: backbone.get_submodule(name) for name in backbone.encoder}
+    )
 
 
 @dataclass(frozen=True)

@@ -303,7 +303,10 @@ class LungRunner(DistributedRunner):
         if not Path(path).is_file():
             raise FileNotFoundError(missing_weights(pretrained, self.cfg))
         line, self.pretraining = start_backbone(
-            self.bare_model.backbone, path, self.input_contract
+            self.bare_model.backbone,
+            path,
+            self.input_contract,
+            pretrained.get('parts', 'all'),
         )
         say(line)
         for alarm in self.pretraining['alarms']:

@@ -80,12 +80,13 @@ class RestorationPreprocessor(CTDataPreprocessor):
     """
 
     def forward(self, data: Any, training: bool = False) -> dict:
-        """Turn collated lists into ``inputs``, ``targets`` and ``masked``.
+        """Turn collated lists into a batch.
 
         Returns:
-            Three tensors (B, 1, D, H, W) on the device: the corrupted and
-            the untouched intensity, float32, and which voxels are hidden,
-            boolean; and the ``data_samples``.
+            Four tensors (B, 1, D, H, W) on the device: ``inputs`` and
+            ``targets``, the corrupted and the untouched intensity, float32,
+            ``masked`` and ``lungs``, the voxels that are hidden and those of
+            the lungs, boolean; and the ``data_samples``.
 
         Raises:
             ConfigError: The crops were scaled with another window.
@@ -102,6 +103,6 @@ class RestorationPreprocessor(CTDataPreprocessor):
             name: torch.stack(list(data[name])).to(
                 self.device, non_blocking=True
             )
-            for name in ('inputs', 'targets', 'masked')
+            for name in ('inputs', 'targets', 'masked', 'lungs')
         }
         return {**batch, 'data_samples': self.cast_data(samples)}

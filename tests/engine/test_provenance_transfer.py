@@ -14,11 +14,18 @@ from lungdet.apis import load_config, train
 from lungdet.apis import test as run_test
 from lungdet.engine import read_backbone
 from lungdet.engine.checkpoint import read_checkpoint
-from lungdet.errors import CheckpointError
+from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
-from lungdet.models import AttentionPlugin
+from lungdet.models import AttentionPlugin, FeatureNet
 from lungdet.registry import MODELS
 from tests.engine.runs import NO_VALIDATION, ConstantHead, detector, rewrite
+
+
+@MODELS.register_module(force=True)
+class NoEncoderNet(FeatureNet):
+    """Does not say which of its modules are the encoder."""
+
+    encoder = property()
 
 
 @MODELS.register_module(force=True)
@@ -41,6 +48,53 @@ class ToyGate(AttentionPlugin):
 TOY = [{'cfg': {'type': 'ToyGate'}, 'position': 'after_conv2'}]
 
 
+def test_encoder_alone_starts_from_the_weights(
+    weights: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    """The decoder is that of a detector without pre-training."""
+    config = detector(tiny_config, weights)
+    config.pretrained.parts = 'encoder'
+    config.optim_wrapper.optimizer.lr = 0.0
+    config.optim_wrapper.optimizer.weight_decay = 0.0
+    tensors, _ = read_backbone(weights)
+
+    started = train(config, work_dir=tmp_path / 'encoder').model.backbone
+    config.pretrained = None
+    random = train(config, work_dir=tmp_path / 'random').model.backbone
+
+    untrained = random.state_dict()
+    for name, value in started.named_parameters():
+        decoder = name.startswith(('back3', 'back2', 'path1', 'path2'))
+        expected = untrained if decoder else tensors
+        assert torch.equal(value, expected[name]), name
+    saved = read_checkpoint(tmp_path / 'encoder')['meta']['pretraining']
+    assert saved['parts'] == 'encoder'
+
+
+@pytest.mark.parametrize(
+    ('parts', 'backbone', 'message'),
+    [
+        ('decoder', 'FeatureNet', "parts: 'decoder'; choose one of"),
+        ('encoder', 'NoEncoderNet', 'NoEncoderNet does not say which of its'),
+    ],
+)
+def test_parts_that_cannot_be_filled_end_in_a_line(
+    parts: str,
+    backbone: str,
+    message: str,
+    weights: Path,
+    tiny_config: Path,
+    tmp_path: Path,
+) -> None:
+    config = detector(
+        tiny_config, weights, **{'model.backbone.type': backbone}
+    )
+    config.pretrained.parts = parts
+
+    with pytest.raises(ConfigError, match=message):
+        train(config, work_dir=tmp_path / 'run')
+
+
 def test_detector_starts_from_the_pretrained_backbone(
     weights: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
@@ -54,7 +108,7 @@ def test_detector_starts_from_the_pretrained_backbone(
     saved = read_checkpoint(tmp_path / 'detector')
     for name, value in runner.model.backbone.named_parameters():
         assert torch.equal(value, tensors[name]), name
-    assert saved['meta']['pretraining'] == provenance
+    assert saved['meta']['pretraining'] == {**provenance, 'parts': 'all'}
     # a run that continues keeps it, without the file
     config = detector(tiny_config, tmp_path / 'gone.safetensors')
     config.optim_wrapper.optimizer.lr = 0.0
@@ -62,7 +116,7 @@ def test_detector_starts_from_the_pretrained_backbone(
     train(config, work_dir=tmp_path / 'detector', resume='auto')
     saved = read_checkpoint(tmp_path / 'detector')
     assert saved['meta']['epoch'] == 2
-    assert saved['meta']['pretraining'] == provenance
+    assert saved['meta']['pretraining'] == {**provenance, 'parts': 'all'}
 
 
 def test_plugins_are_pretrained_and_transferred(

@@ -26,7 +26,8 @@ def test_detection_and_pretraining_scale_alike() -> None:
 def test_crops_of_another_window_are_refused_with_both_values() -> None:
     restorer = RestorationPreprocessor(window=(-1000, 400))
     crop = torch.zeros(1, 2, 2, 2)
-    batch = {name: [crop] for name in ('inputs', 'targets', 'masked')}
+    names = ('inputs', 'targets', 'masked', 'lungs')
+    batch = {name: [crop] for name in names}
 
     with pytest.raises(ConfigError, match=r'-1200.*600.*-1000.*400'):
         restorer({**batch, 'data_samples': samples(1)}, True)

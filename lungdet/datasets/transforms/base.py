@@ -50,6 +50,7 @@ class Sample(TypedDict, total=False):
         lungs: (D, H, W) bool, of a whole case whose detections are filtered.
         lung_margin: Voxels by which a detection may lie outside of them.
         target: (D, H, W) float32, what pre-training restores.
+        in_lungs: (D, H, W) bool, voxels of a pre-training crop.
         masked: (D, H, W) bool, voxels that painting replaced.
         painting: ``'in'`` or ``'out'``, which voxels those are.
     """
@@ -75,6 +76,7 @@ class Sample(TypedDict, total=False):
     ignored_boxes: np.ndarray
     candidates: np.ndarray
     target: np.ndarray
+    in_lungs: np.ndarray
     masked: np.ndarray
     painting: str
 

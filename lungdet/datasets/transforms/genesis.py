@@ -24,7 +24,8 @@ LUT_SIZE = 4096  # entries of its table; 12-bit steps
 
 @TRANSFORMS.register_module()
 class RepeatedFlip3D(Transform[FlipParams]):
-    """Mirror image and target repeatedly, each time along a random axis.
+    """Mirror image, target and lungs repeatedly, each time along a random
+    axis.
 
     Args:
         prob: Probability of each further flip.
@@ -51,6 +52,7 @@ class RepeatedFlip3D(Transform[FlipParams]):
             'geometry': geometry,
             'image': np.ascontiguousarray(np.flip(sample['image'], odd)),
             'target': np.ascontiguousarray(np.flip(sample['target'], odd)),
+            'in_lungs': np.ascontiguousarray(np.flip(sample['in_lungs'], odd)),
         }
 
 

@@ -111,6 +111,7 @@ class LoadLungCrop(Transform[LungCropParams]):
             **sample,
             'image': intensity,
             'target': intensity,
+            'in_lungs': _read(sample, 'lungs', start, size) > 0,
             'geometry': sample['record'].geometry.crop(start, size),
         }
 

@@ -88,12 +88,14 @@ class Pair(TypedDict):
         inputs: Normalized intensity, distorted, (1, D, H, W) float32.
         targets: The same, undistorted.
         masked: (1, D, H, W) bool, voxels that painting replaced.
+        lungs: (1, D, H, W) bool.
         data_samples: Metainfo alone.
     """
 
     inputs: torch.Tensor
     targets: torch.Tensor
     masked: torch.Tensor
+    lungs: torch.Tensor
     data_samples: DetDataSample
 
 
@@ -131,5 +133,6 @@ class PackPair(Transform[PackPairParams]):
             'inputs': torch.from_numpy(sample['image'])[None],
             'targets': torch.from_numpy(target)[None],
             'masked': torch.from_numpy(masked)[None],
+            'lungs': torch.from_numpy(sample['in_lungs'])[None],
             'data_samples': packed,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.model import BaseModule, Sequential
@@ -54,6 +54,9 @@ class FeatureNet(BaseModule):
 
     Source: NoduleNet (Tang et al. 2019); parameter names as published.
     """
+
+    # its modules that may start from pre-trained weights without the decoder
+    encoder: ClassVar[tuple[str, ...]] = ('preBlock', *STAGES[:4])
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from lungdet.registry import MODELS
 
 
 class RestorationLoss(BaseModule):
-    """Mean error over all voxels, or over those of a region.
+    """Mean error over all voxels, those of a region, or weighted.
 
     A subclass defines the error of a voxel in ``error``.
 
@@ -35,20 +35,20 @@ class RestorationLoss(BaseModule):
         raise NotImplementedError
 
     def forward(
-        self, restored: Tensor, target: Tensor, region: Tensor | None = None
+        self, restored: Tensor, target: Tensor, weights: Tensor | None = None
     ) -> Tensor:
         """A scalar.
 
         Args:
             restored: Any shape.
             target: The same shape.
-            region: Boolean, the same shape; None for all voxels. An empty
-                region gives 0.
+            weights: Weights of the voxels, or boolean, the same shape; None
+                for all alike. An empty region gives 0.
         """
         error = self.error(restored, target)
-        if region is None:
+        if weights is None:
             return self.loss_weight * error.mean()
-        mean = (error * region).sum() / region.sum().clamp(min=1)
+        mean = (error * weights).sum() / weights.sum().clamp(min=1)
         return self.loss_weight * mean
 
 

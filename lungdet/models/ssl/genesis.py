@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor
+from torch.nn import functional as F
 
 from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
@@ -31,15 +32,22 @@ class GenesisPretrainer(BaseModel):
             or ``MSELoss``, the public code.
         loss_on: ``'all'`` voxels or the ``'masked'`` ones: those that
             painting replaced by noise.
+        high_pass: Restore details alone: output and original are compared
+            after ``high_pass`` with a cube of so many voxels, an odd number.
+            None compares them as they are.
+        bright_weight: Weight in the loss of voxels in the lungs that are
+            brighter than ``bright_hu``, as vessels and nodules are; all
+            others have 1. Validation weighs all voxels alike.
+        bright_hu: HU.
         test_cfg: ``bf16``: validate in bfloat16.
         channels_last: Memory format of backbone and head; about twice as
             fast with bfloat16 on CPUs that have it.
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: Unknown ``loss_on``.
+        ConfigError: Unknown ``loss_on``, or an even ``high_pass``.
 
-    Source: Models Genesis (Zhou et al. 2021).
+    Source: Models Genesis (Zhou et al. 2021), which compares all voxels alike.
     """
 
     data_mean: Tensor
@@ -52,6 +60,9 @@ class GenesisPretrainer(BaseModel):
         data_preprocessor: dict | None = None,
         loss: dict | None = None,
         loss_on: str = 'all',
+        high_pass: int | None = None,
+        bright_weight: float = 1.0,
+        bright_hu: float = -500.0,
         test_cfg: dict | None = None,
         channels_last: bool = False,
         init_cfg: dict | None = None,
@@ -67,10 +78,19 @@ class GenesisPretrainer(BaseModel):
                 f'{type(self).__name__}: loss_on={loss_on!r}; choose one of '
                 f'{LOSS_ON}.'
             )
+        if high_pass is not None and not high_pass % 2:
+            raise ConfigError(
+                f'{type(self).__name__}: high_pass={high_pass} is even, so '
+                'its cube has no middle voxel; give an odd number.'
+            )
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head or {'type': 'RestorationHead'})
         self.criterion = MODELS.build(loss or {'type': 'L1Loss'})
         self.loss_on = loss_on
+        self.high_pass = high_pass
+        self.bright_weight = bright_weight
+        window = self.data_preprocessor.window
+        self.bright = float(window.normalize(torch.tensor(bright_hu)))
         self.test_cfg = {'bf16': False, **(test_cfg or {})}
         self.channels_last = channels_last
         if channels_last:
@@ -89,6 +109,7 @@ class GenesisPretrainer(BaseModel):
         masked: Tensor | None = None,
         data_samples: list[DetDataSample] | None = None,
         mode: str = 'tensor',
+        lungs: Tensor | None = None,
     ) -> Any:
         """Loss, predictions or restored crops.
 
@@ -101,12 +122,13 @@ class GenesisPretrainer(BaseModel):
                 ``rank``, see ``loss``; ``'predict'`` the samples with
                 ``corrupted``, ``restored``, ``target`` and ``masked``
                 (D, H, W); ``'tensor'`` the restored crops (B, 1, D, H, W).
+            lungs: Boolean, the same shape; for ``bright_weight``.
         """
         if mode == 'tensor':
             return self.restore(inputs)
         assert targets is not None and masked is not None
         if mode == 'loss':
-            return self.loss(inputs, targets, masked)
+            return self.loss(inputs, targets, masked, lungs)
         return self.predict(inputs, targets, masked, data_samples or [])
 
     def restore(self, corrupted: Tensor) -> Tensor:
@@ -127,8 +149,19 @@ class GenesisPretrainer(BaseModel):
             image = image.contiguous(memory_format=torch.channels_last_3d)
         return self.backbone(image)[-1]
 
+    def compared(self, volume: Tensor) -> Tensor:
+        """What of a volume (B, 1, D, H, W) in [0, 1] is to be restored, the
+        same shape and range."""
+        if self.high_pass is None:
+            return volume
+        return 0.5 + high_pass(volume, self.high_pass) / 2
+
     def loss(
-        self, inputs: Tensor, targets: Tensor, masked: Tensor
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        masked: Tensor,
+        lungs: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The restoration loss, and two indicators of collapse.
 
@@ -142,16 +175,24 @@ class GenesisPretrainer(BaseModel):
             targets: Untouched ones, the same shape.
             masked: Boolean, the same shape; voxels that count with
                 ``loss_on='masked'``.
+            lungs: Boolean, the same shape; needed if ``bright_weight`` is
+                not 1.
 
         Returns:
             Three scalars: ``loss_restoration``, ``spread``, ``rank``.
         """
         features = self.extract_feat(inputs)
-        restored = self.head(features)
-        region = masked if self.loss_on == 'masked' else None
-        spread = restored.detach().std() / targets.std().clamp(min=1e-6)
+        restored = self.compared(self.head(features))
+        original = self.compared(targets)
+        weights = masked if self.loss_on == 'masked' else None
+        if self.bright_weight != 1:
+            assert lungs is not None
+            bright = lungs & (targets > self.bright)
+            factor = 1 + (self.bright_weight - 1) * bright
+            weights = factor if weights is None else weights * factor
+        spread = restored.detach().std() / original.std().clamp(min=1e-6)
         return {
-            'loss_restoration': self.criterion(restored, targets, region),
+            'loss_restoration': self.criterion(restored, original, weights),
             'spread': spread,
             'rank': feature_rank(features.detach()),
         }
@@ -164,7 +205,8 @@ class GenesisPretrainer(BaseModel):
         masked: Tensor,
         data_samples: list[DetDataSample],
     ) -> list[DetDataSample]:
-        """Store the volumes of each pair in its sample.
+        """Store the volumes of each pair, as they are compared, in its
+        sample.
 
         Args:
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
@@ -175,6 +217,9 @@ class GenesisPretrainer(BaseModel):
         with bfloat16_autocast(inputs.device.type, self.test_cfg['bf16']):
             restored = self.restore(inputs)
         check_finite('restored crops', restored)
+        inputs, restored, targets = map(
+            self.compared, (inputs, restored, targets)
+        )
         for k, sample in enumerate(data_samples):
             sample.corrupted = inputs[k, 0]
             sample.restored = restored[k, 0]
@@ -184,6 +229,27 @@ class GenesisPretrainer(BaseModel):
                 {'loss': self.criterion.kind, 'loss_on': self.loss_on}
             )
         return data_samples
+
+
+def high_pass(volume: Tensor, side: int) -> Tensor:
+    """A volume without what is smooth: each voxel less the mean of the cube
+    around it, of which only voxels of the volume count.
+
+    Args:
+        volume: (B, C, D, H, W).
+        side: Side of the cube in voxels, odd.
+
+    Returns:
+        The same shape.
+    """
+    smooth = volume
+    for axis in range(3):  # a mean along each axis in turn is that of the cube
+        kernel, padding = [1, 1, 1], [0, 0, 0]
+        kernel[axis], padding[axis] = side, side // 2
+        smooth = F.avg_pool3d(
+            smooth, kernel, 1, padding, count_include_pad=False
+        )
+    return volume - smooth
 
 
 def feature_rank(features: Tensor) -> Tensor:

@@ -76,6 +76,7 @@ class MaskedAutoencoder(GenesisPretrainer):
         masked: Tensor | None = None,
         data_samples: list[DetDataSample] | None = None,
         mode: str = 'tensor',
+        lungs: Tensor | None = None,
     ) -> Any:
         """As ``GenesisPretrainer``; outside ``'tensor'`` mode ``inputs`` are
         the targets with hidden blocks."""
@@ -83,7 +84,9 @@ class MaskedAutoencoder(GenesisPretrainer):
             return super().forward(inputs)
         assert targets is not None and data_samples is not None
         inputs, masked = self.hide(targets, data_samples)
-        return super().forward(inputs, targets, masked, data_samples, mode)
+        return super().forward(
+            inputs, targets, masked, data_samples, mode, lungs
+        )
 
     def predict(
         self,

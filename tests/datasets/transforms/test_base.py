@@ -91,6 +91,7 @@ def common_sample(balls: Path) -> Sample:
         'target': image,
         'mask': np.zeros(SHAPE, dtype=np.uint8),
         'masked': np.zeros(SHAPE, dtype=bool),
+        'in_lungs': np.zeros(SHAPE, dtype=bool),
         'gt_nodules': record.nodules[:2],
         'gt_boxes': np.array([n.box for n in record.nodules[:2]]),
         'ignored_boxes': np.zeros((0, 6)),

@@ -30,7 +30,7 @@ def test_flips_are_drawn_as_published() -> None:
 
 
 def test_flip_turns_image_target_and_affine_together(crop: np.ndarray) -> None:
-    before = crop_sample(crop)
+    before = {**crop_sample(crop), 'in_lungs': crop > 0.5}
     world = before['geometry'].to_world(np.array([[3.0, 4, 5]]))
 
     after = RepeatedFlip3D().apply(before, FlipParams((2, 0, 2)))
@@ -38,6 +38,7 @@ def test_flip_turns_image_target_and_affine_together(crop: np.ndarray) -> None:
     # twice along x cancels; z: voxel 3 of 32 is now voxel 28
     np.testing.assert_array_equal(after['target'], crop[::-1])
     np.testing.assert_array_equal(after['image'], after['target'])
+    np.testing.assert_array_equal(after['in_lungs'], crop[::-1] > 0.5)
     np.testing.assert_allclose(
         after['geometry'].to_world(np.array([[28.0, 4, 5]])), world
     )

@@ -101,6 +101,21 @@ def lung_fraction(data: LungCropDataset, sample: dict) -> float:
     return float(lungs[z, y, x].mean())
 
 
+def test_lungs_of_a_crop_follow_its_flips(tmp_path: Path) -> None:
+    image = np.full(LUNGS_GRID.shape, 60, dtype=np.int16)
+    image[10:50, 10:60, 5:40] = -900  # the lungs
+    write_lungs(tmp_path, '1.1', 0, image=image)
+    rebuild_index(tmp_path)
+    flip = {'type': 'RepeatedFlip3D', 'prob': 1.0, 'max_flips': 1}
+    for distort in ((), (flip,)):
+        data = build(tmp_path, *distort, **ANY_CROP)
+        for index in range(10):
+            pair = data[index]
+            air = pair['targets'] < 0.5
+            assert torch.equal(pair['lungs'], air)
+            assert 0 < air.sum() < air.numel()
+
+
 def test_crops_hold_enough_lung(lungs: Path) -> None:
     fractions = {}
     for least in (0.0, 0.3):

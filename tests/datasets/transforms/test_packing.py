@@ -58,6 +58,7 @@ def test_pair_tells_what_the_model_must_know(lungs: Path) -> None:
         'image': target / 2,
         'target': target,
         'geometry': Geometry((2, 3, 4), np.eye(4)),
+        'in_lungs': target < 0.2,
         'window': (-1200, 600),
         'sample_key': 'a crop',
     }
@@ -75,3 +76,4 @@ def test_pair_tells_what_the_model_must_know(lungs: Path) -> None:
     assert not plain['masked'].any() and plain['masked'].dtype == torch.bool
     np.testing.assert_array_equal(painted['masked'][0], target > 0.5)
     assert painted['data_samples'].painting == 'in'
+    np.testing.assert_array_equal(plain['lungs'][0], target < 0.2)

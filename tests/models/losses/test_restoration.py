@@ -28,6 +28,14 @@ def test_losses_over_all_and_over_a_region(
     assert loss(RESTORED, TARGET, REGION & False) == 0
 
 
+def test_weights_count_as_often_as_their_number() -> None:
+    weights = torch.tensor([1.0, 1.0, 3.0, 0.0])
+
+    # errors 0.5, 0, 1, 0.2: (0.5 + 3 * 1) / 5
+    loss = L1Loss()(RESTORED, TARGET, weights)
+    assert loss.item() == pytest.approx(3.5 / 5)
+
+
 def test_losses_come_from_a_config() -> None:
     assert MODELS.build({'type': 'L1Loss'}).kind == 'l1'
     loss = MODELS.build({'type': 'MSELoss', 'loss_weight': 2.0})

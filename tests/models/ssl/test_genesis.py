@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
 from lungdet.models import GenesisPretrainer
-from lungdet.models.ssl.genesis import feature_rank
+from lungdet.models.ssl.genesis import feature_rank, high_pass
 from lungdet.ops import computes_bfloat16
 from lungdet.registry import MODELS
 from tests.models.ssl.toys import VECTORS, num_parameters, samples
@@ -134,6 +136,71 @@ def test_feature_rank_counts_directions() -> None:
     assert feature_rank(base).item() == pytest.approx(3, abs=0.05)
     assert feature_rank(constant).item() == pytest.approx(2, abs=0.05)
     assert feature_rank(torch.ones(1, 2, 4, 4, 4)) == 0
+
+
+def test_bright_voxels_in_the_lungs_weigh_more() -> None:
+    """Restored is 0.25 everywhere; -500 HU is 0.389 of the window."""
+    targets = torch.tensor([0.75, 0.75, 0.25, 0.4]).reshape(1, 1, 1, 1, 4)
+    lungs = torch.tensor([True, False, True, True]).reshape(1, 1, 1, 1, 4)
+    masked = torch.tensor([True, True, False, False]).reshape(1, 1, 1, 1, 4)
+    for options, expected in (
+        ({}, (0.5 + 0.5 + 0 + 0.15) / 4),
+        ({'bright_weight': 5.0}, (2.5 + 0.5 + 0 + 0.75) / 12),
+        (
+            {'bright_weight': 5.0, 'bright_hu': -400.0},
+            (2.5 + 0.5 + 0 + 0.15) / 8,
+        ),
+        ({'bright_weight': 5.0, 'loss_on': 'masked'}, (2.5 + 0.5) / 6),
+    ):
+        losses = echo(**options)(
+            targets, targets, masked, mode='loss', lungs=lungs
+        )
+        got = losses['loss_restoration'].item()
+        assert got == pytest.approx(expected), options
+
+
+def test_high_pass_leaves_what_differs_from_the_cube_around() -> None:
+    """Against a loop; planes vanish inside, steps and single voxels stay."""
+    volume = torch.rand(1, 2, 5, 6, 7, dtype=torch.float64)
+
+    details = high_pass(volume, 3)
+
+    for z, y, x in itertools.product(range(5), range(6), range(7)):
+        cube = volume[
+            ...,
+            max(z - 1, 0) : z + 2,
+            max(y - 1, 0) : y + 2,
+            max(x - 1, 0) : x + 2,
+        ]
+        expected = volume[..., z, y, x] - cube.mean((2, 3, 4))
+        assert torch.allclose(details[..., z, y, x], expected)
+    plane = torch.arange(9.0).expand(1, 1, 9, 9, 9)
+    assert high_pass(plane, 5)[..., 2:-2].abs().max() < 1e-5
+    assert high_pass(torch.full_like(plane, 0.3), 5).abs().max() < 1e-6
+
+
+def test_only_details_are_restored_with_a_high_pass() -> None:
+    model = echo(high_pass=3, loss={'type': 'MSELoss'})
+    smooth = torch.linspace(0, 0.5, 9).expand(1, 1, 9, 9, 9)[..., 1:-1]
+    dots = 0.4 * (torch.rand(1, 1, 9, 9, 7) > 0.9)
+    masked = torch.zeros_like(dots, dtype=torch.bool)
+
+    losses = model(smooth, smooth + dots, masked, mode='loss')
+
+    # the constant's residual is 0, so the error is that of the target's
+    residual = high_pass(smooth + dots, 3) / 2
+    mse = residual.square().mean().item()
+    assert losses['loss_restoration'].item() == pytest.approx(mse, rel=1e-5)
+    assert losses['spread'] < 1e-5
+    (sample,) = model.eval()(
+        smooth, smooth + dots, masked, samples(1), mode='predict'
+    )
+    assert torch.allclose(sample.restored, torch.tensor(0.5))
+    assert torch.allclose(sample.target, 0.5 + residual[0, 0])
+    for volume in (sample.corrupted, sample.target):
+        assert 0 <= volume.min() and volume.max() <= 1
+    with pytest.raises(ConfigError, match='high_pass=4 is even'):
+        echo(high_pass=4)
 
 
 @MODELS.register_module(force=True)

@@ -1,0 +1,274 @@
+"""Whether a detector learns faster from pre-trained weights: its first steps.
+
+python -m benchmarks.pretraining_proxy OUT \
+  --start full=BACKBONE --start encoder=BACKBONE:encoder \
+  --cfg-options data_root=CASES train_dataloader.dataset...
+
+A whole training tells more, but takes hours. Here the first 240 steps of
+configs/lungdet_s.py, which train the backbone and the RPN alone, are made from
+random weights (fresh) and from each --start, with the same crops and the same
+heads for the same seed. The table has the mean RPN loss of the last 40 steps
+for each seed and its difference from fresh, paired by seed. Rank and smooth
+are of the features at the start: the directions in which they vary, and how
+much of their variance is left after a mean over 5^3 cells. Runs that are in
+OUT already, with the same settings and weights, are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from scipy.stats import t as student
+from terminaltables import AsciiTable
+
+from lungdet.apis import load_config, train
+from lungdet.cli.options import add_cfg_options
+from lungdet.errors import ConfigError
+from lungdet.io.atomic import scratch_folder, write_text
+from lungdet.io.digests import sha256_of
+from lungdet.models.ssl.genesis import feature_rank, high_pass
+from lungdet.registry import HOOKS
+from lungdet.threads import set_threads
+
+CONFIG = Path(__file__).parents[1] / 'configs' / 'lungdet_s.py'
+# 320 crops an epoch in its mix, without mined ones: there is nothing to mine
+FIRST = 'train_dataloader.dataset.datasets.0.crops'
+SECOND = 'train_dataloader.dataset.datasets.1.crops'
+CROPS = {
+    FIRST: {
+        'nodule': 40,
+        'mined': 0,
+        'lung': 136,
+        'inserted': 84,
+        'anywhere': 12,
+    },
+    SECOND: {'nodule': 36, 'lung': 12},
+}
+EPOCHS = 6  # of 40 steps
+LAST_STEPS = 40
+NUM_CROPS = 16  # whose features are described
+CELLS = 5
+FRESH = 'fresh'
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a backbone starts.
+
+    Attributes:
+        name: In the table.
+        weights: An exported backbone, None for random weights.
+        parts: ``pretrained.parts`` of the config.
+    """
+
+    name: str
+    weights: Path | None = None
+    parts: str = 'all'
+
+    @classmethod
+    def parse(cls, text: str) -> Start:
+        """From NAME=WEIGHTS or NAME=WEIGHTS:encoder.
+
+        Raises:
+            ConfigError: Neither of them, or a name that is no file's.
+        """
+        name, _, rest = text.partition('=')
+        path, colon, parts = rest.rpartition(':')
+        if not path:
+            path, parts = rest, 'all'
+        if not path or not name.isidentifier() or name == FRESH:
+            raise ConfigError(
+                f'--start {text}: give NAME=WEIGHTS or NAME=WEIGHTS:encoder; '
+                f'NAME has letters, digits and _, and is not {FRESH}.'
+            )
+        return cls(name, Path(path), parts)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One short training.
+
+    Attributes:
+        loss: Mean loss of the last steps.
+        rank: Directions in which the features vary before the first step.
+        smooth: Fraction of their variance that is smooth.
+        cpu_seconds: Of all steps, with data.
+    """
+
+    loss: float
+    rank: float
+    smooth: float
+    cpu_seconds: float
+
+
+@HOOKS.register_module(force=True)
+class FirstStepsHook(Hook):
+    """Describes the features at the start and keeps the loss of every step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.rank = self.smooth = float('nan')
+
+    def before_train(self, runner: Any) -> None:
+        dataset = runner.train_dataloader.dataset
+        places = np.linspace(0, len(dataset) - 1, NUM_CROPS).astype(int)
+        crops = pseudo_collate([dataset[k] for k in places.tolist()])
+        model = copy.deepcopy(runner.bare_model).train()
+        with torch.no_grad():
+            images = model.data_preprocessor(crops, True)['inputs']
+            features = model.extract_feat(images)[-1]
+        self.rank = float(feature_rank(features))
+        self.smooth = smooth_variance(features)
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        self.losses.append(float((outputs or {})['loss']))
+
+
+def smooth_variance(features: torch.Tensor) -> float:
+    """Fraction of the variance of (B, C, D, H, W) that a mean over 5^3 cells
+    leaves, averaged over the channels that vary."""
+    smooth = features - high_pass(features, CELLS)
+    whole, left = (x.var((0, 2, 3, 4)) for x in (features, smooth))
+    varies = whole > 0
+    return float((left[varies] / whole[varies]).mean())
+
+
+def short_config(
+    config: str | Path, options: Mapping[str, Any], epochs: int
+) -> Config:
+    """A config without hooks, validation and test, for a few epochs."""
+    gone = ('val_dataloader', 'val_cfg', 'val_evaluator')
+    gone += ('test_dataloader', 'test_cfg', 'test_evaluator')
+    cfg = load_config(
+        config,
+        {
+            'train_cfg.max_epochs': epochs,
+            'custom_hooks': [],
+            'default_hooks.checkpoint.save_best': None,
+            **dict.fromkeys(gone),
+            **options,
+        },
+    )
+    cfg.default_hooks.checkpoint.interval = epochs
+    return cfg
+
+
+def first_steps(cfg: Config, start: Start, seed: int, folder: Path) -> Run:
+    """Train for a few epochs in a folder; loss, features and cost."""
+    cfg = copy.deepcopy(cfg)
+    cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
+    cfg.custom_hooks = [{'type': 'FirstStepsHook'}]
+    cfg.pretrained = None
+    if start.weights is not None:
+        cfg.pretrained = {'weights': str(start.weights), 'parts': start.parts}
+    before = time.process_time()
+    runner = train(cfg, work_dir=folder, amp=True)
+    (hook,) = (h for h in runner.hooks if isinstance(h, FirstStepsHook))
+    return Run(
+        loss=float(np.mean(hook.losses[-LAST_STEPS:])),
+        rank=hook.rank,
+        smooth=hook.smooth,
+        cpu_seconds=time.process_time() - before,
+    )
+
+
+def kept_run(cfg: Config, start: Start, seed: int, out: Path) -> Run:
+    """A run of OUT, which is made if it is not there with these settings."""
+    path = out / f'{start.name}_seed{seed}.json'
+    settings = {
+        'config': cfg.pretty_text,
+        'seed': seed,
+        'parts': start.parts,
+        'weights': start.weights and sha256_of(start.weights),
+    }
+    if path.is_file():
+        stored = json.loads(path.read_text(encoding='utf-8'))
+        if stored['settings'] == settings:
+            return Run(**stored['run'])
+    with scratch_folder(out) as folder:
+        run = first_steps(cfg, start, seed, folder)
+    content = {'settings': settings, 'run': vars(run)}
+    write_text(path, json.dumps(content, indent=1))
+    return run
+
+
+def difference(losses: Sequence[float], fresh: Sequence[float]) -> str:
+    """Mean difference, and its 95 % interval (Student's t, by seed)."""
+    change = np.array(losses) - np.array(fresh)
+    if len(change) < 2:
+        return f'{change.mean():+.2f}'
+    half = student.ppf(0.975, len(change) - 1) * change.std(ddof=1)
+    half /= np.sqrt(len(change))
+    low, high = change.mean() - half, change.mean() + half
+    return f'{change.mean():+.2f} ({low:+.2f} to {high:+.2f})'
+
+
+def table(runs: Mapping[str, Sequence[Run]]) -> str:
+    """A row for each start, fresh among them."""
+    fresh = [run.loss for run in runs[FRESH]]
+    rows = [['start', 'loss', 'seeds', 'to fresh', 'rank', 'smooth', 'CPU-s']]
+    for name, of_start in runs.items():
+        losses = [run.loss for run in of_start]
+        rows.append(
+            [
+                name,
+                f'{np.mean(losses):.2f}',
+                ' '.join(f'{loss:.2f}' for loss in losses),
+                '-' if name == FRESH else difference(losses, fresh),
+                f'{np.mean([run.rank for run in of_start]):.1f}',
+                f'{np.mean([run.smooth for run in of_start]):.2f}',
+                f'{sum(run.cpu_seconds for run in of_start):.0f}',
+            ]
+        )
+    return AsciiTable(rows, f'{len(fresh)} seeds').table
+
+
+def main() -> None:
+    set_threads()
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('out', type=Path)
+    parser.add_argument('--start', action='append', default=[])
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--epochs', type=int, default=EPOCHS)
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    options = {**CROPS, **(args.cfg_options or {})}
+    cfg = short_config(CONFIG, options, args.epochs)
+    args.out.mkdir(parents=True, exist_ok=True)
+    starts = [Start(FRESH), *map(Start.parse, args.start)]
+    runs: dict[str, list[Run]] = {start.name: [] for start in starts}
+    for seed in args.seeds:
+        for start in starts:
+            run = kept_run(cfg, start, seed, args.out)
+            runs[start.name].append(run)
+            print(
+                f'{start.name}, seed {seed}: loss {run.loss:.3f}, '
+                f'{run.cpu_seconds:.0f} CPU-s',
+                flush=True,
+            )
+    print(table(runs))
+
+
+if __name__ == '__main__':
+    main()
