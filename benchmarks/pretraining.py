@@ -43,6 +43,7 @@ def distort(crop: np.ndarray, transforms: list, seed: int) -> np.ndarray:
     sample = {
         'image': crop,
         'target': crop,
+        'in_lungs': np.ones(crop.shape, dtype=bool),
         'geometry': Geometry(crop.shape, np.eye(4)),
         'rng': np.random.default_rng(seed),
     }
