@@ -10,8 +10,9 @@ random weights (fresh) and from each --start, with the same crops and the same
 heads for the same seed. The table has the mean RPN loss of the last 40 steps
 for each seed and its difference from fresh, paired by seed. Rank and smooth
 are of the features at the start: the directions in which they vary, and how
-much of their variance is left after a mean over 5^3 cells. Runs that are in
-OUT already, with the same settings and weights, are not repeated.
+much of their variance is left after a mean over 5^3 cells; "rank after" is
+their rank on the same crops after the last step. Runs that are in OUT already,
+with the same settings and weights, are not repeated.
 """
 
 from __future__ import annotations
@@ -103,34 +104,42 @@ class Run:
     Attributes:
         loss: Mean loss of the last steps.
         rank: Directions in which the features vary before the first step.
-        smooth: Fraction of their variance that is smooth.
+        rank_after: The same after the last step.
+        smooth: Fraction of their variance that is smooth, before the first.
         cpu_seconds: Of all steps, with data.
     """
 
     loss: float
     rank: float
+    rank_after: float
     smooth: float
     cpu_seconds: float
 
 
 @HOOKS.register_module(force=True)
 class FirstStepsHook(Hook):
-    """Describes the features at the start and keeps the loss of every step."""
+    """Keeps the loss of every step, and the features of some crops before
+    the first and after the last."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
-        self.rank = self.smooth = float('nan')
+        self.features: list[torch.Tensor] = []
+        self.crops: dict[str, Any] = {}
 
     def before_train(self, runner: Any) -> None:
         dataset = runner.train_dataloader.dataset
         places = np.linspace(0, len(dataset) - 1, NUM_CROPS).astype(int)
-        crops = pseudo_collate([dataset[k] for k in places.tolist()])
+        self.crops = pseudo_collate([dataset[k] for k in places.tolist()])
+        self._describe(runner)
+
+    def after_train(self, runner: Any) -> None:
+        self._describe(runner)
+
+    def _describe(self, runner: Any) -> None:
         model = copy.deepcopy(runner.bare_model).train()
         with torch.no_grad():
-            images = model.data_preprocessor(crops, True)['inputs']
-            features = model.extract_feat(images)[-1]
-        self.rank = float(feature_rank(features))
-        self.smooth = smooth_variance(features)
+            images = model.data_preprocessor(self.crops, True)['inputs']
+            self.features.append(model.extract_feat(images)[-1])
 
     def after_train_iter(
         self,
@@ -179,14 +188,16 @@ def first_steps(cfg: Config, start: Start, seed: int, folder: Path) -> Run:
     cfg.pretrained = None
     if start.weights is not None:
         cfg.pretrained = {'weights': str(start.weights), 'parts': start.parts}
-    before = time.process_time()
+    begin = time.process_time()
     runner = train(cfg, work_dir=folder, amp=True)
     (hook,) = (h for h in runner.hooks if isinstance(h, FirstStepsHook))
+    before_first, after_last = hook.features
     return Run(
         loss=float(np.mean(hook.losses[-LAST_STEPS:])),
-        rank=hook.rank,
-        smooth=hook.smooth,
-        cpu_seconds=time.process_time() - before,
+        rank=float(feature_rank(before_first)),
+        rank_after=float(feature_rank(after_last)),
+        smooth=smooth_variance(before_first),
+        cpu_seconds=time.process_time() - begin,
     )
 
 
@@ -224,7 +235,12 @@ def difference(losses: Sequence[float], fresh: Sequence[float]) -> str:
 def table(runs: Mapping[str, Sequence[Run]]) -> str:
     """A row for each start, fresh among them."""
     fresh = [run.loss for run in runs[FRESH]]
-    rows = [['start', 'loss', 'seeds', 'to fresh', 'rank', 'smooth', 'CPU-s']]
+    rows = [
+        [
+            *('start', 'loss', 'seeds', 'to fresh'),
+            *('rank', 'rank after', 'smooth', 'CPU-s'),
+        ]
+    ]
     for name, of_start in runs.items():
         losses = [run.loss for run in of_start]
         rows.append(
@@ -234,6 +250,7 @@ def table(runs: Mapping[str, Sequence[Run]]) -> str:
                 ' '.join(f'{loss:.2f}' for loss in losses),
                 '-' if name == FRESH else difference(losses, fresh),
                 f'{np.mean([run.rank for run in of_start]):.1f}',
+                f'{np.mean([run.rank_after for run in of_start]):.1f}',
                 f'{np.mean([run.smooth for run in of_start]):.2f}',
                 f'{sum(run.cpu_seconds for run in of_start):.0f}',
             ]

@@ -69,6 +69,7 @@ def test_runs_differ_by_their_start_and_are_made_once(
 
     assert len({run.loss for run in runs}) == 3
     assert all(1 <= run.rank <= 8 for run in runs)
+    assert all(1 <= run.rank_after <= 8 for run in runs)
     assert all(0 < run.smooth < 1 for run in runs)
     assert all(run.cpu_seconds > 0 for run in runs)
     files = sorted(p.name for p in out.iterdir())
@@ -86,7 +87,7 @@ def test_runs_differ_by_their_start_and_are_made_once(
 
 def test_difference_is_paired_by_seed() -> None:
     def run(loss: float) -> Run:
-        return Run(loss, 14.0, 0.2, 60.0)
+        return Run(loss, 14.0, 9.0, 0.2, 60.0)
 
     text = table(
         {
