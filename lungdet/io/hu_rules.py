@@ -14,6 +14,9 @@ SAMPLES = 64  # samples along each axis that are checked
 MAX_AIR, MIN_BONE = 50, 500
 PADDING_GAP = 100  # HU between padding and the next value of the image
 MAX_PADDINGS = 3  # different padding values
+# resampling interpolates between padding and image: so many may lie in that
+# gap, as a fraction of the padding, and padding itself may be this much higher
+MAX_IN_GAP, TRUNCATED = 0.05, 1
 NO_AIR_HU = -200  # no chest in HU has its lowest values above
 # HU times 10 and the like: more values are lower than any in a CT
 BELOW_ALL_HU, MAX_BELOW = -1500, 0.05
@@ -94,23 +97,28 @@ def _why_not_hu(sample: np.ndarray) -> str | None:
 def _sample(array: np.ndarray) -> np.ndarray:
     """A sample of finite values, without padding if there is anything else.
 
-    Padding is a value at or below -1024 that a gap separates from the values
-    of the image.
+    Padding is a value at or below -1024 that a gap, in which there is little,
+    separates from the values of the image.
     """
     steps = tuple(slice(None, None, max(1, n // SAMPLES)) for n in array.shape)
     with np.errstate(over='ignore'):
         values = array[steps].astype(np.float32).ravel()
     values = values[np.isfinite(values)]
-    distinct = np.unique(values)
-    first = 0
-    while (
-        first < min(MAX_PADDINGS, len(distinct) - 1)
-        and distinct[first] <= HU_MIN
-        and distinct[first + 1] - distinct[first] >= PADDING_GAP
-    ):
-        first += 1
-    image = values[values >= distinct[first]] if len(distinct) else values
-    return image if image.size else np.array([HU_MIN], np.float32)
+    if not values.size:
+        return np.array([HU_MIN], np.float32)
+    distinct, counts = np.unique(values, return_counts=True)
+    first = 0  # of the image
+    for _ in range(MAX_PADDINGS):
+        low = distinct[first]
+        above = int(np.searchsorted(distinct, low + TRUNCATED, 'right'))
+        end = np.searchsorted(distinct, low + PADDING_GAP)
+        in_gap, padding = counts[above:end].sum(), counts[first:above].sum()
+        if low > HU_MIN or in_gap > MAX_IN_GAP * padding:
+            break
+        if above == len(distinct):
+            break  # nothing else
+        first = above
+    return values[values >= distinct[first]]
 
 
 def _as_int16(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import Geometry
@@ -79,6 +80,34 @@ def test_hu_with_padding_are_hu(
     volume = load_volume(path)
 
     np.testing.assert_array_equal(volume.array, array)
+    assert not volume.caveats
+
+
+@pytest.mark.parametrize('padding', [-2000, -3024])
+def test_hu_whose_padding_was_interpolated_are_hu(
+    tmp_path: Path, rng: np.random.Generator, padding: int
+) -> None:
+    """Turned by 10 degrees, as resampling to an oblique grid does: between
+    the padding around the circle of view and air, all values occur."""
+    size = 96
+    y, x = np.indices((size, size)) - (size - 1) / 2
+    radius = np.hypot(y, x)
+    array = rng.normal(-1000, 10, (9, size, size))
+    array[:, radius < 30] = rng.normal(40, 10, (9, (radius < 30).sum()))
+    array[:, radius > size / 2] = padding
+    turned = ndimage.rotate(
+        array, 10, axes=(1, 2), order=1, cval=-1024
+    ).astype(np.int16)
+    between = (turned > padding) & (turned < -1500)
+    assert 0 < between.mean() < 0.05 < (turned < -1500).mean()
+    grid = Geometry.from_parts(
+        turned.shape, spacing_zyx=(8, 2, 2), origin_xyz=(0, 0, 0)
+    )
+    write_image(tmp_path / 'a.mha', turned, grid)
+
+    volume = load_volume(tmp_path / 'a.mha')
+
+    np.testing.assert_array_equal(volume.array, turned)
     assert not volume.caveats
 
 
