@@ -25,6 +25,11 @@ class ExportInput:
     image: np.ndarray | None = None
 
 
+def no_caveats(result: SeriesResult) -> list[str]:
+    """Of a format that holds all of a result that it is meant to hold."""
+    return []
+
+
 @dataclass(frozen=True)
 class Exporter:
     """A result format.
@@ -37,6 +42,8 @@ class Exporter:
         library: Module that it needs besides lungdet's own dependencies.
         extra: Extra of lungdet that installs that library.
         needs_dicom: Whether the scan must come from DICOM slices.
+        caveats: What the format cannot hold of a result; added to the result
+            before any file is written.
     """
 
     files: Sequence[str]
@@ -44,6 +51,7 @@ class Exporter:
     library: str = ''
     extra: str = ''
     needs_dicom: bool = False
+    caveats: Callable[[SeriesResult], list[str]] = no_caveats
 
 
 def name_of(k: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from lungdet.exporters.base import Exporter, ExportInput, label_of, name_of
 from lungdet.exporters.dicom_source import (
+    SliceMask,
     algorithm,
     lenient,
-    paint_slices,
+    masks_on_slices,
     read_headers,
     save,
     series_arguments,
@@ -25,32 +27,35 @@ RED, GREEN, BLUE = 255, 80, 60  # of an outline on grey; viewers warn of none
 def write_dicom_seg(folder: Path, scan: ExportInput) -> list[str]:
     """Write the masks; nothing if none has a voxel on a slice."""
     result = scan.result
-    planes = paint_slices(result)
-    if not planes:
+    masks = masks_on_slices(result)
+    if not masks:
         return []
-    save(folder / SEG, build_seg(result, planes))
+    save(folder / SEG, build_seg(result, masks))
     return [SEG]
 
 
-def build_seg(result: SeriesResult, planes: dict[int, np.ndarray]) -> Any:
+def build_seg(result: SeriesResult, masks: Sequence[SliceMask]) -> Any:
     """The SEG of a result, a binary one, which every viewer reads.
 
     Segments are numbered from 1 without gaps, and a mask between two slices
-    has none, so each names its detection in its tracking identifier.
+    has none, so each names its detection in its tracking identifier. Where
+    masks overlap, each segment keeps the voxels.
 
     Args:
         result: With source slices.
-        planes: As returned by ``paint_slices``, not empty.
+        masks: As returned by ``masks_on_slices``, not empty.
     """
     import highdicom as hd
 
-    headers = read_headers([result.slices[k] for k in planes])
-    stack = np.stack([*planes.values()])
-    numbers = [int(n) for n in np.unique(stack) if n]
-    renumbered = np.searchsorted(numbers, stack) + 1
-    segments = np.where(stack > 0, renumbered, 0).astype(
-        np.uint8 if len(numbers) <= np.iinfo(np.uint8).max else np.uint16
-    )
+    slices = sorted({one.slice_index for one in masks})
+    numbers = sorted({one.number for one in masks})
+    headers = read_headers([result.slices[k] for k in slices])
+    _, rows, columns = result.slices[slices[0]].geometry.shape
+    # zeros take no memory before they are written to, and few are
+    segments = np.zeros((len(slices), rows, columns, len(numbers)), bool)
+    for one in masks:
+        frame = segments[slices.index(one.slice_index)]
+        frame[one.region][..., numbers.index(one.number)] = one.mask
     with lenient():
         return hd.seg.Segmentation(
             source_images=headers,

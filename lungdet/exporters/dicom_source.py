@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,22 @@ EMPTY = (
 )
 IDENTIFIERS = ('StudyInstanceUID', 'FrameOfReferenceUID')
 SERIES_NUMBER_STEP = 1000  # derived series are numbered far after the scan
+
+
+class SliceMask(NamedTuple):
+    """Where a detection is on a source slice.
+
+    Attributes:
+        slice_index: Among ``result.slices``.
+        number: Of the detection, from 1.
+        region: Rows and columns that ``mask`` covers.
+        mask: Boolean (rows, columns) of the region, not empty.
+    """
+
+    slice_index: int
+    number: int
+    region: tuple[slice, slice]
+    mask: np.ndarray
 
 
 @contextmanager
@@ -67,17 +83,15 @@ def read_headers(slices: Sequence[SourceSlice]) -> list[Any]:
     return headers
 
 
-def paint_slices(result: SeriesResult) -> dict[int, np.ndarray]:
-    """Number the detections' masks on the source slices, nearest voxel.
+def masks_on_slices(result: SeriesResult) -> list[SliceMask]:
+    """The detections' masks on the source slices, nearest voxel.
 
-    Returns:
-        Index among ``result.slices`` -> uint16 (rows, columns), k where
-        detection k is; only slices with a detection. Where two overlap, the
-        better one is kept.
+    Each is whole, also where two overlap; one that lies between two slices
+    is on none.
     """
-    planes: dict[int, np.ndarray] = {}
+    masks = []
     normal, heights = slice_heights(result)
-    for number, detection in reversed([*result.numbered()]):
+    for number, detection in result.numbered():
         if detection.mask is None or detection.mask_box is None:
             continue
         crop = result.geometry.crop(
@@ -91,9 +105,8 @@ def paint_slices(result: SeriesResult) -> dict[int, np.ndarray]:
             grid = result.slices[k].geometry
             region, inside = resample_label_crop(detection.mask, crop, grid)
             if inside.any():
-                blank = np.zeros(grid.shape, np.uint16)
-                planes.setdefault(k, blank)[region][inside] = number
-    return {k: planes[k][0] for k in sorted(planes)}
+                masks.append(SliceMask(k, number, region[1:], inside[0]))
+    return masks
 
 
 def series_arguments(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lungdet.exporters.base import Exporter, ExportInput
-from lungdet.exporters.painting import paint_masks
+from lungdet.exporters.painting import paint_masks, unpainted_caveats
 from lungdet.io.image import write_image
+from lungdet.structures import SeriesResult
 
 MASKS = 'masks.nii.gz'
 
@@ -20,4 +21,9 @@ def write_nifti(folder: Path, scan: ExportInput) -> list[str]:
     return [MASKS]
 
 
-EXPORTER = Exporter([MASKS], write_nifti)
+def nifti_caveats(result: SeriesResult) -> list[str]:
+    """What the label image cannot show."""
+    return unpainted_caveats(result, result.scan_geometry)
+
+
+EXPORTER = Exporter([MASKS], write_nifti, caveats=nifti_caveats)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from lungdet.geometry import Geometry, resample_label_crop
@@ -21,12 +23,47 @@ def paint_masks(result: SeriesResult, grid: Geometry) -> np.ndarray:
     """
     few = len(result.detections) <= np.iinfo(np.uint8).max
     labels = np.zeros(grid.shape, dtype=np.uint8 if few else np.uint16)
-    for number, detection in reversed([*result.numbered()]):
+    for number, region, inside in reversed([*_masks_on(result, grid)]):
+        labels[region][inside] = number
+    return labels
+
+
+def unpainted_caveats(result: SeriesResult, grid: Geometry) -> list[str]:
+    """What ``paint_masks`` cannot show: voxels of overlaps, and masks without
+    a voxel.
+
+    Args:
+        result: As given to ``paint_masks``.
+        grid: The same.
+
+    Returns:
+        A caveat, or none if every voxel of every mask has its number.
+    """
+    labels = paint_masks(result, grid)
+    incomplete = []
+    for number, region, inside in _masks_on(result, grid):
+        whole = np.count_nonzero(inside)
+        kept = np.count_nonzero(labels[region][inside] == number)
+        if kept < whole or not whole:
+            incomplete.append(f'{kept} of {whole} of nodule {number}')
+    if not incomplete:
+        return []
+    return [
+        'the label image numbers each voxel once, where masks overlap as the '
+        f'better one: it holds {", ".join(incomplete)}'
+    ]
+
+
+def _masks_on(
+    result: SeriesResult, grid: Geometry
+) -> Iterator[tuple[int, tuple[slice, slice, slice], np.ndarray]]:
+    """Number of each detection with a mask, and its mask in a region of a
+    grid."""
+    for number, detection in result.numbered():
         if detection.mask is None or detection.mask_box is None:
             continue
         crop = result.geometry.crop(
             detection.mask_box[:3], detection.mask.shape
         )
         region, inside = resample_label_crop(detection.mask, crop, grid)
-        labels[region][inside] = number
-    return labels
+        yield number, region, inside > 0

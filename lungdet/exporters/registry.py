@@ -136,7 +136,8 @@ def export_result(
         image: int16 HU (z, y, x) on ``result.geometry``, for pictures.
 
     Returns:
-        The result with the names of its files.
+        The result with the names of its files, and with caveats about what a
+        format cannot hold.
 
     Raises:
         ConfigError: As ``check_formats``.
@@ -146,7 +147,11 @@ def export_result(
     chosen = check_formats(formats)
     check_source(chosen, result.series_uid, result.slices)
     remove_exports(folder)
-    result = replace(result, files={})
+    caveats = [*result.caveats]
+    for name in chosen:
+        added = EXPORTERS[name].caveats(result)
+        caveats += [text for text in added if text not in caveats]
+    result = replace(result, files={}, caveats=caveats)
     for name in chosen:
         files = EXPORTERS[name].write(folder, ExportInput(result, image))
         if files:

@@ -122,8 +122,8 @@ def negative(result: SeriesResult) -> SeriesResult:
     return replace(result, detections=[])
 
 
-def literal_labels(result: SeriesResult, uid: str) -> np.ndarray:
-    """Labels of a slice: every pixel's world point, looked up in the masks."""
+def literal_masks(result: SeriesResult, uid: str) -> dict[int, np.ndarray]:
+    """Masks on a slice: every pixel's world point, looked up in each mask."""
     import pydicom
 
     (source,) = [s for s in result.slices if s.sop_instance_uid == uid]
@@ -138,16 +138,16 @@ def literal_labels(result: SeriesResult, uid: str) -> np.ndarray:
         + rows[:, None] * step[0] * down
     )
     index = np.floor(result.geometry.to_index(world) + 0.5).astype(int)
-    labels = np.zeros(len(index), int)
-    for number, detection in reversed([*result.numbered()]):
+    masks = {}
+    for number, detection in result.numbered():
         if detection.mask is None:
             continue
         inner = index - detection.mask_box[:3]
         inside = ((inner >= 0) & (inner < detection.mask.shape)).all(1)
         hit = np.zeros(len(index), bool)
         hit[inside] = detection.mask[tuple(inner[inside].T)]
-        labels[hit] = number
-    return labels.reshape(data.Rows, data.Columns)
+        masks[number] = hit.reshape(data.Rows, data.Columns)
+    return masks
 
 
 def assert_no_errors(path: Path) -> None:

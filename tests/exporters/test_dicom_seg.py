@@ -15,7 +15,7 @@ from lungdet.structures import Detection, SeriesResult
 from tests.exporters.dicom_scene import (
     COMPLETE,
     assert_no_errors,
-    literal_labels,
+    literal_masks,
     negative,
     write_series,
 )
@@ -23,21 +23,20 @@ from tests.exporters.dicom_scene import (
 hd = pytest.importorskip('highdicom', reason="pip install 'lungdet[dicom]'")
 
 
-def read(path: Path, result: SeriesResult) -> tuple[Any, np.ndarray]:
-    """The SEG, and its labels on every slice, by the tracking identifier."""
+def read(path: Path, result: SeriesResult) -> tuple[Any, dict[int, Any]]:
+    """The SEG, and its masks (slices, rows, columns) by the number in their
+    tracking identifier."""
     seg = hd.seg.segread(path)
     uids = [s.sop_instance_uid for s in result.slices]
     pixels = seg.get_pixels_by_source_instance(
         uids,
-        combine_segments=True,
         assert_missing_frames_are_empty=True,
         ignore_spatial_locations=True,
     )
-    numbers = [0] + [
-        int(seg.get_segment_description(n).tracking_id.split()[-1])
-        for n in seg.segment_numbers
-    ]
-    return seg, np.array(numbers)[pixels]
+    return seg, {
+        int(seg.get_segment_description(n).tracking_id.split()[-1]): mask > 0
+        for n, mask in zip(seg.segment_numbers, np.moveaxis(pixels, -1, 0))
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,13 +47,31 @@ def test_masks_are_on_the_slices_as_stored(tmp_path: Path, kind: str) -> None:
 
     assert write_dicom_seg(tmp_path, ExportInput(result)) == ['seg.dcm']
 
-    _, labels = read(tmp_path / 'seg.dcm', result)
+    _, masks = read(tmp_path / 'seg.dcm', result)
     wanted = [
-        literal_labels(result, source.sop_instance_uid)
+        literal_masks(result, source.sop_instance_uid)
         for source in result.slices
     ]
-    assert {*np.unique(wanted)} == {0, 1, 2}
-    np.testing.assert_array_equal(labels, wanted)
+    assert {*masks} == {1, 2}
+    for number, mask in masks.items():
+        assert mask.any()
+        np.testing.assert_array_equal(mask, [one[number] for one in wanted])
+
+
+def test_segments_keep_the_voxels_that_they_share(tmp_path: Path) -> None:
+    """In a label image, the worse one would lose them, here all it has."""
+    result = write_series(tmp_path / 'ct')
+    better, worse = result.detections[:2]
+    worse.mask_box = better.mask_box
+    worse.mask = better.mask.copy()
+    worse.mask[:6] = False
+
+    write_dicom_seg(tmp_path, ExportInput(result))
+
+    seg, masks = read(tmp_path / 'seg.dcm', result)
+    assert masks[2].any() and (masks[1] & masks[2] == masks[2]).all()
+    assert seg.SegmentsOverlap == 'YES'
+    assert_no_errors(tmp_path / 'seg.dcm')
 
 
 def test_segments_say_what_they_are(tmp_path: Path) -> None:
@@ -98,9 +115,9 @@ def test_a_mask_between_two_slices_has_no_segment(tmp_path: Path) -> None:
 
     write_dicom_seg(tmp_path, ExportInput(result))
 
-    seg, labels = read(tmp_path / 'seg.dcm', result)
+    seg, masks = read(tmp_path / 'seg.dcm', result)
     assert seg.number_of_segments == 1
-    assert {*np.unique(labels)} == {0, 2}
+    assert {*masks} == {2} and masks[2].any()
 
 
 @pytest.mark.slow
@@ -133,9 +150,9 @@ def test_a_nodule_of_a_real_series(test_data: Path, tmp_path: Path) -> None:
 
     for name in ('seg.dcm', 'sr.dcm'):
         assert_no_errors(tmp_path / name)
-    _, labels = read(tmp_path / 'seg.dcm', result)
-    assert labels.sum() == solid.sum() > 1000
-    assert volume.array[labels > 0].min() > -300
+    _, masks = read(tmp_path / 'seg.dcm', result)
+    assert masks[1].sum() == solid.sum() > 1000
+    assert volume.array[masks[1]].min() > -300
     # 1-001.dcm is the highest slice, at z -10, and 1-043.dcm at z -115
     (located,) = result.detections
     assert located.instance_number == 43

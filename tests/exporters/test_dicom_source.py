@@ -7,7 +7,7 @@ import pytest
 
 from lungdet.errors import SeriesError
 from lungdet.exporters import check_source
-from lungdet.exporters.dicom_source import paint_slices, read_headers
+from lungdet.exporters.dicom_source import masks_on_slices, read_headers
 from lungdet.exporters.painting import paint_masks
 from lungdet.io.image import load_volume
 from tests.dicom_series import write_frames
@@ -17,13 +17,17 @@ from tests.exporters.dicom_scene import write_series
 def test_slices_of_an_even_series_are_those_of_the_label_image(
     tmp_path: Path,
 ) -> None:
+    """Painted worst first, as there."""
     result = write_series(tmp_path / 'ct', kind='upside down')
 
-    planes = paint_slices(result)
+    masks = masks_on_slices(result)
 
+    painted = np.zeros(result.scan_geometry.shape, int)
+    for k, number, region, mask in sorted(masks, key=lambda m: -m.number):
+        painted[k][region][mask] = number
     labels = paint_masks(result, result.scan_geometry)
-    for k, plane in enumerate(labels):
-        np.testing.assert_array_equal(planes.get(k, 0 * plane), plane)
+    assert {*np.unique(labels)} == {0, 1, 2}
+    np.testing.assert_array_equal(painted, labels)
 
 
 def test_headers_get_what_they_lack_and_keep_the_rest(tmp_path: Path) -> None:

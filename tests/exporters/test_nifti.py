@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lungdet.exporters import ExportInput
+from lungdet.exporters import ExportInput, export_result
 from lungdet.exporters.nifti import write_nifti
 from lungdet.io.image import read_image
+from lungdet.io.results import read_result
 from lungdet.structures import Detection, SeriesResult
 from tests.exporters.scene import GRID, make_result
 
@@ -24,6 +25,24 @@ def test_the_file_is_on_the_grid_of_the_scan(tmp_path: Path) -> None:
         [1, 3, 3],
         [1, 3, 4],
     ]
+
+
+def test_overlaps_are_caveats_of_the_result(tmp_path: Path) -> None:
+    """Two of four voxels of the worse mask have the better one's number."""
+    result = make_result()
+    result.detections[1].mask_box = (1, 2, 4, 2, 4, 6)
+    result.detections[1].mask = np.ones((1, 2, 2), bool)
+
+    written = export_result(tmp_path, result, ['nifti', 'json'])
+
+    stored = read_result(tmp_path / 'result.json')
+    assert stored.caveats == written.caveats
+    assert stored.caveats[0] == 'a doubt'
+    assert stored.caveats[1].endswith('it holds 2 of 4 of nodule 2')
+    assert result.caveats == ['a doubt']
+    again = export_result(tmp_path, written, ['nifti'])
+    assert again.caveats == written.caveats
+    assert export_result(tmp_path, result, ['json']).caveats == ['a doubt']
 
 
 def test_without_masks_there_is_no_file(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungdet.exporters.painting import paint_masks
+from lungdet.exporters.painting import paint_masks, unpainted_caveats
 from lungdet.geometry import Geometry, box_slices
 from lungdet.structures import Detection, SeriesResult
 from tests.oracles.published_data import paste
@@ -35,6 +35,67 @@ def test_the_better_mask_stays_where_two_overlap() -> None:
     assert shared.sum() == 8
     assert (painted[shared] == 1).all() and (published[shared] == 2).all()
     assert (painted[~shared] == published[~shared]).all()
+
+
+def test_no_voxel_of_an_overlap_is_lost_silently() -> None:
+    """Each voxel of a mask has a number, and those of another are counted."""
+    grid = Geometry.from_parts(
+        (4, 4, 9), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    boxes = [
+        (0, 0, 0, 2, 2, 3),  # 12 voxels
+        (0, 0, 2, 2, 2, 5),  # 12, of which 4 lie in the first
+        (1, 0, 1, 2, 2, 4),  # 6, all of them in those two
+        (3, 3, 8, 4, 4, 9),  # 1 alone
+    ]
+    result = SeriesResult('1', [], grid)
+    for box in boxes:
+        mask = np.ones(np.subtract(box[3:], box[:3]), bool)
+        result.detections.append(detection(box, mask))
+
+    labels = paint_masks(result, grid)
+    (caveat,) = unpainted_caveats(result, grid)
+
+    union = np.zeros(grid.shape, bool)
+    for box in boxes:
+        union[box_slices(np.array(box))] = True
+    assert ((labels > 0) == union).all()
+    assert np.bincount(labels.ravel())[1:].tolist() == [12, 8, 0, 1]
+    assert caveat.endswith('it holds 8 of 12 of nodule 2, 0 of 6 of nodule 3')
+
+
+def test_masks_that_are_whole_have_no_caveat() -> None:
+    grid = Geometry.from_parts(
+        (1, 1, 9), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    one = np.ones((1, 1, 2), bool)
+    result = SeriesResult(
+        '1',
+        [
+            detection((0, 0, 0, 1, 1, 2), one),
+            detection((0, 0, 2, 1, 1, 4), one),
+            detection((0, 0, 5, 1, 1, 6), None),
+        ],
+        grid,
+    )
+
+    assert unpainted_caveats(result, grid) == []
+
+
+def test_a_mask_between_the_slices_of_a_scan_has_a_caveat() -> None:
+    case = Geometry.from_parts(
+        (9, 4, 4), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    scan = Geometry.from_parts(
+        (3, 4, 4), spacing_zyx=(4, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    mask = np.ones((2, 2, 2), bool)
+    result = SeriesResult('1', [detection((1, 1, 1, 3, 3, 3), mask)], case)
+
+    (caveat,) = unpainted_caveats(result, scan)
+
+    assert not paint_masks(result, scan).any()
+    assert caveat.endswith('it holds 0 of 0 of nodule 1')
 
 
 def detection(box: tuple[int, ...], mask: np.ndarray | None) -> Detection:
