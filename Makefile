@@ -28,6 +28,8 @@ $(STAMP): setup.cfg constraints.txt
 	$(BIN)/python -c 'import torch' 2>/dev/null || \
 	  $(BIN)/python -m pip install -q $(TORCH_ARGS) '$(TORCH)'
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	# yapf, of mmengine, writes a cache that two test workers must not share
+	$(BIN)/python -c 'import mmengine'
 	touch $@
 
 demo: install  ## phantoms (or DATA=/path/to/LUNA16): prepare, train, test
