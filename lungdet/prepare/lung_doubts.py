@@ -13,6 +13,7 @@ MAX_BODY_FRACTION = 0.6  # air in the body, over slices with lung
 CENTRAL = (0.25, 0.75)  # of the body's width, depth: the lungs' centroid
 SMALL_LUNG = 0.1  # a lung this small relative to the other is doubtful
 OPEN_FRACTION = 0.75  # of the next slice's area; below it, the wall is open
+END_FRACTION = 0.5  # of the median area; where a tilted body ends, it is less
 
 
 def doubt_of_lungs(
@@ -78,7 +79,8 @@ def _open_wall(air: np.ndarray, body: np.ndarray) -> str | None:
         areas = half.sum((1, 2)).astype(float)
         smaller = np.minimum(areas[1:], areas[:-1])
         larger = np.maximum(areas[1:], areas[:-1])
-        jumps += int((smaller < OPEN_FRACTION * larger).sum())
+        whole = larger >= END_FRACTION * np.median(areas)
+        jumps += int((whole & (smaller < OPEN_FRACTION * larger)).sum())
     if jumps:
         return f"the body's wall is open in some slices, at {jumps} jumps"
     return None

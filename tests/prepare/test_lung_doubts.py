@@ -79,6 +79,20 @@ def test_a_wall_that_opens_is_seen_by_the_jump_of_the_body() -> None:
     assert doubt == "the body's wall is open in some slices, at 2 jumps"
 
 
+def test_a_body_that_ends_at_a_slant_has_no_open_wall() -> None:
+    """As where slices of a tilted grid leave the scan: the less is left of
+    the body, the larger the part of it that the next slice loses."""
+    air, hu, body = scene()
+    z, y, _ = np.indices(body.shape)
+    inside = y < 95 - 7 * (z - 40)
+    areas = (body & inside)[:52].sum((1, 2))
+    assert 0 < areas[51] < 0.75 * areas[50]
+
+    doubt = doubt_of_lungs(air & inside, hu, body & inside, SPACING)
+
+    assert doubt is None
+
+
 def test_one_lung_alone_is_a_doubt() -> None:
     air, _, body = scene()
     air[..., 65:] = False
