@@ -51,15 +51,16 @@ def build_seg(result: SeriesResult, masks: Sequence[SliceMask]) -> Any:
     numbers = sorted({one.number for one in masks})
     headers = read_headers([result.slices[k] for k in slices])
     _, rows, columns = result.slices[slices[0]].geometry.shape
-    # zeros take no memory before they are written to, and few are
-    segments = np.zeros((len(slices), rows, columns, len(numbers)), bool)
+    # zeros take no memory before they are written to; segment by segment, so
+    # that few pages are
+    segments = np.zeros((len(numbers), len(slices), rows, columns), bool)
     for one in masks:
-        frame = segments[slices.index(one.slice_index)]
-        frame[one.region][..., numbers.index(one.number)] = one.mask
+        segment = segments[numbers.index(one.number)]
+        segment[slices.index(one.slice_index)][one.region] = one.mask
     with lenient():
         return hd.seg.Segmentation(
             source_images=headers,
-            pixel_array=segments,
+            pixel_array=np.moveaxis(segments, 0, -1),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[
                 _segment(number, k, result)
