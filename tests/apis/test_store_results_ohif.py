@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, find_objects, label
 
 from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.inferencer import NoduleInferencer
@@ -131,12 +132,13 @@ def test_ct_seg_and_sr_are_there(viewer: str, tmp_path: Path) -> None:
         wait_for(page, BUTTON.format(text='Yes'))  # to open it
         view = wait_until_seen(page, 'seg', lambda v: red_of(v).sum() > 20)
 
-        # the outline lies around the nodule's grey, within a lung
-        marked = np.argwhere(red_of(view))
-        assert np.ptp(marked, axis=0).max() < 60
-        y, x = marked.mean(0).round().astype(int)
-        around = view[y - 40 : y + 40, x - 40 : x + 40].mean(2)
-        assert (around < 90).mean() > 0.5
+        # each outline lies around a nodule's grey, within a lung
+        outlines, _ = label(binary_dilation(red_of(view), iterations=3))
+        for part in find_objects(outlines):
+            assert max(side.stop - side.start for side in part) < 60
+            y, x = ((side.stop + side.start) // 2 for side in part)
+            around = view[y - 40 : y + 40, x - 40 : x + 40].mean(2)
+            assert (around < 90).mean() > 0.3  # half of it at the wall
         assert is_chest(np.where(red_of(view)[..., None], 0, view))
         assert 'DICOM SEG import' not in page.evaluate(
             'document.body.innerText'
