@@ -122,6 +122,22 @@ class CasePredictor:
         self.bf16 = bf16
         self.box_border = box_border
 
+    def fill_all(
+        self,
+        cases: Sequence[Tensor],
+        samples: list[DetDataSample] | None = None,
+    ) -> list[DetDataSample]:
+        """The samples of cases, filled one after the other, see ``fill``.
+
+        Args:
+            cases: (1, D, H, W) HU each.
+            samples: One for each case, or None for new ones.
+        """
+        samples = samples or [DetDataSample() for _ in cases]
+        for case, sample in zip(cases, samples):
+            self.fill(case, sample)
+        return samples
+
     def fill(self, case: Tensor, sample: DetDataSample) -> None:
         """Set ``pred_instances`` of a case's sample.
 

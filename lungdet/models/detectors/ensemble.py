@@ -85,11 +85,7 @@ class EnsembleDetector(BaseModel):
                 f'EnsembleDetector: mode {mode!r}, but an ensemble is not '
                 'trained; train its members.'
             )
-        samples = data_samples or [DetDataSample() for _ in inputs]
-        predictor = self.case_predictor()
-        for case, sample in zip(inputs, samples):
-            predictor.fill(case, sample)
-        return samples
+        return self.case_predictor().fill_all(inputs, data_samples)
 
     def predict_case(
         self, case: Tensor, sample: DetDataSample | None = None

@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from lungdet.data_sample import DetDataSample
+from lungdet.errors import ConfigError
 from lungdet.models.detectors.case_predictor import CasePredictor
 from lungdet.models.detectors.nodulenet import NoduleNet
 from lungdet.models.feature_maps import FeatureMaps
@@ -75,13 +76,17 @@ class GraphDetector(BaseModel):
         data_samples: list[DetDataSample] | None = None,
         mode: str = 'predict',
     ) -> list[DetDataSample]:
-        """Samples of cases (1, D, H, W) in HU with ``pred_instances``."""
-        assert mode == 'predict', mode
-        samples = data_samples or [DetDataSample() for _ in inputs]
-        predictor = self.case_predictor()
-        for case, sample in zip(inputs, samples):
-            predictor.fill(case, sample)
-        return samples
+        """Samples of cases (1, D, H, W) in HU with ``pred_instances``.
+
+        Raises:
+            ConfigError: Another mode than ``'predict'``.
+        """
+        if mode != 'predict':
+            raise ConfigError(
+                f'GraphDetector: mode {mode!r}, but graphs are not trained; '
+                'train the network that they were made from.'
+            )
+        return self.case_predictor().fill_all(inputs, data_samples)
 
     def predict_case(
         self, case: Tensor, sample: DetDataSample | None = None

@@ -228,10 +228,7 @@ class NoduleNet(BaseModel):
             cases: (1, D, H, W) HU each.
             samples: One for each case.
         """
-        predictor = self.case_predictor()
-        for case, sample in zip(cases, samples):
-            predictor.fill(case, sample)
-        return samples
+        return self.case_predictor().fill_all(cases, samples)
 
     def predict_case(
         self, case: Tensor, sample: DetDataSample | None = None

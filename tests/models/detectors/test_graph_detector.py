@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
-from lungdet.errors import DivergenceError
+from lungdet.errors import ConfigError, DivergenceError
 from lungdet.models import GraphDetector, Graphs, NoduleNet
 from lungdet.models.feature_maps import FeatureMaps
 from tests.models.nets import narrow_net
@@ -131,3 +131,10 @@ def test_values_that_are_not_finite_are_told(net: NoduleNet) -> None:
 
     with torch.no_grad(), pytest.raises(DivergenceError, match='maps of the'):
         detector.predict_window(torch.randn(1, 1, 32, 32, 32))
+
+
+def test_graphs_are_not_trained() -> None:
+    detector = GraphDetector(narrow_net().eval(), Graphs(lambda image: ()))
+
+    with pytest.raises(ConfigError, match="mode 'loss', but graphs are not"):
+        detector([torch.zeros(1, 32, 32, 32)], mode='loss')
