@@ -21,7 +21,6 @@ from lungdet.apis.inference_record import (
 )
 from lungdet.apis.scan_input import ScanInput
 from lungdet.apis.scan_steps import USUAL, InferOptions, ScanSteps
-from lungdet.engine.release import shipped_release
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import remove_leftovers, scratch_folder
 from lungdet.io.files import safe_name
@@ -163,7 +162,8 @@ class RayScanRun(ScanRun):
             return
         detector = self.detector
         device = detector.device if detector.backend == 'torch' else 'cpu'
-        needed = [detector.model or shipped_release()]
+        # without a model, each machine has that of its own lungdet
+        needed = [detector.model] if detector.model else []
         needed += [scan.path for scan in scans if scan.path]
         needed += [scan.lung_mask for scan in scans if scan.lung_mask]
         with (

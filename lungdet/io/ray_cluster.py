@@ -120,7 +120,13 @@ def connected(options: RayOptions) -> Iterator[Cluster]:
             log_to_driver=False,
             logging_level='ERROR',
         )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (
+        ConnectionError,
+        RuntimeError,
+        ValueError,
+        TimeoutError,
+        ray.exceptions.RayError,
+    ) as error:
         raise ConfigError(
             f'--ray {options.address or ""}: no cluster that can be used '
             f'({" ".join(str(error).split()):.300}); start one by "ray start '

@@ -81,7 +81,7 @@ class Worker:
             self._work, about = start()
             return _Answer(about)
         except Exception as error:
-            return _Answer(error=_portable(error))
+            return _Answer(error=portable_error(error))
 
     def work(self, task: Any) -> _Answer:
         """Do a task."""
@@ -89,12 +89,15 @@ class Worker:
             assert self._work is not None
             return _Answer(self._work(task))
         except Exception as error:
-            return _Answer(error=_portable(error))
+            return _Answer(error=portable_error(error))
 
 
-def _portable(error: Exception) -> Exception:
+def portable_error(error: Exception) -> Exception:
     """An error that another process can unpickle."""
-    if type(error) is OSError or isinstance(error, LungdetError):
+    of_system = (
+        isinstance(error, OSError) and type(error).__module__ == 'builtins'
+    )
+    if of_system or isinstance(error, LungdetError):
         return error
     text = ''.join(traceback.format_exception(error))
     return RuntimeError(f'in a worker: {error}\n{text}')
@@ -168,7 +171,7 @@ class RayWorkers(Generic[Task, Result]):
             for _ in range(min(self.number, len(tasks))):
                 self._start_worker()
             while waiting or busy:
-                call = self._ended_call()
+                call = self._ended_call(working=bool(busy))
                 actor, number = self._calls.pop(call), busy.pop(call, None)
                 answer = self._answer(call)
                 if answer is None:
@@ -177,6 +180,7 @@ class RayWorkers(Generic[Task, Result]):
                     continue
                 if number is None:
                     self.about.append(answer.get())
+                    self._early_ends = 0
                 else:
                     yield tasks[number], answer.get()
                 if waiting:
@@ -194,10 +198,14 @@ class RayWorkers(Generic[Task, Result]):
         call = actor.start.remote(self.start, self.shared, lungdet.__version__)
         self._calls[call] = actor
 
-    def _ended_call(self) -> Any:
-        """Wait until a worker has answered, or was killed."""
+    def _ended_call(self, working: bool) -> Any:
+        """Wait until a worker has answered, or was killed.
+
+        Args:
+            working: Whether a worker does a task, so that none is missed.
+        """
         started = time.monotonic()
-        warned = bool(self.about)
+        warned = working
         while True:
             # with a short timeout, so that Ctrl-C gets through
             ended, _ = self.ray.wait([*self._calls], timeout=1.0)
@@ -206,8 +214,7 @@ class RayWorkers(Generic[Task, Result]):
             if not warned and time.monotonic() - started > PATIENCE_S:
                 warned = True
                 warnings.warn(
-                    'no worker has started yet; other work may fill the '
-                    'cluster',
+                    'no worker has started; other work may fill the cluster',
                     stacklevel=2,
                 )
 
@@ -220,14 +227,17 @@ class RayWorkers(Generic[Task, Result]):
         errors = self.ray.exceptions
         try:
             return self.ray.get(call)
-        except (
-            errors.RayActorError,
-            errors.OutOfMemoryError,
-            errors.NodeDiedError,
-            errors.ObjectLostError,
-        ):
-            return None
         except errors.RayError as error:
+            killed = (
+                errors.RayActorError,
+                errors.OutOfMemoryError,
+                errors.NodeDiedError,
+                errors.ObjectLostError,
+            )
+            # an actor whose class cannot be imported dies of that
+            at_start = getattr(error, 'actor_init_failed', False)
+            if isinstance(error, killed) and not at_start:
+                return None
             raise ConfigError(
                 f'--ray: a worker cannot run '
                 f'({" ".join(str(error).split()):.300}); install lungdet on '

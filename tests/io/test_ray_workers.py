@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -14,18 +15,32 @@ import pytest
 
 from lungdet.errors import ConfigError
 from lungdet.io.ray_cluster import Cluster, Needs, shared_files
-from lungdet.io.ray_workers import STARTS, TRIES, Lost, RayWorkers
+from lungdet.io.ray_workers import (
+    STARTS,
+    TRIES,
+    Lost,
+    RayWorkers,
+    portable_error,
+)
 
 TWO = ({'CPU': 2.0, 'memory': 1e9},)
 KILLED = 'killed'
 
 
-class Killed(Exception):
-    """As Ray raises it for a call whose worker died."""
-
-
 class Refused(Exception):
     """As Ray raises it for a call that could not be made."""
+
+
+class Killed(Refused):
+    """As Ray raises it for a call whose worker died."""
+
+    actor_init_failed = False
+
+
+class Unimportable(Killed):
+    """As Ray raises it where a worker's class cannot be imported."""
+
+    actor_init_failed = True
 
 
 class FakeRay:
@@ -190,9 +205,31 @@ def test_what_a_worker_raises_ends_the_run_and_all_workers(
     assert len(ray.left) == 1
 
 
-def test_a_call_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize('cls', [OSError, PermissionError, FileExistsError])
+def test_errors_of_the_system_keep_their_class(cls: type[OSError]) -> None:
+    error = portable_error(cls(errno.EDOM, 'denied', 'out'))
+
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert type(copy) is cls and copy.filename == 'out'
+
+
+def test_other_errors_come_as_text() -> None:
+    class Own(Exception):
+        """A class that another process does not have."""
+
+    copy = pickle.loads(pickle.dumps(portable_error(Own('odd'))))
+
+    assert type(copy) is RuntimeError
+    assert 'in a worker: odd' in str(copy) and 'Own: odd' in str(copy)
+
+
+@pytest.mark.parametrize('kind', [Refused, Unimportable])
+def test_a_call_that_cannot_be_made_is_one_line(
+    tmp_path: Path, kind: type[Exception]
+) -> None:
     def refuse() -> None:
-        raise Refused('No module\nnamed lungdet')
+        raise kind('No module\nnamed lungdet')
 
     with pytest.raises(ConfigError, match='No module named .*install lungdet'):
         work([Task('a')], tmp_path, refuse)
