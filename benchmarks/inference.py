@@ -195,8 +195,9 @@ def whole(name: str, folder: Path) -> Cost:
         try:
             with costs() as cost:
                 model.predict_case(part)
-        except (MemoryError, RuntimeError):  # torch says it so
-            if parts == 8:
+        except (MemoryError, RuntimeError) as error:
+            # torch's allocator raises a RuntimeError
+            if parts == 8 or 'allocat' not in repr(error):
                 raise
             parts *= 2
             continue

@@ -36,6 +36,7 @@ from terminaltables import AsciiTable
 
 from lungdet.apis import load_config, train
 from lungdet.cli.options import add_cfg_options
+from lungdet.engine.pretraining_hooks import spread_indices
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import scratch_folder, write_text
 from lungdet.io.digests import sha256_of
@@ -128,8 +129,8 @@ class FirstStepsHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         dataset = runner.train_dataloader.dataset
-        places = np.linspace(0, len(dataset) - 1, NUM_CROPS).astype(int)
-        self.crops = pseudo_collate([dataset[k] for k in places.tolist()])
+        indices = spread_indices(NUM_CROPS, len(dataset))
+        self.crops = pseudo_collate([dataset[k] for k in indices])
         self._describe(runner)
 
     def after_train(self, runner: Any) -> None:

@@ -96,9 +96,26 @@ def _segment(number: int, k: int, result: SeriesResult) -> Any:
     )
 
 
+def seg_caveats(result: SeriesResult) -> list[str]:
+    """A mask that lies between two slices has no segment."""
+    on_slices = {one.number for one in masks_on_slices(result)}
+    between = [
+        str(number)
+        for number, detection in result.numbered()
+        if detection.mask is not None and number not in on_slices
+    ]
+    if not between:
+        return []
+    return [
+        f'the DICOM SEG has no segment of nodule {", ".join(between)}: no '
+        'voxel of its mask is on a slice'
+    ]
+
+
 EXPORTER = Exporter(
     [SEG],
     write_dicom_seg,
+    caveats=seg_caveats,
     library='highdicom',
     extra='dicom',
     needs_dicom=True,

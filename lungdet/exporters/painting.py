@@ -45,12 +45,12 @@ def unpainted_caveats(result: SeriesResult, grid: Geometry) -> list[str]:
         whole = np.count_nonzero(inside)
         kept = np.count_nonzero(labels[region][inside] == number)
         if kept < whole or not whole:
-            incomplete.append(f'{kept} of {whole} of nodule {number}')
+            incomplete.append(f'{kept} of {whole} voxels of nodule {number}')
     if not incomplete:
         return []
     return [
-        'the label image numbers each voxel once, where masks overlap as the '
-        f'better one: it holds {", ".join(incomplete)}'
+        'the label image gives each voxel to one nodule, where masks overlap '
+        f'to the better one: it holds {", ".join(incomplete)}'
     ]
 
 

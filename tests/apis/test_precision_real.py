@@ -22,6 +22,7 @@ from tests.real_scans import real_scans
 
 LEAST_SCORE = 0.1
 MOST_APART = 0.02  # scores
+SURE_SCORE = 0.5
 SAME_MM = 4.0
 pytestmark = [
     pytest.mark.slow,
@@ -79,17 +80,30 @@ def above(detections: list[Detection]) -> list[Detection]:
     return [d for d in detections if d.score > LEAST_SCORE]
 
 
-@MISSED
-def test_scores_are_the_same(detections: Detections) -> None:
-    apart = {}
+def apart(detections: Detections, least: float, most: float) -> dict:
+    """Scores above ``least`` that differ by more than ``most``."""
+    differ = {}
     for uid, both in detections.items():
         for name, other in (('fp32', 'bf16'), ('bf16', 'fp32')):
-            for one, same in counterparts(above(both[name]), both[other]):
+            ones = [d for d in both[name] if d.score > least]
+            for one, same in counterparts(ones, both[other]):
                 score = same.score if same is not None else 0.0
-                if abs(one.score - score) > MOST_APART:
-                    apart[uid, name, one.center_mm] = (one.score, score)
+                if abs(one.score - score) > most:
+                    differ[uid, name, one.center_mm] = (one.score, score)
+    return differ
 
-    assert not apart
+
+def test_few_scores_differ_and_none_that_is_sure(
+    detections: Detections,
+) -> None:
+    """As docs/infer.md says: 20 of 1395 above 0.1, none above 0.5."""
+    assert len(apart(detections, LEAST_SCORE, MOST_APART)) <= 20
+    assert not apart(detections, SURE_SCORE, MOST_APART)
+
+
+@MISSED
+def test_scores_are_the_same(detections: Detections) -> None:
+    assert not apart(detections, LEAST_SCORE, MOST_APART)
 
 
 @MISSED

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lungdet.exporters import ExportInput, export_result
-from lungdet.exporters.dicom_seg import write_dicom_seg
+from lungdet.exporters.dicom_seg import EXPORTER, write_dicom_seg
 from lungdet.io.image import load_volume
 from lungdet.io.luna16 import read_annotations
 from lungdet.prepare import locate
@@ -118,6 +118,10 @@ def test_a_mask_between_two_slices_has_no_segment(tmp_path: Path) -> None:
     seg, masks = read(tmp_path / 'seg.dcm', result)
     assert seg.number_of_segments == 1
     assert {*masks} == {2} and masks[2].any()
+    assert EXPORTER.caveats(result) == [
+        'the DICOM SEG has no segment of nodule 1: no voxel of its mask is on '
+        'a slice'
+    ]
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_overlaps_are_caveats_of_the_result(tmp_path: Path) -> None:
     stored = read_result(tmp_path / 'result.json')
     assert stored.caveats == written.caveats
     assert stored.caveats[0] == 'a doubt'
-    assert stored.caveats[1].endswith('it holds 2 of 4 of nodule 2')
+    assert stored.caveats[1].endswith('it holds 2 of 4 voxels of nodule 2')
     assert result.caveats == ['a doubt']
     again = export_result(tmp_path, written, ['nifti'])
     assert again.caveats == written.caveats

@@ -61,7 +61,9 @@ def test_no_voxel_of_an_overlap_is_lost_silently() -> None:
         union[box_slices(np.array(box))] = True
     assert ((labels > 0) == union).all()
     assert np.bincount(labels.ravel())[1:].tolist() == [12, 8, 0, 1]
-    assert caveat.endswith('it holds 8 of 12 of nodule 2, 0 of 6 of nodule 3')
+    assert caveat.endswith(
+        'it holds 8 of 12 voxels of nodule 2, 0 of 6 voxels of nodule 3'
+    )
 
 
 def test_masks_that_are_whole_have_no_caveat() -> None:
@@ -95,7 +97,7 @@ def test_a_mask_between_the_slices_of_a_scan_has_a_caveat() -> None:
     (caveat,) = unpainted_caveats(result, scan)
 
     assert not paint_masks(result, scan).any()
-    assert caveat.endswith('it holds 0 of 0 of nodule 1')
+    assert caveat.endswith('it holds 0 of 0 voxels of nodule 1')
 
 
 def detection(box: tuple[int, ...], mask: np.ndarray | None) -> Detection:
