@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
+from torch.export import Dim
 
-from lungdet.deploy.graph_specs import GraphSpec
+from lungdet.deploy.graph_specs import TRACED, Axis, GraphSpec
 from lungdet.errors import CheckpointError
 from lungdet.models.detectors.graph_detector import Graphs
 
-EXPORTER = 'lungdet.deploy.graph_exporter'
 # largest difference from torch, as a part of an output's largest value
 TOLERANCE = {'fp32': 1e-4, 'bf16': 5e-2}
 OTHER_SIZES = {'batch': 1, 'rois': 2, 'd': 2, 'h': 3, 'w': 2}  # not traced
@@ -24,36 +24,41 @@ OTHER_SIZES = {'batch': 1, 'rois': 2, 'd': 2, 'h': 3, 'w': 2}  # not traced
 def write_graphs(
     specs: Mapping[str, GraphSpec], folder: Path
 ) -> dict[str, Path]:
-    """Write each graph as ``NAME.onnx``, by a process of its own.
+    """Write each graph as ``NAME.onnx``.
 
     Args:
         specs: By name.
         folder: Is there.
-
-    Raises:
-        CheckpointError: The exporter failed.
     """
-    with TemporaryDirectory(prefix='lungdet-') as scratch:
-        layers = Path(scratch, 'specs.pt')
-        torch.save(dict(specs), layers)
-        done = subprocess.run(
-            [sys.executable, '-m', EXPORTER, str(layers), str(folder)],
-            env={
-                **os.environ,
-                'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
-                'TORCHINDUCTOR_CACHE_DIR': scratch,
-            },
-            capture_output=True,
-            text=True,
-            errors='replace',
+    files = {name: folder / f'{name}.onnx' for name in specs}
+    for name, spec in specs.items():
+        write_graph(spec, files[name])
+    return files
+
+
+def write_graph(spec: GraphSpec, path: Path) -> None:
+    """Write a graph, its weights included, checked by the ONNX library."""
+    import onnx
+
+    symbols = {name: Dim(name) for name in TRACED}
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            spec.layers,
+            tuple(spec.example(TRACED)),
+            path,
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
+            dynamic_shapes=[
+                _dynamic(axes, symbols) for axes in spec.inputs.values()
+            ],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
         )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ['']
-        raise CheckpointError(
-            f'the graphs are not written: the exporter ended with code '
-            f'{done.returncode} ({said[-1]}). Use the backend torch.'
-        )
-    return {name: folder / f'{name}.onnx' for name in specs}
+    model = onnx.load(path)
+    _tidy(model, spec)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
 
 
 def compare_graphs(
@@ -92,3 +97,52 @@ def compare_graphs(
                 'exported faithfully. Use the backend torch.'
             )
     return differences
+
+
+def _dynamic(
+    axes: tuple[Axis, ...], symbols: Mapping[str, Any]
+) -> dict[int, Any]:
+    """What torch is told of the axes that a run may choose."""
+    dynamic = {}
+    for number, axis in enumerate(axes):
+        if isinstance(axis, str):
+            factor, _, symbol = axis.rpartition('*')
+            dim = symbols[symbol]
+            dynamic[number] = int(factor) * dim if factor else dim
+    return dynamic
+
+
+def _tidy(model: Any, spec: GraphSpec) -> None:
+    """Give axes their names, and take out torch's notes.
+
+    These hold the path of every source file.
+    """
+    graph = model.graph
+    for value, axes in zip(
+        [*graph.input, *graph.output],
+        [*spec.inputs.values(), *spec.outputs.values()],
+    ):
+        for dim, axis in zip(value.type.tensor_type.shape.dim, axes):
+            if isinstance(axis, str):
+                dim.dim_param = axis
+    del graph.value_info[:]
+    del model.metadata_props[:]
+    for part in (graph, *graph.node, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ''
+    for tensor in graph.initializer:
+        del tensor.metadata_props[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says about itself, and about torchvision."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from lungdet.apis import load_config
-from lungdet.deploy import graph_files
 from lungdet.deploy.graph_files import compare_graphs, write_graphs
 from lungdet.deploy.graph_specs import graph_specs
 from lungdet.deploy.runtimes import open_graphs
@@ -39,17 +38,6 @@ def test_other_numbers_are_refused(factor: float) -> None:
     graphs = torch_graphs(specs, rcnn=rcnn)
     with pytest.raises(CheckpointError, match='^rcnn: the g'):
         compare_graphs(specs, graphs)
-
-
-def test_an_exporter_that_fails_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(graph_files, 'EXPORTER', 'lungdet.no_such_program')
-
-    with pytest.raises(
-        CheckpointError, match=r'code 1 .*no_such_program\). Use'
-    ):
-        write_graphs(graph_specs(narrow_net().eval()), tmp_path)
 
 
 @pytest.mark.slow
