@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from lungdet.deploy.graph_specs import TRACED, Axis, GraphSpec
 from lungdet.errors import CheckpointError
 from lungdet.models.detectors.graph_detector import Graphs
 
+CACHE = 'TORCHINDUCTOR_CACHE_DIR'
 # largest difference from torch, as a part of an output's largest value
 TOLERANCE = {'fp32': 1e-4, 'bf16': 5e-2}
 OTHER_SIZES = {'batch': 1, 'rois': 2, 'd': 2, 'h': 3, 'w': 2}  # not traced
@@ -41,7 +43,7 @@ def write_graph(spec: GraphSpec, path: Path) -> None:
     import onnx
 
     symbols = {name: Dim(name) for name in TRACED}
-    with _quiet(), torch.no_grad():
+    with _quiet(), _cache_in(path.parent), torch.no_grad():
         torch.onnx.export(
             spec.layers,
             tuple(spec.example(TRACED)),
@@ -132,6 +134,23 @@ def _tidy(model: Any, spec: GraphSpec) -> None:
         part.doc_string = ''
     for tensor in graph.initializer:
         del tensor.metadata_props[:]
+
+
+@contextmanager
+def _cache_in(folder: Path) -> Iterator[None]:
+    """Let torch's compiler make its cache folder there.
+
+    It makes one as soon as it is imported, else beside others in the system's
+    folder for temporary files, where it stays.
+    """
+    before = os.environ.get(CACHE)
+    os.environ[CACHE] = str(folder / 'cache')
+    try:
+        yield
+    finally:
+        del os.environ[CACHE]
+        if before is not None:
+            os.environ[CACHE] = before
 
 
 @contextmanager

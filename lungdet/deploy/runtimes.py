@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +90,7 @@ def open_onnxruntime(path: Path, precision: str) -> Graph:
 
 def open_openvino(path: Path, precision: str) -> Graph:
     """A graph in OpenVINO."""
-    core = _openvino().Core()
+    core = _openvino_core()
     compiled = core.compile_model(
         core.read_model(path),
         'CPU',
@@ -107,6 +109,16 @@ def open_openvino(path: Path, precision: str) -> Graph:
         return tuple(torch.from_numpy(v) for v in outputs.to_tuple())
 
     return run
+
+
+@cache
+def _openvino_core() -> Any:
+    """The one of this process, which is never removed.
+
+    Each sets a stack for signal handlers and, removed, puts back that of the
+    one before it, which may be gone: the next signal then ends the process.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> ModuleType:

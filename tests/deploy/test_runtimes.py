@@ -39,6 +39,34 @@ def test_a_graph_is_a_function_of_tensors(
         assert torch.equal(total, first)  # a later run overwrites nothing
 
 
+SIGNALLED = """
+import gc, os, signal, sys
+from pathlib import Path
+from lungdet.deploy.runtimes import RUNTIMES
+graphs = [RUNTIMES['openvino'](Path(sys.argv[1]), 'fp32') for _ in range(3)]
+while graphs:
+    del graphs[0]  # the oldest first
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print('handled', flush=True))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.slow
+def test_signals_are_handled_after_graphs_are_gone(tmp_path: Path) -> None:
+    pytest.importorskip('onnx', reason="pip install 'lungdet[onnx]'")
+    pytest.importorskip('openvino', reason="pip install 'lungdet[openvino]'")
+    write_sum_graph(tmp_path / 'g.onnx')
+
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNALLED, str(tmp_path / 'g.onnx')],
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
+
+
 @pytest.mark.parametrize(
     ('runtime', 'extra'), [('onnxruntime', 'onnx'), ('openvino', 'openvino')]
 )
