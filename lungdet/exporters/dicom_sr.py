@@ -1,11 +1,17 @@
 """Measurements as a DICOM structured report, template TID 1500.
 
-Each nodule is a group of measurements of a segment of the SEG that was
-written with it, or of an ellipsoid that fills the nodule's box.
+Each nodule has two groups of measurements with one tracking identifier. The
+first is about its region (TID 1411): a segment of the SEG that was written
+with it, or an ellipsoid that fills its box. The second gives its diameter (TID
+1501), with a line of that length on the slice nearest to its centre.
+
+Source: DICOM PS3.16, TID 300 and 320, where a length is inferred from a
+polyline; measurements of a region (TID 1419) have no coordinates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +29,7 @@ from lungdet.exporters.dicom_source import (
 )
 from lungdet.geometry import Geometry
 from lungdet.io.slice_numbers import slice_numbers
-from lungdet.structures import Detection, SeriesResult
+from lungdet.structures import Detection, SeriesResult, SourceSlice
 
 REPORT = 'sr.dcm'
 SCHEME = '99LUNGDET'
@@ -52,18 +58,21 @@ def build_sr(result: SeriesResult, seg: Any = None) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    nearest = slice_numbers(result) or [len(result.slices) // 2 + 1]
-    wanted = {result.slices[k - 1].sop_instance_uid for k in nearest}
+    nearest = [result.slices[number - 1] for number in slice_numbers(result)]
+    used = nearest or [result.slices[len(result.slices) // 2]]
+    wanted = {one.sop_instance_uid for one in used}
     if seg is not None:
         wanted |= {str(uids[2]) for uids in seg.get_source_image_uids()}
     headers = read_headers(
         [s for s in result.slices if s.sop_instance_uid in wanted]
     )
+    by_uid = {header.SOPInstanceUID: header for header in headers}
     segments = {} if seg is None else _segments_by_name(seg)
-    groups = [
-        _nodule(result, k, detection, headers[0], seg, segments)
-        for k, detection in result.numbered()
-    ]
+    groups: list[Any] = []
+    for (k, detection), source in zip(result.numbered(), nearest):
+        header = by_uid[source.sop_instance_uid]
+        segment = segments.get(name_of(k))
+        groups += _nodule(result, k, detection, source, header, seg, segment)
     with lenient():
         report = hd.sr.MeasurementReport(
             observation_context=_observer(result),
@@ -81,12 +90,10 @@ def build_sr(result: SeriesResult, seg: Any = None) -> Any:
         )
 
 
-def _segments_by_name(seg: Any) -> dict[str, int]:
-    """Segment number of each tracking identifier."""
-    return {
-        seg.get_segment_description(number).tracking_id: number
-        for number in seg.segment_numbers
-    }
+def _segments_by_name(seg: Any) -> dict[str, Any]:
+    """Description of each segment, by its tracking identifier."""
+    descriptions = map(seg.get_segment_description, seg.segment_numbers)
+    return {one.tracking_id: one for one in descriptions}
 
 
 def _observer(result: SeriesResult) -> Any:
@@ -115,24 +122,32 @@ def _nodule(
     result: SeriesResult,
     k: int,
     detection: Detection,
+    source: SourceSlice,
     header: Any,
     seg: Any,
-    segments: dict[str, int],
-) -> Any:
-    """The group of one nodule: its region, diameter, volume and score."""
-    import highdicom as hd
-    from pydicom.sr.codedict import codes
+    segment: Any,
+) -> list[Any]:
+    """The groups of one nodule: its region, and its diameter on a slice.
 
-    name, version = algorithm(result)
+    Args:
+        result: The nodule's.
+        k: Its number.
+        detection: The nodule.
+        source: The slice nearest to its centre.
+        header: Its header.
+        seg: The SEG, None without one.
+        segment: Description of its segment, None without one.
+    """
+    import highdicom as hd
+
+    tracking_uid = hd.UID() if segment is None else segment.tracking_uid
     region: dict[str, Any] = {}
-    tracking_uid = hd.UID()
-    if number := segments.get(name_of(k)):
-        tracking_uid = seg.get_segment_description(number).tracking_uid
+    if segment is not None:
         # not from_segmentation, which fails on a SEG of one segment
         region['referenced_segment'] = hd.sr.ReferencedSegment(
             seg.SOPClassUID,
             seg.SOPInstanceUID,
-            number,
+            segment.segment_number,
             source_series=hd.sr.SourceSeriesForSegmentation(
                 header.SeriesInstanceUID
             ),
@@ -141,16 +156,41 @@ def _nodule(
         region['referenced_volume_surface'] = _ellipsoid(
             detection, result.geometry, header
         )
-    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(
+    groups: list[Any] = [
+        hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            **_about(result, k, detection, tracking_uid),
+            measurements=_of_region(detection),
+            **region,
+        )
+    ]
+    if detection.diameter_mm is not None:
+        groups.append(
+            hd.sr.MeasurementsAndQualitativeEvaluations(
+                **_about(result, k, detection, tracking_uid),
+                measurements=[
+                    _diameter(detection, detection.diameter_mm, source, header)
+                ],
+            )
+        )
+    return groups
+
+
+def _about(
+    result: SeriesResult, k: int, detection: Detection, tracking_uid: str
+) -> dict[str, Any]:
+    """What every group of a nodule says of it."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    name, version = algorithm(result)
+    return {
+        'tracking_identifier': hd.sr.TrackingIdentifier(
             uid=tracking_uid, identifier=name_of(k)
         ),
-        finding_type=codes.SCT.Nodule,
-        finding_sites=[_site(detection)],
-        algorithm_id=hd.sr.AlgorithmIdentification(name, version),
-        measurements=_measurements(detection),
-        **region,
-    )
+        'finding_type': codes.SCT.Nodule,
+        'finding_sites': [_site(detection)],
+        'algorithm_id': hd.sr.AlgorithmIdentification(name, version),
+    }
 
 
 def _ellipsoid(detection: Detection, grid: Geometry, header: Any) -> Any:
@@ -185,14 +225,13 @@ def _site(detection: Detection) -> Any:
     )
 
 
-def _measurements(detection: Detection) -> list[Any]:
+def _of_region(detection: Detection) -> list[Any]:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     score = hd.sr.CodedConcept('score', SCHEME, 'Detection score')
     known = (
         (score, detection.score, codes.UCUM.NoUnits),
-        (codes.SCT.Diameter, detection.diameter_mm, codes.UCUM.Millimeter),
         (codes.SCT.Volume, detection.volume_mm3, codes.UCUM.CubicMillimeter),
     )
     return [
@@ -200,6 +239,62 @@ def _measurements(detection: Detection) -> list[Any]:
         for name, value, unit in known
         if value is not None
     ]
+
+
+def _diameter(
+    detection: Detection, diameter_mm: float, source: SourceSlice, header: Any
+) -> Any:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    line = diameter_line(detection.center_mm, diameter_mm, source.geometry)
+    image = hd.sr.SourceImageForRegion(
+        header.SOPClassUID, header.SOPInstanceUID
+    )
+    return hd.sr.Measurement(
+        name=codes.SCT.Diameter,
+        value=diameter_mm,
+        unit=codes.UCUM.Millimeter,
+        referenced_coordinates=None
+        if line is None
+        else [hd.sr.CoordinatesForMeasurement('POLYLINE', line, image)],
+    )
+
+
+def diameter_line(
+    center_mm: Sequence[float], diameter_mm: float, grid: Geometry
+) -> np.ndarray | None:
+    """Ends of a line that shows a diameter on a slice.
+
+    Its middle is the centre, projected onto the slice. It runs along the rows,
+    or along the columns where the slice ends before it does.
+
+    Args:
+        center_mm: World point (x, y, z).
+        diameter_mm: Length of the line.
+        grid: Grid (1, rows, columns) of the slice.
+
+    Returns:
+        (2, 2): column and row of each end, as SCOORD counts them, from the
+        outer corner of the first pixel; None if the slice is too small.
+
+    Examples:
+        >>> grid = Geometry.from_parts(
+        ...     (1, 8, 20), spacing_zyx=(1, 1, 0.5), origin_xyz=(0, 0, 0)
+        ... )
+        >>> diameter_line((5, 3, 0.2), 4, grid).tolist()
+        [[6.5, 3.5], [14.5, 3.5]]
+        >>> diameter_line((1, 3, 0.2), 4, grid).tolist()
+        [[2.5, 1.5], [2.5, 5.5]]
+    """
+    middle = grid.to_index([center_mm])[0, :0:-1] + 0.5
+    ends = grid.shape[:0:-1]
+    for along in np.eye(2):
+        half = diameter_mm / 2 / grid.spacing[:0:-1] * along
+        line = np.array([middle - half, middle + half])
+        if (line >= 0).all() and (line <= ends).all():
+            return line
+    return None
 
 
 def _no_nodule(result: SeriesResult, header: Any) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,10 +24,16 @@ from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.scan_inputs import find_scans
 from lungdet.apis.scan_steps import InferOptions
 from lungdet.apis.store_results import STORED_FORMATS
+from lungdet.io.results import read_result
+from lungdet.structures import SeriesResult
 from tests.browser import Page, browser_page
 from tests.dicomweb.ohif import ohif
 from tests.dicomweb.orthanc import orthanc, send
-from tests.dicomweb.phantom_series import STUDY, write_phantom_series
+from tests.dicomweb.phantom_series import (
+    SERIES,
+    STUDY,
+    write_phantom_series,
+)
 
 pytest.importorskip('highdicom', reason="pip install 'lungdet[dicom]'")
 pytestmark = pytest.mark.slow
@@ -50,10 +57,22 @@ PANE = """(() => {
     .getBoundingClientRect();
   return [box.top, box.bottom, box.left, box.right].map(Math.round);
 })()"""
+LINES = """
+[...document.querySelectorAll('[data-cy=viewport-pane] svg.svg-layer line')]
+  .map(one => ['x1', 'y1', 'x2', 'y2'].map(end => +one.getAttribute(end)))
+"""
+TEXT = 'document.body.innerText'
+
+
+class Viewer(NamedTuple):
+    """OHIF's address, and the result that was stored."""
+
+    address: str
+    result: SeriesResult
 
 
 @pytest.fixture(scope='module')
-def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     """OHIF in front of an Orthanc with a phantom and its results."""
     folder = tmp_path_factory.mktemp('ohif')
     (folder / 'orthanc').mkdir()
@@ -71,7 +90,22 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         run.run()
         (outcome,) = run.outcomes
         assert outcome.state == 'done' and outcome.detections
-        yield address
+        result = read_result(folder / 'out' / SERIES / 'result.json')
+        yield Viewer(address, result)
+
+
+@contextmanager
+def opened(viewer: Viewer, profile: Path) -> Iterator[Page]:
+    """The examination's page, with its CT."""
+    address = f'{viewer.address}/viewer?StudyInstanceUIDs={STUDY}'
+    with browser_page(address, profile, **SIZE) as page:
+        wait_for(page, f"{TEXT}.includes('(1/66)')")
+        wait_for(page, BUTTON.format(text='Skip all'))  # the tour
+        yield page
+
+
+def open_series(page: Page, kind: str) -> None:
+    wait_for(page, OPEN.format(thumbnails=THUMBNAILS, kind=kind))
 
 
 def wait_for(page: Page, code: str) -> Any:
@@ -129,12 +163,8 @@ def lungs_of(view: np.ndarray) -> np.ndarray:
     return binary_fill_holes(binary_closing(lungs, iterations=4))
 
 
-def test_ct_seg_and_sr_are_there(viewer: str, tmp_path: Path) -> None:
-    address = f'{viewer}/viewer?StudyInstanceUIDs={STUDY}'
-    with browser_page(address, tmp_path / 'profile', **SIZE) as page:
-        wait_for(page, "document.body.innerText.includes('(1/66)')")
-        wait_for(page, BUTTON.format(text='Skip all'))  # the tour
-
+def test_ct_seg_and_sr_are_there(viewer: Viewer, tmp_path: Path) -> None:
+    with opened(viewer, tmp_path / 'profile') as page:
         listed = page.evaluate(
             f"[...document.querySelectorAll('{THUMBNAILS}')]"
             '.map(one => one.innerText)'
@@ -144,7 +174,7 @@ def test_ct_seg_and_sr_are_there(viewer: str, tmp_path: Path) -> None:
         named = [text for text in listed if 'lungdet: Research use' in text]
         assert len(named) == 2
 
-        wait_for(page, OPEN.format(thumbnails=THUMBNAILS, kind='SEG'))
+        open_series(page, 'SEG')
         wait_for(page, BUTTON.format(text='Yes'))  # to open it
         view = wait_until_seen(page, 'seg', lambda v: red_of(v).sum() > 20)
 
@@ -154,8 +184,59 @@ def test_ct_seg_and_sr_are_there(viewer: str, tmp_path: Path) -> None:
             outline = red_of(view) & (outlines == number)
             assert lungs_of(view)[outline].all()
         assert is_chest(np.where(red_of(view)[..., None], 0, view))
-        assert 'DICOM SEG import' not in page.evaluate(
-            'document.body.innerText'
-        )  # a warning, such as of a segment without a colour
-        outside = [r for r in page.requests if not r.startswith(viewer)]
-        assert not outside
+        # a warning, such as of a segment without a colour
+        assert 'DICOM SEG import' not in page.evaluate(TEXT)
+        assert_all_from(viewer, page)
+
+
+def assert_all_from(viewer: Viewer, page: Page) -> None:
+    """Nothing was asked of another host."""
+    assert not [r for r in page.requests if not r.startswith(viewer.address)]
+
+
+def image_columns(view: np.ndarray) -> slice:
+    """The part of the viewport's width that the image fills."""
+    filled, _ = label(np.median(view.mean(2), axis=0) > 20)
+    parts = [part for (part,) in find_objects(filled)]  # edges, and the image
+    return max(parts, key=lambda part: part.stop - part.start)
+
+
+def test_the_report_is_drawn_on_the_ct(viewer: Viewer, tmp_path: Path) -> None:
+    best = viewer.result.detections[0]
+    assert best.diameter_mm is not None and best.volume_mm3 is not None
+    with opened(viewer, tmp_path / 'profile') as page:
+        open_series(page, 'SR')
+        lines = wait_for(page, f'(lines => lines.length && lines)({LINES})')
+        view = wait_until_seen(page, 'sr', is_chest_with_marks)
+        text = page.evaluate(TEXT)
+
+        for words in (
+            f'Detection score: {best.score:.2f}',
+            f'Volume: {best.volume_mm3:.2f} mm3',
+            f'Diameter: {best.diameter_mm:.2f} mm',
+            f'I:{best.instance_number} ',
+        ):
+            assert words in text
+        # the other ones lead to the text
+        (line,) = [one for one in lines if one[1] == one[3]]
+        ends = np.array(line).reshape(2, 2)
+        columns, rows = np.rint(ends).astype(int).T
+        assert lungs_of(view)[rows, columns].all()
+        grid = viewer.result.scan_geometry
+        across = image_columns(view)
+        mm = grid.shape[2] * grid.spacing[2] / (across.stop - across.start)
+        assert np.ptp(ends[:, 0]) * mm == pytest.approx(
+            best.diameter_mm, rel=0.01
+        )
+        column = grid.to_index([best.center_mm])[0, 2] + 0.5
+        assert (ends[:, 0].mean() - across.start) * mm == pytest.approx(
+            column * grid.spacing[2], abs=mm
+        )
+        assert not page.complaints
+        assert_all_from(viewer, page)
+
+
+def is_chest_with_marks(view: np.ndarray) -> bool:
+    red, green, blue = np.moveaxis(view, 2, 0)
+    marks = (green > red + 60) & (green > blue + 60)
+    return marks.sum() > 20 and is_chest(np.where(marks[..., None], 0, view))

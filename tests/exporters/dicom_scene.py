@@ -44,7 +44,8 @@ def write_series(
 
     Args:
         folder: For the series.
-        kind: ``plain``, ``tilted`` (gantry), ``oblique``, ``upside down``
+        kind: ``plain``, ``tilted`` (gantry), ``oblique`` (turned about the
+            normal), ``slanted`` (the normal is turned), ``upside down``
             (the normal points to the feet) or ``uneven`` (a slice missing).
         tags: Of every slice.
     """
@@ -61,6 +62,11 @@ def write_series(
                 position[1] += 0.2 * STEP * k  # 11 degrees
             if kind == 'oblique':
                 data.ImageOrientationPatient = [cos, sin, 0, -sin, cos, 0]
+            if kind == 'slanted':
+                data.ImageOrientationPatient = [1, 0, 0, 0, cos, sin]
+                normal = np.array([0, -sin, cos])
+                position = np.round([-10, 5, -100] + STEP * k * normal, 6)
+                position = position.tolist()
             if kind == 'upside down':
                 data.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
             data.ImagePositionPatient = position

@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.sr.codedict import codes
 
 from lungdet.exporters import export_result
+from lungdet.exporters.dicom_sr import diameter_line
+from lungdet.geometry import Geometry
 from lungdet.structures import SeriesResult
 from tests.exporters.dicom_scene import (
     COMPLETE,
@@ -19,23 +22,42 @@ from tests.exporters.dicom_scene import (
 hd = pytest.importorskip('highdicom', reason="pip install 'lungdet[dicom]'")
 
 
-def measured(group: Any) -> dict[str, float]:
-    return {m.name.meaning: m.value for m in group.get_measurements()}
+def content_of(path: Path) -> Any:
+    return hd.sr.srread(path).content
 
 
-def groups_of(path: Path) -> list[Any]:
-    report = hd.sr.srread(path)
-    return report.content.get_volumetric_roi_measurement_groups()
+def regions_of(path: Path) -> list[Any]:
+    return content_of(path).get_volumetric_roi_measurement_groups()
 
 
-def known(result: SeriesResult, k: int) -> dict[str, float]:
-    detection = result.detections[k]
-    values = {
-        'Detection score': detection.score,
-        'Diameter': detection.diameter_mm,
-        'Volume': detection.volume_mm3,
-    }
-    return {name: value for name, value in values.items() if value is not None}
+def measured(path: Path) -> dict[str, dict[str, float]]:
+    """Values of each nodule, of all groups with its tracking identifier."""
+    content = content_of(path)
+    values: dict[str, dict[str, float]] = {}
+    for group in (
+        *content.get_volumetric_roi_measurement_groups(),
+        *content.get_image_measurement_groups(),
+    ):
+        of_nodule = values.setdefault(group.tracking_uid, {})
+        for one in group.get_measurements():
+            assert one.name.meaning not in of_nodule
+            of_nodule[one.name.meaning] = one.value
+    return values
+
+
+def known(result: SeriesResult) -> list[dict[str, float]]:
+    return [
+        {
+            name: value
+            for name, value in (
+                ('Detection score', one.score),
+                ('Diameter', one.diameter_mm),
+                ('Volume', one.volume_mm3),
+            )
+            if value is not None
+        }
+        for one in result.detections
+    ]
 
 
 def test_groups_measure_the_segments(tmp_path: Path) -> None:
@@ -46,14 +68,15 @@ def test_groups_measure_the_segments(tmp_path: Path) -> None:
 
     assert {*written.files} == {'dicom_seg', 'dicom_sr'}
     seg = hd.seg.segread(tmp_path / 'seg.dcm')
-    groups = groups_of(tmp_path / 'sr.dcm')
+    groups = regions_of(tmp_path / 'sr.dcm')
     assert [g.tracking_identifier for g in groups] == [
         'nodule 1',
         'nodule 2',
         'nodule 3',
     ]
-    for k, group in enumerate(groups):
-        assert measured(group) == pytest.approx(known(result, k))
+    values = measured(tmp_path / 'sr.dcm')
+    for group, wanted in zip(groups, known(result), strict=True):
+        assert values[group.tracking_uid] == pytest.approx(wanted)
     for number, group in enumerate(groups[:2], start=1):
         segment = seg.get_segment_description(number)
         assert group.tracking_uid == segment.tracking_uid
@@ -70,7 +93,7 @@ def test_a_single_segment_is_measured(tmp_path: Path) -> None:
 
     export_result(tmp_path, result, ['dicom_seg', 'dicom_sr'])
 
-    (group,) = groups_of(tmp_path / 'sr.dcm')
+    (group,) = regions_of(tmp_path / 'sr.dcm')
     assert [*group.referenced_segment.referenced_segment_numbers] == [1]
     assert_no_errors(tmp_path / 'sr.dcm')
 
@@ -83,7 +106,7 @@ def test_without_a_seg_ellipsoids_fill_the_boxes(
 
     export_result(tmp_path, result, ['dicom_sr'])
 
-    for k, group in enumerate(groups_of(tmp_path / 'sr.dcm')):
+    for k, group in enumerate(regions_of(tmp_path / 'sr.dcm')):
         detection = result.detections[k]
         points = np.array(group.roi.graphic_data).reshape(6, 3)
         np.testing.assert_allclose(
@@ -95,7 +118,101 @@ def test_without_a_seg_ellipsoids_fill_the_boxes(
         ends = result.geometry.to_index(points) + 0.5
         np.testing.assert_allclose(ends.min(0), box[:3], atol=1e-4)
         np.testing.assert_allclose(ends.max(0), box[3:], atol=1e-4)
-        assert measured(group) == pytest.approx(known(result, k))
+    assert [*measured(tmp_path / 'sr.dcm').values()] == [
+        pytest.approx(wanted) for wanted in known(result)
+    ]
+
+
+@pytest.mark.parametrize(
+    'kind', ['plain', 'upside down', 'oblique', 'slanted', 'tilted', 'uneven']
+)
+def test_a_line_shows_each_diameter_on_the_nearest_slice(
+    tmp_path: Path, kind: str
+) -> None:
+    result = write_series(tmp_path / 'ct', kind=kind)
+    headers = {
+        data.SOPInstanceUID: data
+        for data in map(pydicom.dcmread, (tmp_path / 'ct').iterdir())
+    }
+
+    export_result(tmp_path, result, ['dicom_seg', 'dicom_sr'])
+
+    groups = content_of(tmp_path / 'sr.dcm').get_image_measurement_groups()
+    for group, detection in zip(groups, result.detections, strict=True):
+        (measurement,) = group.get_measurements()
+        (line,) = measurement.referenced_coordinates
+        assert line.GraphicType == 'POLYLINE'
+        assert line.RelationshipType == 'INFERRED FROM'
+        (image,) = line.ContentSequence
+        assert image.RelationshipType == 'SELECTED FROM'
+        (reference,) = image.ReferencedSOPSequence
+        header = headers[reference.ReferencedSOPInstanceUID]
+        assert (line.value >= 0).all()
+        assert (line.value <= (header.Columns, header.Rows)).all()
+        a, b = world_of(line.value, header)
+        assert np.linalg.norm(b - a) == pytest.approx(
+            detection.diameter_mm, abs=1e-3
+        )
+        off = np.array(detection.center_mm) - (a + b) / 2
+        normal = normal_of(header)
+        height = off @ normal
+        np.testing.assert_allclose(off, height * normal, atol=1e-3)
+        assert abs(height) == pytest.approx(
+            min(
+                abs((detection.center_mm - position_of(one)) @ normal)
+                for one in headers.values()
+            ),
+            abs=1e-3,
+        )
+
+
+def position_of(header: Any) -> np.ndarray:
+    return np.array(header.ImagePositionPatient, float)
+
+
+def axes_of(header: Any) -> np.ndarray:
+    """Unit vectors along a row, and down a column."""
+    return np.array(header.ImageOrientationPatient, float).reshape(2, 3)
+
+
+def normal_of(header: Any) -> np.ndarray:
+    return np.cross(*axes_of(header))
+
+
+def world_of(points: np.ndarray, header: Any) -> np.ndarray:
+    """World positions of (column, row), by PS3.3 C.18.6 and C.7.6.2."""
+    down, across = map(float, header.PixelSpacing)
+    steps = axes_of(header) * [[across], [down]]
+    return position_of(header) + (points - 0.5) @ steps
+
+
+def test_a_line_stays_on_its_slice() -> None:
+    grid = Geometry.from_parts(
+        (1, 16, 24), spacing_zyx=(2, 4, 3.5), origin_xyz=(0, 0, 0)
+    )
+
+    for center, ends in (
+        ((42, 30, 0), [[11, 8], [14, 8]]),  # along a row
+        ((1.75, 30, 0), [[1, 6.6875], [1, 9.3125]]),  # the row is too short
+    ):
+        np.testing.assert_allclose(diameter_line(center, 10.5, grid), ends)
+    assert diameter_line((1.75, 2, 0), 10.5, grid) is None  # in a corner
+    assert diameter_line((42, 30, 0), 85, grid) is None
+
+
+def test_a_diameter_without_room_for_a_line_is_reported(
+    tmp_path: Path,
+) -> None:
+    result = write_series(tmp_path / 'ct')
+    result.detections[0].size_mm = (90.0, 90.0, 90.0)
+
+    export_result(tmp_path, result, ['dicom_seg', 'dicom_sr'])
+
+    groups = content_of(tmp_path / 'sr.dcm').get_image_measurement_groups()
+    (measurement,) = groups[0].get_measurements()
+    assert measurement.value == pytest.approx(90)
+    assert not measurement.referenced_coordinates
+    assert_no_errors(tmp_path / 'sr.dcm')
 
 
 def test_a_scan_without_a_nodule_says_so(tmp_path: Path) -> None:
@@ -103,9 +220,9 @@ def test_a_scan_without_a_nodule_says_so(tmp_path: Path) -> None:
 
     export_result(tmp_path, negative(result), ['dicom_seg', 'dicom_sr'])
 
-    report = hd.sr.srread(tmp_path / 'sr.dcm')
-    assert not report.content.get_volumetric_roi_measurement_groups()
-    (group,) = report.content.get_image_measurement_groups()
+    content = content_of(tmp_path / 'sr.dcm')
+    assert not content.get_volumetric_roi_measurement_groups()
+    (group,) = content.get_image_measurement_groups()
     (evaluation,) = group.get_qualitative_evaluations()
     assert evaluation.name.meaning == 'Nodule'
     assert evaluation.value.value == '2667000'  # SNOMED: absent
