@@ -28,7 +28,6 @@ from terminaltables import AsciiTable
 
 from lungdet.evaluation import Selection
 from lungdet.structures import SeriesResult
-from lungdet.threads import set_threads
 
 WAYS = (
     ('torch', 'fp32'),
@@ -57,7 +56,6 @@ def inferencer_of(way: tuple[str, str], model: Path | None) -> Any:
 
 def start(way: tuple[str, str], model: Path | None) -> float:
     """Processor seconds of a new process until its detector is ready."""
-    set_threads()
     inferencer_of(way, model)
     return time.process_time()
 
@@ -123,7 +121,6 @@ def main() -> None:
     parser.add_argument('--model', type=Path, help='by default the shipped')
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()
-    set_threads()
     started = defaultdict(list)
     for way, seconds in starts(args.model, args.rounds):
         started[way].append(seconds)

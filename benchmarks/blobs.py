@@ -36,7 +36,6 @@ from lungdet.io.luna16 import write_submission
 from lungdet.io.reference_set import official_reference
 from lungdet.ops import centers_near_mask
 from lungdet.structures import CaseRecord, Detection, SeriesResult
-from lungdet.threads import set_threads
 
 DIAMETERS_MM = np.geomspace(3, 30, 11)  # of LUNA16's nodules
 RATIO = float(DIAMETERS_MM[1] / DIAMETERS_MM[0])  # of one sigma and the next
@@ -142,7 +141,6 @@ def table(report: EvaluationReport) -> str:
 
 def main() -> None:
     """Print the report and the table."""
-    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('store', type=Path, metavar='cases')
     parser.add_argument('--out', type=Path, metavar='csv')

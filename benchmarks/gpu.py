@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from terminaltables import AsciiTable
 
-from lungdet.threads import set_threads
 
 if TYPE_CHECKING:
     import torch
@@ -243,7 +242,6 @@ def child(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--side', type=int, default=128, help='voxels')
     parser.add_argument('--batch', type=int, default=16)

@@ -59,7 +59,6 @@ from benchmarks.impression_features import feature_sets
 from benchmarks.roc import areas
 from lungdet.errors import SeriesError
 from lungdet.io.nodule_library import LibraryNodule, read_library
-from lungdet.threads import set_threads
 
 FOLDS, RESAMPLES, TAILS = 10, 2000, (0.025, 0.975)
 PENALTIES = 10.0 ** np.arange(7)
@@ -273,7 +272,6 @@ def report(
 
 
 def main() -> None:
-    set_threads()
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

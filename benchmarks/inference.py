@@ -31,11 +31,7 @@ from terminaltables import AsciiTable
 
 from benchmarks.monai_retinanet import ROI, image_of, num_windows, retinanet
 from benchmarks.peak import limit_gb, peak_gb
-from lungdet.threads import (
-    available_cpus,
-    set_thread_number,
-    set_threads,
-)
+from lungdet.threads import available_cpus, set_thread_number
 
 if TYPE_CHECKING:
     from lungdet.apis import NoduleInferencer
@@ -58,12 +54,15 @@ def costs() -> Iterator[Cost]:
 
 
 def write_scans(folder: Path, scan: Path | None, slices: int) -> Path:
-    """The scan, or a phantom; and the same with more and thinner slices.
+    """The scan, or a phantom; and both a finer and a longer one made of it.
+
+    The finer one has the same body in thinner slices. The longer one has the
+    same slices, continued by its mirror images.
 
     Args:
-        folder: Gets ``thin.mha``, and ``phantom.mha``.
+        folder: Gets ``thin.mha``, ``long.mha`` and ``phantom.mha``.
         scan: Image file or DICOM folder; None for a phantom.
-        slices: Of the thin one; 0 for none.
+        slices: Of the finer and the longer one; 0 for neither.
     """
     from scipy.ndimage import zoom
 
@@ -83,6 +82,10 @@ def write_scans(folder: Path, scan: Path | None, slices: int) -> Path:
         affine[:3, 0] /= factor
         geometry = Geometry(array.shape, affine)
         write_image(folder / 'thin.mha', array, geometry)
+        more = max(0, slices - len(volume.array))
+        array = np.pad(volume.array, ((0, more), (0, 0), (0, 0)), 'symmetric')
+        geometry = Geometry(array.shape, volume.geometry.affine)
+        write_image(folder / 'long.mha', array, geometry)
     return scan
 
 
@@ -238,12 +241,14 @@ def rows(
     scan: Path, folder: Path, roi: tuple[int, int, int]
 ) -> dict[str, Callable[[], Cost]]:
     """What is measured, by the name of its row."""
-    thin = folder / 'thin.mha'
+    thin, long = folder / 'thin.mha', folder / 'long.mha'
     table = {
         f'infer, {SMALL}': lambda: infer(SMALL, scan, folder),
         f'infer, {FULL}': lambda: infer(FULL, scan, folder),
         f'infer, {SMALL}, thin slices': lambda: infer(SMALL, thin, folder),
         f'infer, {FULL}, thin slices': lambda: infer(FULL, thin, folder),
+        f'infer, {SMALL}, longer body': lambda: infer(SMALL, long, folder),
+        f'infer, {FULL}, longer body': lambda: infer(FULL, long, folder),
         'read and prepare': lambda: prepare(scan, folder),
         f'network, {SMALL}': lambda: network(SMALL, 'auto', folder),
         f'network, {SMALL}, fp32': lambda: network(SMALL, 'fp32', folder),
@@ -255,7 +260,8 @@ def rows(
         'network, MONAI, bf16': lambda: monai(folder, roi, True),
     }
     if not thin.is_file():
-        return {k: v for k, v in table.items() if 'thin' not in k}
+        made = ('thin slices', 'longer body')
+        return {k: v for k, v in table.items() if not k.endswith(made)}
     return table
 
 
@@ -303,7 +309,7 @@ def main() -> None:
     parser.add_argument('scan', nargs='?', type=Path)
     parser.add_argument('--threads', type=int, default=available_cpus())
     parser.add_argument(
-        '--slices', type=int, default=0, help='of the thin scan; 0 for none'
+        '--slices', type=int, default=0, help='of a finer and of a longer scan; 0 for neither'
     )
     parser.add_argument(
         '--only',
@@ -322,7 +328,6 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
     parser.add_argument('--row', help=argparse.SUPPRESS)
     args = parser.parse_args()
-    set_threads()
     set_thread_number(args.threads)
     if args.row:
         work = rows(args.scan, args.folder, tuple(args.roi))[args.row]

@@ -18,7 +18,7 @@ from scipy import ndimage
 from scipy.optimize import minimize
 from terminaltables import AsciiTable
 
-from benchmarks.insertion_pairs import Sample, samples
+from benchmarks.insertion_pairs import NodulePatch, samples
 from benchmarks.roc import area
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import LibraryNodule, read_library
@@ -28,7 +28,7 @@ NOISE_SHELLS = {'inside': (0, 0.75), 'edge': (0.75, 1.3), 'out': (1.3, 2.2)}
 FOLDS, RIDGE, RESAMPLES = 10, 1.0, 1000
 
 
-def features(sample: Sample) -> np.ndarray:
+def features(sample: NodulePatch) -> np.ndarray:
     """What a small classifier sees: profiles, noise and edges by shell."""
     radius = sample.diameter / 2
     away = _distance(sample.image.shape, _recentred(sample)) / radius
@@ -57,7 +57,7 @@ def _distance(shape: Sequence[int], center: np.ndarray) -> np.ndarray:
     return np.sqrt(sum((a - c) ** 2 for a, c in zip(axes, center)))
 
 
-def _recentred(sample: Sample) -> np.ndarray:
+def _recentred(sample: NodulePatch) -> np.ndarray:
     """The same rule for real and inserted: the centre of what is bright."""
     near = _distance(sample.image.shape, sample.center)
     weight = np.clip(sample.image + 600, 0, 500)
@@ -101,7 +101,7 @@ class Separation:
 
 
 def separation(
-    drawn: Sequence[Sample], table: np.ndarray, seed: int = 0
+    drawn: Sequence[NodulePatch], table: np.ndarray, seed: int = 0
 ) -> Separation:
     """Logistic regression on features, cross-validated by patient.
 

@@ -51,7 +51,7 @@ class Background:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class NodulePatch:
     """A nodule to compare: an image, its centre, and where it is from.
 
     Attributes:
@@ -209,16 +209,18 @@ def samples(
     *,
     pairs: int = 3,
     seed: int = 0,
-) -> list[Sample]:
+) -> list[NodulePatch]:
     """Real nodules, each with its inserted counterparts."""
     rng = np.random.default_rng(seed)
-    out: list[Sample] = []
+    out: list[NodulePatch] = []
     for number, behind in enumerate(backgrounds(data, store, library)):
         if not MIN_DIAMETER <= behind.diameter <= MAX_DIAMETER:
             continue
         patient = behind.real.patient
         inserted = [
-            Sample(*cut_around(image, center), diameter, patient, True, number)
+            NodulePatch(
+                *cut_around(image, center), diameter, patient, True, number
+            )
             for image, center, diameter in insert_beside(
                 behind, library, rng, pairs
             )
@@ -226,7 +228,9 @@ def samples(
         if inserted:
             part, center = cut_around(behind.room.image, behind.center)
             out.append(
-                Sample(part, center, behind.diameter, patient, False, number)
+                NodulePatch(
+                    part, center, behind.diameter, patient, False, number
+                )
             )
         out += inserted
     return out

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from benchmarks.insertion_pairs import (
     CUBES,
     MIN_DIAMETER,
-    Sample,
+    NodulePatch,
     cut_around,
     samples,
 )
@@ -27,7 +27,7 @@ from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import read_library
 
 
-def sheet(drawn: Sequence[Sample], count: int = 60) -> Figure:
+def sheet(drawn: Sequence[NodulePatch], count: int = 60) -> Figure:
     """Inserted nodules on the left, real ones on the right, by size."""
     figure = Figure(figsize=(16, 7.6), layout='constrained')
     for part, title, inserted in zip(
@@ -46,7 +46,7 @@ def sheet(drawn: Sequence[Sample], count: int = 60) -> Figure:
     return figure
 
 
-def _tile(sample: Sample, half: int = 16) -> np.ndarray:
+def _tile(sample: NodulePatch, half: int = 16) -> np.ndarray:
     """Axial and coronal plane side by side."""
     center = np.rint(sample.center).astype(int) + half
     padded = np.pad(sample.image, half, constant_values=-1000)
@@ -55,7 +55,7 @@ def _tile(sample: Sample, half: int = 16) -> np.ndarray:
     return np.hstack([axial, np.full((2 * half + 1, 1), 300), coronal])
 
 
-def real_nodules(data: Path, store: CaseStore) -> list[Sample]:
+def real_nodules(data: Path, store: CaseStore) -> list[NodulePatch]:
     """All real nodules that may be shown: the store's and the cubes'."""
     shown = []
     for uid, record in store.records.items():
@@ -64,13 +64,13 @@ def real_nodules(data: Path, store: CaseStore) -> list[Sample]:
             center = record.geometry.to_index([nodule.center_mm])[0]
             part, middle = cut_around(image, center)
             shown.append(
-                Sample(part, middle, nodule.diameter_mm, uid, False, 0)
+                NodulePatch(part, middle, nodule.diameter_mm, uid, False, 0)
             )
     with np.load(data / CUBES) as cubes:
         for hu, mask in zip(cubes['hu'], cubes['mask']):
             diameter = sphere_diameter(mask.sum())
             part, middle = cut_around(hu, np.argwhere(mask).mean(0))
-            shown.append(Sample(part, middle, diameter, '', False, 0))
+            shown.append(NodulePatch(part, middle, diameter, '', False, 0))
     return [s for s in shown if s.diameter >= MIN_DIAMETER]
 
 

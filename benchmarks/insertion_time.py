@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from lungdet.io.case_store import CaseStore
-from lungdet.threads import set_threads
 
 
 def crop_milliseconds(
@@ -51,7 +50,6 @@ def crop_milliseconds(
 
 def main() -> None:
     """Print a line for each source."""
-    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('store', type=Path)
     parser.add_argument('sources', nargs='+', metavar='source')

@@ -42,7 +42,6 @@ from lungdet.io.atomic import scratch_folder, write_text
 from lungdet.io.digests import sha256_of
 from lungdet.models.ssl.genesis import feature_rank, high_pass
 from lungdet.registry import HOOKS
-from lungdet.threads import set_threads
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'lungdet_s.py'
 # 320 crops an epoch in its mix, without mined ones: there is nothing to mine
@@ -260,7 +259,6 @@ def table(runs: Mapping[str, Sequence[Run]]) -> str:
 
 
 def main() -> None:
-    set_threads()
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -29,7 +29,6 @@ from lungdet.insertion.sites import Room
 from lungdet.insertion.source import ParametricSource
 from lungdet.io.case_store import CaseStore
 from lungdet.structures import CaseRecord
-from lungdet.threads import set_threads
 
 if TYPE_CHECKING:
     from lungdet.models.detectors import CasePredictor
@@ -250,7 +249,6 @@ def table(pairs: Sequence[Pair], scores: np.ndarray) -> str:
 
 
 def main() -> None:
-    set_threads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('store', type=Path)

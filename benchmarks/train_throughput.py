@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from terminaltables import AsciiTable
 
 from benchmarks.gpu import batch_of, seconds_of
-from lungdet.threads import available_cpus, set_thread_number, set_threads
+from lungdet.threads import available_cpus, set_thread_number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,7 +118,6 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=available_cpus())
     parser.add_argument('--steps', type=int, default=5)
     args = parser.parse_args()
-    set_threads()
     set_thread_number(args.threads)
     rows = table(args.steps, CROPS)
     print(AsciiTable(rows, f'training, {args.threads} threads').table)

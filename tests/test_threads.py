@@ -202,6 +202,27 @@ WORDS = {
 }
 
 
+def run_without_torch(
+    folder: Path, *words: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python to the first import of torch."""
+    (folder / 'torch').mkdir()
+    (folder / 'torch' / '__init__.py').write_text(FAKE_TORCH)
+    environ = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in threads.WAIT_VARIABLES
+    }
+    environ['PYTHONPATH'] = os.pathsep.join([str(folder), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize(
     'program',
     PROGRAMS,
@@ -210,25 +231,11 @@ WORDS = {
 def test_programs_choose_before_they_import_torch(
     program: list[str], tmp_path: Path
 ) -> None:
-    (tmp_path / 'torch').mkdir()
-    (tmp_path / 'torch' / '__init__.py').write_text(FAKE_TORCH)
     name = Path(program[0]).name
     if 'serve' in program:
         pytest.importorskip('fastapi')
-    environ = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in threads.WAIT_VARIABLES
-    }
-    environ['PYTHONPATH'] = os.pathsep.join([str(tmp_path), str(ROOT)])
 
-    done = subprocess.run(
-        [sys.executable, *program, *WORDS.get(name, [])],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-    )
+    done = run_without_torch(tmp_path, *program, *WORDS.get(name, []))
 
     if 'serve' in program:  # its worker imports torch, and ends
         assert done.returncode == 2 and 'ended with code 77' in done.stderr
@@ -238,3 +245,16 @@ def test_programs_choose_before_they_import_torch(
         assert done.stdout.splitlines()[-1] == 'spin 1000'
     else:
         assert 'spin' not in done.stdout  # needs no torch
+
+
+BENCHMARKS = sorted((ROOT / 'benchmarks').glob('[!_]*.py'))
+
+
+@pytest.mark.parametrize('path', BENCHMARKS, ids=lambda path: path.stem)
+def test_benchmarks_choose_before_they_import_torch(
+    path: Path, tmp_path: Path
+) -> None:
+    done = run_without_torch(tmp_path, '-c', f'import benchmarks.{path.stem}')
+
+    assert done.stdout in ('spin 1000\n', '') and not done.stderr
+    assert done.returncode == (77 if done.stdout else 0)

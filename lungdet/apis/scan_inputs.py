@@ -14,8 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from lungdet.apis.scan_input import ScanInput
-from lungdet.dicomweb import Address, ServerError, is_address, parse_address
-from lungdet.dicomweb import list_series as list_remote_series
+from lungdet.dicomweb import (
+    Address,
+    ServerError,
+    is_address,
+    list_remote_series,
+    parse_address,
+)
 from lungdet.errors import ConfigError, SeriesError, explain
 from lungdet.io.archive import extract_zip, is_zip
 from lungdet.io.atomic import scratch_folder

@@ -140,7 +140,7 @@ def froc(args: argparse.Namespace) -> int:
     if args.plot:
         write_figure(args.plot, scored.reports)
     if args.details:
-        write_details(scored.reports[0], args.details, args.cases)
+        print_details(scored.reports[0], args.details, args.cases)
     return 0
 
 
@@ -178,8 +178,8 @@ def check_outputs(args: argparse.Namespace) -> None:
         check_writable(args.details, 'the tables of --details')
 
 
-def write_details(report: Any, folder: Path, cases: Path | None) -> None:
-    """Write tables and pictures; drawing is imported only here."""
+def print_details(report: Any, folder: Path, cases: Path | None) -> None:
+    """Write tables and pictures, and name them; draws only if asked."""
     from lungdet.apis import details
     from lungdet.io.case_store import CaseStore
 

@@ -10,7 +10,7 @@ from lungdet.io.case_store import DTYPES, CaseStore
 from lungdet.structures import CaseRecord
 
 
-def read_image(
+def read_hu(
     store: CaseStore, record: CaseRecord, target: Geometry, *, pad_hu: int
 ) -> np.ndarray:
     """HU on a grid; only the chunks it touches are read.

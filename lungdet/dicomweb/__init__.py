@@ -5,7 +5,11 @@ Needs httpx, of the extra ``[dicom]``.
 
 from lungdet.dicomweb.address import Address, is_address, parse_address
 from lungdet.dicomweb.errors import ServerError
-from lungdet.dicomweb.series import RemoteSeries, fetch_series, list_series
+from lungdet.dicomweb.series import (
+    RemoteSeries,
+    fetch_series,
+    list_remote_series,
+)
 from lungdet.dicomweb.server import PATIENCE, Patience
 from lungdet.dicomweb.store import StoreOutcome, store_files
 
@@ -18,7 +22,7 @@ __all__ = [
     'StoreOutcome',
     'fetch_series',
     'is_address',
-    'list_series',
+    'list_remote_series',
     'parse_address',
     'store_files',
 ]

@@ -46,7 +46,7 @@ class RemoteSeries:
     description: str
 
 
-def list_series(
+def list_remote_series(
     address: Address, patience: Patience = PATIENCE
 ) -> list[RemoteSeries]:
     """The CT series of an examination, or the one that is named.

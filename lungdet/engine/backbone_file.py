@@ -14,7 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from lungdet.engine.checkpoint_checks import check_finite, check_trained
+from lungdet.engine.checkpoint_checks import (
+    check_finite_weights,
+    check_trained,
+)
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
 
@@ -83,7 +86,7 @@ def read_backbone(
             'Give the backbone.safetensors that pre-training of this version '
             'wrote.'
         )
-    check_finite(tensors, path)
+    check_finite_weights(tensors, path)
     return tensors, _provenance(header, path)
 
 

@@ -20,7 +20,7 @@ from lungdet.engine.checkpoint_checks import (
     check_archive,
     check_complete,
     check_content,
-    check_finite,
+    check_finite_weights,
     check_trained,
     check_types,
     check_weights,
@@ -268,7 +268,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     check_types(meta, META_TYPES, file, 'meta.')
     check_weights(checkpoint, file)
     for key in STATES:
-        check_finite(checkpoint.get(key, {}), file)
+        check_finite_weights(checkpoint.get(key, {}), file)
     return checkpoint
 
 

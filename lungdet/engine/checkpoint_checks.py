@@ -161,7 +161,9 @@ def not_finite(tensors: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def check_finite(tensors: Mapping[str, Any], where: str | Path) -> None:
+def check_finite_weights(
+    tensors: Mapping[str, Any], where: str | Path
+) -> None:
     """Refuse to read weights that are not finite.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lungdet.engine.checkpoint_checks import check_finite
+from lungdet.engine.checkpoint_checks import check_finite_weights
 from lungdet.engine.protocols import BlockPlugin
 from lungdet.errors import CheckpointError
 
@@ -44,7 +44,7 @@ def fill_module(
         CheckpointError: Too little fits; the message lists what is missing.
             Or a value is not finite.
     """
-    check_finite(tensors, where)
+    check_finite_weights(tensors, where)
     state = module.state_dict()
     fitting = {k: v for k, v in tensors.items() if _fits(v, state.get(k))}
     total = sum(value.numel() for value in state.values())

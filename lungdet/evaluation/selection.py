@@ -68,7 +68,7 @@ class Selection:
             )
         if self.merge_mm is not None:
             before = len(kept)
-            kept = merge(kept, self.merge_mm)
+            kept = merge_by_distance(kept, self.merge_mm)
             dropped.append(Dropped('merge', self.merge_mm, before - len(kept)))
         return replace(
             result,
@@ -90,7 +90,9 @@ def _caveats(dropped: Sequence[Dropped]) -> list[str]:
     return [f'detections were dropped: {", ".join(reasons)}']
 
 
-def merge(detections: list[Detection], merge_mm: float) -> list[Detection]:
+def merge_by_distance(
+    detections: list[Detection], merge_mm: float
+) -> list[Detection]:
     """The best of the detections of each nodule.
 
     Two belong to one nodule if their centres are closer than the larger radius
@@ -102,7 +104,7 @@ def merge(detections: list[Detection], merge_mm: float) -> list[Detection]:
 
     Examples:
         >>> near = [Detection((0, 0, z), 0.9 - z / 10) for z in (0, 3, 5)]
-        >>> [d.center_mm[2] for d in merge(near, 4.0)]
+        >>> [d.center_mm[2] for d in merge_by_distance(near, 4.0)]
         [0, 5]
     """
     kept: list[Detection] = []

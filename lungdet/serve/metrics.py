@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
-Sample = tuple[Mapping[str, str], float]
+LabelledValue = tuple[Mapping[str, str], float]
 
 
 @dataclass(eq=False)
@@ -41,7 +41,9 @@ class Counts:
             self.refused[status] += 1
 
 
-def family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> str:
+def family(
+    name: str, kind: str, text: str, samples: Iterable[LabelledValue]
+) -> str:
     """One metric with its samples.
 
     Args:

@@ -12,7 +12,7 @@ import lungdet
 from lungdet.serve.jobs import DONE, FAILED, QUEUED, RUNNING, Job
 from lungdet.serve.metrics import Counts, family
 from lungdet.serve.storage import JobStorage
-from lungdet.serve.supervisor import Progress, Supervisor
+from lungdet.serve.supervisor import JobProgress, Supervisor
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Service:
             },
         }
 
-    def _progress(self, job: Job) -> Progress | None:
+    def _progress(self, job: Job) -> JobProgress | None:
         """Progress of a job; None for one that does not run."""
         progress = self.supervisor.progress
         if progress is None or progress.job_id != job.id:
@@ -73,7 +73,7 @@ class Service:
         return progress if job.state == RUNNING else None
 
     def _seconds_left(
-        self, job: Job, progress: Progress | None
+        self, job: Job, progress: JobProgress | None
     ) -> float | None:
         """An estimate, from the windows of this job or the last jobs."""
         if progress is not None:

@@ -19,7 +19,7 @@ IDLE_SECONDS = 5.0  # until results are checked for expiry
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """Progress of the running job.
 
     Attributes:
@@ -74,7 +74,7 @@ class Supervisor:
         self.detector = detector
         self.tell = tell
         self.model: str | None = None
-        self.progress: Progress | None = None
+        self.progress: JobProgress | None = None
         self.lost = 0
         self.ended = dict.fromkeys((DONE, FAILED), 0)
         self.seconds = 0.0
@@ -203,7 +203,7 @@ class Supervisor:
     def _note(self, job: Job, windows: Windows) -> None:
         done, total = windows.done, windows.total
         if self.progress is None:
-            self.progress = Progress(
+            self.progress = JobProgress(
                 job.id, time.monotonic(), done, done, total
             )
         else:

@@ -28,20 +28,29 @@ def test_a_scan_as_monai_takes_it() -> None:
     assert image[0, 0, 0].tolist() == pytest.approx([0, 0, 0.5, 1, 1])
 
 
-def test_the_thin_scan_covers_the_same_place(tmp_path: Path) -> None:
+def test_the_scans_that_are_made(tmp_path: Path) -> None:
     from lungdet.io.image import load_volume
 
     volume = make_phantom(0, size='small').volume
     write_image(tmp_path / 'scan.mha', volume.array, volume.geometry)
 
-    inference.write_scans(tmp_path, tmp_path / 'scan.mha', 80)
+    inference.write_scans(tmp_path, tmp_path / 'scan.mha', 150)
 
     thin = load_volume(tmp_path / 'thin.mha')
-    assert thin.array.shape == (80, *volume.array.shape[1:])
+    assert thin.array.shape == (150, *volume.array.shape[1:])
     sides = [
         v.geometry.spacing_xyz * v.array.shape[::-1] for v in (thin, volume)
     ]
     assert sides[0] == pytest.approx(sides[1], rel=1e-6)
+
+    number = len(volume.array)
+    long = load_volume(tmp_path / 'long.mha')
+    assert long.array.shape == (150, *volume.array.shape[1:])
+    assert long.geometry.spacing_xyz == pytest.approx(
+        volume.geometry.spacing_xyz
+    )
+    assert (long.array[number] == volume.array[-1]).all()
+    assert (long.array[2 * number :] == volume.array[: 150 - 2 * number]).all()
 
 
 @pytest.mark.slow
@@ -66,7 +75,7 @@ def test_rows_of_a_small_phantom(
         if not line.startswith(('|', '+'))  # the table at the end
     ]
     table = {cells[0]: cells[1:] for cells in lines if len(cells) == 5}
-    assert len(table) == 13
+    assert len(table) == 15
     for row, (cpu, wall, peak, remark) in table.items():
         if 'MONAI' in row and remark.startswith('not installed'):
             continue

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.insertion import Separation, features, run_gate, separation
-from benchmarks.insertion_pairs import Sample
+from benchmarks.insertion_pairs import NodulePatch
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import read_library
 from lungdet.prepare import prepare_luna16, prepare_nodules
@@ -17,12 +17,14 @@ from lungdet.prepare import prepare_luna16, prepare_nodules
 MAX_AUC = 0.65
 
 
-def balls(sharp: float, count: int, seed: int, inserted: bool) -> list[Sample]:
+def balls(
+    sharp: float, count: int, seed: int, inserted: bool
+) -> list[NodulePatch]:
     """Balls of a sharpness, a patient each."""
     rng = np.random.default_rng(seed)
     away = np.sqrt(((np.indices((41, 41, 41)) - 20) ** 2).sum(0))
     return [
-        Sample(
+        NodulePatch(
             (
                 -870
                 + 900 / (1 + np.exp((away - 5) * sharp))
@@ -38,7 +40,7 @@ def balls(sharp: float, count: int, seed: int, inserted: bool) -> list[Sample]:
     ]
 
 
-def told_apart(samples: list[Sample]) -> Separation:
+def told_apart(samples: list[NodulePatch]) -> Separation:
     return separation(samples, np.array([features(s) for s in samples]))
 
 

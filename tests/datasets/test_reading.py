@@ -7,7 +7,7 @@ import pytest
 
 from lungdet.datasets.reading import (
     draw_lung_voxel,
-    read_image,
+    read_hu,
     read_mask,
     read_region,
 )
@@ -43,7 +43,7 @@ def test_axis_aligned_grids_are_read_exactly(store: CaseStore) -> None:
     box = np.s_[10:30, 20:52, 30:70]
 
     for array, crop in (
-        (image, read_image(store, record, grid, pad_hu=0)),
+        (image, read_hu(store, record, grid, pad_hu=0)),
         (mask, read_mask(store, record, grid)),
     ):
         wanted = array[box].transpose(0, 2, 1)[::-1, ::-1]
@@ -57,7 +57,7 @@ def test_half_a_voxel_apart_is_the_mean_of_neighbours(
     image = store.read('1.1', 'image').astype(float)
     grid = BALLS_GRID.crop((10, 20, 30.5), (4, 5, 6))
 
-    crop = read_image(store, store.records['1.1'], grid, pad_hu=0)
+    crop = read_hu(store, store.records['1.1'], grid, pad_hu=0)
 
     wanted = (image[10:14, 20:25, 30:36] + image[10:14, 20:25, 31:37]) / 2
     assert crop.dtype == np.float32

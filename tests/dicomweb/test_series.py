@@ -12,7 +12,7 @@ from lungdet.dicomweb import (
     Address,
     ServerError,
     fetch_series,
-    list_series,
+    list_remote_series,
     parse_address,
 )
 from tests.dicom_series import labelled, write_slice
@@ -63,7 +63,7 @@ def test_ct_series_with_what_tells_them_apart(
     """Also of servers that answer no more than they must."""
     filled.counts, filled.includes = counts, includes
 
-    thin, thick = list_series(address(filled), HASTY)
+    thin, thick = list_remote_series(address(filled), HASTY)
 
     assert (thin.uid, thin.instances, thin.slices) == (THIN, 12, 12)
     assert (thin.thickness, thin.description) == (1.0, 'LUNG')
@@ -71,7 +71,7 @@ def test_ct_series_with_what_tells_them_apart(
 
 
 def test_one_series_of_an_address(filled: FakeServer) -> None:
-    (thick,) = list_series(address(filled, THICK), HASTY)
+    (thick,) = list_remote_series(address(filled, THICK), HASTY)
 
     assert thick.uid == THICK
 
@@ -88,7 +88,7 @@ def test_what_is_not_there(
     filled: FakeServer, where: str, reason: str
 ) -> None:
     with pytest.raises(ServerError, match=reason):
-        list_series(parse_address(filled.address + where), HASTY)
+        list_remote_series(parse_address(filled.address + where), HASTY)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_series_that_no_address_can_name(
     filled.faults = {'/series': [lambda handler: handler.json(200, [values])]}
 
     with pytest.raises(ServerError, match='a series without a UID'):
-        list_series(address(filled), HASTY)
+        list_remote_series(address(filled), HASTY)
 
 
 def fetched(fake: FakeServer, folder: Path, **given: Any) -> list[bytes]:

@@ -129,6 +129,14 @@ def server(out: Path, *words: str, **given: Any) -> Iterator[Server]:
         made.end(signal.SIGKILL)
 
 
+def wait_until_gone(pids: list[int]) -> None:
+    """Wait for processes that end by themselves, soon after their parent."""
+    end = time.monotonic() + 60
+    while any(map(resident, pids)):
+        assert time.monotonic() < end, 'a process of the server lives'
+        time.sleep(0.1)
+
+
 def resident(pid: int) -> int:
     """Bytes of memory that a process has; 0 if it has ended."""
     try:

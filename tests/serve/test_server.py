@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from lungdet.errors import ConfigError
 from lungdet.serve.limits import Limits
 from lungdet.serve.server import listening, serve
 from tests.apis.test_infer_scans import write_scans
-from tests.serve.live import ROOT, resident, server
+from tests.serve.live import ROOT, resident, server, wait_until_gone
 
 FP32 = ('--precision', 'fp32', '--score-thr', '0')
 MB = 1 << 20
@@ -79,10 +78,7 @@ def test_a_killed_server_goes_on_with_its_jobs(
         first.until(ids[0], 'running', 'done')
         children = first.children()
         assert first.end(signal.SIGKILL) == -signal.SIGKILL
-        end = time.monotonic() + 60
-        while any(resident(pid) for pid in children):
-            assert time.monotonic() < end, 'its worker lives'
-            time.sleep(0.1)
+        wait_until_gone(children)
     (out / 'jobs' / ('0' * 32)).mkdir()  # as of a scan that was being sent
 
     with server(out, *FP32) as second:
@@ -105,11 +101,12 @@ def test_a_signal_ends_it_and_its_worker(
     with server(tmp_path / 'out', *FP32) as one:
         job_id = one.send(scan)
         one.until(job_id, 'running', 'done')
-        children = one.children()
+        worker, children = one.worker(), one.children()
 
         assert one.end(number) == 130
 
-        assert not any(resident(pid) for pid in children)
+        assert not resident(worker)
+        wait_until_gone(children)  # Python's resource tracker ends after it
     assert 'Traceback' not in one.log.read_text()
 
 

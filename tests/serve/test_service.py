@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lungdet.serve.service import Service
-from lungdet.serve.supervisor import Progress
+from lungdet.serve.supervisor import JobProgress
 from tests.serve.scene import (
     client_of,
     finished,
@@ -44,7 +44,7 @@ def test_windows_belong_to_the_job_that_is_worked_on(service: Service) -> None:
     first, second = (send(client).json()['id'] for _ in range(2))
     assert service.storage.jobs.start_next()
 
-    service.supervisor.progress = Progress(
+    service.supervisor.progress = JobProgress(
         first, time.monotonic() - 10, 5, 10, 20
     )
 

@@ -13,7 +13,7 @@ from lungdet.errors import ConfigError
 from lungdet.serve import supervisor as supervisor_module
 from lungdet.serve.job_run import Done, Failed, Task
 from lungdet.serve.service import Service
-from lungdet.serve.supervisor import Progress, Supervisor
+from lungdet.serve.supervisor import JobProgress, Supervisor
 from lungdet.serve.worker import Windows, WorkerLost
 from tests.serve.scene import (
     Make,
@@ -188,10 +188,10 @@ def test_progress_is_told_while_a_job_is_worked_on(
 
 
 def test_time_left_needs_two_batches() -> None:
-    start = Progress('a', time.monotonic() - 6, 2, 2, 10)
+    start = JobProgress('a', time.monotonic() - 6, 2, 2, 10)
 
     assert start.seconds_left() is None
-    later = Progress('a', time.monotonic() - 6, 2, 5, 10)
+    later = JobProgress('a', time.monotonic() - 6, 2, 5, 10)
     assert later.seconds_left() == pytest.approx(10, rel=0.01)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lungdet.data_sample import MIN_INSIDE
-from lungdet.datasets.reading import read_image, read_mask
+from lungdet.datasets.reading import read_hu, read_mask
 from lungdet.datasets.transforms.base import FixedTransform, NoParams, Sample
 from lungdet.errors import ConfigError
 from lungdet.geometry import (
@@ -73,7 +73,7 @@ class LoadCrop(FixedTransform):
         return {
             **sample,
             'geometry': geometry,
-            'image': read_image(store, record, geometry, pad_hu=self.pad_hu),
+            'image': read_hu(store, record, geometry, pad_hu=self.pad_hu),
             'mask': mask,
             'gt_nodules': list(itertools.compress(record.nodules, is_target)),
             'gt_boxes': boxes[is_target],
