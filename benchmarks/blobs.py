@@ -30,7 +30,11 @@ from lungdet.evaluation import (
     detection_points,
     evaluate_submission,
 )
-from lungdet.evaluation.selection import LUNG_MARGIN_MM, MERGE_MM, merge
+from lungdet.evaluation.selection import (
+    LUNG_MARGIN_MM,
+    MERGE_MM,
+    merge_by_distance,
+)
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import write_submission
 from lungdet.io.reference_set import official_reference
@@ -102,7 +106,9 @@ def blobs_of(store: CaseStore, record: CaseRecord) -> SeriesResult:
             diameter[tuple(index.T)].tolist(),
         )
     ]
-    return SeriesResult(uid, merge(detections, MERGE_MM)[:MAX_MARKS], grid)
+    return SeriesResult(
+        uid, merge_by_distance(detections, MERGE_MM)[:MAX_MARKS], grid
+    )
 
 
 def score_blobs(

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from terminaltables import AsciiTable
 
-
 if TYPE_CHECKING:
     import torch
     from torch import nn

@@ -309,7 +309,10 @@ def main() -> None:
     parser.add_argument('scan', nargs='?', type=Path)
     parser.add_argument('--threads', type=int, default=available_cpus())
     parser.add_argument(
-        '--slices', type=int, default=0, help='of a finer and of a longer scan; 0 for neither'
+        '--slices',
+        type=int,
+        default=0,
+        help='of a finer and of a longer scan; 0 for neither',
     )
     parser.add_argument(
         '--only',
