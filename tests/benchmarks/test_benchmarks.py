@@ -30,7 +30,7 @@ PARTS = (  # of others
 )
 MODULES = sorted(
     path.stem
-    for path in (Path(__file__).parents[2] / 'benchmarks').glob('*.py')
+    for path in (Path(__file__).parents[2] / 'benchmarks').glob('[!_]*.py')
     if path.stem not in PARTS
 )
 
