@@ -30,7 +30,15 @@ KILLS = int(os.environ.get('LUNGDET_KILLS', '3'))
 SEED = int(os.environ.get('LUNGDET_KILLS_SEED', '20261128'))
 MAX_TEXT = 3000  # characters of a failure
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-PROGRAMS = ('prepare', 'prepare-jobs', 'train', 'test', 'infer', 'froc')
+PROGRAMS = (
+    'prepare',
+    'prepare-jobs',
+    'train',
+    'test',
+    'infer',
+    'report',
+    'froc',
+)
 # what differs from run to run: logs, options, times
 LOGS = re.compile(r'(log/)?\d{8}_\d{6}/')
 DIFFERS = re.compile(r'(.*/)?tiny\.py|.*\.pth|manifest\.json')
@@ -54,6 +62,7 @@ class Scene(NamedTuple):
         cases: Prepared from them.
         config: Of a small training on a store of its own.
         weights: Work folder of one epoch of it.
+        result: What ``infer`` wrote with them.
         submission: Marks in the phantoms.
     """
 
@@ -61,6 +70,7 @@ class Scene(NamedTuple):
     cases: Path
     config: Path
     weights: Path
+    result: Path
     submission: Path
 
     def words(self, program: str, out: Path) -> list[str]:
@@ -93,6 +103,11 @@ class Scene(NamedTuple):
                 *('lungdet', 'infer', scan, '--weights', self.weights),
                 *('--out', out, '--keep-all', '--precision', 'fp32'),
             ],
+            'report': [
+                *('lungdet', 'report', self.result / scan.stem),
+                *('--scan', scan, '--viewer', 'niivue'),
+                *('--out', out / 'report.html'),
+            ],
             'froc': ['lungdet', 'froc', self.submission, *options],
         }
         return [str(word) for word in lines[program]]
@@ -120,7 +135,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     submission.write_text(
         f'seriesuid,coordX,coordY,coordZ,probability\n{marks}'
     )
-    return Scene(scans, cases, config, folder / 'weights', submission)
+    weights, result = folder / 'weights', folder / 'result'
+    made = Scene(scans, cases, config, weights, result, submission)
+    Program(made.words('infer', result), folder / 'log.txt').wait()
+    return made
 
 
 def content(out: Path) -> dict[str, bytes | None]:
