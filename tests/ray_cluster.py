@@ -122,6 +122,14 @@ def processes_of(session: int) -> list[tuple[int, bytes]]:
     return titles
 
 
+def wait_until_ended(session: int) -> None:
+    """Wait until no process of a session runs; zombies have no title."""
+    end = time.monotonic() + LIMIT_S
+    while left := [title for _, title in processes_of(session) if title]:
+        assert time.monotonic() < end, f'{left} after {LIMIT_S} s'
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope='module')
 def cluster() -> Iterator[RunningCluster]:
     """A cluster with two processors; programs inherit its token."""
@@ -145,6 +153,46 @@ def cluster() -> Iterator[RunningCluster]:
             end_all(running, head)
 
 
+def run_alone(
+    words: list[str], code: int = 0, *, gone: str | None = None
+) -> tuple[str, list[bytes]]:
+    """Run a command of lungdet where no cluster is.
+
+    Args:
+        words: Its words.
+        code: Its exit code.
+        gone: Address of a cluster that was killed.
+
+    Returns:
+        What it printed, and Ray's logs.
+    """
+    pytest.importorskip('ray', reason="pip install 'lungdet[ray]'")
+    if not Path('/proc').is_dir():
+        pytest.skip('reads /proc')
+    folder = Path(mkdtemp(prefix='ray-'))  # names of sockets must be short
+    env = {k: v for k, v in os.environ.items() if not k.startswith('RAY_')}
+    # where Ray looks for a running cluster, and for its token
+    env |= {'RAY_TMPDIR': str(folder), 'HOME': str(folder)}
+    if gone is not None:
+        (folder / 'ray').mkdir()
+        (folder / 'ray' / 'ray_current_cluster').write_text(gone)
+    program = subprocess.Popen(
+        [sys.executable, '-m', 'lungdet.cli', *words],
+        env={**env, 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    running = RunningCluster('', folder, program.pid, [program])
+    try:
+        text = finish(program, code)
+        wait_until_ended(program.pid)
+        return text, list(running.logged())
+    finally:
+        end_all(running)
+
+
 def start_head(folder: Path) -> subprocess.Popen:
     """Start a cluster on ports that are free; its log is ``start.txt``."""
     words = [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--head']
@@ -158,7 +206,9 @@ def start_head(folder: Path) -> subprocess.Popen:
         )
 
 
-def end_all(running: RunningCluster, head: subprocess.Popen) -> None:
+def end_all(
+    running: RunningCluster, head: subprocess.Popen | None = None
+) -> None:
     """End the programs and the cluster, whatever state they are in."""
     for program in running.programs:
         if program.poll() is None:
@@ -166,15 +216,17 @@ def end_all(running: RunningCluster, head: subprocess.Popen) -> None:
         program.wait()
         if program.stdout is not None:
             program.stdout.close()
-    head.terminate()
-    try:
-        head.wait(30)
-    except subprocess.TimeoutExpired:
-        pass  # killed below
+    if head is not None:
+        head.terminate()
+        try:
+            head.wait(30)
+        except subprocess.TimeoutExpired:
+            pass  # killed below
     for pid, _ in processes_of(running.session):
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    head.wait()
+    if head is not None:
+        head.wait()
     shutil.rmtree(running.folder, ignore_errors=True)

@@ -27,6 +27,7 @@ QUIET = {
     'RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO': '1',
 }
 TOKEN = 'token'
+NEW = 'local'  # Ray's word for a cluster that it is to start
 ANSWER_S = 10.0  # for a cluster to answer; Ray itself waits five minutes
 
 
@@ -108,14 +109,14 @@ def connected(options: RayOptions) -> Iterator[Cluster]:
         ConfigError: Ray is not installed, or no cluster answers.
     """
     ray = import_ray()
-    check_answers(options.address or os.environ.get('RAY_ADDRESS', ''))
+    address = address_of(options.address)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     is_main = current_thread() is main_thread()
     terminate = signal.getsignal(signal.SIGTERM) if is_main else None
     try:
         ray.init(
-            address=options.address,
+            address=address,
             include_dashboard=False,
             log_to_driver=False,
             logging_level='ERROR',
@@ -142,6 +143,41 @@ def connected(options: RayOptions) -> Iterator[Cluster]:
         yield Cluster(ray, machines)
     finally:
         ray.shutdown()
+
+
+def address_of(address: str | None) -> str | None:
+    """The address to give to Ray.
+
+    Ray keeps the address of a cluster on this machine in a file. The file
+    stays when the cluster is killed, and Ray waits for it for minutes.
+
+    Args:
+        address: As in ``RayOptions``.
+
+    Returns:
+        The same, or ``'local'`` for a new cluster where that of the file does
+        not answer.
+
+    Raises:
+        ConfigError: A cluster that is named does not answer.
+    """
+    named = address or os.environ.get('RAY_ADDRESS', '')
+    if named:
+        check_answers(named)
+        return address
+    try:
+        check_answers(address_file().read_text('utf-8').strip())
+    except FileNotFoundError:
+        return None
+    except ConfigError:
+        return NEW
+    return None
+
+
+def address_file() -> Path:
+    """Where ``ray start`` writes the address of the cluster."""
+    folder = os.environ.get('RAY_TMPDIR') or os.environ.get('TMPDIR')
+    return Path(folder or '/tmp', 'ray', 'ray_current_cluster')
 
 
 def check_answers(address: str) -> None:

@@ -21,7 +21,13 @@ from lungdet.io.ray_cluster import Cluster, Needs, RayOptions
 from tests.apis.test_infer_scans import write_scans
 from tests.cli.test_infer import marking
 from tests.engine.conftest import tiny_config, tiny_store, trained
-from tests.ray_cluster import RunningCluster, cluster, finish, wait_until
+from tests.ray_cluster import (
+    RunningCluster,
+    cluster,
+    finish,
+    run_alone,
+    wait_until,
+)
 from tests.schemas import assert_valid
 
 __all__ = ['cluster', 'marking', 'tiny_config', 'tiny_store', 'trained']
@@ -32,6 +38,8 @@ MEASURED = re.compile(
     rb'"(created|seconds)": ("[^"]*"|\{[^}]*\}|[\d.e+-]+)|'
     rb'\d{4}-\d\d-\d\dT[\d:.+Z-]+'
 )
+
+NUMBERS = re.compile(r'\[\d+/\d+\]|; [\d.]+ s$')
 
 
 def test_workers_take_what_the_cluster_has() -> None:
@@ -67,6 +75,12 @@ def content(out: Path) -> dict[str, bytes]:
         for path in sorted(out.rglob('*'))
         if path.is_file()
     }
+
+
+def outcomes(text: str, out: Path) -> list[str]:
+    """What a command prints, without the order and the times of scans."""
+    text = text.replace(str(out), 'OUT')
+    return sorted(NUMBERS.sub('', line) for line in text.splitlines())
 
 
 @pytest.fixture
@@ -161,3 +175,19 @@ def test_a_path_that_a_worker_does_not_see_is_named(
     assert f'{words[1]}: not there on ' in line
     assert 'must see the same files' in line
     assert not records(tmp_path / 'out')
+
+
+@pytest.mark.slow
+def test_without_an_address_a_cluster_is_started_and_ended(
+    words: list[str], tmp_path: Path
+) -> None:
+    out, straight = tmp_path / 'out', tmp_path / 'straight'
+
+    text, logs = run_alone([*words, str(out), '--ray'], 3)
+    plain, _ = run_alone([*words, str(straight)], 3)  # of the broken scan
+
+    assert outcomes(text, out) == outcomes(plain, straight)
+    assert content(out) == content(straight)
+    assert len(records(out)) == len(SCANS)
+    assert any(b'Worker' in log for log in logs)
+    assert not any(PATIENT.encode() in log for log in logs)

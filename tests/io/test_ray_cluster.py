@@ -15,6 +15,8 @@ from lungdet.io.ray_cluster import (
     Cluster,
     Needs,
     RayOptions,
+    address_file,
+    address_of,
     check_answers,
     connected,
     shared_files,
@@ -98,6 +100,27 @@ def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
         check_answers(address)
     for unknown in ('', 'auto', 'local'):
         check_answers(unknown)
+
+
+def test_a_cluster_that_is_gone_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv('RAY_ADDRESS', raising=False)
+    monkeypatch.setenv('RAY_TMPDIR', str(tmp_path))
+    assert address_of(None) is None
+    address_file().parent.mkdir()
+
+    with socket.socket() as other:
+        other.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{other.getsockname()[1]}'
+        address_file().write_text(f'{address}\n')
+        assert address_of(None) == 'local'
+        other.listen()
+        assert address_of(None) is None  # Ray finds it, and its token
+        assert address_of(address) == address
+    monkeypatch.setenv('RAY_ADDRESS', address)
+    with pytest.raises(ConfigError, match='no cluster answers'):
+        address_of(None)
 
 
 def test_without_ray_the_extra_is_named(

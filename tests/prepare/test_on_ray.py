@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lungdet.io.image import write_image
 from lungdet.prepare import prepare_luna16
 from tests.prepare.scans import chest, contents, table_of, volume_of
-from tests.ray_cluster import RunningCluster, cluster, finish
+from tests.ray_cluster import RunningCluster, cluster, finish, run_alone
 
 __all__ = ['cluster']
 SCANS = [f's{k}' for k in range(5)]
@@ -33,6 +34,10 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
+def without_bar(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line and '%|' not in line]
+
+
 @pytest.mark.slow
 def test_a_killed_worker_loses_no_case(
     scans: Path, cluster: RunningCluster, tmp_path: Path
@@ -52,3 +57,23 @@ def test_a_killed_worker_loses_no_case(
     assert contents(out) == contents(straight)
     assert len(list(out.glob('cases/*.json'))) == len(SCANS)
     assert not any(b'DOE_JOHN' in log for log in cluster.logged())
+
+
+@pytest.mark.slow
+def test_a_cluster_is_started_in_place_of_one_that_is_gone(
+    scans: Path, tmp_path: Path
+) -> None:
+    out, straight = tmp_path / 'out', tmp_path / 'straight'
+    words = ['prepare', 'luna16', str(scans)]
+
+    with socket.socket() as other:
+        other.bind(('127.0.0.1', 0))  # and does not listen
+        gone = f'127.0.0.1:{other.getsockname()[1]}'
+        text, logs = run_alone([*words, str(out), '--ray'], 3, gone=gone)
+    plain, _ = run_alone([*words, str(straight)], 3)  # of the broken file
+
+    assert without_bar(text) == without_bar(plain)
+    assert contents(out) == contents(straight)
+    assert len(list(out.glob('cases/*.json'))) == len(SCANS)
+    assert any(b'Worker' in log for log in logs)
+    assert not any(b'DOE_JOHN' in log for log in logs)
