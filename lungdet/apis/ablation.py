@@ -1,8 +1,8 @@
-"""An ablation: several configs on the same scans, seeds and budget.
+"""An ablation study: several configs with the same scans, seeds and schedule.
 
 Each config is a *row* of the table. A row has one *run* for every seed and
-fold: it pre-trains if the config needs it, trains without the fold's scans and
-    tests on them.
+fold: it pre-trains if the config needs it, trains without the fold's test
+scans, and tests on them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from lungdet.errors import ConfigError
 from lungdet.evaluation import ScoredScan
 from lungdet.registry import build_model
 
-Options = Mapping[str, Any]  # values by dotted key
+Options = Mapping[str, Any]  # config values by dotted key
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class RowConfig:
 
     Attributes:
         name: Name of the config.
-        detector: The config, loaded.
-        pretrain_options: Values of the config that pre-trains.
-        folds: The folds, tested one after the other.
+        detector: The loaded config of the detector.
+        pretrain_options: Overrides of the pre-training config, by dotted key.
+        folds: The folds, run one after another.
     """
 
     name: str
@@ -66,7 +66,7 @@ class RowConfig:
         return bool(self.detector.get('pretrained'))
 
     def pretraining(self, options: Options) -> Config:
-        """The config of pre-training, on the detector's cases."""
+        """The pre-training config, with the detector's case store."""
         return load_config(
             self.detector.pretrained.config,
             {
@@ -87,28 +87,31 @@ def ablate(
     cfg_options: dict[str, Any] | None = None,
     pretrain_options: dict[str, Any] | None = None,
 ) -> AblationTable:
-    """Pre-train if a config needs it, train and test, and make the table.
+    """Pre-train where a config needs it, train, test and write the table.
 
     Finished runs are reused; interrupted ones resume. Pre-training uses only
-    the fold's training scans unless its options say otherwise; then the rows
-    have a caveat.
+    the fold's training scans unless its options say otherwise; in that case
+    the rows carry a caveat.
 
     Args:
-        configs: Paths of configs; the others are compared with the first.
-        out: Folder for the table, and one for each config, seed and fold.
+        configs: Paths of the configs; all are compared with the first.
+        out: Output folder: the table, and a subfolder for each config, seed
+            and fold.
         folds: As in ``make_folds``, or ``'config'``: the split of each config.
-        seeds: Number of runs of each config, with seeds 0, 1, ...
-        amp: bfloat16 in training.
-        cfg_options: Values by dotted key, of every config.
-        pretrain_options: The same, of the configs that pre-train. With a
-            ``data_root`` other than the test's they keep their own split.
+        seeds: Number of seeds (0, 1, ...) that each config is run with.
+        amp: Train in bfloat16.
+        cfg_options: Overrides of every config, by dotted key.
+        pretrain_options: Overrides of the pre-training configs. If they set a
+            ``data_root`` other than that of the test, pre-training keeps its
+            own split.
 
     Raises:
-        ConfigError: Two configs of one name, or of different test scans, or
-            ``pretrained`` without the config of the pre-training: weights are
-            trained again for each fold, and given files are not read.
-        CheckpointError: A config whose pre-training has another window,
-            network range or other plugins. Both are raised before any run.
+        ConfigError: Two configs have the same name or different test scans,
+            or ``pretrained`` names no pre-training config. (An ablation trains
+            the weights anew for each fold; weight files are not read.)
+        CheckpointError: The pre-training of a config has another HU window,
+            output range or other plugins. Both are raised before any run
+            starts.
     """
     names = [Path(path).stem for path in configs]
     if len(set(names)) < len(names):
@@ -130,10 +133,10 @@ def ablate(
 
 
 def check_rows(rows: Sequence[RowConfig]) -> None:
-    """Raise errors that would otherwise occur after hours of training.
+    """Catch errors that would otherwise occur after hours of training.
 
     Raises:
-        ConfigError, CheckpointError: As ``ablate``.
+        ConfigError, CheckpointError: As in ``ablate``.
     """
     first = rows[0]
     for row in rows:
@@ -155,8 +158,8 @@ def _check_pretraining(row: RowConfig) -> None:
     source = row.detector.pretrained.get('config')
     if not source:
         raise ConfigError(
-            f'{row.name}: pretrained.config is missing; name the config that '
-            'pre-trains, since an ablation trains the weights itself.'
+            f'{row.name}: pretrained.config is missing; set it to the '
+            'pre-training config, since an ablation trains the weights itself.'
         )
     detector = _input_contract(row.detector)
     pretraining = _input_contract(row.pretraining({}))
@@ -164,7 +167,10 @@ def _check_pretraining(row: RowConfig) -> None:
 
 
 def _input_contract(config: Config) -> InputContract:
-    """The input contract as the runner compares it, on the same cases."""
+    """The input contract that the runner compares.
+
+    The spacing is left out, since both configs use the same cases.
+    """
     model = build_model(config.model)
     plugins = config.model.backbone.get('plugins')
     return InputContract.of_model(model, plugins, spacing_mm=None)
@@ -178,14 +184,14 @@ def run_row(
     amp: bool,
     first: AblationRow | None,
 ) -> AblationRow:
-    """Run a row's seeds and folds, and score each seed's folds together.
+    """Run all seeds and folds of a row; pool the folds of each seed.
 
     Args:
         row: The row to run.
-        folder: Gets ``seed_<n>/fold_<name>`` for each run.
+        folder: Folder of the row; each run writes ``seed_<n>/fold_<name>``.
         seeds: Number of seeds.
-        amp: bfloat16 in training.
-        first: The row to compare with, None if this is it.
+        amp: Train in bfloat16.
+        first: The row to compare with; None for the first row itself.
     """
     reports, costs = [], []
     for seed in range(seeds):
@@ -209,10 +215,10 @@ def run_row(
 def run_once(
     row: RowConfig, fold: Fold, folder: Path, *, seed: int, amp: bool
 ) -> list[RunCost]:
-    """One run of a row: pre-train if the row needs it, train and test.
+    """One run of a row: pre-train if needed, train and test.
 
     Returns:
-        The cost of each training.
+        The cost of the pre-training, if any, and of the training.
     """
     config = copy.deepcopy(row.detector)
     costs, made_of = [], None
@@ -230,21 +236,24 @@ def run_once(
 def pretrain(
     row: RowConfig, fold: Fold, folder: Path, *, seed: int, amp: bool
 ) -> str:
-    """Pre-train on a fold's training scans, resume, or reuse the result.
+    """Pre-train on a fold's training scans.
+
+    An interrupted pre-training resumes; the result of a finished one is
+    reused.
 
     Returns:
-        Digest of the config of the pre-training.
+        Digest of the pre-training config.
 
     Raises:
-        ConfigError: The folder belongs to another pre-training.
+        ConfigError: The folder belongs to a different pre-training run.
     """
     config = row.pretraining({'randomness.seed': seed})
-    if not fold.val_series:  # the split has no scan to validate on
+    if not fold.val_series:  # the split has no validation scans
         config.val_dataloader = config.val_cfg = config.val_evaluator = None
     config = fold_config(config, fold, root_of_test(row.detector))
     identity = {'fold': fold.name, 'config': config_digest(config, amp)}
     manifest = claim_folder(folder, identity)
-    if manifest.cost is None:  # the cost is written last
+    if manifest.cost is None:  # written last, when training has finished
         train(config, work_dir=folder, amp=amp, resume='auto')
     return identity['config']
 
@@ -254,7 +263,7 @@ def _training_cost(folder: Path) -> RunCost:
     manifest = RunManifest.read(folder)
     if manifest is None or manifest.cost is None:
         raise ConfigError(
-            f'{folder}: its training has not ended, so its cost is not '
-            'known; remove the folder and run it again.'
+            f'{folder}: the training has not finished, so its cost is '
+            'unknown; remove the folder and run the ablation again.'
         )
     return manifest.cost

@@ -1,4 +1,4 @@
-"""The table of an ablation: its rows, as text, CSV, JSON and figure."""
+"""The table of an ablation study, as text, CSV, JSON and figure."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ UNKNOWN: Bounds = (None, None)
 
 @dataclass(frozen=True)
 class AblationRow:
-    """One config, trained with every seed.
+    """The results of one config with all seeds.
 
     Attributes:
         name: Name of the config.
-        seeds: Report of each seed, all folds pooled.
+        seeds: The report of each seed, with its folds pooled.
         parameters: Number of parameters of the model.
-        hours: CPU or GPU hours of training and pre-training, all seeds and
-            folds.
+        hours: CPU or GPU hours of training and pre-training, summed over
+            seeds and folds.
         unit: Unit of the hours, ``'CPU'`` or ``'GPU'``.
-        intervals: Intervals of the mean of the seeds.
-        difference: The mean of the seeds minus that of the first row; None for
+        intervals: Confidence intervals of the mean over the seeds.
+        difference: Mean over the seeds minus that of the first row; None for
             the first row.
     """
 
@@ -58,12 +58,12 @@ class AblationRow:
 
     @property
     def results(self) -> list[FROCResult]:
-        """Results of the seeds, by the final score."""
+        """FROC result of each seed, by the final score."""
         return [report.result for report in self.seeds]
 
     @property
     def sensitivities(self) -> list[float]:
-        """Mean over the seeds at each rate."""
+        """Mean sensitivity over the seeds at each rate."""
         values = [result.sensitivities or [] for result in self.results]
         return np.mean(values, axis=0).tolist()
 
@@ -74,7 +74,7 @@ class AblationRow:
 
     @property
     def cpm(self) -> float:
-        """Mean over the seeds."""
+        """Mean CPM over the seeds."""
         return float(np.mean(self.cpms))
 
     @property
@@ -92,15 +92,15 @@ def compared_row(
     hours: float,
     unit: str,
 ) -> AblationRow:
-    """A row with its intervals and its difference from the first one.
+    """A row with its intervals and its difference from the first row.
 
     Args:
         name: Name of the config.
-        seeds: Report of each seed, all folds pooled.
-        first: The row to compare with, None if this is it.
+        seeds: The report of each seed, with its folds pooled.
+        first: The row to compare with; None for the first row itself.
         parameters: Number of parameters of the model.
-        hours: Time of training and pre-training.
-        unit: Unit of the hours.
+        hours: CPU or GPU hours of training and pre-training.
+        unit: Unit of the hours, ``'CPU'`` or ``'GPU'``.
     """
     results = [report.result for report in seeds]
     return AblationRow(
@@ -116,18 +116,18 @@ def compared_row(
 
 @dataclass(frozen=True)
 class AblationTable:
-    """All rows, on the same scans.
+    """All rows, tested on the same scans.
 
     Attributes:
-        rows: In the order of the configs.
+        rows: The rows, in the order of the configs.
     """
 
     rows: tuple[AblationRow, ...]
 
     @property
     def caveats(self) -> list[str]:
-        """Caveats of the scans, which all rows share, then of each row by its
-        name."""
+        """Caveats of the scans, which all rows share, then those of each row,
+        preceded by its name."""
         first = self.rows[0]
         of_scans = check_intervals(first.results[0].nodules_by_scan, {})
         return [
@@ -140,7 +140,7 @@ class AblationTable:
         ]
 
     def text(self) -> str:
-        """Tables as text: these rows, then the published ones."""
+        """The tables as text: these rows, then the published ones."""
         first = self.rows[0]
         curve, listed = first.results[0].curve, first.seeds[0].num_listed
         published = published_table()
@@ -149,8 +149,8 @@ class AblationTable:
                 _sensitivity_table(self.rows),
                 f'{curve.scans} scans of {listed} listed, '
                 f'{curve.nodules} nodules, {len(first.seeds)} seeds; '
-                'below each value its 95 % interval; it resamples scans and '
-                'averages the seeds',
+                'below each value its 95 % interval, from resampled scans, '
+                'averaged over the seeds',
                 *self.caveats,
                 _cost_table(self.rows),
                 _published_text(published),
@@ -159,7 +159,7 @@ class AblationTable:
         )
 
     def cells(self) -> list[list[str]]:
-        """Header and one line per row, for the CSV."""
+        """The cells of the CSV: a header and one line per row."""
         header = [
             'row',
             *map(rate_name, RATES),
@@ -197,7 +197,7 @@ class AblationTable:
 
 
 def _sensitivity_table(rows: Iterable[AblationRow]) -> str:
-    """Values with their intervals below, and the difference from the first."""
+    """Values above their intervals, and the difference from the first row."""
     table = [['row', *map(rate_name, RATES), 'CPM', 'to first']]
     for row in rows:
         cells = [f'{value:.3f}' for value in (*row.sensitivities, row.cpm)]

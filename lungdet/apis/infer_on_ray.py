@@ -1,4 +1,4 @@
-"""The scans of a run as tasks on a Ray cluster, one network per worker."""
+"""Inference of many scans on a Ray cluster, with one network per worker."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from lungdet.io.ray_workers import Lost, RayWorkers
 MEMORY = 3 * 10**9  # bytes per worker; a long scan takes 2.5 GB
 CPUS = 2  # per worker without a GPU, unless --threads is given
 DEVICES = ('auto', 'cpu', 'cuda')
-GPUS = 0.5  # per worker: while one reads a scan, the other one computes
+GPUS = 0.5  # per worker: one can compute while the other reads a scan
 LOST = (
-    'its worker was killed {tries} times; perhaps memory ran out, or the scan '
-    'crashes a library that reads it. Run it alone, without --ray.'
+    'its worker was killed {tries} times; it may have run out of memory, or '
+    'the scan crashes a library that reads it. Run it alone, without --ray.'
 )
 
 
 def needs_of(device: str, cluster: Cluster, threads: int | None) -> Needs:
-    """What a worker takes of a machine.
+    """Resources that a worker needs.
 
     Args:
         device: ``'auto'``, ``'cpu'`` or ``'cuda'``.
         cluster: The cluster, with or without GPUs.
-        threads: As asked for.
+        threads: Requested number of threads; None for the default.
 
     Raises:
-        ConfigError: A GPU is asked for, but the cluster has none.
+        ConfigError: ``device`` is ``'cuda'``, but the cluster has no GPU.
     """
     gpus = GPUS if device != 'cpu' and cluster.most('GPU') else 0.0
     if device.startswith('cuda') and not gpus:
@@ -73,25 +73,27 @@ def start_steps(
     """Load the detector in a worker.
 
     Returns:
-        The function that processes one scan; and (device, precision).
+        The function that processes one scan, and (device, precision).
 
     Raises:
-        ConfigError: The weights on its machine are not those of ``settings``.
+        ConfigError: The weights on the worker's machine are not those of
+            ``settings``.
     """
     inferencer = detector.build()
     steps = ScanSteps(inferencer, out, options)
     if steps.settings() != settings:
         raise ConfigError(
             f'{detector.model or "the weights of lungdet"}: differ on '
-            f'{platform.node()}, a machine of the Ray cluster; give weights '
-            'on a file system that its machines share.'
+            f'{platform.node()}, a machine of the Ray cluster; put the '
+            'weights on a shared file system, or install the same version of '
+            'lungdet on all machines.'
         )
     about = inferencer.device, inferencer.precision
     return partial(do_steps, steps), about
 
 
 def do_steps(steps: ScanSteps, scan: ScanInput) -> ScanOutcome:
-    """Do all steps of one scan.
+    """Run all steps for one scan.
 
     Raises:
         OSError: The disk is full.
@@ -102,7 +104,7 @@ def do_steps(steps: ScanSteps, scan: ScanInput) -> ScanOutcome:
         outcome = steps.finish(work)
     if outcome.error is None:
         return outcome
-    # the class may not exist in the other process
+    # the main process may not be able to import the class of the error
     text = ''.join(traceback.format_exception(outcome.error))
     return replace(outcome, error=RuntimeError(f'in a worker\n{text}'))
 
@@ -111,21 +113,22 @@ class RayScanRun(ScanRun):
     """A run whose scans are processed by the workers of a Ray cluster.
 
     Results, records and skipped scans are as in ``ScanRun``; outcomes come in
-    the order in which scans finish. A scan whose worker is killed goes to
-    another worker, and fails after three.
+    the order in which scans finish. If a worker is killed, its scan goes to
+    another worker; after three killed workers the scan fails.
 
     Args:
-        detector: Built by each worker, and here for the settings that results
-            are compared by.
-        scans: Of ``find_scans``.
-        out: Folder of the results; all machines of the cluster must see it,
+        detector: How to build the detector. Each worker builds it, and so does
+            the main program, to compare settings with those of earlier
+            results.
+        scans: As returned by ``find_scans``.
+        out: Folder of the results. All machines of the cluster must see it,
             the scans and the weights at the same paths.
         options: How scans are read and written.
-        ray: Which cluster is used, and how much of it.
+        ray: Which cluster to use, and how much of it.
 
     Raises:
-        ConfigError: A single GPU is named, there is no such device, or the
-            backend does not run on it.
+        ConfigError: A specific GPU is named, the device does not exist, or
+            the backend does not support it.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class RayScanRun(ScanRun):
         if detector.device not in DEVICES:
             raise ConfigError(
                 f'device: {detector.device!r}; with --ray choose auto, cpu or '
-                'cuda. Which GPU a worker gets is decided by Ray.'
+                'cuda. Ray decides which GPU a worker gets.'
             )
         check_backend(detector.backend, detector.device)
         here = replace(detector, device='cpu', precision='fp32').build()
@@ -151,18 +154,18 @@ class RayScanRun(ScanRun):
         self.workers: RayWorkers[ScanInput, ScanOutcome] | None = None
 
     def work_on(self, scans: Sequence[ScanInput]) -> None:
-        """Let the cluster work on the scans, and tell each outcome.
+        """Process the scans on the cluster, and report each outcome.
 
         Raises:
-            ConfigError: No usable cluster, or a path that one of its machines
-                does not see.
+            ConfigError: No cluster can be used, or one of its machines does
+                not see a path.
             OSError: The disk is full.
         """
         if not scans:
             return
         detector = self.detector
         device = detector.device if detector.backend == 'torch' else 'cpu'
-        # without a model, each machine has that of its own lungdet
+        # without a model, each machine uses the one that comes with lungdet
         needed = [detector.model] if detector.model else []
         needed += [scan.path for scan in scans if scan.path]
         needed += [scan.lung_mask for scan in scans if scan.lung_mask]
@@ -186,7 +189,7 @@ class RayScanRun(ScanRun):
                     if isinstance(outcome, Lost):
                         outcome = self._lost(scan, outcome.tries)
                     self.tell(outcome)
-        remove_leftovers(self.out)  # of workers that were killed
+        remove_leftovers(self.out)  # temporary files of killed workers
 
     def report(self) -> InferenceReport:
         """What the run has done so far."""

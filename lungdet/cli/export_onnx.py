@@ -1,4 +1,4 @@
-"""``lungdet export-onnx``: a detector as ONNX graphs."""
+"""``lungdet export-onnx``: export a detector as ONNX graphs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         '--model',
         type=Path,
         metavar='FILE',
-        help='checkpoint, work dir or release; by default the detector that '
-        'comes with lungdet',
+        help='checkpoint, work folder or release (default: the detector that '
+        'comes with lungdet)',
     )
     parser.add_argument(
         '--import',
@@ -24,16 +24,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action='append',
         default=[],
         metavar='MODULE',
-        help='a module of your own that the checkpoint needs',
+        help='module that registers your own classes, if the checkpoint uses '
+        'any; may be given several times',
     )
     parser.add_argument(
-        '--out', type=Path, required=True, help='folder for the files'
+        '--out', type=Path, required=True, help='output folder'
     )
     parser.set_defaults(run=export_onnx)
 
 
 def export_onnx(args: argparse.Namespace) -> int:
-    """Write a detector as ONNX graphs, and how to use them."""
+    """Export a detector as ONNX graphs, with a JSON description."""
     from lungdet.apis.detector_options import import_user_module
     from lungdet.deploy import export_onnx
 
@@ -42,6 +43,6 @@ def export_onnx(args: argparse.Namespace) -> int:
     exported = export_onnx(args.out, args.model)
     for name, difference in exported.differences.items():
         file = exported.card['graphs'][name]['file']
-        print(f'{file}: differs from torch by {difference:.1g} at most')
+        print(f'{file}: largest difference from torch {difference:.1g}')
     print(printable(f'written to {exported.folder} (research use only)'))
     return 0

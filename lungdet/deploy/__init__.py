@@ -1,4 +1,4 @@
-"""The detector outside of torch: ONNX graphs, and runtimes that run them."""
+"""Deployment: ONNX export, and inference with ONNX Runtime or OpenVINO."""
 
 from lungdet.deploy.export import export_onnx, read_export
 from lungdet.deploy.runtimes import RUNTIMES, require

@@ -1,6 +1,6 @@
-"""What ``detector.json`` says: all that is needed to use the graphs.
+"""Content of ``detector.json``: everything needed to run the ONNX graphs.
 
-``lungdet/schemas/onnx.schema.json`` states its shape.
+Its JSON Schema is ``lungdet/schemas/onnx.schema.json``.
 """
 
 from __future__ import annotations
@@ -43,17 +43,18 @@ def describe(
     files: Mapping[str, Path],
     terms: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """JSON values, but for the digest.
+    """The content as JSON values, without its digest.
 
     Args:
-        detector: A NoduleNet.
-        specs: Its graphs.
-        files: The graphs' files, by the same names, as they will be called.
-        terms: ``licences`` and ``attribution`` of a release.
+        detector: A loaded NoduleNet.
+        specs: Specs of its graphs, by name.
+        files: ONNX file of each graph, with its final file name.
+        terms: ``licences`` and ``attribution`` of a release; None for other
+            weights.
 
     Raises:
-        ConfigError: A part that decides boxes is of a class that the file has
-            no words for.
+        ConfigError: A component that determines the boxes is of a class that
+            the file format cannot describe.
     """
     net: Any = detector.model
     _check_parts(net)
@@ -95,10 +96,10 @@ def describe(
 
 
 def _check_parts(net: NoduleNet) -> None:
-    """Refuse classes whose work the file cannot state.
+    """Refuse networks with components that the file format cannot describe.
 
     Raises:
-        ConfigError: Names one.
+        ConfigError: There is such a component; the message names its class.
     """
     rpn: Any = net.rpn_head
     parts: list[tuple[Any, tuple[type, ...]]] = [
@@ -122,14 +123,14 @@ def _check_parts(net: NoduleNet) -> None:
     for part, known in parts:
         if type(part) not in known:
             raise ConfigError(
-                f'{type(part).__name__}: cannot be described for others, '
-                f'who know {known[0].__name__}; export a network without it, '
-                'or run it by lungdet infer --backend.'
+                f'{type(part).__name__}: detector.json cannot describe this '
+                f'class, only {known[0].__name__}; export a network without '
+                'it, or run it with lungdet infer --backend.'
             )
 
 
 def _windows(test_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """How windows are chosen: by the case, or all of one size."""
+    """How test windows are sized: fitted to the case, or all the same."""
     fixed, most = test_cfg['window'], test_cfg['max_voxels']
     if most is not None:
         fixed = None

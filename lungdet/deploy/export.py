@@ -1,4 +1,4 @@
-"""A detector as ONNX graphs, with a JSON file that says how to use them."""
+"""Export of a detector: ONNX graphs, and a JSON file that describes them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ REMEDY = 'Export the detector again.'
 
 
 class OnnxExport(NamedTuple):
-    """What was written.
+    """A written export.
 
     Attributes:
-        folder: With the files.
-        card: The content of its ``detector.json``.
-        differences: For each graph the largest difference from torch, as a
-            part of an output's largest value.
+        folder: Folder of the files.
+        card: Content of its ``detector.json``.
+        differences: Largest difference from torch of each graph, relative to
+            the largest absolute value of the output.
     """
 
     folder: Path
@@ -49,21 +49,22 @@ class OnnxExport(NamedTuple):
 def export_onnx(
     folder: str | Path, weights: str | Path | None = None
 ) -> OnnxExport:
-    """Write a detector's graphs and their description.
+    """Export a detector as ONNX graphs and ``detector.json``.
 
-    Each graph is checked by the ONNX library and compared with torch in ONNX
-    Runtime, and all files are read back. ``detector.json`` is replaced last;
-    the others of the folder stay.
+    Each graph is checked by the ONNX library, and its output in ONNX Runtime
+    is compared with torch. All files are read back. ``detector.json`` is
+    written last; other files in the folder are left alone.
 
     Args:
-        folder: Made if it is not there.
+        folder: Output folder, created if missing.
         weights: A checkpoint, work folder or release; None for the detector
             that comes with lungdet.
 
     Raises:
-        CheckpointError: No lungdet detector; or a graph differs from it.
-        ConfigError: An ensemble, a part of the network that ``describe``
-            cannot state, or a missing library.
+        CheckpointError: The file is not a lungdet detector, or the output of
+            a graph differs from the network's.
+        ConfigError: The detector is an ensemble, it has a component that
+            ``describe`` cannot describe, or a library is missing.
         OSError: The folder cannot be written to.
     """
     require('onnxruntime')
@@ -85,10 +86,10 @@ def export_onnx(
 
 
 def read_export(folder: str | Path) -> dict[str, Any]:
-    """The description of an exported detector, whose files are whole.
+    """Read ``detector.json``, and verify the digests of all files.
 
     Raises:
-        CheckpointError: A file is missing, or not the one that was written.
+        CheckpointError: A file is missing or was changed.
     """
     path = Path(folder) / CARD
     try:
@@ -102,8 +103,8 @@ def read_export(folder: str | Path) -> dict[str, Any]:
         raise CheckpointError(str(error)) from error
     if card.get('schema') != SCHEMA or card.get(DIGEST) != digest_of(card):
         raise CheckpointError(
-            f'{path}: was changed after it was written, or is of another '
-            f'version. {REMEDY}'
+            f'{path}: was changed after the export, or is of another version. '
+            f'{REMEDY}'
         )
     for file, digest in digests.items():
         if not file.is_file() or sha256_of(file) != digest:
@@ -114,7 +115,7 @@ def read_export(folder: str | Path) -> dict[str, Any]:
 
 
 def _terms(path: Path) -> dict[str, Any] | None:
-    """Under which terms a release is given on."""
+    """Licence terms of a release; None for other weights."""
     if not is_release(path):
         return None
     card = read_card(path)

@@ -1,4 +1,4 @@
-"""ONNX files: written by torch's exporter, compared with torch."""
+"""ONNX files: written with torch's exporter, and compared with torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from lungdet.errors import CheckpointError
 from lungdet.models.detectors.graph_detector import Graphs
 
 CACHE = 'TORCHINDUCTOR_CACHE_DIR'
-# largest difference from torch, as a part of an output's largest value
+# largest allowed difference from torch, relative to the output's largest value
 TOLERANCE = {'fp32': 1e-4, 'bf16': 5e-2}
-OTHER_SIZES = {'batch': 1, 'rois': 2, 'd': 2, 'h': 3, 'w': 2}  # not traced
+# sizes for the comparison, other than those of the trace
+OTHER_SIZES = {'batch': 1, 'rois': 2, 'd': 2, 'h': 3, 'w': 2}
 
 
 def write_graphs(
@@ -29,8 +30,11 @@ def write_graphs(
     """Write each graph as ``NAME.onnx``.
 
     Args:
-        specs: By name.
-        folder: Is there.
+        specs: Specs of the graphs, by name.
+        folder: An existing folder.
+
+    Returns:
+        The file of each graph, by name.
     """
     files = {name: folder / f'{name}.onnx' for name in specs}
     for name, spec in specs.items():
@@ -39,7 +43,7 @@ def write_graphs(
 
 
 def write_graph(spec: GraphSpec, path: Path) -> None:
-    """Write a graph, its weights included, checked by the ONNX library."""
+    """Write a graph with its weights, and check it with the ONNX library."""
     import onnx
 
     symbols = {name: Dim(name) for name in TRACED}
@@ -66,19 +70,19 @@ def write_graph(spec: GraphSpec, path: Path) -> None:
 def compare_graphs(
     specs: Mapping[str, GraphSpec], graphs: Graphs, precision: str = 'fp32'
 ) -> dict[str, float]:
-    """Run graphs on random tensors, of sizes that they were not traced with.
+    """Compare graphs with torch, on random inputs of sizes not traced.
 
     Args:
-        specs: What they should compute.
-        graphs: In a runtime.
-        precision: Of the runtime.
+        specs: The torch layers of each graph, by name.
+        graphs: The graphs, loaded into a runtime.
+        precision: Precision of the runtime, a key of ``TOLERANCE``.
 
     Returns:
-        For each graph the largest difference, as a part of the output's
-        largest value.
+        Largest difference of each graph, relative to the largest absolute
+        value of the output.
 
     Raises:
-        CheckpointError: It is above ``TOLERANCE``.
+        CheckpointError: A difference is above ``TOLERANCE``.
     """
     differences = {}
     for name, spec in specs.items():
@@ -90,13 +94,13 @@ def compare_graphs(
             (a - b).abs().max() / b.abs().max()
             for a, b in zip(computed, wanted)
         ]
-        differences[name] = float(torch.stack(parts).max())  # NaN stays
+        differences[name] = float(torch.stack(parts).max())  # keeps NaN
         if not differences[name] <= TOLERANCE[precision]:
             raise CheckpointError(
                 f'{name}: the graph differs from the network by '
                 f'{differences[name]:.2g} of its largest value, more than '
                 f'{TOLERANCE[precision]:g}; a layer of this network is not '
-                'exported faithfully. Use the backend torch.'
+                'exported correctly. Use the torch backend.'
             )
     return differences
 
@@ -104,7 +108,7 @@ def compare_graphs(
 def _dynamic(
     axes: tuple[Axis, ...], symbols: Mapping[str, Any]
 ) -> dict[int, Any]:
-    """What torch is told of the axes that a run may choose."""
+    """The dynamic axes of a tensor, as ``torch.onnx.export`` expects them."""
     dynamic = {}
     for number, axis in enumerate(axes):
         if isinstance(axis, str):
@@ -115,9 +119,9 @@ def _dynamic(
 
 
 def _tidy(model: Any, spec: GraphSpec) -> None:
-    """Give axes their names, and take out torch's notes.
+    """Name the dynamic axes, and strip the exporter's metadata.
 
-    These hold the path of every source file.
+    The metadata contain paths of source files.
     """
     graph = model.graph
     for value, axes in zip(
@@ -138,10 +142,10 @@ def _tidy(model: Any, spec: GraphSpec) -> None:
 
 @contextmanager
 def _cache_in(folder: Path) -> Iterator[None]:
-    """Let torch's compiler make its cache folder there.
+    """Put the cache of torch's compiler into a subfolder of ``folder``.
 
-    It makes one as soon as it is imported, else beside others in the system's
-    folder for temporary files, where it stays.
+    The compiler creates its cache folder on import; by default in the
+    system's folder for temporary files, where it would be left behind.
     """
     before = os.environ.get(CACHE)
     os.environ[CACHE] = str(folder / 'cache')
@@ -155,7 +159,7 @@ def _cache_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says about itself, and about torchvision."""
+    """Silence the exporter's log and warnings (about torchvision, mostly)."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The three graphs of a NoduleNet: their layers and their tensors' sizes."""
+"""The three graphs of a NoduleNet: their layers, and their tensors' axes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lungdet.errors import ConfigError
 from lungdet.models import NoduleNet
 from lungdet.models.feature_maps import FeatureMaps
 
-# an axis: so many, or a product such as '16*d' with symbols that each run
-# may choose, the same within a graph
+# size of an axis: fixed, or dynamic, such as '16*d'; a symbol has one value
+# per run throughout a graph
 Axis = int | str
-# sizes with which a graph is traced: equal or small ones would be fixed
+# sizes of the trace; the exporter would fix axes of size 1 and tie equal ones
 TRACED = {'batch': 2, 'rois': 3, 'd': 3, 'h': 4, 'w': 5}
 
 
@@ -26,9 +26,9 @@ class GraphSpec:
     """One graph.
 
     Attributes:
-        layers: Tensors to a tuple of tensors; in evaluation mode.
-        inputs: Axes of each tensor, by name.
-        outputs: The same.
+        layers: Module in evaluation mode, from tensors to a tuple of tensors.
+        inputs: Axes of each input tensor, by name.
+        outputs: Axes of each output tensor, by name.
     """
 
     layers: nn.Module
@@ -36,7 +36,12 @@ class GraphSpec:
     outputs: Mapping[str, tuple[Axis, ...]]
 
     def example(self, sizes: Mapping[str, int], seed: int = 0) -> list[Tensor]:
-        """Random inputs, normal, with a size for each symbol."""
+        """Normally distributed random inputs.
+
+        Args:
+            sizes: Value of each symbol.
+            seed: Seed of the random numbers.
+        """
         generator = torch.Generator().manual_seed(seed)
         return [
             torch.randn([_length(a, sizes) for a in axes], generator=generator)
@@ -45,19 +50,19 @@ class GraphSpec:
 
 
 def graph_specs(net: Any) -> dict[str, GraphSpec]:
-    """Each graph by the name of its file.
+    """The specs of a network's graphs, by the stem of their files.
 
     Args:
-        net: A NoduleNet in evaluation mode; heads that have not started are
-            left out.
+        net: A NoduleNet in evaluation mode; heads that have not started yet
+            are left out.
 
     Raises:
-        ConfigError: Another detector.
+        ConfigError: The detector is not a NoduleNet.
     """
     if not isinstance(net, NoduleNet):
         raise ConfigError(
             f'{type(net).__name__}: only a NoduleNet can be exported; give '
-            'the checkpoint of one network, not of an ensemble.'
+            'the checkpoint of a single network, not of an ensemble.'
         )
     rpn = _rpn_spec(net)
     channels = {name: axes[1] for name, axes in rpn.outputs.items()}
@@ -114,7 +119,7 @@ def _mask_spec(net: NoduleNet, channels: Mapping[str, Axis]) -> GraphSpec:
 
 
 def _length(axis: Axis, sizes: Mapping[str, int]) -> int:
-    """An axis with a size for each symbol."""
+    """Length of an axis, given the value of each symbol."""
     if isinstance(axis, int):
         return axis
     return math.prod(
@@ -124,7 +129,7 @@ def _length(axis: Axis, sizes: Mapping[str, int]) -> int:
 
 
 class _BackboneRPN(nn.Module):
-    """Image to the maps, and logits and deltas of every anchor."""
+    """From image to feature maps, and logits and deltas of every anchor."""
 
     def __init__(self, net: NoduleNet) -> None:
         super().__init__()
@@ -137,7 +142,7 @@ class _BackboneRPN(nn.Module):
 
 
 class _MaskDecoder(nn.Module):
-    """What a box cuts out of the maps to its logits."""
+    """From the crops of the feature maps at boxes to mask logits."""
 
     def __init__(self, net: NoduleNet) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Runtimes that run ONNX graphs, as functions from tensors to tensors."""
+"""Runtimes for ONNX graphs; a loaded graph maps tensors to tensors."""
 
 from __future__ import annotations
 
@@ -25,30 +25,37 @@ TELEMETRY = 'openvino_telemetry'
 
 
 def require(runtime: str) -> None:
-    """Refuse a runtime whose libraries are missing.
+    """Check that the libraries of a runtime are installed.
+
+    Args:
+        runtime: One of ``RUNTIMES``.
 
     Raises:
-        ConfigError: Names the extra that has them.
+        ConfigError: A library is missing; the message names the extra to
+            install.
     """
     extra, libraries = EXTRAS[runtime]
     missing = [name for name in libraries if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f'{runtime}: needs {" and ".join(missing)}, not installed; pip '
-            f"install 'lungdet[{extra}]'."
+            f'{runtime}: needs {" and ".join(missing)}, not installed; run '
+            f"pip install 'lungdet[{extra}]'."
         )
 
 
 def open_graphs(
     files: Mapping[str, Path], runtime: str, precision: str = 'fp32'
 ) -> Graphs:
-    """Load graphs into a runtime, on as many threads as torch uses.
+    """Load graphs into a runtime, which gets as many threads as torch.
 
     Args:
-        files: By the names in ``graph_specs``.
+        files: ONNX file of each graph, by the names of ``graph_specs``.
         runtime: One of ``RUNTIMES``.
-        precision: ``'fp32'`` or ``'bf16'``; what goes in and comes out is
-            float32.
+        precision: ``'fp32'`` or ``'bf16'``; inputs and outputs are float32
+            in both cases.
+
+    Raises:
+        ConfigError: The runtime lacks the precision.
     """
     opened = RUNTIMES[runtime]
     return Graphs(
@@ -57,23 +64,23 @@ def open_graphs(
 
 
 def open_onnxruntime(path: Path, precision: str) -> Graph:
-    """A graph in ONNX Runtime, whose CPU kernels compute in float32.
+    """Load a graph into ONNX Runtime, whose CPU kernels compute in float32.
 
     Raises:
-        ConfigError: Another precision.
+        ConfigError: The precision is not ``'fp32'``.
     """
     import onnxruntime
 
-    # the builds for Windows report to Microsoft that they are used
+    # builds for Windows send telemetry to Microsoft
     onnxruntime.disable_telemetry_events()
     if precision != 'fp32':
         raise ConfigError(
             f'precision: {precision}, but ONNX Runtime computes in fp32 on '
-            'CPUs; choose auto or fp32, or the backend torch or openvino.'
+            'CPUs; choose auto or fp32, or the torch or openvino backend.'
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # a thread that waits would take the time of one that works
+    # spinning threads would take processor time from working ones
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     session = onnxruntime.InferenceSession(
         path, options, providers=['CPUExecutionProvider']
@@ -89,7 +96,7 @@ def open_onnxruntime(path: Path, precision: str) -> Graph:
 
 
 def open_openvino(path: Path, precision: str) -> Graph:
-    """A graph in OpenVINO."""
+    """Load a graph into OpenVINO."""
     core = _openvino_core()
     compiled = core.compile_model(
         core.read_model(path),
@@ -97,7 +104,7 @@ def open_openvino(path: Path, precision: str) -> Graph:
         {
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_NUM_THREADS': torch.get_num_threads(),
-            # its default is bfloat16 where the CPU has it
+            # the default is bfloat16 if the CPU supports it
             'INFERENCE_PRECISION_HINT': {'fp32': 'f32', 'bf16': 'bf16'}[
                 precision
             ],
@@ -113,19 +120,21 @@ def open_openvino(path: Path, precision: str) -> Graph:
 
 @cache
 def _openvino_core() -> Any:
-    """The one of this process, which is never removed.
+    """The only OpenVINO core of this process; it is never destroyed.
 
-    Each sets a stack for signal handlers and, removed, puts back that of the
-    one before it, which may be gone: the next signal then ends the process.
+    A core installs an alternate stack for signal handlers. On destruction it
+    restores the stack that was installed before it, which may have been freed
+    by then; the next signal would crash the process.
     """
     return _openvino().Core()
 
 
 def _openvino() -> ModuleType:
-    """OpenVINO without its telemetry.
+    """Import OpenVINO without its telemetry.
 
-    Importing it would report the import to Google Analytics, unasked. Where
-    openvino_telemetry cannot be imported, it has a stub that does nothing.
+    By default each import is reported to Google Analytics. If
+    openvino_telemetry cannot be imported, OpenVINO uses a stub that sends
+    nothing.
     """
     modules: dict[str, ModuleType | None] = sys.modules  # type: ignore
     blocked = modules.setdefault(TELEMETRY, None) is None

@@ -1,4 +1,4 @@
-"""A loaded detector with its layers in another runtime."""
+"""A loaded detector whose layers are computed by another runtime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from lungdet.models.detectors.graph_detector import GraphDetector
 def graph_detector(
     net: Any, runtime: str, precision: str = 'fp32'
 ) -> GraphDetector:
-    """Convert a network and load it into a runtime; no file stays.
+    """Convert a network to ONNX and load it into a runtime.
+
+    The ONNX files are temporary.
 
     Args:
         net: A NoduleNet in evaluation mode, on the CPU.
@@ -24,8 +26,8 @@ def graph_detector(
 
     Raises:
         ConfigError: A library is missing, the runtime lacks the precision, or
-            the detector is no NoduleNet.
-        CheckpointError: The graphs do not compute what the network does.
+            the detector is not a NoduleNet.
+        CheckpointError: The output of a graph differs from the network's.
     """
     require(runtime)
     specs = graph_specs(net)

@@ -1,4 +1,4 @@
-"""A Ray cluster: its address, room for workers, and the files it can see.
+"""Connection to a Ray cluster: address, resources, and shared files.
 
 Source: Moritz et al., Ray: A Distributed Framework for Emerging AI
 Applications, OSDI 2018; ray 2.60.
@@ -21,26 +21,26 @@ from typing import Any
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import check_writable, scratch_folder, write_text
 
-# without these Ray sends usage statistics, and warns of a future default
+# keep Ray from sending usage statistics and warning about a future default
 QUIET = {
     'RAY_USAGE_STATS_ENABLED': '0',
     'RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO': '1',
 }
 TOKEN = 'token'
-NEW = 'local'  # Ray's word for a cluster that it is to start
-ANSWER_S = 10.0  # for a cluster to answer; Ray itself waits five minutes
+NEW = 'local'  # Ray's name for a new cluster on this machine
+ANSWER_S = 10.0  # timeout of a connection; Ray itself waits five minutes
 
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Which cluster is used, and how much of it.
+    """Which cluster to use, and how much of it.
 
     Attributes:
-        address: Address of its head, such as ``10.0.0.1:6379``; None for the
-            cluster named by ``RAY_ADDRESS``, otherwise one that runs on this
-            machine, otherwise a new one on this machine alone.
-        threads: Processors of each worker, None for the usual number.
-        workers: Number of workers at most, None for as many as fit.
+        address: Address of the head node, such as ``10.0.0.1:6379``. None
+            stands for the cluster that ``RAY_ADDRESS`` names, else one that
+            runs on this machine, else a new one on this machine alone.
+        threads: CPUs per worker; None for the default.
+        workers: Largest number of workers; None for as many as fit.
     """
 
     address: str | None = None
@@ -50,12 +50,12 @@ class RayOptions:
 
 @dataclass(frozen=True)
 class Needs:
-    """What one worker takes of a machine.
+    """Resources that one worker needs.
 
     Attributes:
-        cpus: Processors, and as many threads.
-        memory: Bytes.
-        gpus: GPUs, or a fraction of one.
+        cpus: Number of CPUs, and of threads.
+        memory: Memory in bytes.
+        gpus: Number of GPUs; may be a fraction.
     """
 
     cpus: int
@@ -66,7 +66,7 @@ class Needs:
         """Number of workers that fit on a machine.
 
         Args:
-            resources: What the machine has, by Ray's names.
+            resources: Resources of the machine, by Ray's names.
 
         Examples:
             >>> Needs(2, 10**9).number_on({'CPU': 8.0, 'memory': 3.5e9})
@@ -87,8 +87,8 @@ class Cluster:
     """A cluster that this program is connected to.
 
     Attributes:
-        ray: The Ray module.
-        machines: What each machine has, by Ray's names.
+        ray: The ``ray`` module.
+        machines: Resources of each machine, by Ray's names.
     """
 
     ray: Any
@@ -101,9 +101,9 @@ class Cluster:
 
 @contextmanager
 def connected(options: RayOptions) -> Iterator[Cluster]:
-    """Connect to a cluster, or start one that ends with the block.
+    """Connect to a cluster, or start a local one that ends with the block.
 
-    Ray would end the program at SIGTERM; its previous handler is restored.
+    Ray replaces the handler of SIGTERM; the previous one is restored.
 
     Raises:
         ConfigError: Ray is not installed, or no cluster answers.
@@ -129,10 +129,11 @@ def connected(options: RayOptions) -> Iterator[Cluster]:
         ray.exceptions.RayError,
     ) as error:
         raise ConfigError(
-            f'--ray {options.address or ""}: no cluster that can be used '
-            f'({" ".join(str(error).split()):.300}); start one by "ray start '
-            '--head", with one version of Python, Ray and lungdet on every '
-            'machine. One that wants a token needs RAY_AUTH_MODE=token here.'
+            f'--ray {options.address or ""}: cannot connect to a cluster '
+            f'({" ".join(str(error).split()):.300}); start one with "ray '
+            'start --head", with the same versions of Python, Ray and lungdet '
+            'on every machine. If the cluster requires a token, set '
+            'RAY_AUTH_MODE=token here, too.'
         ) from error
     try:
         if is_main:
@@ -146,10 +147,10 @@ def connected(options: RayOptions) -> Iterator[Cluster]:
 
 
 def address_of(address: str | None) -> str | None:
-    """The address to give to Ray.
+    """The address to connect Ray to.
 
     Ray keeps the address of a cluster on this machine in a file. The file
-    stays when the cluster is killed, and Ray waits for it for minutes.
+    remains if the cluster is killed, and Ray would wait minutes for it.
 
     Args:
         address: As in ``RayOptions``.
@@ -181,14 +182,14 @@ def address_file() -> Path:
 
 
 def check_answers(address: str) -> None:
-    """Refuse an address at which nothing answers.
+    """Check that something listens at an address.
 
     Args:
         address: ``HOST:PORT``; other addresses, such as ``auto``, are left to
             Ray.
 
     Raises:
-        ConfigError: No connection within ten seconds.
+        ConfigError: No connection was possible within ten seconds.
     """
     host, _, port = address.rpartition('://')[2].rpartition(':')
     if not port.isdecimal():
@@ -200,12 +201,12 @@ def check_answers(address: str) -> None:
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f'--ray {address}: no cluster answers ({error}); check the '
-            'address, or start a cluster by "ray start --head".'
+            'address, or start a cluster with "ray start --head".'
         ) from error
 
 
 def import_ray() -> Any:
-    """The Ray module.
+    """The ``ray`` module.
 
     Raises:
         ConfigError: It is not installed.
@@ -214,7 +215,7 @@ def import_ray() -> Any:
         import ray
     except ImportError as error:
         raise ConfigError(
-            f'--ray: {error}; pip install "lungdet[ray]".'
+            f'--ray: {error}; run pip install "lungdet[ray]".'
         ) from error
     return ray
 
@@ -225,10 +226,10 @@ class SharedFiles:
 
     Attributes:
         folder: Output folder.
-        inputs: Files and folders that are read.
-        probe: A file in ``folder``.
+        inputs: Input files and folders.
+        probe: A file in ``folder``, by which workers recognise the folder.
         token: Content of ``probe``.
-        workdir: Working folder, for relative paths.
+        workdir: Current folder of this program, for relative paths.
     """
 
     folder: Path
@@ -238,20 +239,21 @@ class SharedFiles:
     workdir: Path
 
     def check(self) -> None:
-        """Refuse a machine that does not see these files.
+        """Check that this machine sees these files; called in a worker.
 
-        Called in a worker, which then works in ``workdir`` if that exists.
+        Afterwards, ``workdir`` is the worker's current folder, if it exists.
 
         Raises:
-            ConfigError: A path does not exist, or is another folder.
+            ConfigError: A path does not exist, or the output folder is not
+                the one of the main program.
             OSError: The folder cannot be written to.
         """
         for path in (self.folder, *self.inputs):
             if not path.exists():
-                raise ConfigError(self._message(path, 'not there'))
+                raise ConfigError(self._message(path, 'does not exist'))
         token = self.token.encode('ascii')
         if not self.probe.is_file() or self.probe.read_bytes() != token:
-            raise ConfigError(self._message(self.folder, 'another folder'))
+            raise ConfigError(self._message(self.folder, 'another folder is'))
         check_writable(self.folder, 'the results')
         if self.workdir.is_dir():
             os.chdir(self.workdir)
@@ -259,9 +261,8 @@ class SharedFiles:
     def _message(self, path: Path, what: str) -> str:
         return (
             f'{path}: {what} on {platform.node()}, a machine of the Ray '
-            'cluster. All its machines must see the same files; put scans, '
-            'weights and results on a file system that they share, or leave '
-            'out --ray.'
+            'cluster. All machines must see the same files; put scans, '
+            'weights and results on a shared file system, or leave out --ray.'
         )
 
 
@@ -269,11 +270,11 @@ class SharedFiles:
 def shared_files(
     folder: Path, inputs: Sequence[Path]
 ) -> Iterator[SharedFiles]:
-    """Files of this program, which workers check for.
+    """Files of this program, for workers to check.
 
     Args:
-        folder: Output folder; the probe is in it until the block ends.
-        inputs: Files and folders that are read.
+        folder: Output folder; contains the probe until the block ends.
+        inputs: Input files and folders.
 
     Raises:
         OSError: The folder cannot be written to.

@@ -1,8 +1,8 @@
-"""Workers on a Ray cluster that do the same work on many scans.
+"""Workers on a Ray cluster that process a list of tasks.
 
-A worker is a process (an actor) that is set up once, for example with a
-network, and then does one task after another. A task whose worker is killed
-goes to another worker.
+A worker is a process (a Ray actor). It is set up once, for example with a
+network, and then runs one task after another. If a worker is killed, its task
+is given to another one.
 """
 
 from __future__ import annotations
@@ -23,24 +23,30 @@ from lungdet.threads import set_thread_number
 
 Task = TypeVar('Task')
 Result = TypeVar('Result')
-# called in a worker; returns the function of a task, and facts of the worker
+# sets a worker up; returns the function that runs a task, and information
+# about the worker
 Start = Callable[[], tuple[Callable[[Task], Result], Any]]
 
-TRIES = 3  # of a task whose worker is killed
-STARTS = 5  # workers killed at their start, after which the run ends
-PATIENCE_S = 30.0  # without a worker, until a warning
+TRIES = 3  # attempts at a task whose workers are killed
+STARTS = 5  # workers killed in a row while starting, until the run is aborted
+PATIENCE_S = 30.0  # seconds without a worker, until a warning
 
 
 @dataclass(frozen=True)
 class Lost:
-    """In place of a result: every worker on the task was killed."""
+    """Stands for the result of a task whose workers were all killed.
+
+    Attributes:
+        tries: Number of attempts.
+    """
 
     tries: int = TRIES
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a worker returns; it never raises, since Ray logs such errors."""
+    """A worker's return value. It may hold an error: Ray would log a raised
+    one."""
 
     value: Any = None
     error: Exception | None = None
@@ -52,13 +58,14 @@ class _Answer:
 
 
 class Worker:
-    """The process of a worker.
+    """A worker, as it runs in its own process.
 
-    It prints nothing: libraries may print names of files and patients, which
-    Ray would keep in its logs.
+    Its output is discarded: libraries may print names of files and patients,
+    which Ray would keep in its logs.
 
     Args:
-        threads: For its libraries, none of which may be loaded yet.
+        threads: Number of threads of its libraries, none of which may be
+            loaded yet.
     """
 
     def __init__(self, threads: int) -> None:
@@ -69,13 +76,13 @@ class Worker:
         self._work: Callable[[Any], Any] | None = None
 
     def start(self, start: Start, shared: SharedFiles, version: str) -> Any:
-        """Set the worker up; answers with the facts of ``Start``."""
+        """Set the worker up; the answer holds the information of ``Start``."""
         try:
             if version != lungdet.__version__:
                 raise ConfigError(
                     f'a machine of the Ray cluster has lungdet '
-                    f'{lungdet.__version__}, this one {version}; install one '
-                    'version on all.'
+                    f'{lungdet.__version__}, this one {version}; install the '
+                    'same version on all.'
                 )
             shared.check()
             self._work, about = start()
@@ -84,7 +91,7 @@ class Worker:
             return _Answer(error=portable_error(error))
 
     def work(self, task: Any) -> _Answer:
-        """Do a task."""
+        """Run a task."""
         try:
             assert self._work is not None
             return _Answer(self._work(task))
@@ -93,7 +100,11 @@ class Worker:
 
 
 def portable_error(error: Exception) -> Exception:
-    """An error that another process can unpickle."""
+    """An error that another process can unpickle.
+
+    Errors of classes that the other process may not know become a
+    ``RuntimeError`` with the traceback as text.
+    """
     of_system = (
         isinstance(error, OSError) and type(error).__module__ == 'builtins'
     )
@@ -104,22 +115,22 @@ def portable_error(error: Exception) -> Exception:
 
 
 class RayWorkers(Generic[Task, Result]):
-    """Workers that share a list of tasks; whichever is free takes the next.
+    """A pool of workers; each idle worker takes the next task of the list.
 
     Args:
-        cluster: Where they run.
-        start: Sets each of them up.
-        needs: What each of them takes of a machine.
-        shared: The files that they must see.
-        limit: Number of workers at most, None for as many as fit.
+        cluster: The cluster that they run on.
+        start: Sets a worker up.
+        needs: Resources that each worker needs.
+        shared: Files that each worker must see.
+        limit: Largest number of workers; None for as many as fit.
 
     Attributes:
-        about: The facts of each worker that started.
-        lost: Workers that were killed during a task.
-        retried: Tasks that went to another worker, counted each time.
+        about: The information that ``start`` returned for each worker.
+        lost: Number of workers that were killed during a task.
+        retried: Number of times that a task was given to another worker.
 
     Raises:
-        ConfigError: No machine has room for a worker.
+        ConfigError: No machine has the resources for a worker.
     """
 
     def __init__(
@@ -140,7 +151,7 @@ class RayWorkers(Generic[Task, Result]):
                 f'--ray: no machine of the cluster has {needs.cpus} '
                 f'processors and {needs.memory / 1e9:g} GB'
                 + (f' and {needs.gpus:g} GPUs' if needs.gpus else '')
-                + ' for a worker; give it more, or fewer --threads.'
+                + ' for a worker; use larger machines, or fewer --threads.'
             )
         self.number = min(self.number, limit or self.number)
         self.about: list[Any] = []
@@ -157,7 +168,10 @@ class RayWorkers(Generic[Task, Result]):
     def run(
         self, tasks: Sequence[Task]
     ) -> Generator[tuple[Task, Result | Lost], None, None]:
-        """Do all tasks; yields each with its result, as they finish.
+        """Run all tasks.
+
+        Yields:
+            Each task with its result, as they finish.
 
         Raises:
             ConfigError: A worker could not start.
@@ -166,7 +180,7 @@ class RayWorkers(Generic[Task, Result]):
         """
         waiting = deque(range(len(tasks)))
         deaths: Counter[int] = Counter()
-        busy: dict[Any, int] = {}  # tasks by the call that is to do them
+        busy: dict[Any, int] = {}  # the task of each running call
         try:
             for _ in range(min(self.number, len(tasks))):
                 self._start_worker()
@@ -175,7 +189,7 @@ class RayWorkers(Generic[Task, Result]):
                 actor, number = self._calls.pop(call), busy.pop(call, None)
                 answer = self._answer(call)
                 if answer is None:
-                    self.ray.kill(actor)  # it may only be out of reach
+                    self.ray.kill(actor)  # it may be alive, but unreachable
                     yield from self._reassign(number, tasks, waiting, deaths)
                     continue
                 if number is None:
@@ -193,16 +207,17 @@ class RayWorkers(Generic[Task, Result]):
             self._calls.clear()
 
     def _start_worker(self) -> None:
-        """Start a worker; Ray waits until there is room for it."""
+        """Start a worker as soon as the cluster has room for it."""
         actor = self._class.remote(self.needs.cpus)
         call = actor.start.remote(self.start, self.shared, lungdet.__version__)
         self._calls[call] = actor
 
     def _ended_call(self, working: bool) -> Any:
-        """Wait until a worker has answered, or was killed.
+        """Wait until a worker answers or is killed; return the call.
 
         Args:
-            working: Whether a worker does a task, so that none is missed.
+            working: Whether a worker is running a task; if not, warn when no
+                worker starts for a while.
         """
         started = time.monotonic()
         warned = working
@@ -214,7 +229,8 @@ class RayWorkers(Generic[Task, Result]):
             if not warned and time.monotonic() - started > PATIENCE_S:
                 warned = True
                 warnings.warn(
-                    'no worker has started; other work may fill the cluster',
+                    'no worker has started yet; the cluster may be busy with '
+                    'other jobs',
                     stacklevel=2,
                 )
 
@@ -234,7 +250,7 @@ class RayWorkers(Generic[Task, Result]):
                 errors.NodeDiedError,
                 errors.ObjectLostError,
             )
-            # an actor whose class cannot be imported dies of that
+            # raised also if the actor's class cannot be imported
             at_start = getattr(error, 'actor_init_failed', False)
             if isinstance(error, killed) and not at_start:
                 return None
@@ -251,15 +267,14 @@ class RayWorkers(Generic[Task, Result]):
         waiting: deque[int],
         deaths: Counter[int],
     ) -> Iterator[tuple[Task, Lost]]:
-        """Give the task of a killed worker to another one, unless it has
-        killed too many.
-        """
+        """Reassign the task of a killed worker, unless it was tried too
+        often."""
         if number is None:
             self._early_ends += 1
             if self._early_ends == STARTS:
                 raise ConfigError(
                     f'--ray: {STARTS} workers were killed while they started; '
-                    'perhaps memory runs out there.'
+                    'their machines may be out of memory.'
                 )
         else:
             self.lost += 1
@@ -270,8 +285,8 @@ class RayWorkers(Generic[Task, Result]):
                 self.retried += 1
                 waiting.appendleft(number)
                 warnings.warn(
-                    f'a worker was killed ({self.lost} so far); its scan goes '
-                    'to another one',
+                    f'a worker was killed ({self.lost} so far); another one '
+                    'takes over its scan',
                     stacklevel=2,
                 )
         if waiting:

@@ -1,4 +1,4 @@
-"""Scans as tasks on a Ray cluster."""
+"""Preparation of many scans on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lungdet.prepare.task import ScanTask
 
 NEEDS = Needs(cpus=1, memory=2 * 10**9)
 LOST = (
-    'its worker was killed {tries} times: perhaps memory ran out, or its file '
-    'crashes a library that reads it. Write the scan anew with another '
-    'program, or leave it out.'
+    'its worker was killed {tries} times; it may have run out of memory, or '
+    'the file crashes a library that reads it. Save the scan again with '
+    'another program, or leave it out.'
 )
 Attempt = Callable[[ScanTask], str | None]
 
@@ -23,20 +23,21 @@ Attempt = Callable[[ScanTask], str | None]
 def attempt_on_ray(
     tasks: Sequence[ScanTask], attempt: Attempt, out: Path, ray: RayOptions
 ) -> Generator[tuple[str, str | None], None, None]:
-    """Try each scan in a worker of a cluster.
+    """Prepare the scans in the workers of a cluster.
 
     Args:
         tasks: The scans.
-        attempt: Prepares one scan; returns the reason if it fails.
+        attempt: Prepares one scan; returns the reason if it fails, else None.
         out: Folder of the case store.
-        ray: Which cluster is used, and how much of it.
+        ray: Which cluster to use, and how much of it.
 
     Yields:
-        Uid, and the reason if the scan could not be prepared; as scans finish.
+        The uid of each scan, and the reason if it could not be prepared, in
+        the order in which scans finish.
 
     Raises:
-        ConfigError: No usable cluster, or a path that one of its machines does
-            not see.
+        ConfigError: No cluster can be used, or one of its machines does not
+            see a path.
         OSError: The disk is full.
     """
     if not tasks:
@@ -54,5 +55,5 @@ def attempt_on_ray(
 
 
 def _start(attempt: Attempt) -> tuple[Attempt, None]:
-    """Set a worker up: it needs nothing besides ``attempt``."""
+    """Set a worker up; it needs nothing but ``attempt``."""
     return attempt, None

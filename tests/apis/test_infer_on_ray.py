@@ -58,7 +58,7 @@ def test_workers_take_what_the_cluster_has() -> None:
 def test_which_gpu_is_not_for_the_user_to_say(tmp_path: Path) -> None:
     detector = DetectorOptions(device='cuda:1')
 
-    with pytest.raises(ConfigError, match='is decided by Ray'):
+    with pytest.raises(ConfigError, match='Ray decides which GPU'):
         RayScanRun(detector, [], tmp_path, ray=RayOptions())
 
 
@@ -116,7 +116,7 @@ def test_a_killed_worker_and_a_killed_driver_lose_nothing(
 
     assert 0 < len(before) < len(SCANS)
     assert before.items() <= records(out).items()
-    assert 'a worker was killed (1 so far); its scan goes to another' in text
+    assert 'a worker was killed (1 so far); another one takes over' in text
     assert f'{len(before)} done before, 1 failed' in text
     assert_valid('infer_report', report)
     workers = report['workers']
@@ -172,7 +172,7 @@ def test_a_path_that_a_worker_does_not_see_is_named(
         os.close(folder)
 
     (line,) = [x for x in text.splitlines() if x.startswith('lungdet: ')]
-    assert f'{words[1]}: not there on ' in line
+    assert f'{words[1]}: does not exist on ' in line
     assert 'must see the same files' in line
     assert not records(tmp_path / 'out')
 

@@ -29,7 +29,7 @@ def test_files_are_named_with_their_difference(
     assert code == 0
     assert calls == [(tmp_path, Path('w.pth'))]
     out = capsys.readouterr().out
-    assert 'rcnn.onnx: differs from torch by 3e-07 at most' in out
+    assert 'rcnn.onnx: largest difference from torch 3e-07' in out
     assert f'written to {tmp_path} (research use only)' in out
 
 

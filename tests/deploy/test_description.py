@@ -83,5 +83,5 @@ def test_what_others_cannot_know_is_refused(tmp_path: Path) -> None:
     net = narrow_net()
     net.rpn_head.prior_generator = OwnAnchors()
 
-    with pytest.raises(ConfigError, match='^OwnAnchors: cannot be described'):
+    with pytest.raises(ConfigError, match='^OwnAnchors: detector.json cannot'):
         described(net, tmp_path)

@@ -163,7 +163,7 @@ def test_an_edited_card_and_a_missing_one(tmp_path: Path) -> None:
     card = folder_with(tmp_path) / CARD
     card.write_text(card.read_text().replace('{"schema"', '{"x": 1, "schema"'))
 
-    with pytest.raises(CheckpointError, match='changed after it was written'):
+    with pytest.raises(CheckpointError, match='changed after the export'):
         read_export(tmp_path)
     card.unlink()
     with pytest.raises(CheckpointError, match='detector.json'):

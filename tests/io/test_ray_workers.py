@@ -159,7 +159,7 @@ def test_the_task_of_a_killed_worker_goes_to_another_one(
 ) -> None:
     tasks = [Task('a'), Task(KILLED, KILLED, 'b'), Task('c'), Task('d')]
 
-    with pytest.warns(UserWarning, match='its scan goes to another') as told:
+    with pytest.warns(UserWarning, match='another one takes over') as told:
         done, workers, ray = work(tasks, tmp_path)
 
     assert Counter(done) == Counter(enumerate('abcd'))
