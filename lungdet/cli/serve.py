@@ -1,4 +1,4 @@
-"""``lungdet serve``: nodules of scans received by HTTP."""
+"""``lungdet serve``: find nodules in scans that are sent by HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lungdet.threads import set_thread_number
 if TYPE_CHECKING:
     from lungdet.serve.limits import Limits
 
-TOKEN = 'LUNGDET_TOKEN'  # variable of the environment
+TOKEN = 'LUNGDET_TOKEN'  # environment variable
 LIBRARIES = ('fastapi', 'uvicorn', 'python_multipart')
 
 
@@ -31,15 +31,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         'serve',
         help=serve.__doc__,
-        allow_abbrev=False,  # else --token reads a file so named
+        allow_abbrev=False,  # else --token would stand for --token-file
     )
     parser.add_argument(
         '--out',
         type=Path,
         required=True,
         metavar='DIR',
-        help='folder for jobs and results; a server that starts again goes on '
-        'with them',
+        help='folder for jobs and results; a restarted server continues with '
+        'them',
     )
     add_address_options(parser)
     add_model_options(parser)
@@ -52,12 +52,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def add_address_options(parser: argparse.ArgumentParser) -> None:
-    """Its address, and who may use it."""
+    """Options of the address and of access."""
     group = parser.add_argument_group('address')
     group.add_argument(
         '--host',
         default='127.0.0.1',
-        help='address to listen at (127.0.0.1: this machine only); any other '
+        help='address to listen on (127.0.0.1: this machine only); any other '
         'one needs a token',
     )
     group.add_argument('--port', type=int, default=8642, help='(8642)')
@@ -65,20 +65,20 @@ def add_address_options(parser: argparse.ArgumentParser) -> None:
         '--token-file',
         type=Path,
         metavar='FILE',
-        help='holds the token that clients must send; by default that of '
-        f'{TOKEN} in the environment, if there is one',
+        help='file with the token that clients must send (default: the '
+        f'environment variable {TOKEN}, if it is set)',
     )
 
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
-    """Limits of jobs."""
+    """Options of the limits of jobs."""
     group = parser.add_argument_group('limits')
     for name, default, text in (
-        ('--max-upload', 1000, 'MB of a scan as it is sent'),
+        ('--max-upload', 1000, 'MB of one upload'),
         ('--max-disk', 20_000, 'MB of all scans and results'),
-        ('--min-free', 1000, 'MB left free on the disk'),
-        ('--max-seconds', 1800, 'of work on a scan'),
-        ('--keep-hours', 24, 'until a result is deleted'),
+        ('--min-free', 1000, 'MB to leave free on the disk'),
+        ('--max-seconds', 1800, 'duration of one job'),
+        ('--keep-hours', 24, 'time until a result is deleted'),
     ):
         group.add_argument(
             name,
@@ -91,33 +91,33 @@ def add_limit_options(parser: argparse.ArgumentParser) -> None:
         '--max-memory',
         type=positive_float,
         metavar='N',
-        help='MB of the process that works on a scan, on POSIX systems; '
-        'without it, what there is',
+        help='MB of data of the process that runs jobs, on POSIX systems '
+        '(no limit)',
     )
     group.add_argument(
         '--max-jobs',
         type=positive_int,
         default=100,
         metavar='N',
-        help='that wait or are worked on (100)',
+        help='jobs that are queued, running or being uploaded (100)',
     )
     group.add_argument(
         '--max-starts',
         type=positive_int,
         default=3,
         metavar='N',
-        help='of a job, where the server is killed (3)',
+        help='starts of one job, if the server is killed while it runs (3)',
     )
 
 
 def serve(args: argparse.Namespace) -> int:
-    """Find nodules in scans that are sent by HTTP, in a browser or by a
+    """Find nodules in scans that are sent by HTTP, from a browser or a
     program."""
     for library in LIBRARIES:
         if find_spec(library) is None:
             raise ConfigError(
-                f'serve: needs {library}, which is not installed; pip install '
-                "'lungdet[serve]'."
+                f'serve: needs {library}, which is not installed; run pip '
+                "install 'lungdet[serve]'."
             )
     detector = detector_of(args)
     if args.threads is not None:
@@ -138,7 +138,7 @@ def serve(args: argparse.Namespace) -> int:
 
 
 def limits_of(args: argparse.Namespace) -> Limits:
-    """The limits of the options."""
+    """The limits that the options set."""
     from lungdet.serve.limits import HOUR, MB, Limits
 
     memory = args.max_memory
@@ -155,14 +155,14 @@ def limits_of(args: argparse.Namespace) -> Limits:
 
 
 def token_of(file: Path | None) -> str | None:
-    """The token of a file or of the environment; None without one.
+    """The token in a file or in the environment; None if there is none.
 
-    It is not an option of the command, since other users can see command
+    The token itself is not an option, since other users can see command
     lines.
 
     Raises:
-        ConfigError: The file is not text.
-        OSError: It cannot be read.
+        ConfigError: The file is not ASCII text.
+        OSError: The file cannot be read.
     """
     if file is None:
         return os.environ.get(TOKEN) or None
@@ -170,11 +170,11 @@ def token_of(file: Path | None) -> str | None:
         return file.read_text(encoding='ascii').strip()
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f'{file}: holds no token, which is ASCII text.'
+            f'{file}: contains no token; a token is ASCII text.'
         ) from error
 
 
 def print_event(text: str) -> None:
-    """One line with the time."""
+    """Print a line with the time."""
     now = datetime.now().astimezone().isoformat(timespec='seconds')
     print(printable(f'{now} {text}'), flush=True)

@@ -1,6 +1,6 @@
-"""``lungdet serve``: takes scans by HTTP; needs the extra ``serve``.
+"""``lungdet serve``: an HTTP service for scans; needs the extra ``serve``.
 
-The server keeps jobs in SQLite and hands them, one by one, to a worker
-process, which does what ``lungdet infer`` does. Only ``lungdet.cli`` imports
+The server stores jobs in SQLite and runs them one at a time in a worker
+process, which does the same as ``lungdet infer``. Only ``lungdet.cli`` imports
 this package.
 """

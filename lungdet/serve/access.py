@@ -1,4 +1,4 @@
-"""Access: for anybody on this machine, or for whoever has the token."""
+"""Access control: local requests only, or requests with the token."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ READING = ('GET', 'HEAD')
 
 
 class Access:
-    """What a request must prove.
+    """Access rules of the server.
 
-    Without a token, only requests to a name of this machine are answered:
-    otherwise another site could let its own name resolve to this server (DNS
-    rebinding). In any case, a request that changes something must not come
-    from a page of another site.
+    Without a token, only requests to a loopback host name are answered.
+    Otherwise another site could let its name resolve to this server (DNS
+    rebinding). With or without a token, a request that changes something must
+    not come from a page of another site (CSRF).
 
     Args:
-        token: Secret that clients send; None for no secret.
+        token: Secret that clients must send; None for no secret.
 
     Raises:
-        ConfigError: The token is too short, or has characters that a header
-            cannot have.
+        ConfigError: The token is too short, or has characters that are not
+            allowed in a header.
     """
 
     def __init__(self, token: str | None) -> None:
         if token is not None and not TOKEN.fullmatch(token):
             raise ConfigError(
                 'token: must have 16 to 200 ASCII characters without spaces; '
-                "take one of python -c 'import secrets; "
+                "create one with python -c 'import secrets; "
                 "print(secrets.token_urlsafe())'."
             )
         self._token = token
 
     @property
     def needs_token(self) -> bool:
-        """Whether clients must have a token."""
+        """Whether clients must send a token."""
         return self._token is not None
 
     def check(
@@ -56,19 +56,19 @@ class Access:
 
         Args:
             method: HTTP method.
-            headers: By names in lower case.
-            is_open: Whether the path needs no token.
+            headers: Headers by lower-case name.
+            is_open: Whether the path is accessible without a token.
 
         Raises:
-            Refusal: 401 without the token, 403 from another site, 421 to
-                another host name.
+            Refusal: 401: no token; 403: sent by another site's page; 421:
+                addressed to another host name.
         """
         host = headers.get('host', '')
         if not self.needs_token and not is_loopback(host_name(host)):
             raise Refusal(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                'this server answers to localhost only; start it with a token '
-                'for other names.',
+                'this server answers requests to localhost only; start it '
+                'with a token to use another host name.',
             )
         if method not in READING and not _is_same_site(headers, host):
             raise Refusal(
@@ -78,16 +78,16 @@ class Access:
         if not is_open and not self.knows(headers):
             raise Refusal(
                 HTTPStatus.UNAUTHORIZED,
-                'send the token of this server, as the header "Authorization: '
+                'send the token of this server in the header "Authorization: '
                 'Bearer TOKEN".',
                 {'WWW-Authenticate': 'Bearer'},
             )
 
     def knows(self, headers: Mapping[str, str]) -> bool:
-        """Whether headers contain the token, or the cookie given for it.
+        """Whether the headers contain the token or the session cookie.
 
         Args:
-            headers: By names in lower case.
+            headers: Headers by lower-case name.
         """
         if self._token is None:
             return True
@@ -97,17 +97,17 @@ class Access:
         return _are_equal(_cookie(headers), self.cookie())
 
     def cookie(self) -> str:
-        """The cookie that stands for the token: a browser that follows a link
-        cannot send another header."""
+        """Session cookie that replaces the token: a browser that follows a
+        link cannot send other headers."""
         secret = (self._token or '').encode()
         return hmac.new(secret, b'lungdet page', hashlib.sha256).hexdigest()
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host name or address is a loopback one.
+    """Whether a host name or address is that of the loopback interface.
 
     Args:
-        name: Without port and brackets.
+        name: Host name or address, without port and brackets.
 
     Examples:
         >>> is_loopback('127.0.0.1'), is_loopback('::1'), is_loopback('a.org')
@@ -122,10 +122,10 @@ def is_loopback(name: str) -> bool:
 
 
 def host_name(host: str) -> str:
-    """A Host header without its port.
+    """The host name of a Host header, without port and brackets.
 
     Args:
-        host: Such as ``[::1]:80``.
+        host: Value of the header, such as ``[::1]:80``.
 
     Examples:
         >>> host_name('[::1]:80'), host_name('localhost:80'), host_name('a')
@@ -138,8 +138,8 @@ def host_name(host: str) -> str:
 
 
 def _is_same_site(headers: Mapping[str, str], host: str) -> bool:
-    """Whether a request comes from this site, or not from a browser, which
-    would send an Origin."""
+    """Whether a request comes from a page of this site, or has no Origin,
+    so not from a browser."""
     origin = headers.get('origin')
     return origin is None or origin.partition('://')[2] == host
 
@@ -153,7 +153,7 @@ def _cookie(headers: Mapping[str, str]) -> str:
 
 
 def _are_equal(sent: str, secret: str) -> bool:
-    """Compared in constant time."""
+    """Compare in constant time."""
     return hmac.compare_digest(
         sent.encode('utf-8', 'replace'), secret.encode()
     )

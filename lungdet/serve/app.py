@@ -1,4 +1,4 @@
-"""The routes: scans in, states and results out."""
+"""The HTTP routes: upload a scan, query its job, download the results."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ SHOWN = (
     '.html',
     '.png',
     '.json',
-)  # the others are downloaded
-# a report may run its scripts, but in another origin, without access to this
-# server
+)  # displayed in the browser; other files are downloaded
+# a report may run its scripts, but in an opaque origin, without access to
+# this server
 REPORT_POLICY = f'{POLICY}; sandbox allow-scripts'
 
 
 def create_app(service: Service, access: Access) -> ASGIApp:
-    """The application of a server.
+    """Create the ASGI application.
 
     Args:
-        service: Its jobs, worker and metrics.
+        service: Jobs, worker and metrics.
         access: Access rules.
     """
     app = FastAPI(
         title='lungdet',
         version=lungdet.__version__,
         description='Lung nodules in chest CT. Research use only.',
-        docs_url=None,  # these pages load scripts from other sites
+        docs_url=None,  # both pages load scripts from other sites
         redoc_url=None,
     )
     app.add_exception_handler(HTTPException, _http_problem)
@@ -81,11 +81,11 @@ def create_app(service: Service, access: Access) -> ASGIApp:
 
 
 def add_pages(app: FastAPI, service: Service, access: Access) -> None:
-    """Add routes that do not concern jobs.
+    """Add the routes that do not concern jobs.
 
     Args:
-        app: Gets the routes.
-        service: Its jobs, worker and metrics.
+        app: Application to add them to.
+        service: Jobs, worker and metrics.
         access: Access rules.
     """
     page, policy = page_and_policy(service.storage.limits)
@@ -104,21 +104,21 @@ def add_pages(app: FastAPI, service: Service, access: Access) -> None:
 
     @app.get('/metrics', response_class=PlainTextResponse)
     def metrics() -> Response:
-        """Numbers in the text format of Prometheus."""
+        """Metrics in the Prometheus text format."""
         return Response(service.metrics(), media_type=CONTENT_TYPE)
 
     @app.get('/v1/session')
     def show_session(request: Request) -> Session:
-        """Whether the request has the token or its cookie."""
+        """Whether the request has the token or the session cookie."""
         return Session(unlocked=access.knows(request.headers))
 
     @app.post('/v1/session', status_code=204, responses=_problems(401))
     def open_session(request: Request) -> Response:
-        """Set a cookie that stands for the token, for browsers that follow
-        links."""
+        """Exchange the token for a session cookie, which browsers send when
+        they follow links."""
         if not access.knows(request.headers):
             raise Refusal(
-                HTTPStatus.UNAUTHORIZED, 'this is not the token of the server.'
+                HTTPStatus.UNAUTHORIZED, 'the token is wrong.'
             )
         response = Response(status_code=HTTPStatus.NO_CONTENT)
         if access.needs_token:
@@ -136,8 +136,8 @@ def add_jobs(app: FastAPI, service: Service) -> None:
     """Add the routes of jobs.
 
     Args:
-        app: Gets the routes.
-        service: Its jobs, worker and metrics.
+        app: Application to add them to.
+        service: Jobs, worker and metrics.
     """
 
     @app.post(
@@ -148,7 +148,7 @@ def add_jobs(app: FastAPI, service: Service) -> None:
         openapi_extra=UPLOAD_SCHEMA,
     )
     async def send_scan(request: Request, response: Response) -> Any:
-        """Send a scan; its job waits in the queue."""
+        """Upload a scan; its job is queued."""
         job = await receive_scan(request, service.storage)
         service.taken(job)
         response.headers['Location'] = f'/v1/jobs/{job.id}'
@@ -163,7 +163,7 @@ def add_jobs(app: FastAPI, service: Service) -> None:
 
     @app.delete('/v1/jobs/{job_id}', status_code=204, responses=_problems(404))
     def delete_job(job_id: str) -> Response:
-        """Delete a job, its scan and its result, even while it runs."""
+        """Delete a job with its scan and result, even while it runs."""
         service.supervisor.remove(_job(service, job_id))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -172,8 +172,8 @@ def add_results(app: FastAPI, service: Service) -> None:
     """Add the route of results.
 
     Args:
-        app: Gets the route.
-        service: Its jobs, worker and metrics.
+        app: Application to add it to.
+        service: Jobs, worker and metrics.
     """
 
     @app.get(
@@ -182,18 +182,18 @@ def add_results(app: FastAPI, service: Service) -> None:
         responses=_problems(404, 409),
     )
     def fetch_result(job_id: str, name: str) -> Response:
-        """The result in one format, such as json, html or nifti; a format of
-        several files is a zip."""
+        """The result in one format, such as json, html or nifti. A format
+        with several files is sent as a zip."""
         job = _job(service, job_id)
         if job.state != DONE:
             raise Refusal(
                 HTTPStatus.CONFLICT,
-                f'the job is {job.state}; results are there when it is done.',
+                f'the job is {job.state}; it has results when it is done.',
             )
         if name not in job.files:
             raise Refusal(
                 HTTPStatus.NOT_FOUND,
-                'the job has no result of this format; it has '
+                'the job has no result in this format; it has '
                 f'{", ".join(job.files)}.',
             )
         folder, files = service.storage.result(job.id), job.files[name]
@@ -206,7 +206,7 @@ def add_results(app: FastAPI, service: Service) -> None:
 
 
 def _file(path: Path) -> Response:
-    """A file of a result."""
+    """Response with a file of a result."""
     path.stat()
     is_page = path.suffix == '.html'
     return FileResponse(
@@ -223,7 +223,7 @@ def _file(path: Path) -> Response:
 
 
 def _zip(folder: Path, files: Sequence[str], name: str) -> Response:
-    """Several small files as one zip."""
+    """Response with several small files as one zip."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as archive:
         for file in files:
@@ -236,10 +236,10 @@ def _zip(folder: Path, files: Sequence[str], name: str) -> Response:
 
 
 def _job(service: Service, job_id: str) -> Job:
-    """The job with an id sent by a client.
+    """The job with the id that a client sent.
 
     Raises:
-        Refusal: There is none.
+        Refusal: There is no such job.
     """
     job = service.storage.jobs.get(job_id)
     if job is None:
@@ -265,7 +265,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _http_problem(request: Request, error: Exception) -> JSONResponse:
-    """The answer to an unknown path or method."""
+    """The response to a request with an unknown path or method."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     return problem(Refusal(status, f'{status.phrase.lower()}.', error.headers))

@@ -1,4 +1,4 @@
-"""Middleware of all requests and answers."""
+"""Middleware for all requests and responses."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ HEADERS = {
 
 
 class Gate:
-    """Checks access, adds headers to answers, and logs errors without texts.
+    """Checks access, adds security headers, and logs internal errors.
 
-    HEAD is handled as GET; the server drops the body.
+    The log says where an error occurred, but omits its message, which may
+    quote a scan. HEAD is handled as GET without a response body.
 
     Args:
-        app: The application behind it.
+        app: The wrapped application.
         access: Access rules.
-        counts: Counts refusals.
-        tell: Called with a line about an internal error.
+        counts: Counts refused requests.
+        tell: Called with a log line about an internal error.
     """
 
     def __init__(
@@ -84,12 +85,12 @@ class Gate:
         except ClientDisconnect:
             return
         except Exception as error:
-            # already answered: Starlette calls the handler, then raises
+            # Starlette's handler has already responded; it re-raises errors
             self.tell(f'internal error: {origin_of(error)}')
 
 
 def problem(refusal: Refusal) -> JSONResponse:
-    """The answer to a request that is not carried out (RFC 9457)."""
+    """The response to a refused request (problem details, RFC 9457)."""
     content: dict[str, Any] = {
         'type': 'about:blank',
         'title': refusal.status.phrase,
@@ -105,20 +106,21 @@ def problem(refusal: Refusal) -> JSONResponse:
 
 
 def internal_problem(request: Request, error: Exception) -> JSONResponse:
-    """The answer after an internal error, without its details."""
+    """The response after an internal error, without details."""
     return problem(
         Refusal(
             HTTPStatus.INTERNAL_SERVER_ERROR,
-            'an error of the server; its log says where.',
+            'internal error; the log of the server says where.',
         )
     )
 
 
 def origin_of(error: Exception) -> str:
-    """Where an error comes from, without its text, which may quote a scan.
+    """Class and source line of an error, without its message, which may
+    quote a scan.
 
     Args:
-        error: With its traceback.
+        error: An error that was raised, so that it has a traceback.
     """
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f'{type(error).__name__} in {last.filename}:{last.lineno}'

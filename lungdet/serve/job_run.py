@@ -1,5 +1,4 @@
-"""One job: what ``lungdet infer`` does with a scan, in a folder of the
-server."""
+"""Running one job: the same as ``lungdet infer``, in the job's folder."""
 
 from __future__ import annotations
 
@@ -19,16 +18,16 @@ if TYPE_CHECKING:
     from lungdet.apis.inferencer import NoduleInferencer
     from lungdet.apis.scan_inputs import ScanInput
 
-RESULT = 'json'  # the format that lists the files of the others
+RESULT = 'json'  # the format that lists the files of all formats
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job for the worker.
+    """A job as sent to the worker.
 
     Attributes:
-        job_id: The job.
-        scan: The received file, under a name chosen by the server.
+        job_id: Id of the job.
+        scan: The uploaded file, under a name chosen by the server.
         work: Folder for temporary files.
         result: Folder of the result.
     """
@@ -41,11 +40,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """A job that has a result.
+    """Outcome of a job that succeeded.
 
     Attributes:
-        detections: How many.
-        files: Names of its files, by format.
+        detections: Number of detections.
+        files: Names of the result files, by format.
     """
 
     detections: int
@@ -54,11 +53,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that failed.
+    """Outcome of a job that failed.
 
     Attributes:
-        reason: Why, in one line, for the sender of the scan: it may quote the
-            scan.
+        reason: Reason in one line, for the client only, since it may quote
+            the scan.
     """
 
     reason: str
@@ -69,14 +68,14 @@ def run_job(
     task: Task,
     on_windows: Callable[[int, int], None] = lambda done, total: None,
 ) -> Done | Failed:
-    """Find nodules in the received scan.
+    """Find nodules in the uploaded scan.
 
-    The result is written in every format that suits the scan.
+    The result is written in all formats that are possible for the scan.
 
     Args:
-        inferencer: Has the detector.
+        inferencer: The loaded detector.
         task: The job.
-        on_windows: Called with (done, all) after each batch of windows.
+        on_windows: Called with (done, total) after each batch of windows.
     """
     try:
         scan = only_scan(task)
@@ -101,17 +100,17 @@ def run_job(
 def only_scan(task: Task) -> ScanInput:
     """The scan of a job: the thinnest series of the only examination.
 
-    An image file is named after its job, whatever its name in an archive.
+    An image file gets the id of its job as its name.
 
     Raises:
-        SeriesError: No scan, or several.
+        SeriesError: The upload has no scan, or several.
     """
     from lungdet.apis.scan_inputs import find_scans
 
     scans, left_out = find_scans([task.scan], task.work)
     if len(scans) > 1:
         raise SeriesError(
-            f'{task.scan}: holds {len(scans)} scans; send one after the other.'
+            f'{task.scan}: contains {len(scans)} scans; send each separately.'
         )
     (scan,) = scans
     return replace(
@@ -122,7 +121,10 @@ def only_scan(task: Task) -> ScanInput:
 
 
 def formats_for(scan: ScanInput) -> tuple[str, ...]:
-    """The formats that can be written for a scan, DICOM or not.
+    """The formats that can be written for a scan.
+
+    Formats whose library is missing are left out, and for a scan that is not
+    DICOM, those that need one.
 
     Args:
         scan: The scan.
@@ -171,7 +173,7 @@ def _run(
 
 
 def _without_paths(text: str, task: Task) -> str:
-    """A message without paths of the server."""
+    """A message without the server's paths."""
     text = text.replace(str(task.scan), 'the scan')
     for folder in (task.work, task.scan.parent):
         text = text.replace(f'{folder}{os.sep}', '')

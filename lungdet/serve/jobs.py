@@ -1,4 +1,4 @@
-"""Jobs in SQLite, which outlive the server."""
+"""The table of jobs, in SQLite, so that jobs survive a restart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lungdet.errors import ConfigError
 
 QUEUED, RUNNING, DONE, FAILED = 'queued', 'running', 'done', 'failed'
 STATES = (QUEUED, RUNNING, DONE, FAILED)
-VERSION = 1  # of the table's layout
+VERSION = 1  # of the table schema
 TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,27 +35,27 @@ CREATE TABLE IF NOT EXISTS jobs (
 """
 RECENT = 20  # jobs over which the duration is averaged
 ENDED_TOO_OFTEN = (
-    'was begun {starts} times, and the server ended each time; the scan may '
-    'need more memory than there is.'
+    'was started {starts} times, and the server was killed each time; the '
+    'scan may need more memory than the server has.'
 )
 
 
 @dataclass(frozen=True)
 class Job:
-    """One scan, and its state.
+    """An uploaded scan and the state of its processing.
 
     Attributes:
-        number: In the order of arrival.
-        id: 32 random hex digits, which name its folder.
+        number: Position in the order of arrival.
+        id: 32 random hex digits; also the name of its folder.
         suffix: Suffix of the scan's file, such as ``.nii.gz``.
         state: One of ``STATES``.
-        size: Bytes on the disk.
-        created: Time of arrival, seconds since 1970.
-        started: Likewise; None while it waits.
-        ended: Likewise; None until it has ended.
-        starts: How often it was started.
-        error: Why it failed.
-        detections: How many, once it is done.
+        size: Bytes on disk.
+        created: Time of arrival, in seconds since 1970.
+        started: Time of the last start; None while it is queued.
+        ended: Time at which it was done or failed; None before.
+        starts: Number of starts.
+        error: Reason for the failure; None if it has not failed.
+        detections: Number of detections; None until it is done.
         files: Names of the result files, by format.
     """
 
@@ -80,7 +80,8 @@ class JobTable:
         path: Path of the database, created if missing.
 
     Raises:
-        ConfigError: Another server uses it, or it is not a table of lungdet.
+        ConfigError: Another server uses it, or it is not a job table of this
+            version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,11 +95,11 @@ class JobTable:
             self._database.close()
             if 'locked' in str(error):
                 raise ConfigError(
-                    f'{path}: another server uses it; stop that one, or give '
-                    'another folder.'
+                    f'{path}: another server uses it; stop that server, or '
+                    'choose another folder.'
                 ) from error
             raise ConfigError(
-                f'{path}: cannot be used as a table of jobs ({error}); give '
+                f'{path}: cannot be used as a job table ({error}); choose '
                 'another folder.'
             ) from error
 
@@ -128,14 +129,14 @@ class JobTable:
             return self._database.execute(statement, values).fetchall()
 
     def _jobs(self, statement: str, *values: Any) -> list[Job]:
-        """The jobs that a statement selects with all columns."""
+        """The jobs that a statement selects; it must select all columns."""
         with self._lock:
             cursor = self._database.execute(statement, values)
             names = [column[0] for column in cursor.description]
             return [_job(dict(zip(names, one))) for one in cursor.fetchall()]
 
     def add(self, job_id: str, suffix: str, size: int) -> Job:
-        """A new job, last in the queue."""
+        """Add a job at the end of the queue."""
         self._run(
             'INSERT INTO jobs (id, suffix, state, size, created) '
             'VALUES (?, ?, ?, ?, ?)',
@@ -146,14 +147,14 @@ class JobTable:
         return job
 
     def get(self, job_id: str) -> Job | None:
-        """A job by its id; None if there is none."""
-        with suppress(UnicodeEncodeError):  # not text, so not an id
+        """The job with an id; None if there is none."""
+        with suppress(UnicodeEncodeError):  # invalid Unicode is not an id
             for job in self._jobs('SELECT * FROM jobs WHERE id = ?', job_id):
                 return job
         return None
 
     def start_next(self) -> Job | None:
-        """Start the first job of the queue; None if it is empty."""
+        """Mark the first queued job as running; None if the queue is empty."""
         started = self._jobs(
             'UPDATE jobs SET state = ?, started = ?, starts = starts + 1 '
             'WHERE number = (SELECT min(number) FROM jobs WHERE state = ?) '
@@ -163,7 +164,7 @@ class JobTable:
         return started[0] if started else None
 
     def put_back(self, job: Job) -> None:
-        """Return a started job to the queue; the start is not counted."""
+        """Return a running job to the queue, without counting the start."""
         self._run(
             'UPDATE jobs SET state = ?, started = NULL, starts = starts - 1 '
             'WHERE id = ? AND state = ?',
@@ -178,7 +179,7 @@ class JobTable:
         files: Mapping[str, Sequence[str]],
         size: int,
     ) -> None:
-        """A job is done."""
+        """Mark a job as done."""
         self._run(
             'UPDATE jobs SET state = ?, ended = ?, detections = ?, '
             'files = ?, size = ? WHERE id = ?',
@@ -187,7 +188,7 @@ class JobTable:
         )
 
     def fail(self, job: Job, error: str) -> None:
-        """Mark a job as failed; it no longer takes disk space."""
+        """Mark a job as failed; its files no longer take disk space."""
         self._run(
             'UPDATE jobs SET state = ?, ended = ?, error = ?, size = 0 '
             'WHERE id = ?',
@@ -195,10 +196,10 @@ class JobTable:
         )
 
     def resume(self, max_starts: int) -> list[Job]:
-        """Return the jobs that a killed server ran to the queue.
+        """Return jobs to the queue that ran when the server was killed.
 
         Args:
-            max_starts: Jobs started this often fail.
+            max_starts: Jobs that were started this often fail instead.
 
         Returns:
             The jobs that failed.
@@ -223,13 +224,13 @@ class JobTable:
         return {job_id for (job_id,) in self._run('SELECT id FROM jobs')}
 
     def ended(self, before: float) -> list[Job]:
-        """Jobs that ended before a time, earliest first."""
+        """Jobs that ended before a time, oldest first."""
         return self._jobs(
             'SELECT * FROM jobs WHERE ended < ? ORDER BY ended', before
         )
 
     def ahead(self, job: Job) -> int:
-        """Number of jobs before a waiting one, including the running one."""
+        """Number of jobs ahead of a queued one, including the running one."""
         ((number,),) = self._run(
             'SELECT count(*) FROM jobs WHERE state = ? '
             'OR (state = ? AND number < ?)',
@@ -238,17 +239,17 @@ class JobTable:
         return number
 
     def counts(self) -> dict[str, int]:
-        """Jobs by state."""
+        """Number of jobs in each state."""
         there = self._run('SELECT state, count(*) FROM jobs GROUP BY state')
         return {**dict.fromkeys(STATES, 0), **{s: n for s, n in there}}
 
     def size(self) -> int:
-        """Bytes of all jobs on the disk."""
+        """Bytes of all jobs on disk."""
         ((size,),) = self._run('SELECT coalesce(sum(size), 0) FROM jobs')
         return size
 
     def mean_seconds(self) -> float | None:
-        """Mean duration of the last jobs; None without any."""
+        """Mean duration of the last jobs; None if no job is done."""
         ((mean,),) = self._run(
             'SELECT avg(ended - started) FROM (SELECT * FROM jobs '
             'WHERE state = ? ORDER BY ended DESC LIMIT ?)',

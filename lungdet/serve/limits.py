@@ -1,4 +1,4 @@
-"""Limits of a service, and refusals of requests beyond them."""
+"""Limits of the service, and refusals of requests that exceed them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ class Limits:
     """Limits of jobs.
 
     Attributes:
-        upload_bytes: Size of one upload.
-        upload_seconds: Time of one upload.
-        waiting_jobs: Number of jobs that wait, run or are being received.
-        job_seconds: Time that one job may take.
-        memory_bytes: Memory of the worker's data; None for no limit.
+        upload_bytes: Largest size of an upload.
+        upload_seconds: Longest duration of an upload.
+        waiting_jobs: Largest number of jobs that are queued, running or being
+            uploaded.
+        job_seconds: Longest duration of a job.
+        memory_bytes: Largest memory of the worker's data; None for no limit.
         disk_bytes: Disk space of all scans and results together.
-        free_bytes: Space that is left free on the disk.
+        free_bytes: Space to leave free on the disk.
         keep_seconds: Time from the end of a job until it is deleted.
-        starts: How often one job is started, if the server ends during it.
+        starts: Largest number of starts of a job, if the server is killed
+            while it runs.
 
     Raises:
         ConfigError: A limit is not above 0.
@@ -51,12 +53,12 @@ class Limits:
 
 
 class Refusal(LungdetError):
-    """A request that is refused.
+    """Refusal of a request, sent to the client.
 
     Args:
         status: HTTP status, 4xx or 5xx.
-        text: Why, and what to do, in one sentence.
-        headers: Further headers of the answer.
+        text: Reason and remedy, in one sentence.
+        headers: Additional headers of the response.
     """
 
     def __init__(
@@ -71,10 +73,10 @@ class Refusal(LungdetError):
 
 
 def in_units(size: float) -> str:
-    """A size as text.
+    """A size as text, in a suitable unit.
 
     Args:
-        size: In bytes.
+        size: Size in bytes.
 
     Examples:
         >>> in_units(1_500_000_000), in_units(20_000_000), in_units(500)

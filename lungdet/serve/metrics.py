@@ -1,4 +1,4 @@
-"""Metrics of a server in the text format of Prometheus.
+"""Metrics of the server in the Prometheus text format.
 
 Source: prometheus.io, Exposition formats, text format 0.0.4.
 """
@@ -16,12 +16,12 @@ LabelledValue = tuple[Mapping[str, str], float]
 
 @dataclass(eq=False)
 class Counts:
-    """Counts since the server started.
+    """Counters since the server started.
 
     Attributes:
-        received: Scans that were accepted.
+        received: Number of accepted scans.
         received_bytes: Size of their files.
-        refused: Requests by status.
+        refused: Number of refused requests, by HTTP status.
     """
 
     received: int = 0
@@ -49,7 +49,7 @@ def family(
     Args:
         name: Name without the prefix ``lungdet_``.
         kind: ``'gauge'`` or ``'counter'``.
-        text: What it counts.
+        text: Description of the metric.
         samples: Labels and value of each.
 
     Examples:

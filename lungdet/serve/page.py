@@ -1,4 +1,4 @@
-"""The page for uploads: one file that loads nothing else."""
+"""The upload page: a single HTML file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FRAMES = "; frame-ancestors 'none'"  # not allowed in a policy inside a page
 
 
 def page_and_policy(limits: Limits) -> tuple[str, str]:
-    """The page, and the content security policy of its answer.
+    """The page, and the Content-Security-Policy header to send with it.
 
-    The policy allows only the scripts and styles of the page, by digest.
+    The policy allows only the page's own scripts and styles, by digest.
 
     Args:
-        limits: Shown on the page, and checked before an upload.
+        limits: Limits, shown on the page and checked before an upload.
     """
     values = {
         'field': FIELD,
@@ -51,7 +51,7 @@ def page_and_policy(limits: Limits) -> tuple[str, str]:
 
 @cache
 def templates() -> Environment:
-    """The templates of the reports and of the server."""
+    """Jinja environment with the templates of reports and server."""
     folders = ('lungdet.serve', 'lungdet.report.html')
     return environment().overlay(
         loader=ChoiceLoader([PackageLoader(name) for name in folders])
@@ -59,7 +59,7 @@ def templates() -> Environment:
 
 
 def script() -> str:
-    """The script of the page."""
+    """The JavaScript of the page."""
     folder = resources.files('lungdet.serve')
     return folder.joinpath('templates/serve.js').read_text(encoding='utf-8')
 

@@ -1,4 +1,4 @@
-"""Start and end of a server."""
+"""Starting and stopping the server."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lungdet.serve.service import Service
 from lungdet.serve.storage import JobStorage
 from lungdet.serve.supervisor import Supervisor
 
-CONNECTIONS = 500  # at a time; others get 503
-GOODBYE_SECONDS = 5  # for requests that are being answered
+CONNECTIONS = 500  # at a time; further requests get 503
+GOODBYE_SECONDS = 5  # on shutdown, to finish running requests
 
 
 def serve(
@@ -36,22 +36,25 @@ def serve(
 
     Args:
         root: Folder for jobs and results.
-        detector: What finds nodules.
-        limits: What jobs may take.
-        host: Name or address to listen at.
-        port: Port to listen at; 0 for any free one.
-        token: Token that clients must send; None only on this machine.
-        tell: Called with a line about each event; ids and numbers only.
+        detector: How to build the detector.
+        limits: Limits of jobs.
+        host: Host name or address to listen on.
+        port: Port to listen on; 0 for any free one.
+        token: Token that clients must send; None is allowed on a loopback
+            address only.
+        tell: Called with a log line about each event, which contains only
+            ids and numbers.
 
     Raises:
-        ConfigError: No token at an address other machines can reach, another
-            server in the folder, or a detector that cannot be loaded.
-        OSError: The folder cannot be written to, or the port is taken.
+        ConfigError: Other machines can reach the address and there is no
+            token, another server uses the folder, or the detector cannot be
+            loaded.
+        OSError: The folder cannot be written to, or the port is in use.
     """
     if token is None and not is_loopback(host):
         raise ConfigError(
-            f'--host {host}: others can reach it, so clients must have a '
-            'token; set LUNGDET_TOKEN, or give --token-file.'
+            f'--host {host}: other machines can reach it, so clients must '
+            'have a token; set LUNGDET_TOKEN, or give --token-file.'
         )
     access = Access(token)
     with (
@@ -63,7 +66,7 @@ def serve(
         uvicorn.Server(
             uvicorn.Config(
                 create_app(service, access),
-                log_config=None,  # would name who asked
+                log_config=None,  # would log the addresses of clients
                 access_log=False,
                 server_header=False,
                 limit_concurrency=CONNECTIONS,
@@ -81,16 +84,18 @@ def running(
     limits: Limits,
     tell: Callable[[str], None],
 ) -> Iterator[Service]:
-    """The service of a folder, running while the block runs.
+    """Run the service of a folder for the duration of a block.
 
     Args:
-        root: As ``serve``, like the others.
-        detector: What finds nodules.
-        limits: What jobs may take.
-        tell: As ``serve``.
+        root: Folder for jobs and results.
+        detector: How to build the detector.
+        limits: Limits of jobs.
+        tell: As in ``serve``.
 
     Raises:
-        Errors as ``serve``.
+        ConfigError: Another server uses the folder, or the detector cannot be
+            loaded.
+        OSError: The folder cannot be written to.
     """
     with closing(JobStorage(root, limits)) as storage:
         supervisor = Supervisor(storage, detector, tell)
@@ -103,14 +108,14 @@ def running(
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket at an address.
+    """A listening socket, closed when the block ends.
 
     Args:
-        host: Name or address.
-        port: Port, 0 for any free one.
+        host: Host name or address.
+        port: Port; 0 for any free one.
 
     Raises:
-        OSError: The address is taken or invalid.
+        OSError: The address is in use or invalid.
     """
     try:
         (kind, *_, address), *_ = socket.getaddrinfo(

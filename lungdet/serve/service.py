@@ -1,4 +1,4 @@
-"""The state behind the routes: jobs, worker, and metrics of both."""
+"""The state behind the routes: jobs, worker and metrics."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from lungdet.serve.supervisor import JobProgress, Supervisor
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """A server's parts.
+    """What the routes work on.
 
     Attributes:
         storage: The jobs and their files.
-        supervisor: Runs them.
-        counts: Counts of requests.
-        tell: Called with a line about each event; ids and numbers only.
+        supervisor: Runs the jobs.
+        counts: Counters of requests.
+        tell: Called with a log line about each event, which contains only
+            ids and numbers.
     """
 
     storage: JobStorage
@@ -32,16 +33,16 @@ class Service:
     tell: Callable[[str], None] = lambda text: None
 
     def taken(self, job: Job) -> None:
-        """Record that a scan was received completely."""
+        """Record that a scan was uploaded completely, and start its job."""
         self.counts.receive(job.size)
         self.tell(f'job {job.id} queued, {job.size} bytes')
         self.supervisor.wake()
 
     def view(self, job: Job) -> dict[str, Any]:
-        """A job for clients, as JSON values.
+        """A job as sent to clients, in JSON values.
 
         Args:
-            job: A job of the storage.
+            job: A job of ``storage``.
         """
         address = f'/v1/jobs/{job.id}'
         progress = self._progress(job)
@@ -66,7 +67,7 @@ class Service:
         }
 
     def _progress(self, job: Job) -> JobProgress | None:
-        """Progress of a job; None for one that does not run."""
+        """Progress of a job; None if it is not running."""
         progress = self.supervisor.progress
         if progress is None or progress.job_id != job.id:
             return None
@@ -75,7 +76,11 @@ class Service:
     def _seconds_left(
         self, job: Job, progress: JobProgress | None
     ) -> float | None:
-        """An estimate, from the windows of this job or the last jobs."""
+        """Estimated time to the end of a job, None if unknown.
+
+        For a running job it is based on the windows done so far, for a queued
+        one on the duration of the last jobs.
+        """
         if progress is not None:
             left = progress.seconds_left()
             return None if left is None else round(left, 1)
@@ -95,7 +100,7 @@ class Service:
         }
 
     def metrics(self) -> str:
-        """The metrics in the text format of Prometheus."""
+        """The metrics in the Prometheus text format."""
         storage, counts = self.storage, self.counts
         info = {
             'version': lungdet.__version__,
@@ -106,7 +111,7 @@ class Service:
             family(
                 'jobs',
                 'gauge',
-                'Jobs that are kept, by state.',
+                'Stored jobs, by state.',
                 [({'state': s}, n) for s, n in storage.jobs.counts().items()],
             ),
             family(
@@ -118,30 +123,30 @@ class Service:
                 ],
             ),
             family(
-                *('job_seconds_total', 'counter', 'Time of work on jobs.'),
+                *('job_seconds_total', 'counter', 'Time spent on jobs.'),
                 [({}, self.supervisor.seconds)],
             ),
             family(
-                *('scans_received_total', 'counter', 'Scans taken.'),
+                *('scans_received_total', 'counter', 'Accepted scans.'),
                 [({}, counts.received)],
             ),
             family(
-                *('scans_received_bytes_total', 'counter', 'Their bytes.'),
+                *('scans_received_bytes_total', 'counter', 'Their size.'),
                 [({}, counts.received_bytes)],
             ),
             family(
-                *('refused_requests_total', 'counter', 'Refusals by status.'),
+                *('refused_requests_total', 'counter', 'Refused requests.'),
                 [
                     ({'status': f'{status}'}, number)
                     for status, number in sorted(counts.refused.items())
                 ],
             ),
             family(
-                *('stored_bytes', 'gauge', 'Scans and results.'),
+                *('stored_bytes', 'gauge', 'Size of scans and results.'),
                 [({}, storage.size())],
             ),
             family(
-                *('free_bytes', 'gauge', 'Free on the disk.'),
+                *('free_bytes', 'gauge', 'Free disk space.'),
                 [({}, shutil.disk_usage(storage.root).free)],
             ),
             family(

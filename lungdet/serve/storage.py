@@ -1,11 +1,11 @@
-"""Disk space of jobs: their folders, limits and deletion.
+"""Files of jobs: folders, disk limits and deletion.
 
 ::
 
     FOLDER/jobs.sqlite
     FOLDER/jobs/ID/scan.nii.gz     until the job has ended
-    FOLDER/jobs/ID/start-1/        while it is worked on
-    FOLDER/jobs/ID/result/         when it is done
+    FOLDER/jobs/ID/start-1/        while the job is running
+    FOLDER/jobs/ID/result/         once the job is done
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from lungdet.io.atomic import check_writable, make_folder
 from lungdet.serve.jobs import DONE, QUEUED, RUNNING, Job, JobTable
 from lungdet.serve.limits import Limits, Refusal, in_units
 
-FRESH_SECONDS = 600.0  # during which a result is not deleted to make room
-RETRY_SECONDS = 30  # if the duration of jobs is not known yet
+FRESH_SECONDS = 600.0  # a result younger than this is not deleted for space
+RETRY_SECONDS = 30  # Retry-After while the duration of jobs is unknown
 
 
 @dataclass(eq=False)
 class Reservation:
-    """Disk space for a scan that is being received.
+    """Disk space reserved for a scan that is being uploaded.
 
     Attributes:
         job_id: Id of its job.
-        size: Bytes it may take.
+        size: Reserved bytes.
         folder: Folder of its job.
     """
 
@@ -47,11 +47,11 @@ class JobStorage:
     """The jobs of a server and their files.
 
     Args:
-        root: Folder for all of them.
+        root: Folder of the server.
         limits: Limits of jobs.
 
     Raises:
-        ConfigError: As ``JobTable``.
+        ConfigError: As in ``JobTable``.
         OSError: The folder cannot be written to.
     """
 
@@ -66,36 +66,38 @@ class JobStorage:
         self._remove_strays()
 
     def close(self) -> None:
-        """Unlock the folder for another server."""
+        """Close the job table, which unlocks the folder."""
         self.jobs.close()
 
     def folder(self, job_id: str) -> Path:
-        """Folder of a job, whose id must be valid."""
+        """Folder of a job; its id must be valid."""
         return self.root / 'jobs' / job_id
 
     def scan(self, job: Job) -> Path:
-        """The received file."""
+        """The uploaded file of a job."""
         return self.folder(job.id) / f'scan{job.suffix}'
 
     def work_folder(self, job: Job) -> Path:
         """Folder for temporary files of a running job.
 
-        There is one for each start: the worker of a killed server may outlive
-        it for a moment.
+        Each start has its own, since the worker of a killed server may live a
+        moment longer than the server.
         """
         return self.folder(job.id) / f'start-{job.starts}'
 
     def result(self, job_id: str) -> Path:
-        """The folder of a job's result."""
+        """Folder of a job's result."""
         return self.folder(job_id) / 'result'
 
     @contextmanager
     def reserved(self, size: int) -> Iterator[Reservation]:
-        """Reserve space for a scan of at most ``size`` bytes, until it is
-        accepted.
+        """Reserve space for an upload of at most ``size`` bytes.
+
+        When the block ends without ``accept``, the files are deleted.
 
         Raises:
-            Refusal: 413, 429 or 507: too large, too many jobs, no room.
+            Refusal: 413: too large; 429: too many jobs; 507: not enough disk
+                space.
         """
         with self._lock:
             self._check_size(size)
@@ -114,12 +116,12 @@ class JobStorage:
                     shutil.rmtree(kept.folder, ignore_errors=True)
 
     def accept(self, kept: Reservation, suffix: str, size: int) -> Job:
-        """Add the job of a completely received scan.
+        """Add the job of a scan that was uploaded completely.
 
         Args:
-            kept: Its reservation, which is released.
-            suffix: Suffix of its file.
-            size: Size of its file in bytes.
+            kept: Reservation of the upload, which is released.
+            suffix: Suffix of the file.
+            size: Size of the file in bytes.
         """
         with self._lock:
             job = self.jobs.add(kept.job_id, suffix, size)
@@ -129,19 +131,19 @@ class JobStorage:
     def finish(
         self, job: Job, *, detections: int, files: dict[str, list[str]]
     ) -> None:
-        """Keep the result of a job, and delete its other files."""
+        """Mark a job as done, and delete all its files but the result."""
         folder = self.result(job.id)
         size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
         self.jobs.finish(job, detections=detections, files=files, size=size)
         self.drop_scan(job.id)
 
     def fail(self, job: Job, error: str) -> None:
-        """Keep why a job failed, and delete its files."""
+        """Mark a job as failed, and delete its files."""
         self.jobs.fail(job, error)
         self.drop_scan(job.id)
 
     def drop_scan(self, job_id: str) -> None:
-        """Delete the scan and the temporary files of a job that has ended."""
+        """Delete the scan and the temporary files of a job."""
         for path in self.folder(job_id).glob('*'):
             if path != self.result(job_id):
                 _delete(path)
@@ -152,7 +154,7 @@ class JobStorage:
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
     def expire(self) -> list[Job]:
-        """Delete the jobs that have expired."""
+        """Delete expired jobs, and return them."""
         expired = self.jobs.ended(time.time() - self.limits.keep_seconds)
         for job in expired:
             self.remove(job.id)
@@ -167,9 +169,9 @@ class JobStorage:
         if size > self.limits.upload_bytes:
             raise Refusal(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f'the scan has {in_units(size)}, and at most '
-                f'{in_units(self.limits.upload_bytes)} are taken; send one '
-                'series, compressed.',
+                f'the scan has {in_units(size)}; the limit is '
+                f'{in_units(self.limits.upload_bytes)}. Send a single series, '
+                'compressed.',
             )
 
     def _check_queue(self) -> None:
@@ -180,16 +182,17 @@ class JobStorage:
         seconds = self.jobs.mean_seconds() or RETRY_SECONDS
         raise Refusal(
             HTTPStatus.TOO_MANY_REQUESTS,
-            f'{waiting} jobs are waiting, and no more are taken; send the '
-            f'scan again in {max(1, round(seconds))} seconds.',
+            f'{waiting} jobs are waiting, which is the limit; send the scan '
+            f'again in {max(1, round(seconds))} seconds.',
             {'Retry-After': f'{max(1, round(seconds))}'},
         )
 
     def _make_room(self, size: int) -> None:
-        """Delete the oldest results until there is room.
+        """Delete the oldest results until there is enough disk space.
 
         Raises:
-            Refusal: Deleting all results that may be deleted is not enough.
+            Refusal: There is not enough, even without all results that may be
+                deleted.
         """
         for job in self.jobs.ended(time.time() - FRESH_SECONDS):
             if self._has_room(size):
@@ -199,9 +202,9 @@ class JobStorage:
         if not self._has_room(size):
             raise Refusal(
                 HTTPStatus.INSUFFICIENT_STORAGE,
-                f'there is no room for {in_units(size)} beside the scans and '
-                'results that are kept; delete jobs, or send the scan again '
-                'later.',
+                f'not enough disk space for {in_units(size)} beside the '
+                'stored scans and results; delete jobs, or send the scan '
+                'again later.',
             )
 
     def _has_room(self, size: int) -> bool:
@@ -213,7 +216,7 @@ class JobStorage:
         )
 
     def _remove_strays(self) -> None:
-        """Delete uploads that a killed server was receiving."""
+        """Delete incomplete uploads of a server that was killed."""
         known = self.jobs.ids()
         for path in (self.root / 'jobs').glob('*'):
             if path.name not in known:

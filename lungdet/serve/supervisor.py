@@ -1,4 +1,4 @@
-"""The thread that gives jobs to a worker and watches it."""
+"""The thread that passes jobs to the worker process and supervises it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lungdet.serve.jobs import DONE, FAILED, Job
 from lungdet.serve.storage import JobStorage
 from lungdet.serve.worker import Windows, Worker, WorkerLost
 
-POLL_SECONDS = 0.2  # until a cancelled job ends
-IDLE_SECONDS = 5.0  # until results are checked for expiry
+POLL_SECONDS = 0.2  # interval of checks for a cancelled job
+IDLE_SECONDS = 5.0  # interval of checks for expired jobs, when idle
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class JobProgress:
     """Progress of the running job.
 
     Attributes:
-        job_id: The job.
-        since: When its first window was done; ``time.monotonic``.
-        first: Windows that were done then.
-        done: Number of windows done.
-        total: Number of windows of its scan.
+        job_id: Id of the job.
+        since: Time of the first report, by ``time.monotonic``.
+        first: Number of windows done at that time.
+        done: Number of windows done by now.
+        total: Number of windows of the scan.
     """
 
     job_id: str
@@ -37,7 +37,8 @@ class JobProgress:
     total: int
 
     def seconds_left(self) -> float | None:
-        """Estimated time of the remaining windows; None before two batches."""
+        """Estimated time of the remaining windows; None until two batches are
+        done."""
         if self.done <= self.first:
             return None
         each = (time.monotonic() - self.since) / (self.done - self.first)
@@ -45,23 +46,25 @@ class JobProgress:
 
 
 class Supervisor:
-    """Runs the jobs of the queue one by one in a worker process.
+    """Runs the queued jobs one at a time in a worker process.
 
-    A job that crashes the process, or takes too long or too much memory, fails
-    alone: the next job gets a new process.
+    If a job crashes the process or exceeds the limits of time or memory, only
+    that job fails; the next one gets a new process.
 
     Args:
         storage: The jobs.
-        detector: What finds nodules.
-        tell: Called with a line about each event; ids and numbers only.
+        detector: How to build the detector.
+        tell: Called with a log line about each event, which contains only
+            ids and numbers.
 
     Attributes:
-        model: Name of the detector, None until it is loaded.
-        progress: Progress of the running job, None without one.
+        model: Name of the detector; None until it is loaded.
+        progress: Progress of the running job; None if no job is running.
         lost: Number of workers that ended or were killed.
-        ended: Jobs, by state.
+        ended: Number of jobs that ended, by state.
         seconds: Time spent on jobs.
-        defect: Why no job can run, None if jobs can.
+        defect: Class of the error that keeps jobs from running; None if there
+            is none.
     """
 
     def __init__(
@@ -81,8 +84,8 @@ class Supervisor:
         self.defect: str | None = None
         self._worker: Worker | None = None
         self._current: Job | None = None
-        self._removed = False  # the current job, by a client
-        self._lock = Lock()  # of these two
+        self._removed = False  # whether a client deleted the current job
+        self._lock = Lock()  # protects the two above
         self._wake, self._stopping = Event(), Event()
         self._thread = Thread(target=self._loop, name='supervisor')
 
@@ -90,13 +93,13 @@ class Supervisor:
         """Load the detector, then start the thread.
 
         Raises:
-            ConfigError: It cannot be loaded.
+            ConfigError: The detector cannot be loaded.
         """
         self._ready_worker()
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop; the running job waits for the next start of the server."""
+        """Stop; a running job returns to the queue, for the next server."""
         self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
@@ -104,7 +107,7 @@ class Supervisor:
         self._end_worker()
 
     def wake(self) -> None:
-        """Look for a new job."""
+        """Check the queue for a new job."""
         self._wake.set()
 
     def remove(self, job: Job) -> None:
@@ -122,7 +125,7 @@ class Supervisor:
                 self._step()
             except Exception as error:  # such as a full disk
                 self.defect = type(error).__name__
-                self.tell(f'the queue stands still: {self.defect}')
+                self.tell(f'no job can be run: {self.defect}; trying again')
                 self._stopping.wait(IDLE_SECONDS)
             else:
                 self.defect = None
@@ -130,7 +133,7 @@ class Supervisor:
     def _step(self) -> None:
         """Run the next job, or wait for one."""
         for job in self.storage.expire():
-            self.tell(f'job {job.id} deleted, as old as may be')
+            self.tell(f'job {job.id} expired and was deleted')
         with self._lock:
             self._current, self._removed = (
                 self.storage.jobs.start_next(),
@@ -151,7 +154,7 @@ class Supervisor:
                     self.tell(f'job {job.id} deleted')
 
     def _work_on(self, job: Job) -> None:
-        self.tell(f'job {job.id} begun, start {job.starts}')
+        self.tell(f'job {job.id} started, start {job.starts}')
         started = time.monotonic()
         try:
             worker = self._ready_worker()
@@ -196,7 +199,7 @@ class Supervisor:
                 self._note(job, answer)
             if time.monotonic() > deadline:
                 self._end_worker()
-                return Failed(f'took longer than {limit:g} s, the limit.')
+                return Failed(f'took longer than the limit of {limit:g} s.')
         self._end_worker()
         return None
 
@@ -219,13 +222,13 @@ class Supervisor:
         )
 
     def _ready_worker(self) -> Worker:
-        """The worker, or a new one.
+        """The worker; a new one if it is no longer alive.
 
         Raises:
             ConfigError: The detector cannot be loaded.
         """
         if self._worker is not None and not self._worker.process.is_alive():
-            self._end_worker()  # it was killed between two jobs
+            self._end_worker()  # was killed between two jobs
         if self._worker is None:
             limit = self.storage.limits.memory_bytes
             self._worker = Worker(self.detector, limit)

@@ -1,4 +1,4 @@
-"""Uploads: one file of a form, counted and written in pieces."""
+"""Uploads: a multipart form with one file, written piece by piece."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from lungdet.serve.storage import JobStorage
 FIELD = 'scan'
 HEADER_ONLY = '.mhd'  # the voxels are in another file
 TAKEN = (*(s for s in SUFFIXES if s != HEADER_ONLY), '.zip')
-FORM_BYTES = 65_536  # of a form besides its file
-PIECE = 1 << 20  # bytes collected before they are written
-DRAIN_SECONDS = 30.0
+FORM_BYTES = 65_536  # allowance for the form around the file
+PIECE = 1 << 20  # bytes that are buffered before they are written
+DRAIN_SECONDS = 30.0  # limit for reading the rest of a refused upload
 
 
 async def receive_scan(request: Request, storage: JobStorage) -> Job:
     """Store the scan of a form and create its job.
 
-    Space is reserved before the first byte is read. Of the client's file name,
-    only the suffix is used.
+    Disk space is reserved before the first byte is read. Of the client's file
+    name, only the suffix is used.
 
     Args:
-        request: With a body of multipart/form-data.
-        storage: Gets the job.
+        request: A request whose body is multipart/form-data.
+        storage: Storage of the job.
 
     Raises:
-        Refusal: 400, 408, 413, 415, 429 or 507.
+        Refusal: Status 400, 408, 413, 415, 429 or 507.
     """
     try:
         return await _receive(request, storage)
@@ -62,8 +62,8 @@ async def _receive(request: Request, storage: JobStorage) -> Job:
         except TimeoutError as error:
             raise Refusal(
                 HTTPStatus.REQUEST_TIMEOUT,
-                f'the scan took longer than {limits.upload_seconds:g} s to '
-                'arrive; send it over a faster line.',
+                f'the upload took longer than {limits.upload_seconds:g} s; '
+                'use a faster connection.',
             ) from error
         except OSError as error:
             if error.errno not in NO_SPACE:
@@ -79,7 +79,7 @@ async def _receive(request: Request, storage: JobStorage) -> Job:
 
 
 async def _copy(request: Request, form: ScanForm) -> None:
-    """Parse the body in pieces, outside the event loop."""
+    """Parse the body piece by piece, outside the event loop."""
     piece = bytearray()
     async for chunk in request.stream():
         piece += chunk
@@ -90,7 +90,7 @@ async def _copy(request: Request, form: ScanForm) -> None:
 
 
 def _announced(request: Request, limit: int) -> int:
-    """Size of the scan if announced, otherwise the limit."""
+    """Size of the scan by Content-Length, or the limit without it."""
     length = request.headers.get('content-length', '')
     return max(0, int(length) - FORM_BYTES) if length.isdecimal() else limit
 
@@ -99,20 +99,20 @@ def _boundary(headers: Mapping[str, str]) -> bytes:
     """The boundary between the parts of a form.
 
     Raises:
-        Refusal: It is not a form.
+        Refusal: The body is not a multipart form.
     """
     kind, options = parse_options_header(headers.get('content-type'))
     if kind == b'multipart/form-data' and options.get(b'boundary'):
         return options[b'boundary']
     raise Refusal(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        f'send the scan as the file "{FIELD}" of a multipart form.',
+        f'send the scan as the file "{FIELD}" of a multipart/form-data form.',
     )
 
 
 async def _drain(request: Request, limit: int) -> None:
-    """Read the rest of a body: a client that is still sending would otherwise
-    be disconnected before it sees the answer."""
+    """Read the rest of a body. Otherwise a client that is still sending would
+    be disconnected before it receives the response."""
     size = 0
     with suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
         async for chunk in request.stream():
@@ -122,11 +122,11 @@ async def _drain(request: Request, limit: int) -> None:
 
 
 class ScanForm:
-    """The parser of a form with one file.
+    """Parser of a multipart form with one file.
 
     Args:
-        boundary: Boundary between its parts.
-        folder: Where the file is written.
+        boundary: Boundary between the parts.
+        folder: Folder that the file is written to.
         limit: Largest size of the file in bytes.
     """
 
@@ -153,10 +153,11 @@ class ScanForm:
             raise _broken(error) from error
 
     def feed(self, piece: bytes) -> None:
-        """Parse and write the next bytes.
+        """Parse the next bytes, and write those of the file.
 
         Raises:
-            Refusal: Not a form with one scan, or too large.
+            Refusal: The form does not have exactly one file, or the file is
+                too large.
             OSError: The disk is full.
         """
         try:
@@ -165,10 +166,10 @@ class ScanForm:
             raise _broken(error) from error
 
     def end(self, piece: bytes) -> None:
-        """Parse the last bytes, and flush the file to the disk.
+        """Parse the last bytes, and flush the file to disk.
 
         Raises:
-            Errors as ``feed``.
+            Refusal, OSError: As in ``feed``.
         """
         self.feed(piece)
         if self._file is not None:
@@ -176,15 +177,15 @@ class ScanForm:
             sync(self._file.fileno())
 
     def scan(self) -> tuple[str, int]:
-        """Suffix and size of the scan.
+        """Suffix and size in bytes of the scan.
 
         Raises:
-            Refusal: There is no scan, or it is incomplete.
+            Refusal: There is no scan, or it is incomplete or empty.
         """
         if self.suffix is None or not self.is_whole:
             raise Refusal(
                 HTTPStatus.BAD_REQUEST,
-                f'the form has no whole file "{FIELD}"; send one scan.',
+                f'the form has no complete file "{FIELD}"; send one scan.',
             )
         if self.size == 0:
             raise Refusal(
@@ -208,14 +209,14 @@ class ScanForm:
         self._name, self._value = b'', b''
 
     def _on_headers_finished(self) -> None:
-        """Check that a new part is the scan."""
+        """Check that a new part is the scan, and open its file."""
         stated = self._headers.get(b'content-disposition', b'')
         self._headers = {}
         _, options = parse_options_header(stated.decode('latin-1'))
         if options.get(b'name') != FIELD.encode() or self.suffix is not None:
             raise Refusal(
                 HTTPStatus.BAD_REQUEST,
-                f'the form must have one part, the file "{FIELD}".',
+                f'the form must have a single part, the file "{FIELD}".',
             )
         self.suffix = checked_suffix(
             options.get(b'filename', b'').decode('utf-8', 'replace')
@@ -227,8 +228,8 @@ class ScanForm:
         if self.size > self.limit:
             raise Refusal(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f'the scan has more than {in_units(self.limit)}, the limit; '
-                'send one series, compressed.',
+                f'the scan exceeds the limit of {in_units(self.limit)}; send '
+                'a single series, compressed.',
             )
         if self._file is not None:
             self._file.write(memoryview(piece)[start:end])
@@ -238,13 +239,13 @@ class ScanForm:
 
 
 def checked_suffix(name: str) -> str:
-    """The suffix of a file's name, one of ``TAKEN``.
+    """The suffix of a file name, one of ``TAKEN``.
 
     Args:
-        name: The client's file name.
+        name: File name that the client sent.
 
     Raises:
-        Refusal: Another suffix.
+        Refusal: The name has another suffix.
     """
     lower = name.lower()
     for suffix in sorted(TAKEN, key=len, reverse=True):
@@ -253,18 +254,18 @@ def checked_suffix(name: str) -> str:
     if lower.endswith(HEADER_ONLY):
         raise Refusal(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            'an .mhd file has its voxels in another file; zip both, and send '
-            'the zip.',
+            'an .mhd file has its voxels in a separate file; send a zip of '
+            'both.',
         )
     raise Refusal(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        f'files of this name are not taken; send one of {", ".join(TAKEN)} '
-        '(DICOM slices as a zip).',
+        'files with this suffix are not accepted; send one of '
+        f'{", ".join(TAKEN)} (DICOM slices as a zip).',
     )
 
 
 def _broken(error: FormParserError) -> Refusal:
     return Refusal(
         HTTPStatus.BAD_REQUEST,
-        f'the form cannot be read ({type(error).__name__}); send one file.',
+        f'the form cannot be parsed ({type(error).__name__}); send one file.',
     )

@@ -1,4 +1,4 @@
-"""Schemas of the answers, for the OpenAPI description."""
+"""Schemas of the responses, for the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from lungdet.serve.uploads import FIELD, TAKEN
 
 
 class JobView(BaseModel):
-    """One scan, and its state."""
+    """An uploaded scan and the state of its processing."""
 
     id: str
     state: Literal['queued', 'running', 'done', 'failed']
-    created: str = Field(description='UTC, ISO 8601, as the next two')
+    created: str = Field(description='UTC, ISO 8601; so are the next two')
     started: str | None
     ended: str | None
-    starts: int = Field(description='how often it was begun')
-    ahead: int | None = Field(description='jobs before it; None if it began')
+    starts: int = Field(description='number of starts')
+    ahead: int | None = Field(description='jobs ahead of it, while queued')
     windows_done: int | None
     windows_total: int | None
-    seconds_left: float | None = Field(description='a guess; None without one')
+    seconds_left: float | None = Field(description='estimate; null if unknown')
     error: str | None = Field(description='why it failed')
-    detections: int | None = Field(description='how many, once it is done')
+    detections: int | None = Field(description='number, once it is done')
     results: dict[str, str] = Field(description='addresses by format')
 
 
@@ -37,7 +37,7 @@ class Health(BaseModel):
 
 
 class Session(BaseModel):
-    """Whether the request has the token or its cookie."""
+    """Whether the request has the token or the session cookie."""
 
     unlocked: bool
 
@@ -73,10 +73,10 @@ UPLOAD_SCHEMA = {
     }
 }
 REFUSALS = {
-    400: 'no form of one scan',
-    408: 'it took too long to arrive',
+    400: 'not a form with one file',
+    408: 'the upload took too long',
     413: 'too large',
-    415: 'not a kind of file that is taken',
-    429: 'too many jobs wait',
-    507: 'no room',
+    415: 'unsupported kind of file',
+    429: 'too many jobs',
+    507: 'not enough disk space',
 }

@@ -1,4 +1,7 @@
-"""The process that runs jobs one at a time, and that a job may crash."""
+"""The worker process, which runs jobs one at a time.
+
+A job that crashes it does not affect the server.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,17 @@ from lungdet.serve.job_run import Done, Failed, Task, run_job
 if TYPE_CHECKING:
     from lungdet.apis.inferencer import NoduleInferencer
 
-START_SECONDS = 300.0  # until the detector must be loaded
+START_SECONDS = 300.0  # time limit for loading the detector
 OOM_SCORE = Path('/proc/self/oom_score_adj')
-FIRST_VICTIM = '1000'  # of Linux, where memory is short
+FIRST_VICTIM = '1000'  # Linux kills this process first if memory runs out
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The detector is loaded.
+    """Message of a worker that has loaded the detector.
 
     Attributes:
-        model: Its name.
+        model: Name of the detector.
     """
 
     model: str
@@ -40,7 +43,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Windows:
-    """Progress of a job.
+    """Message about the progress of a job.
 
     Attributes:
         done: Number of windows done.
@@ -55,15 +58,15 @@ Answer = Ready | Windows | Done | Failed
 
 
 class WorkerLost(LungdetError):
-    """A worker ended; the message continues "its worker ..."."""
+    """The worker process has ended; the message continues "its worker ..."."""
 
 
 class Worker:
-    """A worker process, as seen by the server.
+    """Handle of a worker process, for the server.
 
     Args:
-        detector: The detector to load.
-        memory_bytes: Limit of its data, None for no limit.
+        detector: How to build the detector.
+        memory_bytes: Limit of the process's data; None for no limit.
 
     Raises:
         ConfigError: The detector cannot be loaded.
@@ -75,14 +78,14 @@ class Worker:
     def __init__(
         self, detector: DetectorOptions, memory_bytes: int | None = None
     ) -> None:
-        context = get_context('spawn')  # no copy of the server's threads
+        context = get_context('spawn')  # fork is unsafe with threads
         self.connection, end = context.Pipe()
         self.process = context.Process(
             target=work, args=(end, detector, memory_bytes), daemon=True
         )
         try:
             self.process.start()
-            end.close()  # so that the pipe ends with the worker
+            end.close()  # so that the pipe closes when the worker ends
             self.model = self._wait()
         except BaseException:
             self.kill()
@@ -104,10 +107,10 @@ class Worker:
         )
 
     def ask(self, task: Task) -> None:
-        """Send it a job.
+        """Send a job to the worker.
 
         Raises:
-            WorkerLost: It has ended.
+            WorkerLost: The worker has ended.
         """
         try:
             self.connection.send(task)
@@ -115,10 +118,10 @@ class Worker:
             raise WorkerLost(self._end()) from error
 
     def answer(self, seconds: float) -> Answer | None:
-        """Its next message; None after a timeout.
+        """The next message of the worker; None after a timeout.
 
         Raises:
-            WorkerLost: It has ended.
+            WorkerLost: The worker has ended.
         """
         try:
             if self.connection.poll(seconds):
@@ -128,21 +131,21 @@ class Worker:
         return None
 
     def kill(self) -> None:
-        """Kill it."""
+        """Kill the worker."""
         if self.process.pid is not None:
             self.process.kill()
             self.process.join()
         self.connection.close()
 
     def _end(self) -> str:
-        """How it ended, as text."""
+        """Text that says how the process ended."""
         self.process.join()
         code = self.process.exitcode or 0
         if code >= 0:
             return f'ended with code {code}'
         if -code == getattr(signal, 'SIGKILL', None):
-            return 'was killed, as by a system that has no memory left'
-        return f'crashed by signal {-code}'
+            return 'was killed, perhaps because memory ran out'
+        return f'crashed with signal {-code}'
 
 
 def work(
@@ -150,14 +153,14 @@ def work(
     detector: DetectorOptions,
     memory_bytes: int | None,
 ) -> None:
-    """Run the jobs that arrive at the connection; runs in the worker.
+    """Main function of the worker process: run jobs until the pipe closes.
 
     Args:
-        connection: Receives tasks, and sends their outcomes.
-        detector: The detector to load first.
-        memory_bytes: As ``Worker``.
+        connection: Pipe that delivers tasks and takes their outcomes.
+        detector: How to build the detector.
+        memory_bytes: As in ``Worker``.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the server's terminal
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     threading.Thread(target=end_with_parent, daemon=True).start()
     die_first(memory_bytes)
     try:
@@ -184,17 +187,22 @@ def _run(
             task,
             lambda done, total: connection.send(Windows(done, total)),
         )
-    except Exception as error:  # any error of this scan
-        return Failed(f'{type(error).__name__} in lungdet; report it.')
+    except Exception as error:  # must not end the worker
+        return Failed(
+            f'{type(error).__name__} in lungdet; please report this bug.'
+        )
 
 
 def die_first(memory_bytes: int | None) -> None:
-    """If memory runs out, let the system end this process, not the server.
+    """If memory runs out, let the system kill this process, not the server.
 
     Args:
-        memory_bytes: Limit of its data, which the system enforces.
+        memory_bytes: Limit of the process's data; None for no limit.
+
+    Raises:
+        ConfigError: The system does not support such a limit.
     """
-    with suppress(OSError):  # other systems
+    with suppress(OSError):  # exists on Linux only
         OOM_SCORE.write_bytes(FIRST_VICTIM.encode())
     if memory_bytes is None:
         return
@@ -202,16 +210,17 @@ def die_first(memory_bytes: int | None) -> None:
         import resource
     except ImportError as error:  # Windows
         raise ConfigError(
-            'this system does not limit the memory of a process; leave '
-            '--max-memory out.'
+            'this system cannot limit the memory of a process; leave out '
+            '--max-memory.'
         ) from error
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def be_silent() -> None:
-    """Print nothing from now on: libraries quote headers, which name patients.
+    """Discard all further output, since libraries may quote headers, which
+    name patients.
 
-    Only the stack of a crash is printed, which quotes only code.
+    Only the stack trace of a crash is printed, which contains only code.
     """
     sys.stdout.flush()
     sys.stderr.flush()

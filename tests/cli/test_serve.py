@@ -66,7 +66,7 @@ def test_the_token_is_no_option(
     [
         (['--host', '0.0.0.0'], 'clients must have a token'),
         (['--token-file', '{folder}/short'], 'must have 16 to 200'),
-        (['--token-file', '{folder}/binary'], 'holds no token'),
+        (['--token-file', '{folder}/binary'], 'contains no token'),
         (['--token-file', '{folder}/absent'], 'no such file'),
         (['--keep-all', '--merge', '3'], '--merge would'),
         (['--score-thr', '2'], 'give a probability'),

@@ -73,7 +73,7 @@ def test_a_path_that_another_machine_lacks_is_named(tmp_path: Path) -> None:
 
     with shared_files(tmp_path / 'out', [tmp_path / 'scan.mha']) as shared:
         (tmp_path / 'scan.mha').unlink()
-        with pytest.raises(ConfigError, match='scan.mha: does not exist on .* see'):
+        with pytest.raises(ConfigError, match='scan.mha: does not exist on'):
             shared.check()
 
 

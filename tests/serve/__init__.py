@@ -1,4 +1,4 @@
-"""Tests of the service; they are skipped where its libraries are not."""
+"""Tests of the service, skipped where its libraries are not installed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""``lungdet serve`` as a process, and requests to it."""
+"""``lungdet serve`` as a subprocess, and a client for it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 import httpx2
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 600.0  # seconds; of a machine that does much else
+PATIENCE = 600.0  # seconds; generous, for a busy machine
 
 
 class Server:
-    """A server that has begun.
+    """A running server.
 
     Args:
         out: Its folder.
-        words: Further options.
-        environ: Further variables.
+        words: Additional options.
+        environ: Additional environment variables.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Server:
         self.out = out
         self.log = out.with_name(f'{out.name}.log')
         self.log.touch()
-        begun = self.log.read_text().count('serving at')
+        before = self.log.read_text().count('serving at')
         with open(self.log, 'a') as log:
             self.process = subprocess.Popen(
                 [
@@ -46,12 +46,12 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                # what a shell runs in the background is deaf to it
+                # background processes of a shell ignore SIGINT
                 preexec_fn=lambda: signal.signal(
                     signal.SIGINT, signal.SIG_DFL
                 ),
             )
-        self.address = self.told_address(begun)
+        self.address = self.told_address(before)
         self.client = httpx2.Client(base_url=self.address, timeout=60)
 
     def told_address(self, before: int) -> str:
@@ -63,23 +63,23 @@ class Server:
                 return told[-1].split()[-1].rstrip('/')
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)
-        raise AssertionError('it does not begin')
+        raise AssertionError('the server does not start')
 
     def send(self, scan: Path) -> str:
-        """Send a scan; the id of its job."""
+        """Send a scan; return the id of its job."""
         with open(scan, 'rb') as file:
             answer = self.client.post('/v1/jobs', files={'scan': file})
         assert answer.status_code == 202, answer.text
         return answer.json()['id']
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """A job as it is."""
+        """The current view of a job."""
         answer = self.client.get(f'/v1/jobs/{job_id}')
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def until(self, job_id: str, *states: str) -> dict[str, Any]:
-        """The job, once it is in one of the states."""
+        """Wait until a job is in one of the states."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             job = self.job(job_id)
@@ -89,13 +89,13 @@ class Server:
         raise AssertionError(f'{job} is not {states}: {self.log.read_text()}')
 
     def result(self, job_id: str, name: str = 'json') -> Any:
-        """A result that is there."""
+        """Fetch a result, which must exist."""
         answer = self.client.get(f'/v1/jobs/{job_id}/results/{name}')
         assert answer.status_code == 200, answer.text
         return answer
 
     def children(self) -> list[int]:
-        """Its processes that live."""
+        """Ids of its live child processes."""
         listed = subprocess.run(
             ['ps', '-o', 'pid=', '-s', str(self.process.pid)],
             capture_output=True,
@@ -108,11 +108,11 @@ class Server:
         ]
 
     def worker(self) -> int:
-        """The process that works on jobs: the largest child."""
+        """Id of the worker process: the largest child."""
         return max(self.children(), key=resident)
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal; the exit code."""
+        """Send a signal; return the exit code."""
         self.client.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -121,7 +121,7 @@ class Server:
 
 @contextmanager
 def server(out: Path, *words: str, **given: Any) -> Iterator[Server]:
-    """A server that is killed at the end of the block, if it lives."""
+    """A server that is killed at the end of the block, if still alive."""
     made = Server(out, *words, **given)
     try:
         yield made
@@ -138,7 +138,7 @@ def wait_until_gone(pids: list[int]) -> None:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process has; 0 if it has ended."""
+    """Resident memory of a process in bytes; 0 if it has ended."""
     try:
         text = Path(f'/proc/{pid}/status').read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""A service without a worker, and clients of it."""
+"""A service without a worker, and clients for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Make = Callable[..., Service]
 
 @pytest.fixture
 def make_service(tmp_path: Path) -> Iterator[Make]:
-    """Makes services whose jobs wait, since no worker is started."""
+    """Creates services whose jobs stay queued, since there is no worker."""
     made: list[Service] = []
 
     def make(folder: str = 'out', **limits: Any) -> Service:
@@ -66,7 +66,7 @@ def send(
 
 
 def finished(service: Service, job_id: str, **files: str) -> Path:
-    """Give a waiting job a result: the text of each file, by format."""
+    """Finish a queued job with a result: the text of each file, by format."""
     storage = service.storage
     job = storage.jobs.start_next()
     assert job is not None and job.id == job_id

@@ -1,4 +1,4 @@
-"""Who is let in, and who is not."""
+"""Which requests are accepted, and which are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOST = {'host': 'localhost:8642'}
 
 
 def status_of(access: Access, method: str, is_open: bool, **sent: str) -> int:
-    """200, or that of the refusal."""
+    """200, or the status of the refusal."""
     try:
         access.check(method, {**HOST, **sent}, is_open=is_open)
     except Refusal as refusal:
@@ -72,7 +72,7 @@ def test_a_weak_token_is_refused(token: str) -> None:
         ('127.0.0.1:8642', 200),
         ('127.9.9.9', 200),
         ('[::1]:8642', 200),
-        ('evil.example', 421),  # a name that leads to this machine
+        ('evil.example', 421),  # a name that may resolve to this machine
         ('localhost.evil.example', 421),
         ('127.0.0.1.evil.example', 421),
         ('localhost@evil.example', 421),

@@ -1,4 +1,4 @@
-"""The routes, from a scan that is sent to a result that is fetched."""
+"""The routes, from the upload of a scan to the download of its result."""
 
 from __future__ import annotations
 

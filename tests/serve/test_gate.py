@@ -1,4 +1,4 @@
-"""What all answers have, and what errors do not tell."""
+"""Headers of all responses, and errors without details."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOKEN = 'correct-horse-battery'
 
 
 class Scene:
-    """An application with an error that quotes a patient."""
+    """An application with an error whose message quotes a patient."""
 
     def __init__(self, token: str | None = None) -> None:
         self.told: list[str] = []

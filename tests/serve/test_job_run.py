@@ -1,4 +1,4 @@
-"""One job: the same as ``lungdet infer``, in folders of ours."""
+"""One job: the same result as ``lungdet infer``, in the job's folder."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_an_image_gives_what_infer_gives(
 def test_names_in_an_archive_go_nowhere(
     threshold: NoduleInferencer, tmp_path: Path
 ) -> None:
-    """Except into the result of DICOM, whose series has a number."""
+    """No file name of the archive appears in the result."""
     write_scans(tmp_path / 'in' / TEXT, [TEXT])
     one = task(tmp_path, '.zip')
     zipped(one.scan, tmp_path / 'in')
@@ -121,7 +121,7 @@ def test_zipped_dicom_keeps_its_uid_and_has_dicom_formats(
     assert same(result, infer(threshold, series, tmp_path / 'out'))
     assert {*done.files} == {*EXPORTERS}
     for name, files in done.files.items():
-        if name not in ('dicom_seg', 'dicom_sr'):  # which name the patient
+        if name not in ('dicom_seg', 'dicom_sr'):  # these name the patient
             for file in files:
                 assert TEXT.encode() not in (one.result / file).read_bytes()
 
@@ -161,7 +161,7 @@ def test_two_scans_are_one_too_many(
     zipped(one.scan, tmp_path / 'in')
 
     assert run_job(threshold, one) == Failed(
-        'the scan: holds 2 scans; send one after the other.'
+        'the scan: contains 2 scans; send each separately.'
     )
 
 
@@ -244,7 +244,7 @@ def test_the_network_and_the_disk_may_fail(
     assert str(tmp_path) not in failed.reason
 
 
-def test_a_job_that_was_begun_before_is_made_anew(
+def test_a_restarted_job_ignores_leftovers_of_earlier_starts(
     threshold: NoduleInferencer, tmp_path: Path
 ) -> None:
     write_scans(tmp_path / 'in', ['a'])

@@ -1,4 +1,4 @@
-"""The queue in SQLite: order, restarts, and who may have it."""
+"""The queue in SQLite: its order, restarts, and exclusive use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def table(tmp_path: Path) -> Iterator[JobTable]:
     made.close()
 
 
-def begun(table: JobTable) -> Job:
+def started(table: JobTable) -> Job:
     job = table.start_next()
     assert job is not None
     return job
@@ -32,18 +32,18 @@ def state(table: JobTable, job_id: str) -> str:
     return job.state
 
 
-def test_jobs_are_begun_in_the_order_of_their_arrival(table: JobTable) -> None:
+def test_jobs_start_in_order_of_arrival(table: JobTable) -> None:
     for name in 'cab':
         table.add(name, '.mha', 10)
     c, a, b = (table.get(name) for name in 'cab')
     assert c and a and b
     assert [table.ahead(job) for job in (c, a, b)] == [0, 1, 2]
 
-    assert begun(table).id == 'c'
+    assert started(table).id == 'c'
 
     assert [table.ahead(job) for job in (a, b)] == [1, 2]
     assert table.counts() == {QUEUED: 2, RUNNING: 1, DONE: 0, FAILED: 0}
-    assert [begun(table).id, begun(table).id] == ['a', 'b']
+    assert [started(table).id, started(table).id] == ['a', 'b']
     assert table.start_next() is None
 
 
@@ -54,9 +54,9 @@ def test_a_job_tells_how_it_went(table: JobTable) -> None:
     assert table.size() == 30 and table.mean_seconds() is None
 
     table.finish(
-        begun(table), detections=3, files={'json': ['result.json']}, size=7
+        started(table), detections=3, files={'json': ['result.json']}, size=7
     )
-    table.fail(begun(table), 'no air')
+    table.fail(started(table), 'no air')
 
     done, failed = table.get('a'), table.get('b')
     assert done and failed
@@ -71,7 +71,7 @@ def test_a_job_tells_how_it_went(table: JobTable) -> None:
     assert table.ended(before) == []
 
 
-def test_what_a_killed_server_worked_on_is_begun_again_but_not_for_ever(
+def test_a_job_of_a_killed_server_starts_again_but_not_for_ever(
     tmp_path: Path,
 ) -> None:
     for starts in (1, 2, 3):
@@ -80,34 +80,34 @@ def test_what_a_killed_server_worked_on_is_begun_again_but_not_for_ever(
         if starts == 1:
             for name in 'ab':
                 table.add(name, '.mha', 10)
-        assert failed == [] and begun(table).id == 'a'
-        table.close()  # without an end of the job, as of a killed server
+        assert failed == [] and started(table).id == 'a'
+        table.close()  # while the job runs, as when a server is killed
 
     table = JobTable(tmp_path / 'jobs.sqlite')
     (job,) = table.resume(max_starts=3)
 
     ended = table.get('a')
     assert job.id == 'a' and ended
-    assert ended.state == FAILED and 'begun 3 times' in (ended.error or '')
-    assert begun(table).id == 'b'
+    assert ended.state == FAILED and 'started 3 times' in (ended.error or '')
+    assert started(table).id == 'b'
     table.close()
 
 
 def test_a_job_that_is_put_back_counts_no_start(table: JobTable) -> None:
     for name in 'ab':
         table.add(name, '.mha', 10)
-    job = begun(table)
+    job = started(table)
 
     table.put_back(job)
 
-    assert (begun(table).id, job.starts) == ('a', 1)
+    assert (started(table).id, job.starts) == ('a', 1)
     a = table.get('a')
     assert a and a.starts == 1
 
 
 def test_a_job_that_was_removed_is_not_put_back(table: JobTable) -> None:
     table.add('a', '.mha', 10)
-    job = begun(table)
+    job = started(table)
 
     table.remove('a')
     table.put_back(job)

@@ -1,4 +1,4 @@
-"""The page: one file that nothing can be put into."""
+"""The upload page: a single file, into which nothing can be injected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in Chromium: a scan is chosen, watched, and its report opened."""
+"""The upload page in Chromium, from choosing a scan to its report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def live(tmp_path: Path) -> Iterator[Server]:
 
 
 def choose(page: Page, path: Path) -> None:
-    """Put a file into the field, as its dialog does."""
+    """Choose a file, as in the file dialog."""
     page.call('DOM.enable')
     root = page.call('DOM.getDocument')['root']['nodeId']
     node = page.call('DOM.querySelector', nodeId=root, selector='#file')
@@ -59,7 +59,7 @@ def wait_for(page: Page, code: str, seconds: float = 200.0) -> None:
 
 
 def keep(page: Page, name: str) -> None:
-    """A picture for people, where they asked for it."""
+    """Save a screenshot if LUNGDET_SCREENSHOTS names a folder."""
     folder = os.environ.get('LUNGDET_SCREENSHOTS')
     if folder:
         page.screenshot(Path(folder) / f'{name}.png', full=True)
@@ -115,7 +115,7 @@ def test_a_scan_from_the_page_to_its_report(
         page.press('ArrowRight')
         after = page.evaluate("document.getElementById('slider').value")
         assert after != moved  # its script runs
-        assert page.evaluate('window.origin') == 'null'  # and is alone
+        assert page.evaluate('window.origin') == 'null'  # opaque origin
         assert page.complaints == []
 
 
@@ -132,7 +132,7 @@ def test_keys_alone_are_enough(
         wait_for(page, f"{ENTRY}.querySelectorAll('.results a').length === 3")
         job_id = page.evaluate("JSON.parse(sessionStorage['lungdet-jobs'])[0]")
 
-        page.open(f'{live.address}/')  # the tab is loaded again
+        page.open(f'{live.address}/')  # reload
         wait_for(page, f"{ENTRY}?.querySelectorAll('.results a').length === 3")
         page.evaluate(f"{ENTRY}.querySelector('.delete').focus()")
         page.press('Enter')

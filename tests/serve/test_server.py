@@ -1,4 +1,4 @@
-"""Servers as processes: signals, kills, many clients at once."""
+"""The server as a process: signals, kills, many clients at once."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_killed_server_goes_on_with_its_jobs(
         children = first.children()
         assert first.end(signal.SIGKILL) == -signal.SIGKILL
         wait_until_gone(children)
-    (out / 'jobs' / ('0' * 32)).mkdir()  # as of a scan that was being sent
+    (out / 'jobs' / ('0' * 32)).mkdir()  # like an interrupted upload
 
     with server(out, *FP32) as second:
         jobs = [second.until(job_id, 'done', 'failed') for job_id in ids]
@@ -117,7 +117,7 @@ def test_a_worker_that_is_killed_fails_one_job(
     with server(tmp_path / 'out', *FP32) as one:
         first, second = one.send(scan), one.send(scan)
         one.until(first, 'running')
-        os.kill(one.worker(), signal.SIGKILL)  # as for want of memory
+        os.kill(one.worker(), signal.SIGKILL)  # as if memory ran out
 
         failed = one.until(first, 'failed', 'done')
         done = one.until(second, 'failed', 'done')
@@ -128,7 +128,7 @@ def test_a_worker_that_is_killed_fails_one_job(
 
 @pytest.mark.slow
 def test_a_job_without_memory_fails_alone(tmp_path: Path, scan: Path) -> None:
-    """The worker may have little; a scan of many voxels needs more."""
+    """The worker's memory is limited; the first scan needs more."""
     header = (
         'ObjectType = Image\nNDims = 3\nDimSize = 1000 1000 300\n'
         'ElementType = MET_SHORT\nElementSpacing = 0.5 0.5 1\nOffset = 0 0 0\n'
@@ -151,7 +151,7 @@ def test_a_job_without_memory_fails_alone(tmp_path: Path, scan: Path) -> None:
 
 @pytest.mark.slow
 def test_fifty_clients_at_once(tmp_path: Path) -> None:
-    """Nothing is lost, memory is bounded, results are those of infer."""
+    """No job is lost, memory is bounded, results equal those of infer."""
     names = [f's{k}' for k in range(5)]
     write_scans(tmp_path / 'in', names)
     expected = infer(tmp_path / 'in', tmp_path / 'infer')
@@ -180,13 +180,13 @@ def test_fifty_clients_at_once(tmp_path: Path) -> None:
     assert any(result['detections'] for result in results.values())
     assert 'lungdet_ended_jobs_total{state="done"} 55' in metrics
     assert 'lungdet_lost_workers_total 0' in metrics
-    # the server: a piece of each scan and its thread; the worker: as for five
+    # the server may add a buffer and a thread per upload, the worker nothing
     for now, before in zip(peak.bytes, one_by_one.bytes, strict=True):
         assert now - before < 100 * MB, (one_by_one.bytes, peak.bytes)
 
 
 def infer(folder: Path, out: Path) -> dict[str, dict]:
-    """Results of ``lungdet infer`` by name."""
+    """Results of ``lungdet infer``, by name."""
     subprocess.run(
         [
             *(sys.executable, '-m', 'lungdet.cli', 'infer', str(folder)),
@@ -203,7 +203,7 @@ def infer(folder: Path, out: Path) -> dict[str, dict]:
 
 
 class Peak:
-    """The most memory that processes had in a block."""
+    """Peak memory of processes during a block."""
 
     def __init__(self, pids: list[int]) -> None:
         self.pids, self.bytes = pids, [0] * len(pids)

@@ -1,4 +1,4 @@
-"""What clients are told of a job before, while and after it is done."""
+"""What clients see of a job before, during and after its run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What jobs take, what is refused, and what is deleted when."""
+"""Disk space of jobs: what is refused, and when files are deleted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stored(storage: JobStorage, size: int) -> Job:
 
 
 def done(storage: JobStorage, size: int) -> Job:
-    """A job with a result of that size."""
+    """A finished job with a result of this size."""
     stored(storage, 1)
     job = storage.jobs.start_next()
     assert job is not None
@@ -70,10 +70,10 @@ def test_only_the_result_of_a_job_that_has_ended_is_kept(
     storage = service.storage
     good, bad = stored(storage, 10), stored(storage, 20)
     for _ in (good, bad):
-        begun = storage.jobs.start_next()
-        assert begun
-        storage.work_folder(begun).mkdir()
-        (storage.work_folder(begun) / 'half').write_text('x')
+        running = storage.jobs.start_next()
+        assert running
+        storage.work_folder(running).mkdir()
+        (storage.work_folder(running) / 'half').write_text('x')
     storage.result(good.id).mkdir()
     (storage.result(good.id) / 'result.json').write_bytes(bytes(5))
 
@@ -86,7 +86,7 @@ def test_only_the_result_of_a_job_that_has_ended_is_kept(
 
 
 def test_too_large_a_scan_is_refused(service: Service) -> None:
-    with pytest.raises(Refusal, match='200 kB are taken') as caught:
+    with pytest.raises(Refusal, match='the limit is 200 kB') as caught:
         with service.storage.reserved(200_001):
             pass
 
@@ -113,7 +113,7 @@ def test_old_results_give_way_and_fresh_ones_do_not(
     storage = make_service(disk_bytes=1000).storage
     old, new = done(storage, 400), done(storage, 400)
 
-    with pytest.raises(Refusal, match='no room for 300 bytes') as caught:
+    with pytest.raises(Refusal, match='not enough disk space for 3') as caught:
         with storage.reserved(300):
             pass
     assert caught.value.status == 507
@@ -175,11 +175,11 @@ def test_jobs_are_deleted_when_they_have_been_kept_long_enough(
     }
 
 
-def test_a_new_server_knows_the_jobs_and_clears_away_the_rest(
+def test_a_new_server_keeps_the_jobs_and_deletes_other_files(
     tmp_path: Path,
 ) -> None:
     first = JobStorage(tmp_path, LIMITS)
-    job, begun = stored(first, 10), stored(first, 20)
+    job, waiting = stored(first, 10), stored(first, 20)
     assert first.jobs.start_next() == first.jobs.get(job.id)
     (tmp_path / 'jobs' / ('0' * 32)).mkdir()
     (tmp_path / 'jobs' / ('0' * 32) / 'scan.mha').write_text('half')
@@ -190,7 +190,7 @@ def test_a_new_server_knows_the_jobs_and_clears_away_the_rest(
 
     assert {p.name for p in (tmp_path / 'jobs').iterdir()} == {
         job.id,
-        begun.id,
+        waiting.id,
     }
     again = second.jobs.start_next()
     assert again and (again.id, again.starts) == (job.id, 2)
@@ -198,7 +198,9 @@ def test_a_new_server_knows_the_jobs_and_clears_away_the_rest(
     second.close()
 
 
-def test_a_job_that_was_begun_too_often_leaves_no_scan(tmp_path: Path) -> None:
+def test_a_job_that_was_started_too_often_leaves_no_scan(
+    tmp_path: Path,
+) -> None:
     for _ in range(LIMITS.starts):
         storage = JobStorage(tmp_path, LIMITS)
         if not storage.jobs.ids():

@@ -1,4 +1,4 @@
-"""The queue is worked through, whatever becomes of a worker."""
+"""Jobs are run whatever happens to a worker."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PATIENCE = 30.0
 
 
 class Script:
-    """Workers that say what a test wants; time passes while they are asked.
+    """Factory of fake workers that give scripted answers.
 
     Attributes:
-        answers: For the next questions; without any, workers are silent.
-        made: Workers.
+        answers: The next answers; while there are none, workers are silent.
+        made: The workers created so far.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Script:
 
 
 class Scripted:
-    """A worker of a script."""
+    """A fake worker."""
 
     model = 'scripted'
 
@@ -98,7 +98,7 @@ def running(service: Service, script: Script) -> Iterator[Service]:
 
 
 def until(service: Service, job_id: str, *states: str) -> Any:
-    """The job as clients see it, once it is in one of the states."""
+    """Wait until a job is in one of the states; return its view."""
     client = client_of(service)
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -131,12 +131,12 @@ def test_jobs_are_done_one_after_the_other(
 def test_a_worker_that_dies_takes_one_job_with_it(
     running: Service, script: Script
 ) -> None:
-    script.answers += [WorkerLost('crashed by signal 11'), DONE]
+    script.answers += [WorkerLost('crashed with signal 11'), DONE]
 
     first, second = sent(running), sent(running)
 
     job = until(running, first, 'failed')
-    assert job['error'] == 'its worker crashed by signal 11.'
+    assert job['error'] == 'its worker crashed with signal 11.'
     assert until(running, second, 'done')['detections'] == 1
     assert len(script.made) == 2 and running.supervisor.lost == 1
 
@@ -164,7 +164,7 @@ def test_a_job_that_takes_too_long_ends(
     until(service, sent(service), 'done')
     service.supervisor.stop()
 
-    assert job['error'] == 'took longer than 0.2 s, the limit.'
+    assert job['error'] == 'took longer than the limit of 0.2 s.'
     assert len(script.made) == 2 and not script.made[0].alive
 
 
@@ -279,7 +279,7 @@ def test_an_error_of_the_queue_is_told_and_passes(
     supervisor.stop()
 
     assert supervisor.defect is None
-    assert told[0] == 'the queue stands still: OSError'
+    assert told[0] == 'no job can be run: OSError; trying again'
 
 
 def test_what_has_expired_is_deleted_while_jobs_come(

@@ -1,4 +1,4 @@
-"""Scans as clients send them, and all that clients should not send."""
+"""Uploads: valid scans, and everything that must be refused."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_nothing_of_a_name_is_used_but_its_suffix(
 @pytest.mark.parametrize(
     ('name', 'reason'),
     [
-        ('scan.mhd', 'zip both'),
+        ('scan.mhd', 'a zip of both'),
         ('scan.exe', 'send one of .mha'),
         ('mha', 'send one of .mha'),
         ('scan.mha.exe', 'send one of .mha'),
@@ -115,33 +115,33 @@ BROKEN: dict[str, tuple[bytes, dict[str, str], int, str]] = {
         b'scan',
         {'Content-Type': f'multipart/form-data; boundary={"x" * 999}'},
         400,
-        'cannot be read',
+        'cannot be parsed',
     ),
-    'not a part': (b'garbage' * 99, TYPE, 400, 'cannot be read'),
-    'nothing': (b'', TYPE, 400, 'no whole file'),
+    'not a part': (b'garbage' * 99, TYPE, 400, 'cannot be parsed'),
+    'nothing': (b'', TYPE, 400, 'no complete file'),
     'no scan': (END, TYPE, 400, ''),
-    'cut': (part(b'x' * 99), TYPE, 400, 'no whole file'),
-    'cut in the head': (part(b'x')[:30], TYPE, 400, 'no whole file'),
+    'cut': (part(b'x' * 99), TYPE, 400, 'no complete file'),
+    'cut in the head': (part(b'x')[:30], TYPE, 400, 'no complete file'),
     'empty': (part(b'') + END, TYPE, 400, 'empty'),
     'text instead of a file': (part(b'x', file=None) + END, TYPE, 415, ''),
     'another field': (
         part(b'x', name='other') + END,
         TYPE,
         400,
-        'one part, the file "scan"',
+        'single part, the file "scan"',
     ),
-    'two files': (part(b'x') + part(b'y') + END, TYPE, 400, 'one part'),
+    'two files': (part(b'x') + part(b'y') + END, TYPE, 400, 'single part'),
     'many headers': (
         f'--{B}\r\n'.encode() + b'A: b\r\n' * 99 + b'\r\nx\r\n' + END,
         TYPE,
         400,
-        'cannot be read',
+        'cannot be parsed',
     ),
     'a long header': (
         f'--{B}\r\nA: {"b" * 9999}\r\n\r\nx\r\n'.encode() + END,
         TYPE,
         400,
-        'cannot be read',
+        'cannot be parsed',
     ),
 }
 
@@ -166,7 +166,7 @@ def test_broken_forms_are_refused_in_one_sentence(
 
 
 def chunks(content: bytes) -> Iterator[bytes]:
-    """A body whose length is not announced."""
+    """A body that is sent without Content-Length."""
     for start in range(0, len(content), 50_000):
         yield content[start : start + 50_000]
 
@@ -215,7 +215,7 @@ def test_a_full_queue_and_a_full_disk_are_told(make_service: Make) -> None:
     full = make_service('full', disk_bytes=10)
     answer = send(client_of(full), bytes(100_000))
     assert answer.status_code == 507
-    assert 'no room' in answer.json()['detail']
+    assert 'not enough disk space' in answer.json()['detail']
 
 
 def test_a_scan_that_does_not_arrive_in_time(make_service: Make) -> None:

@@ -1,4 +1,4 @@
-"""The worker process: what it says, and how its end is told."""
+"""The worker process: its output, and how its end is reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lungdet.serve.worker import Worker, WorkerLost
 
 
 def test_nothing_is_printed_any_more(tmp_path: Path) -> None:
-    """But the stack of a crash, which quotes no scan."""
+    """Only the stack trace of a crash is printed."""
     code = (
         'import ctypes, os, warnings, lungdet.serve.worker as w\n'
         "print('before')\n"
@@ -77,6 +77,6 @@ def test_it_answers_and_its_death_is_told(tmp_path: Path) -> None:
     assert worker.answer(0) is None
 
     os.kill(worker.process.pid or 0, signal.SIGSEGV)
-    with pytest.raises(WorkerLost, match='crashed by signal 11'):
+    with pytest.raises(WorkerLost, match='crashed with signal 11'):
         worker.answer(60)
     worker.kill()

@@ -10,9 +10,9 @@
   const say = (text) => { byId('said').textContent = text; };
   const seconds = (value) => (value < 90 ? `${Math.ceil(value)} s` : `${Math.round(value / 60)} min`);
 
-  // the ids outlive a reload of this tab; names of files are not kept
+  // the ids survive a reload of this tab; file names are not stored
   const remember = () => {
-    try { sessionStorage.setItem(STORED, JSON.stringify([...jobs.keys()])); } catch { /* not allowed */ }
+    try { sessionStorage.setItem(STORED, JSON.stringify([...jobs.keys()])); } catch { /* storage is disabled */ }
   };
   const remembered = () => {
     try { return JSON.parse(sessionStorage.getItem(STORED) || '[]').map(String); } catch { return []; }
@@ -24,10 +24,10 @@
     return answer;
   };
   const reason = async (answer) => {
-    try { return (await answer.json()).detail; } catch { return `the server answered ${answer.status}`; }
+    try { return (await answer.json()).detail; } catch { return `the server responded with status ${answer.status}`; }
   };
 
-  // the token becomes a cookie that this script cannot read
+  // the token is exchanged for a cookie that this script cannot read
   function lock(locked) {
     if (locked && byId('unlock').hidden) byId('token').focus();
     byId('unlock').hidden = !locked;
@@ -83,7 +83,7 @@
 
   const describe = (job) => {
     const left = job.seconds_left === null ? '' : `, about ${seconds(job.seconds_left)} left`;
-    if (job.state === 'queued') return job.ahead ? `waiting, ${job.ahead} before it${left}` : `waiting${left}`;
+    if (job.state === 'queued') return job.ahead ? `waiting, ${job.ahead} ahead${left}` : `waiting${left}`;
     if (job.state === 'running') {
       if (job.windows_done === null) return 'reading the scan';
       return `window ${job.windows_done} of ${job.windows_total}${left}`;
@@ -126,7 +126,7 @@
         bar(entry, null);
         again = false;
       }
-    } catch { state(entry, 'the server does not answer'); }
+    } catch { state(entry, 'the server does not respond'); }
     if (again && jobs.has(id)) setTimeout(() => watch(id), POLL_MS);
   }
 
@@ -156,12 +156,12 @@
   };
   const send = (file) => {
     const entry = make(file.name);
-    const request = new XMLHttpRequest();  // fetch does not tell how much was sent
+    const request = new XMLHttpRequest();  // fetch does not report the progress of an upload
     remove(entry, () => request.abort());
     const text = refusal(file);
     if (text) { fail(entry, text); return; }
     const form = new FormData();
-    // the server needs no more of the name than its suffix
+    // the server needs only the suffix of the name
     const suffix = settings.suffixes.filter((one) => file.name.toLowerCase().endsWith(one)).sort((a, b) => b.length - a.length)[0];
     form.append(settings.field, file, `scan${suffix}`);
     request.open('POST', 'v1/jobs');
@@ -173,9 +173,9 @@
     request.addEventListener('load', () => {
       if (request.status === 202) { adopt(request.response.id, entry); return; }
       if (request.status === 401) lock(true);
-      fail(entry, (request.response && request.response.detail) || `the server answered ${request.status}`);
+      fail(entry, (request.response && request.response.detail) || `the server responded with status ${request.status}`);
     });
-    request.addEventListener('error', () => fail(entry, 'the server did not take it; is it too large, or the server gone?'));
+    request.addEventListener('error', () => fail(entry, 'the upload failed; the file may be too large, or the server may have stopped'));
     state(entry, 'sending');
     request.send(form);
   };
