@@ -59,7 +59,8 @@ def explain(error: LungdetError | OSError) -> str:
         if error.errno in NO_SPACE:
             return printable(
                 f'{error.filename}: {error.strerror.lower()}; nothing was '
-                'written to it. Free some space, then run the same again.'
+                'written to it. Free some space, then run the same command '
+                'again.'
             )
         return printable(
             f'{error.filename}: {error.strerror.lower()}; check the path and '

@@ -91,7 +91,7 @@ class Program:
         assert 'Traceback' not in text, text
         if sent != signal.SIGKILL and code == INTERRUPTED:
             (line,) = [x for x in text.splitlines() if 'interrupted' in x]
-            assert 'run the same again' in line
+            assert 'run the same command again' in line
         elif code:  # of Ctrl-C only while Python ends, its work done
             assert code == -sent, f'{sent!r}: {code}: {text}'
         end = time.monotonic() + PATIENCE

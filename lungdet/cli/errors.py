@@ -121,7 +121,7 @@ def output_is_closed() -> bool:
 
 def _stop(program: str, error: BaseException) -> NoReturn:
     print(
-        f'{program}: interrupted; run the same again to go on.',
+        f'{program}: interrupted; run the same command again to continue.',
         file=sys.stderr,
     )
     raise SystemExit(INTERRUPTED) from error

@@ -1,6 +1,6 @@
-"""Scans on a DICOMweb server: listed, fetched, and their results stored.
+"""DICOMweb client: list and fetch CT series, and store results.
 
-Needs httpx, of the extra ``[dicom]``.
+Needs httpx, which is in the extra ``[dicom]``.
 """
 
 from lungdet.dicomweb.address import Address, is_address, parse_address

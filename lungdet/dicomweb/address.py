@@ -22,9 +22,9 @@ class Address:
     """An examination on a server, or one series of it.
 
     Attributes:
-        root: Root of the service, without a slash at its end.
-        study: Its StudyInstanceUID.
-        series: SeriesInstanceUID, None for the whole examination.
+        root: Root of the DICOMweb service, without a trailing slash.
+        study: StudyInstanceUID.
+        series: SeriesInstanceUID; None for the whole examination.
     """
 
     root: str
@@ -41,7 +41,7 @@ class Address:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is the address of a server rather than a file.
+    """Whether a text is an address on a server rather than a path.
 
     Examples:
         >>> is_address('https://host/studies/1.2'), is_address('http')
@@ -51,7 +51,7 @@ def is_address(text: str) -> bool:
 
 
 def is_uid(text: object) -> bool:
-    """Whether a value is a valid UID, safe to put into an address.
+    """Whether a value is a valid UID, so that it is safe in an address.
 
     Examples:
         >>> is_uid('1.2.840'), is_uid('../1'), is_uid(None)
@@ -65,11 +65,11 @@ def is_uid(text: object) -> bool:
 
 
 def parse_address(text: str) -> Address:
-    """Read an address as a user gives it.
+    """Parse an address that a user gave.
 
     Raises:
-        ConfigError: The address names no study, or has a part it must not
-            have, such as a password, which the message does not repeat.
+        ConfigError: The address names no examination, or has a part that is
+            not allowed, such as a password. The message does not repeat it.
 
     Examples:
         >>> parse_address('http://host:8042/dicom-web/studies/1.2/series/1.3/')
@@ -80,24 +80,24 @@ def parse_address(text: str) -> Address:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigError(
-            f'address: {error}; give one such as {FORM}.'
+            f'address: {error}; it should look like {FORM}.'
         ) from error
     where = f'{parts.scheme}://{host}' + ('' if port is None else f':{port}')
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
-            f'{where}: name and password in an address are seen by others; '
-            'put them into LUNGDET_DICOMWEB_USER and LUNGDET_DICOMWEB_PASSWORD'
-            ', or into ~/.netrc.'
+            f'{where}: a user name or password in the address can be seen by '
+            'others; put them into LUNGDET_DICOMWEB_USER and '
+            'LUNGDET_DICOMWEB_PASSWORD, or into ~/.netrc.'
         )
     if parts.query or parts.fragment:
         raise ConfigError(
-            f'{where}: a DICOMweb address has no ? and no #; give one such as '
-            f'{FORM}.'
+            f'{where}: the address must not contain ? or #; it should look '
+            f'like {FORM}.'
         )
     match = RESOURCE.fullmatch(parts.path)
     if not host or match is None:
         raise ConfigError(
-            f'{where}: names no examination; give one such as {FORM}.'
+            f'{where}: names no examination; it should look like {FORM}.'
         )
     study, series = match['study'], match['series']
     for uid in (study, series):

@@ -1,4 +1,4 @@
-"""Credentials, from the environment or netrc, never from an address."""
+"""Credentials from the environment or netrc, but never from an address."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ USER, PASSWORD = 'LUNGDET_DICOMWEB_USER', 'LUNGDET_DICOMWEB_PASSWORD'
 def authorization(root: str) -> str | None:
     """The Authorization header for a server; None without credentials.
 
-    ``LUNGDET_DICOMWEB_TOKEN`` is a bearer token; else
-    ``LUNGDET_DICOMWEB_USER`` and ``LUNGDET_DICOMWEB_PASSWORD``; else the
-    server's entry in the file that ``NETRC`` names, or ``~/.netrc``.
+    Tried in this order: ``LUNGDET_DICOMWEB_TOKEN``, a bearer token;
+    ``LUNGDET_DICOMWEB_USER`` with ``LUNGDET_DICOMWEB_PASSWORD``; the server's
+    entry in the file that ``NETRC`` names, by default ``~/.netrc``.
 
     Args:
-        root: Root of the server.
+        root: Root of the DICOMweb service.
 
     Raises:
-        ConfigError: Incomplete credentials, characters that a header cannot
-            have, or an unreadable netrc.
+        ConfigError: The credentials are incomplete or contain characters that
+            are not allowed in a header, or netrc cannot be read.
     """
     if token := os.environ.get(TOKEN):
         return _header(f'Bearer {token}')
@@ -45,12 +45,12 @@ def _of_netrc(root: str) -> str | None:
     try:
         entry = netrc(path).authenticators(urlsplit(root).hostname or '')
     except (NetrcParseError, OSError, UnicodeDecodeError) as error:
-        # the wrong line may contain a password
+        # do not quote the faulty line: it may contain a password
         line = getattr(error, 'lineno', None)
         raise ConfigError(
             f'{path}: cannot be read as netrc'
             + (f' (line {line})' if line else '')
-            + '; correct it.'
+            + '; correct the file.'
         ) from None
     return None if entry is None else _basic(entry[0], entry[2] or '')
 
@@ -62,7 +62,7 @@ def _basic(name: str, password: str) -> str:
 def _header(value: str) -> str:
     if not value.isascii() or not value.isprintable():
         raise ConfigError(
-            f'{TOKEN}: holds a line end or another character that no header '
-            'can have; set it again.'
+            f'{TOKEN}: contains a line break or another character that is not '
+            'allowed in a header; set it again.'
         )
     return value

@@ -1,4 +1,4 @@
-"""Multipart messages of DICOMweb, read piece by piece in bounded memory.
+"""Multipart messages of DICOMweb, parsed as a stream in bounded memory.
 
 Source: RFC 2046 section 5.1; DICOM PS3.18 section 8.6.
 """
@@ -23,7 +23,8 @@ def boundary_of(content_type: str) -> bytes:
         content_type: Its ``Content-Type`` header.
 
     Raises:
-        MultipartError: It is of another type, or has no boundary.
+        MultipartError: The type is not multipart/related, or there is no
+            boundary.
 
     Examples:
         >>> boundary_of('multipart/related; boundary="a b"')
@@ -34,16 +35,16 @@ def boundary_of(content_type: str) -> bytes:
     boundary = header.get_boundary()
     if header.get_content_type() != 'multipart/related' or not boundary:
         raise MultipartError(
-            f'its type is {header.get_content_type()!r}, not multipart/related'
+            f'the type is {header.get_content_type()!r}, not multipart/related'
         )
     return boundary.encode('latin-1', 'replace')
 
 
 class MultipartReader:
-    """The parts of a message, each as an iterator over its pieces.
+    """Iterates over the parts of a message; each part is an iterator of bytes.
 
     Args:
-        pieces: Parts of the message, of any size.
+        pieces: The message, in pieces of any size.
         boundary: As returned by ``boundary_of``.
 
     Examples:
@@ -55,11 +56,11 @@ class MultipartReader:
     def __init__(self, pieces: Iterable[bytes], boundary: bytes) -> None:
         self.pieces = iter(pieces)
         self.delimiter = LINE + END + boundary
-        # a message may begin with its first boundary
+        # the first boundary needs no line break before it
         self.buffer = bytearray(LINE)
 
     def parts(self) -> Iterator[Iterator[bytes]]:
-        """The content of each part, which must be read before the next one.
+        """The content of each part; read it before you take the next part.
 
         Raises:
             MultipartError: The message ends before its last boundary, or a
@@ -79,7 +80,7 @@ class MultipartReader:
         padding = b''.join(self._until(LINE, MAX_HEADER))
         if padding.strip():
             raise MultipartError('a boundary is followed by something else')
-        # a part without header lines begins with an empty one
+        # a part without header lines begins with an empty line
         self.buffer[:0] = LINE
         return False
 
@@ -88,7 +89,7 @@ class MultipartReader:
             pass
 
     def _until(self, mark: bytes, limit: int | None = None) -> Iterator[bytes]:
-        """The bytes before a mark, which is consumed too."""
+        """The bytes before a mark; the mark is consumed, too."""
         size, kept = 0, len(mark) - 1  # the mark may be split between pieces
         while (at := self.buffer.find(mark)) < 0:
             ready = len(self.buffer) - kept
@@ -112,12 +113,12 @@ class MultipartReader:
 def join_parts(
     contents: Sequence[bytes], boundary: bytes, content_type: str
 ) -> bytes:
-    """A message of several parts of one type.
+    """Join parts of one content type into a message.
 
     Args:
-        contents: None of them may contain the boundary.
-        boundary: Separates them.
-        content_type: Content type of each.
+        contents: Content of each part; must not contain the boundary.
+        boundary: Boundary between the parts.
+        content_type: Content type of all parts.
     """
     message = bytearray()
     for content in contents:

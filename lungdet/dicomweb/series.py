@@ -1,4 +1,4 @@
-"""CT series of an examination on a server, and their slices (QIDO, WADO).
+"""CT series of an examination: listing and download (QIDO-RS, WADO-RS).
 
 Source: DICOM PS3.18, sections 10.4 and 10.6.
 """
@@ -21,7 +21,7 @@ from lungdet.io.dicom_headers import CT_CLASS, MULTIFRAME
 from lungdet.io.limits import MAX_FILES
 
 TAGS = ['SOPClassUID', 'SeriesInstanceUID', 'SOPInstanceUID']
-# tags as DICOM's JSON names them
+# tags as named in the DICOM JSON model
 SOP_CLASS, SOP_INSTANCE, MODALITY = '00080016', '00080018', '00080060'
 DESCRIPTION, THICKNESS, SERIES = '0008103E', '00180050', '0020000E'
 FRAMES, COUNT = '00280008', '00201209'  # NumberOfSeriesRelatedInstances
@@ -33,10 +33,10 @@ class RemoteSeries:
 
     Attributes:
         uid: Its SeriesInstanceUID.
-        instances: Number of files according to the server.
-        slices: The same, or the number of frames of its only file.
-        thickness: Thickness of its slices in mm, infinite if not known.
-        description: The scanner's free text; may name a person.
+        instances: Number of files, according to the server.
+        slices: Number of slices: of files, or of frames in the only file.
+        thickness: Slice thickness in mm; infinite if unknown.
+        description: SeriesDescription, free text that may name a person.
     """
 
     uid: str
@@ -49,15 +49,16 @@ class RemoteSeries:
 def list_remote_series(
     address: Address, patience: Patience = PATIENCE
 ) -> list[RemoteSeries]:
-    """The CT series of an examination, or the one that is named.
+    """The CT series of an examination, or the one that the address names.
 
     Args:
-        address: Its address.
-        patience: Time limits and tries.
+        address: Address of the examination or series.
+        patience: Time limits and retries.
 
     Raises:
-        ServerError: No answer, no such examination or series, or no CT in it.
-        ConfigError: httpx or credentials are missing.
+        ServerError: The server does not respond, has no such examination or
+            series, or there is no CT in it.
+        ConfigError: httpx is not installed, or the credentials cannot be used.
     """
     path = f'/studies/{address.study}/series'
     with Server(address.root, patience) as server:
@@ -88,13 +89,13 @@ def list_remote_series(
 def _series(
     server: Server, address: Address, listed: dict[str, Any]
 ) -> RemoteSeries | None:
-    """One series, with values read from its instances; None if it is not
+    """One series, with details read from its instances; None if it is not
     CT."""
     uid = _value(listed, SERIES)
     if not is_uid(uid):
         raise ServerError(
-            f'{address}: the server lists a series without a UID; fetch the '
-            'slices to a folder and give that.'
+            f'{address}: the server lists a series without a UID; download '
+            'the slices into a folder and give its path.'
         )
     count = _value(listed, COUNT)
     path = f'/studies/{address.study}/series/{uid}/instances'
@@ -122,14 +123,14 @@ def _series(
 
 
 def _value(values: dict[str, Any], tag: str) -> Any:
-    """The first value of a tag, None if there is none."""
+    """The first value of a tag; None if there is none."""
     element = values.get(tag)
     several = element.get('Value') if isinstance(element, dict) else None
     return several[0] if isinstance(several, list) and several else None
 
 
 def _is_count(value: Any) -> bool:
-    """Whether a value is a count; older servers send numbers as text."""
+    """Whether a value is a whole number; older servers send it as text."""
     return not isinstance(value, bool) and str(value).isdecimal()
 
 
@@ -149,24 +150,24 @@ def fetch_series(
     patience: Patience = PATIENCE,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Write the slices of a series to a folder, under generated names.
+    """Download the slices of a series into a folder, under generated names.
 
     Args:
         address: Address of the series.
         instances: Number of files of the series; fewer are an error.
         folder: An empty folder.
-        patience: Time limits and tries.
-        stopped: Whether to give up; called often.
+        patience: Time limits and retries.
+        stopped: Called often; returns whether to give up.
 
     Raises:
-        ServerError: No answer, a truncated one, or another series; more files,
-            bytes or seconds than a series can have.
+        ServerError: The response is missing, truncated or of another series,
+            or it exceeds the limits on files, bytes or time.
         OSError: The disk is full.
     """
     if instances > MAX_FILES:
         raise ServerError(
             f'{address}: the server lists {instances} instances (limit '
-            f'{MAX_FILES}); give one series of a chest CT.'
+            f'{MAX_FILES}); give a single series of a chest CT.'
         )
     with Server(address.root, patience, stopped) as server:
         server.patiently(lambda: _fetch(server, address, folder))
@@ -174,22 +175,22 @@ def fetch_series(
 
 
 def _fetch(server: Server, address: Address, folder: Path) -> None:
-    for left in folder.iterdir():  # of an earlier try
+    for left in folder.iterdir():  # files of an earlier attempt
         left.unlink()
     path = f'/studies/{address.study}/series/{address.series}'
     with server.get_parts(path) as parts:
         for number, part in enumerate(parts):
             if number >= MAX_FILES:
                 raise ServerError(
-                    f'{address}: the server sends more than {MAX_FILES} '
-                    'files; give one series of a chest CT.'
+                    f'{address}: the server sent more than {MAX_FILES} '
+                    'files; give a single series of a chest CT.'
                 )
             with open(folder / f'{number:05d}.dcm', 'xb') as file:
                 file.writelines(part)
 
 
 def _check(address: Address, instances: int, folder: Path) -> None:
-    """Whether every file is of the series, and all are there."""
+    """Check that every file belongs to the series, and none is missing."""
     uids = set()
     for number, path in enumerate(sorted(folder.iterdir()), start=1):
         try:
@@ -197,17 +198,18 @@ def _check(address: Address, instances: int, folder: Path) -> None:
             series, uid = header.SeriesInstanceUID, header.SOPInstanceUID
         except (SeriesError, AttributeError) as error:
             raise ServerError(
-                f'{address}: file {number} that the server sends is no whole '
-                'DICOM file; fetch the series to a folder, and look at it.'
+                f'{address}: file {number} from the server is not a complete '
+                'DICOM file; download the series into a folder and inspect it.'
             ) from error
         if series != address.series:
             raise ServerError(
-                f'{address}: file {number} that the server sends belongs to '
-                'another series; fetch the series to a folder.'
+                f'{address}: file {number} from the server belongs to another '
+                'series; download the series into a folder and inspect it.'
             )
         uids.add(str(uid))
     if len(uids) < instances:
         raise ServerError(
-            f'{address}: the server lists {instances} instances, and sends '
-            f'{len(uids)}; run the same again when all of them are there.',
+            f'{address}: the server lists {instances} instances but sent '
+            f'{len(uids)}; run the same command again when the series is '
+            'complete.',
         )

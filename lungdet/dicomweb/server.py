@@ -1,4 +1,4 @@
-"""A DICOMweb server: bounded answers, and repeated tries."""
+"""HTTP connection to a DICOMweb server: bounded responses, and retries."""
 
 from __future__ import annotations
 
@@ -30,26 +30,27 @@ from lungdet.io.limits import MAX_BYTES
 if TYPE_CHECKING:
     import httpx
 
-MAX_LIST = 64 << 20  # bytes of a list
+MAX_LIST = 64 << 20  # bytes of a JSON list
 MAX_REDIRECTS = 5
 JSON = 'application/dicom+json'
 DICOM = 'application/dicom'
-# compressed slices as they are, without a conversion on the server
+# slices as they are stored, compressed or not
 WHOLE = f'multipart/related; type="{DICOM}"; transfer-syntax=*'
 T = TypeVar('T')
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Time limits of requests, and how often one is tried.
+    """Time limits and retries of requests.
 
     Attributes:
-        connect: Seconds until it accepts a connection.
-        idle: Seconds between two pieces of an answer.
-        listing: Seconds for a list, or to store files.
+        connect: Seconds until the connection is established.
+        idle: Seconds without data.
+        listing: Seconds for a list, or for the response to an upload.
         series: Seconds for all slices of a series.
-        tries: Number of tries after a passing error, such as a cut connection.
-        pause: Seconds before the second try, doubled before each later one.
+        tries: Number of attempts, if errors are transient, such as a lost
+            connection.
+        pause: Seconds before the second attempt; doubled for each further one.
     """
 
     connect: float = 10.0
@@ -68,8 +69,8 @@ class Server:
 
     Args:
         root: Root of the DICOMweb service.
-        patience: Time limits and tries.
-        stopped: Whether to give up; called between pieces of an answer.
+        patience: Time limits and retries.
+        stopped: Called whenever data arrive; returns whether to give up.
 
     Raises:
         ConfigError: httpx is not installed, or credentials or certificates
@@ -86,7 +87,7 @@ class Server:
         self.patience = patience
         self.stopped = stopped
         headers = {
-            'Accept-Encoding': 'identity',  # sizes are unknown if compressed
+            'Accept-Encoding': 'identity',  # compression would hide the size
             'User-Agent': f'lungdet/{lungdet.__version__}',
         }
         if (credentials := authorization(root)) is not None:
@@ -105,10 +106,13 @@ class Server:
         self.client.close()
 
     def patiently(self, action: Callable[[], T]) -> T:
-        """The value of an action, which is tried again after a passing error.
+        """Run an action, with retries after transient errors.
+
+        Returns:
+            The value of the action.
 
         Raises:
-            ServerError: The error of the last try.
+            ServerError: The error of the last attempt.
         """
         for tried in range(1, self.patience.tries + 1):
             try:
@@ -124,14 +128,14 @@ class Server:
         raise AssertionError('no try')
 
     def get_list(self, path: str, **params: str) -> list[dict[str, Any]]:
-        """Objects that match a query, in DICOM's JSON.
+        """Objects that match a query, in the DICOM JSON model.
 
         Args:
-            path: Below the root.
-            params: Parameters of the query.
+            path: Path below the root.
+            params: Query parameters.
 
         Raises:
-            ServerError: No answer, or not such a list.
+            ServerError: There is no response, or it is not such a list.
         """
         return self.patiently(lambda: self._list_once(path, params))
 
@@ -149,21 +153,22 @@ class Server:
             isinstance(one, dict) for one in values
         ):
             raise ServerError(
-                f'{url}: the server answers JSON that is no list of DICOM '
-                'objects; check that the address is that of DICOMweb.'
+                f'{url}: the server returned JSON that is not a list of DICOM '
+                'objects; check that the address is that of a DICOMweb '
+                'service.'
             )
         return values
 
     @contextmanager
     def get_parts(self, path: str) -> Iterator[Iterator[Iterator[bytes]]]:
-        """Yield the files below a path, each as an iterator over its pieces.
+        """Yield the files below a path, each as an iterator of bytes.
 
         Args:
-            path: Below the root.
+            path: Path below the root.
 
         Raises:
-            ServerError: No answer, not a multipart message, a truncated one,
-                or more bytes or seconds than a series can have.
+            ServerError: There is no response, it is not a complete multipart
+                message, or it exceeds the limits on bytes or time.
         """
         url = f'{self.root}{path}'
         request = self.client.build_request(
@@ -179,20 +184,24 @@ class Server:
             except MultipartError as error:
                 raise ServerError(
                     f'{url}: the multipart message is broken: {error}; run '
-                    'the same again.',
+                    'the same command again.',
                     passing=True,
                 ) from error
 
     def post(self, path: str, body: bytes, content_type: str) -> Any:
-        """Status and JSON of the answer to a POST; None if it is not JSON.
+        """Send a POST request.
 
         Args:
-            path: Below the root.
-            body: Sent as it is.
+            path: Path below the root.
+            body: Body of the request.
             content_type: Content type of the body.
 
+        Returns:
+            The JSON of the response; None if it is not JSON.
+
         Raises:
-            ServerError: No answer, or one that does not list single files.
+            ServerError: There is no response, or its status is an error other
+                than 409.
         """
         return self.patiently(
             lambda: self._post_once(path, body, content_type)
@@ -207,7 +216,7 @@ class Server:
             headers={'Accept': JSON, 'Content-Type': content_type},
         )
         with self._answer(request, url) as answer:
-            if answer.status_code != 409:  # none of the files was stored
+            if answer.status_code != 409:  # no file stored; says why for each
                 check_status(answer, url)
             try:
                 return self.read_json(answer, url)
@@ -228,9 +237,10 @@ class Server:
                 answer.close()
 
     def _follow(self, request: httpx.Request, where: str) -> httpx.Response:
-        """The answer after redirections, whose bodies httpx would read.
+        """Send a request and follow redirects.
 
-        httpx removes credentials on the way to another server.
+        httpx could do so itself, but would read the bodies of the redirects,
+        however large. It removes credentials when another server is next.
         """
         for _ in range(MAX_REDIRECTS + 1):
             answer = self.client.send(request, stream=True)
@@ -239,25 +249,25 @@ class Server:
             answer.close()
             if request.url.scheme == 'https' and onward.url.scheme == 'http':
                 raise ServerError(
-                    f'{where}: the server redirects to one without TLS; '
-                    'give the address that was meant.'
+                    f'{where}: the server redirects to an address without '
+                    'TLS; give the final address.'
                 )
             if request.method != 'GET':
                 raise ServerError(
-                    f'{where}: the server redirects what is to be stored; '
-                    'give the address that was meant.'
+                    f'{where}: the server redirects the upload; give the '
+                    'final address.'
                 )
             request = onward
         raise ServerError(
             f'{where}: the server redirects more than {MAX_REDIRECTS} times; '
-            'check the address, and whether a login is missing.'
+            'check the address, and whether a login is required.'
         )
 
     def read_json(self, answer: httpx.Response, where: str) -> Any:
-        """The JSON of an answer.
+        """The JSON of a response.
 
         Raises:
-            ServerError: It is not JSON, or too long.
+            ServerError: It is not JSON, or too large.
         """
         check_type(answer, where, 'json')
         pieces = self._pieces(answer, where, MAX_LIST, self.patience.listing)
@@ -266,14 +276,14 @@ class Server:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
             raise ServerError(
-                f'{where}: the server answers JSON that cannot be read; check '
-                'that the address is that of DICOMweb.'
+                f'{where}: the server returned invalid JSON; check that the '
+                'address is that of a DICOMweb service.'
             ) from error
 
     def _pieces(
         self, answer: httpx.Response, where: str, limit: int, seconds: float
     ) -> Iterator[bytes]:
-        """The bytes of an answer, bounded in size and time."""
+        """The bytes of a response, bounded in size and time."""
         stated = answer.headers.get('content-length', '')
         size = int(stated) if stated.isdecimal() else 0
         check_size(size, limit, where)
@@ -282,11 +292,14 @@ class Server:
             size += len(piece)
             check_size(size, limit, where)
             if self.stopped():
-                raise ServerError(f'{where}: interrupted; run it again.')
+                raise ServerError(
+                    f'{where}: interrupted; run the same command again.'
+                )
             if monotonic() - started > seconds:
                 raise ServerError(
-                    f'{where}: {size} bytes in {seconds:g} s, and no end; '
-                    'fetch the series to a folder and give that.'
+                    f'{where}: not complete after {seconds:g} s ({size} '
+                    'bytes); download the series into a folder and give its '
+                    'path.'
                 )
             yield piece
 
@@ -296,7 +309,7 @@ def _client(patience: Patience, headers: dict[str, str]) -> httpx.Client:
         import httpx
     except ImportError as error:
         raise ConfigError(
-            'addresses: need httpx, which is not installed; pip install '
+            'DICOMweb needs httpx, which is not installed; run pip install '
             "'lungdet[dicom]'."
         ) from error
     wait = httpx.Timeout(patience.idle, connect=patience.connect)
@@ -304,5 +317,5 @@ def _client(patience: Patience, headers: dict[str, str]) -> httpx.Client:
         return httpx.Client(timeout=wait, headers=headers)
     except (OSError, ValueError, httpx.InvalidURL) as error:
         raise ConfigError(
-            f'environment: {error}; correct SSL_CERT_FILE, or the proxy.'
+            f'environment: {error}; correct SSL_CERT_FILE or the proxy.'
         ) from error

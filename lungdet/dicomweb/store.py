@@ -1,6 +1,6 @@
-"""Results back to the server of their scan (STOW-RS).
+"""Storing results on the server of their scan (STOW-RS).
 
-Source: DICOM PS3.18, section 10.5, and table I.2-2 for the reasons.
+Source: DICOM PS3.18, section 10.5; table I.2-2 for the failure reasons.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lungdet.dicomweb.server import DICOM, PATIENCE, Patience, Server
 from lungdet.io.dicom_file import read_tags
 
 TAGS = ['SOPClassUID', 'SOPInstanceUID']
-# tags as DICOM's JSON names them
+# tags as named in the DICOM JSON model
 FAILED, STORED = '00081198', '00081199'  # sequences of instances
 INSTANCE, REASON = '00081155', '00081197'
 REASONS = {
@@ -38,7 +38,7 @@ class StoreOutcome:
     Attributes:
         name: Name of the file.
         uid: Its SOPInstanceUID.
-        failure: Why it was not stored; None if the server says it was.
+        failure: Why it was not stored; None if the server confirmed it.
     """
 
     name: str
@@ -49,19 +49,22 @@ class StoreOutcome:
 def store_files(
     address: Address, paths: Sequence[Path], patience: Patience = PATIENCE
 ) -> list[StoreOutcome]:
-    """Store DICOM files in an examination, and return the outcome of each.
+    """Store DICOM files in an examination.
 
-    A file may be stored again: it keeps its identifier.
+    Storing a file again is harmless, since it keeps its identifier.
 
     Args:
-        address: Address of the examination or a series of it.
-        paths: Paths of the files, at least one.
-        patience: Time limits and tries.
+        address: Address of the examination or of a series in it.
+        paths: Paths of the files; at least one.
+        patience: Time limits and retries.
+
+    Returns:
+        The outcome of each file, in the same order.
 
     Raises:
-        ServerError: No answer, or the server refuses all of it.
+        ServerError: The server does not respond, or refuses the request.
         SeriesError: A file is not DICOM.
-        ConfigError: httpx or credentials are missing.
+        ConfigError: httpx is not installed, or the credentials cannot be used.
     """
     uids = [str(read_tags(path, TAGS).SOPInstanceUID) for path in paths]
     boundary = uuid4().hex
@@ -91,7 +94,7 @@ def _failure(
 
 
 def _items(answer: Any, tag: str) -> dict[str, Any]:
-    """Failure reason of each instance of a sequence, None if it has none."""
+    """Failure reason of each instance in a sequence, None without one."""
     element = answer.get(tag) if isinstance(answer, dict) else None
     items = element.get('Value') if isinstance(element, dict) else None
     if not isinstance(items, list):

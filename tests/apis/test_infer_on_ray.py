@@ -146,7 +146,7 @@ def test_a_signal_ends_driver_and_workers(
     wait_until(lambda: records(out), driver)
     driver.send_signal(signal.SIGTERM)
 
-    assert 'run the same again' in finish(driver, 130)
+    assert 'run the same command again' in finish(driver, 130)
     report = json.loads((tmp_path / 'report.json').read_text())
     assert report['stopped'] == 'interrupted'
     done = {one['series_uid'] for one in report['scans']} - {'broken'}

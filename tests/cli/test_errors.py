@@ -42,7 +42,7 @@ def test_interruption_is_one_line_with_the_shells_exit_code(
 
     assert stopped.value.code == 130
     assert capsys.readouterr().err == (
-        'lungdet: interrupted; run the same again to go on.\n'
+        'lungdet: interrupted; run the same command again to continue.\n'
     )
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 

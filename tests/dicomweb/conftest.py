@@ -12,7 +12,7 @@ HASTY = Patience(connect=2, idle=2, listing=5, series=10, pause=0.01)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """An empty server, and nobody's credentials."""
+    """An empty server, and an environment without credentials."""
     for name in ('TOKEN', 'USER', 'PASSWORD'):
         monkeypatch.delenv(f'LUNGDET_DICOMWEB_{name}', raising=False)
     monkeypatch.setenv('NETRC', '/dev/null')

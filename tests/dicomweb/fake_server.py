@@ -1,4 +1,4 @@
-"""A DICOMweb server in this process, which can be told to misbehave."""
+"""A DICOMweb server in this process that can simulate faults."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ Behave = Callable[['Handler'], None]
 
 @dataclass
 class FakeServer:
-    """What a server has, what it was asked, and where it misbehaves.
+    """Contents, request log and faults of a server.
 
     Attributes:
-        address: Of its DICOMweb service.
+        address: Address of its DICOMweb service.
         files: SOPInstanceUID -> bytes.
         asked: Method, path and headers of each request.
-        faults: Part of a path -> what is done instead, as long as any is
-            left.
-        refused: SOP classes that are not stored.
-        counts: Whether a series says how many instances it has.
-        includes: Whether fields that are asked for are given.
+        faults: Part of a path -> what to do on requests for it instead of
+            answering, used one after another.
+        refused: SOP classes that the server refuses to store.
+        counts: Whether the number of instances of a series is returned.
+        includes: Whether the fields of ``includefield`` are returned.
     """
 
     address: str = ''
@@ -53,18 +53,18 @@ class FakeServer:
     includes: bool = True
 
     def add(self, folder: Path) -> None:
-        """Take the DICOM files of a folder."""
+        """Add the DICOM files of a folder."""
         for path in sorted(folder.rglob('*.dcm')):
             self.store(path.read_bytes())
 
     def store(self, content: bytes) -> Dataset:
-        """Take one file."""
+        """Add one file."""
         data = dcmread(BytesIO(content))
         self.files[data.SOPInstanceUID] = content
         return data
 
     def headers(self, **wanted: str | None) -> list[Dataset]:
-        """Headers of the files with these values."""
+        """Headers of the files that have these values."""
         every = [
             dcmread(BytesIO(content), stop_before_pixels=True)
             for content in self.files.values()
@@ -82,7 +82,7 @@ class FakeServer:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handles one request."""
 
     protocol_version = 'HTTP/1.1'
 
@@ -170,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, content, 'application/dicom+json')
 
     def parts(self, contents: list[bytes]) -> None:
-        """Without a length, as Orthanc sends them."""
+        """Send a multipart message without Content-Length, like Orthanc."""
         self.send_response(200)
         kind = f'multipart/related; type="application/dicom"; {BOUNDARY=}'
         self.send_header('Content-Type', kind.replace("'", '"'))
@@ -195,11 +195,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def join(contents: list[bytes]) -> bytes:
-    """A multipart message, written out by hand."""
+    """A multipart message, built without lungdet."""
     head = f'--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n'.encode()
     body = b''.join(head + content + b'\r\n' for content in contents)
     return body + f'--{BOUNDARY}--'.encode()
@@ -218,12 +218,12 @@ class _Listener(ThreadingHTTPServer):
     fake: FakeServer
 
     def handle_error(self, *_: Any) -> None:
-        """A client that hangs up is part of a test."""
+        """Ignore clients that hang up, which some tests do."""
 
 
 @contextmanager
 def fake_server(certificate: Path | None = None) -> Iterator[FakeServer]:
-    """Serve on loopback until the block ends.
+    """Run a server on loopback until the block ends.
 
     Args:
         certificate: File with certificate and key, for TLS.
@@ -262,7 +262,7 @@ def redirect(target: str) -> Behave:
 
 
 def cut(handler: Handler) -> None:
-    """Half of a multipart message, whose connection ends as if all was."""
+    """Send half of a multipart message, then close the connection normally."""
     contents = [*handler.fake.files.values()]
     whole = join(contents)
     handler.send_response(200)

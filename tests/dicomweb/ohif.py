@@ -1,4 +1,4 @@
-"""The OHIF viewer of the npm package, in front of a DICOMweb server."""
+"""The OHIF viewer from its npm package, as a client of a DICOMweb server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 from tests.dicomweb.orthanc import INSTALLS, may_install
 
-PACKAGE = '@ohif/app@3.12.10'  # 48 MB; it holds the built application
+PACKAGE = '@ohif/app@3.12.10'  # 48 MB; contains the built application
 PACK_SECONDS = 300.0
 SOURCE = {
     'namespace': '@ohif/extension-default.dataSourcesModule.dicomweb',
@@ -51,7 +51,7 @@ CONFIG = {
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """The application's files, its settings, and the server behind it."""
+    """Serves the application and its settings, and proxies the PACS."""
 
     protocol_version = 'HTTP/1.1'
 
@@ -94,20 +94,21 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Listener(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """A page that is closed hangs up."""
+        """Ignore connections that a closed page drops."""
 
 
 def unpack_ohif(folder: Path) -> Path:
-    """The built application, fetched from the npm registry.
+    """Fetch the built application from the npm registry.
 
-    Skips where that is not allowed, or npm or the registry is not there.
+    Skips the test if that is not allowed, or npm or the registry is not
+    available.
     """
     npm = shutil.which('npm')
     if npm is None or not may_install('ohif'):
@@ -130,11 +131,11 @@ def unpack_ohif(folder: Path) -> Path:
 
 @contextmanager
 def ohif(folder: Path, server_behind: str) -> Iterator[str]:
-    """Give the viewer's address.
+    """Run the viewer; yields its address.
 
     Args:
-        folder: For the application.
-        server_behind: Address in front of ``/dicom-web``.
+        folder: Folder to unpack the application into.
+        server_behind: Address of the PACS, without ``/dicom-web``.
     """
     handler = partial(
         Handler,

@@ -1,4 +1,4 @@
-"""A real Orthanc on loopback, with a database that is gone afterwards."""
+"""A real Orthanc on loopback, with a temporary database."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import pytest
 
 PACKAGES = ('orthanc', 'orthanc-dicomweb')
 PLUGIN = Path('/usr/share/orthanc/plugins/libOrthancDicomWeb.so')
-# names of what tests may install, such as 'orthanc,ohif'
+# environment variable: what tests may install, such as 'orthanc,ohif'
 INSTALLS = 'LUNGDET_TEST_INSTALLS'
 START_SECONDS, INSTALL_SECONDS = 30.0, 120.0
 
 
 @contextmanager
 def orthanc(folder: Path) -> Iterator[str]:
-    """Give the address of an empty server; skip where there can be none.
+    """Run an empty server; yields its address, or skips the test.
 
     Args:
-        folder: For its configuration and database.
+        folder: Folder for its configuration and database.
     """
     program = shutil.which('Orthanc')
     if program is None or not PLUGIN.is_file():
@@ -41,7 +41,7 @@ def orthanc(folder: Path) -> Iterator[str]:
         'IndexDirectory': str(folder / 'database'),
         'Plugins': [str(PLUGIN)],
         'HttpPort': port,
-        # this version listens everywhere, but answers this machine alone
+        # listens on all interfaces, but accepts clients on this machine only
         'RemoteAccessAllowed': False,
         'AuthenticationEnabled': False,
         'DicomServerEnabled': False,
@@ -65,7 +65,7 @@ def orthanc(folder: Path) -> Iterator[str]:
 
 
 def install(*packages: str) -> None:
-    """Install Debian packages, where that is allowed; skip elsewhere."""
+    """Install Debian packages if that is allowed, else skip the test."""
     names = ' '.join(packages)
     if not may_install(packages[0]):
         pytest.skip(
@@ -89,26 +89,26 @@ def install(*packages: str) -> None:
 
 
 def may_install(name: str) -> bool:
-    """Whether the tests may install something."""
+    """Whether the tests may install a program."""
     return name in os.environ.get(INSTALLS, '').split(',')
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no program listens on."""
     with socket.socket() as unused:
         unused.bind(('127.0.0.1', 0))
         return unused.getsockname()[1]
 
 
 def send(address: str, folder: Path) -> None:
-    """Send the DICOM files of a folder through Orthanc's own interface."""
+    """Upload the DICOM files of a folder through Orthanc's REST API."""
     for path in sorted(folder.glob('*.dcm')):
         with urlopen(Request(f'{address}/instances', path.read_bytes())):
             pass
 
 
 def fetch(url: str) -> bytes:
-    """What a server answers."""
+    """Body of the response to a GET request."""
     with urlopen(url) as answer:
         return answer.read()
 

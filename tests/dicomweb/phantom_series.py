@@ -1,4 +1,4 @@
-"""A phantom as a DICOM series with every attribute that a server expects."""
+"""A phantom as a DICOM series with all attributes that a PACS expects."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ PATIENT = {
 def write_phantom_series(
     folder: Path, scratch: Path, *, seed: int = 0, size: str = 'small'
 ) -> None:
-    """Write slices of a phantom to a folder.
+    """Write a phantom as DICOM slices.
 
     Args:
-        folder: For the slices.
-        scratch: For the phantom as it is made.
-        seed: Of the phantom.
+        folder: Folder for the slices; created.
+        scratch: Folder for the phantom's MetaImage.
+        seed: Seed of the phantom.
         size: ``small`` or ``full``.
     """
     write_luna16_phantoms(scratch, scans=1, seed=seed, size=size)

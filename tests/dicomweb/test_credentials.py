@@ -52,6 +52,6 @@ def test_what_cannot_be_used_is_refused_without_saying_it(
     with pytest.raises(ConfigError, match='set both'):
         authorization(ROOT)
     monkeypatch.setenv('LUNGDET_DICOMWEB_TOKEN', 'SECRET\r\nX: y')
-    with pytest.raises(ConfigError, match='line end') as raised:
+    with pytest.raises(ConfigError, match='line break') as raised:
         authorization(ROOT)
     assert 'SECRET' not in str(raised.value)

@@ -1,4 +1,4 @@
-"""What a server may do wrong, and what is said of it."""
+"""Faults of a server, and the messages about them."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from tests.dicomweb.fake_server import (
 )
 from tests.dicomweb.test_server import LIST, json_of, list_of
 
-ALWAYS = 9  # more often than anything is tried
+ALWAYS = 9  # more often than a request is tried
 
 
 @pytest.mark.parametrize(
     ('behave', 'reason', 'tries'),
     [
-        (html, 'answers a web page, not DICOMweb; check the path', 1),
-        (status(200), "answers 'text/plain', not DICOMweb", 1),
+        (html, 'returned a web page instead of DICOMweb; check', 1),
+        (status(200), "returned 'text/plain' instead of DICOMweb", 1),
         (status(401), r'refuses access \(401\); set LUNGDET_DICOMWEB_TOK', 1),
         (status(403), r'refuses access \(403\)', 1),
-        (status(404), r'has nothing there \(404\); check the UIDs', 1),
+        (status(404), r'nothing at this address \(404\); check the UIDs', 1),
         (status(400), r'refuses the request \(400\)', 1),
         (status(500), r'cannot answer \(500\)', 1),
         (status(503), r'cannot answer \(503\).* Tried 3 times', 3),
-        (hang_up, 'the connection was cut .* Tried 3 times', 3),
-        (json_of(b'{"a": 1}'), 'JSON that is no list of DICOM objects', 1),
-        (json_of(b'["a"]'), 'JSON that is no list of DICOM objects', 1),
-        (json_of(b'[{"a": 1'), 'JSON that cannot be read', 1),
-        (json_of(b'[' * 100_000), 'JSON that cannot be read', 1),
+        (hang_up, 'the connection was lost .* Tried 3 times', 3),
+        (json_of(b'{"a": 1}'), 'JSON that is not a list of DICOM obj', 1),
+        (json_of(b'["a"]'), 'JSON that is not a list of DICOM obj', 1),
+        (json_of(b'[{"a": 1'), 'invalid JSON', 1),
+        (json_of(b'[' * 100_000), 'invalid JSON', 1),
         (redirect(f'/dicom-web{LIST}'), 'redirects more than 5 times', 6),
-        (redirect('file:///etc/passwd'), 'redirects to what is not http', 1),
-        (redirect('http://[::'), 'no address|was cut', None),
+        (redirect('file:///etc/passwd'), 'an address that is not http', 1),
+        (redirect('http://[::'), 'is invalid|was lost', None),
     ],
 )
 def test_what_is_said_of_an_answer(
@@ -60,7 +60,7 @@ def test_what_is_said_of_an_answer(
 
 
 def certificate(folder: Path) -> Path:
-    """Of 127.0.0.1, signed by itself."""
+    """A self-signed certificate of 127.0.0.1."""
     if shutil.which('openssl') is None:
         pytest.skip('no openssl to make a certificate')
     path = folder / 'both.pem'
@@ -90,7 +90,7 @@ def test_certificates_are_checked(
         monkeypatch.setenv('SSL_CERT_FILE', str(tmp_path / 'cert.pem'))
 
         assert list_of(secure) == []
-        with pytest.raises(ServerError, match='to one without TLS'):
+        with pytest.raises(ServerError, match='to an address without TLS'):
             list_of(secure)
     assert not server.asked
 
@@ -98,7 +98,7 @@ def test_certificates_are_checked(
 def test_tls_where_there_is_none(server: FakeServer) -> None:
     fake = FakeServer(server.address.replace('http:', 'https:'))
 
-    with pytest.raises(ServerError, match='TLS failed .* or check https'):
+    with pytest.raises(ServerError, match='TLS failed .* it uses https'):
         list_of(fake)
 
 

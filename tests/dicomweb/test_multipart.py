@@ -13,7 +13,7 @@ from lungdet.dicomweb.multipart import (
 )
 
 BOUNDARY = b'ab'
-# pieces of the delimiter are what a reader may take for it
+# parts of the delimiter, which a parser may mistake for the delimiter
 contents = st.lists(
     st.lists(st.sampled_from([b'\r', b'\n', b'-', b'a', b'\r\n--a', b'xyz']))
     .map(b''.join)
@@ -51,7 +51,7 @@ def test_a_message_that_is_cut_anywhere_is_refused(
 
 
 def test_forms_that_are_allowed() -> None:
-    """RFC 2046, 5.1.1: a preamble, padding, no header lines, an epilogue."""
+    """RFC 2046, 5.1.1: preamble, padding, no header lines, epilogue."""
     message = (
         b'preamble\r\n--ab \t\r\n\r\none\r\n--ab\r\nA: b\r\nC: d\r\n\r\n'
         b'\r\n--ab--\r\n--ab\r\n\r\nepilogue'

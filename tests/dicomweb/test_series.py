@@ -41,7 +41,7 @@ def write(
 
 @pytest.fixture
 def filled(server: FakeServer, tmp_path: Path) -> FakeServer:
-    """Two CT series, and what is none."""
+    """A server with two CT series, and others that are not CT."""
     write(tmp_path / 'in', THIN, 12, 1.0, SeriesDescription='LUNG')
     write(tmp_path / 'in', THICK, 9, 5.0)
     write(tmp_path / 'in', OTHER, 1, 1.0, Modality='SR')
@@ -60,7 +60,7 @@ def address(fake: FakeServer, series: str | None = None) -> Address:
 def test_ct_series_with_what_tells_them_apart(
     filled: FakeServer, counts: bool, includes: bool
 ) -> None:
-    """Also of servers that answer no more than they must."""
+    """Also on servers that return required attributes only."""
     filled.counts, filled.includes = counts, includes
 
     thin, thick = list_remote_series(address(filled), HASTY)
@@ -139,7 +139,7 @@ def test_what_is_cut_is_fetched_again(
 
 
 def test_slices_that_are_missing(filled: FakeServer, tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match='lists 13 instances, and sends 12'):
+    with pytest.raises(ServerError, match='lists 13 instances but sent 12'):
         fetched(filled, tmp_path / 'out', instances=13)
 
 
@@ -160,8 +160,8 @@ def another(handler: Handler) -> None:
 @pytest.mark.parametrize(
     ('behave', 'reason'),
     [
-        (junk, 'file 1 .* is no whole DICOM file'),
-        (twice, 'lists 12 instances, and sends 1;'),
+        (junk, 'file 1 .* is not a complete DICOM'),
+        (twice, 'lists 12 instances but sent 1;'),
         (another, 'file 1 .* belongs to another series'),
     ],
 )

@@ -103,9 +103,9 @@ def test_an_answer_without_a_word_confirms_nothing(
     ('behave', 'reason'),
     [
         (status(401), 'refuses access'),
-        (status(413), 'no files of this size'),
-        (redirect('/login'), 'redirects what is to be stored'),
-        (hang_up, 'was cut .* Tried 3 times'),
+        (status(413), 'not accept files of this size'),
+        (redirect('/login'), 'redirects the upload'),
+        (hang_up, 'was lost .* Tried 3 times'),
     ],
 )
 def test_a_server_that_refuses_everything(

@@ -90,7 +90,7 @@ def test_a_killed_server_goes_on_with_its_jobs(
     assert results[0]['detections'] == results[2]['detections']
     assert {p.name for p in (out / 'jobs').iterdir()} == {*ids}
     text = second.log.read_text()
-    assert 'Traceback' not in text and 'run the same again' in text
+    assert 'Traceback' not in text and 'run the same command again' in text
 
 
 @pytest.mark.slow
