@@ -1,4 +1,4 @@
-"""Mining of hard negatives: false marks of the model on training scans."""
+"""Hard negative mining: false positives of the model on training scans."""
 
 from __future__ import annotations
 
@@ -40,21 +40,22 @@ from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 @HOOKS.register_module()
 class HardNegativeHook(Hook):
-    """Run the model over the whole training scans and keep its false marks.
+    """Run the model on whole training scans and keep its false positives.
 
-    They become the centres of the data set's ``mined`` crops. The averaged
-    weights are used where there is an ``EMAHook``. Scans are distributed over
-    the ranks. The bank is in the work folder, its digest in the checkpoint.
+    They become the centres of the data set's ``mined`` crops. With an
+    ``EMAHook``, the averaged weights are used. Scans are distributed over the
+    ranks. The bank is written to the work folder, and its digest to the
+    checkpoint.
 
     Args:
-        at: When, as fractions of the training; rounded to epochs.
-        per_scan: False marks that are kept for a scan, those with the highest
-            scores.
-        lung_margin_mm: Marks farther outside the lungs are left out; None
-            keeps them.
+        at: When to mine, as fractions of the training; rounded to epochs.
+        per_scan: Number of false positives to keep per scan, those with the
+            highest scores.
+        lung_margin_mm: False positives farther outside the lungs are dropped;
+            None keeps all.
 
     Raises:
-        ConfigError: No fraction, or one that is not between 0 and 1.
+        ConfigError: ``at`` is empty, or a fraction is not between 0 and 1.
     """
 
     def __init__(
@@ -78,10 +79,10 @@ class HardNegativeHook(Hook):
         self.resumed = checkpoint.get('hard_negatives')
 
     def before_train(self, runner: Any) -> None:
-        """Check the bank of a resumed run, and let the data set follow."""
+        """Check the bank of a resumed run, and connect the data set to it."""
         done = runner.epoch
         if not runner.rank:
-            # of a run that was killed later, before a checkpoint
+            # banks of a run that was killed before its next checkpoint
             for epoch, path in bank_files(runner.work_dir).items():
                 if epoch > done or not runner.iter:
                     path.unlink()
@@ -118,7 +119,7 @@ class HardNegativeHook(Hook):
             bank.write(runner.work_dir)
             count = sum(len(of_scan) for of_scan in marks.values())
             say(
-                f'hard negatives: {count} false marks on {len(scans)} '
+                f'hard negatives: {count} false positives on {len(scans)} '
                 f'training scans, {time.monotonic() - started:.0f} s'
             )
         barrier()
@@ -127,17 +128,17 @@ class HardNegativeHook(Hook):
     def false_marks(
         self, model: CaseDetector, store: CaseStore, uid: str
     ) -> tuple[HardNegative, ...]:
-        """The model's false marks on a scan, best first.
+        """The model's false positives on a scan, by descending score.
 
         Args:
-            model: In evaluation mode.
-            store: Has the case.
-            uid: Uid of its series.
+            model: Detector in evaluation mode.
+            store: Case store.
+            uid: Series uid of the case.
         """
         record, margin_mm = store.records[uid], self.lung_margin_mm or 0.0
         lungs, sample = None, DetDataSample()
         if self.lung_margin_mm is not None:
-            # the model's cap is then on marks near the lungs
+            # drops the others before the cap on detections
             lungs = store.read(uid, 'lungs')
             sample.lungs = torch.from_numpy(lungs > 0)
             sample.set_metainfo({'lung_margin': margin_mm / record.spacing_mm})
@@ -154,11 +155,11 @@ class HardNegativeHook(Hook):
 
 
 def mining_epochs(at: Sequence[float], max_epochs: int) -> set[int]:
-    """Epochs done when it is time to mine; never the last, nor 0.
+    """Numbers of epochs after which to mine; never 0 or the last.
 
     Args:
         at: Fractions of the training.
-        max_epochs: Its epochs.
+        max_epochs: Number of epochs of the training.
 
     Examples:
         >>> sorted(mining_epochs((0.4, 0.7), 30)), mining_epochs((0.4,), 1)
@@ -176,17 +177,19 @@ def negatives_among(
     lungs: np.ndarray | None,
     lung_margin_mm: float,
 ) -> tuple[HardNegative, ...]:
-    """Marks on no nodule and no excluded finding, in or near the lungs.
+    """Detections in or near the lungs that lie in no nodule and no excluded
+    finding.
 
     Args:
         record: Record of the case.
-        boxes: (K, 6) edge boxes in its voxels.
+        boxes: (K, 6) edge boxes in voxels of the case.
         scores: (K,).
-        lungs: (z, y, x), above 0 in the lungs; None keeps marks anywhere.
-        lung_margin_mm: Distance from the lungs up to which marks are kept.
+        lungs: Lung mask (z, y, x), above 0 inside; None for no restriction to
+            the lungs.
+        lung_margin_mm: Largest distance of a centre from the lungs.
 
     Returns:
-        By descending score; equal scores keep their order.
+        Hard negatives by descending score; equal scores keep their order.
     """
     centers = record.geometry.box_center_world(boxes)
     at_finding = _in_findings(record, centers)
@@ -211,22 +214,23 @@ def negatives_among(
 
 
 def refuse_held_out(uids: Iterable[str], held_out: Iterable[str]) -> None:
-    """Refuse to mine scans that the training must not use.
+    """Check that no held-out scan is mined.
 
     Raises:
-        ConfigError: There are some.
+        ConfigError: ``uids`` contains a held-out scan.
     """
     both = sorted(set(uids) & set(held_out))
     if both:
         raise ConfigError(
             f'hard negatives: {len(both)} scans of the test, such as '
-            f'{both[0]}, were to be mined, and the test would be too '
+            f'{both[0]}, would be mined, which would make its results too '
             'optimistic. Give the data set training scans only.'
         )
 
 
 def _in_findings(record: CaseRecord, points_mm: ArrayLike) -> np.ndarray:
-    """Whether points (K, 3) are in a nodule or an excluded finding."""
+    """Whether each of the points (K, 3) lies in a nodule or an excluded
+    finding."""
     known: list[CaseNodule | Annotation] = [*record.nodules, *record.excluded]
     inside = points_in_spheres(
         np.array([one.center_mm for one in known]),
@@ -241,21 +245,21 @@ def _mining_data(runner: Any) -> MinesHardNegatives:
     if not isinstance(dataset, MinesHardNegatives):
         raise ConfigError(
             f'HardNegativeHook: {type(dataset).__name__} has no mined crops; '
-            'train on a LUNA16Dataset, or leave out the hook.'
+            'train with a LUNA16Dataset, or leave out the hook.'
         )
     if not dataset.scans_to_mine:
         raise ConfigError(
-            'HardNegativeHook: the training data have no mined crops to '
-            'mine for; give crops=dict(mined=...), or leave out the hook.'
+            'HardNegativeHook: the training data have no mined crops; set '
+            'crops=dict(mined=...), or leave out the hook.'
         )
     return dataset
 
 
 def _model_to_mine(runner: Any, done: int) -> Any:
-    """The averaged model if there is one, in evaluation mode.
+    """The model in evaluation mode, with averaged weights if there are any.
 
-    The copy with the averages is not part of the model, so it is told the
-    epoch here.
+    The copy with the averaged weights is not a part of the model, so its epoch
+    is set here.
     """
     averages = [h for h in runner.hooks if isinstance(h, EMAHook)]
     model = unwrapped(runner.model)
@@ -263,8 +267,8 @@ def _model_to_mine(runner: Any, done: int) -> Any:
         model = averages[0].ema_model.module
     if not isinstance(model, CaseDetector):
         raise ConfigError(
-            f'HardNegativeHook: {type(model).__name__} detects nothing in a '
-            'case; leave out the hook.'
+            f'HardNegativeHook: {type(model).__name__} is not a detector of '
+            'whole cases; leave out the hook.'
         )
     if isinstance(model, FollowsEpochs):
         model.set_epoch(done)
@@ -274,7 +278,7 @@ def _model_to_mine(runner: Any, done: int) -> Any:
 def _check_bank(
     folder: Path, done: int, resumed: dict[str, str] | None
 ) -> None:
-    """Refuse to resume with a bank other than the checkpoint's.
+    """Check that the bank in the work folder is that of the checkpoint.
 
     Raises:
         CheckpointError: It is missing, or differs.
@@ -285,9 +289,9 @@ def _check_bank(
         wanted = 'none' if resumed is None else resumed['file']
         raise CheckpointError(
             f'{folder}: the checkpoint was trained with hard negatives of '
-            f'{wanted}, and the folder has '
+            f'{wanted}, but the folder has '
             f'{"none" if path is None else f"another {path.name}"}, so the '
-            'training would go on with other crops. Copy the file from the '
-            "checkpoint's folder, or start a new run from its weights by "
+            'training would continue with other crops. Copy the file from the '
+            "checkpoint's folder, or start a new run from its weights with "
             'load_from.'
         )

@@ -1,4 +1,4 @@
-"""Hooks of pre-training: initialisation, alarm, pictures, export."""
+"""Hooks of pre-training: initialisation, alarms, pictures, export."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from lungdet.engine.screen import say, shown
 from lungdet.engine.training_scans import TrainingScans
 from lungdet.registry import HOOKS, MODELS
 
-# names of a run's last alarms in mmengine's message hub, from training steps,
-# from validation and of the features: one must not replace the other
+# keys of the last alarms in mmengine's message hub: of training steps, of
+# validation and of the features; separate, so that none replaces another
 ALARMS = ('train_alarms', 'val_alarms', 'rank_alarms')
-FRESH_RANK = 'fresh_rank'  # name of the untrained network's rank there
+FRESH_RANK = 'fresh_rank'  # key of the untrained network's rank there
 CONSTANT_ADVICE = (
     'Lower the learning rate, warm up longer, or train with '
     'model.loss.type=MSELoss.'
 )
 RANK_ADVICE = (
-    'A detector may start slower from these weights than from random ones. '
-    'Lower the learning rate, train on more scans, or let the detector take '
-    'the encoder alone (pretrained.parts=encoder).'
+    'A detector may learn slower from these weights than from random ones. '
+    'Lower the learning rate, train on more scans, or use only the encoder in '
+    'the detector (pretrained.parts=encoder).'
 )
 
 
 def spread_indices(num: int, total: int) -> list[int]:
-    """At most ``num`` indices, evenly spaced in ``total``."""
+    """At most ``num`` evenly spaced indices below ``total``."""
     return np.linspace(0, total - 1, min(num, total)).astype(int).tolist()
 
 
 @HOOKS.register_module()
 class DataMeanHook(Hook):
-    """Start a new model's output at the mean of its crops.
+    """Make the mean of the crops the initial output of a new model.
 
     Args:
-        num: Crops that are averaged.
+        num: Number of crops to average.
     """
 
     def __init__(self, num: int = 64) -> None:
@@ -60,20 +60,21 @@ class DataMeanHook(Hook):
         ]
         unwrapped(runner.model).set_data_mean(float(np.mean(means)))
         runner.logger.info(
-            f'mean of {len(means)} crops: {np.mean(means):.3f} of the window'
+            f'mean normalized intensity of {len(means)} crops: '
+            f'{np.mean(means):.3f}'
         )
 
 
 @HOOKS.register_module()
 class StartWithMSEHook(Hook):
-    """Train with the squared error at first, then with the model's own loss.
+    """Train with the squared error at first, then with the model's loss.
 
     Most voxels of a lung crop have nearly the same intensity, so the absolute
     error of the best constant is low, and an untrained network collapses to
     it. The squared error gives more weight to large differences.
 
     Args:
-        iters: Iterations of the squared error.
+        iters: Number of iterations with the squared error.
     """
 
     def __init__(self, iters: int = 500) -> None:
@@ -82,8 +83,8 @@ class StartWithMSEHook(Hook):
     def before_train(self, runner: Any) -> None:
         self.model_loss = unwrapped(runner.model).criterion
         self.squared_error = MODELS.build({'type': 'MSELoss'})
-        # a validation that a killed run did not finish belongs to the last
-        # step
+        # if a validation was interrupted, it is repeated first, with the loss
+        # of the last step
         self._choose(runner, max(runner.iter - 1, 0))
 
     def before_train_iter(
@@ -103,11 +104,11 @@ def collapse_alarms(
 
     Args:
         metrics: Some of ``spread``, ``vs_constant`` and ``vs_copy``.
-        min_spread: Smallest standard deviation of the output over the
-            target's.
+        min_spread: Smallest allowed ratio of the standard deviation of the
+            output to that of the target.
 
     Returns:
-        Sentences; none without an alarm.
+        A sentence for each alarm.
     """
     alarms = []
     spread = metrics.get('spread')
@@ -134,12 +135,12 @@ def rank_alarms(
     """Signs that the last features have become redundant.
 
     Args:
-        rank: Directions in which they vary.
-        fresh_rank: The same of an untrained network, on the same crops.
-        min_ratio: Smallest ratio of the two.
+        rank: Their effective rank, see ``feature_rank``.
+        fresh_rank: That of an untrained network, on the same crops.
+        min_ratio: Smallest allowed ratio of the two.
 
     Returns:
-        A sentence; none without an alarm.
+        A sentence, if there is an alarm.
     """
     if rank >= min_ratio * fresh_rank:
         return []
@@ -152,21 +153,21 @@ def rank_alarms(
 
 @HOOKS.register_module()
 class CollapseAlarmHook(Hook):
-    """Warn if the model outputs a constant, hardly more than its input, or
-    if its features are redundant.
+    """Warn if the output is constant, or no better than a copy of the input,
+    or if the features are redundant.
 
-    After each epoch the spread of the last training step is checked, and the
-    rank of the features of a few fixed crops; after each validation all of
-    its metrics. The last alarms are stored in the checkpoint and in the
-    exported file. The rank is compared with that of an untrained network,
+    After each epoch, the spread of the last training step and the rank of the
+    features of a few fixed crops are checked; after each validation, its
+    metrics. The last alarms are stored in the checkpoint and in the exported
+    file. The rank is compared with that of an untrained network, which is
     measured once before the first step and stored in the checkpoint.
 
     Args:
         min_spread: See ``collapse_alarms``.
         begin: Iterations before the first check, or half of the training if
             that is shorter.
-        min_rank: See ``rank_alarms``.
-        num: Crops on which the rank is measured.
+        min_rank: ``min_ratio`` of ``rank_alarms``.
+        num: Number of crops on which the rank is measured.
     """
 
     def __init__(
@@ -240,10 +241,11 @@ class CollapseAlarmHook(Hook):
             )
 
     def _rank(self, model: Any) -> float | None:
-        """Rank of the features of the fixed crops, None if the model has none.
+        """Rank of the features of the fixed crops; None if the model does not
+        return it.
 
         Args:
-            model: Its batch norms' statistics change.
+            model: The model; the running statistics of its batch norms change.
         """
         model.train()
         with torch.no_grad():
@@ -253,8 +255,8 @@ class CollapseAlarmHook(Hook):
 
 
 def untrained(runner: Any) -> Any:
-    """The run's model with random weights, without a change of the global
-    generators."""
+    """The run's model with random weights; leaves the global random state
+    unchanged."""
     with torch.random.fork_rng():
         torch.manual_seed(runner.seed or 0)
         model = MODELS.build(runner.cfg.model)
@@ -264,10 +266,10 @@ def untrained(runner: Any) -> Any:
 
 @HOOKS.register_module()
 class RestorationPicturesHook(Hook):
-    """Draw input, corrupted, restored and target of the same few crops.
+    """Save pictures of a few crops: corrupted, restored and original.
 
     Args:
-        interval: Epochs between pictures; the last epoch has one as well.
+        interval: Epochs between pictures; there is also one after the last.
         num: Number of crops, from the validation data if there is any.
     """
 
@@ -308,10 +310,10 @@ class RestorationPicturesHook(Hook):
 
 @HOOKS.register_module()
 class ExportBackboneHook(Hook):
-    """Write the backbone when training ends, for detectors to start from.
+    """Export the backbone at the end of training, to initialise detectors.
 
     Args:
-        filename: In the work folder.
+        filename: Name of the file in the work folder.
     """
 
     def __init__(self, filename: str = 'backbone.safetensors') -> None:
@@ -340,6 +342,6 @@ class ExportBackboneHook(Hook):
         backbone = runner.bare_model.backbone
         export_backbone(path, backbone.state_dict(), provenance)
         say(
-            f'pre-trained backbone: {shown(path)}; a detector starts from it '
-            f'by pretrained.weights={shown(path)}'
+            f'pre-trained backbone: {shown(path)}; to train a detector from '
+            f'it, set pretrained.weights={shown(path)}'
         )

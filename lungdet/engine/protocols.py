@@ -87,7 +87,7 @@ class NamesLargestSample(Protocol):
 
 @runtime_checkable
 class MinesHardNegatives(Protocol):
-    """A data set with crops around false marks."""
+    """A data set with crops around false positives."""
 
     @property
     def scans_to_mine(self) -> Sequence[tuple[CaseStore, str]]:

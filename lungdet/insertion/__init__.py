@@ -1,1 +1,1 @@
-"""Insertion of nodules into scans, without leaving traces."""
+"""Insertion of nodules into scans, blended in realistically."""

@@ -1,4 +1,4 @@
-"""Blending of a shape into a scan: its blur, its structure, its noise."""
+"""Blending of a shape into a scan: blur, structure and noise."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from scipy.special import ndtr
 
 from lungdet.geometry import Geometry, interpolate_axis
 
-WIDE = 2.5  # voxels; sigma of parenchyma without noise
-FINE = 0.7  # voxels; sigma of structure such as vessels and walls
-STRUCTURE_SIGMAS = 2.0, 4.0  # deviations from parenchyma: none, all structure
-NEVER_LUNG_HU = 250.0  # brighter than parenchyma by this is never lung
+WIDE = 2.5  # voxels; sigma that smooths parenchyma
+FINE = 0.7  # voxels; sigma that smooths structure, such as vessels and walls
+# deviations from parenchyma, in standard deviations of the noise: noise only
+# below the first, structure only above the second
+STRUCTURE_SIGMAS = 2.0, 4.0
+NEVER_LUNG_HU = 250.0  # voxels that differ this much from parenchyma: not lung
 MIN_SIGMA_MM = 0.2
-SLICE_TAILS = 0.15  # sigma that rounds a slice's box, in slices: helical scans
-SOFT_HU = (0.0, 110.0)  # smoothed: muscle, blood, organs
-LUNG_MAX_HU = -780.0  # smoothed: parenchyma without larger vessels
+# sigma of the slice profile's tails, in slice thicknesses (helical scans)
+SLICE_TAILS = 0.15
+SOFT_HU = (0.0, 110.0)  # of smoothed soft tissue: muscle, blood, organs
+LUNG_MAX_HU = -780.0  # of smoothed parenchyma without larger vessels
 MIN_NOISE_VOXELS = 400
 LEAST_NOISE = 0.4
-NORMAL_MAD = 1.48  # standard deviations in a median absolute deviation
-NOISE_SIGMAS = 2.5  # what deviates more is not noise
-FAINT_HU, COVERING_HU = -400.0, -200.0  # vessels shine through; are covered
-FULL_CHANGE_HU = 600.0  # from lung to soft tissue, or nearly
+NORMAL_MAD = 1.48  # standard deviation / median absolute deviation
+NOISE_SIGMAS = 2.5  # larger deviations are not noise
+# tissue below the first HU hides no vessel, above the second it hides all
+FAINT_HU, COVERING_HU = -400.0, -200.0
+FULL_CHANGE_HU = 600.0  # about the change from lung to soft tissue
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How a scan blurs along an axis of a grid.
+    """The blur of a scan along one axis of a grid.
 
     Attributes:
-        width_mm: Width of the box of a pixel or slice.
-        sigma_mm: Sigma of the point spread.
-        samples_mm: Positions of the scan's slices along the axis, from which
-            the grid was interpolated linearly; None if they do not lie along
-            it, which then counts as more blur.
+        width_mm: Width of a pixel or slice, modelled as a box.
+        sigma_mm: Sigma of the point spread function.
+        samples_mm: Positions of the scan's slices along the axis, if the grid
+            was interpolated linearly between them. None if the axis is not
+            perpendicular to the slices; interpolation then counts as blur.
     """
 
     width_mm: float
@@ -43,11 +47,11 @@ class Profile:
     samples_mm: np.ndarray | None = None
 
     def operator(self, at_mm: np.ndarray, fine_mm: np.ndarray) -> np.ndarray:
-        """Weights (n, m) of fine cells in the values of a grid.
+        """Weights (n, m) of fine cells in the voxels of a grid.
 
         Args:
-            at_mm: Positions (n,) of the grid's voxels.
-            fine_mm: Positions (m,) of the cells, evenly spaced.
+            at_mm: Positions (n,) of the voxels in mm.
+            fine_mm: Positions (m,) of the cells in mm, evenly spaced.
 
         Examples:
             >>> profile = Profile(1.0, 0.5)
@@ -70,7 +74,7 @@ class Profile:
 def _box_gauss(
     at: np.ndarray, fine: np.ndarray, width: float, sigma: float
 ) -> np.ndarray:
-    """A box convolved with a Gaussian, integrated over cells, (n, m)."""
+    """Box function convolved with a Gaussian, integrated over cells (n, m)."""
     sigma = max(sigma, MIN_SIGMA_MM)
     edges = np.append(fine, 2 * fine[-1] - fine[-2]) - (fine[1] - fine[0]) / 2
     gap = edges[None, :] - at[:, None]
@@ -81,28 +85,28 @@ def _box_gauss(
 
 
 def _ramp(x: np.ndarray) -> np.ndarray:
-    """Integral of the normal distribution function."""
+    """Integral of the cumulative normal distribution."""
     return x * ndtr(x) + np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 
 
 def scan_profiles(
     grid: Geometry, source: Geometry, psf_mm: float
 ) -> tuple[Profile, Profile, Profile]:
-    """Profiles along a grid's (z, y, x), in mm from its first voxel.
+    """Profiles along the axes (z, y, x) of a grid, in mm from its first voxel.
 
-    Slices are taken to be as thick as they are apart: the thickness is not in
-    a case's record, and LUNA16's scans were selected by it.
+    The slice thickness is not in the record of a case; it is assumed to equal
+    the slice spacing.
 
     Args:
         grid: Grid of a crop or a case.
         source: Grid of the scan that it was interpolated from.
-        psf_mm: Sigma of the point spread in the scan's plane.
+        psf_mm: Sigma of the in-plane point spread function.
     """
     spacing = source.spacing
-    # pixels are square, so the slice axis is the one that differs
+    # pixels are square, so the spacing of the slice axis differs
     through = int(np.abs(spacing - np.median(spacing)).argmax())
     matrix, offset = source.index_map(grid)
-    turns = matrix * spacing[:, None] / grid.spacing  # cosines, by row
+    turns = matrix * spacing[:, None] / grid.spacing  # direction cosines
     profiles = []
     for axis in range(3):
         part = turns[:, axis] ** 2
@@ -126,7 +130,7 @@ def scan_profiles(
 def _slice_positions(
     step: float, start: float, size: int, spacing: float
 ) -> np.ndarray:
-    """Positions in mm of the slices that a grid's voxels lie between."""
+    """Positions in mm of all slices that a grid's voxels lie between."""
     ends = sorted((start, start + step * (size - 1)))
     index = np.arange(np.floor(ends[0]), np.ceil(ends[1]) + 1)
     positions = (index - start) / step * spacing
@@ -134,16 +138,16 @@ def _slice_positions(
 
 
 def structure(image: np.ndarray) -> np.ndarray:
-    """A region of a scan without its noise.
+    """Estimate a region of a scan without noise.
 
-    Parenchyma is averaged widely; what stands out by more than the noise
-    (vessels, walls) is averaged over about a voxel.
+    Parenchyma is smoothed with a wide kernel; structures that exceed the noise
+    (vessels, walls) with a kernel of about a voxel.
 
     Args:
         image: HU, float32 (z, y, x).
 
     Returns:
-        float32, same shape.
+        HU, float32, same shape.
     """
     fine = gaussian_filter(image, FINE, truncate=2.5)
     dark = fine[fine < -500]
@@ -163,17 +167,17 @@ def structure(image: np.ndarray) -> np.ndarray:
 
 
 def tissue_noise(image: np.ndarray, lungs: np.ndarray) -> float:
-    """Noise in soft tissue as a fraction of that in parenchyma.
+    """Noise in soft tissue relative to parenchyma.
 
-    Parenchyma without its structure still contains noise and vessels too fine
-    to see, so it varies more than a nodule in the same scan.
+    Besides noise, parenchyma contains vessels too fine to resolve, so it
+    varies more than a nodule in the same scan.
 
     Args:
         image: HU (z, y, x); every third slice is used.
-        lungs: Its lungs, nonzero inside.
+        lungs: Lung mask, nonzero inside, of the same shape.
 
     Returns:
-        At most 1; 1 if there is too little of either.
+        A ratio of at most 1; 1 if there are too few voxels of either.
 
     Examples:
         >>> noise = np.random.default_rng(0).normal(0, 20, (9, 40, 40))
@@ -201,17 +205,17 @@ def blend_tissue(
     tissue: np.ndarray,
     noise: float = 1.0,
 ) -> np.ndarray:
-    """Replace the structure of a region by tissue; its noise stays.
+    """Replace the structure of a region with tissue, but keep its noise.
 
-    A solid nodule hides a vessel that runs into it; through a faint one, the
-    vessel shows as before.
+    A solid nodule covers a vessel that runs into it; through a faint nodule,
+    the vessel remains visible.
 
     Args:
         image: HU, float32 (z, y, x).
-        alpha: Fraction of each voxel that is inside, blurred.
-        tissue: HU inside, without noise.
-        noise: As in ``tissue_noise``: how much of the region's noise stays
-            where lung becomes soft tissue.
+        alpha: Fraction of each voxel inside the shape, blurred; same shape.
+        tissue: HU of the inserted tissue, without noise; same shape.
+        noise: Fraction of the noise to keep where lung becomes soft tissue;
+            see ``tissue_noise``.
     """
     still = structure(image)
     change = tissue - still

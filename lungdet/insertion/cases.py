@@ -1,4 +1,4 @@
-"""Prepared cases with inserted nodules: a test on real lungs."""
+"""Prepared cases with inserted nodules, as a test set in real lungs."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from lungdet.io.case_store import (
 from lungdet.io.json_file import digest_of
 from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
-FEWEST, MOST = 8, 12  # nodules of a case
-METHOD = 2  # raise it when equal options give other voxels
+FEWEST, MOST = 8, 12  # nodules per case
+METHOD = 2  # increase it when the same options give different voxels
 
 
 @dataclass(frozen=True)
 class InsertOptions:
-    """What is inserted.
+    """Options of ``insert_cases``.
 
     Attributes:
-        draws: Cases of each scan.
-        seed: Seed of everything that is drawn.
-        part: ``(k, n)``: only nodules of the k-th of n parts of the
-            library's patients, from 1; the others stay for training.
+        draws: Number of cases per scan.
+        seed: Seed of all random draws.
+        part: ``(k, n)``: use only the nodules of the k-th of n parts of the
+            library's patients, counted from 1; the others remain for training.
     """
 
     draws: int = 1
@@ -52,13 +52,13 @@ class InsertOptions:
 
 @dataclass(frozen=True)
 class InsertSummary:
-    """What was done.
+    """Result of ``insert_cases``.
 
     Attributes:
-        cases: Cases in the folder.
-        written: Cases that this run wrote.
-        nodules: Inserted nodules of all cases.
-        patients: Patients of the inserted nodules and of the scans.
+        cases: Number of cases in the folder.
+        written: Number of cases that this run wrote.
+        nodules: Number of inserted nodules in all cases.
+        patients: Number of series and patients of the scans and nodules.
     """
 
     cases: int
@@ -71,9 +71,9 @@ class InsertSummary:
         return (
             f'{counted(self.cases, "case")} with '
             f'{counted(self.nodules, "inserted nodule")} '
-            f'({counted(self.written, "case")} written now); '
-            f'{self.patients} series and patients are in them, and must not '
-            'be trained on'
+            f'({counted(self.written, "case")} written now); they contain '
+            f'{self.patients} series and patients, which must not be trained '
+            'on'
         )
 
 
@@ -85,29 +85,31 @@ def insert_cases(
 ) -> InsertSummary:
     """Write cases with 8 to 12 inserted nodules each.
 
-    A scan's real nodules become excluded findings, neither hit nor false
-    positive. As many shams are inserted, if there are sites; the record's
-    settings list them. Existing cases with the same settings are kept, so a
-    stopped run can be continued, and draws can be added.
+    The scan's real nodules become excluded findings: marks on them are neither
+    hits nor false positives. As many shams are inserted, if there are free
+    sites; they are listed in the record's settings. Existing cases with the
+    same settings are kept, so an interrupted run can be continued, and draws
+    can be added.
 
     Args:
         store: Folder of prepared cases.
-        nodules: A nodule library, or ``'parametric'``.
-        out: Folder of the new store, not ``store``.
-        options: What is drawn.
+        nodules: Path of a nodule library, or ``'parametric'``.
+        out: Folder of the new store; must differ from ``store``.
+        options: Options; None for the defaults.
 
     Raises:
-        ConfigError: ``out`` is ``store`` or holds cases of another run; no
-            nodule is in the part; a part of ``'parametric'``.
-        FileNotFoundError, SeriesError: As ``CaseStore`` and ``read_library``.
+        ConfigError: ``out`` is ``store`` or contains cases of another run, the
+            part has no nodules, or a part of ``'parametric'`` is requested.
+        FileNotFoundError, SeriesError: As in ``CaseStore`` and
+            ``read_library``.
         OSError: ``out`` cannot be written to.
     """
     options = options or InsertOptions()
     scans, source = CaseStore(store), open_source(nodules)
     if Path(out).resolve() == Path(store).resolve():
         raise ConfigError(
-            f'{out}: is the folder of the scans; give another one, so that '
-            'they stay as they are.'
+            f'{out}: is the folder of the scans; choose another output '
+            'folder, so that they are not changed.'
         )
     if options.part is not None:
         source = source.part(*options.part)
@@ -134,7 +136,8 @@ def insert_cases(
 def _tasks(
     scans: CaseStore, source: NoduleSource, options: InsertOptions
 ) -> Iterator[tuple[CaseRecord, str, dict[str, Any]]]:
-    """A scan, the uid of its case, and what the case's voxels depend on."""
+    """Each scan with the uid of a case and the settings that determine its
+    voxels."""
     part = None if options.part is None else list(options.part)
     for record in scans.records.values():
         for draw in range(options.draws):
@@ -155,10 +158,10 @@ def _tasks(
 def _cases_there(
     out: str | Path, wanted: dict[str, dict[str, Any]]
 ) -> set[str]:
-    """Uids of the cases that a stopped run has written.
+    """Uids of the cases that an interrupted run has written.
 
     Raises:
-        ConfigError: There are cases of another run.
+        ConfigError: The folder contains cases of another run.
     """
     stored = {f.stem: stored_settings(out, f.stem) for f in record_files(out)}
     whole = {
@@ -173,9 +176,9 @@ def _cases_there(
     ]
     if others:
         raise ConfigError(
-            f'{out}: holds {len(others)} cases of other scans, nodules or '
-            f'options, {others[0]} for one; they would be lost, or counted '
-            'with the new ones. Give another folder, or delete it.'
+            f'{out}: contains {len(others)} cases of other scans, nodules or '
+            f'options, such as {others[0]}, which would be lost or mixed with '
+            'the new ones. Choose another folder, or delete this one.'
         )
     return whole
 
@@ -187,7 +190,7 @@ def _inserted(
     uid: str,
     settings: dict[str, Any],
 ) -> tuple[CaseRecord, dict[str, np.ndarray]]:
-    """Record and arrays of a case."""
+    """Record and arrays of a case with inserted nodules."""
     key = zlib.crc32(record.series_uid.encode())
     rng = np.random.default_rng([settings['seed'], key, settings['draw']])
     room, options = Room.of_case(scans, record), DrawOptions()

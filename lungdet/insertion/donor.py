@@ -1,4 +1,4 @@
-"""What is inserted: a shape without blur, and its tissue without noise."""
+"""Donors: shapes without blur, and their tissue without noise."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from lungdet.geometry import sphere_diameter
 from lungdet.hounsfield import AIR_HU
 from lungdet.io.nodule_library import LibraryNodule
 
-TYPICAL_LUNG_HU = -870.0  # where a crop shows too little of it
+TYPICAL_LUNG_HU = -870.0  # used if a crop has too few voxels of lung
 MIN_LUNG_VOXELS = 30
-NOISE_MM = 0.6  # sigma that removes noise before a surface is traced
-TISSUE_MM = 1.2  # sigma of a nodule's own variation, coarser than its noise
+NOISE_MM = 0.6  # sigma of the smoothing before a surface is traced
+TISSUE_MM = 1.2  # sigma of the smoothing of tissue: keeps coarse variation
 IN_PLANE = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
 MIN_CORE_VOXELS = 20
-SOLID_QUANTILE, FAINT_QUANTILE = 0.75, 0.55  # of its HU: the level of a nodule
-SOLID_TEXTURE = 4  # readers' rating from which it counts as solid
+SOLID_QUANTILE, FAINT_QUANTILE = 0.75, 0.55  # of the HU: level of the nodule
+SOLID_TEXTURE = 4  # smallest rating of texture by which a nodule is solid
 MIN_SOLID_HU = -450  # a darker nodule is not solid
-MAX_GAIN = 1.6  # of contrast that was lost by the scan's blur
-BRIGHTEST_HU = 80.0  # up to which such a gain may lift tissue
+MAX_GAIN = 1.6  # largest correction of contrast lost by the scan's blur
+BRIGHTEST_HU = 80.0  # tissue is not brightened beyond this
 
 
 @dataclass(frozen=True, eq=False)
 class Donor:
-    """A nodule, or a piece of a scan, before the blur of any scan.
+    """A nodule, or a piece of a scan, without the blur of a scan.
 
     Attributes:
-        level: float32 (z, y, x), 1 inside and 0 outside; the surface is at
-            one half after linear interpolation.
-        tissue: HU, float32 of the same shape; smooth, even beyond the surface.
-        spacing: mm, (z, y, x).
+        level: float32 (z, y, x), 1 inside and 0 outside; the surface is where
+            the linearly interpolated level is one half.
+        tissue: HU, float32, same shape; continues smoothly beyond the surface.
+        spacing: Spacing (z, y, x) in mm.
         center: Index (z, y, x) of the shape's centre of mass.
         site: As in ``LibraryNodule``.
         wall_direction: As in ``LibraryNodule``.
-        wall_mm: Distance between its surface and the pleura that it sits on.
+        wall_mm: Distance of the surface from the adjacent pleura in mm.
     """
 
     level: np.ndarray
@@ -49,23 +49,23 @@ class Donor:
 
     @property
     def diameter_mm(self) -> float:
-        """Diameter of the sphere of equal volume."""
+        """Diameter in mm of the sphere of equal volume."""
         inside = self.level > 0.5
         volume = float(inside.sum()) * float(np.prod(self.spacing))
         return sphere_diameter(volume)
 
 
 def donor_of_nodule(nodule: LibraryNodule) -> Donor:
-    """Trace a nodule's surface and take its tissue without noise.
+    """Trace a nodule's surface, and estimate its tissue without noise.
 
-    The readers' mask runs a millimetre or two wider than the nodule, and its
-    rim is blurred by the scan. The surface here is half-way between the
-    nodule's level and lung, inside the mask. Blur preserves the sum of
-    contrast. If shape times contrast sums to less than in the scan, the tissue
-    is made brighter: thick slices have dimmed a small nodule.
+    The readers' mask is a millimetre or two wider than the nodule, and the
+    scan blurs the nodule's edge. The surface is placed inside the mask, where
+    the HU is half-way between nodule and lung. Blur preserves the sum of the
+    contrast: if the modelled nodule has less than the scan, thick slices have
+    dimmed a small nodule, and its tissue is made brighter.
 
     Args:
-        nodule: Nodule from a library.
+        nodule: Nodule of a library.
     """
     hu, mask, spacing = _around(nodule)
     lung = lung_level(hu, ~mask)
@@ -97,12 +97,12 @@ def donor_of_nodule(nodule: LibraryNodule) -> Donor:
 
 
 def center_of(level: np.ndarray) -> np.ndarray:
-    """Index (3,) of the centre of mass of what is inside."""
+    """Index (3,) of the centre of mass of the inside."""
     return np.argwhere(level > 0.5).mean(0)
 
 
 def lung_level(hu: np.ndarray, outside: np.ndarray) -> float:
-    """Median HU of the lung among some voxels."""
+    """Median HU of the lung voxels among those of ``outside``."""
     dark = hu[outside & (hu < AIR_HU)]
     if dark.size < MIN_LUNG_VOXELS:
         return TYPICAL_LUNG_HU
@@ -112,7 +112,7 @@ def lung_level(hu: np.ndarray, outside: np.ndarray) -> float:
 def _around(
     nodule: LibraryNodule,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """HU, mask and spacing of the part that is needed, with a margin of a
+    """HU, mask and spacing of the surroundings of the mask, padded by one
     voxel."""
     spacing = np.array(nodule.spacing)
     inside = np.argwhere(nodule.mask)
@@ -127,14 +127,14 @@ def _around(
 def _smooth_tissue(
     hu: np.ndarray, level: np.ndarray, bright: float, spacing: np.ndarray
 ) -> np.ndarray:
-    """HU of the inner part, averaged over its noise and extended outwards."""
+    """HU of the core, smoothed and extended outwards."""
     core = level > 0.8
     inner = binary_erosion(core, IN_PLANE)
-    if inner.sum() >= MIN_CORE_VOXELS:  # else there is only its rim
+    if inner.sum() >= MIN_CORE_VOXELS:  # erosion leaves enough voxels
         core = inner
     core = core.astype(np.float32)
     sigma = TISSUE_MM / spacing
     weight = gaussian_filter(core, sigma, truncate=3)
     total = gaussian_filter(core * hu, sigma, truncate=3)
-    few = 0.02  # of the core in reach: its level decides
+    few = 0.02  # weight of the nodule's level, where little core is in reach
     return (total + few * bright) / (weight + few)

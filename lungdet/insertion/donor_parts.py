@@ -1,4 +1,4 @@
-"""Donors other than patients' nodules: parametric shapes, pieces of a scan."""
+"""Donors other than library nodules: parametric shapes, pieces of a scan."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from lungdet.phantom.surfaces import capsule_distance
 
 SITE_CHANCES = {'parenchyma': 0.4, 'vessel': 0.35, 'pleura': 0.25}
 CALCIFIED_CHANCE = 0.1
-REACH = 1.8  # of bumps and spicules, in radii
-GRAIN_MM = 1.0  # sigma of a nodule's own variation
-SHAPE_CELLS = 18  # of a parametric shape, along its diameter
+REACH = 1.8  # extent of bumps and spicules, in radii
+GRAIN_MM = 1.0  # sigma of the variation within a nodule
+SHAPE_CELLS = 18  # cells along the diameter of a parametric shape
 MIN_STEP_MM, MAX_STEP_MM = 0.25, 1.0
-MAX_VESSEL_FRACTION = 0.2  # of a ball; a longer piece is thinner
-# spiculated, by diameter above mm
+# a vessel that fills more of its ball than this is as round as a nodule
+MAX_VESSEL_FRACTION = 0.2
+# (smallest diameter in mm, fraction of nodules with spicules)
 SPICULATION = ((20, 0.5), (12, 0.22), (8, 0.1), (0, 0.02))
 
 
-@lru_cache(maxsize=16)  # a drawn donor is applied next
+@lru_cache(maxsize=16)  # draw and apply both need the donor
 def parametric_donor(seed: int, diameter_mm: float, site: str) -> Donor:
-    """A stretched sphere with bumps, lobes or spicules, of drawn density.
+    """A stretched sphere with bumps, lobes or spicules, of random density.
 
     Args:
-        seed: Seed of everything that is drawn.
-        diameter_mm: Before bumps.
+        seed: Seed of all random draws.
+        diameter_mm: Diameter without bumps.
         site: As in ``Donor``.
 
     Source: statistics of the LIDC readers' tables, as in
@@ -70,7 +71,7 @@ def _spicules(
     radius: float,
     local_zyx: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> np.ndarray | float:
-    """Distance to thin cones; infinite without any."""
+    """Distance to random spicules (thin cones); infinite if there are none."""
     chance = next(p for least, p in SPICULATION if 2 * radius >= least)
     if rng.random() >= chance:
         return np.inf
@@ -87,7 +88,7 @@ def _spicules(
 def _density(
     rng: np.random.Generator, core: np.ndarray, radius: float, step: float
 ) -> np.ndarray:
-    """HU of a parametric nodule."""
+    """HU of a parametric nodule of random texture."""
     texture = str(rng.choice(TEXTURES, p=TEXTURE_CHANCES))
     plateau, haze = rng.normal(30, 25), TYPICAL_LUNG_HU + rng.uniform(150, 380)
     if rng.random() < CALCIFIED_CHANCE:
@@ -113,11 +114,11 @@ def donor_of_scan(
 
     Args:
         image: HU (z, y, x).
-        spacing: mm, (z, y, x).
-        center: Voxel (z, y, x) around which it is cut out.
+        spacing: Spacing (z, y, x) in mm.
+        center: Voxel (z, y, x) at the centre of the piece.
         radius_mm: Radius of the ball that is cut out, in mm.
-        site: ``'parenchyma'``: all of the ball; ``'vessel'`` or
-            ``'pleura'``: the tissue in it.
+        site: ``'parenchyma'``: the whole ball; ``'vessel'`` or ``'pleura'``:
+            only the tissue in it.
 
     Returns:
         None if there is no such tissue, or the vessel is as round as a nodule.
@@ -145,6 +146,6 @@ def donor_of_scan(
     if filled == 0 or (site == 'vessel' and filled > MAX_VESSEL_FRACTION):
         return None
     level = np.pad(level, 1)
-    # a piece of wall goes to a wall, centred on a point of the pleura
+    # a piece of wall is inserted at a wall, centred on a point of the pleura
     middle = center - low + 1.0 if site == 'pleura' else center_of(level)
     return Donor(level, np.pad(hu, 1, mode='edge'), spacing, middle, site)

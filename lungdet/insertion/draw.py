@@ -1,4 +1,4 @@
-"""Drawing of insertions: nodules at sites of their kind, and shams."""
+"""Random draws of insertions: nodules at suitable sites, and shams."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from lungdet.insertion.placement import Placement
 from lungdet.insertion.sites import Room
 from lungdet.insertion.source import NoduleSource
 
-NODULE_TRIES = 4  # nodules that are tried until one has a site
-SHAM_TRIES = 6
+NODULE_TRIES = 4  # nodules to try until there is a site for one
+SHAM_TRIES = 6  # attempts to find two sites for a sham
 SHAM_SITES = ('parenchyma', 'vessel', 'pleura')
 SHAM_RADIUS_MM = (3.0, 8.0)
-INTO_WALL_MM = 0.3  # overlap of a nodule and a pleura that it touches
+INTO_WALL_MM = 0.3  # overlap of a nodule with the pleura that it touches
 
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """Ranges of what is drawn.
+    """Ranges of the random parameters.
 
     Attributes:
         scale: Magnification of a nodule.
-        psf_mm: Sigma of the point spread in the scan's plane.
+        psf_mm: Sigma of the in-plane point spread function, in mm.
     """
 
     scale: tuple[float, float] = (0.9, 1.1)
@@ -40,14 +40,20 @@ def draw_nodule(
     options: DrawOptions,
     held_out: Collection[str] = (),
 ) -> Placement | None:
-    """A nodule at a free site, which is then occupied; None if there is none.
+    """Draw a nodule and a free site, and mark the site as occupied.
 
     Args:
-        rng: Source of the draws.
-        room: Where.
+        rng: Random generator.
+        room: Free sites of a crop or case; changed.
         source: Source of nodules.
-        options: Ranges.
+        options: Ranges of the random parameters.
         held_out: Series uids and patients whose nodules must not be used.
+
+    Returns:
+        The placement; None if no free site was found.
+
+    Raises:
+        ConfigError: All nodules are held out.
     """
     for _ in range(NODULE_TRIES):
         drawn = source.draw(rng, held_out)
@@ -80,10 +86,14 @@ def draw_nodule(
 def draw_sham(
     rng: np.random.Generator, room: Room, options: DrawOptions
 ) -> Placement | None:
-    """A piece of the same scan at another free site; None if there is none.
+    """Draw a piece of the scan and another free site for it; mark the site as
+    occupied.
 
-    It is cut out, cleaned of noise, blurred and blended like a nodule, so that
-    only the nodule distinguishes an insertion from its surroundings.
+    The piece is denoised, blurred and blended in like a nodule, so that traces
+    of the insertion do not distinguish inserted nodules from the background.
+
+    Returns:
+        The placement; None if no free sites were found.
     """
     for _ in range(SHAM_TRIES):
         kind = str(rng.choice(SHAM_SITES))
@@ -124,13 +134,14 @@ def donor_of(
     """The donor that a placement inserts.
 
     Args:
-        placement: As drawn.
+        placement: The placement.
         source: Source of nodules.
         image: HU (z, y, x) of the crop, before any insertion.
-        spacing: mm, (z, y, x).
+        spacing: Spacing (z, y, x) of the crop in mm.
 
     Raises:
-        ValueError: The placement cuts a piece that this image does not have.
+        ValueError: The placement was drawn for another image, and this one
+            lacks the piece that it cuts out.
     """
     if placement.source != 'scan':
         return source.donor(placement)
@@ -139,7 +150,7 @@ def donor_of(
         image, spacing, (z, y, x), placement.size_mm, placement.site
     )
     if piece is None:
-        raise ValueError(f'{placement}: drawn for another image.')
+        raise ValueError(f'{placement}: was drawn for another image.')
     return piece
 
 
@@ -147,13 +158,13 @@ def _angle_between(
     outward: Sequence[float] | np.ndarray,
     donor_direction: Sequence[float] | np.ndarray,
 ) -> float:
-    """Angle by which a donor's direction to the wall (y, x) is turned."""
+    """Angle that turns a donor's direction to the wall (y, x) outward."""
     to_wall = np.arctan2(outward[1], outward[0])
     return float(to_wall - np.arctan2(donor_direction[1], donor_direction[0]))
 
 
 def _extent_to_wall(donor: Donor) -> float:
-    """From a donor's centre to its side at the wall, mm."""
+    """Distance in mm from a donor's centre to its side at the wall."""
     away = (np.argwhere(donor.level > 0.5) - donor.center) * donor.spacing
     along = away[:, 1:] @ np.array(donor.wall_direction)
     return float(np.quantile(along, 0.985))

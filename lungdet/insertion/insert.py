@@ -1,4 +1,4 @@
-"""Insertion of what was drawn into an image."""
+"""Insertion of drawn nodules and shams into an image."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ def insert(
     grid: Geometry,
     scan: Geometry,
 ) -> tuple[np.ndarray, list[Insertion]]:
-    """Insert nodules and shams, in order.
+    """Insert nodules and shams, one after another.
 
-    Pieces of the scan are cut out of it as it was before any insertion.
+    The pieces for shams are cut out of the original image.
 
     Args:
         image: HU (z, y, x) on ``grid``.
-        placements: As drawn for this image.
+        placements: Placements drawn for this image.
         source: Source of the nodules.
         grid: Grid of a crop or a case.
         scan: Grid of the scan that it was interpolated from.
 
     Returns:
-        A float32 copy of the image with all of them, and one shape for each.
+        A float32 copy of the image with all insertions, and each inserted
+        shape.
 
     Raises:
-        ValueError: A placement cuts a piece that this image does not have.
+        ValueError: A placement was drawn for another image; see ``donor_of``.
     """
     out = image.astype(np.float32)
     shapes = []

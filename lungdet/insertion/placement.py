@@ -1,4 +1,4 @@
-"""One insertion: what, where, how it is turned, and its rendering."""
+"""One insertion: its parameters, and its rendering on a grid."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from lungdet.geometry import Region, sphere_diameter
 from lungdet.insertion.blend import Profile, blend_tissue
 from lungdet.insertion.donor import Donor
 
-CELLS = 24  # of a shape along its longest axis, before the scan's blur
+CELLS = 24  # cells along the longest axis of a shape, before the scan's blur
 MIN_STEP_MM = 0.35
-BLUR_MM = 2.0  # drawn around a shape, besides a slice and a half
-FIRST_WEIGHT = 0.004  # least weight of a voxel that is changed
+BLUR_MM = 2.0  # margin for blur, in addition to one and a half voxels
+FIRST_WEIGHT = 0.004  # voxels with a smaller weight are not changed
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One insertion as drawn; plain values.
+    """Parameters of one insertion, as plain values.
 
     Attributes:
-        kind: ``'nodule'``, or ``'sham'`` for a negative.
+        kind: ``'nodule'`` or ``'sham'``.
         source: ``'library'``, ``'parametric'`` or ``'scan'``.
         site: One of ``SITES``.
         center: Index (z, y, x) in the crop.
-        angle: In the axial plane, radians.
+        angle: Rotation in the axial plane, in radians.
         flip_z: Whether it is mirrored along z.
         scale: Magnification.
-        psf_mm: Sigma of the point spread.
-        index: Index of a library's nodule.
+        psf_mm: Sigma of the in-plane point spread function, in mm.
+        index: Index of the nodule in the library.
         seed: Seed of a parametric nodule.
-        size_mm: Diameter of a parametric nodule, radius of a piece of scan.
-        cut: Voxel (z, y, x) of the crop that a piece is cut out around.
-        noise: How much of the crop's noise stays; see ``tissue_noise``.
+        size_mm: Diameter of a parametric nodule, or radius of a piece of the
+            scan, in mm.
+        cut: Voxel (z, y, x) of the crop at the centre of such a piece.
+        noise: Fraction of the crop's noise to keep; see ``tissue_noise``.
     """
 
     kind: str
@@ -55,15 +56,16 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class Insertion:
-    """A shape on the grid of a crop.
+    """A shape rendered on the grid of a crop.
 
     Attributes:
-        region: Region of the crop.
-        alpha: Fraction of each voxel of the region inside, blurred, float32.
-        tissue: HU inside, float32.
-        inside: The voxels inside, without blur, bool.
+        region: Region of the crop that it may change; the arrays below have
+            its shape.
+        alpha: Fraction of each voxel inside the shape, blurred, float32.
+        tissue: HU of the inserted tissue, float32.
+        inside: Voxels inside the shape, without blur, bool.
         volume_mm3: Volume of the shape without blur, in mm3.
-        noise: As of the placement.
+        noise: Fraction of the crop's noise to keep.
     """
 
     region: Region
@@ -75,11 +77,11 @@ class Insertion:
 
     @property
     def diameter_mm(self) -> float:
-        """Diameter of the sphere of equal volume."""
+        """Diameter in mm of the sphere of equal volume."""
         return sphere_diameter(self.volume_mm3)
 
     def blended(self, part: np.ndarray) -> np.ndarray:
-        """The region of an image, float32, with the insertion in it."""
+        """The insertion blended into ``part``, the image in its region."""
         return blend_tissue(part, self.alpha, self.tissue, self.noise)
 
 
@@ -90,14 +92,14 @@ def render_insertion(
     spacing: np.ndarray,
     profiles: Sequence[Profile],
 ) -> Insertion:
-    """Turn a donor and blur it as the scan would.
+    """Rotate, scale and blur a donor, as the scan would show it.
 
     Args:
-        donor: What.
-        placement: Where and how.
-        shape: Voxels of the crop (z, y, x).
-        spacing: Spacing of the crop in mm.
-        profiles: Profiles of its axes; see ``scan_profiles``.
+        donor: The shape and its tissue.
+        placement: Parameters of the insertion.
+        shape: Voxels (z, y, x) of the crop.
+        spacing: Spacing (z, y, x) of the crop in mm.
+        profiles: Blur along each axis; see ``scan_profiles``.
     """
     to_donor = _turn(placement)
     half = _reach(donor, placement.scale)
@@ -131,7 +133,7 @@ def render_insertion(
 
 
 def _turn(placement: Placement) -> np.ndarray:
-    """(3, 3) from offsets in the crop, mm, to those in the donor."""
+    """Matrix (3, 3) from offsets in the crop to offsets in the donor, mm."""
     cos, sin = np.cos(placement.angle), np.sin(placement.angle)
     along_z = -1 if placement.flip_z else 1
     turn = np.array([[along_z, 0, 0], [0, cos, sin], [0, -sin, cos]])
@@ -139,7 +141,7 @@ def _turn(placement: Placement) -> np.ndarray:
 
 
 def _reach(donor: Donor, scale: float) -> np.ndarray:
-    """Half sides (3,) in mm of a box that contains the turned shape."""
+    """Half sides (3,) in mm of a box that contains the rotated shape."""
     away = (np.argwhere(donor.level > 0.5) - donor.center) * donor.spacing
     in_plane = float(np.hypot(away[:, 1], away[:, 2]).max())
     through = float(np.abs(away[:, 0]).max())
@@ -153,7 +155,7 @@ def _sample(
     to_donor: np.ndarray,
     offsets: np.ndarray,
 ) -> np.ndarray:
-    """Values of a donor at offsets (3, ...) from its centre, z, y, x mm."""
+    """Values of a donor at offsets (3, ...) z, y, x in mm from its centre."""
     matrix = to_donor / donor.spacing[:, None]
     index = np.tensordot(matrix, offsets, axes=(1, 0))
     index += donor.center.reshape(3, *[1] * (offsets.ndim - 1))
@@ -167,7 +169,8 @@ def _region(
     spacing: np.ndarray,
     profiles: Sequence[Profile],
 ) -> tuple[Region, list[np.ndarray]]:
-    """The voxels that blur may reach, and their positions in mm."""
+    """Region of the crop that the blurred shape may reach, and the positions
+    of its voxels along each axis in mm."""
     blur = np.array([BLUR_MM + 1.5 * p.width_mm for p in profiles])
     low = np.floor((center_mm - half - blur) / spacing)
     high = np.ceil((center_mm + half + blur) / spacing) + 1

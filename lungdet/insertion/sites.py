@@ -1,4 +1,4 @@
-"""Sites in a scan: in the lung, at a vessel, at the pleura."""
+"""Free sites in a scan: in parenchyma, at a vessel, at the pleura."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from lungdet.insertion.blend import tissue_noise
 from lungdet.io.case_store import CaseStore
 from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
-TRIES = 40
-SMALLEST_MM = 6.0  # least diameter of a finding that is kept free
-GAP_MM = 3.0  # between two findings
-CLEAR_MM = 2.0  # of lung around a nodule in parenchyma
-VESSEL_HU = -450
-# mean HU around a centre above which it is hilum, wall or another organ
+TRIES = 40  # random positions to try
+SMALLEST_MM = 6.0  # a smaller finding is treated as one of this diameter
+GAP_MM = 3.0  # smallest distance between the surfaces of two findings
+CLEAR_MM = 2.0  # lung around a nodule in parenchyma
+VESSEL_HU = -450  # brighter voxels in the lungs belong to vessels
+# largest mean HU around a centre; above it is hilum, wall or another organ
 TOO_DENSE = {'parenchyma': -700.0, 'vessel': -600.0, 'pleura': -520.0}
+# smallest fraction of points around a nodule that must be in the lungs
 IN_LUNGS = {'parenchyma': 1.0, 'vessel': 0.95, 'pleura': 0.64}
-WALL_HU = -250  # tissue behind the pleura, on average
-WALL_DEPTH_MM = 5.0
-FARTHEST_WALL_MM = 40.0
-STEEPEST = 0.6  # |z| of a normal; donors turn only in the axial plane
+WALL_HU = -250  # smallest mean HU of the tissue behind the pleura
+WALL_DEPTH_MM = 5.0  # depth over which that mean is taken
+FARTHEST_WALL_MM = 40.0  # longest search path from a voxel to the pleura
+# largest |z| of the pleura's normal: donors are rotated in the axial plane
+STEEPEST = 0.6
 NEIGHBOURS = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
 DIRECTIONS = NEIGHBOURS / np.linalg.norm(NEIGHBOURS, axis=1)[:, None]
 
 
 class GridSphere(NamedTuple):
-    """Centre (z, y, x) in mm from the first voxel, and radius in mm."""
+    """A sphere: centre (z, y, x) in mm from the first voxel, radius in mm."""
 
     center: np.ndarray
     radius: float
@@ -39,9 +41,9 @@ class Site(NamedTuple):
     """A free site.
 
     Attributes:
-        center: Index (3,), z, y, x; for a donor at the pleura the point of
-            the pleura.
-        outward: Unit vector (3,) to the wall, z, y, x; None elsewhere.
+        center: Index (3,), z, y, x; at the pleura, a point of the pleura.
+        outward: Unit vector (3,) towards the wall, z, y, x; None if the site
+            is not at the pleura.
     """
 
     center: np.ndarray
@@ -49,13 +51,13 @@ class Site(NamedTuple):
 
 
 class Room:
-    """Where in a crop or a case something may be inserted.
+    """The free sites of a crop or a case.
 
     Args:
         image: HU (z, y, x).
-        lungs: Its lungs, nonzero inside, of the same shape.
-        spacing: mm, (z, y, x).
-        margin: Voxels between a centre and the faces.
+        lungs: Lung mask, nonzero inside, same shape.
+        spacing: Spacing (z, y, x) in mm.
+        margin: Smallest distance in voxels of a centre from the faces.
         occupied: Findings to keep away from.
     """
 
@@ -79,13 +81,13 @@ class Room:
     def of_case(
         cls, store: CaseStore, record: CaseRecord, *, margin: float = 0.0
     ) -> Room:
-        """The room in a whole case, away from its nodules and excluded
+        """Free sites of a whole case, away from its nodules and excluded
         findings.
 
         Args:
-            store: Folder of prepared cases.
-            record: One of them.
-            margin: As of the class.
+            store: Case store.
+            record: Record of the case.
+            margin: Smallest distance in voxels of a centre from the faces.
         """
         uid, grid = record.series_uid, record.geometry
         findings: list[CaseNodule | Annotation] = [
@@ -112,12 +114,15 @@ class Room:
     def find(
         self, rng: np.random.Generator, site: str, radius_mm: float
     ) -> Site | None:
-        """A free site of a kind, or None after some tries.
+        """Draw a free site.
 
         Args:
-            rng: Source of the draws.
+            rng: Random generator.
             site: ``'parenchyma'``, ``'vessel'`` or ``'pleura'``.
-            radius_mm: Radius of what is inserted.
+            radius_mm: Radius in mm of the inserted shape.
+
+        Returns:
+            The site; None if no position tried was free.
         """
         voxels = self.vessels if site == 'vessel' else self.inner
         if not voxels.size:
@@ -145,13 +150,19 @@ class Room:
         return tissue_noise(self.image, self.lungs)
 
     def occupy(self, center: np.ndarray, radius_mm: float) -> None:
-        """Keep later sites away from a finding at an index (z, y, x)."""
+        """Keep later sites away from a finding.
+
+        Args:
+            center: Index (z, y, x) of its centre.
+            radius_mm: Its radius in mm.
+        """
         self.occupied.append(GridSphere(center * self.spacing, radius_mm))
 
     def _wall_from(
         self, rng: np.random.Generator, point: np.ndarray
     ) -> Site | None:
-        """Walk in the axial plane to the pleura; take its normal there."""
+        """Walk from a point in a random direction of the axial plane until
+        the pleura, and estimate its normal there."""
         turn = rng.uniform(0, 2 * np.pi)
         along = np.array([0, np.sin(turn), np.cos(turn)])
         steps = np.arange(0, FARTHEST_WALL_MM, 0.7)[:, None]
@@ -174,14 +185,14 @@ class Room:
         return Site(wall, outward)
 
     def _normal(self, wall: np.ndarray) -> np.ndarray | None:
-        """Unit vector away from the lung voxels around a point."""
+        """Unit vector that points away from the lung voxels around a point."""
         low = np.rint(wall).astype(int) - 4
         high = low + 9
         if (low < 0).any() or (high > self.image.shape).any():
             return None
         part = self.lungs[tuple(slice(a, b) for a, b in zip(low, high))]
         voxels = np.argwhere(part)
-        if not 260 < len(voxels) < 520:  # of 729: else a corner, or no wall
+        if not 260 < len(voxels) < 520:  # of 729; else it is not a flat wall
             return None
         away = (4 - voxels.mean(0)) * self.spacing
         length = np.linalg.norm(away)
@@ -212,7 +223,8 @@ class Room:
     def _values(
         self, array: np.ndarray, points: np.ndarray
     ) -> np.ndarray | None:
-        """Nearest values at indices (n, 3); None if one lies outside."""
+        """Values of the voxels nearest to indices (n, 3); None if one of them
+        lies outside."""
         index = np.rint(points).astype(int)
         if (index < 0).any() or (index >= self.image.shape).any():
             return None

@@ -1,4 +1,4 @@
-"""Where inserted nodules come from: a library of real ones, or a generator."""
+"""Sources of inserted nodules: a library of real ones, or a generator."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LIBRARY, PARAMETRIC = 'library', 'parametric'
 
 
 class LibrarySource:
-    """Real nodules, each drawn equally often.
+    """Real nodules, all drawn with the same probability.
 
     Args:
-        nodules: Nodules of a library; the index of a placement refers to them.
+        nodules: Nodules of a library; ``Placement.index`` refers to this list.
         name: Name of the library, for messages.
         digest: CRC-32 of its file.
     """
 
-    kind = 'inserted'  # of a case with its nodules
+    kind = 'inserted'  # kind of the cases with these nodules
 
     def __init__(
         self,
@@ -44,27 +44,27 @@ class LibrarySource:
     def draw(
         self, rng: np.random.Generator, held_out: Collection[str]
     ) -> Placement:
-        """A nodule that is not of a held-out scan or patient.
+        """Draw a nodule of a scan and patient that are not held out.
 
         Args:
-            rng: Source of the draws.
+            rng: Random generator.
             held_out: Series uids and patients.
 
         Raises:
-            ConfigError: Every nodule is of a held-out scan or patient.
+            ConfigError: All nodules are held out.
         """
         allowed = self.allowed(held_out)
         if not allowed.size:
             raise ConfigError(
-                f'{self.name}: every nodule is of a patient of the test or '
-                'validation; give a library with others.'
+                f'{self.name}: all nodules belong to patients of the test or '
+                'validation data; use a library with other patients.'
             )
         index = int(allowed[rng.integers(allowed.size)])
         site = self.nodules[index].site
         return Placement('nodule', LIBRARY, site, (0, 0, 0), index=index)
 
     def allowed(self, held_out: Collection[str]) -> np.ndarray:
-        """Indices of the nodules that are not of held-out patients."""
+        """Indices of the nodules whose patient is not held out."""
         key = frozenset(held_out)
         if key not in self._allowed:
             barred = self.patients_of(key)
@@ -79,10 +79,11 @@ class LibrarySource:
         return self._allowed[key]
 
     def patients_of(self, names: Collection[str]) -> set[str]:
-        """The library's patients that some series uids or patients name.
+        """The library's patients that ``names`` (series uids or patients)
+        refer to.
 
-        A scan may state no patient, or another name of the same one, so a
-        patient is also known by the scans.
+        A scan may have no patient id, or another one for the same patient, so
+        patients are also identified by their series.
         """
         return {
             n.patient
@@ -98,36 +99,39 @@ class LibrarySource:
         return self._donors[index]
 
     def names_of(self, placements: Iterable[Placement]) -> set[str]:
-        """Series uids and patients of the nodules of placements."""
+        """Series uids and patients of the nodules that placements use."""
         return _names(self._entries(placements))
 
     def drawable(self, held_out: Collection[str]) -> set[str]:
-        """Series uids and patients of all that may be drawn."""
+        """Series uids and patients of all nodules that may be drawn."""
         return _names(self.nodules[n] for n in self.allowed(held_out))
 
     def check(
         self, placements: Iterable[Placement], held_out: Collection[str]
     ) -> None:
-        """Refuse nodules of held-out patients, wherever the placements come
-        from.
+        """Check that no placement uses a nodule of a held-out patient.
 
         Raises:
-            ConfigError: There is one.
+            ConfigError: A placement uses one.
         """
         barred = self.patients_of(held_out)
         for nodule in self._entries(placements):
             if nodule.patient in barred:
                 raise ConfigError(
                     f'nodule {nodule.name}: its patient {nodule.patient} is '
-                    'in the test or validation; to train on it would make '
-                    'the test too optimistic. Draw the insertions again.'
+                    'in the test or validation data, so training on it would '
+                    'make results too optimistic. Draw the insertions again.'
                 )
 
     def part(self, number: int, parts: int) -> LibrarySource:
-        """The nodules of one of several parts of the patients, from 1.
+        """Split the library by patient, and return one part.
+
+        Args:
+            number: Number of the part, from 1.
+            parts: Number of parts.
 
         Raises:
-            ConfigError: There are none.
+            ConfigError: The part has no nodules.
         """
         kept = [
             nodule
@@ -136,7 +140,7 @@ class LibrarySource:
         ]
         if not kept:
             raise ConfigError(
-                f'{self.name}: no nodule is in part {number} of {parts}; give '
+                f'{self.name}: part {number} of {parts} has no nodules; use '
                 'fewer parts.'
             )
         return LibrarySource(kept, self.name, self.digest)
@@ -154,15 +158,15 @@ def _names(nodules: Iterable[LibraryNodule]) -> set[str]:
 
 
 class ParametricSource:
-    """Parametric shapes of LUNA16's sizes, which belong to no scan or
-    patient."""
+    """Parametric nodules with the diameters of LUNA16; they belong to no scan
+    or patient."""
 
     kind, digest = PARAMETRIC, None
 
     def draw(
         self, rng: np.random.Generator, held_out: Collection[str]
     ) -> Placement:
-        """A nodule of no patient; arguments as in ``LibrarySource.draw``."""
+        """Draw a nodule; arguments as in ``LibrarySource.draw``."""
         site = str(
             rng.choice(list(SITE_CHANCES), p=list(SITE_CHANCES.values()))
         )
@@ -182,27 +186,27 @@ class ParametricSource:
         )
 
     def names_of(self, placements: Iterable[Placement]) -> set[str]:
-        """None."""
+        """Always empty."""
         return set()
 
     def drawable(self, held_out: Collection[str]) -> set[str]:
-        """None."""
+        """Always empty."""
         return set()
 
     def check(
         self, placements: Iterable[Placement], held_out: Collection[str]
     ) -> None:
-        """Parametric nodules belong to no held-out patient."""
+        """Does nothing: parametric nodules belong to no patient."""
 
     def part(self, number: int, parts: int) -> ParametricSource:
-        """Always refused.
+        """Not supported.
 
         Raises:
             ConfigError: Always.
         """
         raise ConfigError(
-            f'part {number} of {parts}: parametric nodules are of no patient '
-            'and have no parts; leave it out, or give a library.'
+            f'part {number} of {parts}: parametric nodules have no patients '
+            'to split by; leave out the part, or use a library.'
         )
 
 
@@ -210,13 +214,13 @@ NoduleSource = LibrarySource | ParametricSource
 
 
 def open_source(name: str | Path) -> NoduleSource:
-    """A source by its name.
+    """Open a source of nodules.
 
     Args:
         name: ``'parametric'``, or the path of a nodule library.
 
     Raises:
-        FileNotFoundError, SeriesError: As ``read_library``.
+        FileNotFoundError, SeriesError: As in ``read_library``.
     """
     if str(name) == PARAMETRIC:
         return ParametricSource()

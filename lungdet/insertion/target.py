@@ -16,14 +16,15 @@ def target_nodule(
     case: Geometry,
     number: int,
 ) -> CaseNodule:
-    """Centre, diameter and mask of the shape without blur.
+    """The reference nodule, with centre, diameter and mask box of the shape
+    without blur.
 
     Args:
-        placement: On ``grid``.
-        inserted: Its shape there.
+        placement: Placement on ``grid``.
+        inserted: The shape rendered on ``grid``.
         grid: Grid of a crop or of the case.
-        case: Grid of the case, in whose voxels the boxes are.
-        number: Number of the nodule in the mask.
+        case: Grid of the case; boxes are in its voxels.
+        number: Label of the nodule in the mask.
     """
     x, y, z = grid.to_world([placement.center])[0].tolist()
     diameter = inserted.diameter_mm

@@ -104,7 +104,7 @@ def test_a_folder_with_cases_of_another_run_is_refused(
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}
     source = library if nodules == 'library' else nodules
 
-    with pytest.raises(ConfigError, match='Give another folder'):
+    with pytest.raises(ConfigError, match='Choose another folder'):
         insert_cases(scans, source, tmp_path, options)
 
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}
@@ -114,7 +114,7 @@ def test_a_folder_with_cases_of_another_run_is_refused(
 
 
 def test_parametric_nodules_have_no_parts(scans: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match='are of no patient'):
+    with pytest.raises(ConfigError, match='have no patients'):
         insert_cases(scans, 'parametric', tmp_path, InsertOptions(part=(1, 3)))
 
 
@@ -135,7 +135,7 @@ def test_parts_share_no_patient(
         )
 
     assert donors[0] and donors[1] and not donors[0] & donors[1]
-    with pytest.raises(ConfigError, match='no nodule is in part'):
+    with pytest.raises(ConfigError, match='part 900 of 900 has no nodules'):
         insert_cases(
             scans, library, tmp_path / '3', InsertOptions(part=(900, 900))
         )

@@ -1,4 +1,4 @@
-"""Inference of a whole case, window by window."""
+"""Sliding-window inference on a whole case."""
 
 from __future__ import annotations
 
@@ -51,39 +51,40 @@ from lungdet.ops import (
 class CasePredictor:
     """Run a detector on the windows of a case and merge the detections.
 
-    A case is split into windows of the training crops' size that overlap. Each
-    detection belongs to the window whose core contains its centre (that of its
-    proposal, if it has one); those within ``SEAM`` voxels of a core's face may
-    come from both sides, and NMS over the case keeps the better one. Only a
-    few windows are on the device at a time, so memory grows by no more than
+    A case is split into overlapping windows of the size of training crops.
+    Each detection belongs to the window whose core contains its centre (that
+    of its proposal, if it has one). Within ``SEAM`` voxels of a core's face
+    both windows may keep it, and NMS over the case keeps the better one. Only
+    a few windows are on the device at a time, so memory grows by no more than
     the case.
 
     Args:
-        detector: Predicts windows; it may also be an ``OwningDetector``, a
+        detector: Predicts windows. It may also be an ``OwningDetector``, a
             ``ValidatedDetector`` and a ``CandidateScorer``; ``NoduleNet`` is
             all of them.
-        preprocessor: Has the device, the HU window and the padding.
-        post_processor: Chooses the detections of the case.
-        window: Voxels (z, y, x) of a window; None for the whole case at once,
-            as published.
-        overlap: Voxels shared by neighbours.
-        windows_at_once: Largest number of windows in a batch: on one thread
-            of a CPU, float32 convolutions of one small image are up to seven
-            times slower.
+        preprocessor: Provides the device, the HU window and the padding.
+        post_processor: Selects the detections of the case (NMS, cap).
+        window: Size (z, y, x) of a window in voxels; None for the whole case
+            at once, as published.
+        overlap: Voxels by which neighbouring windows overlap.
+        windows_at_once: Largest number of windows in a batch. On one thread
+            of a CPU, float32 convolutions of a single small image are up to
+            seven times slower.
         min_inside: Smallest distance in voxels of a nodule's centre from a
             window's faces to be a target of validation, as in ``LoadCrop``.
-        flips: Views of each window: 1, 2 (mirrored along x) or 8 (along every
-            combination of axes). Their detections are merged, the scores of
-            candidates averaged; validation takes one view.
-        max_voxels: Fit the windows to the case, with at most this many voxels
-            on the device at once, instead of ``window`` and
-            ``windows_at_once``.
-        only_lungs: If a case has lungs, leave out windows farther from them
-            than a detection may be.
-        bf16: Run the detector under autocast to bfloat16, if the device has
-            it.
-        box_border: Voxels by which the detector's boxes are longer than what
-            they show; removed after NMS.
+        flips: Number of views of each window: 1, 2 (mirrored along x) or 8
+            (mirrored along every combination of axes). Detections of the
+            views are merged, scores of candidates averaged; validation uses
+            one view.
+        max_voxels: If set, windows are fitted to the case, with at most this
+            many voxels on the device at once; ``window`` and
+            ``windows_at_once`` are then ignored.
+        only_lungs: If the sample has a lung mask, skip windows farther from
+            the lungs than a detection may be.
+        bf16: Run the detector under autocast to bfloat16, if the device
+            supports it.
+        box_border: Voxels by which the detector's boxes are longer than the
+            nodules; removed after NMS.
 
     Raises:
         ConfigError: ``flips`` is not in ``FLIPS``.
@@ -127,11 +128,11 @@ class CasePredictor:
         cases: Sequence[Tensor],
         samples: list[DetDataSample] | None = None,
     ) -> list[DetDataSample]:
-        """The samples of cases, filled one after the other, see ``fill``.
+        """Fill the samples of several cases, one after another; see ``fill``.
 
         Args:
-            cases: (1, D, H, W) HU each.
-            samples: One for each case, or None for new ones.
+            cases: Cases (1, D, H, W) in HU.
+            samples: A sample per case, or None for new ones.
         """
         samples = samples or [DetDataSample() for _ in cases]
         for case, sample in zip(cases, samples):
@@ -141,13 +142,13 @@ class CasePredictor:
     def fill(self, case: Tensor, sample: DetDataSample) -> None:
         """Set ``pred_instances`` of a case's sample.
 
-        A sample with ``candidates`` gets their scores as ``scores`` and
-        ``rcnn_scores``; one with targets also gets ``losses``, if a window
-        contains a nodule.
+        If the sample has ``candidates``, they are scored: ``scores`` and
+        ``rcnn_scores``. If it has targets, it also gets ``losses``, unless no
+        window contains a nodule.
 
         Args:
-            case: (1, D, H, W) HU, any device.
-            sample: Sample of the case, which is changed.
+            case: (1, D, H, W) in HU, on any device.
+            sample: Sample of the case; changed.
         """
         if 'candidates' in sample:
             boxes = sample.candidates.bboxes.cpu()
@@ -170,15 +171,15 @@ class CasePredictor:
         """Detections of a case.
 
         Args:
-            case: (1, D, H, W) HU, any device.
-            sample: Boxes far from its ``lungs``, if it has them, are dropped
-                before NMS and the cap on detections.
+            case: (1, D, H, W) in HU, on any device.
+            sample: Sample of the case. If it has ``lungs``, boxes far from
+                them are dropped before NMS and the cap on detections.
 
         Returns:
             ``bboxes`` (K, 6), ``scores`` (K,), ``mask_boxes`` (K, 6) and
-            ``masks`` (list of bool arrays or None), on the CPU, best first;
-            and whatever else ``predict_window`` returns for every detection.
-            Its metainfo ``windows`` is (number run, number in the case).
+            ``masks`` (list of bool arrays or None), on the CPU, by descending
+            score, and the other fields that ``predict_window`` returns.
+            The metainfo ``windows`` is (windows run, windows of the case).
         """
         parts: list[InstanceData] = []
         chosen = self.windows(case, sample)
@@ -201,12 +202,12 @@ class CasePredictor:
         """Validation losses and detections of a case with targets.
 
         Args:
-            case: (1, D, H, W) HU, any device.
-            sample: Targets in its voxels; not changed.
+            case: (1, D, H, W) in HU, on any device.
+            sample: Sample with targets in voxels of the case; not changed.
 
         Returns:
-            Each loss as the mean over the windows that contain a nodule, as
-            training crops do (empty if none does); and the detections.
+            The losses, each averaged over the windows that contain a nodule,
+            as training crops do (empty if there are none); and the detections.
 
         Raises:
             ConfigError: The detector is not a ``ValidatedDetector``.
@@ -215,8 +216,8 @@ class CasePredictor:
         if not isinstance(detector, ValidatedDetector):
             raise ConfigError(
                 f'{type(detector).__name__}: has no loss_and_predict_window, '
-                'so a case with targets has no losses; add it, or leave out '
-                'the targets (LoadCase without targets=True).'
+                'which cases with targets need; add it, or leave out the '
+                'targets (LoadCase without targets=True).'
             )
         losses: list[dict[str, Tensor]] = []
         parts: list[InstanceData] = []
@@ -240,10 +241,10 @@ class CasePredictor:
 
     @torch.no_grad()
     def score(self, case: Tensor, boxes: Tensor) -> Tensor:
-        """Probabilities (K,) of given boxes (K, 6) of a case.
+        """Probabilities (K,) of given boxes (K, 6) in a case (1, D, H, W).
 
-        Only windows whose core contains a box's centre are computed; a box
-        centred outside the case gets 0.
+        Only windows whose core contains the centre of a box are computed. A
+        box centred outside the case gets 0.
 
         Raises:
             ConfigError: The detector is not a ``CandidateScorer``.
@@ -277,12 +278,12 @@ class CasePredictor:
     def windows(
         self, case: Tensor, sample: DetDataSample | None = None
     ) -> list[CaseWindow]:
-        """The windows of a case (1, D, H, W) that can hold a detection.
+        """The windows of a case that may contain a detection to keep.
 
         Args:
-            case: Only its shape is used.
-            sample: Sample of the case; all windows are returned without it, or
-                without lungs.
+            case: (1, D, H, W); only its shape is used.
+            sample: Sample of the case. Without it, or if it has no lungs, all
+                windows are returned.
         """
         windows = case_windows(
             case.shape[1:], self.window, self.overlap, self.max_voxels
@@ -295,7 +296,7 @@ class CasePredictor:
     def _batches(
         self, case: Tensor, windows: list[CaseWindow]
     ) -> Iterator[tuple[list[CaseWindow], Tensor]]:
-        """Windows that run together, and their images on the device."""
+        """Batches of windows, with their images on the device."""
         prep, at_once = self.preprocessor, self.windows_at_once
         if self.max_voxels is not None and windows:
             at_once = self.max_voxels // math.prod(windows[0].size)
@@ -308,14 +309,14 @@ class CasePredictor:
 
     @property
     def _models(self) -> int:
-        """Number of models whose detections the detector returns."""
+        """Number of models in the detector; more than 1 for an ensemble."""
         detector = self.detector
         return detector.num_models if isinstance(detector, Ensemble) else 1
 
     def _predict_view(
         self, windows: list[CaseWindow], images: Tensor, view: int
     ) -> list[InstanceData]:
-        """Detections on mirrored windows, in the voxels of the windows."""
+        """Detections on mirrored windows, in voxels of the windows."""
         axes, shape = self.flips[view], images.shape[2:]
         flipped = flip_images(images, axes)
         if isinstance(self.detector, OwningDetector):
@@ -331,11 +332,11 @@ class CasePredictor:
     def _score_views(
         self, images: Tensor, boxes: list[Tensor]
     ) -> list[Tensor]:
-        """Probabilities (K,) of boxes of each window, the mean of its views.
+        """Probabilities (K,) of the boxes of each window, averaged over views.
 
         Args:
             images: (B, 1, d, h, w).
-            boxes: (K, 6) of each.
+            boxes: Boxes (K, 6) of each window.
         """
         assert isinstance(self.detector, CandidateScorer)
         shape = images.shape[2:]
@@ -355,7 +356,7 @@ class CasePredictor:
         sample: DetDataSample | None,
         num_views: int = 1,
     ) -> InstanceData:
-        """All windows' detections inside the case, one for each object."""
+        """Detections of all windows inside the case, after post-processing."""
         detections = InstanceData.cat(parts)
         end = torch.tensor(case.shape[1:])
         inside = (box_centers(detections.bboxes) < end).all(1)

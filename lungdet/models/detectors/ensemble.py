@@ -1,4 +1,4 @@
-"""Several detectors as one."""
+"""An ensemble of detectors."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from lungdet.registry import MODELS
 
 @MODELS.register_module()
 class EnsembleDetector(BaseModel):
-    """Detectors of one kind whose detections of a case are merged.
+    """Several detectors whose detections of a case are merged.
 
-    How a case is tiled and how detections are merged is set by the first one's
-    ``test_cfg``. It is for inference only: ``tools/test.py`` makes one from
-    several checkpoints.
+    The ``test_cfg`` of the first member determines how a case is tiled and how
+    detections are merged. An ensemble is for inference only; ``tools/test.py``
+    builds it from several checkpoints.
 
     Args:
-        members: Dicts of detectors, which take the same input.
-        epochs: Epoch of each one's weights, from 1: heads that had not started
-            are left out. None if all had.
+        members: Configs of the detectors; all take the same input.
+        epochs: Epoch of each member's weights, from 1; heads that had not
+            started by then are left out. None if all had started.
         init_cfg: mmengine's.
 
     Raises:
-        ConfigError: No member, another number of ``epochs`` than of members,
-            or members that take different input.
+        ConfigError: There is no member, ``epochs`` has another length, or the
+            members take different inputs.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class EnsembleDetector(BaseModel):
         if not members or (epochs and len(epochs) != len(members)):
             raise ConfigError(
                 f'EnsembleDetector: {len(members)} members and the epochs '
-                f'{epochs}; give at least one member, and an epoch for each.'
+                f'{epochs}; give at least one member, and one epoch for each.'
             )
         detectors: list[NoduleNet] = [MODELS.build(one) for one in members]
         for detector, epoch in zip(detectors, epochs or ()):
@@ -59,7 +59,8 @@ class EnsembleDetector(BaseModel):
         if len(inputs) > 1:
             raise ConfigError(
                 f'EnsembleDetector: members with HU windows {inputs}; only '
-                'those that take the same input can be joined.'
+                'detectors with the same HU window and output range can be '
+                'combined.'
             )
         self.members = nn.ModuleList(detectors)
         self.data_preprocessor = detectors[0].data_preprocessor
@@ -75,7 +76,15 @@ class EnsembleDetector(BaseModel):
         data_samples: list[DetDataSample] | None = None,
         mode: str = 'predict',
     ) -> Any:
-        """Samples of cases (1, D, H, W) in HU with ``pred_instances``.
+        """Detect nodules in cases.
+
+        Args:
+            inputs: Cases (1, D, H, W) in HU.
+            data_samples: A sample per case, or None for new ones.
+            mode: ``'predict'``.
+
+        Returns:
+            The samples with ``pred_instances``.
 
         Raises:
             ConfigError: Another mode than ``'predict'``.
@@ -94,7 +103,7 @@ class EnsembleDetector(BaseModel):
         return self.case_predictor().predict(case, sample)
 
     def case_predictor(self) -> CasePredictor:
-        """Inference of whole cases by the first member's ``test_cfg``."""
+        """Inference of whole cases with the first member's ``test_cfg``."""
         first: Any = self.members[0]
         return first.case_predictor(self)
 
@@ -113,7 +122,7 @@ class EnsembleDetector(BaseModel):
     def score_window(
         self, images: Tensor, boxes: list[Tensor]
     ) -> list[Tensor]:
-        """See ``CandidateScorer``; the mean of the members."""
+        """See ``CandidateScorer``; returns the mean scores of the members."""
         scores = [m.score_window(images, boxes) for m in self._detectors]
         return [torch.stack(of_window).mean(0) for of_window in zip(*scores)]
 
@@ -123,7 +132,8 @@ class EnsembleDetector(BaseModel):
 
 
 def _joined(by_model: list[list[InstanceData]]) -> list[InstanceData]:
-    """Each window's detections of all models, with ``models`` (K,)."""
+    """Detections of all members for each window; ``models`` (K,) has the index
+    of the member."""
     for number, of_model in enumerate(by_model):
         for detections in of_model:
             detections.models = torch.full((len(detections),), number)

@@ -1,4 +1,4 @@
-"""NoduleNet with its layers computed by another runtime."""
+"""A NoduleNet whose layers are computed by another runtime."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ Graph = Callable[..., tuple[Tensor, ...]]
 
 
 class Graphs(NamedTuple):
-    """What computes the layers of a NoduleNet: float32 in and out, on the CPU.
+    """The layers of a NoduleNet as functions; inputs and outputs are float32
+    tensors on the CPU.
 
     Attributes:
         backbone_rpn: ``image`` (B, 1, D, H, W) to the maps ``out1``, ``out2``,
@@ -30,9 +31,9 @@ class Graphs(NamedTuple):
             ``deltas`` (B, N, 6).
         rcnn: ``pooled`` (R, C, k, k, k) to ``logits`` (R, classes + 1) and
             ``deltas`` (R, 6 * (classes + 1)); None without such a head.
-        mask: ``comb2``, ``out1`` and ``image`` of equally large boxes to
-            ``logits`` (R, 1, d, h, w), see ``Mask3DHead.decode``; None
-            without such a head.
+        mask: ``comb2``, ``out1`` and ``image``, cropped at R boxes of the
+            same size, to ``logits`` (R, 1, d, h, w), see
+            ``Mask3DHead.decode``; None without such a head.
     """
 
     backbone_rpn: Graph
@@ -43,11 +44,11 @@ class Graphs(NamedTuple):
 class GraphDetector(BaseModel):
     """A NoduleNet for inference whose layers are graphs.
 
-    Anchors, pooling, NMS and what else is done to boxes remain NoduleNet's.
+    Anchors, pooling, NMS and all other work on boxes are those of NoduleNet.
 
     Args:
-        net: The network; is copied.
-        graphs: In place of its layers.
+        net: The network; it is copied.
+        graphs: The graphs that replace its layers.
     """
 
     def __init__(self, net: NoduleNet, graphs: Graphs) -> None:
@@ -67,7 +68,8 @@ class GraphDetector(BaseModel):
 
     @property
     def test_cfg(self) -> dict[str, Any]:
-        """Of the network; always in float32 for torch's part."""
+        """The network's ``test_cfg``, with ``bf16=False``: torch's part always
+        computes in float32."""
         return self.net.test_cfg
 
     def forward(
@@ -76,7 +78,15 @@ class GraphDetector(BaseModel):
         data_samples: list[DetDataSample] | None = None,
         mode: str = 'predict',
     ) -> list[DetDataSample]:
-        """Samples of cases (1, D, H, W) in HU with ``pred_instances``.
+        """Detect nodules in cases.
+
+        Args:
+            inputs: Cases (1, D, H, W) in HU.
+            data_samples: A sample per case, or None for new ones.
+            mode: ``'predict'``.
+
+        Returns:
+            The samples with ``pred_instances``.
 
         Raises:
             ConfigError: Another mode than ``'predict'``.
@@ -84,7 +94,7 @@ class GraphDetector(BaseModel):
         if mode != 'predict':
             raise ConfigError(
                 f'GraphDetector: mode {mode!r}, but graphs are not trained; '
-                'train the network that they were made from.'
+                'train the network that they were exported from.'
             )
         return self.case_predictor().fill_all(inputs, data_samples)
 
@@ -95,7 +105,7 @@ class GraphDetector(BaseModel):
         return self.case_predictor().predict(case, sample)
 
     def case_predictor(self) -> CasePredictor:
-        """Inference of whole cases by the network's ``test_cfg``."""
+        """Inference of whole cases with the network's ``test_cfg``."""
         return self.net.case_predictor(self)
 
     def predict_window(self, images: Tensor) -> list[InstanceData]:
@@ -146,7 +156,7 @@ class _GraphBBoxHead(nn.Module):
         self.predict = head.predict
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, ...]:
-        # runtimes disagree on tensors without rows
+        # runtimes differ in how they treat empty tensors
         if len(pooled):
             return self.graph(pooled)
         logits, deltas = self.graph(pooled.new_zeros(1, *pooled.shape[1:]))

@@ -19,27 +19,27 @@ LOSS_ON = ('all', 'masked')
 
 @MODELS.register_module()
 class GenesisPretrainer(BaseModel):
-    """The detector's backbone and a head that restores the crop.
+    """The detector's backbone with a head that restores distorted crops.
 
-    Crops are normalized intensity in [0, 1], as the head's sigmoid gives it;
+    Crops are normalized intensity in [0, 1], the range of the head's sigmoid;
     the backbone's input is scaled to the detector's range.
 
     Args:
-        backbone: Dict of the detector's backbone, plugins included.
-        head: Dict of the restoration head.
-        data_preprocessor: Dict of the preprocessor; has the HU window.
-        loss: Dict of a ``RestorationLoss``: ``L1Loss``, the method's text,
-            or ``MSELoss``, the public code.
-        loss_on: ``'all'`` voxels or the ``'masked'`` ones: those that
-            painting replaced by noise.
-        high_pass: Restore details alone: output and original are compared
-            after ``high_pass`` with a cube of so many voxels, an odd number.
-            None compares them as they are.
-        bright_weight: Weight in the loss of voxels in the lungs that are
-            brighter than ``bright_hu``, as vessels and nodules are; all
-            others have 1. Validation weighs all voxels alike.
-        bright_hu: HU.
-        test_cfg: ``bf16``: validate in bfloat16.
+        backbone: Config of the detector's backbone, plugins included.
+        head: Config of the restoration head.
+        data_preprocessor: Config of the preprocessor, with the HU window.
+        loss: Config of a ``RestorationLoss``: ``L1Loss`` as in the paper, or
+            ``MSELoss`` as in the public code.
+        loss_on: ``'all'`` voxels, or the ``'masked'`` ones that in- or
+            out-painting replaced by noise.
+        high_pass: Restore details only: output and original are compared
+            after ``high_pass`` with a cube of this side, an odd number of
+            voxels. None compares the volumes themselves.
+        bright_weight: Weight in the loss of voxels in the lungs brighter than
+            ``bright_hu``, such as vessels and nodules; other voxels have
+            weight 1. Validation weights all voxels equally.
+        bright_hu: Threshold in HU.
+        test_cfg: ``bf16``: whether to validate in bfloat16.
         channels_last: Memory format of backbone and head; about twice as
             fast with bfloat16 on CPUs that have it.
         init_cfg: mmengine's.
@@ -81,7 +81,7 @@ class GenesisPretrainer(BaseModel):
         if high_pass is not None and not high_pass % 2:
             raise ConfigError(
                 f'{type(self).__name__}: high_pass={high_pass} is even, so '
-                'its cube has no middle voxel; give an odd number.'
+                'the cube has no centre voxel; give an odd number.'
             )
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head or {'type': 'RestorationHead'})
@@ -98,7 +98,7 @@ class GenesisPretrainer(BaseModel):
         self.register_buffer('data_mean', torch.tensor(0.5))
 
     def set_data_mean(self, mean: float) -> None:
-        """Set the mean of the crops, in [0, 1], as the initial output."""
+        """Make the mean of the crops, in [0, 1], the initial output."""
         self.data_mean.fill_(mean)
         self.head.set_mean(self.data_mean)
 
@@ -111,18 +111,18 @@ class GenesisPretrainer(BaseModel):
         mode: str = 'tensor',
         lungs: Tensor | None = None,
     ) -> Any:
-        """Loss, predictions or restored crops.
+        """Losses, predictions or restored crops.
 
         Args:
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
-            targets: Untouched crops, the same shape.
-            masked: Boolean, the same shape: voxels replaced by painting.
+            targets: Original crops, same shape.
+            masked: Boolean, same shape: voxels replaced by painting.
             data_samples: One per crop.
-            mode: ``'loss'`` returns named losses, ``spread`` and
-                ``rank``, see ``loss``; ``'predict'`` the samples with
-                ``corrupted``, ``restored``, ``target`` and ``masked``
-                (D, H, W); ``'tensor'`` the restored crops (B, 1, D, H, W).
-            lungs: Boolean, the same shape; for ``bright_weight``.
+            mode: ``'loss'`` returns the loss, ``spread`` and ``rank``, see
+                ``loss``; ``'predict'`` the samples with ``corrupted``,
+                ``restored``, ``target`` and ``masked`` (D, H, W);
+                ``'tensor'`` the restored crops (B, 1, D, H, W).
+            lungs: Boolean, same shape; for ``bright_weight``.
         """
         if mode == 'tensor':
             return self.restore(inputs)
@@ -132,11 +132,11 @@ class GenesisPretrainer(BaseModel):
         return self.predict(inputs, targets, masked, data_samples or [])
 
     def restore(self, corrupted: Tensor) -> Tensor:
-        """Restored crops of corrupted ones, both (B, 1, D, H, W), [0, 1]."""
+        """Restore corrupted crops; both are (B, 1, D, H, W) in [0, 1]."""
         return self.head(self.extract_feat(corrupted))
 
     def extract_feat(self, corrupted: Tensor) -> Tensor:
-        """The features that the head gets.
+        """The features that are the input of the head.
 
         Args:
             corrupted: Crops (B, 1, D, H, W) in [0, 1].
@@ -150,8 +150,8 @@ class GenesisPretrainer(BaseModel):
         return self.backbone(image)[-1]
 
     def compared(self, volume: Tensor) -> Tensor:
-        """What of a volume (B, 1, D, H, W) in [0, 1] is to be restored, the
-        same shape and range."""
+        """The part of a volume (B, 1, D, H, W) in [0, 1] that the loss
+        compares: its details or all of it; same shape and range."""
         if self.high_pass is None:
             return volume
         return 0.5 + high_pass(volume, self.high_pass) / 2
@@ -165,18 +165,18 @@ class GenesisPretrainer(BaseModel):
     ) -> dict[str, Tensor]:
         """The restoration loss, and two indicators of collapse.
 
-        ``spread`` is the standard deviation of the output over that of the
-        target; near 0 the output is one constant whatever the input. ``rank``
-        is that of the features, see ``feature_rank``; near 1 all channels are
+        ``spread`` is the standard deviation of the output divided by that of
+        the target; near 0 the output is constant whatever the input. ``rank``
+        is the ``feature_rank`` of the features; near 1 all channels are
         redundant, a poor start for a detector.
 
         Args:
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
-            targets: Untouched ones, the same shape.
-            masked: Boolean, the same shape; voxels that count with
+            targets: Original crops, same shape.
+            masked: Boolean, same shape; the voxels that count with
                 ``loss_on='masked'``.
-            lungs: Boolean, the same shape; needed if ``bright_weight`` is
-                not 1.
+            lungs: Boolean, same shape; required if ``bright_weight`` is not
+                1.
 
         Returns:
             Three scalars: ``loss_restoration``, ``spread``, ``rank``.
@@ -205,13 +205,13 @@ class GenesisPretrainer(BaseModel):
         masked: Tensor,
         data_samples: list[DetDataSample],
     ) -> list[DetDataSample]:
-        """Store the volumes of each pair, as they are compared, in its
-        sample.
+        """Restore crops, and store the volumes that are compared in their
+        samples.
 
         Args:
             inputs: Corrupted crops (B, 1, D, H, W) in [0, 1].
-            targets: Untouched ones, the same shape.
-            masked: Boolean, the same shape.
+            targets: Original crops, same shape.
+            masked: Boolean, same shape.
             data_samples: One per crop; each gets (D, H, W) volumes.
         """
         with bfloat16_autocast(inputs.device.type, self.test_cfg['bf16']):
@@ -232,8 +232,8 @@ class GenesisPretrainer(BaseModel):
 
 
 def high_pass(volume: Tensor, side: int) -> Tensor:
-    """A volume without what is smooth: each voxel less the mean of the cube
-    around it, of which only voxels of the volume count.
+    """The details of a volume: each voxel minus the mean of the cube around
+    it. Voxels outside the volume do not contribute to the mean.
 
     Args:
         volume: (B, C, D, H, W).
@@ -243,7 +243,7 @@ def high_pass(volume: Tensor, side: int) -> Tensor:
         The same shape.
     """
     smooth = volume
-    for axis in range(3):  # a mean along each axis in turn is that of the cube
+    for axis in range(3):  # the mean over a cube is separable
         kernel, padding = [1, 1, 1], [0, 0, 0]
         kernel[axis], padding[axis] = side, side // 2
         smooth = F.avg_pool3d(
@@ -253,11 +253,12 @@ def high_pass(volume: Tensor, side: int) -> Tensor:
 
 
 def feature_rank(features: Tensor) -> Tensor:
-    """Number of directions in which channels vary: participation ratio.
+    """Effective rank of features: participation ratio of the channels'
+    correlation matrix.
 
-    The squared sum of the eigenvalues of the channels' correlation matrix
-    over the sum of their squares: from 1, all channels alike, to C, none
-    correlated. A constant channel adds nothing.
+    This is the squared sum of its eigenvalues divided by the sum of their
+    squares: from 1 (all channels are fully correlated) to C (no channels are
+    correlated). Constant channels add nothing.
 
     Args:
         features: (B, C, D, H, W).

@@ -1,4 +1,4 @@
-"""Pre-training by filling in hidden blocks."""
+"""Pre-training by restoring masked blocks."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ FILLS = ('mean', 'zero', 'noise')
 
 @MODELS.register_module()
 class MaskedAutoencoder(GenesisPretrainer):
-    """Hide blocks of a fixed grid and restore them; only these are scored.
+    """Hide blocks of a fixed grid and restore them; the loss is computed on
+    hidden blocks only.
 
-    The blocks of a crop follow from its sample's ``mask_seed``, so the sample
-    key determines them, and validation uses the same ones every time.
+    The hidden blocks of a crop depend on its sample's ``mask_seed``, so the
+    sample key determines them, and validation always uses the same ones.
 
     Args:
-        *args: As ``GenesisPretrainer``.
+        *args: As in ``GenesisPretrainer``.
         block: Side of a block in voxels; must divide the crop's sides.
         mask_ratio: Fraction of the blocks to hide,
             ``int(mask_ratio * blocks)``.
-        fill: The network's input there: ``'mean'`` of the data,
-            ``'zero'`` (the window's low end: air), ``'noise'`` uniform in
-            [0, 1], or a normalized intensity.
-        loss: Dict of a ``RestorationLoss``.
-        **kwargs: As ``GenesisPretrainer``.
+        fill: Input of the network in hidden blocks: ``'mean'`` of the data,
+            ``'zero'`` (the lower end of the HU window, air), ``'noise'``
+            uniform in [0, 1], or a normalized intensity.
+        loss: Config of a ``RestorationLoss``.
+        **kwargs: As in ``GenesisPretrainer``.
 
     Raises:
-        ConfigError: ``mask_ratio`` or ``fill`` out of range; in ``forward``:
-            sides that are not multiples of ``block``, or no block to hide.
+        ConfigError: ``mask_ratio`` or ``fill`` is out of range. In
+            ``forward``: the sides are not multiples of ``block``, or no block
+            is hidden.
 
     Source: Wald et al. 2025 (arXiv 2410.23132), without sparse convolution.
     """
@@ -78,8 +80,8 @@ class MaskedAutoencoder(GenesisPretrainer):
         mode: str = 'tensor',
         lungs: Tensor | None = None,
     ) -> Any:
-        """As ``GenesisPretrainer``; outside ``'tensor'`` mode ``inputs`` are
-        the targets with hidden blocks."""
+        """As in ``GenesisPretrainer``, but except in ``'tensor'`` mode,
+        ``inputs`` are replaced by the targets with hidden blocks."""
         if mode == 'tensor':
             return super().forward(inputs)
         assert targets is not None and data_samples is not None
@@ -95,7 +97,7 @@ class MaskedAutoencoder(GenesisPretrainer):
         masked: Tensor,
         data_samples: list[DetDataSample],
     ) -> list[DetDataSample]:
-        """As ``GenesisPretrainer``; ``painting`` says ``'hidden'``."""
+        """As in ``GenesisPretrainer``; sets ``painting`` to ``'hidden'``."""
         samples = super().predict(inputs, targets, masked, data_samples)
         for sample in samples:
             sample.set_metainfo({'painting': 'hidden'})
@@ -104,18 +106,18 @@ class MaskedAutoencoder(GenesisPretrainer):
     def hide(
         self, targets: Tensor, data_samples: list[DetDataSample]
     ) -> tuple[Tensor, Tensor]:
-        """Fill the hidden blocks of crops.
+        """Hide blocks of crops.
 
         Args:
             targets: (B, 1, D, H, W) in [0, 1]; not changed.
             data_samples: One per crop, with ``mask_seed``; not changed.
 
         Returns:
-            The filled crops and where they are filled (boolean), both of the
-            targets' shape.
+            The crops with filled blocks, and a boolean mask of the hidden
+            voxels; same shape as ``targets``.
 
         Raises:
-            ConfigError: As ``draw_mask``.
+            ConfigError: As in ``draw_mask``.
         """
         inputs, masked = targets.clone(), []
         for crop, sample in zip(inputs, data_samples):
@@ -128,14 +130,14 @@ class MaskedAutoencoder(GenesisPretrainer):
     def draw_mask(
         self, rng: np.random.Generator, shape: Sequence[int]
     ) -> Tensor:
-        """Hidden voxels of one crop.
+        """Draw the hidden voxels of a crop.
 
         Args:
-            rng: Chooses the blocks.
+            rng: Random generator.
             shape: Voxels (D, H, W) of the crop.
 
         Returns:
-            Boolean (D, H, W).
+            Boolean mask (D, H, W).
 
         Raises:
             ConfigError: A side is not a multiple of ``block``, or

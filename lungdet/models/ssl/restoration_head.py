@@ -1,4 +1,4 @@
-"""From FeatureNet's decoder to a volume of the input's size."""
+"""Head that restores a volume of the input's size from FeatureNet's maps."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lungdet.models.layers import ACT_CFG, NORM_CFG, upsample
 from lungdet.registry import MODELS
 
 NUM_LEVELS = 2  # from stride 4 to stride 1
-MIN_MEAN = 0.01  # closer to 0 or 1 the sigmoid starts saturated
+MIN_MEAN = 0.01  # closer to 0 or 1, the sigmoid would start saturated
 
 
 @MODELS.register_module()
 class RestorationHead(BaseModule):
-    """Two more decoder levels and a 1x1x1 convolution with sigmoid.
+    """Two more decoder levels and a 1x1x1 convolution with a sigmoid.
 
-    There is no shortcut from the input, which would let the network copy
-    instead of restore. Not used after pre-training.
+    There is no skip connection from the input: the network could copy it
+    instead of restoring. The head is discarded after pre-training.
 
     Args:
         in_channels: Channels of ``comb2``.
         channels: Channels at stride 2 and at stride 1; (64, 32) halves the
-            memory at full size.
+            memory at stride 1.
         norm_cfg: Config of every norm, see ``layers.build_norm``.
         act_cfg: Config of every activation, see ``layers.build_activation``.
         init_cfg: mmengine's.
@@ -68,7 +68,7 @@ class RestorationHead(BaseModule):
 
     @torch.no_grad()
     def set_mean(self, mean: Tensor) -> None:
-        """Start at the data's mean: a guard against collapse."""
+        """Make the mean of the data the initial output, against collapse."""
         logit = mean.clamp(MIN_MEAN, 1 - MIN_MEAN).logit()
         assert self.out.bias is not None
         self.out.bias.copy_(logit.expand(1))

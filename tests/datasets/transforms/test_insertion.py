@@ -191,7 +191,7 @@ def test_nodules_of_held_out_patients_are_not_drawn(
         assert drawn <= {0}
 
     every = whole_case(airy, held_out=frozenset({'A', 'B', 'P3.3'}))
-    with pytest.raises(ConfigError, match='every nodule is of a patient'):
+    with pytest.raises(ConfigError, match='all nodules belong to patients'):
         transform.draw(np.random.default_rng(0), every)
 
 
