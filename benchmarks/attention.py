@@ -4,10 +4,10 @@ python -m benchmarks.attention [--side 128] [--runs 5] [--plugins NAME ...]
     [--channels-last] [--bf16]
 python -m benchmarks.attention --conv
 
-One crop, CPU-seconds of one thread. Each run times every network once, in
-turn, and gives a ratio to that run's plain network; the table has the median
-and the range of these ratios. Live memory is the peak of allocated tensor
-bytes in the profiler's record of one forward and backward pass.
+One crop, CPU-seconds of one thread. Each run times all networks in turn, and
+gives their ratios to the plain network; the table has the median and the range
+of these ratios. Live memory is the peak of allocated tensor bytes in the
+profiler's record of one forward and backward pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable
 
-os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # quiet: before torch loads
+os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # silence it, before torch
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ def live_bytes(work: Callable, *args: object) -> float:
 def bench_plugins(
     names: list[str], crop: Tensor, *, runs: int, layout: torch.memory_format
 ) -> list[list[str]]:
-    """A row for each plugin, after that of the plain network."""
+    """A row for the plain network, then one for each plugin."""
     nets = {
         name: build(name).to(memory_format=layout) for name in [PLAIN, *names]
     }
@@ -106,7 +106,8 @@ def bench_plugins(
 
 
 def bench_convolutions(runs: int) -> list[list[str]]:
-    """Milliseconds, forward and backward, of each method on maps of QAM."""
+    """Milliseconds, forward and backward, of each convolution method on
+    QAM's maps."""
 
     def step(method: str, maps: Tensor, weight: Tensor) -> None:
         map_conv(maps, weight, method).sum().backward()
@@ -134,14 +135,14 @@ def main() -> None:
         '--plugins',
         nargs='+',
         default=['PermutingQuartet', 'QuartetAttention'],
-        help='types of plugins, compared with the plain network',
+        help='types of plugins to compare with the plain network',
     )
     parser.add_argument('--channels-last', action='store_true')
     parser.add_argument(
         '--bf16', action='store_true', help='autocast, as --amp trains'
     )
     parser.add_argument(
-        '--conv', action='store_true', help='the methods of the convolution'
+        '--conv', action='store_true', help='time the convolution methods'
     )
     args = parser.parse_args()
     torch.set_num_threads(1)

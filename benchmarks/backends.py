@@ -1,15 +1,15 @@
-"""Processor time of scans by backend and precision.
+"""CPU time per scan of each backend and precision.
 
 python -m benchmarks.backends SCAN... [--model FILE] [--rounds 3]
 
-Every way takes a scan once in each round, so that what else the machine does
-affects all alike. Figures are processor seconds of all threads together, of
-the network with its NMS and masks: the median over scans and rounds, and the
-ratio to torch in float32 of the same scan and round (least .. most). "start"
-is a process of its own from its first import to a detector that is ready,
-conversion included (least .. most of the rounds). "detections" and "score"
-take those above 0.1 of torch in float32: how many have a counterpart within
-1 mm, and the largest difference of score from it.
+In each round, all backends process a scan in turn, so that other load affects
+them equally. Figures are CPU-seconds of all threads together, for the network
+with its NMS and masks: the median over scans and rounds, and the ratio to
+torch in float32 for the same scan and round (minimum .. maximum). "start" is
+the time of a fresh process from the first import until the detector is ready,
+conversion included (minimum .. maximum over the rounds). "detections" and
+"score" compare with the detections of torch in float32 above 0.1: how many
+have a detection within 1 mm, and the largest difference of their scores.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ WAYS = (
     ('openvino', 'fp32'),
     ('openvino', 'bf16'),
 )
-LEAST = 0.1  # score of a detection that is looked for
-KEPT = 0.05  # one near LEAST may be below it elsewhere
-REACH = 1.0  # mm to a counterpart
+LEAST = 0.1  # scores of detections that are compared are above this
+KEPT = 0.05  # score threshold of the runs: scores near LEAST may differ
+REACH = 1.0  # mm; largest distance of two detections that are compared
 
 
 def inferencer_of(way: tuple[str, str], model: Path | None) -> Any:
-    """A detector that computes in one of ``WAYS``."""
+    """A detector with the backend and precision of one of ``WAYS``."""
     from lungdet.apis.inferencer import NoduleInferencer
 
     return NoduleInferencer(
@@ -55,13 +55,13 @@ def inferencer_of(way: tuple[str, str], model: Path | None) -> Any:
 
 
 def start(way: tuple[str, str], model: Path | None) -> float:
-    """Processor seconds of a new process until its detector is ready."""
+    """CPU-seconds of a fresh process until its detector is ready."""
     inferencer_of(way, model)
     return time.process_time()
 
 
 def starts(model: Path | None, rounds: int) -> Iterator[tuple[Any, float]]:
-    """Each of the ways of this processor, with a start of it."""
+    """Start times of all ways that this CPU supports, in turn."""
     from lungdet.ops import computes_bfloat16
 
     for _ in range(rounds):
@@ -71,11 +71,11 @@ def starts(model: Path | None, rounds: int) -> Iterator[tuple[Any, float]]:
                     yield way, pool.submit(start, way, model).result()
 
 
-def counterparts(
+def score_differences(
     one: SeriesResult, other: SeriesResult
 ) -> Iterator[float | None]:
-    """For each detection of the other that counts, the difference of its
-    counterpart's score, or None without one."""
+    """For each detection of ``other`` above ``LEAST``, the difference of the
+    nearest detection's score; None if there is none within ``REACH``."""
     centers = [d.center_mm for d in one.detections]
     for detection in other.detections:
         if detection.score <= LEAST:
@@ -92,7 +92,7 @@ def counterparts(
 def measure(
     scans: list[Path], inferencers: dict[Any, Any], rounds: int
 ) -> dict[Any, tuple[list[float], list[float], list[float | None]]]:
-    """Seconds, ratios and ``counterparts`` of each way."""
+    """CPU-seconds, ratios and ``score_differences`` of each way."""
     from lungdet.io.image import load_volume
 
     first = next(iter(inferencers))
@@ -109,7 +109,7 @@ def measure(
                     measured[way][0][-1] / measured[first][0][-1]
                 )
         for way, result in results.items():
-            measured[way][2].extend(counterparts(result, results[first]))
+            measured[way][2].extend(score_differences(result, results[first]))
     return measured
 
 
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument(
         'scans', type=Path, nargs='+', help='image files or DICOM folders'
     )
-    parser.add_argument('--model', type=Path, help='by default the shipped')
+    parser.add_argument('--model', type=Path, help='default: as shipped')
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()
     started = defaultdict(list)

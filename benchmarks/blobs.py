@@ -1,12 +1,12 @@
-"""A detector without a network: blobs of several sizes in the lungs.
+"""A blob detector in the lungs, as a baseline without a network.
 
 python -m benchmarks.blobs CASES [--out SUBMISSION]
 
-A floor for the tables of networks on the same scans. Differences of Gaussians
+Its result is a floor for networks on the same scans. Differences of Gaussians
 (Lindeberg, International Journal of Computer Vision 30(2), 1998) are scaled so
-that a ball on an even background responds with its contrast; of overlapping
-marks the best is kept. Nothing is fitted to nodules. CASES are prepared cases;
-SUBMISSION gets the marks in LUNA16's format.
+that the response to a ball on a uniform background is its contrast; of
+overlapping marks the best is kept. Nothing is fitted to nodules. CASES are
+prepared cases; the marks are written to SUBMISSION in LUNA16's format.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from lungdet.io.reference_set import official_reference
 from lungdet.ops import centers_near_mask
 from lungdet.structures import CaseRecord, Detection, SeriesResult
 
-DIAMETERS_MM = np.geomspace(3, 30, 11)  # of LUNA16's nodules
-RATIO = float(DIAMETERS_MM[1] / DIAMETERS_MM[0])  # of one sigma and the next
-# the ball's radius over the smaller sigma at which the response is highest
+DIAMETERS_MM = np.geomspace(3, 30, 11)  # the range of LUNA16's nodules
+RATIO = float(DIAMETERS_MM[1] / DIAMETERS_MM[0])  # of successive sigmas
+# radius of the ball over the smaller sigma, where the response is largest
 FIT = float(np.sqrt(6 * np.log(RATIO) / (1 - RATIO**-2)))
 HIGHEST = float(chi.cdf(FIT, 3) - chi.cdf(FIT / RATIO, 3))
-HU_RANGE = (-1000, 100)  # above it bone would outshine nodules
-LEAST_HU = 100.0  # contrast of a mark
-MAX_PEAKS = 10 * MAX_MARKS  # of a scan, before the worse of near ones go
+HU_RANGE = (-1000, 100)  # clipped, so that bone is no brighter than nodules
+LEAST_HU = 100.0  # smallest contrast of a mark
+MAX_PEAKS = 10 * MAX_MARKS  # per scan, before overlapping marks are removed
 
 
 def ball_contrast(
     image: np.ndarray, spacing_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Contrast of the ball that fits best around each voxel.
+    """Contrast of the best-fitting ball around each voxel.
 
     Args:
         image: HU (z, y, x).
-        spacing_mm: Spacing of its voxels along every axis, in mm.
+        spacing_mm: Isotropic spacing in mm.
 
     Returns:
         Contrast in HU and diameter in mm of the ball, both (z, y, x).
@@ -78,10 +78,11 @@ def ball_contrast(
 
 
 def blobs_of(store: CaseStore, record: CaseRecord) -> SeriesResult:
-    """Blobs of a case in its lungs, the margin of ``Selection`` around them.
+    """Blobs of a case, in the lungs and the margin of ``Selection`` around
+    them.
 
-    The score is the contrast in HU; only the marks that LUNA16's rule counts
-    are kept.
+    The score is the contrast in HU. At most as many marks are kept as LUNA16
+    allows per scan.
     """
     uid, grid = record.series_uid, record.geometry
     contrast, diameter = ball_contrast(
@@ -114,7 +115,7 @@ def blobs_of(store: CaseStore, record: CaseRecord) -> SeriesResult:
 def score_blobs(
     store: CaseStore, results: Sequence[SeriesResult]
 ) -> EvaluationReport:
-    """By LUNA16's rule, read in whole false positives."""
+    """Evaluate by LUNA16's rule, with rates in whole false positives."""
     return evaluate_submission(
         Submission(
             'blobs',

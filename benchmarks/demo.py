@@ -1,9 +1,9 @@
-"""The demo's training, shortened, alone and beside processes that compute.
+"""Duration of a shortened demo training, alone and on a busy machine.
 
 python -m benchmarks.demo [--busy 2] [--epochs 2]
 
-Beside others, it should take at most twice its time alone plus the processor
-time that the others used meanwhile.
+Beside busy processes, the training should take at most twice its time alone
+plus the CPU time that the others used meanwhile.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONFIG = 'configs/nodulenet_demo_qam.py'
 
 
 def train(cases: Path, work_dir: Path, epochs: int) -> float:
-    """Seconds of a training, from the command to its end."""
+    """Wall time of a training in seconds, from start to end of the command."""
     options = [
         f'data_root={cases}',
         f'train_cfg.max_epochs={epochs}',
@@ -47,7 +47,7 @@ def train(cases: Path, work_dir: Path, epochs: int) -> float:
 
 
 def children_seconds() -> float:
-    """Processor time of child processes that have ended."""
+    """CPU-seconds of child processes that have ended."""
     ended = os.times()
     return ended.children_user + ended.children_system
 
@@ -73,8 +73,8 @@ def main() -> None:
         ["the demo's training", 'seconds', 'fraction of the bound'],
         ['alone', f'{alone:.1f}', ''],
         [f'beside {args.busy}', f'{beside:.1f}', f'{beside / bound:.2f}'],
-        ['the others, of all processors', f'{others:.1f}', ''],
-        ['bound: twice alone, and the others', f'{bound:.1f}', '1.00'],
+        ['CPU time of the others / processors', f'{others:.1f}', ''],
+        ['bound: twice alone + the others', f'{bound:.1f}', '1.00'],
     ]
     print(AsciiTable(rows, f'{SCANS} scans, {args.epochs} epochs').table)
 

@@ -2,10 +2,10 @@
 
 python -m benchmarks.froc [--repeats 3] [--literal-resamples 20]
 
-888 scans of 100 marks each. Every part runs in a separate process, in turn;
-figures are medians. The literal bootstrap, a slow reference implementation,
-copies every resampled scan's entries, as the official script does; few
-resamples are timed and scaled.
+The submission has 888 scans of 100 marks each. The parts run in turn, each in
+a separate process; figures are medians. The literal bootstrap, a slow
+reference implementation, copies the entries of every resampled scan, like the
+official script; only a few resamples are timed, and the time is scaled up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ SCANS, MARKS, NODULES, RESAMPLES = 888, 100, 1186, 1000
 
 
 def submission() -> tuple[dict, dict, list[str]]:
-    """Nodules, marks and scans; 95 % of the nodules get a good mark."""
+    """Random nodules, marks and scans; 95 % of the nodules have a mark with a
+    high score."""
     rng = np.random.default_rng(0)
     uids = [f'1.2.{k}' for k in range(SCANS)]
     owners = rng.integers(SCANS, size=NODULES)
@@ -46,13 +47,13 @@ def submission() -> tuple[dict, dict, list[str]]:
     return nodules, marks, uids
 
 
-def ours(result: FROCResult, uids: list[str], resamples: int) -> None:
-    """Intervals of all rates and of the CPM, and the band."""
+def array_bootstrap(result: FROCResult, uids: list[str], resamples: int) -> None:
+    """lungdet's intervals of all rates and of the CPM, and the band."""
     bootstrap_froc(result, resamples=resamples)
 
 
 def literal(result: FROCResult, uids: list[str], resamples: int) -> None:
-    """The same resamples, by copying."""
+    """The same resamples, by copying entries."""
     matches = result.matches
     literal_bootstrap(
         {u: m.tp_scores for u, m in matches.items()},
@@ -64,11 +65,11 @@ def literal(result: FROCResult, uids: list[str], resamples: int) -> None:
     )
 
 
-PARTS = {'ours': ours, 'literal': literal}
+PARTS = {'lungdet': array_bootstrap, 'literal': literal}
 
 
 def run_part(name: str, resamples: int) -> None:
-    """Print CPU-seconds of scoring and of the resamples, and peak memory."""
+    """Print CPU-seconds of scoring and resampling, and peak memory."""
     nodules, marks, uids = submission()
     start = time.process_time()
     result = evaluate_froc(nodules, {}, marks, uids)
@@ -101,7 +102,7 @@ def measure(name: str, resamples: int) -> dict[str, float]:
 
 
 def write_files(folder: Path) -> list[str]:
-    """The submission and its tables as files; arguments of the command."""
+    """Write the submission and its tables; return the command's arguments."""
     nodules, marks, uids = submission()
     for name, last, table in (
         ('marks', 'probability', marks),
@@ -157,7 +158,7 @@ def main() -> None:
         run_part(args.part, args.resamples)
         return
     command, command_peak = measure_command(args.repeats)
-    resamples = {'ours': RESAMPLES, 'literal': args.literal_resamples}
+    resamples = {'lungdet': RESAMPLES, 'literal': args.literal_resamples}
     runs: dict[str, list[dict]] = {name: [] for name in PARTS}
     for _ in range(args.repeats):
         for name in PARTS:
@@ -167,7 +168,7 @@ def main() -> None:
         * (RESAMPLES / resamples[name])
         for name in PARTS
     }
-    scoring = float(np.median([r['scoring'] for r in runs['ours']]))
+    scoring = float(np.median([r['scoring'] for r in runs['lungdet']]))
     rows = [['what', 'CPU-s', 'ratio', 'peak MB']]
     for name in PARTS:
         peak = 1000 * max(r['memory'] for r in runs[name])
@@ -184,11 +185,11 @@ def main() -> None:
                 f'{peak:.0f}',
             ]
         )
-    whole = scoring + cost['ours']
+    whole = scoring + cost['lungdet']
     rows += [
-        ['ours: scoring and resamples', f'{whole:.2f}', '', ''],
+        ['lungdet: scoring and resamples', f'{whole:.2f}', '', ''],
         [
-            'lungdet froc, with start and reading',
+            'lungdet froc, with startup and reading',
             f'{command:.2f}',
             '',
             f'{command_peak:.0f}',

@@ -1,9 +1,9 @@
-"""How much common mistakes change a submission's FROC on LUNA16.
+"""Effect of common mistakes on the FROC of a LUNA16 submission.
 
 python -m benchmarks.froc_mistakes deeplung_dpn26.csv.gz
 
-Every row is the rule with one mistake, on all 888 scans. The marks are those
-of one system on all ten subsets.
+Each row applies LUNA16's rule with one mistake, on all 888 scans. The marks
+are those of one system on all ten subsets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Task:
         self.uids = list(official.seriesuids)
 
     def read(self, **changed: object) -> Reading:
-        """Sensitivities and CPM with some tables changed."""
+        """Evaluate with some tables replaced; returns sensitivities, CPM."""
         inputs = {
             'annotations': self.nodules,
             'excluded': self.excluded,
@@ -49,7 +49,7 @@ class Task:
         return result.sensitivities or [], result.cpm or 0.0
 
     def diameters(self, change: Callable) -> dict[str, PointsByScan]:
-        """Both tables with other diameters."""
+        """Both tables with changed diameters."""
         return {
             name: {u: (c, change(d)) for u, (c, d) in table.items()}
             for name, table in (
@@ -59,20 +59,19 @@ class Task:
         }
 
     def unknown_as(self, diameter: float) -> Reading:
-        """Read unknown diameters as a number."""
+        """Replace unknown diameters by a number."""
         return self.read(
             **self.diameters(lambda d: np.where(np.isnan(d), diameter, d))
         )
 
     def excluded_first(self) -> Reading:
-        """Marks on excluded findings are dropped before nodules are
-        matched."""
+        """Drop marks on excluded findings before nodules are matched."""
         return self.read(
             marks=self.kept(self.excluded, lambda hit: ~hit.any(0))
         )
 
     def nearest_mark(self) -> Reading:
-        """A nodule takes the score of its nearest mark."""
+        """Give a nodule the score of its nearest mark."""
         marks = {}
         for uid, (centers, scores) in self.marks.items():
             keep = np.ones(len(scores), dtype=bool)
@@ -94,7 +93,7 @@ class Task:
         return marks
 
     def hits_of(self, annotations: PointsByScan, uid: str) -> np.ndarray:
-        """(annotations, marks) bool of one scan."""
+        """Whether each mark of a scan hits each annotation (N, M), bool."""
         empty = np.zeros((0, 3)), np.zeros(0)
         points, _ = self.marks[uid]
         return points_in_spheres(*annotations.get(uid, empty), points)
@@ -113,7 +112,7 @@ class Task:
         return read, float(np.mean(read))
 
     def mean_of_subsets(self) -> Reading:
-        """The mean of ten values instead of one of the pooled marks."""
+        """Average the ten subsets instead of pooling their marks."""
         parts: dict[int, list[str]] = {}
         for uid, subset in official_subsets().items():
             parts.setdefault(subset, []).append(uid)

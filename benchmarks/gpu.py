@@ -3,12 +3,13 @@
 python -m benchmarks.gpu [--side 128] [--batch 16] [--steps 20] [--minutes 8]
     [--no-compile]
 
-BASE with all heads in bfloat16, its backbone plain, with quartet attention as
-lungdet computes it, and as its authors do, by permuted copies; each with and
-without ``torch.compile`` of the backbone. "Of the peak" compares the network's
-operations per second with those of a large convolution on this GPU, measured
-first. Each row runs in a process, which is stopped when the time is over. It
-also runs on a CPU, as a trial: ``--side 32 --batch 2 --steps 1``.
+BASE with all heads in bfloat16. Its backbone is plain, has quartet attention
+as lungdet computes it, or as its authors do, by permuted copies; each with and
+without ``torch.compile`` of the backbone. "Of the peak" is the network's
+operations per second relative to those of a large convolution on this GPU,
+which is measured first. Each row runs in a separate process, which is stopped
+when the time is up. For a trial on a CPU use ``--side 32 --batch 2 --steps
+1``.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ BACKBONES = {
 }
 HEADER = ['', 'compiled', 'crops/s', 'peak GB', 'of the peak']
 NO_TIME = 'no time left'
-WARM_UP = 3  # steps, in which a compiled network is compiled
+WARM_UP = 3  # steps, during which ``torch.compile`` compiles the network
 
 
 def device_of_choice() -> torch.device:
-    """The GPU, if there is one."""
+    """The GPU if there is one, else the CPU."""
     import torch
 
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
 
 def detector(plugin: str | None, device: torch.device) -> nn.Module:
-    """BASE, with a plugin in every block, on a device, to be trained."""
+    """BASE in training mode, with a plugin in every block."""
     from lungdet.apis import load_config
     from lungdet.registry import MODELS, build_model
     from tests.oracles.quartet import PermutingQuartet
@@ -61,7 +62,7 @@ def detector(plugin: str | None, device: torch.device) -> nn.Module:
 
 
 def batch_of(num: int, side: int, device: torch.device) -> dict[str, Any]:
-    """Noise with a nodule in the middle of every crop."""
+    """A batch of noise, with a nodule in the middle of each crop."""
     import torch
     from mmengine.structures import InstanceData
 
@@ -89,7 +90,7 @@ def batch_of(num: int, side: int, device: torch.device) -> dict[str, Any]:
 
 
 def seconds_of(work: Callable[[], object], runs: int) -> float:
-    """Seconds of one run, after some that do not count."""
+    """Mean seconds of a run, after warm-up runs."""
     import torch
 
     def settle() -> None:
@@ -107,7 +108,7 @@ def seconds_of(work: Callable[[], object], runs: int) -> float:
 
 
 def convolution_peak(side: int) -> float:
-    """Operations per second of a convolution of 128 channels, bfloat16."""
+    """Operations per second of a convolution of 128 channels in bfloat16."""
     import torch
 
     like = {
@@ -126,7 +127,7 @@ def convolution_peak(side: int) -> float:
 
 
 def operations_of(plugin: str | None, data: dict[str, Any]) -> float:
-    """Operations of a training step, forward and backward."""
+    """Number of operations of a training step, forward and backward."""
     from torch.utils.flop_counter import FlopCounterMode
 
     model = detector(plugin, data['inputs'].device)
@@ -138,7 +139,7 @@ def operations_of(plugin: str | None, data: dict[str, Any]) -> float:
 def bench(
     plugin: str | None, *, compiled: bool, batch: int, side: int, steps: int
 ) -> dict[str, float | None]:
-    """Crops per second, peak memory in GB (None on a CPU), operations of a
+    """Crops per second, peak memory in GB (None on a CPU), and operations per
     crop."""
     import torch
 
@@ -168,8 +169,7 @@ def bench(
 
 
 def measured(words: Sequence[str], end: float) -> dict[str, Any] | str:
-    """What a process measures before a deadline, or why it measured
-    nothing."""
+    """Result of a process before a deadline, or the reason for its failure."""
     left = end - time.monotonic()
     if left <= 0:
         return NO_TIME
@@ -189,7 +189,7 @@ def measured(words: Sequence[str], end: float) -> dict[str, Any] | str:
 
 
 def table(args: argparse.Namespace) -> None:
-    """Measure row after row, and print each as soon as it is known."""
+    """Measure row by row, and print each immediately."""
     end = time.monotonic() + 60 * args.minutes
     sizes = ['--side', args.side, '--batch', args.batch, '--steps', args.steps]
     words = [str(word) for word in sizes]
@@ -219,7 +219,7 @@ def table(args: argparse.Namespace) -> None:
 
 
 def child(args: argparse.Namespace) -> None:
-    """Measure one row, and print it as JSON."""
+    """Measure one row, and print the result as JSON."""
     import torch
 
     torch.backends.cudnn.benchmark = True

@@ -1,4 +1,5 @@
-"""Features of nodules for ``impressions``: measured, and of a detector."""
+"""Features of nodules for ``impressions``: measurements, and those of a
+detector."""
 
 from __future__ import annotations
 
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from lungdet.models.detectors import NoduleNet
 
 SIDE = 48  # voxels of a crop
-LUNG_HU = -850  # beyond what the library has
+LUNG_HU = -850  # outside the library's voxels
 BATCH = 16
-RIM_MM = 2.0  # on either side of the outline
+RIM_MM = 2.0  # width of the rim on either side of the outline
 QUANTILES = 0.05, 0.25, 0.5, 0.75, 0.95
 
 
 def measured(nodule: LibraryNodule) -> np.ndarray:
-    """Mean HU of the outline, then quantiles in it and beside its rim."""
+    """Mean HU inside the outline, then quantiles of HU inside it, in its inner
+    rim and in its outer rim."""
     slices = nodule.mask.any((1, 2))
     hu, mask = nodule.hu[slices], nodule.mask[slices]
     depth = ndimage.distance_transform_edt(mask, sampling=nodule.spacing)
@@ -41,7 +43,7 @@ def measured(nodule: LibraryNodule) -> np.ndarray:
 
 
 def crop(nodule: LibraryNodule, spacing_mm: float) -> np.ndarray:
-    """HU (SIDE, SIDE, SIDE) around the outline's centre, float32."""
+    """HU (SIDE, SIDE, SIDE), float32, around the outline's centre."""
     step = spacing_mm / np.array(nodule.spacing)
     center = np.array(ndimage.center_of_mass(nodule.mask))
     return ndimage.affine_transform(
@@ -61,7 +63,7 @@ def detector_features(
     """A detector's features (N, ...) of nodules in their reference boxes.
 
     Raises:
-        CheckpointError: It has no trained RoI head.
+        CheckpointError: The detector has no trained RoI head.
     """
     import torch
 
@@ -71,8 +73,8 @@ def detector_features(
     detector, contract, _ = load_detector(model)
     if not isinstance(detector, NoduleNet) or not detector.bbox_started:
         raise CheckpointError(
-            f'{model}: has no trained RoI head, whose features are asked for. '
-            'Give a NoduleNet that was trained to the end.'
+            f'{model}: has no trained RoI head, whose features are needed. '
+            'Use a NoduleNet whose training has finished.'
         )
     rows = []
     for start in range(0, len(nodules), BATCH):
@@ -86,7 +88,7 @@ def detector_features(
 
 
 def _pooled(detector: NoduleNet, crops: Tensor, boxes: Tensor) -> Tensor:
-    """Features (N, ...) of crops (N, 1, D, H, W) in HU and a box of each."""
+    """Features (N, ...) of crops (N, 1, D, H, W) in HU, each with one box."""
     import torch
 
     from lungdet.models.feature_maps import STRIDE
@@ -119,7 +121,7 @@ def _pooled(detector: NoduleNet, crops: Tensor, boxes: Tensor) -> Tensor:
 def feature_sets(
     nodules: Sequence[LibraryNodule], model: Path
 ) -> dict[str, np.ndarray]:
-    """Features (N, ...) of each set, the two baselines first."""
+    """Feature sets (N, ...) by name; the two baselines come first."""
     diameter = np.log([[n.diameter_mm] for n in nodules])
     hu = np.stack([measured(n) for n in nodules])
     maps = detector_features(nodules, model)

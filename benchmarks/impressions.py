@@ -1,48 +1,50 @@
-"""Can a small head on a detector tell what readers say of a nodule?
+"""Can a small head on a detector predict the readers' ratings of a nodule?
 
 python -m benchmarks.impressions NODULES [--model MODEL]
 
 NODULES comes from `lungdet prepare nodules lidc_voi.npz NODULES`, MODEL is a
 checkpoint or a release, by default the one that comes with lungdet.
 
-All that follows was written down when only the ratings' and diameters'
-frequencies were known, and no feature had been computed.
+Everything below was fixed when only the frequencies of ratings and diameters
+were known, before any feature was computed.
 
-Question: from a nodule's box, do features of the detector and simple
-measurements tell the readers' impression (not a diagnosis) well enough that a
-head should be shipped?
+Question: Do features of the detector in a nodule's box, together with simple
+measurements, predict the readers' impression (not a diagnosis) well enough to
+ship a head?
 
 Data: the 985 nodules of 549 patients of LIDC-IDRI in lidc_voi.npz. They have
-no more than a slice above and below the readers' outline, so beyond the crop
-there is lung of -850 HU. The shipped detector was trained on these nodules,
+at most one slice above and below the readers' outline; the rest of the crop is
+filled with lung of -850 HU. The shipped detector was trained on these nodules,
 inserted into other scans, but never with their ratings. Box and outline are
-the reference's, where a head would have those of the detector: the figures
-are rather too good than too bad.
+those of the reference, whereas a head would have those of the detector, so the
+figures are more likely too good than too bad.
 
-Ratings, 1 to 5, the majority of three readers or more, at three levels:
-texture ground glass (1-2), part solid (3-4), solid (5); spiculation and
-malignancy low (1-2), middle (3), high (4-5).
+Ratings: 1 to 5, the majority of three readers or more, grouped into three
+levels. Texture: ground glass (1-2), part solid (3-4), solid (5). Spiculation
+and malignancy: low (1-2), middle (3), high (4-5).
 
-Features, each set with the logarithm of the diameter: that alone; mean HU of
-the outline; measured, quantiles of HU in the outline and 2 mm to either side
-of its rim; detector, mean and maximum of the backbone's three maps in the box,
-and the RoI head's pooled features and hidden layers; all of these.
+Features: every set contains the logarithm of the diameter. The sets are the
+diameter alone; mean HU inside the outline; measured: quantiles of HU inside
+the outline and within 2 mm on either side of it; detector: mean and maximum of
+the backbone's three maps in the box, and the RoI head's pooled features and
+hidden layers; all of these.
 
-Model: ridge regression on the rating, columns standardized, the penalty chosen
-by leaving one out among the training nodules; ten folds by patient, seed 0.
-Levels are the regression's value, cut so that they are as frequent as among
-the training nodules.
+Model: ridge regression on the rating with standardized features; the penalty
+is chosen by leave-one-out on the training nodules; ten folds by patient,
+seed 0. Levels are the predicted values, cut so that the levels are as frequent
+as among the training nodules.
 
-Measures, over all folds at once: the area under the ROC curve (AUC) of texture
-solid against the rest, of spiculation and malignancy high against low, middle
-left out; quadratically weighted kappa of the three levels; 95 % intervals of
-2000 resamples of the patients, which do not contain the folds' luck.
+Measures, pooled over the folds: the area under the ROC curve (AUC), for
+texture of solid against the rest, for spiculation and malignancy of high
+against low, without middle; the quadratically weighted kappa of the three
+levels; 95 % intervals from 2000 resamples of the patients, which do not
+include the variation between choices of folds.
 
-Useful is a head of all features if its AUC is at least .85, at least .05 above
-the diameter's with an interval above 0, above that of mean HU with an interval
-above 0, and its kappa is at least .60 ("substantial", Landis and Koch 1977).
-One reader's agreement with the others would be the better bar; it cannot be
-computed, because the file has majorities only.
+A head on all features is useful if its AUC is at least .85, at least .05 above
+that of the diameter with an interval above 0, and above that of mean HU with
+an interval above 0, and if its kappa is at least .60 ("substantial", Landis
+and Koch 1977). The agreement of one reader with the others would be a better
+criterion, but cannot be computed, since the file has majorities only.
 """
 
 from __future__ import annotations
@@ -67,12 +69,12 @@ MIN_AUC, MIN_GAIN, MIN_KAPPA = 0.85, 0.05, 0.60
 
 @dataclass(frozen=True)
 class Rating:
-    """What readers said.
+    """A rating by the readers.
 
     Attributes:
-        name: Name of the library.
-        cuts: Between the three levels.
-        others: Levels that the highest is told from.
+        name: Name of the rating in the nodule library.
+        cuts: Boundaries between the three levels.
+        others: Levels that the highest level is compared with in the AUC.
     """
 
     name: str
@@ -97,7 +99,8 @@ class Estimate:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Estimate:
-        """From the figure of all, then those of the resamples."""
+        """From the value on all nodules, followed by those of the
+        resamples."""
         low, high = np.quantile(values[1:], TAILS)
         return cls(float(values[0]), float(low), float(high))
 
@@ -107,12 +110,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well a set of features tells a rating.
+    """How well a set of features predicts a rating.
 
     Attributes:
         auc: AUC of the highest level against the others.
-        kappa: Weighted, of the three levels.
-        gain: AUC less that of each baseline, in their order.
+        kappa: Weighted kappa of the three levels.
+        gain: AUC minus that of each baseline, in their order.
     """
 
     auc: Estimate
@@ -121,7 +124,7 @@ class Agreement:
 
     @property
     def useful(self) -> bool:
-        """Whether it meets the bar; baselines are diameter and mean HU."""
+        """Whether all criteria are met; baselines are diameter and mean HU."""
         return (
             self.auc.value >= MIN_AUC
             and self.gain[0].value >= MIN_GAIN
@@ -133,15 +136,16 @@ class Agreement:
 def ridge(
     table: np.ndarray, target: np.ndarray, test: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression with the penalty of the least leave-one-out error.
+    """Ridge regression; the penalty has the smallest leave-one-out error.
 
     Args:
-        table: Features (N, p) to learn from.
-        target: (N,).
-        test: Features (M, p).
+        table: Features (N, p) of the training set.
+        target: Targets (N,) of the training set.
+        test: Features (M, p) of the test set.
 
     Returns:
-        Predictions (N,), each without its row, and (M,) of ``test``.
+        Leave-one-out predictions (N,) on the training set, and predictions
+        (M,) on the test set.
     """
     middle, spread = table.mean(0), table.std(0) + 1e-6
     u, s, vt = np.linalg.svd((table - middle) / spread, full_matrices=False)
@@ -164,7 +168,7 @@ def cross_validated(
     cuts: Sequence[float],
     patients: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (N,) and levels (N,) of nodules whose patient was left out."""
+    """Out-of-fold scores (N,) and levels (N,) of the nodules."""
     names = np.unique(patients)
     order = np.random.default_rng(0).permutation(len(names))
     scores, levels = np.zeros(len(values)), np.zeros(len(values), dtype=int)
@@ -181,12 +185,12 @@ def cross_validated(
 def kappas(
     levels: np.ndarray, other: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Quadratically weighted kappas (R,) of two readings (N,).
+    """Quadratically weighted kappas (R,) of two raters in R resamples.
 
     Args:
-        levels: Levels of one reader.
-        other: Levels of the other reader.
-        weights: How often each of N nodules is in each of R samples (R, N).
+        levels: Levels (N,) by one rater.
+        other: Levels (N,) by the other rater.
+        weights: How often each of N nodules is in each resample (R, N).
 
     Source: Cohen 1968, Psychological Bulletin 70(4).
     """
@@ -205,13 +209,13 @@ def agreements(
     values: np.ndarray,
     patients: np.ndarray,
 ) -> dict[str, Agreement]:
-    """Each set of features against a rating.
+    """Evaluate each set of features on a rating.
 
     Args:
-        rating: What readers said.
-        sets: Features (N, ...), the first two of the baselines.
-        values: (N,) 1 to 5.
-        patients: (N,) names.
+        rating: The rating.
+        sets: Features (N, ...) by name; the first two are the baselines.
+        values: Values (N,) of the rating, 1 to 5.
+        patients: Patients (N,) of the nodules.
     """
     names, numbers = np.unique(patients, return_inverse=True)
     rng = np.random.default_rng(0)
@@ -238,18 +242,18 @@ def agreements(
 def report(
     nodules: Sequence[LibraryNodule], sets: Mapping[str, np.ndarray]
 ) -> str:
-    """A table for each rating, and whether its head is useful.
+    """A table for each rating, and whether a head would be useful.
 
     Raises:
-        SeriesError: Nodules without ratings.
+        SeriesError: A nodule has no rating.
     """
     patients = np.array([n.patient for n in nodules])
     out = []
     for rating in RATINGS:
         if any(rating.name not in n.ratings for n in nodules):
             raise SeriesError(
-                f'{rating.name}: a nodule was not rated; make the library '
-                'with "lungdet prepare nodules lidc_voi.npz".'
+                f'{rating.name}: a nodule has no such rating; create the '
+                'library with "lungdet prepare nodules lidc_voi.npz".'
             )
         values = np.array([n.ratings[rating.name] for n in nodules])
         counts = np.bincount(np.digitize(values, rating.cuts), minlength=3)

@@ -1,12 +1,11 @@
-"""What a scan costs: lungdet, a literal whole pass, and MONAI's RetinaNet.
+"""Cost of a scan: lungdet, whole-scan inference, and MONAI's RetinaNet.
 
 python -m benchmarks.inference [SCAN] [--threads 2] [--slices 700]
 
-Each row is a process of its own, so that CPU-seconds (user and system), wall
-time and peak memory do not mix; what starts a program (imports, weights, the
-choice of precision) is not in the times. ``infer`` rows go from the files to
-the written results, the others start from the prepared case. Without SCAN, of
-a phantom.
+Each row runs in a separate process, so that CPU-seconds (user and system),
+wall time and peak memory do not mix; startup (imports, weights, choice of
+precision) is not timed. ``infer`` rows are timed from the files to the written
+results, the others from the prepared case. Without SCAN, a phantom is used.
 
 MONAI's rows need ``pip install --no-deps monai==1.6.1``, or its folder in
 PYTHONPATH.
@@ -37,14 +36,14 @@ if TYPE_CHECKING:
     from lungdet.apis import NoduleInferencer
 
 ROOT = Path(__file__).parents[1]
-MOST_GB = 20  # of a whole pass
+MOST_GB = 20  # memory limit of whole-scan inference
 SMALL, FULL = 'lungdet_s', 'full size, untrained'
 Cost = dict[str, Any]  # cpu, wall (seconds), peak_gb, remark
 
 
 @contextmanager
 def costs() -> Iterator[Cost]:
-    """Times of a block, and the peak memory of the process at its end."""
+    """Measure the time of a block, and the process's peak memory after it."""
     cost: Cost = {'remark': ''}
     cpu, wall = time.process_time(), time.perf_counter()
     yield cost
@@ -54,15 +53,18 @@ def costs() -> Iterator[Cost]:
 
 
 def write_scans(folder: Path, scan: Path | None, slices: int) -> Path:
-    """The scan, or a phantom; and both a finer and a longer one made of it.
+    """Write a phantom if no scan is given, and two copies of the scan.
 
-    The finer one has the same body in thinner slices. The longer one has the
-    same slices, continued by its mirror images.
+    The thin copy has the same body in thinner slices. The long copy has the
+    same slices, continued by their mirror images.
 
     Args:
-        folder: Gets ``thin.mha``, ``long.mha`` and ``phantom.mha``.
+        folder: Folder for ``thin.mha``, ``long.mha`` and ``phantom.mha``.
         scan: Image file or DICOM folder; None for a phantom.
-        slices: Of the finer and the longer one; 0 for neither.
+        slices: Number of slices of the copies; 0 for no copies.
+
+    Returns:
+        Path of the scan or the phantom.
     """
     from scipy.ndimage import zoom
 
@@ -90,9 +92,9 @@ def write_scans(folder: Path, scan: Path | None, slices: int) -> Path:
 
 
 def write_full_size(path: Path) -> None:
-    """A checkpoint of BASE, untrained, with all three heads started.
+    """Write a checkpoint of untrained BASE with all three heads started.
 
-    It takes windows that fit the case, as the shipped detector does.
+    Its windows are fitted to the case, like those of the shipped detector.
     """
     from lungdet.apis import load_config
     from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
@@ -114,7 +116,7 @@ def write_full_size(path: Path) -> None:
 def inferencer_of(
     name: str, folder: Path, precision: str = 'auto'
 ) -> NoduleInferencer:
-    """The shipped detector, or the one of full size."""
+    """The shipped detector, or the full-size one."""
     from lungdet.apis import NoduleInferencer
 
     weights = None if name == SMALL else folder / 'full.pth'
@@ -122,7 +124,7 @@ def inferencer_of(
 
 
 def infer(name: str, scan: Path, folder: Path) -> Cost:
-    """``lungdet infer``: from the files to the written results."""
+    """Cost of ``lungdet infer``, from the files to the written results."""
     from lungdet.apis.infer_scans import ScanRun
     from lungdet.apis.scan_inputs import find_scans
 
@@ -139,7 +141,7 @@ def infer(name: str, scan: Path, folder: Path) -> Cost:
 
 
 def prepare(scan: Path, folder: Path) -> Cost:
-    """Read a scan and write its case, for the rows that start from it."""
+    """Cost of reading and preparing a scan; saves the case for other rows."""
     from lungdet.io.image import load_volume
 
     inferencer = inferencer_of(SMALL, folder, 'fp32')
@@ -159,7 +161,7 @@ def prepare(scan: Path, folder: Path) -> Cost:
 
 
 def network(name: str, precision: str, folder: Path) -> Cost:
-    """The network's part: from the case to its detections."""
+    """Cost of the network, from the case to its detections."""
     import torch
 
     from lungdet.data_sample import DetDataSample
@@ -183,7 +185,8 @@ def network(name: str, precision: str, folder: Path) -> Cost:
 
 
 def whole(name: str, folder: Path) -> Cost:
-    """The published way: the case at once, contiguous float32."""
+    """Cost of the published method: the whole case at once, in contiguous
+    float32."""
     import torch
 
     model = inferencer_of(name, folder, 'fp32').model
@@ -210,7 +213,7 @@ def whole(name: str, folder: Path) -> Cost:
 
 
 def monai(folder: Path, roi: tuple[int, int, int], bf16: bool) -> Cost:
-    """A window of MONAI's sliding window, times their number."""
+    """Cost of one window of MONAI's sliding window, times their number."""
     import torch
 
     try:
@@ -240,7 +243,7 @@ def monai(folder: Path, roi: tuple[int, int, int], bf16: bool) -> Cost:
 def rows(
     scan: Path, folder: Path, roi: tuple[int, int, int]
 ) -> dict[str, Callable[[], Cost]]:
-    """What is measured, by the name of its row."""
+    """The measurements, by the name of their row."""
     thin, long = folder / 'thin.mha', folder / 'long.mha'
     table = {
         f'infer, {SMALL}': lambda: infer(SMALL, scan, folder),
@@ -266,7 +269,7 @@ def rows(
 
 
 def in_its_process(row: str, words: list[str]) -> Cost:
-    """What a row's process measures, or why it could not."""
+    """Result of a row in a separate process, or the reason for its failure."""
     done = subprocess.run(
         [sys.executable, '-m', 'benchmarks.inference', *words, '--row', row],
         cwd=ROOT,
@@ -282,7 +285,7 @@ def in_its_process(row: str, words: list[str]) -> Cost:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> None:
-    """All rows, each printed as soon as it is known."""
+    """Measure all rows, and print each immediately."""
     scan = write_scans(folder, args.scan, args.slices).resolve()
     write_full_size(folder / 'full.pth')
     words = [str(scan), '--folder', str(folder)]
@@ -312,13 +315,14 @@ def main() -> None:
         '--slices',
         type=int,
         default=0,
-        help='of a finer and of a longer scan; 0 for neither',
+        help='slices of the thin and of the long copy; 0 for none',
     )
     parser.add_argument(
         '--only',
         nargs='+',
         metavar='WORDS',
-        help='rows that contain one of these, and "prepare" for networks',
+        help='run only rows that contain one of these; networks need '
+        '"prepare"',
     )
     parser.add_argument(
         '--roi',

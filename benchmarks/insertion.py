@@ -1,4 +1,4 @@
-"""Inserted nodules against real ones: a classifier, and noise.
+"""How well a classifier separates inserted from real nodules, and their noise.
 
 python -m benchmarks.insertion DATA STORE LIBRARY [--seeds 5]
 
@@ -29,7 +29,7 @@ FOLDS, RIDGE, RESAMPLES = 10, 1.0, 1000
 
 
 def features(sample: NodulePatch) -> np.ndarray:
-    """What a small classifier sees: profiles, noise and edges by shell."""
+    """Features of the classifier: profiles, noise and edges by shell."""
     radius = sample.diameter / 2
     away = _distance(sample.image.shape, _recentred(sample)) / radius
     values: list[float] = []
@@ -58,7 +58,8 @@ def _distance(shape: Sequence[int], center: np.ndarray) -> np.ndarray:
 
 
 def _recentred(sample: NodulePatch) -> np.ndarray:
-    """The same rule for real and inserted: the centre of what is bright."""
+    """Centre of mass of the bright voxels: the same rule for real and
+    inserted nodules."""
     near = _distance(sample.image.shape, sample.center)
     weight = np.clip(sample.image + 600, 0, 500)
     weight = weight * (near < sample.diameter * 0.55)
@@ -72,7 +73,8 @@ def _high_pass(image: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _slice_correlation(fine: np.ndarray, shell: np.ndarray) -> float:
-    """Correlation with the next slice, of voxels that both are inside."""
+    """Correlation of neighbouring slices, where both voxels are in the
+    shell."""
     both = shell[1:] & shell[:-1]
     if both.sum() < 8 or fine[1:][both].std() * fine[:-1][both].std() == 0:
         return 0.0
@@ -81,12 +83,12 @@ def _slice_correlation(fine: np.ndarray, shell: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Separation:
-    """How well inserted nodules are told from real ones.
+    """How well a classifier separates inserted from real nodules.
 
     Attributes:
-        auc: Area under the ROC curve, .5 for chance.
-        low: Lower end of its 95 % interval, resampled by patients.
-        high: Upper end.
+        auc: Area under the ROC curve; .5 is chance.
+        low: Lower bound of its 95 % interval, from resampled patients.
+        high: Upper bound.
         real: Number of real nodules.
         inserted: Number of inserted ones.
         patients: Number of patients.
@@ -107,8 +109,8 @@ def separation(
 
     Args:
         drawn: N samples.
-        table: Their features (N, ...).
-        seed: Seed of folds and resampling.
+        table: Features (N, ...) of the samples.
+        seed: Seed of the folds and of resampling.
     """
     labels = np.array([sample.inserted for sample in drawn])
     patients = np.array([sample.patient for sample in drawn])
@@ -144,7 +146,8 @@ def _area(scores: np.ndarray, labels: np.ndarray) -> float:
 def _logistic(
     table: np.ndarray, labels: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
-    """Scores of a ridge logistic regression, both classes of equal weight."""
+    """Scores of a logistic regression with L2 penalty; the classes have equal
+    weight."""
     middle, spread = table.mean(0), table.std(0) + 1e-6
     known, unknown = (table - middle) / spread, (test - middle) / spread
     weight = np.where(labels, 0.5 / labels.mean(), 0.5 / (~labels).mean())
@@ -167,12 +170,13 @@ def _logistic(
 
 @dataclass(frozen=True)
 class GateResult:
-    """Inserted against real nodules over several seeds of insertion.
+    """Comparison of inserted and real nodules over several seeds.
 
     Attributes:
-        separations: One for each seed.
-        noise: Shell -> noise along x, along z, and correlation with the next
-            slice, medians of inserted over those of real nodules.
+        separations: Separation for each seed.
+        noise: Shell -> noise along x, noise along z and correlation of
+            neighbouring slices, each as the median of inserted nodules divided
+            by that of real ones.
     """
 
     separations: list[Separation]
@@ -180,14 +184,14 @@ class GateResult:
 
     @property
     def auc(self) -> float:
-        """Mean over the seeds, which the gate holds below .65."""
+        """Mean AUC over the seeds; the gate requires less than .65."""
         return float(np.mean([one.auc for one in self.separations]))
 
 
 def run_gate(
     data: Path, store: CaseStore, library: Sequence[LibraryNodule], seeds: int
 ) -> GateResult:
-    """The classifier and the noise, for some seeds of insertion."""
+    """Run the classifier and measure noise for several seeds of insertion."""
     separations, tables, labels = [], [], []
     for seed in range(seeds):
         drawn = samples(data, store, library, seed=seed)

@@ -1,8 +1,9 @@
-"""Real nodules, and nodules inserted beside them, for ``insertion``.
+"""Real nodules, and similar ones inserted into the same scans.
 
-Real nodules are those of prepared cases and of the cubes whose scan's spacing
-the library knows. Beside each, nodules of other patients, of its size, texture
-and site, are inserted into the same scan, so that only the insertion differs.
+Real nodules are those of the prepared cases, and of the cubes if the library
+has the spacing of their scan. For each of them, nodules of other patients with
+the same size, texture and site are inserted into the same scan, so that only
+the insertion differs. For ``benchmarks.insertion``.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ from lungdet.io.nodule_library import LibraryNodule
 from lungdet.prepare.nodules import surroundings
 
 CUBES = Path('nodule-cubes', 'lidc_51mm.npz')
-SIZE_TOLERANCE = 0.12  # of the diameter of a real nodule's counterpart
+SIZE_TOLERANCE = 0.12  # relative difference of the diameters
 MIN_DIAMETER, MAX_DIAMETER = 4.0, 20.0
 
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """A scan or a cube of one, and a real nodule in it.
+    """A scan, or a cube cut out of one, with a real nodule.
 
     Attributes:
-        room: Its HU, its lungs, and where it has no finding.
+        room: HU, lungs and free sites.
         grid: Grid of the image.
         scan: Grid of the scan.
-        real: The library's entry of the nodule.
-        diameter: Diameter of its shape without blur, in mm.
-        center: Its centre, index (z, y, x).
+        real: The nodule, as in the library.
+        diameter: Diameter in mm of its shape without blur.
+        center: Index (z, y, x) of its centre.
     """
 
     room: Room
@@ -52,14 +53,14 @@ class Background:
 
 @dataclass(frozen=True, eq=False)
 class NodulePatch:
-    """A nodule to compare: an image, its centre, and where it is from.
+    """An image with a nodule, real or inserted.
 
     Attributes:
         image: HU, float32 (z, y, x).
-        center: Index (z, y, x).
-        diameter: mm.
+        center: Index (z, y, x) of the nodule's centre.
+        diameter: Diameter of the nodule in mm.
         patient: Patient of the image.
-        inserted: Whether the nodule was.
+        inserted: Whether the nodule was inserted.
         number: Number of the real nodule that it is compared with.
     """
 
@@ -74,7 +75,7 @@ class NodulePatch:
 def backgrounds(
     data: Path, store: CaseStore, library: Sequence[LibraryNodule]
 ) -> Iterator[Background]:
-    """The store's nodules, then those of the cubes of other patients."""
+    """Nodules of the store, then nodules of cubes of other patients."""
     patients = set()
     for uid, record in store.records.items():
         entries = [n for n in library if n.series_uid == uid]
@@ -145,7 +146,8 @@ def _cubes(
 
 
 def _margin(diameter: float) -> float:
-    """Voxels of 1 mm between a counterpart's centre and the faces."""
+    """Distance of an inserted nodule's centre from the faces, in voxels of
+    1 mm."""
     return diameter * 0.6 + 2
 
 
@@ -158,15 +160,17 @@ def _lungs_of_cube(hu: np.ndarray) -> np.ndarray:
 
 
 def texture_class(nodule: LibraryNodule) -> int:
-    """0 ground glass, 1 part solid, 2 solid, of the readers' majority."""
+    """Texture by the readers' majority: 0 ground glass, 1 part solid,
+    2 solid."""
     texture = nodule.ratings.get('Texture', 5)
     return 0 if texture < 3 else 1 if texture < 5 else 2
 
 
-def counterparts(
+def similar_nodules(
     behind: Background, library: Sequence[LibraryNodule]
 ) -> list[LibraryNodule]:
-    """Nodules of other patients that resemble a real one."""
+    """Library nodules of other patients with the real nodule's site, texture
+    and size."""
     real = behind.real
     return [
         n
@@ -184,12 +188,12 @@ def insert_beside(
     rng: np.random.Generator,
     pairs: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-    """Up to ``pairs`` counterparts at free sites, each alone in the scan.
+    """Insert up to ``pairs`` similar nodules at free sites, one per image.
 
     Yields:
-        The image with one, its centre and its diameter in mm.
+        The image, and the centre and diameter in mm of the inserted nodule.
     """
-    near = counterparts(behind, library)
+    near = similar_nodules(behind, library)
     if not near:
         return
     source, room = LibrarySource(near), behind.room
@@ -210,7 +214,7 @@ def samples(
     pairs: int = 3,
     seed: int = 0,
 ) -> list[NodulePatch]:
-    """Real nodules, each with its inserted counterparts."""
+    """Real nodules, each followed by similar inserted ones."""
     rng = np.random.default_rng(seed)
     out: list[NodulePatch] = []
     for number, behind in enumerate(backgrounds(data, store, library)):
@@ -239,7 +243,7 @@ def samples(
 def cut_around(
     image: np.ndarray, center: np.ndarray, half: int = 25
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part of an image around an index, and the index in it."""
+    """Crop an image around an index; returns the crop, and the index in it."""
     low = np.maximum(np.rint(center).astype(int) - half, 0)
     high = np.minimum(low + 2 * half + 1, image.shape)
     part = image[tuple(slice(a, b) for a, b in zip(low, high))]

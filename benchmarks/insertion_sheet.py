@@ -1,4 +1,4 @@
-"""A sheet of inserted nodules beside real ones.
+"""Picture of inserted nodules beside real ones.
 
 python -m benchmarks.insertion_sheet DATA STORE LIBRARY PNG
 
@@ -56,7 +56,7 @@ def _tile(sample: NodulePatch, half: int = 16) -> np.ndarray:
 
 
 def real_nodules(data: Path, store: CaseStore) -> list[NodulePatch]:
-    """All real nodules that may be shown: the store's and the cubes'."""
+    """All real nodules of the store and the cubes."""
     shown = []
     for uid, record in store.records.items():
         image = store.read(uid, 'image')
@@ -75,7 +75,7 @@ def real_nodules(data: Path, store: CaseStore) -> list[NodulePatch]:
 
 
 def main() -> None:
-    """Draw the sheet."""
+    """Save the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('data', type=Path)
     parser.add_argument('store', type=Path)

@@ -1,4 +1,4 @@
-"""Time of insertions into training crops.
+"""CPU time of insertions into training crops.
 
 python -m benchmarks.insertion_time STORE SOURCE [SOURCE ...]
 
@@ -20,7 +20,8 @@ from lungdet.io.case_store import CaseStore
 def crop_milliseconds(
     store: CaseStore, source: str, crops: int = 150
 ) -> tuple[float, float]:
-    """CPU-ms a 64^3 crop with ``NoduleInsertion``'s defaults, mean and p95."""
+    """CPU-ms per 64^3 crop with the defaults of ``NoduleInsertion``: mean and
+    95th percentile."""
     from lungdet.datasets.transforms import (
         LoadCrop,
         NoduleInsertion,
@@ -44,7 +45,7 @@ def crop_milliseconds(
         start = time.process_time()
         insertion.apply(sample, insertion.draw(rng, sample))
         times.append((time.process_time() - start) * 1e3)
-    warm = times[crops:]  # donors are made once
+    warm = times[crops:]  # by then, donors are cached
     return float(np.mean(warm)), float(np.quantile(warm, 0.95))
 
 
@@ -56,7 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     for source in args.sources:
         mean, most = crop_milliseconds(CaseStore(args.store), source)
-        print(f'{source}: {mean:.1f} CPU-ms a crop, 95 % below {most:.1f}')
+        print(f'{source}: {mean:.1f} CPU-ms per crop, 95 % below {most:.1f}')
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
-"""Accuracy of the lung segmentation against inspected masks.
+"""Accuracy of the lung segmentation, by comparison with inspected masks.
 
 python -m benchmarks.lungs DATA [--picture docs/images/lungs.png]
 
 DATA holds `whole_3mm` (`NAME.mha`, `NAME_lungs.mha`) and folders of LUNA16's
-layout with `seg-lungs-LUNA16`. One row per scan: Dice on the coarse grid,
-volumes, the crop and that of the given mask, and CPU-seconds of one process.
+layout with `seg-lungs-LUNA16`. One row per scan: Dice on the coarse grid, lung
+volumes, volume of the crop relative to that of the given mask, CPU-seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHOWN_HU = (-1000, 300)
 
 
 class Scan(NamedTuple):
-    """A scan, and the file of its lung mask."""
+    """A scan and the file of its lung mask."""
 
     folder: str
     path: Path
@@ -58,7 +58,7 @@ def scans_in(data: Path) -> Iterator[Scan]:
 
 
 def on_grid(path: Path, grid: Geometry) -> np.ndarray:
-    """A given mask on another grid, boolean."""
+    """A given mask resampled to another grid, boolean."""
     image = read_image(path)
     labels, geometry = reorient(image.array, image.geometry)
     voxels = (labels > 0).astype(np.uint8)
@@ -66,7 +66,8 @@ def on_grid(path: Path, grid: Geometry) -> np.ndarray:
 
 
 def crop_volume(mask: np.ndarray, spacing: np.ndarray) -> float:
-    """Volume of a mask's box with the margin of a case, cut to the scan."""
+    """Volume in mm3 of a mask's box with the margin of a case, clipped to the
+    scan."""
     sides = []
     for axis, step in enumerate(spacing):
         span, margin = occupied(mask, axis), CROP_MARGIN_MM / step
@@ -76,7 +77,8 @@ def crop_volume(mask: np.ndarray, spacing: np.ndarray) -> float:
 
 
 def measure(scan: Scan) -> tuple[list[str], LungField, np.ndarray]:
-    """The row of a scan, its lungs, and the given ones on the same grid."""
+    """The row of a scan, its segmented lungs, and the given mask on their
+    grid."""
     volume = load_volume(scan.path)
     start = time.process_time()
     lungs = find_lungs(volume)
@@ -101,7 +103,8 @@ def measure(scan: Scan) -> tuple[list[str], LungField, np.ndarray]:
 
 
 def write_picture(scans: list[tuple[Scan, LungField]], path: Path) -> None:
-    """Outlines of the lungs on a coronal slice of each scan."""
+    """Save a picture of the lungs' outlines on a coronal slice of each
+    scan."""
     import matplotlib
 
     matplotlib.use('Agg')

@@ -1,12 +1,12 @@
-"""How a recipe's targets fit LUNA16's nodules, by their diameters alone.
+"""How well the targets of a config match the diameters of LUNA16's nodules.
 
 python -m benchmarks.matching CONFIG ... [--cfg-options KEY=VALUE ...]
 
-Every nodule of LUNA16 is put at a random position of the anchor grid. Counted
-are whether an anchor overlaps it by half, how many anchors of the nearest cell
-are trained as background, and whether the RoI head is trained on a proposal
-whose centre is 1 or 1.5 mm off in a random direction and whose side is wrong
-by a fifth (a standard deviation of 0.2 in its logarithm).
+Every nodule of LUNA16 is put at a random position of the anchor grid. The
+benchmark counts nodules with an anchor of IoU 0.5, anchors of the nearest cell
+that are trained as background, and proposals that the RoI head is trained on
+as nodule. The centre of a proposal is 1 or 1.5 mm off in a random direction;
+its side has a random error (standard deviation of the logarithm: 0.2).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SIDE_ERROR = 0.2
 
 
 class Matching(NamedTuple):
-    """Targets of a recipe.
+    """Statistics of the targets of a config.
 
     Attributes:
-        no_anchor: Fraction of the nodules that no anchor overlaps by half.
-        background: Anchors of the cell nearest to a nodule of 4 to 5 mm that
-            are trained as background, the mean over these nodules.
-        positives: Anchors trained as nodule, the mean over nodules.
+        no_anchor: Fraction of the nodules without an anchor of IoU 0.5.
+        background: Number of anchors in the cell nearest to a nodule of 4 to
+            5 mm that are trained as background, averaged over these nodules.
+        positives: Number of anchors trained as nodule, averaged over nodules.
         unused: Fraction of the proposals at nodules that the RoI head is
             not trained on as nodule, by the error of their centre in mm.
     """
@@ -62,7 +62,8 @@ def cubes(centers: Tensor, sides: Tensor) -> Tensor:
 
 
 def matching(config: Config, every: int = 1) -> Matching:
-    """Figures of a config, on a grid of 1 mm, for each ``every``-th nodule."""
+    """Statistics of a config on a grid of 1 mm, for every ``every``-th
+    nodule."""
     generator = torch.Generator().manual_seed(0)
     sides = torch.tensor(diameters()[::every])
     random = torch.rand(len(sides), 3, generator=generator)

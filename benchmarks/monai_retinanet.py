@@ -1,12 +1,12 @@
 """The RetinaNet of MONAI's lung nodule bundle, with random weights.
 
-Settings of the bundle (model-zoo, lung_nodule_ct_detection 0.6.8), for cost
-alone; a part of ``benchmarks/inference.py``.
+Settings are those of the bundle (model-zoo, lung_nodule_ct_detection 0.6.8).
+Used by ``benchmarks/inference.py`` to compare costs.
 
     pip install --no-deps monai==1.6.1
 
-MONAI imports torchvision, of which inference needs two functions. Where it is
-not installed, or is made for another torch, ``stand_in`` has them.
+MONAI imports torchvision, of which inference needs two functions. If
+torchvision is missing, or built for another torch, ``stand_in`` provides them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ DIVISIBLE = (16, 16, 8)
 
 
 def stand_in() -> None:
-    """Put what MONAI needs of torchvision where torchvision is not."""
+    """Provide the parts of torchvision that MONAI needs, if it is missing."""
     try:
         import torchvision  # noqa: F401
-    except (ImportError, RuntimeError):  # made for another torch
+    except (ImportError, RuntimeError):  # built for another torch
         pass
     else:
         return
     from torch import nn
 
     class IntermediateLayerGetter(nn.ModuleDict):
-        """Runs a network's children until all wanted outputs are known."""
+        """Runs a network's children until all requested outputs are there."""
 
         def __init__(
             self, model: nn.Module, return_layers: Mapping[str, str]
@@ -76,7 +76,7 @@ def stand_in() -> None:
     detection.backbone_utils._validate_trainable_layers = (
         lambda pretrained, layers, max_value, default_value: max_value
     )
-    # named when MONAI is imported, used in training alone
+    # MONAI imports these, but uses them in training only
     detection._utils.Matcher = object
     detection._utils.BalancedPositiveNegativeSampler = object
 
@@ -132,14 +132,14 @@ def retinanet() -> nn.Module:
 
 
 def image_of(hu: Tensor, spacing_xyz: Sequence[float]) -> Tensor:
-    """A scan as the bundle gives it to its network.
+    """Preprocess a scan as the bundle does.
 
     Args:
-        hu: (z, y, x).
-        spacing_xyz: mm.
+        hu: HU (z, y, x).
+        spacing_xyz: Spacing (x, y, z) in mm.
 
     Returns:
-        (1, X, Y, Z) in 0..1, on the bundle's spacing.
+        (1, X, Y, Z) in [0, 1], with the bundle's spacing.
     """
     import torch
 
@@ -157,7 +157,7 @@ def image_of(hu: Tensor, spacing_xyz: Sequence[float]) -> Tensor:
 
 
 def num_windows(size: Sequence[int], roi: Sequence[int]) -> int:
-    """How many windows of MONAI's sliding inferer cover an image.
+    """Number of windows that MONAI's sliding inferer needs for an image.
 
     Examples:
         >>> num_windows((512, 512, 266), (512, 512, 192))

@@ -1,4 +1,4 @@
-"""Memory of a process: its peak and its limit, where the system has them."""
+"""Memory of a process: its peak and a limit, if the system supports them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ except ImportError:  # Windows
 
 
 def peak_gb(*, children: bool = False) -> float:
-    """Peak of this process, or of the largest of its children that have ended.
+    """Peak memory of this process in GB; NaN if the system does not report it.
 
-    NaN if the system does not report it.
+    Args:
+        children: Instead return the largest peak of the child processes that
+            have ended.
     """
     if resource is None:
         return float('nan')
@@ -23,10 +25,10 @@ def peak_gb(*, children: bool = False) -> float:
 
 
 def limit_gb(most: float) -> None:
-    """Refuse this process more address space, where the system can.
+    """Limit the address space of this process, if the system supports it.
 
     Args:
-        most: Gigabytes; what asks for more gets an error.
+        most: Limit in GB; allocations beyond it fail.
     """
     if resource is not None:
         num_bytes = int(most * 1e9)

@@ -1,4 +1,5 @@
-"""CPU cost of a Models Genesis pair, and of a reference implementation.
+"""CPU cost of a Models Genesis pair, with lungdet and a reference
+implementation.
 
 python -m benchmarks.pretraining [--pairs 200] [--store PREPARED]
 """
@@ -26,7 +27,7 @@ ROUNDS = 3
 
 
 def cpu_ms(work: Callable[[int], object], runs: int) -> float:
-    """CPU-ms of ``work(k)``: the median of three rounds' means."""
+    """CPU-ms per call of ``work(k)``: the mean of a round, median of three."""
     for k in range(5):
         work(k)
     means = []
@@ -39,7 +40,7 @@ def cpu_ms(work: Callable[[int], object], runs: int) -> float:
 
 
 def distort(crop: np.ndarray, transforms: list, seed: int) -> np.ndarray:
-    """Input of a pair whose target is ``crop``."""
+    """The distorted crop of a pair, whose target is ``crop``."""
     sample = {
         'image': crop,
         'target': crop,
@@ -53,7 +54,8 @@ def distort(crop: np.ndarray, transforms: list, seed: int) -> np.ndarray:
 
 
 def part_rows(crop: np.ndarray, pairs: int) -> list[list[str]]:
-    """Whole pairs with the published probabilities, then each part alone."""
+    """Rows for whole pairs with the published probabilities, then for each
+    distortion alone."""
     pipeline = load_config(CONFIG).train_dataloader.dataset.pipeline
     whole = [TRANSFORMS.build(cfg) for cfg in pipeline[1:-1]]
     always = {'prob': 1.0}
@@ -98,7 +100,7 @@ def part_rows(crop: np.ndarray, pairs: int) -> list[list[str]]:
 
 
 def sample_row(store: Path, pairs: int) -> list[str]:
-    """A whole sample: choose a crop, read, scale, distort and pack it."""
+    """Row for a whole sample: choose, read, scale, distort and pack a crop."""
     config = load_config(CONFIG).train_dataloader.dataset
     data = LungCropDataset(
         store,

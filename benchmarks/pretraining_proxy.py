@@ -1,18 +1,19 @@
-"""Whether a detector learns faster from pre-trained weights: its first steps.
+"""The first training steps of a detector, with and without pre-training.
 
 python -m benchmarks.pretraining_proxy OUT \
   --start full=BACKBONE --start encoder=BACKBONE:encoder \
   --cfg-options data_root=CASES train_dataloader.dataset...
 
-A whole training tells more, but takes hours. Here the first 240 steps of
-configs/lungdet_s.py, which train the backbone and the RPN alone, are made from
-random weights (fresh) and from each --start, with the same crops and the same
-heads for the same seed. The table has the mean RPN loss of the last 40 steps
-for each seed and its difference from fresh, paired by seed. Rank and smooth
-are of the features at the start: the directions in which they vary, and how
-much of their variance is left after a mean over 5^3 cells; "rank after" is
-their rank on the same crops after the last step. Runs that are in OUT already,
-with the same settings and weights, are not repeated.
+A full training would be more conclusive, but takes hours. This benchmark runs
+the first 240 steps of configs/lungdet_s.py, which train only the backbone and
+the RPN, from random weights (fresh) and from each --start; with the same seed,
+crops and initial heads are the same. The table has the mean RPN loss of the
+last 40 steps for each seed, and its difference from fresh, paired by seed.
+"rank" and "smooth" describe the features before the first step: their
+effective rank, and the fraction of their variance that remains after a mean
+over 5^3 cells; "rank after" is the rank on the same crops after the last step.
+Runs that are already in OUT, with the same settings and weights, are not
+repeated.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from lungdet.models.ssl.genesis import feature_rank, high_pass
 from lungdet.registry import HOOKS
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'lungdet_s.py'
-# 320 crops an epoch in its mix, without mined ones: there is nothing to mine
+# 320 crops per epoch, mixed as in the config, but without hard negatives
 FIRST = 'train_dataloader.dataset.datasets.0.crops'
 SECOND = 'train_dataloader.dataset.datasets.1.crops'
 CROPS = {
@@ -66,11 +67,11 @@ FRESH = 'fresh'
 
 @dataclass(frozen=True)
 class Start:
-    """Where a backbone starts.
+    """Initial weights of a backbone.
 
     Attributes:
-        name: In the table.
-        weights: An exported backbone, None for random weights.
+        name: Name in the table.
+        weights: An exported backbone; None for random weights.
         parts: ``pretrained.parts`` of the config.
     """
 
@@ -80,10 +81,11 @@ class Start:
 
     @classmethod
     def parse(cls, text: str) -> Start:
-        """From NAME=WEIGHTS or NAME=WEIGHTS:encoder.
+        """Parse NAME=WEIGHTS or NAME=WEIGHTS:encoder.
 
         Raises:
-            ConfigError: Neither of them, or a name that is no file's.
+            ConfigError: The text has another form, or the name cannot be a
+                file name.
         """
         name, _, rest = text.partition('=')
         path, colon, parts = rest.rpartition(':')
@@ -92,7 +94,7 @@ class Start:
         if not path or not name.isidentifier() or name == FRESH:
             raise ConfigError(
                 f'--start {text}: give NAME=WEIGHTS or NAME=WEIGHTS:encoder; '
-                f'NAME has letters, digits and _, and is not {FRESH}.'
+                f'NAME consists of letters, digits and _, and is not {FRESH}.'
             )
         return cls(name, Path(path), parts)
 
@@ -103,10 +105,10 @@ class Run:
 
     Attributes:
         loss: Mean loss of the last steps.
-        rank: Directions in which the features vary before the first step.
+        rank: Effective rank of the features before the first step.
         rank_after: The same after the last step.
-        smooth: Fraction of their variance that is smooth, before the first.
-        cpu_seconds: Of all steps, with data.
+        smooth: ``smooth_variance`` of the features before the first step.
+        cpu_seconds: CPU time of all steps, data loading included.
     """
 
     loss: float
@@ -118,8 +120,8 @@ class Run:
 
 @HOOKS.register_module(force=True)
 class FirstStepsHook(Hook):
-    """Keeps the loss of every step, and the features of some crops before
-    the first and after the last."""
+    """Records the loss of every step, and the features of some crops before
+    the first step and after the last."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -152,8 +154,8 @@ class FirstStepsHook(Hook):
 
 
 def smooth_variance(features: torch.Tensor) -> float:
-    """Fraction of the variance of (B, C, D, H, W) that a mean over 5^3 cells
-    leaves, averaged over the channels that vary."""
+    """Fraction of the variance of features (B, C, D, H, W) that remains after
+    a mean over 5^3 cells, averaged over the channels that vary."""
     smooth = features - high_pass(features, CELLS)
     whole, left = (x.var((0, 2, 3, 4)) for x in (features, smooth))
     varies = whole > 0
@@ -181,7 +183,7 @@ def short_config(
 
 
 def first_steps(cfg: Config, start: Start, seed: int, folder: Path) -> Run:
-    """Train for a few epochs in a folder; loss, features and cost."""
+    """Train for a few epochs; return loss, features and cost."""
     cfg = copy.deepcopy(cfg)
     cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
     cfg.custom_hooks = [{'type': 'FirstStepsHook'}]
@@ -202,7 +204,7 @@ def first_steps(cfg: Config, start: Start, seed: int, folder: Path) -> Run:
 
 
 def kept_run(cfg: Config, start: Start, seed: int, out: Path) -> Run:
-    """A run of OUT, which is made if it is not there with these settings."""
+    """Load a run with these settings from OUT, or make it."""
     path = out / f'{start.name}_seed{seed}.json'
     settings = {
         'config': cfg.pretty_text,
@@ -233,7 +235,7 @@ def difference(losses: Sequence[float], fresh: Sequence[float]) -> str:
 
 
 def table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """A row for each start, fresh among them."""
+    """The table, with a row for each start, including fresh."""
     fresh = [run.loss for run in runs[FRESH]]
     rows = [
         [

@@ -6,7 +6,8 @@ import numpy as np
 
 
 def area(high: np.ndarray, low: np.ndarray) -> float:
-    """Chance that one of ``high`` is above one of ``low``; ties count half.
+    """Probability that a value of ``high`` exceeds one of ``low``; ties count
+    as one half.
 
     Examples:
         >>> area(np.array([0.5, 0.9]), np.array([0.1, 0.5]))
@@ -22,13 +23,14 @@ def areas(
     high_weights: np.ndarray,
     low_weights: np.ndarray,
 ) -> np.ndarray:
-    """The area of each of R weighted samples, such as a bootstrap's.
+    """The area for each of R weightings of the values, such as resamples of a
+    bootstrap.
 
     Args:
-        high: (N,).
-        low: (M,).
-        high_weights: (R, N), each row with a positive sum.
-        low_weights: (R, M), likewise.
+        high: Values (N,) of the positive class.
+        low: Values (M,) of the negative class.
+        high_weights: Weights (R, N); each row has a positive sum.
+        low_weights: Weights (R, M); each row has a positive sum.
 
     Examples:
         >>> high, low = np.array([0.5, 0.9]), np.array([0.1, 0.5])

@@ -1,4 +1,4 @@
-"""Costs from a scan to its boxes, as CPU-seconds and ratios of one run.
+"""Costs of all steps from a scan to its boxes: CPU-seconds and ratios.
 
 python -m benchmarks.run [--store PREPARED] [--scans LUNA16] [--long 700]
 
@@ -41,19 +41,19 @@ TableRows = list[list[str]]  # what, CPU-seconds, ratio
 
 
 class Precision(NamedTuple):
-    """How a network computes: its number format and its memory layout."""
+    """Precision and memory format of a network."""
 
     name: str
     bf16: bool
     channels_last: bool
 
     def autocast(self) -> torch.autocast:
-        """bfloat16 where convolutions support it."""
+        """A context that computes convolutions in bfloat16 if requested."""
         return torch.autocast('cpu', torch.bfloat16, enabled=self.bf16)
 
 
 def precisions() -> list[Precision]:
-    """All precisions; bfloat16 only if the CPU supports it."""
+    """Precisions and memory formats; bfloat16 only if the CPU supports it."""
     known = [
         Precision('fp32', False, False),
         Precision('fp32, channels last', False, True),
@@ -81,7 +81,8 @@ def cpu_seconds(work: Callable[[], object], runs: int = 3) -> float:
 
 
 def published_pipeline(data: LUNA16Dataset) -> Callable[[], object]:
-    """Makes a training sample as published, from scans in memory."""
+    """Function that makes a training sample as published, from a scan in
+    memory."""
     uid = next(u for u in data.series_uids if data.store.records[u].nodules)
     nodule = data.store.records[uid].nodules[0]
     image = hu_to_uint8(data.store.read(uid, 'image'))
@@ -97,7 +98,7 @@ def published_pipeline(data: LUNA16Dataset) -> Callable[[], object]:
 
 
 def bench_loader(root: Path, side: int) -> TableRows:
-    """One training sample."""
+    """Cost of one training sample."""
     crop = {'type': 'PlaceCrop', 'size': (side,) * 3}
     flip = {'type': 'RandomFlip3D'}
     warp = {'type': 'RandomAffine3D', 'scale_prob': 1.0, 'rotate_prob': 1.0}
@@ -127,7 +128,7 @@ def bench_loader(root: Path, side: int) -> TableRows:
 
 
 def one_nodule(side: int) -> DetDataSample:
-    """Targets of a crop with a nodule of 12 voxels in its middle."""
+    """Targets of a crop with a nodule of 12 voxels at its centre."""
     low, high = side // 2 - 6, side // 2 + 6
     sample = DetDataSample()
     sample.gt_instances = InstanceData(
@@ -142,7 +143,7 @@ def one_nodule(side: int) -> DetDataSample:
 
 
 def bench_step(side: int) -> TableRows:
-    """Training step of BASE, all heads: whole, backbone alone, the rest."""
+    """Cost of a training step of BASE with all heads, and of its parts."""
     image = torch.randn(1, 1, side, side, side).clamp(-1, 1)
     rows = []
     for precision in precisions():
@@ -183,7 +184,8 @@ def step_costs(image: torch.Tensor, precision: Precision) -> dict[str, float]:
 
 
 def bench_windows(sides: Sequence[int] = (64, 96, 128)) -> TableRows:
-    """Features of windows, one or two at a time, per million voxels."""
+    """Cost of the backbone on one and on two windows at a time, per million
+    voxels."""
     model = build_model(load_config(CONFIGS / 'nodulenet_demo.py').model)
     model.eval()
     rows = []
@@ -207,9 +209,11 @@ def bench_windows(sides: Sequence[int] = (64, 96, 128)) -> TableRows:
 
 
 def bench_norm() -> TableRows:
-    """Training step of the demo's backbone with torch's norm and lungdet's.
+    """Cost of a training step of the demo's backbone, with torch's batch norm
+    and with lungdet's.
 
-    Milliseconds of two threads: this measures how they wait for each other.
+    Wall time in milliseconds with two threads, since the difference is in how
+    they wait for each other.
     """
     torch.set_num_threads(2)
     model = build_model(load_config(CONFIGS / 'nodulenet_demo.py').model)
@@ -235,10 +239,10 @@ def bench_norm() -> TableRows:
 
 
 def bench_case(case: torch.Tensor, name: str) -> TableRows:
-    """Inference of BASE, untrained, with all three heads.
+    """Cost of inference with untrained BASE and all three heads.
 
     Args:
-        case: (1, D, H, W) int16 HU.
+        case: (1, D, H, W) in HU, int16.
         name: Name of the row.
     """
     rows: TableRows = []
@@ -261,7 +265,7 @@ def bench_case(case: torch.Tensor, name: str) -> TableRows:
 
 
 def bench_store(root: Path) -> TableRows:
-    """Inference on the first prepared case."""
+    """Cost of inference on the first prepared case."""
     store = CaseStore(root)
     uid = next(iter(store.records))
     image = torch.from_numpy(store.read(uid, 'image'))[None]
@@ -269,7 +273,7 @@ def bench_store(root: Path) -> TableRows:
 
 
 def bench_prepare(scans: Path) -> TableRows:
-    """Preparation of a LUNA16 folder, per scan of 300 slices."""
+    """Cost of preparing a LUNA16 folder, per 300 slices."""
     xml = scans / 'xml'
     with tempfile.TemporaryDirectory() as out:
         start = time.process_time()
@@ -289,7 +293,7 @@ def bench_prepare(scans: Path) -> TableRows:
 
 
 def bench_phantom() -> TableRows:
-    """Drawing phantoms, CPU-seconds per million voxels."""
+    """Cost of creating phantoms, in CPU-seconds per million voxels."""
     make_phantom(0, size='small')  # the first in a process takes longer
     start = time.process_time()
     voxels = sum(
@@ -300,7 +304,7 @@ def bench_phantom() -> TableRows:
 
 
 def bench_long(slices: int) -> TableRows:
-    """Inference on noise as large as a 360 x 360 mm scan of many slices."""
+    """Cost of inference on noise of 360 x 360 voxels and many slices."""
     rng = np.random.default_rng(0)
     image = rng.normal(-850, 60, (1, slices, 360, 360)).astype(np.int16)
     return bench_case(torch.from_numpy(image), f'{slices} slices of noise')
@@ -309,7 +313,7 @@ def bench_long(slices: int) -> TableRows:
 def in_fresh_process(
     work: Callable[..., TableRows], *args: object
 ) -> TableRows:
-    """TableRows of ``work``."""
+    """Rows of ``work``, run in a fresh process."""
     print(f'{work.__name__} ...', file=sys.stderr, flush=True)
     with ProcessPoolExecutor(1, get_context('spawn')) as pool:
         return pool.submit(work, *args).result()
@@ -320,10 +324,10 @@ def main() -> None:
     parser.add_argument('--store', type=Path, default='work_dirs/demo/cases')
     parser.add_argument('--scans', type=Path, help='a LUNA16 folder')
     parser.add_argument(
-        '--long', type=int, default=0, help='slices of a further, long case'
+        '--long', type=int, default=0, help='slices of an additional long case'
     )
     parser.add_argument(
-        '--side', type=int, default=128, help='of a training crop, voxels'
+        '--side', type=int, default=128, help='side of a training crop, voxels'
     )
     args = parser.parse_args()
     rows: TableRows = [['what', 'CPU-s', 'ratio']]

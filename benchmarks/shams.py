@@ -1,12 +1,12 @@
-"""A trained detector's scores at shams, and at untouched sites beside them.
+"""Scores of a trained detector at shams and at untouched sites.
 
 python -m benchmarks.shams CHECKPOINT STORE [--per-scan 30] [--seed 0]
 
-Shams are inserted into each scan of STORE that CHECKPOINT was not trained on,
-and for each of them, a free site of the same kind and radius in the same scan
-is left untouched. A detector that has learnt traces of the insertion scores
-shams higher: the area under the ROC curve between the two is then above one
-half.
+Shams are inserted into each scan of STORE that CHECKPOINT was not trained on.
+Each is paired with a free site of the same kind and radius in the same scan,
+which is left untouched. If the detector has learnt traces of the insertion, it
+scores shams higher, and the area under the ROC curve between the two is above
+one half.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ TAILS = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Pair:
-    """A sham, and an untouched site like it.
+    """A sham and an untouched site of the same kind and radius.
 
     Attributes:
         scan: Series uid.
         site: Kind of both sites.
-        radius_mm: Radius of both in mm.
+        radius_mm: Radius of both sites in mm.
         sham: Index (z, y, x) of the sham.
-        untouched: Index of the other.
+        untouched: Index (z, y, x) of the untouched site.
     """
 
     scan: str
@@ -58,14 +58,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores at shams against those at untouched sites.
+    """Comparison of the scores at shams and at untouched sites.
 
     Attributes:
         pairs: Number of pairs.
         sham: Mean score at shams.
-        untouched: Mean score at the others.
-        auc: Chance that a sham scores higher, ties count one half.
-        low: Lower bound, 95 %; pairs are resampled.
+        untouched: Mean score at untouched sites.
+        auc: Probability that a sham scores higher; ties count as one half.
+        low: Lower bound of its 95 % interval; pairs are resampled.
         high: Upper bound.
         p: P value of the two-sided rank test (Mann and Whitney 1947).
     """
@@ -80,7 +80,8 @@ class Comparison:
 
     @property
     def passes(self) -> bool:
-        """Whether shams score like the untouched lung: .5 is within."""
+        """Whether shams score like untouched lung: the interval contains
+        .5."""
         return self.low <= 0.5 <= self.high
 
 
@@ -107,7 +108,7 @@ def compare(sham: np.ndarray, untouched: np.ndarray) -> Comparison:
 def with_shams(
     store: CaseStore, record: CaseRecord, count: int, seed: int
 ) -> tuple[np.ndarray, list[Pair]]:
-    """A scan's HU with shams in it, and up to ``count`` pairs of sites."""
+    """Insert shams into a scan; returns its HU, and up to ``count`` pairs."""
     uid = record.series_uid
     rng = np.random.default_rng([seed, *uid.encode()])
     room = Room.of_case(store, record)
@@ -126,7 +127,7 @@ def with_shams(
     image, _ = insert(
         room.image,
         shams,
-        ParametricSource(),  # of no nodule, as all are shams
+        ParametricSource(),  # not used: all insertions are shams
         record.geometry,
         record.source_geometry,
     )
@@ -139,13 +140,14 @@ def highest_scores(
     boxes: np.ndarray,
     scores: np.ndarray,
 ) -> np.ndarray:
-    """Highest score of the boxes centred at each site, 0 without one.
+    """Highest score (N,) of the boxes centred within each site; 0 if there is
+    none.
 
     Args:
         centers: Indices (N, 3) of the sites.
-        radii: (N,) voxels around them.
+        radii: Radii (N,) of the sites in voxels.
         boxes: Edge boxes (K, 6).
-        scores: (K,).
+        scores: Scores (K,) of the boxes.
     """
     middle = (boxes[:, :3] + boxes[:, 3:]) / 2 - 0.5
     away = np.linalg.norm(centers[:, None] - middle, axis=-1)
@@ -157,7 +159,7 @@ def unseen_scans(store: CaseStore, checkpoint: Path) -> list[CaseRecord]:
     """The scans of a store that a checkpoint was not trained on.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: It was trained on all of them.
     """
     from lungdet.engine.checkpoint import CheckpointMeta, read_checkpoint
 
@@ -170,14 +172,14 @@ def unseen_scans(store: CaseStore, checkpoint: Path) -> list[CaseRecord]:
     ]
     if not unseen:
         raise ConfigError(
-            f'{checkpoint}: was trained on every scan of {store.root}; give '
+            f'{checkpoint}: was trained on all scans of {store.root}; use '
             'cases that were held out.'
         )
     return unseen
 
 
 def predictor_of_all_boxes(checkpoint: Path) -> CasePredictor:
-    """A checkpoint's predictor, without NMS and cap."""
+    """A checkpoint's predictor, without NMS and without a cap."""
     from lungdet.engine.detector import load_detector
     from lungdet.models.task_modules import DetectionPostProcessor
     from lungdet.models.task_modules.post_processor import NMS
@@ -196,7 +198,8 @@ def predictor_of_all_boxes(checkpoint: Path) -> CasePredictor:
 def scored_pairs(
     checkpoint: Path, store: CaseStore, count: int, seed: int
 ) -> tuple[list[Pair], np.ndarray]:
-    """Pairs of all unseen scans, and scores (N, 2) at sham and untouched."""
+    """Pairs of all scans that were not trained on, and their scores (N, 2) at
+    sham and untouched site."""
     import torch
 
     predictor = predictor_of_all_boxes(checkpoint)
@@ -226,7 +229,7 @@ def scored_pairs(
 
 
 def table(pairs: Sequence[Pair], scores: np.ndarray) -> str:
-    """All pairs, and those of each kind of site."""
+    """The table: all pairs, then those of each kind of site."""
     sites = np.array([pair.site for pair in pairs])
     rows = [['site', 'pairs', 'sham', 'untouched', 'AUC', '95 %', 'p', '']]
     for site in ('all', *sorted(set(sites))):

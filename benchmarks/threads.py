@@ -1,11 +1,11 @@
-"""How threads wait: steps of a narrow backbone, alone and beside other work.
+"""How threads wait: steps of a narrow backbone, idle and on a busy machine.
 
 python -m benchmarks.threads [--seconds 150] [--busy 1 2] [--side 64]
 
-One process for each way of waiting takes a step in turn, so that other load
-affects all of them alike; then the same beside processes that compute. Figures
-are medians, and ratios to torch's default; "idle" is true only where the load,
-which is printed, was near 0.
+There is one process for each way of waiting. They take steps in turn, so that
+other load affects all of them equally; first alone, then beside processes that
+compute. Figures are medians, and ratios to torch's default. "idle" is true
+only if the load, which is printed, was near 0.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ WAYS: dict[str, dict[str, str]] = {
     'one thread': {'OMP_NUM_THREADS': '1'},
 }
 WARM_UP = 2  # steps
-MIN_ROUNDS = 3  # steps of each way of waiting, however long they take
+MIN_ROUNDS = 3  # least number of steps of each process
 
 
 def take_steps(side: int, batch: int) -> None:
-    """Take a step for each line of stdin; answer with its seconds."""
+    """Take a step for each line of stdin, and print its duration in
+    seconds."""
     import torch
 
     from lungdet.apis import load_config
@@ -55,12 +56,13 @@ def take_steps(side: int, batch: int) -> None:
 
 
 class Stepper:
-    """A process that takes steps, waiting in its own way.
+    """A process that takes steps, with one way of waiting.
 
     Args:
-        way: Environment variables that it gets; it inherits none of these.
+        way: Environment variables that set the way of waiting; those of the
+            caller are not inherited.
         side: Side of an image in voxels.
-        batch: Images of a step.
+        batch: Number of images per step.
     """
 
     def __init__(self, way: dict[str, str], side: int, batch: int) -> None:
@@ -96,7 +98,7 @@ class Stepper:
 
 @contextmanager
 def busy(number: int) -> Iterator[None]:
-    """Run beside this many processes that compute."""
+    """Run this many busy processes during a block."""
     code = 'while True: pass'
     started = [
         subprocess.Popen([sys.executable, '-c', code]) for _ in range(number)
@@ -110,8 +112,8 @@ def busy(number: int) -> Iterator[None]:
 
 
 def medians(steppers: list[Stepper], seconds: float) -> tuple[np.ndarray, int]:
-    """Median seconds of a step of each, taken in turn, and the number of
-    steps."""
+    """Median seconds of a step of each process, and the number of steps;
+    the processes take steps in turn."""
     for _ in range(WARM_UP):
         for stepper in steppers:
             stepper.step()

@@ -1,11 +1,11 @@
-"""Training crops per second on this CPU, and a step's waits for a GPU.
+"""Training crops per second on this CPU, and synchronisations with a GPU.
 
 python -m benchmarks.train_throughput [--threads 2] [--steps 5]
 
-Steps (preprocessing, losses of all heads, backward pass, update) on noise with
-a nodule in every crop, after warm-up; crops in memory, so loading is not in
-it. Waits are counted in a step on a pretended GPU: how often the host needs a
-value before it goes on.
+Training steps (preprocessing, losses of all heads, backward pass, update) are
+timed after a warm-up, on noise with a nodule in each crop. Crops are in
+memory, so loading is not included. "waits a step" counts on a simulated GPU
+how often the host would have to wait for a value before it can continue.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-# config -> sides of its training crops, and how many a batch has
+# config -> (side of the training crops, batch size)
 CROPS = {'lungdet_s': ((64, 8), (96, 8)), 'nodulenet_base': ((128, 2),)}
 
 
 def detector(config: str) -> nn.Module:
-    """Untrained, with all heads started."""
+    """An untrained detector in training mode, with all heads started."""
     from lungdet.apis import load_config
     from lungdet.registry import build_model
 
@@ -39,7 +39,7 @@ def detector(config: str) -> nn.Module:
 
 
 def crops_of(num: int, side: int) -> dict[str, Any]:
-    """Crops in HU as a data loader gives them."""
+    """A batch of crops in HU, as from a data loader."""
     import torch
 
     samples = batch_of(num, side, torch.device('cpu'))['data_samples']
@@ -56,7 +56,8 @@ def crops_of(num: int, side: int) -> dict[str, Any]:
 def crops_per_second(
     config: str, num: int, side: int, steps: int, *, bf16: bool, last: bool
 ) -> float:
-    """Of training steps; ``last`` is the channels-last memory format."""
+    """Crops per second of training steps; ``last`` selects the channels-last
+    memory format."""
     import torch
 
     model = detector(config)
@@ -76,7 +77,8 @@ def crops_per_second(
 
 
 def host_waits(config: str, num: int, side: int) -> int:
-    """How often a step waits for the GPU until its losses are known."""
+    """How often the host waits for the GPU until the losses of a step are
+    known."""
     from tests.pretend_cuda import PretendCuda, to_pretended_gpu
 
     model = to_pretended_gpu(detector(config))

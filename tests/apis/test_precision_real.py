@@ -1,8 +1,8 @@
-"""The shipped detector finds the same in bfloat16 as in float32.
+"""The shipped detector gives the same results in bfloat16 as in float32.
 
-Frozen before it was computed. A detection's counterpart is the nearest one of
-the other arithmetic, if their centres are closer than 4 mm or the larger
-radius: what a result counts as one nodule.
+The bounds were fixed before anything was computed. A detection's counterpart
+is the nearest detection of the other precision, if their centres are closer
+than 4 mm or the larger radius: two such detections of one result are merged.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ MISSED = pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
     reason='20 of 1395 scores differ by more, 7 of them because the other '
-    'arithmetic keeps no such box: docs/infer.md',
+    'precision keeps no such box: docs/infer.md',
 )
-Detections = dict[str, dict[str, list[Detection]]]  # by scan, arithmetic
+Detections = dict[str, dict[str, list[Detection]]]  # by scan, precision
 
 
 @pytest.fixture(scope='module')
 def detections(test_data: Path) -> Detections:
-    """All detections of each scan in both kinds of arithmetic."""
+    """All detections of each scan in both precisions."""
     inferencers = {
         name: NoduleInferencer(
             device='cpu', precision=name, selection=Selection(score_thr=None)
@@ -64,7 +64,7 @@ def detections(test_data: Path) -> Detections:
 def counterparts(
     ones: list[Detection], others: list[Detection]
 ) -> Iterator[tuple[Detection, Detection | None]]:
-    """Each detection with its counterpart, None if there is none."""
+    """Each detection with its counterpart; None if there is none."""
     centers = np.array([d.center_mm for d in others]).reshape(-1, 3)
     for one in ones:
         gaps = np.linalg.norm(centers - np.array(one.center_mm), axis=1)

@@ -1,4 +1,4 @@
-"""The benchmarks run; what they measure is for people to read."""
+"""The benchmarks run; their figures are not checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks import (
     train_throughput,
 )
 
-PARTS = (  # of others
+PARTS = (  # used by other benchmarks
     'impression_features',
     'insertion_pairs',
     'monai_retinanet',
@@ -169,7 +169,7 @@ def test_training_crops_per_second() -> None:
 def test_a_row_that_takes_long_is_ended_with_the_minutes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """Python itself takes longer to start than what is left."""
+    """Python alone takes longer to start than the time that is left."""
     start = time.monotonic()
     end = start + 0.02
 

@@ -185,5 +185,5 @@ def test_report_says_what_it_rests_on() -> None:
 
     assert f'Spiculation: {low} / ' in text and 'of 50 patients' in text
     assert text.count('\nuseful') == 3
-    with pytest.raises(SeriesError, match='Texture: a nodule was not rated'):
+    with pytest.raises(SeriesError, match='Texture: a nodule has no such'):
         report([replace(nodules[0], ratings={})], sets)

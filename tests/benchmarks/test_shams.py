@@ -86,5 +86,5 @@ def test_scans_that_were_trained_on_are_left_out(
     assert {record.series_uid for record in unseen} == {'1.3', '1.4'}
     for record in unseen:
         del store.records[record.series_uid]
-    with pytest.raises(ConfigError, match='give cases that were held out'):
+    with pytest.raises(ConfigError, match='use cases that were held out'):
         unseen_scans(store, checkpoint)
