@@ -47,7 +47,9 @@ def submission() -> tuple[dict, dict, list[str]]:
     return nodules, marks, uids
 
 
-def array_bootstrap(result: FROCResult, uids: list[str], resamples: int) -> None:
+def array_bootstrap(
+    result: FROCResult, uids: list[str], resamples: int
+) -> None:
     """lungdet's intervals of all rates and of the CPM, and the band."""
     bootstrap_froc(result, resamples=resamples)
 
