@@ -54,8 +54,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         dest='model',
         type=Path,
         metavar='FILE',
-        help='checkpoint, work dir or release; by default the detector that '
-        'comes with lungdet',
+        help='checkpoint, work folder or release (default: the detector that '
+        'comes with lungdet)',
     )
     group.add_argument(
         '--import',
@@ -63,7 +63,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='MODULE',
-        help='a module of your own that the checkpoint needs',
+        help='module that registers your own classes, if the checkpoint uses '
+        'any; may be given several times',
     )
     group.add_argument(
         '--device', default='auto', help='auto, cpu or cuda[:N]'
