@@ -52,8 +52,8 @@ def add_ray_option(parser: argparse._ActionsContainer) -> None:
         nargs='?',
         const='',
         metavar='ADDRESS',
-        help='process the scans on a Ray cluster; without an address on that '
-        'of RAY_ADDRESS or of this machine',
+        help='process the scans on a Ray cluster (default ADDRESS: that of '
+        'RAY_ADDRESS, else a cluster on this machine)',
     )
 
 

@@ -1,4 +1,4 @@
-"""Graphs for tests: computed by torch, or written by hand."""
+"""Graphs for tests: computed by torch, or built with the ONNX library."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lungdet.models import Graphs
 
 
 def torch_graphs(specs: dict[str, GraphSpec], **changes: Any) -> Graphs:
-    """The layers themselves as graphs."""
+    """The torch layers themselves in place of graphs."""
     layers: dict[str, Any] = {name: s.layers for name, s in specs.items()}
     return Graphs(**{**layers, **changes})
 
 
 def write_sum_graph(path: Path) -> None:
-    """Two outputs, a + b and a - b, of tensors of any length."""
+    """Write a graph with outputs a + b and a - b for tensors of any length."""
     from onnx import TensorProto, checker, helper, save
 
     values = [

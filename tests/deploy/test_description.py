@@ -72,14 +72,14 @@ def test_heads_that_have_not_started_are_null(tmp_path: Path) -> None:
 
 
 class OwnAnchors(AnchorGenerator3D):
-    """Somebody's own."""
+    """An anchor generator of a user's own."""
 
 
 class OwnHead(nn.Module):
     pass
 
 
-def test_what_others_cannot_know_is_refused(tmp_path: Path) -> None:
+def test_classes_that_cannot_be_described_are_refused(tmp_path: Path) -> None:
     net = narrow_net()
     net.rpn_head.prior_generator = OwnAnchors()
 

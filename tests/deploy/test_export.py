@@ -25,7 +25,7 @@ from tests.schemas import assert_valid
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory: pytest.TempPathFactory) -> OnnxExport:
-    """The detector that comes with lungdet."""
+    """Export of the detector that comes with lungdet."""
     for name in ('onnx', 'onnxscript', 'onnxruntime'):
         pytest.importorskip(name, reason="pip install 'lungdet[onnx]'")
     return export_onnx(tmp_path_factory.mktemp('onnx'))
@@ -128,7 +128,7 @@ def test_exported_again_over_an_old_one(
 
 
 def folder_with(tmp_path: Path, **changes: Any) -> Path:
-    """What read_export reads, with a graph that is text."""
+    """A folder that read_export accepts; its graph is a text file."""
     graph = tmp_path / 'rcnn.onnx'
     graph.write_text('a graph')
     digest = '26fae1bc0ae3dd5a8fb5a58b6f9bfe0d6fbd5a9b1f66d4b7f9ea8b6e0a4a0dbb'

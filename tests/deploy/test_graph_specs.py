@@ -12,7 +12,7 @@ from tests.models.nets import narrow_net
 
 
 def lengths(axes: tuple[Axis, ...], sizes: dict[str, int]) -> tuple[int, ...]:
-    """What the axes of a graph say, read as Python."""
+    """Shape of a tensor: its axes evaluated as Python expressions."""
     return tuple(
         axis if isinstance(axis, int) else eval(axis, {}, dict(sizes))
         for axis in axes
@@ -57,7 +57,7 @@ def test_layers_are_those_of_the_network_in_evaluation() -> None:
 
 
 def test_traced_sizes_differ_and_none_is_broadcast() -> None:
-    # torch fixes an axis of length 1, and takes equal ones for one symbol
+    # torch would fix axes of length 1 and give equal lengths one symbol
     axes = [TRACED[name] for name in 'dhw']
 
     assert len({*axes}) == 3 and min(TRACED.values()) > 1

@@ -26,7 +26,7 @@ def test_a_graph_is_a_function_of_tensors(
     pytest.importorskip(runtime, reason=f"pip install 'lungdet[{runtime}]'")
     write_sum_graph(tmp_path / 'g.onnx')
     run = RUNTIMES[runtime](tmp_path / 'g.onnx', 'fp32')
-    (tmp_path / 'g.onnx').unlink()  # all of it was read
+    (tmp_path / 'g.onnx').unlink()  # must be loaded completely
 
     for rows in (1, 5, 3):
         a, b = torch.randn(2, 2, rows)  # not contiguous after .T
@@ -36,7 +36,7 @@ def test_a_graph_is_a_function_of_tensors(
 
         assert torch.equal(total, (a + b).T)
         assert torch.equal(difference, (a - b).T)
-        assert torch.equal(total, first)  # a later run overwrites nothing
+        assert torch.equal(total, first)  # not overwritten by a later run
 
 
 SIGNALLED = """
@@ -96,7 +96,7 @@ def test_onnx_runtime_has_no_bfloat16(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
-    """Without help, importing it sends an event to Google Analytics."""
+    """By default, importing OpenVINO sends an event to Google Analytics."""
     pytest.importorskip('openvino', reason="pip install 'lungdet[openvino]'")
     write_sum_graph(tmp_path / 'g.onnx')
     code = (
