@@ -138,7 +138,7 @@ class HardNegativeHook(Hook):
         record, margin_mm = store.records[uid], self.lung_margin_mm or 0.0
         lungs, sample = None, DetDataSample()
         if self.lung_margin_mm is not None:
-            # drops the others before the cap on detections
+            # so that the cap applies to detections near the lungs only
             lungs = store.read(uid, 'lungs')
             sample.lungs = torch.from_numpy(lungs > 0)
             sample.set_metainfo({'lung_margin': margin_mm / record.spacing_mm})

@@ -1,7 +1,7 @@
-"""Scans on a Ray cluster: the results of a run without one, whoever is killed.
+"""A Ray cluster gives the results of a local run, even if workers are killed.
 
-Each run loads torch in a program and in two workers, so all that is asked of
-a cluster is asked of few runs.
+Each run loads torch in the main program and in two workers, so each run tests
+several things.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def test_which_gpu_is_not_for_the_user_to_say(tmp_path: Path) -> None:
 
 
 def records(out: Path) -> dict[Path, int]:
-    """Scans that are done, and when."""
+    """Records of the finished scans, with their modification times."""
     return {
         path: path.stat().st_mtime_ns for path in out.glob('*/inference.json')
     }

@@ -1,4 +1,4 @@
-"""What is checked before a worker starts; no cluster is needed."""
+"""Checks before a worker starts; they need no cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who does which task, whoever is killed; on a cluster that is played."""
+"""Distribution of tasks when workers are killed, on a simulated cluster."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ KILLED = 'killed'
 
 
 class Refused(Exception):
-    """As Ray raises it for a call that could not be made."""
+    """Stands for Ray's error for a call that could not be made."""
 
 
 class Killed(Refused):
-    """As Ray raises it for a call whose worker died."""
+    """Stands for Ray's error for a call whose worker died."""
 
     actor_init_failed = False
 
 
 class Unimportable(Killed):
-    """As Ray raises it where a worker's class cannot be imported."""
+    """Stands for Ray's error if a worker's class cannot be imported."""
 
     actor_init_failed = True
 
 
 class FakeRay:
-    """Runs each call when it is waited for, or lets its worker die."""
+    """Fake Ray: runs a call when it is waited for, or lets its worker die."""
 
     exceptions = SimpleNamespace(
         RayActorError=Killed,
@@ -116,7 +116,7 @@ class FakeActor:
 
 
 class Task:
-    """What is played when a worker is at it: one outcome after another."""
+    """A task with scripted outcomes, one for each attempt."""
 
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = [*outcomes]
@@ -201,7 +201,7 @@ def test_what_a_worker_raises_ends_the_run_and_all_workers(
         )
         with pytest.raises(type(error)):
             [*workers.run([Task(error), Task('b'), Task('c')])]
-    # the one that raised is let go, the others are killed
+    # the worker that raised is released, the others are killed
     assert len(ray.left) == 1
 
 

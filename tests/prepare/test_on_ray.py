@@ -1,4 +1,4 @@
-"""Cases that a Ray cluster prepares: those of a run without one."""
+"""A Ray cluster prepares the same cases as a local run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCANS = [f's{k}' for k in range(5)]
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
-    """A download of chests, each a second's work, and a broken file."""
+    """A LUNA16 folder of scans that take a second each, and a broken file."""
     folder = tmp_path / 'DOE_JOHN'
     folder.mkdir()
     for k, name in enumerate(SCANS):
