@@ -117,9 +117,7 @@ def add_pages(app: FastAPI, service: Service, access: Access) -> None:
         """Exchange the token for a session cookie, which browsers send when
         they follow links."""
         if not access.knows(request.headers):
-            raise Refusal(
-                HTTPStatus.UNAUTHORIZED, 'the token is wrong.'
-            )
+            raise Refusal(HTTPStatus.UNAUTHORIZED, 'the token is wrong.')
         response = Response(status_code=HTTPStatus.NO_CONTENT)
         if access.needs_token:
             response.set_cookie(
