@@ -100,7 +100,7 @@ def test_loss_of_rank_raises_the_alarm_and_a_detector_repeats_it(
 
     (line,) = (x for x in alarm_log(tmp_path / 'run') if '(rank)' in x)
     assert 'iteration 4: the last features vary in 1.0 directions' in line
-    assert 'alarm below 50% of it). A detector may start slower' in line
+    assert 'alarm below 50% of it). A detector may learn slower' in line
     saved = read_checkpoint(tmp_path / 'run')['runtime']
     assert f'untrained network in {saved["fresh_rank"]:.1f} on' in line
     assert 2 < saved['fresh_rank'] < 8  # of 8 channels
