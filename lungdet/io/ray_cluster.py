@@ -156,11 +156,11 @@ def address_of(address: str | None) -> str | None:
         address: As in ``RayOptions``.
 
     Returns:
-        The same, or ``'local'`` for a new cluster where that of the file does
-        not answer.
+        The same address, or ``'local'`` for a new cluster if that of the file
+        does not answer.
 
     Raises:
-        ConfigError: A cluster that is named does not answer.
+        ConfigError: The cluster that was named does not answer.
     """
     named = address or os.environ.get('RAY_ADDRESS', '')
     if named:
