@@ -6,7 +6,7 @@ these by having its members, whatever it derives from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,12 +23,11 @@ class FollowsEpochs(Protocol):
 
 
 @runtime_checkable
-class KnowsCropSize(Protocol):
-    """A model that compares its test windows with the training crops."""
+class FollowsTraining(Protocol):
+    """A model whose inference depends on how its weights were trained."""
 
-    def set_crop_size(self, size: Sequence[int]) -> None:
-        """Set the voxels (z, y, x) of the crops that the weights were trained
-        on."""
+    def follow_training(self, train_cfg: Mapping[str, Any]) -> None:
+        """Take over what the model's ``train_cfg`` said in that training."""
         ...
 
 

@@ -38,7 +38,7 @@ from lungdet.engine.partial_load import (
 from lungdet.engine.plain_values import plain
 from lungdet.engine.protocols import (
     FollowsEpochs,
-    KnowsCropSize,
+    FollowsTraining,
     StatesCaveats,
 )
 from lungdet.engine.provenance import (
@@ -338,12 +338,10 @@ class LungRunner(DistributedRunner):
         self.logger.info(line)
         if isinstance(self.bare_model, FollowsEpochs):
             self.bare_model.set_epoch(meta.epoch_in_progress)
-        crop = (meta.model.get('train_cfg') or {}).get('crop_size')
         tests = not isinstance(self._train_loop, BaseLoop)
-        if tests and crop and isinstance(self.bare_model, KnowsCropSize):
-            # the config's may differ, and plugins that pool need windows of
-            # this size
-            self.bare_model.set_crop_size(crop)
+        if tests and isinstance(self.bare_model, FollowsTraining):
+            # the config's may differ: options of a training are not repeated
+            self.bare_model.follow_training(meta.model.get('train_cfg') or {})
         self.loaded = meta
         self.pretraining = meta.pretraining
         self._has_loaded = True

@@ -26,7 +26,7 @@ def test_detectors_offer_what_pretraining_models_do_not(
 
     for protocol in (
         protocols.FollowsEpochs,
-        protocols.KnowsCropSize,
+        protocols.FollowsTraining,
         protocols.CaseDetector,
         protocols.HasRPNHead,
     ):

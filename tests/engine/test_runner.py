@@ -153,3 +153,33 @@ def test_windows_are_compared_with_the_crops_that_the_weights_know(
         run_test(
             tiny_config, trained, out=tmp_path / 'out', cfg_options=options
         )
+
+
+@pytest.mark.parametrize('start', [1, 2])
+def test_a_test_uses_the_heads_that_the_weights_trained(
+    tiny_config: Path, tmp_path: Path, start: int
+) -> None:
+    """Options of the training need not be repeated."""
+    options = {
+        **NO_VALIDATION,
+        'model.train_cfg.rcnn.start_epoch': start,
+        'model.train_cfg.mask.start_epoch': start,
+        'train_cfg.max_epochs': 1,
+    }
+    train(tiny_config, work_dir=tmp_path / 'work', cfg_options=options)
+
+    for given in (1, 2):
+        out = tmp_path / f'test{given}'
+        run_test(
+            tiny_config,
+            tmp_path / 'work',
+            out=out,
+            cfg_options={
+                'model.train_cfg.rcnn.start_epoch': given,
+                'model.train_cfg.mask.start_epoch': given,
+                'model.test_cfg.rpn.score_thr': 0.0,
+            },
+        )
+        table = (out / 'table.txt').read_text()
+        assert '| rpn ' in table
+        assert ('| rcnn ' in table) == (start == 1)

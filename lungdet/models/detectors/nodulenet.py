@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -126,10 +126,18 @@ class NoduleNet(BaseModel):
         if self.roi_head is not None:
             self.roi_head.set_epoch(epoch)
 
-    def set_crop_size(self, size: Sequence[int]) -> None:
-        """Set the voxels (z, y, x) of the crops that the weights were trained
-        on."""
-        self.train_cfg = {**self.train_cfg, 'crop_size': tuple(size)}
+    def follow_training(self, train_cfg: Mapping[str, Any]) -> None:
+        """Take over how the weights were trained: the size of the crops, which
+        windows of plugins that pool are compared with, and the epochs at which
+        the heads started.
+
+        Args:
+            train_cfg: The detector's in that training.
+        """
+        if size := train_cfg.get('crop_size'):
+            self.train_cfg = {**self.train_cfg, 'crop_size': tuple(size)}
+        if self.roi_head is not None:
+            self.roi_head.follow_training(train_cfg)
 
     @property
     def bbox_started(self) -> bool:

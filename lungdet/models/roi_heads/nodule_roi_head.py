@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -92,6 +93,17 @@ class NoduleRoIHead(BaseModule):
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, from 1; without it, every head has started."""
         self.epoch = epoch
+
+    def follow_training(self, train_cfg: Mapping[str, Any]) -> None:
+        """Take over the epochs at which the heads started.
+
+        Args:
+            train_cfg: The detector's in the training of the weights.
+        """
+        for head in ('rcnn', 'mask'):
+            key = 'start_epoch'
+            start = (train_cfg.get(head) or {}).get(key, TRAIN_CFG[head][key])
+            self.train_cfg[head] = {**self.train_cfg[head], key: start}
 
     @property
     def bbox_started(self) -> bool:
