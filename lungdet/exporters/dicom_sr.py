@@ -11,13 +11,13 @@ polyline; measurements of a region (TID 1419) have no coordinates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lungdet.exporters.base import Exporter, ExportInput, name_of
+from lungdet.exporters.diameter_line import diameter_line, pixel_positions
 from lungdet.exporters.dicom_seg import SEG
 from lungdet.exporters.dicom_source import (
     MANUFACTURER,
@@ -141,38 +141,44 @@ def _nodule(
     import highdicom as hd
 
     tracking_uid = hd.UID() if segment is None else segment.tracking_uid
-    region: dict[str, Any] = {}
-    if segment is not None:
-        # not from_segmentation, which fails on a SEG of one segment
-        region['referenced_segment'] = hd.sr.ReferencedSegment(
-            seg.SOPClassUID,
-            seg.SOPInstanceUID,
-            segment.segment_number,
-            source_series=hd.sr.SourceSeriesForSegmentation(
-                header.SeriesInstanceUID
-            ),
-        )
-    else:
-        region['referenced_volume_surface'] = _ellipsoid(
-            detection, result.geometry, header
-        )
-    groups: list[Any] = [
-        hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-            **_about(result, k, detection, tracking_uid),
-            measurements=_of_region(detection),
-            **region,
-        )
-    ]
-    if detection.diameter_mm is not None:
-        groups.append(
-            hd.sr.MeasurementsAndQualitativeEvaluations(
-                **_about(result, k, detection, tracking_uid),
-                measurements=[
-                    _diameter(detection, detection.diameter_mm, source, header)
-                ],
+    region = (
+        {
+            'referenced_volume_surface': _ellipsoid(
+                detection, result.geometry, header
             )
-        )
-    return groups
+        }
+        if segment is None
+        else {'referenced_segment': _reference(seg, segment, header)}
+    )
+    of_region = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        **_about(result, k, detection, tracking_uid),
+        measurements=_of_region(detection),
+        **region,
+    )
+    on_slice = hd.sr.MeasurementsAndQualitativeEvaluations(
+        **_about(result, k, detection, tracking_uid),
+        measurements=_on_slice(detection, source, header),
+    )
+    if segment is None:
+        # OHIF draws the first coordinates that a group contains, but fails on
+        # an ellipsoid
+        on_slice[0].ContentSequence.append(_mark(detection, source, header))
+        return [on_slice, of_region]
+    return [of_region, on_slice]
+
+
+def _reference(seg: Any, segment: Any, header: Any) -> Any:
+    """A segment; not ``from_segmentation``, which fails on a single one."""
+    import highdicom as hd
+
+    return hd.sr.ReferencedSegment(
+        seg.SOPClassUID,
+        seg.SOPInstanceUID,
+        segment.segment_number,
+        source_series=hd.sr.SourceSeriesForSegmentation(
+            header.SeriesInstanceUID
+        ),
+    )
 
 
 def _about(
@@ -241,60 +247,64 @@ def _of_region(detection: Detection) -> list[Any]:
     ]
 
 
-def _diameter(
-    detection: Detection, diameter_mm: float, source: SourceSlice, header: Any
-) -> Any:
+def _on_slice(
+    detection: Detection, source: SourceSlice, header: Any
+) -> list[Any]:
+    """The diameter, where there is one, with its line."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    line = diameter_line(detection.center_mm, diameter_mm, source.geometry)
-    image = hd.sr.SourceImageForRegion(
+    if detection.diameter_mm is None:
+        return []
+    kind, points = _graphic(detection, source)
+    return [
+        hd.sr.Measurement(
+            name=codes.SCT.Diameter,
+            value=detection.diameter_mm,
+            unit=codes.UCUM.Millimeter,
+            referenced_coordinates=None
+            if kind == 'POINT'
+            else [
+                hd.sr.CoordinatesForMeasurement(kind, points, _image(header))
+            ],
+        )
+    ]
+
+
+def _mark(detection: Detection, source: SourceSlice, header: Any) -> Any:
+    """The line as what a group is about (TID 1501, row 10c), or a point."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    kind, points = _graphic(detection, source)
+    mark: Any = hd.sr.ScoordContentItem(
+        codes.DCM.SourceOfMeasurement,
+        kind,
+        points,
+        relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
+    )
+    mark.ContentSequence = [_image(header)]
+    return mark
+
+
+def _image(header: Any) -> Any:
+    import highdicom as hd
+
+    return hd.sr.SourceImageForRegion(
         header.SOPClassUID, header.SOPInstanceUID
     )
-    return hd.sr.Measurement(
-        name=codes.SCT.Diameter,
-        value=diameter_mm,
-        unit=codes.UCUM.Millimeter,
-        referenced_coordinates=None
-        if line is None
-        else [hd.sr.CoordinatesForMeasurement('POLYLINE', line, image)],
-    )
 
 
-def diameter_line(
-    center_mm: Sequence[float], diameter_mm: float, grid: Geometry
-) -> np.ndarray | None:
-    """Ends of a line that shows a diameter on a slice.
-
-    Its middle is the centre, projected onto the slice. It runs along the rows,
-    or along the columns where the slice ends before it does.
-
-    Args:
-        center_mm: World point (x, y, z).
-        diameter_mm: Length of the line.
-        grid: Grid (1, rows, columns) of the slice.
-
-    Returns:
-        (2, 2): column and row of each end, as SCOORD counts them, from the
-        outer corner of the first pixel; None if the slice is too small.
-
-    Examples:
-        >>> grid = Geometry.from_parts(
-        ...     (1, 8, 20), spacing_zyx=(1, 1, 0.5), origin_xyz=(0, 0, 0)
-        ... )
-        >>> diameter_line((5, 3, 0.2), 4, grid).tolist()
-        [[6.5, 3.5], [14.5, 3.5]]
-        >>> diameter_line((1, 3, 0.2), 4, grid).tolist()
-        [[2.5, 1.5], [2.5, 5.5]]
-    """
-    middle = grid.to_index([center_mm])[0, :0:-1] + 0.5
-    ends = grid.shape[:0:-1]
-    for along in np.eye(2):
-        half = diameter_mm / 2 / grid.spacing[:0:-1] * along
-        line = np.array([middle - half, middle + half])
-        if (line >= 0).all() and (line <= ends).all():
-            return line
-    return None
+def _graphic(
+    detection: Detection, source: SourceSlice
+) -> tuple[str, np.ndarray]:
+    """Graphic type and data of a nodule: its diameter, or its centre."""
+    grid = source.geometry
+    if detection.diameter_mm is not None:
+        line = diameter_line(detection.center_mm, detection.diameter_mm, grid)
+        if line is not None:
+            return 'POLYLINE', line
+    return 'POINT', pixel_positions([detection.center_mm], grid)
 
 
 def _no_nodule(result: SeriesResult, header: Any) -> Any:

@@ -9,8 +9,7 @@ import pytest
 from pydicom.sr.codedict import codes
 
 from lungdet.exporters import export_result
-from lungdet.exporters.dicom_sr import diameter_line
-from lungdet.geometry import Geometry
+from lungdet.exporters.diameter_line import pixel_positions
 from lungdet.structures import SeriesResult
 from tests.exporters.dicom_scene import (
     COMPLETE,
@@ -19,6 +18,7 @@ from tests.exporters.dicom_scene import (
     write_series,
 )
 
+GROUPS = '126010'  # DCM: imaging measurements
 hd = pytest.importorskip('highdicom', reason="pip install 'lungdet[dicom]'")
 
 
@@ -123,6 +123,45 @@ def test_without_a_seg_ellipsoids_fill_the_boxes(
     ]
 
 
+@pytest.mark.parametrize('size', [None, (9.0, 9.0, 9.0)])
+def test_a_viewer_that_knows_no_ellipsoids_finds_a_mark_before(
+    tmp_path: Path, size: tuple[float, float, float] | None
+) -> None:
+    result = write_series(tmp_path / 'ct')
+    result.detections[0].size_mm = size
+
+    export_result(tmp_path, result, ['dicom_sr'])
+
+    content = content_of(tmp_path / 'sr.dcm')
+    (parts,) = [
+        x for x in content[0].ContentSequence if x.name.value == GROUPS
+    ]
+    tracked = content.get_image_measurement_groups()[0].tracking_uid
+    groups = [
+        group.ContentSequence
+        for group in parts.ContentSequence
+        if tracked in [x.get('UID') for x in group.ContentSequence]
+    ]
+    marks = [x for group in groups for x in group if 'GraphicType' in x]
+    kinds = [x.GraphicType for x in marks]
+    assert kinds == ['POLYLINE' if size else 'POINT', 'ELLIPSOID']
+    (source,) = [
+        one
+        for one in result.slices
+        if one.sop_instance_uid == result.detections[0].sop_instance_uid
+    ]
+    middle = np.reshape(marks[0].GraphicData, (-1, 2)).mean(0)
+    np.testing.assert_allclose(
+        [middle],
+        pixel_positions([result.detections[0].center_mm], source.geometry),
+        atol=1e-4,
+    )
+    (image,) = marks[0].ContentSequence
+    (reference,) = image.ReferencedSOPSequence
+    assert reference.ReferencedSOPInstanceUID == source.sop_instance_uid
+    assert_no_errors(tmp_path / 'sr.dcm')
+
+
 @pytest.mark.parametrize(
     'kind', ['plain', 'upside down', 'oblique', 'slanted', 'tilted', 'uneven']
 )
@@ -184,20 +223,6 @@ def world_of(points: np.ndarray, header: Any) -> np.ndarray:
     down, across = map(float, header.PixelSpacing)
     steps = axes_of(header) * [[across], [down]]
     return position_of(header) + (points - 0.5) @ steps
-
-
-def test_a_line_stays_on_its_slice() -> None:
-    grid = Geometry.from_parts(
-        (1, 16, 24), spacing_zyx=(2, 4, 3.5), origin_xyz=(0, 0, 0)
-    )
-
-    for center, ends in (
-        ((42, 30, 0), [[11, 8], [14, 8]]),  # along a row
-        ((1.75, 30, 0), [[1, 6.6875], [1, 9.3125]]),  # the row is too short
-    ):
-        np.testing.assert_allclose(diameter_line(center, 10.5, grid), ends)
-    assert diameter_line((1.75, 2, 0), 10.5, grid) is None  # in a corner
-    assert diameter_line((42, 30, 0), 85, grid) is None
 
 
 def test_a_diameter_without_room_for_a_line_is_reported(
