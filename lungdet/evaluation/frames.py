@@ -25,8 +25,7 @@ FRAMES: dict[str, tuple[list[int], list[int]]] = {
     'columns in the order z, x, y': ([1, 2, 0], [1, 1, 1]),
     'columns in the order z, y, x, and RAS': ([2, 1, 0], [-1, -1, 1]),
 }
-SOUND = 0.05  # of the marks on findings; by chance it is 0.01
-HARDLY = 0.005
+HARDLY = 0.005  # of the marks on findings; by chance it is 0.01
 CHANCE = 0.02  # of the marks on findings in a wrong frame, at least
 DOUBT = 5e-4  # probability that a wrong frame fits so well by chance
 TIMES = 3  # factor by which it must fit better
@@ -49,9 +48,11 @@ def check_frame(
     excluded: PointsByScan,
     marks: PointsByScan,
 ) -> list[Caveat]:
-    """Look for a frame in which marks that hit little would hit more.
+    """Look for a frame in which marks would hit far more than as they are.
 
-    Nodules and excluded findings count alike, so that a few scans suffice.
+    Nodules and excluded findings count alike, so that a few scans suffice. A
+    mark of a few may hit by chance in a wrong frame, so only the comparison
+    counts, not the fraction that hits.
 
     Args:
         matches: Matches of the listed scans.
@@ -66,7 +67,7 @@ def check_frame(
         np.isin(m.outcomes, (MatchOutcome.HIT, MatchOutcome.IGNORED)).sum()
         for m in matches.values()
     )
-    if on_finding >= SOUND * total:  # also where there is no mark
+    if TIMES * on_finding >= total:  # no frame can fit so much better
         return []
     fitting = {
         frame: _marks_on_findings(frame, marks, nodules, excluded)

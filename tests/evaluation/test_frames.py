@@ -72,6 +72,25 @@ def test_marks_in_the_right_frame_are_never_doubted(rate: float) -> None:
         assert 'other-frame' not in caveats
 
 
+@pytest.mark.parametrize(('scans', 'hits'), [(3, 1), (7, 2)])
+def test_a_mark_that_hits_by_chance_does_not_hide_the_frame(
+    scans: int, hits: int
+) -> None:
+    nodules, _ = scene(np.random.default_rng(5), scans, 0.0)
+    marks = {
+        uid: (centers[:3], np.ones(3)) for uid, (centers, _) in nodules.items()
+    }
+    written = written_in('x with the other sign', marks)
+    for uid in [*nodules][:hits]:  # a nodule of the other lung, mirrored
+        centers = np.r_[nodules[uid][0], written[uid][0][:1]]
+        nodules[uid] = centers, np.full(len(centers), 9.0)
+
+    caveats = caveats_of(nodules, written)
+
+    assert f'{hits} of {3 * scans} marks lie' in caveats['other-frame']
+    assert 'read as x with the other sign;' in caveats['other-frame']
+
+
 def test_marks_that_no_frame_explains_are_told() -> None:
     nodules, marks = scene(np.random.default_rng(4), 30, 0.0)
     marks['s0'][0][0] = nodules['s0'][0][0]
