@@ -4,8 +4,8 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
-from lungdet.cli import clean_errors, demo_stages
-from lungdet.cli.stages import Stages
+from lungdet.cli import clean_errors, demo_commands
+from lungdet.cli.commands import Commands
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,24 +23,24 @@ def main() -> None:
     # a store and its results belong to one set of scans
     name = f'demo_{data.name}' if data else 'demo'
     out = (args.out or ROOT / 'work_dirs' / name).resolve()
-    cases = demo_stages.preparation(
+    cases = demo_commands.preparation(
         data, out, jobs=args.jobs, quick=args.quick
     )
     if args.table:
-        results = demo_stages.table(out, seeds=args.seeds)
+        results = demo_commands.table(out, seeds=args.seeds)
     else:
         results = chain(
-            demo_stages.detection(out, quick=args.quick),
-            demo_stages.inference(data, out),
+            demo_commands.detection(out, quick=args.quick),
+            demo_commands.inference(data, out),
         )
     number = 8 - 5 * args.table - bool(data)
     with clean_errors('demo.py'):
-        stages = Stages(ROOT, number, out / 'commands.txt')
+        commands = Commands(ROOT, number, out / 'commands.txt')
         for purpose, *words in chain(cases, results):
-            stages.run(purpose, *words)
-        print(f'in {stages.shown(out)}: results, pictures, commands.txt')
+            commands.run(purpose, *words)
+        print(f'in {commands.shown(out)}: results, pictures, commands.txt')
         if not args.table:
-            print(f'look at {stages.shown(out / demo_stages.PAGE)}')
+            print(f'look at {commands.shown(out / demo_commands.PAGE)}')
 
 
 if __name__ == '__main__':

@@ -110,14 +110,14 @@ class HardNegativeHook(Hook):
         refuse_held_out((uid for _, uid in scans), metainfo['test_series'])
         model = _model_to_mine(runner, done)
         of_rank = [
-            (uid, self.false_marks(model, store, uid))
+            (uid, self.false_positives(model, store, uid))
             for store, uid in scans[runner.rank :: runner.world_size]
         ]
-        marks = dict(from_all_ranks(of_rank))
+        negatives = dict(from_all_ranks(of_rank))
         if not runner.rank:
-            bank = HardNegativeBank(done, dict(sorted(marks.items())))
+            bank = HardNegativeBank(done, dict(sorted(negatives.items())))
             bank.write(runner.work_dir)
-            count = sum(len(of_scan) for of_scan in marks.values())
+            count = sum(len(of_scan) for of_scan in negatives.values())
             say(
                 f'hard negatives: {count} false positives on {len(scans)} '
                 f'training scans, {time.monotonic() - started:.0f} s'
@@ -125,7 +125,7 @@ class HardNegativeHook(Hook):
         barrier()
 
     @torch.no_grad()
-    def false_marks(
+    def false_positives(
         self, model: CaseDetector, store: CaseStore, uid: str
     ) -> tuple[HardNegative, ...]:
         """The model's false positives on a scan, by descending score.
@@ -144,14 +144,14 @@ class HardNegativeHook(Hook):
             sample.set_metainfo({'lung_margin': margin_mm / record.spacing_mm})
         case = torch.from_numpy(store.read(uid, 'image'))[None]
         detections = model.predict_case(case, sample)
-        marks = negatives_among(
+        negatives = negatives_among(
             record,
             detections.bboxes.numpy(),
             detections.scores.numpy(),
             lungs=lungs,
             lung_margin_mm=margin_mm,
         )
-        return marks[: self.per_scan]
+        return negatives[: self.per_scan]
 
 
 def mining_epochs(at: Sequence[float], max_epochs: int) -> set[int]:
@@ -202,15 +202,15 @@ def negatives_among(
             torch.from_numpy(lungs > 0),
             lung_margin_mm / record.spacing_mm,
         ).numpy()
-    marks = []
+    negatives = []
     for k in np.argsort(-scores, kind='stable'):
         x, y, z = centers[k].tolist()
         if at_finding[k] or not is_near[k]:
             continue
-        marks.append(
+        negatives.append(
             HardNegative((x, y, z), float(diameters[k]), float(scores[k]))
         )
-    return tuple(marks)
+    return tuple(negatives)
 
 
 def refuse_held_out(uids: Iterable[str], held_out: Iterable[str]) -> None:

@@ -94,5 +94,5 @@ class MinesHardNegatives(Protocol):
         ...
 
     def follow_bank(self, folder: Path) -> None:
-        """Take the marks of each epoch from the banks in a folder."""
+        """Take the hard negatives of each epoch from the banks in a folder."""
         ...

@@ -132,14 +132,14 @@ class MarksBright:
 def test_the_highest_scores_of_a_scan_are_kept(balls: CaseStore) -> None:
     hook = HardNegativeHook(per_scan=1, lung_margin_mm=None)
 
-    (mark,) = hook.false_marks(MarksBright(), balls, '1.2')
+    (mark,) = hook.false_positives(MarksBright(), balls, '1.2')
 
     image = balls.read('1.2', 'image')
     (index,) = BALLS_GRID.to_index(np.array([mark.center_mm]))
     assert image[tuple(np.rint(index).astype(int))] == image.max()
     assert mark.score == pytest.approx(0.9)
     model = MarksBright()
-    HardNegativeHook(lung_margin_mm=8.0).false_marks(model, balls, '1.2')
+    HardNegativeHook(lung_margin_mm=8.0).false_positives(model, balls, '1.2')
     lungs, margin = model.lungs
     assert (lungs.numpy() == (balls.read('1.2', 'lungs') > 0)).all()
     assert margin == 8.0
@@ -258,13 +258,13 @@ def test_averaged_weights_mine_with_the_heads_of_their_epoch(
     mining_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = []
-    false_marks = HardNegativeHook.false_marks
+    false_positives = HardNegativeHook.false_positives
 
     def recorded(self: object, model: object, *scan: object) -> object:
         models.append((model, model.training, model.bbox_started))
-        return false_marks(self, model, *scan)
+        return false_positives(self, model, *scan)
 
-    monkeypatch.setattr(HardNegativeHook, 'false_marks', recorded)
+    monkeypatch.setattr(HardNegativeHook, 'false_positives', recorded)
     runner = train(
         mining_config,
         work_dir=tmp_path / 'work',

@@ -15,17 +15,17 @@ from lungdet.io.atomic import write_text
 PROGRAMS = {'python': [], 'lungdet': ['-m', 'lungdet.cli']}
 
 
-class Stages:
+class Commands:
     """Runs commands in a folder, and writes their words to a file.
 
     Args:
         root: Folder that the commands run in.
-        number: Number of stages.
-        commands: File that gets the words of each, relative to ``root``.
+        number: Number of commands.
+        listing: File that gets the words of each, relative to ``root``.
     """
 
-    def __init__(self, root: Path, number: int, commands: Path) -> None:
-        self.root, self.number, self.commands = root, number, commands
+    def __init__(self, root: Path, number: int, listing: Path) -> None:
+        self.root, self.number, self.listing = root, number, listing
         self.lines: list[str] = []
 
     def run(self, purpose: str, *words: object) -> None:
@@ -40,7 +40,7 @@ class Stages:
         """
         command = [self.shown(word) for word in words]
         self.lines.append(f'{shlex.join(command)}\n')
-        write_text(self.commands, ''.join(self.lines))
+        write_text(self.listing, ''.join(self.lines))
         print(f'[{len(self.lines)}/{self.number}] {purpose}', flush=True)
         start = time.monotonic()
         if code := self._wait(command):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lungdet.cli.stages import Stages
+from lungdet.cli.commands import Commands
 
 CHILD = """
 import pathlib, time
@@ -25,20 +25,22 @@ except KeyboardInterrupt:
 PROGRAM = """
 from pathlib import Path
 from lungdet.cli import clean_errors
-from lungdet.cli.stages import Stages
+from lungdet.cli.commands import Commands
 here = Path.cwd()
 with clean_errors('program'):
-    stages = Stages(here, 2, here / 'commands.txt')
-    stages.run('wait: for long', 'python', here / 'child.py')
-    stages.run('never', 'python', '--version')
+    commands = Commands(here, 2, here / 'commands.txt')
+    commands.run('wait: for long', 'python', here / 'child.py')
+    commands.run('never', 'python', '--version')
 """
 
 
 def test_a_stage_is_a_line_and_its_command_is_written_down(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    stages = Stages(tmp_path, 2, tmp_path / 'out' / 'commands.txt')
-    stages.run('first: say nothing', 'python', '-c', f'x = r"{tmp_path}/a b"')
+    commands = Commands(tmp_path, 2, tmp_path / 'out' / 'commands.txt')
+    commands.run(
+        'first: say nothing', 'python', '-c', f'x = r"{tmp_path}/a b"'
+    )
 
     first, seconds = capsys.readouterr().out.splitlines()
     assert first == '[1/2] first: say nothing'
@@ -48,10 +50,10 @@ def test_a_stage_is_a_line_and_its_command_is_written_down(
 
 
 def test_a_command_that_fails_ends_all_with_its_code(tmp_path: Path) -> None:
-    stages = Stages(tmp_path, 1, tmp_path / 'commands.txt')
+    commands = Commands(tmp_path, 1, tmp_path / 'commands.txt')
 
     with pytest.raises(SystemExit) as stopped:
-        stages.run('fail', 'python', '-c', 'raise SystemExit(3)')
+        commands.run('fail', 'python', '-c', 'raise SystemExit(3)')
 
     assert stopped.value.code == 3
 

@@ -1,4 +1,4 @@
-"""The stages of ``tools/demo.py``: the purpose and the command of each."""
+"""The commands of ``tools/demo.py``, each with its purpose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BROWSE = ('python', 'tools/analysis_tools/browse_dataset.py', '--max', 6)
 def preparation(
     data: Path | None, out: Path, *, jobs: int, quick: bool
 ) -> Iterator[tuple]:
-    """The stages that make the cases.
+    """The commands that make the cases.
 
     Args:
         data: A LUNA16 folder; None makes phantoms.
@@ -25,7 +25,7 @@ def preparation(
 
     Yields:
         The purpose in a line, then the words of the command. Like the other
-        functions here, it yields a stage when the one before has ended.
+        functions here, it yields a command when the one before has ended.
     """
     scans, more = data or out / 'phantoms', ['--jobs', jobs]
     if data is None:

@@ -2,27 +2,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lungdet.cli.demo_stages import detection, inference, preparation
+from lungdet.cli.demo_commands import detection, inference, preparation
 
 
 def test_outlines_are_looked_for_when_the_scans_are_there(
     tmp_path: Path,
 ) -> None:
-    """Phantoms are made by the first stage, with outlines."""
-    stages = preparation(None, tmp_path, jobs=2, quick=True)
-    _, *phantom = next(stages)
+    """Phantoms are made by the first command, with outlines."""
+    commands = preparation(None, tmp_path, jobs=2, quick=True)
+    _, *phantom = next(commands)
     assert phantom[phantom.index('--scans') + 1] == 20
     (tmp_path / 'phantoms' / 'xml').mkdir(parents=True)
 
-    (prepare,) = stages
+    (prepare,) = commands
 
     assert '--lidc-xml' in prepare
 
 
 def test_quick_training_anneals_over_its_few_epochs(tmp_path: Path) -> None:
     words = {
-        stage[0].partition(':')[0]: stage
-        for stage in detection(tmp_path, quick=True)
+        command[0].partition(':')[0]: command
+        for command in detection(tmp_path, quick=True)
     }
 
     assert words['train'][-2:] == (
