@@ -169,7 +169,7 @@ def test_errors_of_a_real_server(
     for path, reason in (
         ('dicom-web/studies/1.2.3', 'no such examination'),
         (f'dicom-web/studies/{STUDY}/series/1.2', 'no such series'),
-        ('nothing/studies/1.2', 'has nothing there (404)'),
+        ('nothing/studies/1.2', 'nothing at this address (404)'),
     ):
         assert main(['infer', f'{server}/{path}', *words]) == 0
         table = ''.join(capsys.readouterr().out.split())
