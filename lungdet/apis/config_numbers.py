@@ -26,6 +26,8 @@ class Number(NamedTuple):
             any length, -1 for either.
         multiple: Each is a multiple of it.
         rising: Whether each is greater than the one before.
+        interval: Whether a list has the two ends of an interval, the lower
+            one first; they may be equal.
     """
 
     low: float = 0
@@ -36,12 +38,14 @@ class Number(NamedTuple):
     length: int | None = None
     multiple: int = 1
     rising: bool = False
+    interval: bool = False
 
     def text(self) -> str:
         """In words, for a message."""
         kind = 'a whole number' if self.whole else 'a number'
         if self.length is not None:
-            count = {0: 'a list of', -1: 'one or several'}.get(
+            several = 'one or two' if self.interval else 'one or several'
+            count = {0: 'a list of', -1: several}.get(
                 self.length, str(self.length)
             )
             kind = f'{count} {"whole " if self.whole else ""}numbers'
@@ -56,6 +60,8 @@ class Number(NamedTuple):
             words.append(f'up to {self.high:,.10g}')
         if self.rising:
             words.append('each greater than the one before')
+        if self.interval:
+            words[-1] += ', the lower one first'
         return ' '.join(words) + (' or None' if self.none else '')
 
     def allows(self, value: Any) -> bool:
@@ -71,6 +77,8 @@ class Number(NamedTuple):
         ):
             return False
         if not all(map(self._allows, value)):
+            return False
+        if self.interval and (len(value) != 2 or value[0] > value[1]):
             return False
         return not self.rising or all(a < b for a, b in zip(value, value[1:]))
 
@@ -97,6 +105,9 @@ CHANNELS = Number(1, 65_536, whole=True, length=-1)
 SIDES = Number(STRIDE, 1024, whole=True, length=3, multiple=STRIDE)
 SUBSETS = AMOUNT._replace(length=0)
 HU_WINDOW = Number(-INF, length=2, rising=True)
+INTERVAL = Number(length=2, interval=True)
+POSITIVE_INTERVAL = INTERVAL._replace(above=True)
+FRACTIONS = INTERVAL._replace(high=1)
 
 # by the last words of a key; the longest that fits is taken
 NUMBERS: dict[str, Number] = {
@@ -129,14 +140,30 @@ NUMBERS: dict[str, Number] = {
     'prob': FRACTION,
     'rotate_prob': FRACTION,
     'scale_prob': FRACTION,
-    'scale': POSITIVE._replace(length=-1),
-    'pipeline.gamma': POSITIVE._replace(length=2),
+    'scale': POSITIVE_INTERVAL._replace(length=-1),
+    'pipeline.gamma': POSITIVE_INTERVAL,
+    'pipeline.sigma': INTERVAL,
+    'along_z': FRACTIONS,
+    'in_plane': FRACTION._replace(length=2),  # from loud to quiet noise
+    'sides': FRACTIONS,
+    'gaps': FRACTIONS,
+    'max_block': COUNT._replace(length=3),
+    'max_tile': COUNT._replace(length=3),
     'axes': Number(0, 2, whole=True, length=0),
-    'pipeline.count': AMOUNT._replace(length=2),
+    'pipeline.count': AMOUNT._replace(length=2, interval=True),
     'sham_only': FRACTION,
-    'psf_mm': POSITIVE._replace(length=2),
-    'pipeline.thickness': POSITIVE._replace(length=2),
-    'pipeline.noise': NOT_NEGATIVE._replace(length=2),
+    'psf_mm': POSITIVE_INTERVAL,
+    'pipeline.thickness': POSITIVE_INTERVAL,
+    'pipeline.noise': INTERVAL,
+    'max_boxes': AMOUNT,
+    'prob_box': FRACTION,
+    'max_flips': AMOUNT,
+    'decreasing': FRACTION,
+    'coverage': POSITIVE,
+    'jitter': NOT_NEGATIVE,
+    'pipeline.tries': COUNT,
+    'pipeline.shift': NOT_NEGATIVE,
+    'pipeline.diameter_mm': POSITIVE,
     # schedules
     'max_epochs': COUNT,
     'val_interval': COUNT,

@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.config import Config
 
 from lungdet.apis.config_numbers import number_of
+from lungdet.engine.resume import ExactEpochLoop, ExactSampler
 from lungdet.errors import ConfigError
 from lungdet.registry import (
     DATA_SAMPLERS,
@@ -98,6 +99,7 @@ CLASSES: dict[str, LungdetRegistry] = {
     'val_evaluator.#': METRICS,
     'test_evaluator.#': METRICS,
 }
+LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 LIBRARIES = ('lungdet.', 'mmengine.', 'mmcv.', 'torch.')
 # keys that a config must give together, or not at all
 TOGETHER = (
@@ -125,6 +127,8 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
             text = ' or '.join(kind.__name__ for kind in kinds)
             text = text.replace('NoneType', 'None')
             raise ConfigError(f'{key}: {value!r} is not a {text}.')
+    _check_choice(config, 'log_level', LOG_LEVELS)
+    _check_choice(config, 'default_scope', ('lungdet',))
     for names in TOGETHER:
         present = [name for name in names if config.get(name) is not None]
         if present and len(present) < len(names):
@@ -137,8 +141,19 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
         # names with "_" are private to the config
         if not key.startswith('_') and key != 'plugins':
             _check(value, key, known=True)
+    _check_exact(config)
     _check_overlap(config)
     _check_decay(config)
+
+
+def _check_choice(
+    config: Mapping[str, Any], key: str, choices: Sequence[str]
+) -> None:
+    if key in config and config[key] not in choices:
+        raise ConfigError(
+            f'{key}: {config[key]!r} cannot be used; it must be '
+            f'{" or ".join(map(repr, choices))}.'
+        )
 
 
 def _check(value: Any, key: str, *, known: bool) -> None:
@@ -270,6 +285,32 @@ def is_a(value: Any, hint: Any) -> bool:
     if kind in (str, bool, dict, Mapping):
         return isinstance(value, kind)
     return True
+
+
+def _check_exact(config: Mapping[str, Any]) -> None:
+    """Refuse parts of a training that could not be continued exactly."""
+    loader = config.get('train_dataloader')
+    if loader is None:
+        return
+    if loader.get('batch_sampler') is not None:
+        raise ConfigError(
+            'train_dataloader.batch_sampler: cannot continue in the middle of '
+            'an epoch; leave it out, and order samples by '
+            'train_dataloader.sampler.'
+        )
+    parts = {
+        'train_dataloader.sampler': (loader.get('sampler'), ExactSampler),
+        'train_cfg': (config['train_cfg'], ExactEpochLoop),
+    }
+    for key, (value, base) in parts.items():
+        kind = _class_of(value, key) if isinstance(value, dict) else None
+        if not (inspect.isclass(kind) and issubclass(kind, base)):
+            name = value if kind is None else kind.__name__
+            raise ConfigError(
+                f'{key}: {name} cannot continue in the middle of an epoch, so '
+                'a resumed training would end with other weights. Name '
+                f'{base.__name__} or a class derived from it as its type.'
+            )
 
 
 def _check_overlap(config: Mapping[str, Any]) -> None:

@@ -148,9 +148,9 @@ def check_outputs(args: argparse.Namespace) -> None:
     """Check the outputs before anything is scored.
 
     Raises:
-        ConfigError: ``--cases`` without ``--details``, or a figure of an
-            unknown kind, a folder where a file is written, or a file where
-            a folder is.
+        ConfigError: ``--cases`` without ``--details``, ``--scan-table``
+            without ``--strata`` of its columns, a figure of an unknown kind,
+            a folder where a file is written, or a file where a folder is.
         OSError: A folder that cannot be written to, or a device as a file.
     """
     from lungdet.io.atomic import check_replaceable, check_writable
@@ -159,6 +159,11 @@ def check_outputs(args: argparse.Namespace) -> None:
     if args.cases and not args.details:
         raise ConfigError(
             '--cases: pictures go into --details DIR; name it too.'
+        )
+    if args.scan_table and args.strata in (None, '', 'diameter'):
+        raise ConfigError(
+            f'--scan-table {args.scan_table}: is read for strata only; name '
+            'one of its columns by --strata COLUMN too.'
         )
     for option, path in (('json', args.json), ('plot', args.plot)):
         if path is not None and path.is_dir():

@@ -51,6 +51,18 @@ KEYS = {
             '2 numbers from 0 each greater than the one before',
         ),
         (
+            Number(length=2, interval=True),
+            [[0, 1], [1, 1]],
+            [[2, 1], [1, 2, 3], 1],
+            '2 numbers from 0, the lower one first',
+        ),
+        (
+            Number(length=-1, interval=True),
+            [3, [1, 2]],
+            [[2, 1], [1], [1, 2, 3]],
+            'one or two numbers from 0, the lower one first',
+        ),
+        (
             Number(16, whole=True, length=3, multiple=16),
             [(16, 32, 48)],
             [(16, 32, 40), 16],
@@ -107,6 +119,20 @@ def test_no_rule_refuses_the_default_of_a_class() -> None:
             refused.append(f'{name}: {key} = {value!r}, not {rule.text()}')
 
     assert refused == []
+
+
+def test_no_interval_of_a_transform_is_taken_upside_down() -> None:
+    ordered = {'RandomCorrelatedNoise.in_plane'}  # from loud to quiet noise
+    taken = [
+        f'{name}.{key.rpartition(".")[2]}'
+        for name, key, value in defaults()
+        if '.pipeline.' in key
+        and isinstance(value, tuple)
+        and len(value) == 2
+        and ((rule := number_of(key)) is None or rule.allows(value[::-1]))
+    ]
+
+    assert set(taken) == ordered
 
 
 def numbers(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:

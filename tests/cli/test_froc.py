@@ -39,3 +39,15 @@ def test_output_that_cannot_be_written_is_noticed_first(
 
     error = capsys.readouterr().err
     assert 'cannot be written to' in error and option in error
+
+
+@pytest.mark.parametrize('strata', [[], ['--strata', 'diameter']])
+def test_table_of_scans_that_would_not_be_read_is_refused(
+    strata: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    table = ['--scan-table', 'absent.csv']
+
+    assert main(['froc', 'absent_too.csv', *table, *strata]) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith('lungdet: --scan-table absent.csv: is read for')

@@ -119,7 +119,7 @@ class RandomCorrelatedNoise(Transform[CorrelatedNoiseParams]):
         prob: How often.
 
     Raises:
-        ConfigError: A correlation below 0 or above 0.7.
+        ConfigError: A correlation below 0 or above 0.7, or noise of 0.
     """
 
     def __init__(
@@ -136,6 +136,11 @@ class RandomCorrelatedNoise(Transform[CorrelatedNoiseParams]):
                     f'RandomCorrelatedNoise: a correlation of {value}; give '
                     f'0 to {MAX_CORRELATION}.'
                 )
+        if min(noise) <= 0:
+            raise ConfigError(
+                f'RandomCorrelatedNoise.noise: {min(noise)} HU cannot be on a '
+                'log scale; give more than 0.'
+            )
         self.noise, self.prob = tuple(noise), prob
         self.in_plane, self.along_z = tuple(in_plane), tuple(along_z)
 

@@ -22,6 +22,11 @@ def literal_slice(column: np.ndarray, thickness: float) -> np.ndarray:
     return np.interp(at, np.arange(len(column)), column).mean(1)
 
 
+def test_noise_on_a_log_scale_is_above_zero() -> None:
+    with pytest.raises(ConfigError, match='noise: 0 HU'):
+        RandomCorrelatedNoise(noise=(0, 40))
+
+
 @pytest.mark.parametrize('thickness', [0.3, 0.6, 1.0, 1.7, 2.0, 3.0, 3.75])
 def test_slice_is_the_mean_over_its_thickness(
     rng: np.random.Generator, thickness: float
