@@ -23,7 +23,7 @@ class DetectorOptions:
     """A detector that is not loaded yet.
 
     Attributes:
-        model: Checkpoint, work folder or release; None for the shipped one.
+        model: As ``resolve_checkpoint`` takes it; None for the shipped one.
         imports: Modules that register classes of the user.
         device: As torch names it, or ``'auto'``.
         precision: ``'auto'``, ``'fp32'`` or ``'bf16'``.

@@ -165,8 +165,10 @@ class RayScanRun(ScanRun):
             return
         detector = self.detector
         device = detector.device if detector.backend == 'torch' else 'cpu'
-        # without a model, each machine uses the one that comes with lungdet
-        needed = [detector.model] if detector.model else []
+        # each machine has the detectors that come with lungdet, which are
+        # given by name or not at all
+        model = detector.model
+        needed = [model] if model is not None and model.exists() else []
         needed += [scan.path for scan in scans if scan.path]
         needed += [scan.lung_mask for scan in scans if scan.lung_mask]
         with (

@@ -73,8 +73,9 @@ class NoduleInferencer:
     HU window, spacing, crop size and thresholds come from the checkpoint.
 
     Args:
-        weights: A checkpoint of ``tools/train.py``, or a release; None for
-            the detector that comes with lungdet.
+        weights: A checkpoint of ``tools/train.py``, a release, a folder of
+            either, or the name of a detector that comes with lungdet; None
+            for the usual one.
         device: ``'auto'``, ``'cpu'`` or ``'cuda[:N]'``.
         selection: Which detections are kept; None for the defaults, with the
             ``score_thr`` of the weights' test_cfg, if it has one.

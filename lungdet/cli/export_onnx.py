@@ -14,9 +14,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--model',
         type=Path,
-        metavar='FILE',
-        help='checkpoint, work folder or release (default: the detector that '
-        'comes with lungdet)',
+        metavar='NAME|PATH',
+        help='checkpoint, release or a folder of either, or the name of a '
+        'detector that comes with lungdet (default: lungdet_s)',
     )
     parser.add_argument(
         '--import',

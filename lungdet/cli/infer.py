@@ -53,9 +53,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         '--weights',
         dest='model',
         type=Path,
-        metavar='FILE',
-        help='checkpoint, work folder or release (default: the detector that '
-        'comes with lungdet)',
+        metavar='NAME|PATH',
+        help='checkpoint, release or a folder of either, or the name of a '
+        'detector that comes with lungdet (default: lungdet_s)',
     )
     group.add_argument(
         '--import',

@@ -57,7 +57,7 @@ def export_onnx(
 
     Args:
         folder: Output folder, created if missing.
-        weights: A checkpoint, work folder or release; None for the detector
+        weights: As ``resolve_checkpoint`` takes it; None for the detector
             that comes with lungdet.
 
     Raises:

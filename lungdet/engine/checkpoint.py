@@ -26,7 +26,14 @@ from lungdet.engine.checkpoint_checks import (
     check_weights,
 )
 from lungdet.engine.input_contract import InputContract
-from lungdet.engine.release import SUFFIX, read_release
+from lungdet.engine.release import (
+    SUFFIX,
+    only_release,
+    read_release,
+    releases_in,
+    shipped_releases,
+    tensors_beside,
+)
 from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
@@ -135,28 +142,47 @@ class CheckpointMeta:
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
-    """A checkpoint file from a file, a work folder or ``last_checkpoint``.
+    """The file of a checkpoint or release.
 
     Names are stored without folders, so a work folder can be moved.
+
+    Args:
+        path: A file; a work folder or its ``last_checkpoint``; a folder with
+            one release; the JSON of a release; or, unless a file or folder is
+            called the same, the name of a release that comes with lungdet.
 
     Raises:
         FileNotFoundError: There is no such file. A named file is never
             replaced by another one.
+        CheckpointError: A folder with several releases, the JSON of one
+            without its tensors, or as ``newest_checkpoint``.
     """
     path = Path(path)
-    if path.is_file() and path.name != POINTER:
-        return path
-    newest = None
-    if path.is_dir() or path.name == POINTER:
-        newest = newest_checkpoint(path if path.is_dir() else path.parent)
-    if newest is None:
-        there = sorted(f.name for f in path.parent.glob('[!.]*.pth'))
-        near = f' In its folder are {", ".join(there)}.' if there else ''
-        raise FileNotFoundError(
-            f'{path}: no checkpoint there; train first, or give the file.'
-            f'{near}'
-        )
-    return newest
+    file: Path | None
+    if path.name == POINTER and not path.is_dir():
+        file = newest_checkpoint(path.parent)
+    elif path.is_dir():
+        trained = any(path.glob('[!.]*.pth'))
+        file = newest_checkpoint(path) if trained else only_release(path)
+    elif path.suffix == '.json' and path.is_file():
+        file = tensors_beside(path)
+    else:
+        file = path if path.is_file() else shipped_releases().get(str(path))
+    if file is None:
+        raise FileNotFoundError(_nothing_at(path))
+    return file
+
+
+def _nothing_at(path: Path) -> str:
+    """The message that a path leads to no checkpoint."""
+    releases = [file.name for file in releases_in(path.parent).values()]
+    there = sorted(f.name for f in path.parent.glob('[!.]*.pth')) + releases
+    near = f' In its folder are {", ".join(there)}.' if there else ''
+    shipped = ', '.join(shipped_releases()) or 'none'
+    return (
+        f'{path}: no checkpoint there; train first, or give the file. '
+        f'Detectors that come with lungdet, by name: {shipped}.{near}'
+    )
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -246,7 +272,7 @@ def write_checkpoint(path: str | Path, checkpoint: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint, given as for ``resolve_checkpoint``, or a release.
+    """Read a checkpoint or release, given as for ``resolve_checkpoint``.
 
     Raises:
         CheckpointError: Not readable, not written by this version, damaged,

@@ -33,6 +33,7 @@ RELEASE_SCHEMA = 'lungdet.release/1'
 SUFFIX = '.safetensors'
 SHIPPED = 'lungdet_s'
 USUAL_FP_RATE = '1'  # per scan, at which detections are shown
+WEIGHTS = Path(str(resources.files('lungdet'))) / 'weights'
 REMEDY = 'Give both files of a release as they were published.'
 
 
@@ -42,8 +43,7 @@ def shipped_release() -> Path:
     Raises:
         FileNotFoundError: This installation lacks it.
     """
-    folder = Path(str(resources.files('lungdet'))) / 'weights'
-    path = folder / f'{SHIPPED}{SUFFIX}'
+    path = WEIGHTS / f'{SHIPPED}{SUFFIX}'
     if not path.is_file():
         raise FileNotFoundError(
             f'{path}: this installation of lungdet comes without a detector; '
@@ -56,6 +56,47 @@ def is_release(path: str | Path) -> bool:
     """Whether a file of tensors has a JSON file beside it."""
     path = Path(path)
     return path.suffix == SUFFIX and path.with_suffix('.json').is_file()
+
+
+def releases_in(folder: Path) -> dict[str, Path]:
+    """Releases of a folder by name; hidden files are left out."""
+    files = sorted(folder.glob(f'[!.]*{SUFFIX}'))
+    return {file.stem: file for file in files if is_release(file)}
+
+
+def shipped_releases() -> dict[str, Path]:
+    """All detectors that come with lungdet, by name."""
+    return releases_in(WEIGHTS)
+
+
+def only_release(folder: Path) -> Path | None:
+    """The one release of a folder; None if it has none.
+
+    Raises:
+        CheckpointError: It has several.
+    """
+    files = [*releases_in(folder).values()]
+    if len(files) > 1:
+        names = ', '.join(file.name for file in files)
+        raise CheckpointError(
+            f'{folder}: holds {len(files)} releases ({names}); give the file '
+            'of one.'
+        )
+    return files[0] if files else None
+
+
+def tensors_beside(card: Path) -> Path:
+    """The safetensors file that the JSON of a release describes.
+
+    Raises:
+        CheckpointError: It is missing.
+    """
+    file = card.with_suffix(SUFFIX)
+    if not file.is_file():
+        raise CheckpointError(
+            f'{card}: no weights, and {file.name} is not beside it. {REMEDY}'
+        )
+    return file
 
 
 def write_release(

@@ -293,6 +293,8 @@ def test_detector_that_comes_with_lungdet_is_the_default() -> None:
     made = NoduleInferencer(device='cpu', precision='fp32')
 
     assert made.info.name == 'lungdet_s'
+    named = NoduleInferencer('lungdet_s', device='cpu', precision='fp32')
+    assert named.info == made.info
     assert made.selection.score_thr == made.model.test_cfg['score_thrs']['1']
 
 

@@ -18,6 +18,7 @@ from lungdet.engine.checkpoint import (
     read_checkpoint,
     resolve_checkpoint,
 )
+from lungdet.engine.release import shipped_release
 from lungdet.errors import CheckpointError
 from tests.engine.runs import NO_VALIDATION
 
@@ -85,6 +86,64 @@ def test_file_that_was_named_is_never_replaced_by_another(
         resolve_checkpoint(tmp_path / 'epoch_99.pth')
     for given in (tmp_path, tmp_path / 'last_checkpoint'):
         assert resolve_checkpoint(given).name == 'epoch_1.pth'
+
+
+def write_files(folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def test_releases_are_given_by_either_file_or_by_their_folder(
+    tmp_path: Path,
+) -> None:
+    write_files(tmp_path, 'a.safetensors', 'a.json', 'backbone.safetensors')
+    tensors = tmp_path / 'a.safetensors'
+
+    for given in (tensors, tmp_path / 'a.json', tmp_path):
+        assert resolve_checkpoint(given) == tensors
+
+
+def test_which_of_several_releases_must_be_said(tmp_path: Path) -> None:
+    write_files(tmp_path, 'a.safetensors', 'a.json', 'b.safetensors', 'b.json')
+
+    with pytest.raises(CheckpointError, match=r'a\.saf.*, b\.saf.*give the'):
+        resolve_checkpoint(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'folder are a\.safetensors'):
+        resolve_checkpoint(tmp_path / 'c.safetensors')
+
+
+def test_a_work_folder_stands_for_its_checkpoint(tmp_path: Path) -> None:
+    """Also if a release was written to it, or no checkpoint is whole."""
+    good = write_checkpoint(tmp_path / 'epoch_1.pth', 1)
+    (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')
+    write_files(tmp_path, 'a.safetensors', 'a.json')
+    assert resolve_checkpoint(tmp_path) == good
+
+    good.write_bytes(b'half')
+    with pytest.raises(CheckpointError, match=r'epoch_1\.pth'):
+        resolve_checkpoint(tmp_path)
+
+
+def test_a_json_without_its_tensors_is_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, 'a.json')
+
+    with pytest.raises(CheckpointError, match=r'a\.safetensors is not beside'):
+        resolve_checkpoint(tmp_path / 'a.json')
+
+
+def test_names_of_shipped_detectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file or folder of that name comes first."""
+    monkeypatch.chdir(tmp_path)
+
+    assert resolve_checkpoint('lungdet_s') == shipped_release()
+    with pytest.raises(FileNotFoundError, match=r'by name: lungdet_s\.'):
+        resolve_checkpoint('lungdet_xl')
+    write_files(tmp_path / 'lungdet_s', 'a.safetensors', 'a.json')
+    here = Path('lungdet_s', 'a.safetensors')
+    assert resolve_checkpoint('lungdet_s') == here
 
 
 def test_half_written_files_do_not_count(tmp_path: Path) -> None:
