@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class PackDetInputs(FixedTransform):
             }
         )
         if 'gt_boxes' in sample:
-            _pack_targets(packed, sample)
+            packed.set_data(_targets(sample))
         if 'lungs' in sample:
             packed.lungs = torch.from_numpy(sample['lungs'])
             packed.set_metainfo({'lung_margin': sample['lung_margin']})
@@ -67,18 +67,24 @@ class PackDetInputs(FixedTransform):
         }
 
 
-def _pack_targets(packed: DetDataSample, sample: Sample) -> None:
+def _targets(sample: Sample) -> dict[str, Any]:
+    """Nodules, excluded findings and masks, as a ``DetDataSample`` has
+    them.
+    """
     nodules = sample['gt_nodules']
-    packed.gt_instances = InstanceData(
-        bboxes=torch.from_numpy(sample['gt_boxes']).float(),
-        labels=torch.ones(len(nodules), dtype=torch.long),
-        ids=torch.tensor([n.id for n in nodules], dtype=torch.long),
-        has_mask=torch.tensor([n.has_mask for n in nodules], dtype=torch.bool),
-    )
-    packed.ignored_instances = InstanceData(
-        bboxes=torch.from_numpy(sample['ignored_boxes']).float()
-    )
-    packed.gt_masks = torch.from_numpy(sample['mask'])
+    has_mask = torch.tensor([n.has_mask for n in nodules], dtype=torch.bool)
+    return {
+        'gt_instances': InstanceData(
+            bboxes=torch.from_numpy(sample['gt_boxes']).float(),
+            labels=torch.ones(len(nodules), dtype=torch.long),
+            ids=torch.tensor([n.id for n in nodules], dtype=torch.long),
+            has_mask=has_mask,
+        ),
+        'ignored_instances': InstanceData(
+            bboxes=torch.from_numpy(sample['ignored_boxes']).float()
+        ),
+        'gt_masks': torch.from_numpy(sample['mask']),
+    }
 
 
 class Pair(TypedDict):

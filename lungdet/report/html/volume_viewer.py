@@ -93,7 +93,8 @@ def painted_detections(
         if len(masked):
             painted[tuple(masked.T)] = k
         else:
-            _paint_ellipsoid(painted, grid, detection, k)
+            region, inside = _ellipsoid(grid, detection)
+            painted[region][inside] = k
     return painted
 
 
@@ -109,9 +110,12 @@ def _masked_cells(
     return cells, image.labels[tuple(index.T)]
 
 
-def _paint_ellipsoid(
-    painted: np.ndarray, grid: Geometry, detection: Detection, number: int
-) -> None:
+def _ellipsoid(
+    grid: Geometry, detection: Detection
+) -> tuple[tuple[slice, ...], np.ndarray]:
+    """The region of a detection's box on the grid, and the voxels of that
+    region which lie in the ellipsoid that fills the box.
+    """
     # two voxels: one of their centres is always inside
     size = np.maximum(detection.size_mm or (0.0, 0.0, 0.0), 2 * grid.spacing)
     (box,) = grid.box_around([detection.center_mm], [size])
@@ -123,8 +127,7 @@ def _paint_ellipsoid(
         for a, b, c, h in zip(low, high, center, half)
     )
     inside = z[:, None, None] + y[:, None] + x <= 1
-    region = tuple(slice(a, b) for a, b in zip(low, high))
-    painted[region][inside] = number
+    return tuple(slice(a, b) for a, b in zip(low, high)), inside
 
 
 def _nifti(array: np.ndarray, grid: Geometry) -> str:
