@@ -17,6 +17,7 @@ import errno
 NO_SPACE = {
     getattr(errno, name, None) for name in ('ENOSPC', 'EDQUOT', 'EFBIG')
 }
+INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 MAX_LINE = 2000  # characters of an error for people
 
 

@@ -23,7 +23,13 @@ from lungdet.apis.scan_steps import (
     ScanSteps,
 )
 from lungdet.apis.store_results import check_storable
-from lungdet.errors import NO_SPACE, ConfigError, explain
+from lungdet.errors import (
+    INTERRUPTED,
+    NO_SPACE,
+    ConfigError,
+    LungdetError,
+    explain,
+)
 from lungdet.io.atomic import check_writable, scratch_folder
 
 
@@ -64,6 +70,7 @@ class ScanRun:
         self.on_windows = on_windows
         self.outcomes: list[ScanOutcome] = []
         self.stopped: str | None = None
+        self.stop_code = 3
         self.seconds = 0.0
         self._writing: Future[ScanOutcome] | None = None
         self._stopping = Event()
@@ -78,18 +85,19 @@ class ScanRun:
             OSError: ``out`` cannot be written to.
         """
         started = time.perf_counter()
-        check_writable(self.out, 'the results')
-        if self.steps.options.store:
-            check_storable(self.scans, self.steps.options.formats)
-        todo = self._without_done()
         try:
-            self.work_on(todo)
-        except OSError as error:
-            if error.errno not in NO_SPACE:
+            check_writable(self.out, 'the results')
+            if self.steps.options.store:
+                check_storable(self.scans, self.steps.options.formats)
+            self.work_on(self._without_done())
+        except (LungdetError, OSError) as error:
+            if getattr(error, 'errno', 0) not in NO_SPACE:
+                # its text may name a patient
+                self.stopped, self.stop_code = 'by an error', 2
                 raise
             self.stopped = explain(error)
         except KeyboardInterrupt:
-            self.stopped = 'interrupted'
+            self.stopped, self.stop_code = 'interrupted', INTERRUPTED
             raise
         finally:
             self.seconds = time.perf_counter() - started
@@ -105,6 +113,7 @@ class ScanRun:
             outcomes=tuple(self.outcomes),
             untried=len(self.scans) - len(self.outcomes),
             stopped=self.stopped,
+            stop_code=self.stop_code,
             seconds=self.seconds,
         )
 

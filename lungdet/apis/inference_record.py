@@ -198,6 +198,7 @@ class InferenceReport:
         outcomes: Outcomes of the scans that were tried, or done before.
         untried: Scans that remained when the run stopped.
         stopped: Why it stopped, None if it did not.
+        stop_code: Exit code of the command if it stopped.
         seconds: Wall time of the run without the start of the program.
         backend: What computed the network.
         workers: Counts of a cluster, None without one.
@@ -210,6 +211,7 @@ class InferenceReport:
     outcomes: tuple[ScanOutcome, ...]
     untried: int = 0
     stopped: str | None = None
+    stop_code: int = 3
     seconds: float = 0.0
     backend: str = 'torch'
     workers: WorkerCounts | None = None
@@ -221,11 +223,13 @@ class InferenceReport:
     @property
     def exit_code(self) -> int:
         """Exit code of the command: 0, 2 if no scan could be used, 3 if some
-        failed."""
+        failed, ``stop_code`` if it stopped."""
+        if self.stopped:
+            return self.stop_code
         failed = self.count('failed')
-        if failed and failed == len(self.outcomes) and not self.stopped:
+        if failed and failed == len(self.outcomes):
             return 2
-        return 3 if failed or self.stopped else 0
+        return 3 if failed else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

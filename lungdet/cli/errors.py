@@ -15,10 +15,9 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from lungdet.errors import LungdetError, explain
+from lungdet.errors import INTERRUPTED, LungdetError, explain
 
-# exit codes after Ctrl-C and a closed pipe, as in shells
-INTERRUPTED, CLOSED = 130, 141
+CLOSED = 141  # exit code after a closed pipe, as in shells
 LATER = 0.05  # seconds until a Ctrl-C that came too early is sent again
 
 

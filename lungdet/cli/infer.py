@@ -232,6 +232,7 @@ def infer(args: argparse.Namespace) -> int:
     formats = check_formats((*(args.formats or DEFAULT_FORMATS), *stored))
     detector = detector_of(args)
     make_result_folder(args.out)
+    check_report(args.report)
     scans, left_out = find_scans(
         args.inputs, args.out, series=args.series, lung_mask=args.lung_mask
     )
@@ -285,6 +286,19 @@ def check_options(args: argparse.Namespace) -> None:
             f'infer: --part-id {args.part_id} of {args.num_parts} parts; they '
             'count from 0. Give --num-parts too.'
         )
+
+
+def check_report(report: Path | None) -> None:
+    """Check before any work that the report can be written.
+
+    Raises:
+        OSError: It cannot.
+    """
+    from lungdet.io.atomic import check_replaceable, check_writable
+
+    if report is not None:
+        check_replaceable(report)
+        check_writable(report.parent, 'the report')
 
 
 def detector_of(args: argparse.Namespace) -> DetectorOptions:

@@ -309,7 +309,8 @@ def _texts(path: Path) -> tuple[dict[str, str], int]:
             return texts, start
     raise SeriesError(
         f'{path}: no ElementDataFile in the first {MAX_HEADER} bytes; this '
-        'is not a MetaImage header.'
+        'is not a whole MetaImage header. Copy the file again, or export the '
+        'image as .mhd or .mha.'
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from lungdet.apis import inferencer
+from lungdet.apis.scan_steps import ScanSteps
 from lungdet.cli import main
 from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.exporters import DEFAULT_FORMATS
@@ -176,6 +177,82 @@ def test_a_tree_from_the_command_line(
     assert not text.out and 'b: failed' in text.err
 
 
+def weights_and_out(trained: Path, out: Path) -> list[str]:
+    words = ['--model', str(trained), '--out', str(out), '--formats', 'json']
+    return [*words, '--precision', 'fp32']
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_the_report_of_an_interrupted_run_has_its_exit_code(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    def detect(*given: Any) -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(ScanSteps, 'detect', detect)
+    # a suite that runs in the background ignores Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    report = tmp_path / 'report.json'
+    words = weights_and_out(trained, tmp_path / 'out')
+    try:
+        code = main(['infer', str(scans), *words, '--report', str(report)])
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    content = json.loads(report.read_text())
+    assert code == content['exit_code'] == 130
+    assert content['stopped'] == 'interrupted'
+    assert_valid('infer_report', content)
+
+
+def test_the_report_of_a_run_that_an_error_ends_has_its_exit_code(
+    trained: Path, scans: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / 'report.json'
+    words = weights_and_out(trained, tmp_path / 'out')
+    words += ['--report', str(report)]
+    assert main(['infer', str(scans / 'a.mha'), *words]) == 0
+
+    code = main(['infer', str(scans / 'a.mha'), *words, '--keep-all'])
+
+    content = json.loads(report.read_text())
+    assert code == content['exit_code'] == 2
+    assert content['stopped'] == 'by an error'
+    assert_valid('infer_report', content)
+
+
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        ('file/x.json', 'give another folder for the report'),
+        ('folder', 'name a file in a folder'),
+    ],
+)
+def test_a_report_that_cannot_be_written_stops_it_before_any_scan(
+    scans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    name: str,
+    reason: str,
+) -> None:
+    """The weights are not there either, which is found when they load."""
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder').mkdir()
+    words = weights_and_out(tmp_path / 'absent.pth', tmp_path / 'out')
+
+    code = main(
+        ['infer', str(scans), *words, '--report', str(tmp_path / name)]
+    )
+
+    assert code == 2
+    assert reason in capsys.readouterr().err
+    assert not list((tmp_path / 'out').iterdir())
+
+
 def test_parts_share_the_scans(
     trained: Path, scans: Path, tmp_path: Path
 ) -> None:
@@ -304,5 +381,6 @@ def test_a_signal_ends_it_with_130_and_a_report(
     assert process.wait() == 130
     content = json.loads(report.read_text())
     assert content['stopped'] == 'interrupted'
+    assert content['exit_code'] == 130
     assert content['counts']['untried'] > 0
     assert not list(out.rglob('.tmp-*'))

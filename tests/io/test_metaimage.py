@@ -312,6 +312,16 @@ def test_field_that_stands_twice_is_refused(
         read_image(path)
 
 
+def test_text_without_a_data_file_is_refused_with_a_remedy(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'x.mhd'
+    path.write_text('NDims = 3\n')
+
+    with pytest.raises(SeriesError, match=r'not a whole MetaImage.*\. Copy'):
+        read_image(path)
+
+
 def test_windows_line_ends_names_and_later_fields(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
