@@ -14,6 +14,7 @@ from lungdet.errors import CheckpointError
 
 MIN_VALUES = 0.9  # fraction of a module's values that a file must fill
 MIN_TENSORS = 0.95  # fraction of its tensors: norms and gates have few values
+LOSS = '.loss_'  # in the names of a loss's state
 MAX_LISTED = 20  # names in a message
 
 
@@ -42,11 +43,12 @@ def fill_module(
 
     Raises:
         CheckpointError: Too little fits; the message lists what is missing.
-            Or a value is not finite.
+            Or a value is not finite, or whole numbers stand for weights.
     """
     check_finite_weights(tensors, where)
     state = module.state_dict()
     fitting = {k: v for k, v in tensors.items() if _fits(v, state.get(k))}
+    _check_floats(fitting, state, where)
     total = sum(value.numel() for value in state.values())
     filled = sum(value.numel() for value in fitting.values()) / max(total, 1)
     line = (
@@ -76,6 +78,48 @@ def fill_module(
     return line
 
 
+def unused_tensors(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    where: str | Path,
+) -> list[str]:
+    """A caveat if a network takes only a part of a file's tensors.
+
+    The state of a loss is not counted, since it is for training only.
+    """
+    state = module.state_dict()
+    unused = [
+        k
+        for k, v in tensors.items()
+        if not _fits(v, state.get(k)) and LOSS not in k
+    ]
+    if not unused:
+        return []
+    return [
+        f'{where}: {len(unused)} of its {len(tensors)} tensors are not used, '
+        f'such as {unused[0]}; the network is not the one that was trained, '
+        'or the file was changed'
+    ]
+
+
+def _check_floats(
+    fitting: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    where: str | Path,
+) -> None:
+    wrong = [
+        k
+        for k, v in fitting.items()
+        if state[k].is_floating_point() and not v.is_floating_point()
+    ]
+    if wrong:
+        raise CheckpointError(
+            f'{where}: {_first(wrong, 1)} of type {fitting[wrong[0]].dtype}, '
+            'where weights are floating-point numbers; the file is damaged. '
+            'Give another checkpoint, or train again.'
+        )
+
+
 def _fits(value: Any, other: torch.Tensor | None) -> bool:
     return other is not None and value.shape == other.shape
 
@@ -102,5 +146,5 @@ def tensors_outside_plugins(module: torch.nn.Module) -> list[str]:
     return [
         k
         for k in module.state_dict()
-        if not k.startswith(plugins) and '.loss_' not in k
+        if not k.startswith(plugins) and LOSS not in k
     ]

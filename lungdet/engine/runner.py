@@ -34,6 +34,7 @@ from lungdet.engine.missing_weights import missing_weights
 from lungdet.engine.partial_load import (
     fill_module,
     tensors_outside_plugins,
+    unused_tensors,
 )
 from lungdet.engine.plain_values import plain
 from lungdet.engine.protocols import (
@@ -336,6 +337,9 @@ class LungRunner(DistributedRunner):
             needed=self._needed_tensors,
         )
         self.logger.info(line)
+        state = checkpoint['state_dict']
+        for caveat in unused_tensors(self.bare_model, state, filename):
+            self.logger.warning(caveat)
         if isinstance(self.bare_model, FollowsEpochs):
             self.bare_model.set_epoch(meta.epoch_in_progress)
         tests = not isinstance(self._train_loop, BaseLoop)

@@ -47,7 +47,7 @@ def case_from_json(values: Mapping[str, Any]) -> CaseRecord:
             f'case {uid}: format {written!r}, this version reads '
             f'{CASE_FORMAT!r}; prepare the scan again.'
         )
-    with shape_checked(f'case {uid}', 'delete it and prepare the scan again.'):
+    with shape_checked(f'case {uid}', 'prepare the scan again.'):
         return _record(values)
 
 

@@ -41,7 +41,7 @@ from lungdet.structures import CaseRecord
 INDEX, INDEX_FORMAT = 'index.json', 'lungdet.index/1'
 MAX_OPEN = 32  # arrays kept open per process
 DTYPES = {'image': np.int16, 'lungs': np.uint8, 'mask': np.uint8}
-REMEDY = 'Delete it and prepare the scan again.'
+REMEDY = 'Prepare the scan again; delete the file if that scan is gone.'
 SAFE_UID = re.compile(r'[A-Za-z0-9_][A-Za-z0-9._-]*')  # it names files
 
 
@@ -355,7 +355,7 @@ class CaseStore:
             elif file.exists():
                 raise SeriesError(
                     f'{file}: the record of the case does not list it. '
-                    f'{REMEDY}'
+                    'Delete it and prepare the scan again.'
                 )
 
     def _array(self, uid: str, name: str) -> Any:

@@ -17,6 +17,7 @@ from lungdet.io.limits import MAX_BYTES
 DEFLATED = '1.2.840.10008.1.2.1.99'
 DICOMDIR = '1.2.840.10008.1.3.10'  # the index of a disc
 MAX_TAGS = 1 << 24  # bytes of a file's tags, without its pixels
+PIXEL_GROUP = b'\xe0\x7f'  # 7FE0, little-endian
 PREAMBLE, GROUP_LENGTH = 132, 12  # bytes before and of the first meta tag
 
 
@@ -24,17 +25,17 @@ def read_tags(path: Path, tags: Sequence[str]) -> Any:
     """Some tags of a regular file (a pydicom Dataset), without its pixels.
 
     Raises:
-        SeriesError: A damaged or truncated header; pydicom returns what is
-            left of a truncated value.
+        SeriesError: A damaged or truncated header, of which pydicom returns
+            what is left, or one that unpacks to more than ``MAX_TAGS``.
     """
     import pydicom
 
     try:
+        plain = _plain(path, MAX_TAGS, whole=False)
         header = pydicom.dcmread(
-            _plain(path, MAX_TAGS, whole=False),
-            stop_before_pixels=True,
-            specific_tags=[*tags],
+            plain, stop_before_pixels=True, specific_tags=[*tags]
         )
+        _check_unpacked(plain, path)
         whole = all(
             len(getattr(element, 'value', None) or b'')
             >= getattr(element, 'length', 0)
@@ -54,6 +55,19 @@ def read_tags(path: Path, tags: Sequence[str]) -> Any:
             'remove it.'
         )
     return header
+
+
+def _check_unpacked(plain: Path | BytesIO, path: Path) -> None:
+    """Refuse tags that unpacking did not reach the end of."""
+    if isinstance(plain, Path) or plain.getbuffer().nbytes < MAX_TAGS:
+        return
+    if plain.read(len(PIXEL_GROUP)) != PIXEL_GROUP:
+        raise SeriesError(
+            f'{path}: unpacking its deflated tags was stopped at the limit of '
+            f'{MAX_TAGS:,} bytes, before the pixels; the file is damaged, or '
+            'made to fill the memory. Remove it, or export the series '
+            'uncompressed.'
+        )
 
 
 def stored_pixels(path: Path, pixel_bytes: int) -> Any:

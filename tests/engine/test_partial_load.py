@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from lungdet.apis import test as run_test
-from lungdet.engine.partial_load import fill_module
+from lungdet.engine.checkpoint import read_checkpoint
+from lungdet.engine.partial_load import fill_module, unused_tensors
 from lungdet.errors import CheckpointError
 from tests.killed_training import assert_same
 
@@ -41,6 +42,49 @@ def test_transfer_needs_95_percent_of_the_tensors() -> None:
     wrong = {f'backbone.{k}': v for k, v in tensors.items()}
     with pytest.raises(CheckpointError, match='fills 0 of 40.*and 20 more'):
         fill_module(model, wrong, 'file')
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    model = nn.Sequential(nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1))
+    tensors = dict(model.state_dict())
+
+    fill_module(model, tensors, 'file')  # the norm counts batches in int64
+    tensors['0.weight'] = tensors['0.weight'].long()
+
+    with pytest.raises(
+        CheckpointError, match=r'0\.weight of type torch.int64'
+    ):
+        fill_module(model, tensors, 'file')
+
+
+def test_tensors_that_a_network_lacks_are_counted() -> None:
+    model = small()
+    tensors = dict(model.state_dict())
+    assert not unused_tensors(model, tensors, 'file')
+    more = {'foo.bar': torch.zeros(2), 'rpn_head.loss_cls.mean': torch.ones(1)}
+    wrong = {'3.weight': torch.zeros(2)}  # another shape
+
+    (caveat,) = unused_tensors(model, tensors | more | wrong, 'file')
+
+    assert '2 of its 42 tensors are not used, such as 3.weight' in caveat
+
+
+def test_a_test_tells_of_tensors_that_it_does_not_use(
+    trained: Path,
+    tiny_config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint = read_checkpoint(trained)
+    for key in ('state_dict', 'ema_state_dict'):
+        if key in checkpoint:
+            checkpoint[key]['foo.bar'] = torch.zeros(3)
+    torch.save(checkpoint, tmp_path / 'more.pth')
+
+    run_test(tiny_config, tmp_path / 'more.pth', out=tmp_path / 'out')
+
+    shown = capsys.readouterr().out
+    assert 'caveat: ' in shown and 'such as foo.bar' in shown
 
 
 def test_weights_of_another_model_are_refused(

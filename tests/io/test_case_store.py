@@ -286,7 +286,7 @@ def test_an_edited_record_is_not_taken(tmp_path: Path) -> None:
     assert stored_settings(tmp_path, '1.2') is None
     with pytest.raises(SeriesError, match='index.json: case 1.2 was edited'):
         CaseStore(tmp_path)
-    with pytest.raises(SeriesError, match='json: case 1.2 was edited'):
+    with pytest.raises(SeriesError, match='edited .* Prepare the scan again'):
         rebuild_index(tmp_path)
 
 

@@ -24,7 +24,8 @@ def deflate(path: Path, content: bytes | None = None) -> None:
     data.save_as(path)
     if content is not None:
         head = path.read_bytes()
-        length = 144 + data.file_meta.FileMetaInformationGroupLength
+        meta = pydicom.filereader.read_file_meta_info(path)
+        length = 144 + meta.FileMetaInformationGroupLength
         packer = zlib.compressobj(9, wbits=-15)
         packed = packer.compress(content) + packer.flush()
         path.write_bytes(head[:length] + packed)
@@ -49,12 +50,29 @@ def test_a_deflated_file_cannot_take_all_memory(
     deflate(tmp_path / '090.dcm', bytes(body))
 
     tracemalloc.start()
-    with pytest.raises(SeriesError, match=r'090\.dcm'):
+    with pytest.raises(SeriesError, match=r'090\.dcm.*gives over'):
         load_volume(tmp_path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
     assert peak < 100_000_000
+
+
+@pytest.mark.parametrize('tag', [b'\x20\x00\x0e\x00', b'\x08\x00\x16\x00'])
+def test_tags_that_unpack_without_end_are_stopped_and_told(
+    tmp_path: Path, truth: np.ndarray, tag: bytes
+) -> None:
+    """From the series UID, or from the first tag, on there are zeros."""
+    write_series(tmp_path, truth)
+    path = tmp_path / '090.dcm'
+    plain = path.read_bytes()
+    meta = pydicom.filereader.read_file_meta_info(path)
+    start = 144 + meta.FileMetaInformationGroupLength
+    end = plain.index(tag, start)
+    deflate(path, plain[start:end] + bytes(20_000_000))
+
+    with pytest.raises(SeriesError, match=r'090\.dcm: unpacking .* stopped'):
+        load_volume(tmp_path)
 
 
 def test_cut_file_is_named_wherever_it_ends(

@@ -119,7 +119,9 @@ def test_damaged_case_of_another_scan_is_named(
     (tmp_path / 'out' / 'cases').mkdir(parents=True)
     (tmp_path / 'out' / 'cases' / 'z.json').write_text('{"series_uid"')
 
-    with pytest.raises(SeriesError, match=r'z\.json: not JSON .* Delete it'):
+    with pytest.raises(
+        SeriesError, match=r'z\.json: not JSON .* delete the file'
+    ):
         prepare_folder(scans, tmp_path / 'out', progress=False)
 
     assert not list((tmp_path / 'out' / 'cases').glob('a.*'))  # at once
