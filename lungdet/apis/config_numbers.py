@@ -103,7 +103,7 @@ POSITIVE = Number(above=True)
 NOT_NEGATIVE = Number()
 CHANNELS = Number(1, 65_536, whole=True, length=-1)
 SIDES = Number(STRIDE, 1024, whole=True, length=3, multiple=STRIDE)
-SUBSETS = AMOUNT._replace(length=0)
+SUBSETS = Number(0, 9, whole=True, length=0)  # LUNA16's
 HU_WINDOW = Number(-INF, length=2, rising=True)
 INTERVAL = Number(length=2, interval=True)
 POSITIVE_INTERVAL = INTERVAL._replace(above=True)

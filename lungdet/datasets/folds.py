@@ -92,11 +92,14 @@ def split_series(
         ``records``; scans in neither test nor validation are trained on.
 
     Raises:
-        ConfigError: Series that are not a list of text, an unknown series, or
-            a series or patient in two parts.
+        ConfigError: Series that are not a list of text, an unknown series, a
+            test whose subsets have no scans, or a series or patient in two
+            parts.
     """
     _check_names('test_series', test_series)
     _check_names('val_series', val_series)
+    if test_series is None:
+        _check_subsets(records, test_subsets)
     test = _select(records, test_subsets, test_series)
     val = _select(records, val_subsets, val_series)
     both = sorted(set(test) & set(val))
@@ -130,6 +133,24 @@ def _select(
         )
     named = set(series)
     return [uid for uid in records if uid in named]
+
+
+def _check_subsets(
+    records: dict[str, CaseRecord], test_subsets: Sequence[int]
+) -> None:
+    """Check that the test has scans; else every scan would be trained on.
+
+    A part of LUNA16 may lack some of the subsets.
+    """
+    subsets = {record.subset for record in records.values()}
+    if test_subsets and not subsets & set(test_subsets):
+        absent = ', '.join(map(str, test_subsets))
+        present = ', '.join(str(s) for s in range(10) if s in subsets)
+        raise ConfigError(
+            f'test_subsets: no prepared scan is of subset {absent}; there '
+            f'are the subsets {present or "none"}. Choose among them, name '
+            'scans by test_series, or hold out none by test_subsets=().'
+        )
 
 
 def _check_patients(

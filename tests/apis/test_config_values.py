@@ -33,6 +33,8 @@ WRONG = [
     ('train_dataloader.dataset', 3, r'train_dataloader\.dataset: 3 is no'),
     ('train_dataloader.dataset.background_ratio', 'all', 'background_ratio'),
     ('train_dataloader.dataset.test_subsets', 9, r'test_subsets: 9'),
+    ('train_dataloader.dataset.test_subsets', (12,), 'from 0 up to 9'),
+    ('train_dataloader.dataset.val_subsets', (8, 10), 'from 0 up to 9'),
     ('train_dataloader.dataset.test_subsets', ['9'], r"test_subsets: \['9'\]"),
     ('train_dataloader.dataset.pipeline', 'all', r"pipeline: 'all'"),
     ('train_dataloader.dataset.pipeline', ['Load'], r'pipeline: .*Load'),

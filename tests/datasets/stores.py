@@ -63,7 +63,7 @@ def world_point(
 
 
 def write_cubes(
-    root: Path, uid: str, subset: int, patient: str | None = None
+    root: Path, uid: str, subset: int | None, patient: str | None = None
 ) -> None:
     """Three cubes; one excluded finding at the first, one far from all."""
     grid = CUBES_GRID

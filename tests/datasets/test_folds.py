@@ -50,3 +50,31 @@ def test_scans_are_named_by_lists_of_text(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         training_crops(root, test_series=series, val_series=[])
+
+
+@pytest.mark.parametrize(
+    ('subsets', 'absent'), [((7,), '7'), ((4, 12), '4, 12')], ids=str
+)
+def test_subsets_of_the_test_without_scans_are_refused(
+    root: Path, subsets: tuple[int, ...], absent: str
+) -> None:
+    message = f'no prepared scan is of subset {absent}; .* subsets 0, 8, 9'
+
+    with pytest.raises(ConfigError, match=f'test_subsets: {message}'):
+        training_crops(root, test_subsets=subsets)
+    # series replace subsets
+    named = training_crops(root, test_subsets=subsets, test_series=['1.3'])
+    assert named.series_uids == ['1.1']
+    # a part of LUNA16 may lack some
+    partly = training_crops(root, test_subsets=(*subsets, 9))
+    assert partly.series_uids == ['1.1']
+
+
+def test_store_without_subsets_needs_a_named_test(tmp_path: Path) -> None:
+    write_cubes(tmp_path, '1.1', None)
+    rebuild_index(tmp_path)
+
+    with pytest.raises(ConfigError, match='there are the subsets none'):
+        training_crops(tmp_path)
+    every = training_crops(tmp_path, test_subsets=())
+    assert every.series_uids == ['1.1']

@@ -61,15 +61,17 @@ def test_all_folds_need_the_flag_and_warn(lungs: Path) -> None:
 
 
 def test_any_prepared_data_will_do(tmp_path: Path) -> None:
-    """Without subsets every scan is for training."""
     write_lungs(tmp_path, '1.1', None)
     rebuild_index(tmp_path)
 
-    assert build(tmp_path).series_uids == ['1.1']
+    def build_all(split: str = 'train', **options: object) -> LungCropDataset:
+        return build(tmp_path, split, test_subsets=(), **options)
+
+    assert build_all().series_uids == ['1.1']
     with pytest.raises(ConfigError, match='val: none of the 1 scans'):
-        build(tmp_path, 'val')
+        build_all('val')
     with pytest.raises(ConfigError, match='window: not given'):
-        build(tmp_path, window=None)
+        build_all(window=None)
 
 
 def test_training_pairs_are_new_each_epoch_and_validation_fixed(

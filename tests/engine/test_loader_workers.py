@@ -242,7 +242,9 @@ def test_crops_are_measured_as_they_are_late_in_the_training(
     needs = [
         shared_need(
             DataLoader(
-                training_crops(tmp_path, size=size, late=changed),
+                training_crops(
+                    tmp_path, size=size, late=changed, test_subsets=()
+                ),
                 batch_size=2,
                 num_workers=1,
             )

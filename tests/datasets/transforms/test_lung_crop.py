@@ -25,6 +25,7 @@ def build(root: Path, *distort: dict, **load: object) -> LungCropDataset:
         pipeline=[options, *distort, {'type': 'PackPair'}],
         window=(-1200, 600),
         crops_per_scan=60,
+        test_subsets=(),
     )
 
 
