@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lungdet.apis.scan_input import ScanInput
+from lungdet.apis.series_copies import without_copies
 from lungdet.dicomweb import (
     Address,
     ServerError,
@@ -65,7 +66,7 @@ def find_scans(
         AnnotationError: A csv that is not a list of scans.
         FileNotFoundError: A missing input.
     """
-    scans, left_out = list_scans(inputs, scratch)
+    scans, _, left_out = _scans_of_inputs(inputs, scratch)
     defects = [scan.defect for scan in scans if scan.defect is not None]
     if series:
         scans = [scan for scan in scans if scan.uid in series]
@@ -95,13 +96,22 @@ def list_scans(
     Raises:
         Errors as ``find_scans``, except for a missing series.
     """
+    scans, copies, left_out = _scans_of_inputs(inputs, scratch)
+    return sorted([*scans, *copies], key=lambda scan: scan.uid), left_out
+
+
+def _scans_of_inputs(
+    inputs: Sequence[str | Path], scratch: Path
+) -> tuple[list[ScanInput], list[ScanInput], list[str]]:
+    """Scans by uid, further copies of them, and which inputs are none."""
     scans: list[ScanInput] = []
     left_out: list[str] = []
     for word in dict.fromkeys(map(str, inputs)):
         some, rest = _scans_of_input(word, scratch)
         scans += some
         left_out += rest
-    return _with_distinct_uids(_without_repeats(scans)), left_out
+    scans, copies = without_copies(_without_repeats(scans))
+    return _with_distinct_uids(scans), copies, left_out
 
 
 def _scans_of_input(
@@ -252,28 +262,14 @@ def _joined(parts: Sequence[ScanInput]) -> ScanInput:
 
 
 def _without_repeats(scans: Iterable[ScanInput]) -> list[ScanInput]:
-    """Each file and each series once, even if several inputs name it.
-
-    Raises:
-        SeriesError: One series in two folders.
-    """
+    """Each file and each folder's series once, even if several inputs name
+    it."""
     first: dict[tuple[str, str, str], ScanInput] = {}
     for scan in scans:
         where = scan.location
         if scan.path is not None:
             where = os.path.realpath(scan.path)
         first.setdefault((where, scan.member or '', scan.uid), scan)
-    by_series: dict[str, ScanInput] = {}
-    for scan in first.values():
-        if scan.series_uid is None:
-            continue
-        other = by_series.setdefault(scan.series_uid, scan)
-        if other is not scan:
-            raise SeriesError(
-                f'{scan.location}: series {scan.uid} is also at '
-                f'{other.location}; '
-                'give one of them.'
-            )
     return list(first.values())
 
 
@@ -310,6 +306,7 @@ def _thinnest(series: Sequence[ScanInput]) -> ScanInput:
     return replace(
         best,
         caveats=(
+            *best.caveats,
             f'{len(series)} series of one examination; took this one of '
             f'{best.slices} slices of {best.thickness:g} mm, the thinnest '
             f'with the most slices; left out: {", ".join(others)}',

@@ -16,7 +16,7 @@ from lungdet.cli.options import (
     positive_int,
     ray_options,
 )
-from lungdet.errors import ConfigError, printable
+from lungdet.errors import ConfigError, counted, printable
 from lungdet.threads import set_thread_number
 
 if TYPE_CHECKING:
@@ -236,6 +236,7 @@ def infer(args: argparse.Namespace) -> int:
     scans, left_out = find_scans(
         args.inputs, args.out, series=args.series, lung_mask=args.lung_mask
     )
+    number = len(scans)
     scans = scans[args.part_id or 0 :: args.num_parts]
     options = InferOptions(
         formats, args.hu_offset, args.overwrite, args.keep_phi, args.store
@@ -250,7 +251,12 @@ def infer(args: argparse.Namespace) -> int:
     )
     run.on_scan, run.on_windows = output.scan, output.windows
     for text in left_out:
-        output.caveat(text)
+        output.caveat(f'left out: {text}')
+    if not scans:
+        output.caveat(
+            f'--part-id {args.part_id} of {args.num_parts} parts has none of '
+            f'the {counted(number, "scan")}'
+        )
     return work(run, output, args.report)
 
 

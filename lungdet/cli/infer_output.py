@@ -88,7 +88,7 @@ class InferOutput:
     def caveat(self, text: str) -> None:
         """Print a caveat about the run."""
         if not self.quiet:
-            self._error(f'caveat: left out: {text}')
+            self._error(f'caveat: {text}')
 
     def end(self, report: InferenceReport, out: Path) -> None:
         """Print the last line."""

@@ -193,12 +193,6 @@ def test_what_is_no_ct_is_left_out(tmp_path: Path) -> None:
     assert left_out == ['a folder: no CT series (26 files: 26 MR objects)']
 
 
-def one_series_twice(folder: Path) -> list[Path]:
-    for name in ('a', 'b'):
-        series(folder / name, '1.1', '9', 1.0)
-    return [folder / 'a', folder / 'b']
-
-
 def empty(folder: Path) -> list[Path]:
     (folder / 'none').mkdir()
     return [folder / 'none']
@@ -207,7 +201,6 @@ def empty(folder: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ('inputs', 'reason'),
     [
-        (one_series_twice, 'series 1.1 is also at'),
         (empty, 'none: no scan there'),
         (lambda folder: ['https://host/studies'], 'names no examination'),
         (lambda folder: [folder / 'x.mha'], 'x.mha: not there'),

@@ -268,6 +268,22 @@ def test_parts_share_the_scans(
     assert done == [['a', 'c', 'e'], ['b', 'd']]
 
 
+def test_a_part_without_scans_says_so(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    words = weights_and_out(trained, tmp_path / 'out')
+    words += ['--num-parts', '3', '--part-id', '2']
+
+    assert main(['infer', str(scans / 'a.mha'), *words]) == 0
+
+    assert capsys.readouterr().err == (
+        'caveat: --part-id 2 of 3 parts has none of the 1 scan\n'
+    )
+
+
 def test_a_rate_is_the_score_that_the_model_knows(
     trained: Path,
     scans: Path,

@@ -26,7 +26,7 @@ def printed(
     debug: bool = False,
 ) -> tuple[list[str], list[str]]:
     output = InferOutput(3, quiet=quiet, verbose=verbose, debug=debug)
-    output.caveat('a folder: no CT series')
+    output.caveat('left out: a folder: no CT series')
     with output:
         output.scan(SKIPPED)
         output.windows(3, 8)

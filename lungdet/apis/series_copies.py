@@ -1,0 +1,44 @@
+"""One series that several inputs hold, such as a folder and a zip of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from lungdet.apis.scan_input import ScanInput
+
+
+def without_copies(
+    scans: Iterable[ScanInput],
+) -> tuple[list[ScanInput], list[ScanInput]]:
+    """The first of each series with a caveat, and its copies elsewhere.
+
+    Copies with another number of slices may be parts of one series: then the
+    first has a defect.
+    """
+    series: defaultdict[str | int, list[ScanInput]] = defaultdict(list)
+    for number, scan in enumerate(scans):
+        series[scan.series_uid or number].append(scan)
+    groups = series.values()
+    copies = [scan for group in groups for scan in group[1:]]
+    return [_first(group) for group in groups], copies
+
+
+def _first(copies: Sequence[ScanInput]) -> ScanInput:
+    first = copies[0]
+    if len(copies) == 1:
+        return first
+    text = f'the series lies at {len(copies)} places among the inputs'
+    slices = [scan.slices for scan in copies]
+    if len({*slices}) > 1:
+        return replace(
+            first,
+            defect=(
+                f'{first.location}: {text}, with '
+                f'{" and ".join(map(str, slices))} slices; give one of them, '
+                '--list-series shows them.'
+            ),
+        )
+    text = f'{text}, with {slices[0]} slices each; took the first'
+    return replace(first, caveats=(*first.caveats, text))
