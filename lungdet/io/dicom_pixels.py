@@ -12,7 +12,12 @@ from lungdet.errors import SeriesError
 from lungdet.geometry import interpolate_axis
 from lungdet.io.dicom_file import DEFLATED, stored_pixels
 from lungdet.io.dicom_headers import SliceHeader
-from lungdet.io.dicom_values import rescaled, with_padding
+from lungdet.io.dicom_values import (
+    EXTENDED_HU_MIN,
+    below_any_hu,
+    rescaled,
+    with_padding,
+)
 from lungdet.io.hu_rules import BAD_FRACTION
 
 RAW_SYNTAXES = {
@@ -32,9 +37,10 @@ def read_planes(slices: Sequence[SliceHeader]) -> tuple[np.ndarray, list[str]]:
     limits = np.iinfo(np.int16)
     shape = (len(slices), slices[0].rows, slices[0].columns)
     array = np.empty(shape, dtype=np.int16)
-    beyond, first = 0, slices[0]
+    beyond, below, first = 0, 0, slices[0]
     for plane, one in zip(array, slices):
         values = np.rint(slice_values(one))
+        below += below_any_hu(values, one)
         plane[:] = np.clip(values, limits.min, limits.max)
         outside = int((plane != values).sum())
         if outside and not beyond:
@@ -46,6 +52,13 @@ def read_planes(slices: Sequence[SliceHeader]) -> tuple[np.ndarray, list[str]]:
             'exceed 16 bits after rescaling, so they are not HU; '
             'PixelRepresentation, the rescale tags or the padding are wrong. '
             'Export the series again.'
+        )
+    if below > BAD_FRACTION * array.size:
+        raise SeriesError(
+            f'{slices[0].path}: {below} of {array.size} voxels of the series '
+            f'are below {EXTENDED_HU_MIN} HU and not padding, as unsigned '
+            'values that are read as signed; PixelRepresentation or '
+            'PixelPaddingValue is wrong. Export the series again.'
         )
     if not beyond:
         return array, []

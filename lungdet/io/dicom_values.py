@@ -9,6 +9,9 @@ from lungdet.hounsfield import HU_MIN
 from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.hu_rules import BAD_FRACTION
 
+EXTENDED_HU_MIN = -4096  # HU are not below it in any scale of scanners
+LOWEST = 1 << 15  # 16 bits of the lowest signed value, a usual padding
+
 
 def rescaled(stored: np.ndarray, one: SliceHeader) -> np.ndarray:
     """Stored values (rows, columns) in HU, if the header says how.
@@ -17,9 +20,7 @@ def rescaled(stored: np.ndarray, one: SliceHeader) -> np.ndarray:
         SeriesError: Values that contradict the header's sign.
     """
     values = _without_spare_bits(stored, one)
-    if not one.has_rescale:
-        return values
-    return values * np.float32(one.slope) + np.float32(one.intercept)
+    return _linear(values, one)
 
 
 def with_padding(values: np.ndarray, one: SliceHeader) -> np.ndarray:
@@ -36,6 +37,30 @@ def with_padding(values: np.ndarray, one: SliceHeader) -> np.ndarray:
     listed = np.float32(one.padding) * np.float32(slope) + intercept
     meant = (one.padding - (1 << 16)) * slope + intercept
     return np.where(values == listed, np.float32(meant), values)
+
+
+def below_any_hu(values: np.ndarray, one: SliceHeader) -> int:
+    """Number of values of a signed slice that are neither HU nor padding.
+
+    Padding is what the header names, and the lowest value of 16 bits.
+
+    Args:
+        values: Rounded values in HU, as stored where the header does not
+            say how to rescale them.
+        one: Header of the slice.
+    """
+    if not one.signed:
+        return 0
+    stored = np.array([one.padding or 0, LOWEST], np.uint16).view(np.int16)
+    padding = np.rint(_linear(stored, one))
+    low = values[values < EXTENDED_HU_MIN]
+    return int((~np.isin(low, padding)).sum())
+
+
+def _linear(values: np.ndarray, one: SliceHeader) -> np.ndarray:
+    if not one.has_rescale:
+        return values
+    return values * np.float32(one.slope) + np.float32(one.intercept)
 
 
 def _without_spare_bits(stored: np.ndarray, one: SliceHeader) -> np.ndarray:

@@ -20,6 +20,7 @@ MAX_IN_GAP, TRUNCATED = 0.05, 1
 NO_AIR_HU = -200  # no chest in HU has its lowest values above
 # HU times 10 and the like: more values are lower than any in a CT
 BELOW_ALL_HU, MAX_BELOW = -1500, 0.05
+ONLY_AIR_HU = -950  # lung has higher values, vessels and walls much
 GREY = 255  # highest value of 8 bits
 
 
@@ -37,8 +38,8 @@ def to_hu(
         int16 HU (the same array if nothing had to change) and caveats.
 
     Raises:
-        SeriesError: Values that are not numbers, not HU, or stored without
-            their offset.
+        SeriesError: Values that are not numbers, not HU, of nothing but
+            air, or stored without their offset.
     """
     array, offset = image.array, hu_offset or 0
     has_air = bool(np.percentile(_sample(array), 1) <= AIR_HU)
@@ -58,6 +59,11 @@ def to_hu(
     low, first, high = sample.min(), np.percentile(sample, 1), sample.max()
     if reason := _why_not_hu(sample):
         raise SeriesError(f'{image.where}: values {low:g}..{high:g} {reason}')
+    if high <= ONLY_AIR_HU and hu.max() <= ONLY_AIR_HU:
+        raise SeriesError(
+            f'{image.where}: values {low:g}..{high:g} are those of air '
+            'alone; there is no chest on the image. Export it again.'
+        )
     caveats += of_rounding
     if first > AIR_HU:
         caveats.append(

@@ -48,6 +48,33 @@ def test_named_padding_without_sign_is_padding(
     np.testing.assert_array_equal(read[:, 60:], flat[:, 60:])
 
 
+def signed_with(value: int) -> Callable:
+    def change(stored: np.ndarray) -> np.ndarray:
+        stored = (stored.astype(int) - 1024).astype(np.int16)
+        stored[:15] = value  # 4 % of 384
+        return stored.view(np.uint16)
+
+    return change
+
+
+SIGNED = {'PixelRepresentation': 1, 'RescaleIntercept': 0}
+
+
+@pytest.mark.parametrize(
+    ('value', 'tags'),
+    [(-2000, {}), (-32768, {}), (-10000, {'PixelPaddingValue': 55536})],
+)
+def test_padding_of_signed_values_is_no_defect(
+    tmp_path: Path, truth: np.ndarray, value: int, tags: dict
+) -> None:
+    write_series(tmp_path, truth)
+    store(tmp_path, signed_with(value), **SIGNED, **tags)
+
+    array = load_volume(tmp_path).array
+
+    assert (array.reshape(len(truth), -1)[:, :15] == value).all()
+
+
 @pytest.mark.parametrize(
     ('change', 'tags', 'reason'),
     [
@@ -62,6 +89,12 @@ def test_named_padding_without_sign_is_padding(
             lambda v: v + 2000,
             {'PixelRepresentation': 1, 'BitsStored': 12, 'HighBit': 11},
             'PixelRepresentation says that values are signed',
+        ),
+        (signed_with(-10000), SIGNED, 'below -4096 HU and not padding'),
+        (
+            signed_with(-10000),
+            {**SIGNED, 'PixelPaddingValue': 63536},
+            'below -4096 HU and not padding',
         ),
         (lambda v: v, {'BitsStored': 12}, 'HighBit 15'),
         (lambda v: v, {'BitsStored': 0, 'HighBit': 0}, 'BitsStored is 0'),

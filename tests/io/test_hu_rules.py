@@ -178,6 +178,19 @@ def test_offset_is_added_only_where_it_is_lacking(
     np.testing.assert_array_equal(shifted[1:], array[1:])
 
 
+@pytest.mark.parametrize(('value', 'noise'), [(-1000, 0), (-1000, 8)])
+def test_air_alone_is_no_chest(
+    tmp_path: Path, rng: np.random.Generator, value: int, noise: int
+) -> None:
+    array = rng.normal(value, noise, SHAPE).astype(np.int16)
+
+    with pytest.raises(SeriesError, match='those of air alone'):
+        load_volume(write_meta(tmp_path, array.tobytes()))
+
+    array[3, 4, 5] = 40
+    load_volume(write_meta(tmp_path, array.tobytes()))
+
+
 def test_wide_floats_take_little_memory(tmp_path: Path) -> None:
     shape = (64, 256, 256)
     array = np.full(shape, -900.0)
