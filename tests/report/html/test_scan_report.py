@@ -50,10 +50,10 @@ def test_the_table_has_every_detection(known: ParsedPage) -> None:
         *(('1', '0.97'), ('2', '0.6'), ('3', '0.3'), ('4', '0.1'))
     ]
     text = ' '.join(known.texts)
-    assert '0.970 12.0 21 80 left upper hit 905 0.0 5.0 -80.0' in text
-    assert '0.600 9.0 – – – hit – 22.0 20.0 -100.0' in text
-    assert '0.300 6.0 – – – false – -10.0 0.0 -100.0' in text
-    assert '0.100 – – – – excluded – 25.0 -10.0 -75.0' in text
+    assert '0.970 hit 12.0 21 80 left upper 905 0.0 5.0 -80.0' in text
+    assert '0.600 hit 9.0 – – – – 22.0 20.0 -100.0' in text
+    assert '0.300 false 6.0 – – – – -10.0 0.0 -100.0' in text
+    assert '0.100 excluded – – – – – 25.0 -10.0 -75.0' in text
 
 
 def test_reference_nodules_are_hit_or_missed(known: ParsedPage) -> None:

@@ -158,7 +158,7 @@ def test_the_table_is_sorted_and_filtered(opened: Page) -> None:
         '.map((row) => row.dataset.number).join()'
     )
     head = "document.querySelectorAll('#detections th button')"
-    opened.evaluate(f'{head}[2].click()')  # by diameter, unknown last
+    opened.evaluate(f'{head}[3].click()')  # by diameter, unknown last
     assert opened.evaluate(numbers) == '3,2,1,4'
     opened.evaluate(f'{head}[1].focus()')
     opened.press('Enter')
@@ -210,6 +210,10 @@ def test_a_phone_shows_it_without_scrolling_sideways(
 
     width = 'document.documentElement.scrollWidth'
     assert opened.evaluate(width) == 360
+    table = "document.querySelector('#detections').parentElement"
+    assert opened.evaluate(f'{table}.scrollWidth == {table}.clientWidth')
+    assert opened.evaluate("document.querySelector('.narrow').offsetHeight > 0")
+    opened.screenshot(Path('/tmp/ph.png'))
     small = opened.evaluate(
         "[...document.querySelectorAll('button, input')].filter((one) => "
         'one.offsetParent && one.getBoundingClientRect().height < 24).length'
