@@ -212,7 +212,8 @@ def test_a_phone_shows_it_without_scrolling_sideways(
     assert opened.evaluate(width) == 360
     table = "document.querySelector('#detections').parentElement"
     assert opened.evaluate(f'{table}.scrollWidth == {table}.clientWidth')
-    assert opened.evaluate("document.querySelector('.narrow').offsetHeight > 0")
+    hint = "document.querySelector('.narrow').offsetHeight"
+    assert opened.evaluate(hint) > 0
     opened.screenshot(Path('/tmp/ph.png'))
     small = opened.evaluate(
         "[...document.querySelectorAll('button, input')].filter((one) => "
