@@ -33,6 +33,10 @@ class ScanInput:
         caveats: What was left out beside it.
         defect: Why it cannot be read, as far as is known; None otherwise.
         address: Address of a scan on a server, None for files.
+        given: The input that it is of, as the user wrote it; the list and its
+            line where a list names it.
+        below: Folder among the inputs in which it was found, None if it is an
+            input itself.
     """
 
     uid: str
@@ -48,11 +52,18 @@ class ScanInput:
     defect: str | None = None
     address: Address | None = None
     instances: int = 0
+    given: str = ''
+    below: Path | None = None
 
     @property
     def location(self) -> str:
         """Its path or address, as text."""
         return str(self.path if self.address is None else self.address)
+
+    @property
+    def inner_path(self) -> Path:
+        """Its location, continued inside the archive."""
+        return Path(self.location, self.member or '')
 
     def fingerprint(self) -> int | None:
         """A checksum that changes with the scan.

@@ -6,14 +6,14 @@ the thinnest is taken, wherever its files lie.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lungdet.apis.scan_input import ScanInput
+from lungdet.apis.scan_names import defect_of, digest, with_distinct_names
 from lungdet.apis.series_copies import without_copies
 from lungdet.dicomweb import (
     Address,
@@ -46,6 +46,7 @@ def find_scans(
     *,
     series: Collection[str] = (),
     lung_mask: Path | None = None,
+    keep_phi: bool = False,
 ) -> tuple[list[ScanInput], list[str]]:
     """Every scan to run on, by uid, and caveats about what was left out.
 
@@ -58,6 +59,8 @@ def find_scans(
             examination.
         lung_mask: A mask of the only scan, or a folder of masks named
             ``<uid>.*``.
+        keep_phi: Keep the names of folders, which may be those of patients,
+            in names of scans and in messages.
 
     Raises:
         ConfigError: No address of an examination, or one mask for several
@@ -66,8 +69,8 @@ def find_scans(
         AnnotationError: A csv that is not a list of scans.
         FileNotFoundError: A missing input.
     """
-    scans, _, left_out = _scans_of_inputs(inputs, scratch)
-    defects = [scan.defect for scan in scans if scan.defect is not None]
+    scans, _, left_out = _scans_of_inputs(inputs, scratch, keep_phi)
+    defects = [defect_of(s, keep_phi=keep_phi) for s in scans if s.defect]
     if series:
         scans = [scan for scan in scans if scan.uid in series]
     else:
@@ -85,51 +88,55 @@ def find_scans(
 
 
 def list_scans(
-    inputs: Sequence[str | Path], scratch: Path
+    inputs: Sequence[str | Path], scratch: Path, *, keep_phi: bool = False
 ) -> tuple[list[ScanInput], list[str]]:
     """Every scan and every series, by uid, and which inputs are none.
 
     Args:
         inputs: As ``find_scans``.
         scratch: Folder for what is unpacked.
+        keep_phi: As ``find_scans``.
 
     Raises:
         Errors as ``find_scans``, except for a missing series.
     """
-    scans, copies, left_out = _scans_of_inputs(inputs, scratch)
+    scans, copies, left_out = _scans_of_inputs(inputs, scratch, keep_phi)
     return sorted([*scans, *copies], key=lambda scan: scan.uid), left_out
 
 
 def _scans_of_inputs(
-    inputs: Sequence[str | Path], scratch: Path
+    inputs: Sequence[str | Path], scratch: Path, keep_phi: bool
 ) -> tuple[list[ScanInput], list[ScanInput], list[str]]:
     """Scans by uid, further copies of them, and which inputs are none."""
     scans: list[ScanInput] = []
     left_out: list[str] = []
     for word in dict.fromkeys(map(str, inputs)):
-        some, rest = _scans_of_input(word, scratch)
+        some, rest = _scans_of_input(word, scratch, keep_phi)
         scans += some
         left_out += rest
     scans, copies = without_copies(_without_repeats(scans))
-    return _with_distinct_uids(scans), copies, left_out
+    return with_distinct_names(scans, keep_phi=keep_phi), copies, left_out
 
 
 def _scans_of_input(
-    word: str, scratch: Path
+    word: str, scratch: Path, keep_phi: bool
 ) -> tuple[list[ScanInput], list[str]]:
     """Scans of one input, and what in it is none."""
-    if is_address(word):
-        return _scans_at(parse_address(word)), []
     path = Path(word)
-    if not path.exists():
+    left_out: list[str] = []
+    if is_address(word):
+        scans = _scans_at(parse_address(word))
+    elif not path.exists():
         raise FileNotFoundError(f'{path}: not there; check the path.')
-    if path.name.lower().endswith(LISTS):
-        return _scans_of_list(path, scratch)
-    if path.is_dir():
-        return _scans_below(path.resolve(), scratch)
-    if is_zip(path):
-        return _scans_in_zip(path, scratch)
-    return [ScanInput(stem(path), path)], []
+    elif path.name.lower().endswith(LISTS):
+        return _scans_of_list(path, scratch, keep_phi)
+    elif path.is_dir():
+        scans, left_out = _scans_below(path.resolve(), scratch)
+    elif is_zip(path):
+        scans, left_out = _scans_in_zip(path, scratch)
+    else:
+        scans = [ScanInput(stem(path), path)]
+    return [replace(scan, given=word) for scan in scans], left_out
 
 
 def _scans_at(address: Address) -> list[ScanInput]:
@@ -156,12 +163,19 @@ def _scans_at(address: Address) -> list[ScanInput]:
 
 
 def _scans_of_list(
-    path: Path, scratch: Path
+    path: Path, scratch: Path, keep_phi: bool
 ) -> tuple[list[ScanInput], list[str]]:
     scans: list[ScanInput] = []
     left_out: list[str] = []
     for entry in read_scan_manifest(path):
-        some, rest = _scans_of_input(entry.location, scratch)
+        line = f'{path}:{entry.line}'
+        location = entry.location if keep_phi else 'its path'
+        if not is_address(entry.location):
+            if not os.path.exists(entry.location):
+                raise FileNotFoundError(
+                    f'{line}: {location} is not there; correct the list.'
+                )
+        some, rest = _scans_of_input(entry.location, scratch, keep_phi)
         if entry.series_uid is not None:
             named = [s for s in some if s.uid == entry.series_uid]
             if not named and len(some) == 1 and some[0].series_uid is None:
@@ -169,13 +183,12 @@ def _scans_of_list(
             some = named
         if not some:
             raise SeriesError(
-                f'{path}: no scan {entry.series_uid or ""} at '
-                f'{entry.location}; '
+                f'{line}: no scan {entry.series_uid or ""} at {location}; '
                 'correct the list.'
             )
         if entry.lung_mask is not None:
             some = [replace(s, lung_mask=entry.lung_mask) for s in some]
-        scans += some
+        scans += [replace(scan, given=line) for scan in some]
         left_out += rest
     return scans, left_out
 
@@ -196,12 +209,13 @@ def _scans_below(
             scans.append(ScanInput(stem(path), path))
         else:
             try:
-                for one in _series_of(path):
+                for one in _series_of(path, root):
                     parts[one.uid].append(one)
             except NoSeriesError as error:
                 text = explain(error).replace(str(path), 'a folder')
                 left_out.append(text.partition(';')[0])
-    return [*scans, *map(_joined, parts.values())], left_out
+    scans += map(_joined, parts.values())
+    return [replace(scan, below=root) for scan in scans], left_out
 
 
 def _scans_in_zip(
@@ -216,7 +230,7 @@ def _scans_in_zip(
     except SeriesError as error:  # reported as an unreadable scan
         return [ScanInput(path.stem, path, defect=explain(error))], []
     within = [
-        replace(scan, path=path, member=os.path.relpath(scan.location, root))
+        _packed(scan, path, os.path.relpath(scan.location, root))
         for scan in scans
         if scan.member is None  # archives in archives are not read
     ]
@@ -225,7 +239,16 @@ def _scans_in_zip(
     return within, left_out
 
 
-def _series_of(folder: Path) -> list[ScanInput]:
+def _packed(scan: ScanInput, path: Path, member: str) -> ScanInput:
+    """A scan that was found where its archive had been unpacked."""
+    inside = replace(scan, path=path, member=member, below=None)
+    if scan.defect is None:
+        return inside
+    defect = scan.defect.replace(scan.location, str(inside.inner_path))
+    return replace(inside, defect=defect)
+
+
+def _series_of(folder: Path, root: Path) -> list[ScanInput]:
     """The series whose slices lie in a folder itself."""
     try:
         return [_scan_of(folder, one) for one in list_series(folder, depth=0)]
@@ -233,8 +256,8 @@ def _series_of(folder: Path) -> list[ScanInput]:
         raise
     except (SeriesError, OSError) as error:
         # the folder's name may be a person's
-        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
-        return [ScanInput(f'folder-{digest}', folder, defect=explain(error))]
+        uid = f'folder-{digest(folder.relative_to(root))}'
+        return [ScanInput(uid, folder, defect=explain(error))]
 
 
 def _scan_of(folder: Path, series: SeriesSummary) -> ScanInput:
@@ -266,10 +289,10 @@ def _without_repeats(scans: Iterable[ScanInput]) -> list[ScanInput]:
     it."""
     first: dict[tuple[str, str, str], ScanInput] = {}
     for scan in scans:
-        where = scan.location
+        path = scan.location
         if scan.path is not None:
-            where = os.path.realpath(scan.path)
-        first.setdefault((where, scan.member or '', scan.uid), scan)
+            path = os.path.realpath(scan.path)
+        first.setdefault((path, scan.member or '', scan.uid), scan)
     return list(first.values())
 
 
@@ -312,35 +335,6 @@ def _thinnest(series: Sequence[ScanInput]) -> ScanInput:
             f'with the most slices; left out: {", ".join(others)}',
         ),
     )
-
-
-def _with_distinct_uids(scans: Iterable[ScanInput]) -> list[ScanInput]:
-    """Scans by uid; for files of one name, it includes the names of their
-    folders.
-
-    Raises:
-        SeriesError: That does not distinguish them.
-    """
-    scans = list(scans)
-    names = Counter(scan.uid for scan in scans)
-    distinct: dict[str, ScanInput] = {}
-    for scan in scans:
-        if names[scan.uid] > 1:
-            scan = replace(scan, uid=_long_name(scan))
-        other = distinct.setdefault(scan.uid, scan)
-        if other is not scan:
-            raise SeriesError(
-                f'{scan.location}: is called {scan.uid} like '
-                f'{other.location}; rename one, or name them by a list with '
-                'the columns path and seriesuid.'
-            )
-    return [distinct[uid] for uid in sorted(distinct)]
-
-
-def _long_name(scan: ScanInput) -> str:
-    """The names of a file and of the two folders around it."""
-    path = Path(scan.location, scan.member or '')
-    return '_'.join([*path.absolute().parts[-3:-1], scan.uid])
 
 
 def _with_masks(

@@ -134,7 +134,7 @@ class ScanSteps:
         Raises:
             OSError: The disk is full.
         """
-        known = () if scan.path is None else (scan.path,)
+        known = () if scan.path is None else (scan.inner_path, scan.path)
         work = ScanInWork(scan, paths=known)
         try:
             if scan.defect is not None:

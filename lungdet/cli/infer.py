@@ -188,7 +188,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--keep-phi',
         action='store_true',
-        help='keep paths and patient ids in messages, records and the report',
+        help='keep paths, names of folders and patient ids in names of scans, '
+        'messages, records and the report',
     )
     add_ray_option(group)
     loudness = group.add_mutually_exclusive_group()
@@ -234,7 +235,11 @@ def infer(args: argparse.Namespace) -> int:
     make_result_folder(args.out)
     check_report(args.report)
     scans, left_out = find_scans(
-        args.inputs, args.out, series=args.series, lung_mask=args.lung_mask
+        args.inputs,
+        args.out,
+        series=args.series,
+        lung_mask=args.lung_mask,
+        keep_phi=args.keep_phi,
     )
     number = len(scans)
     scans = scans[args.part_id or 0 :: args.num_parts]
@@ -351,7 +356,9 @@ def list_series(args: argparse.Namespace) -> int:
     from lungdet.apis.scan_inputs import list_scans
 
     with TemporaryDirectory(prefix='lungdet-') as scratch:
-        scans, left_out = list_scans(args.inputs, Path(scratch))
+        scans, left_out = list_scans(
+            args.inputs, Path(scratch), keep_phi=args.keep_phi
+        )
     print(series_table(scans))
     for text in left_out:
         print(printable(f'left out: {text}'), file=sys.stderr)

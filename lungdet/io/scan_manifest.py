@@ -22,11 +22,13 @@ class ManifestEntry:
         series_uid: Which series of a DICOM folder, or the name of the scan
             in an image file; None for any.
         lung_mask: Its lungs, likewise; None to find them.
+        line: Number of the line, from 1.
     """
 
     location: str
     series_uid: str | None = None
     lung_mask: Path | None = None
+    line: int = 0
 
 
 def read_scan_manifest(path: str | Path) -> list[ManifestEntry]:
@@ -40,8 +42,9 @@ def read_scan_manifest(path: str | Path) -> list[ManifestEntry]:
     header = [name.strip() for name in next(lines, (0, []))[1]]
     if 'path' not in header or len(set(header)) < len(header):
         raise AnnotationError(
-            f'{table}: the header is {header}; a list of scans has the column '
-            f'path, and may have {" and ".join(COLUMNS[1:])}, each once.'
+            f'{table}: its first line is no header of a list of scans; that '
+            f'has the column path, and may have {" and ".join(COLUMNS[1:])}, '
+            'each once.'
         )
     entries = []
     for line, cells in lines:
@@ -64,6 +67,7 @@ def read_scan_manifest(path: str | Path) -> list[ManifestEntry]:
                 location if ADDRESS in location else str(folder / location),
                 values.get('seriesuid') or None,
                 folder / mask if mask else None,
+                line,
             )
         )
     if not entries:

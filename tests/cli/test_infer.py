@@ -253,6 +253,27 @@ def test_a_report_that_cannot_be_written_stops_it_before_any_scan(
     assert not list((tmp_path / 'out').iterdir())
 
 
+def test_folders_named_after_patients_stay_out_of_everything(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ('SMITH_JOHN', 'MILLER_ANNA', 'DOE'):
+        write_scans(tmp_path / 'tree' / name, ['ct'])
+    (tmp_path / 'tree' / 'DOE' / 'ct.mha').write_text('no image')
+    out, report = tmp_path / 'out', tmp_path / 'report.json'
+    words = ['infer', str(tmp_path / 'tree'), '--model', str(trained)]
+    words += ['--out', str(out), '--report', str(report), '--formats', 'json']
+
+    assert main([*words, '-v']) == 3
+    texts = [*capsys.readouterr(), report.read_text()]
+    for path in out.rglob('*'):
+        texts += [path.name, path.read_text() if path.is_file() else '']
+    assert main(words) == 3
+
+    for text in texts:
+        assert not any(name in text for name in ('SMITH', 'MILLER', 'DOE'))
+    assert '2 done before, 1 failed' in capsys.readouterr().out
+
+
 def test_parts_share_the_scans(
     trained: Path, scans: Path, tmp_path: Path
 ) -> None:

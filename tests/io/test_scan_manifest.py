@@ -19,9 +19,9 @@ def test_paths_are_below_the_folder_of_the_list(tmp_path: Path) -> None:
     )
 
     assert read_scan_manifest(path) == [
-        ManifestEntry(str(tmp_path / 'a/b.mha'), '1.2', tmp_path / 'm.mhd'),
-        ManifestEntry(str(Path('/c d.nii'))),
-        ManifestEntry('https://host/studies/1.2'),
+        ManifestEntry(str(tmp_path / 'a/b.mha'), '1.2', tmp_path / 'm.mhd', 2),
+        ManifestEntry(str(Path('/c d.nii')), line=4),
+        ManifestEntry('https://host/studies/1.2', line=5),
     ]
 
 
