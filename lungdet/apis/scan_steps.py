@@ -141,7 +141,7 @@ class ScanSteps:
                 raise _KnownDefect(scan.defect)
             started = time.perf_counter()
             path = work.files.enter_context(scan.opened(scratch, stopped))
-            work.paths = (path, *known)
+            work.paths = (*_folders_in(path), path, *known)
             volume = load_volume(
                 path,
                 series_uid=scan.series_uid,
@@ -266,6 +266,12 @@ class ScanSteps:
             if folder != folder.parent and str(folder) != '.':
                 text = text.replace(f'{folder}{os.sep}', '')
         return text
+
+
+def _folders_in(path: Path) -> list[Path]:
+    """The folders in a folder, each before those whose path it begins with."""
+    folders = [one for one in path.rglob('*') if one.is_dir()]
+    return sorted(folders, key=lambda one: len(str(one)), reverse=True)
 
 
 class _KnownDefect(LungdetError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -395,6 +396,30 @@ def test_who_the_patient_is_stays_out_of_everything(
     record = json.loads((tmp_path / 'phi/1.5/inference.json').read_text())
     assert record['path'] == str(whole) and record['patient_id'] == PATIENT
     assert str(first) in kept.outcomes[1].reason
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_folders_of_one_series_stay_out_of_its_error(
+    threshold: NoduleInferencer, tmp_path: Path, packed: bool
+) -> None:
+    """Half of the slices lie in a folder, half in one beside it."""
+    write_patient(tmp_path / 'in' / 'DOE', '1.5')
+    (tmp_path / 'in' / 'DOE_JOHN').mkdir()
+    for k, path in enumerate(sorted((tmp_path / 'in' / 'DOE').iterdir())):
+        data = dcmread(path)
+        data.PixelData = data.PixelData[:100]
+        data.save_as(path)
+        if k % 2:
+            path.rename(tmp_path / 'in' / 'DOE_JOHN' / path.name)
+    given = tmp_path / 'in'
+    if packed:
+        given = Path(shutil.make_archive(str(tmp_path / 'd'), 'zip', given))
+
+    run = run_on(threshold, given, tmp_path / 'out')
+
+    reason = run.outcomes[0].reason
+    assert reason.startswith('1.5/') and 'cannot be read' in reason
+    assert 'DOE' not in reason
 
 
 def test_windows_are_reported_between_the_outcomes(
