@@ -25,6 +25,18 @@ def sizes_xyz(result: SeriesResult) -> np.ndarray:
     return np.array(sizes, dtype=np.float64).reshape(-1, 3)[:, ::-1]
 
 
+def world_sizes(result: SeriesResult) -> np.ndarray:
+    """Sides (N, 3) in mm along the world axes x, y, z of boxes that enclose
+    those of the detections, which are turned where the case is oblique.
+
+    Raises:
+        SeriesError: A detection has no box.
+    """
+    steps = result.geometry.affine[:3, :3]  # of an index (z, y, x)
+    directions = steps / np.linalg.norm(steps, axis=0)
+    return sizes_xyz(result)[:, ::-1] @ np.abs(directions).T
+
+
 def scan_boxes(result: SeriesResult) -> np.ndarray:
     """Edge boxes (N, 6) z1..x2 on the scan's own grid.
 

@@ -8,20 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from lungdet.exporters.base import Exporter, ExportInput
-from lungdet.exporters.boxes import sizes_xyz
+from lungdet.exporters.boxes import world_sizes
 from lungdet.io.atomic import write_text
 
 BOXES = 'monai.json'
 
 
 def write_monai(folder: Path, scan: ExportInput) -> list[str]:
-    """Write centre and size (x, y, z) of every box, world mm.
+    """Write centre and size (x, y, z) of every box, world mm; of an oblique
+    case the box along the world's axes that encloses it.
 
     Two keys that MONAI does not have state the frame and the box mode.
     """
     result = scan.result
     centers = np.array([d.center_mm for d in result.detections])
-    boxes = np.concatenate([centers.reshape(-1, 3), sizes_xyz(result)], axis=1)
+    sizes = world_sizes(result)
+    boxes = np.concatenate([centers.reshape(-1, 3), sizes], axis=1)
     content = {
         'image': result.series_uid,
         'box': boxes.tolist(),
