@@ -353,10 +353,13 @@ def _with_masks(
                 'named by its series uid.'
             )
         return [replace(scan, lung_mask=lung_mask) for scan in scans]
+    scan_files = {scan.inner_path.resolve() for scan in scans}
     masks = {
         stem(file): file
         for file in sorted(lung_mask.iterdir())
-        if file.name.lower().endswith(SUFFIXES) and not is_litter(file)
+        if file.name.lower().endswith(SUFFIXES)
+        and not is_litter(file)
+        and file.resolve() not in scan_files  # in the scans' own folder
     }
     if not masks.keys() & {scan.uid for scan in scans}:
         raise ConfigError(

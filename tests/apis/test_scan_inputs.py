@@ -150,6 +150,9 @@ def test_masks_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='is one file, but there are 2'):
         scans_of(tmp_path, tmp_path / 'in', lung_mask=tmp_path / 'lungs/a.mhd')
     with pytest.raises(ConfigError, match='none that is named like a scan'):
+        # no scan is its own mask
+        scans_of(tmp_path, tmp_path / 'in', lung_mask=tmp_path / 'in')
+    with pytest.raises(ConfigError, match='none that is named like a scan'):
         scans_of(
             tmp_path, tmp_path / 'in' / 'b.mha', lung_mask=tmp_path / 'lungs'
         )
