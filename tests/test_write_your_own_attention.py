@@ -71,7 +71,7 @@ def test_the_class_trains_in_every_block(
 def test_the_command_trains(reader: Path) -> None:
     (command,) = re.findall(r'```bash\n(.*?)```', PAGE.read_text(), re.DOTALL)
     write_luna16_phantoms(
-        reader / 'scans', scans=5, seed=1, size='small', progress=False
+        reader / 'scans', scans=10, seed=1, size='small', progress=False
     )
     prepare_luna16(
         reader / 'scans', reader / 'work_dirs/demo/cases', progress=False
