@@ -137,13 +137,15 @@ def wait_until_gone(pids: list[int]) -> None:
         time.sleep(0.1)
 
 
-def resident(pid: int) -> int:
-    """Resident memory of a process in bytes; 0 if it has ended."""
+def resident(pid: int, key: str = 'VmRSS') -> int:
+    """Bytes of memory that a process has, or with ``VmHWM`` has had at most;
+    0 if it has ended.
+    """
     try:
         text = Path(f'/proc/{pid}/status').read_text()
     except OSError:
         return 0
     for line in text.splitlines():
-        if line.startswith('VmRSS:'):
+        if line.startswith(f'{key}:'):
             return int(line.split()[1]) * 1024
     return 0
