@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError
 from lungdet.models.detectors.case_predictor import CasePredictor
+from lungdet.models.detectors.inference_detector import InferenceDetector
 from lungdet.models.detectors.nodulenet import NoduleNet
 from lungdet.registry import MODELS
 
 
 @MODELS.register_module()
-class EnsembleDetector(BaseModel):
+class EnsembleDetector(InferenceDetector):
     """Several detectors whose detections of a case are merged.
 
     The ``test_cfg`` of the first member determines how a case is tiled and how
@@ -35,6 +34,8 @@ class EnsembleDetector(BaseModel):
         ConfigError: There is no member, ``epochs`` has another length, or the
             members take different inputs.
     """
+
+    not_trained = 'an ensemble is not trained; train its members'
 
     def __init__(
         self,
@@ -69,38 +70,6 @@ class EnsembleDetector(BaseModel):
     def num_models(self) -> int:
         """See ``Ensemble`` of the detectors' protocols."""
         return len(self.members)
-
-    def forward(
-        self,
-        inputs: Any,
-        data_samples: list[DetDataSample] | None = None,
-        mode: str = 'predict',
-    ) -> Any:
-        """Detect nodules in cases.
-
-        Args:
-            inputs: Cases (1, D, H, W) in HU.
-            data_samples: A sample per case, or None for new ones.
-            mode: ``'predict'``.
-
-        Returns:
-            The samples with ``pred_instances``.
-
-        Raises:
-            ConfigError: Another mode than ``'predict'``.
-        """
-        if mode != 'predict':
-            raise ConfigError(
-                f'EnsembleDetector: mode {mode!r}, but an ensemble is not '
-                'trained; train its members.'
-            )
-        return self.case_predictor().fill_all(inputs, data_samples)
-
-    def predict_case(
-        self, case: Tensor, sample: DetDataSample | None = None
-    ) -> InstanceData:
-        """Detections of a case (1, D, H, W), see ``CasePredictor.predict``."""
-        return self.case_predictor().predict(case, sample)
 
     def case_predictor(self) -> CasePredictor:
         """Inference of whole cases with the first member's ``test_cfg``."""

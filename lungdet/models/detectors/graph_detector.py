@@ -6,13 +6,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from lungdet.data_sample import DetDataSample
-from lungdet.errors import ConfigError
 from lungdet.models.detectors.case_predictor import CasePredictor
+from lungdet.models.detectors.inference_detector import InferenceDetector
 from lungdet.models.detectors.nodulenet import NoduleNet
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.roi_heads.mask_head import decode_boxes
@@ -41,7 +39,7 @@ class Graphs(NamedTuple):
     mask: Graph | None = None
 
 
-class GraphDetector(BaseModel):
+class GraphDetector(InferenceDetector):
     """A NoduleNet for inference whose layers are graphs.
 
     Anchors, pooling, NMS and all other work on boxes are those of NoduleNet.
@@ -50,6 +48,11 @@ class GraphDetector(BaseModel):
         net: The network; it is copied.
         graphs: The graphs that replace its layers.
     """
+
+    not_trained = (
+        'graphs are not trained; train the network that they were exported '
+        'from'
+    )
 
     def __init__(self, net: NoduleNet, graphs: Graphs) -> None:
         super().__init__()
@@ -71,38 +74,6 @@ class GraphDetector(BaseModel):
         """The network's ``test_cfg``, with ``bf16=False``: torch's part always
         computes in float32."""
         return self.net.test_cfg
-
-    def forward(
-        self,
-        inputs: Any,
-        data_samples: list[DetDataSample] | None = None,
-        mode: str = 'predict',
-    ) -> list[DetDataSample]:
-        """Detect nodules in cases.
-
-        Args:
-            inputs: Cases (1, D, H, W) in HU.
-            data_samples: A sample per case, or None for new ones.
-            mode: ``'predict'``.
-
-        Returns:
-            The samples with ``pred_instances``.
-
-        Raises:
-            ConfigError: Another mode than ``'predict'``.
-        """
-        if mode != 'predict':
-            raise ConfigError(
-                f'GraphDetector: mode {mode!r}, but graphs are not trained; '
-                'train the network that they were exported from.'
-            )
-        return self.case_predictor().fill_all(inputs, data_samples)
-
-    def predict_case(
-        self, case: Tensor, sample: DetDataSample | None = None
-    ) -> InstanceData:
-        """Detections of a case (1, D, H, W), see ``CasePredictor.predict``."""
-        return self.case_predictor().predict(case, sample)
 
     def case_predictor(self) -> CasePredictor:
         """Inference of whole cases with the network's ``test_cfg``."""
