@@ -26,6 +26,7 @@ class ScanInput:
         series_uid: Which series of the folder; None for an image file.
         study: Its examination, None if none is stated.
         slices: Slices of a DICOM series, 0 if not known yet.
+        image_uids: SOP instance UIDs of a DICOM series in files.
         instances: Files of a series on a server.
         thickness: Slice thickness in mm, infinite if not known.
         description: The scanner's free text; may name a person.
@@ -51,6 +52,7 @@ class ScanInput:
     caveats: tuple[str, ...] = ()
     defect: str | None = None
     address: Address | None = None
+    image_uids: frozenset[str] = frozenset()
     instances: int = 0
     given: str = ''
     below: Path | None = None

@@ -270,6 +270,7 @@ def _scan_of(folder: Path, series: SeriesSummary) -> ScanInput:
         slices=len(series.slices),
         thickness=series.thickness,
         description='' if first is None else first.description or '',
+        image_uids=frozenset(one.uid for one in series.slices if one.uid),
     )
 
 
@@ -281,6 +282,7 @@ def _joined(parts: Sequence[ScanInput]) -> ScanInput:
         parts[0],
         path=Path(os.path.commonpath([part.location for part in parts])),
         slices=sum(part.slices for part in parts),
+        image_uids=frozenset[str]().union(*(p.image_uids for p in parts)),
     )
 
 

@@ -14,8 +14,8 @@ def without_copies(
 ) -> tuple[list[ScanInput], list[ScanInput]]:
     """The first of each series with a caveat, and its copies elsewhere.
 
-    Copies with another number of slices may be parts of one series: then the
-    first has a defect.
+    Where the same slices are not known to lie at each place, they may be parts
+    of one series: then the first has a defect.
     """
     series: defaultdict[str | int, list[ScanInput]] = defaultdict(list)
     for number, scan in enumerate(scans):
@@ -30,15 +30,16 @@ def _first(copies: Sequence[ScanInput]) -> ScanInput:
     if len(copies) == 1:
         return first
     text = f'the series lies at {len(copies)} places among the inputs'
-    slices = [scan.slices for scan in copies]
-    if len({*slices}) > 1:
+    masks = {scan.lung_mask for scan in copies} - {None}
+    if not first.image_uids or len({s.image_uids for s in copies}) > 1:
+        defect = f'{text}, not known to have the same slices'
+    elif len(masks) > 1:
+        defect = f'{text}, with different lung masks'
+    else:
         return replace(
             first,
-            defect=(
-                f'{first.location}: {text}, with '
-                f'{" and ".join(map(str, slices))} slices; give one of them, '
-                '--list-series shows them.'
-            ),
+            lung_mask=next(iter(masks), None),
+            caveats=(*first.caveats, f'{text}; took the first'),
         )
-    text = f'{text}, with {slices[0]} slices each; took the first'
-    return replace(first, caveats=(*first.caveats, text))
+    remedy = 'give one of them, --list-series shows them'
+    return replace(first, defect=f'{first.location}: {defect}; {remedy}.')

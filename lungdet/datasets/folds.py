@@ -149,7 +149,7 @@ def _check_subsets(
         raise ConfigError(
             f'test_subsets: no prepared scan is of subset {absent}; there '
             f'are the subsets {present or "none"}. Choose among them, name '
-            'scans by test_series, or hold out none by test_subsets=().'
+            'scans by test_series, or hold out none by test_series=[].'
         )
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from lungdet.errors import SeriesError
 from lungdet.hounsfield import HU_MIN
 from lungdet.io.dicom_headers import SliceHeader
-from lungdet.io.hu_rules import BAD_FRACTION
+from lungdet.io.hu_rules import BAD_FRACTION, MAX_PADDINGS
 
-EXTENDED_HU_MIN = -4096  # HU are not below it in any scale of scanners
+EXTENDED_HU_MIN = -4096  # where HU are seldom below, in extended scales too
 LOWEST = 1 << 15  # 16 bits of the lowest signed value, a usual padding
 
 
@@ -42,7 +42,8 @@ def with_padding(values: np.ndarray, one: SliceHeader) -> np.ndarray:
 def below_any_hu(values: np.ndarray, one: SliceHeader) -> int:
     """Number of values of a signed slice that are neither HU nor padding.
 
-    Padding is what the header names, and the lowest value of 16 bits.
+    Padding is what the header names, the lowest value of 16 bits, and a few
+    values that stand alone; unsigned values read as signed are many.
 
     Args:
         values: Rounded values in HU, as stored where the header does not
@@ -53,8 +54,8 @@ def below_any_hu(values: np.ndarray, one: SliceHeader) -> int:
         return 0
     stored = np.array([one.padding or 0, LOWEST], np.uint16).view(np.int16)
     padding = np.rint(_linear(stored, one))
-    low = values[values < EXTENDED_HU_MIN]
-    return int((~np.isin(low, padding)).sum())
+    low = values[(values < EXTENDED_HU_MIN) & ~np.isin(values, padding)]
+    return low.size if len(np.unique(low)) > MAX_PADDINGS else 0
 
 
 def _linear(values: np.ndarray, one: SliceHeader) -> np.ndarray:

@@ -48,10 +48,10 @@ def test_named_padding_without_sign_is_padding(
     np.testing.assert_array_equal(read[:, 60:], flat[:, 60:])
 
 
-def signed_with(value: int) -> Callable:
+def signed_with(value: int, spread: int = 0) -> Callable:
     def change(stored: np.ndarray) -> np.ndarray:
         stored = (stored.astype(int) - 1024).astype(np.int16)
-        stored[:15] = value  # 4 % of 384
+        stored[:15] = value - spread * np.arange(15)  # 4 % of 384
         return stored.view(np.uint16)
 
     return change
@@ -62,7 +62,13 @@ SIGNED = {'PixelRepresentation': 1, 'RescaleIntercept': 0}
 
 @pytest.mark.parametrize(
     ('value', 'tags'),
-    [(-2000, {}), (-32768, {}), (-10000, {'PixelPaddingValue': 55536})],
+    [
+        (-2000, {}),
+        (-32768, {}),
+        (-10000, {'PixelPaddingValue': 55536}),
+        (-9999, {}),
+        (-9999, {'PixelPaddingValue': 63536}),
+    ],
 )
 def test_padding_of_signed_values_is_no_defect(
     tmp_path: Path, truth: np.ndarray, value: int, tags: dict
@@ -90,9 +96,9 @@ def test_padding_of_signed_values_is_no_defect(
             {'PixelRepresentation': 1, 'BitsStored': 12, 'HighBit': 11},
             'PixelRepresentation says that values are signed',
         ),
-        (signed_with(-10000), SIGNED, 'below -4096 HU and not padding'),
+        (signed_with(-10000, 7), SIGNED, 'below -4096 HU and not padding'),
         (
-            signed_with(-10000),
+            signed_with(-10000, 7),
             {**SIGNED, 'PixelPaddingValue': 63536},
             'below -4096 HU and not padding',
         ),
