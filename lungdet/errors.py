@@ -18,6 +18,7 @@ NO_SPACE = {
     getattr(errno, name, None) for name in ('ENOSPC', 'EDQUOT', 'EFBIG')
 }
 INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
+CLOSED = 141  # exit code after a closed pipe, as in shells
 MAX_LINE = 2000  # characters of an error for people
 
 

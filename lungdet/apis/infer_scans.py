@@ -24,6 +24,7 @@ from lungdet.apis.scan_steps import (
 )
 from lungdet.apis.store_results import check_storable
 from lungdet.errors import (
+    CLOSED,
     INTERRUPTED,
     NO_SPACE,
     ConfigError,
@@ -90,10 +91,10 @@ class ScanRun:
             if self.steps.options.store:
                 check_storable(self.scans, self.steps.options.formats)
             self.work_on(self._without_done())
-        except (LungdetError, OSError) as error:
+        except Exception as error:
             if getattr(error, 'errno', 0) not in NO_SPACE:
-                # its text may name a patient
-                self.stopped, self.stop_code = 'by an error', 2
+                self.stopped = 'by an error'  # whose text may name a patient
+                self.stop_code = _code_of(error)
                 raise
             self.stopped = explain(error)
         except KeyboardInterrupt:
@@ -191,3 +192,12 @@ class ScanRun:
             wait([self._writing])
             written, self._writing = self._writing, None
             self.tell(written.result())
+
+
+def _code_of(error: Exception) -> int:
+    """Exit code of a command that an error ends; 1 after one of lungdet's
+    own.
+    """
+    if isinstance(error, BrokenPipeError):
+        return CLOSED
+    return 2 if isinstance(error, LungdetError | OSError) else 1

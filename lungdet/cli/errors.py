@@ -15,9 +15,8 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from lungdet.errors import INTERRUPTED, LungdetError, explain
+from lungdet.errors import CLOSED, INTERRUPTED, LungdetError, explain
 
-CLOSED = 141  # exit code after a closed pipe, as in shells
 LATER = 0.05  # seconds until a Ctrl-C that came too early is sent again
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from lungdet.apis import inferencer
+from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.scan_steps import ScanSteps
 from lungdet.cli import main
 from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
@@ -222,6 +224,32 @@ def test_the_report_of_a_run_that_an_error_ends_has_its_exit_code(
     content = json.loads(report.read_text())
     assert code == content['exit_code'] == 2
     assert content['stopped'] == 'by an error'
+
+
+@pytest.mark.parametrize(
+    ('error', 'code'), [(RuntimeError('a bug'), 1), (BrokenPipeError(), 141)]
+)
+def test_the_report_of_a_run_that_breaks_has_its_exit_code(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: int,
+) -> None:
+    def break_off(self: ScanRun, todo: list) -> None:
+        raise error
+
+    monkeypatch.setattr(ScanRun, 'work_on', break_off)
+    report = tmp_path / 'report.json'
+    words = weights_and_out(trained, tmp_path / 'out')
+    with suppress(RuntimeError, BrokenPipeError, SystemExit):
+        main(['infer', str(scans / 'a.mha'), *words, '--report', str(report)])
+
+    content = json.loads(report.read_text())
+    assert (content['exit_code'], content['stopped']) == (code, 'by an error')
+    assert content['counts']['untried'] == 1
+    assert_valid('infer_report', content)
     assert_valid('infer_report', content)
 
 
