@@ -92,11 +92,12 @@ class ScanRun:
                 check_storable(self.scans, self.steps.options.formats)
             self.work_on(self._without_done())
         except Exception as error:
-            if getattr(error, 'errno', 0) not in NO_SPACE:
+            if isinstance(error, OSError) and error.errno in NO_SPACE:
+                self.stopped = explain(error)
+            else:
                 self.stopped = 'by an error'  # whose text may name a patient
                 self.stop_code = _code_of(error)
                 raise
-            self.stopped = explain(error)
         except KeyboardInterrupt:
             self.stopped, self.stop_code = 'interrupted', INTERRUPTED
             raise
