@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import SimpleITK as sitk
 
 from lungdet.geometry import Geometry
 from lungdet.structures import Detection, SeriesResult
@@ -46,3 +47,34 @@ def flipped_scan() -> Geometry:
 
 def empty_result() -> SeriesResult:
     return replace(make_result(), detections=[])
+
+
+def turned_scan() -> tuple[sitk.Image, SeriesResult, list[np.ndarray]]:
+    """A scan of bright blocks on a turned grid, a result that found them, and
+    each block as a boolean (z, y, x)."""
+    array = np.full(TURNED.shape, -850, np.int16)
+    blocks, detections = [], []
+    for score, low, high in (
+        (0.75, (2, 3, 4), (5, 8, 10)),
+        (0.25, (6, 11, 12), (8, 17, 20)),
+    ):
+        inside = np.zeros(array.shape, bool)
+        inside[tuple(slice(a, b) for a, b in zip(low, high))] = True
+        array[inside] = 60
+        size = np.subtract(high, low)
+        x, y, z = TURNED.to_world([np.add(low, high) / 2 - 0.5])[0]
+        blocks.append(inside)
+        detections.append(
+            Detection(
+                (x, y, z),
+                score,
+                size_mm=tuple(size * TURNED.spacing),
+                mask_box=(*low, *high),
+                mask=np.ones(size, bool),
+            )
+        )
+    image = sitk.GetImageFromArray(array)
+    image.SetOrigin([*TURNED.origin])
+    image.SetSpacing([*TURNED.spacing_xyz])
+    image.SetDirection([*TURNED.direction.ravel()])
+    return image, SeriesResult('1.2', detections, TURNED), blocks

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from lungdet.exporters import ExportInput, export_result
@@ -9,7 +10,7 @@ from lungdet.exporters.nifti import write_nifti
 from lungdet.io.image import read_image
 from lungdet.io.results import read_result
 from lungdet.structures import Detection, SeriesResult
-from tests.exporters.scene import GRID, make_result
+from tests.exporters.scene import GRID, make_result, turned_scan
 
 
 def test_the_file_is_on_the_grid_of_the_scan(tmp_path: Path) -> None:
@@ -25,6 +26,25 @@ def test_the_file_is_on_the_grid_of_the_scan(tmp_path: Path) -> None:
         [1, 3, 3],
         [1, 3, 4],
     ]
+
+
+def test_nibabel_finds_the_labels_where_the_nodules_are(
+    tmp_path: Path,
+) -> None:
+    """On a turned grid; nibabel's world is RAS."""
+    _, result, blocks = turned_scan()
+
+    write_nifti(tmp_path, ExportInput(result))
+
+    image = nib.load(tmp_path / 'masks.nii.gz')
+    labels = np.asanyarray(image.dataobj)
+    for (k, detection), block in zip(result.numbered(), blocks, strict=True):
+        np.testing.assert_array_equal(labels.T == k, block)
+        voxels = np.argwhere(labels == k)
+        ras = nib.affines.apply_affine(image.affine, voxels).mean(axis=0)
+        np.testing.assert_allclose(
+            ras * (-1, -1, 1), detection.center_mm, atol=1e-4
+        )
 
 
 def test_overlaps_are_caveats_of_the_result(tmp_path: Path) -> None:
