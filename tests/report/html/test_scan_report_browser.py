@@ -214,7 +214,6 @@ def test_a_phone_shows_it_without_scrolling_sideways(
     assert opened.evaluate(f'{table}.scrollWidth == {table}.clientWidth')
     hint = "document.querySelector('.narrow').offsetHeight"
     assert opened.evaluate(hint) > 0
-    opened.screenshot(Path('/tmp/ph.png'))
     small = opened.evaluate(
         "[...document.querySelectorAll('button, input')].filter((one) => "
         'one.offsetParent && one.getBoundingClientRect().height < 24).length'
