@@ -20,6 +20,7 @@ from lungdet.apis.inference_record import (
     WorkerCounts,
 )
 from lungdet.apis.scan_input import ScanInput
+from lungdet.apis.scan_names import where
 from lungdet.apis.scan_steps import USUAL, InferOptions, ScanSteps
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import remove_leftovers, scratch_folder
@@ -168,9 +169,15 @@ class RayScanRun(ScanRun):
         # each machine has the detectors that come with lungdet, which are
         # given by name or not at all
         model = detector.model
-        needed = [model] if model is not None and model.exists() else []
-        needed += [scan.path for scan in scans if scan.path]
-        needed += [scan.lung_mask for scan in scans if scan.lung_mask]
+        needed = {}
+        if model is not None and model.exists():
+            needed[model] = str(model)
+        for scan in scans:
+            if scan.path is not None:
+                keep_phi = self.steps.options.keep_phi
+                needed[scan.path] = where(scan, keep_phi=keep_phi)
+            if scan.lung_mask is not None:
+                needed[scan.lung_mask] = f'the lung mask of {scan.uid}'
         with (
             connected(self.ray) as cluster,
             shared_files(self.out, needed) as shared,

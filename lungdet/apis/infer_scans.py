@@ -10,8 +10,10 @@ from pathlib import Path
 from threading import Event
 
 from lungdet.apis.inference_record import (
+    BY_AN_ERROR,
     InferenceReport,
     ScanOutcome,
+    code_of,
     read_inference_record,
 )
 from lungdet.apis.inferencer import NoduleInferencer
@@ -24,7 +26,6 @@ from lungdet.apis.scan_steps import (
 )
 from lungdet.apis.store_results import check_storable
 from lungdet.errors import (
-    CLOSED,
     INTERRUPTED,
     NO_SPACE,
     ConfigError,
@@ -95,8 +96,7 @@ class ScanRun:
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 self.stopped = explain(error)
             else:
-                self.stopped = 'by an error'  # whose text may name a patient
-                self.stop_code = _code_of(error)
+                self.stopped, self.stop_code = BY_AN_ERROR, code_of(error)
                 raise
         except KeyboardInterrupt:
             self.stopped, self.stop_code = 'interrupted', INTERRUPTED
@@ -155,7 +155,12 @@ class ScanRun:
             if record is None:
                 todo.append(scan)
                 continue
-            if names := record.differences(self.steps.settings_of(scan)):
+            try:
+                settings = self.steps.settings_of(scan)
+            except (LungdetError, OSError):  # it will fail when it is read
+                todo.append(scan)
+                continue
+            if names := record.differences(settings):
                 raise ConfigError(
                     f'{folder}: holds a result of another {", ".join(names)}; '
                     'give another folder by --out, or replace it by '
@@ -193,12 +198,3 @@ class ScanRun:
             wait([self._writing])
             written, self._writing = self._writing, None
             self.tell(written.result())
-
-
-def _code_of(error: Exception) -> int:
-    """Exit code of a command that an error ends; 1 after one of lungdet's
-    own.
-    """
-    if isinstance(error, BrokenPipeError):
-        return CLOSED
-    return 2 if isinstance(error, LungdetError | OSError) else 1

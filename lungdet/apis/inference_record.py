@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lungdet
+from lungdet.errors import CLOSED, INTERRUPTED, LungdetError
 from lungdet.io.atomic import write_text
 from lungdet.io.files import safe_name
 from lungdet.io.json_file import (
@@ -31,6 +32,7 @@ RECORD = 'inference.json'
 RECORD_SCHEMA = 'lungdet.inference/1'
 REPORT_SCHEMA = 'lungdet.infer_report/1'
 STATES = ('done', 'skipped', 'failed')
+BY_AN_ERROR = 'by an error'  # whose text may name a patient
 REMEDY = 'Remove the folder, or run with --overwrite.'
 
 
@@ -191,9 +193,11 @@ class InferenceReport:
     """What a run did.
 
     Attributes:
-        model: The detector.
-        device: As torch names it; several are joined by commas.
-        precision: ``'fp32'``, ``'bf16'``, or both if machines differ.
+        model: The detector; None if the run ended before it was loaded.
+        device: As torch names it; several are joined by commas; None like
+            the model.
+        precision: ``'fp32'``, ``'bf16'``, or both if machines differ; None
+            like the model.
         settings: Settings that all results share.
         outcomes: Outcomes of the scans that were tried, or done before.
         untried: Scans that remained when the run stopped.
@@ -204,11 +208,11 @@ class InferenceReport:
         workers: Counts of a cluster, None without one.
     """
 
-    model: ModelInfo
-    device: str
-    precision: str
-    settings: Mapping[str, Any]
-    outcomes: tuple[ScanOutcome, ...]
+    model: ModelInfo | None = None
+    device: str | None = None
+    precision: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    outcomes: tuple[ScanOutcome, ...] = ()
     untried: int = 0
     stopped: str | None = None
     stop_code: int = 3
@@ -237,7 +241,7 @@ class InferenceReport:
             'schema': REPORT_SCHEMA,
             'lungdet_version': lungdet.__version__,
             'ended': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            'model': {**asdict(self.model), 'window': [*self.model.window]},
+            'model': self.model and _model_to_dict(self.model),
             'device': self.device,
             'backend': self.backend,
             'precision': self.precision,
@@ -256,3 +260,32 @@ class InferenceReport:
     def write(self, path: str | Path) -> None:
         """Write it as JSON."""
         write_text(path, json.dumps(self.to_dict(), indent=1) + '\n')
+
+
+def ended_by(error: BaseException) -> InferenceReport:
+    """The report of a run that ended before its detector was loaded, such as
+    one on inputs without a scan.
+
+    Args:
+        error: What ended it; its text may name a patient, and is left out.
+    """
+    interrupted = isinstance(error, KeyboardInterrupt)
+    return InferenceReport(
+        stopped='interrupted' if interrupted else BY_AN_ERROR,
+        stop_code=code_of(error),
+    )
+
+
+def code_of(error: BaseException) -> int:
+    """Exit code of a command that an error ends; 1 after one of lungdet's
+    own.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return CLOSED
+    return 2 if isinstance(error, LungdetError | OSError) else 1
+
+
+def _model_to_dict(model: ModelInfo) -> dict[str, Any]:
+    return {**asdict(model), 'window': [*model.window]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from lungdet.apis.inference_record import (
     InferenceRecord,
     read_inference_record,
 )
+from lungdet.apis.scan_list import largest_lists, read_scan_lists
+from lungdet.apis.scan_names import shorter_name
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import check_writable, write_text
 from lungdet.io.luna16 import write_submission, write_table
@@ -22,6 +24,10 @@ SUBMISSION, TABLE, SCANS = 'submission.csv', 'detections.csv', 'seriesuids.csv'
 # settings of the scan itself, and of its files
 OF_SCAN = {'scan', 'lung_mask', 'hu_offset', 'formats'}
 FORMULA = ('=', '+', '-', '@')  # in front: a spreadsheet runs the text
+
+
+class MissingResultsError(ConfigError):
+    """A run's list names scans that have no result."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,10 @@ class MergedResults:
 
 
 def merge_results(
-    folders: Sequence[str | Path], out: str | Path
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    allow_missing: bool = False,
 ) -> MergedResults:
     """Write submission.csv, detections.csv and seriesuids.csv.
 
@@ -53,8 +62,11 @@ def merge_results(
     Args:
         folders: Outputs of ``lungdet infer``, or folders of single scans.
         out: Folder for the files.
+        allow_missing: Merge what is there; what is missing is a caveat.
 
     Raises:
+        MissingResultsError: A scan of a run has no result: it failed, or its
+            part was not run, or not to its end.
         ConfigError: No result, results of different models or thresholds, or
             different results of one scan.
         SeriesError: A damaged file.
@@ -76,6 +88,14 @@ def merge_results(
             f'{", ".join(map(str, folders))}: no result there ({RECORD}); '
             'give the folders that lungdet infer wrote.'
         )
+    _check_renamed(kept)
+    missing = _missing(folders, kept)
+    if missing and not allow_missing:
+        raise MissingResultsError(
+            f'{"; ".join(missing)}; they failed, or were not processed. Run '
+            'lungdet infer on them again, or merge without them by '
+            '--allow-missing.'
+        )
     results = tuple(_result(kept[uid][0]) for uid in sorted(kept))
     target = check_writable(out, 'the merged files')
     write_submission(target / SUBMISSION, results)
@@ -83,7 +103,9 @@ def merge_results(
     write_text(
         target / SCANS, ''.join(f'{one.series_uid}\n' for one in results)
     )
-    return MergedResults(results, _caveats(results))
+    return MergedResults(
+        results, (*missing, *_unlisted(folders), *_caveats(results))
+    )
 
 
 def _records(
@@ -119,6 +141,38 @@ def _check_alike(
             f'{folder}: was made with another {", ".join(names)} than '
             f'{first}; their scores cannot be in one list. Merge them apart.'
         )
+
+
+def _check_renamed(kept: Mapping[str, tuple[Path, InferenceRecord]]) -> None:
+    """Refuse two results of a file that got a longer name in a later run."""
+    for uid, (folder, record) in kept.items():
+        before, earlier = kept.get(shorter_name(uid), (folder, record))
+        scan = record.settings.get('scan')
+        if before != folder and earlier.settings.get('scan') == scan:
+            raise ConfigError(
+                f'{before}: is of the same scan as {folder}, which got a '
+                'longer name when a file of its name was added; remove '
+                f'{before}.'
+            )
+
+
+def _missing(
+    folders: Sequence[str | Path], done: Collection[str]
+) -> list[str]:
+    """What the runs' lists name beyond the results, one text for each part."""
+    lists = [
+        one for folder in folders for one in read_scan_lists(Path(folder))
+    ]
+    return [text for one in largest_lists(lists) for text in one.missing(done)]
+
+
+def _unlisted(folders: Sequence[str | Path]) -> list[str]:
+    return [
+        f'{folder}: has no list of the scans of its run; whether any is '
+        'missing is not known'
+        for folder in map(Path, folders)
+        if not (folder / RECORD).is_file() and not read_scan_lists(folder)
+    ]
 
 
 def _result(folder: Path) -> SeriesResult:

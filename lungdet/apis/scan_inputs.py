@@ -12,8 +12,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lungdet.apis.private_names import PrivateNames, digest
 from lungdet.apis.scan_input import ScanInput
-from lungdet.apis.scan_names import defect_of, digest, with_distinct_names
+from lungdet.apis.scan_lung_masks import with_lung_masks
+from lungdet.apis.scan_names import defect_of, with_distinct_names
 from lungdet.apis.series_copies import without_copies
 from lungdet.dicomweb import (
     Address,
@@ -22,7 +24,7 @@ from lungdet.dicomweb import (
     list_remote_series,
     parse_address,
 )
-from lungdet.errors import ConfigError, SeriesError, explain
+from lungdet.errors import NO_SPACE, AnnotationError, SeriesError, explain
 from lungdet.io.archive import extract_zip, is_zip
 from lungdet.io.atomic import scratch_folder
 from lungdet.io.dicom_series import (
@@ -31,7 +33,6 @@ from lungdet.io.dicom_series import (
     SeriesSummary,
     list_series,
 )
-from lungdet.io.files import is_litter
 from lungdet.io.image import SUFFIXES, stem
 from lungdet.io.limits import SLICES
 from lungdet.io.scan_manifest import read_scan_manifest
@@ -84,7 +85,7 @@ def find_scans(
             + ''.join(f'; {text}' for text in [*defects, *left_out][:3])
             + '; give the files, or the folder that holds them.'
         )
-    return _with_masks(scans, lung_mask), left_out
+    return with_lung_masks(scans, lung_mask), left_out
 
 
 def list_scans(
@@ -131,9 +132,9 @@ def _scans_of_input(
     elif path.name.lower().endswith(LISTS):
         return _scans_of_list(path, scratch, keep_phi)
     elif path.is_dir():
-        scans, left_out = _scans_below(path.resolve(), scratch)
+        scans, left_out = _scans_below(path.resolve(), scratch, keep_phi)
     elif is_zip(path):
-        scans, left_out = _scans_in_zip(path, scratch)
+        scans, left_out = _scans_in_zip(path, path.name, scratch, keep_phi)
     else:
         scans = [ScanInput(stem(path), path)]
     return [replace(scan, given=word) for scan in scans], left_out
@@ -175,6 +176,11 @@ def _scans_of_list(
                 raise FileNotFoundError(
                     f'{line}: {location} is not there; correct the list.'
                 )
+            if entry.location.lower().endswith(LISTS):
+                raise AnnotationError(
+                    f'{line}: names another list; write the lines of that '
+                    'list here.'
+                )
         some, rest = _scans_of_input(entry.location, scratch, keep_phi)
         if entry.series_uid is not None:
             named = [s for s in some if s.uid == entry.series_uid]
@@ -194,7 +200,7 @@ def _scans_of_list(
 
 
 def _scans_below(
-    root: Path, scratch: Path
+    root: Path, scratch: Path, keep_phi: bool
 ) -> tuple[list[ScanInput], list[str]]:
     """Scans of a folder at any depth."""
     scans: list[ScanInput] = []
@@ -202,7 +208,8 @@ def _scans_below(
     parts: defaultdict[str, list[ScanInput]] = defaultdict(list)
     for path in images_and_series_folders(root, suffixes=(*SUFFIXES, '.zip')):
         if is_zip(path) and not path.is_dir():
-            some, rest = _scans_in_zip(path, scratch)
+            name = path.relative_to(root)
+            some, rest = _scans_in_zip(path, name, scratch, keep_phi)
             scans += some
             left_out += rest
         elif not path.is_dir():
@@ -219,33 +226,51 @@ def _scans_below(
 
 
 def _scans_in_zip(
-    path: Path, scratch: Path
+    path: Path, name: str | Path, scratch: Path, keep_phi: bool
 ) -> tuple[list[ScanInput], list[str]]:
-    """Scans of an archive, which is unpacked again when they are read."""
+    """Scans of an archive, which is unpacked again when they are read.
+
+    Args:
+        path: The archive.
+        name: Its path below the input; may be a patient's.
+        scratch: Folder for what is unpacked.
+        keep_phi: Call it by its name if it cannot be read, and what is in it.
+    """
+    uid = path.stem if keep_phi else f'zip-{digest(name)}'
     try:
         with scratch_folder(scratch) as folder:
             root = folder.resolve()
             extract_zip(path, root)
-            scans, left_out = _scans_below(root, scratch)
-    except SeriesError as error:  # reported as an unreadable scan
-        return [ScanInput(path.stem, path, defect=explain(error))], []
-    within = [
-        _packed(scan, path, os.path.relpath(scan.location, root))
-        for scan in scans
-        if scan.member is None  # archives in archives are not read
-    ]
+            scans, left_out = _scans_below(root, scratch, keep_phi)
+            within = [
+                _packed(scan, path, root, keep_phi)
+                for scan in scans
+                if scan.member is None  # archives in archives are not read
+            ]
+    except (SeriesError, OSError) as error:  # reported as an unreadable scan
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise
+        return [ScanInput(uid, path, defect=explain(error))], []
     if not within:
-        left_out.append(f'{path.name}: no scan in the archive')
+        left_out.append(
+            f'{path.name if keep_phi else "an archive"}: no scan in it'
+        )
     return within, left_out
 
 
-def _packed(scan: ScanInput, path: Path, member: str) -> ScanInput:
+def _packed(
+    scan: ScanInput, path: Path, root: Path, keep_phi: bool
+) -> ScanInput:
     """A scan that was found where its archive had been unpacked."""
+    member = os.path.relpath(scan.location, root)
     inside = replace(scan, path=path, member=member, below=None)
     if scan.defect is None:
         return inside
-    defect = scan.defect.replace(scan.location, str(inside.inner_path))
-    return replace(inside, defect=defect)
+    if keep_phi:
+        defect = scan.defect.replace(scan.location, str(inside.inner_path))
+        return replace(inside, defect=defect)
+    names = PrivateNames(scan.uid, Path(scan.location))
+    return replace(inside, defect=names.hidden(scan.defect))
 
 
 def _series_of(folder: Path, root: Path) -> list[ScanInput]:
@@ -337,42 +362,3 @@ def _thinnest(series: Sequence[ScanInput]) -> ScanInput:
             f'with the most slices; left out: {", ".join(others)}',
         ),
     )
-
-
-def _with_masks(
-    scans: list[ScanInput], lung_mask: Path | None
-) -> list[ScanInput]:
-    """Scans with the masks that one file or a folder gives them."""
-    if lung_mask is None:
-        return scans
-    if not lung_mask.exists():
-        raise FileNotFoundError(f'{lung_mask}: not there; check the path.')
-    if not lung_mask.is_dir():
-        if len(scans) > 1:
-            raise ConfigError(
-                f'lung mask: {lung_mask} is one file, but there are '
-                f'{len(scans)} scans; give a folder with one mask a scan, '
-                'named by its series uid.'
-            )
-        return [replace(scan, lung_mask=lung_mask) for scan in scans]
-    scan_files = {scan.inner_path.resolve() for scan in scans}
-    masks = {
-        stem(file): file
-        for file in sorted(lung_mask.iterdir())
-        if file.name.lower().endswith(SUFFIXES)
-        and not is_litter(file)
-        and file.resolve() not in scan_files  # in the scans' own folder
-    }
-    if not masks.keys() & {scan.uid for scan in scans}:
-        raise ConfigError(
-            f'lung mask: {lung_mask} has none that is named like a scan, such '
-            f'as {scans[0].uid}; rename the masks.'
-        )
-    return [_with_mask(scan, masks.get(scan.uid)) for scan in scans]
-
-
-def _with_mask(scan: ScanInput, mask: Path | None) -> ScanInput:
-    if mask is None:
-        missing = 'no lung mask is named like it; the lungs were searched'
-        return replace(scan, caveats=(*scan.caveats, missing))
-    return replace(scan, lung_mask=mask)

@@ -6,21 +6,26 @@ distinguished by a digest of their path, unless personal data may be kept.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lungdet.apis.private_names import PrivateNames, digest
 from lungdet.apis.scan_input import ScanInput
 from lungdet.errors import SeriesError
+from lungdet.io.archive import is_zip
+
+DIGESTED = re.compile(r'-[0-9a-f]{8}$')
 
 
 def with_distinct_names(
     scans: Iterable[ScanInput], *, keep_phi: bool = False
 ) -> list[ScanInput]:
-    """Scans by uid; those that share one get longer ones.
+    """Scans by uid; those that share one get longer ones, except for a DICOM
+    series beside a file named like it.
 
     Args:
         scans: The scans of a run.
@@ -38,7 +43,9 @@ def with_distinct_names(
     longer = _with_folders if keep_phi else _with_digests
     distinct: dict[str, ScanInput] = {}
     for group in groups.values():
-        for scan in group if len(group) == 1 else longer(group):
+        files = [scan for scan in group if scan.series_uid is None]
+        series = [scan for scan in group if scan.series_uid is not None]
+        for scan in group if len(group) == 1 else series + longer(files):
             other = distinct.setdefault(scan.uid, scan)
             if other is not scan:
                 raise SeriesError(
@@ -61,7 +68,11 @@ def where(scan: ScanInput, *, keep_phi: bool = False) -> str:
         return scan.location
     if scan.below is None:
         return scan.given
-    name = 'a folder' if scan.path.is_dir() else scan.path.name
+    name = scan.path.name
+    if is_zip(scan.path):
+        name = 'an archive'
+    elif scan.path.is_dir():
+        name = 'a folder'
     return f'{scan.given} ({name} in it)'
 
 
@@ -69,20 +80,20 @@ def defect_of(scan: ScanInput, *, keep_phi: bool = False) -> str | None:
     """Why a scan cannot be read; without its path unless that may be kept."""
     if scan.defect is None or keep_phi or scan.path is None:
         return scan.defect
-    text = scan.defect
-    for path in (scan.inner_path, scan.path):
-        text = text.replace(str(path), scan.uid)
-    return text
+    return PrivateNames(scan.uid, scan.inner_path, scan.path).hidden(
+        scan.defect
+    )
 
 
-def digest(path: str | Path) -> str:
-    """Eight hexadecimal digits that stand for a relative path.
+def shorter_name(uid: str) -> str:
+    """A name without the digest that distinguishes it from others, if it has
+    one.
 
     Examples:
-        >>> digest('case1/ct.nii.gz')
-        '27e714e9'
+        >>> shorter_name('ct-27e714e9'), shorter_name('ct')
+        ('ct', 'ct')
     """
-    return hashlib.sha256(os.fsencode(Path(path).as_posix())).hexdigest()[:8]
+    return DIGESTED.sub('', uid)
 
 
 def _with_folders(scans: Sequence[ScanInput]) -> list[ScanInput]:
@@ -96,6 +107,8 @@ def _with_folders(scans: Sequence[ScanInput]) -> list[ScanInput]:
 
 
 def _with_digests(scans: Sequence[ScanInput]) -> list[ScanInput]:
+    if not scans:
+        return []
     paths = [Path(os.path.abspath(scan.inner_path)) for scan in scans]
     folders = [_folder_of_input(scan) for scan in scans]
     digests: list[str] = []

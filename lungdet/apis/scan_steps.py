@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from typing import Any
 
 from lungdet.apis.inference_record import InferenceRecord, ScanOutcome
 from lungdet.apis.inferencer import InferenceCase, NoduleInferencer
+from lungdet.apis.private_names import PrivateNames
 from lungdet.apis.scan_input import ScanInput
 from lungdet.apis.store_results import store_results
 from lungdet.apis.window_progress import OnWindows
@@ -53,16 +53,16 @@ class ScanInWork:
 
     Attributes:
         scan: Where it lies.
+        names: Takes the names of its folders and files out of messages.
         files: Its unpacked or fetched files.
-        paths: Its files, whose names are left out of messages.
         case: Set by the step that reads it.
         result: Set by the step that detects.
         error: Why a step failed; later steps are skipped.
     """
 
     scan: ScanInput
+    names: PrivateNames
     files: ExitStack = field(default_factory=ExitStack)
-    paths: tuple[Path, ...] = ()
     case: InferenceCase | None = None
     result: SeriesResult | None = None
     error: Exception | None = None
@@ -134,14 +134,13 @@ class ScanSteps:
         Raises:
             OSError: The disk is full.
         """
-        known = () if scan.path is None else (scan.inner_path, scan.path)
-        work = ScanInWork(scan, paths=known)
+        work = ScanInWork(scan, _names_of(scan))
         try:
             if scan.defect is not None:
                 raise _KnownDefect(scan.defect)
             started = time.perf_counter()
             path = work.files.enter_context(scan.opened(scratch, stopped))
-            work.paths = (*_folders_in(path), path, *known)
+            work.names = _names_of(scan, path)
             volume = load_volume(
                 path,
                 series_uid=scan.series_uid,
@@ -184,15 +183,14 @@ class ScanSteps:
         Raises:
             OSError: The disk is full.
         """
-        try:
-            if work.result is not None and work.case is not None:
-                return self._write(work, work.case, work.result)
-        except Exception as error:
-            _raise_if_full(error)
-            work.error = error
-        finally:
-            work.files.close()
-        return self._failed(work)
+        with work.files:
+            try:
+                if work.result is not None and work.case is not None:
+                    return self._write(work, work.case, work.result)
+            except Exception as error:
+                _raise_if_full(error)
+                work.error = error
+            return self._failed(work)
 
     def _failed(self, work: ScanInWork) -> ScanOutcome:
         scan = work.scan
@@ -208,7 +206,6 @@ class ScanSteps:
     def _write(
         self, work: ScanInWork, case: InferenceCase, result: SeriesResult
     ) -> ScanOutcome:
-        started = time.perf_counter()
         scan, folder = work.scan, self.folder(work.scan)
         make_folder(folder)
         remove_leftovers(folder)
@@ -221,14 +218,12 @@ class ScanSteps:
         result = export_result(
             folder, result, self.options.formats, image=case.arrays['image']
         )
-        seconds = dict(result.run.seconds) if result.run else {}
-        seconds['write'] = round(time.perf_counter() - started, 3)
         record = InferenceRecord(
             series_uid=scan.uid,
             detections=len(result.detections),
             best_score=max((d.score for d in result.detections), default=None),
             caveats=tuple(result.caveats),
-            seconds=seconds,
+            seconds=result.run.seconds if result.run else {},
             settings=self.settings_of(scan),
             path=scan.location if self.options.keep_phi else None,
             patient_id=(
@@ -254,24 +249,14 @@ class ScanSteps:
 
     def _without_phi(self, text: str, work: ScanInWork) -> str:
         """A message with the scan's name in place of paths."""
-        if self.options.keep_phi:
-            return text
-        scan = work.scan
-        for path in work.paths:
-            text = text.replace(str(path), scan.uid)
-        folders = [path.parent for path in work.paths]
-        if scan.lung_mask is not None:
-            folders.append(scan.lung_mask.parent)
-        for folder in folders:
-            if folder != folder.parent and str(folder) != '.':
-                text = text.replace(f'{folder}{os.sep}', '')
-        return text
+        return text if self.options.keep_phi else work.names.hidden(text)
 
 
-def _folders_in(path: Path) -> list[Path]:
-    """The folders in a folder, each before those whose path it begins with."""
-    folders = [one for one in path.rglob('*') if one.is_dir()]
-    return sorted(folders, key=lambda one: len(str(one)), reverse=True)
+def _names_of(scan: ScanInput, *opened: Path) -> PrivateNames:
+    """Names of a scan, and of its files where they were unpacked or
+    fetched."""
+    known = () if scan.path is None else (scan.inner_path, scan.path)
+    return PrivateNames(scan.uid, *opened, *known, lung_mask=scan.lung_mask)
 
 
 class _KnownDefect(LungdetError):

@@ -8,20 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungdet.cli.errors import terminated_as_interrupted
-from lungdet.cli.infer_output import InferOutput, series_table
-from lungdet.cli.options import (
-    add_ray_option,
-    comma_list,
-    non_negative_int,
-    positive_int,
-    ray_options,
+from lungdet.cli.infer_options import (
+    add_model_options,
+    add_run_options,
+    add_scan_options,
+    add_selection_options,
+    check_options,
+    detector_of,
+    infer_options_of,
 )
-from lungdet.errors import ConfigError, counted, printable
+from lungdet.cli.infer_output import InferOutput, series_table
+from lungdet.cli.options import ray_options
+from lungdet.errors import counted, printable
 from lungdet.threads import set_thread_number
 
 if TYPE_CHECKING:
     from lungdet.apis.detector_options import DetectorOptions
     from lungdet.apis.infer_scans import ScanRun
+    from lungdet.apis.scan_steps import InferOptions
+    from lungdet.io.ray_cluster import RayOptions
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -45,171 +50,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=infer)
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Which network, and how it computes."""
-    group = parser.add_argument_group('model')
-    group.add_argument(
-        '--model',
-        '--weights',
-        dest='model',
-        type=Path,
-        metavar='NAME|PATH',
-        help='checkpoint, release or a folder of either, or the name of a '
-        'detector that comes with lungdet (default: lungdet_s)',
-    )
-    group.add_argument(
-        '--import',
-        dest='imports',
-        action='append',
-        default=[],
-        metavar='MODULE',
-        help='module that registers your own classes, if the checkpoint uses '
-        'any; may be given several times',
-    )
-    group.add_argument(
-        '--device', default='auto', help='auto, cpu or cuda[:N]'
-    )
-    group.add_argument(
-        '--precision',
-        default='auto',
-        choices=('auto', 'fp32', 'bf16'),
-        help='auto times both on a CPU and takes the faster one',
-    )
-    group.add_argument(
-        '--backend',
-        default='torch',
-        choices=('torch', 'onnxruntime', 'openvino'),
-        help='what computes the network; all but torch on the CPU',
-    )
-    group.add_argument(
-        '--threads', type=positive_int, metavar='N', help='of a CPU'
-    )
-
-
-def add_selection_options(parser: argparse.ArgumentParser) -> None:
-    """Which detections are kept."""
-    group = parser.add_argument_group('detections')
-    least = group.add_mutually_exclusive_group()
-    least.add_argument(
-        '--score-thr',
-        type=float,
-        help='drop detections below this score; by default the threshold of '
-        'the model, or 0.2',
-    )
-    least.add_argument(
-        '--fp-rate',
-        type=float,
-        metavar='RATE',
-        help='drop those below the score at which the model made so many '
-        'false positives per scan',
-    )
-    group.add_argument(
-        '--lung-margin',
-        type=float,
-        metavar='MM',
-        help='drop detections farther outside the lungs (8)',
-    )
-    group.add_argument(
-        '--merge',
-        type=float,
-        metavar='MM',
-        help='drop detections this near to a better one, or within its radius '
-        '(4)',
-    )
-    group.add_argument(
-        '--keep-all',
-        action='store_true',
-        help='drop nothing that the network returns',
-    )
-
-
-def add_scan_options(parser: argparse.ArgumentParser) -> None:
-    """Which scans, and what is known about them."""
-    group = parser.add_argument_group('scans')
-    group.add_argument(
-        '--series',
-        nargs='+',
-        default=(),
-        metavar='UID',
-        help='only these; by default the thinnest series of each examination',
-    )
-    group.add_argument(
-        '--list-series',
-        action='store_true',
-        help='print the scans among the inputs, and do no more',
-    )
-    group.add_argument(
-        '--lung-mask',
-        type=Path,
-        metavar='PATH',
-        help='mask of the only scan, or a folder with one named like each',
-    )
-    group.add_argument(
-        '--hu-offset', type=int, help='HU of a stored 0, if the file lacks it'
-    )
-
-
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What the run writes, prints and repeats."""
-    group = parser.add_argument_group('run')
-    group.add_argument(
-        '--formats',
-        type=comma_list,
-        default=None,
-        metavar='A,B',
-        help='result formats; json,luna16,nifti,picture,html by default',
-    )
-    group.add_argument(
-        '--store',
-        action='store_true',
-        help='send a DICOM SEG and SR to the server that the scan came from',
-    )
-    group.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='work on scans again that are done',
-    )
-    group.add_argument(
-        '--num-parts',
-        type=positive_int,
-        default=1,
-        metavar='N',
-        help='split the scans into N parts, and work on one',
-    )
-    group.add_argument(
-        '--part-id',
-        type=non_negative_int,
-        metavar='I',
-        help='which part, from 0',
-    )
-    group.add_argument(
-        '--report', type=Path, metavar='FILE', help='write what was done'
-    )
-    group.add_argument(
-        '--keep-phi',
-        action='store_true',
-        help='keep paths, names of folders and patient ids in names of scans, '
-        'messages, records and the report',
-    )
-    add_ray_option(group)
-    loudness = group.add_mutually_exclusive_group()
-    loudness.add_argument(
-        '-q', '--quiet', action='store_true', help='print only failures'
-    )
-    loudness.add_argument(
-        '-v',
-        '--verbose',
-        action='store_true',
-        help='print the caveats and the times of every scan',
-    )
-    group.add_argument(
-        '--debug',
-        action='store_true',
-        default=argparse.SUPPRESS,
-        help='show the traceback of an error',
-    )
-
-
 def infer(args: argparse.Namespace) -> int:
     """Find nodules in scans."""
     check_options(args)
@@ -218,34 +58,49 @@ def infer(args: argparse.Namespace) -> int:
         set_thread_number(args.threads)
     if args.list_series:
         return list_series(args)
+    from lungdet.exporters import make_result_folder
+
+    detector, options = detector_of(args), infer_options_of(args)
+    make_result_folder(args.out)
+    check_report(args.report)
+    with terminated_as_interrupted():
+        try:
+            run, output = start_run(args, detector, options, ray)
+        except BaseException as error:
+            if args.report is not None:
+                from lungdet.apis.inference_record import ended_by
+
+                ended_by(error).write(args.report)
+            raise
+        return work(run, output, args.report)
+
+
+def start_run(
+    args: argparse.Namespace,
+    detector: DetectorOptions,
+    options: InferOptions,
+    ray: RayOptions | None,
+) -> tuple[ScanRun, InferOutput]:
+    """The run on the scans among the inputs, and what prints its outcomes.
+
+    Raises:
+        SeriesError: No scan.
+        Errors as ``find_scans``, ``DetectorOptions.build`` and
+        ``RayScanRun``.
+    """
     from lungdet.apis.infer_on_ray import RayScanRun
     from lungdet.apis.infer_scans import ScanRun
     from lungdet.apis.scan_inputs import find_scans
-    from lungdet.apis.scan_steps import InferOptions
-    from lungdet.apis.store_results import STORED_FORMATS
-    from lungdet.exporters import (
-        DEFAULT_FORMATS,
-        check_formats,
-        make_result_folder,
-    )
+    from lungdet.apis.scan_list import ScanList
 
-    stored = STORED_FORMATS if args.store else ()
-    formats = check_formats((*(args.formats or DEFAULT_FORMATS), *stored))
-    detector = detector_of(args)
-    make_result_folder(args.out)
-    check_report(args.report)
-    scans, left_out = find_scans(
+    every, left_out = find_scans(
         args.inputs,
         args.out,
         series=args.series,
         lung_mask=args.lung_mask,
         keep_phi=args.keep_phi,
     )
-    number = len(scans)
-    scans = scans[args.part_id or 0 :: args.num_parts]
-    options = InferOptions(
-        formats, args.hu_offset, args.overwrite, args.keep_phi, args.store
-    )
+    scans = every[args.part_id or 0 :: args.num_parts]
     output = InferOutput(
         len(scans), quiet=args.quiet, verbose=args.verbose, debug=args.debug
     )
@@ -255,48 +110,28 @@ def infer(args: argparse.Namespace) -> int:
         else RayScanRun(detector, scans, args.out, options, ray=ray)
     )
     run.on_scan, run.on_windows = output.scan, output.windows
+    listed = ScanList(tuple(scan.uid for scan in every), args.num_parts)
+    listed.write(args.out)
     for text in left_out:
         output.caveat(f'left out: {text}')
     if not scans:
         output.caveat(
             f'--part-id {args.part_id} of {args.num_parts} parts has none of '
-            f'the {counted(number, "scan")}'
+            f'the {counted(len(every), "scan")}'
         )
-    return work(run, output, args.report)
+    return run, output
 
 
 def work(run: ScanRun, output: InferOutput, report: Path | None) -> int:
     """Run, and write the report even if interrupted."""
     try:
-        with terminated_as_interrupted(), output:
+        with output:
             run.run()
     finally:
         if report is not None:
             run.report().write(report)
     output.end(run.report(), run.out)
     return run.report().exit_code
-
-
-def check_options(args: argparse.Namespace) -> None:
-    """Refuse options that contradict each other.
-
-    Raises:
-        ConfigError: They contradict each other.
-    """
-    if args.list_series:
-        return
-    if args.out is None:
-        raise ConfigError('infer: needs --out, a folder for the results.')
-    if args.num_parts > 1 and args.part_id is None:
-        raise ConfigError(
-            f'infer: --num-parts {args.num_parts} needs --part-id, 0 to '
-            f'{args.num_parts - 1}.'
-        )
-    if (args.part_id or 0) >= args.num_parts:
-        raise ConfigError(
-            f'infer: --part-id {args.part_id} of {args.num_parts} parts; they '
-            'count from 0. Give --num-parts too.'
-        )
 
 
 def check_report(report: Path | None) -> None:
@@ -310,43 +145,6 @@ def check_report(report: Path | None) -> None:
     if report is not None:
         check_replaceable(report)
         check_writable(report.parent, 'the report')
-
-
-def detector_of(args: argparse.Namespace) -> DetectorOptions:
-    """The detector that the options of model and detections name.
-
-    Raises:
-        ConfigError: Options that contradict each other, or an invalid rule.
-    """
-    from lungdet.apis.detector_options import DetectorOptions
-
-    rules = {
-        'score_thr': args.score_thr,
-        'lung_margin_mm': args.lung_margin,
-        'merge_mm': args.merge,
-    }
-    rules = {name: value for name, value in rules.items() if value is not None}
-    dropping = {
-        '--score-thr': args.score_thr,
-        '--fp-rate': args.fp_rate,
-        '--lung-margin': args.lung_margin,
-        '--merge': args.merge,
-    }
-    given = [name for name, value in dropping.items() if value is not None]
-    if args.keep_all and given:
-        raise ConfigError(
-            f'--keep-all drops nothing, {" and ".join(given)} would; '
-            'leave out the one or the other.'
-        )
-    return DetectorOptions(
-        model=args.model,
-        imports=args.imports,
-        device=args.device,
-        precision=args.precision,
-        backend=args.backend,
-        selection=None if args.keep_all else rules,
-        fp_rate=args.fp_rate,
-    )
 
 
 def list_series(args: argparse.Namespace) -> int:

@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lungdet.errors import counted, printable
+from lungdet.errors import counted, explain, printable
+
+INCOMPLETE = 4  # exit code if scans have no result
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -22,14 +24,25 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         '--out', type=Path, required=True, help='folder for the files'
     )
+    parser.add_argument(
+        '--allow-missing',
+        action='store_true',
+        help='merge what is there, if scans have no result',
+    )
     parser.set_defaults(run=merge)
 
 
 def merge(args: argparse.Namespace) -> int:
     """Join the results of lungdet infer in one submission and table."""
-    from lungdet.apis.merge_results import merge_results
+    from lungdet.apis.merge_results import MissingResultsError, merge_results
 
-    merged = merge_results(args.folders, args.out)
+    try:
+        merged = merge_results(
+            args.folders, args.out, allow_missing=args.allow_missing
+        )
+    except MissingResultsError as error:
+        print(f'lungdet: {explain(error)}', file=sys.stderr)
+        return INCOMPLETE
     for text in merged.caveats:
         print(printable(f'caveat: {text}'), file=sys.stderr)
     print(

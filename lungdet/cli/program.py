@@ -53,9 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         argv: The words after ``lungdet``; by default those of the process.
 
     Returns:
-        The exit code: 0 done, 2 bad usage or input, 3 some scans failed, 130
-        interrupted, 141 where nobody reads its output. An internal error is
-        raised, and the interpreter exits with 1.
+        The exit code: 0 done, 2 bad usage or input, 3 some scans failed, 4
+        scans without a result are not merged, 130 interrupted, 141 where
+        nobody reads its output. An internal error is raised, and the
+        interpreter exits with 1.
     """
     set_threads()  # before a command imports torch
     words = sys.argv[1:] if argv is None else argv

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungdet.cli.errors import terminated_as_interrupted
-from lungdet.cli.infer import (
+from lungdet.cli.infer_options import (
     add_model_options,
     add_selection_options,
     detector_of,

@@ -6,6 +6,7 @@ of ``FORMATS``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -136,13 +137,15 @@ def export_result(
         image: int16 HU (z, y, x) on ``result.geometry``, for pictures.
 
     Returns:
-        The result with the names of its files, and with caveats about what a
+        The result with the names of its files, the time of writing, which in
+        ``result.json`` ends where that file begins, and caveats about what a
         format cannot hold.
 
     Raises:
         ConfigError: As ``check_formats``.
         SeriesError: As ``check_source``.
     """
+    started = time.perf_counter()
     folder = Path(folder)
     chosen = check_formats(formats)
     check_source(chosen, result.series_uid, result.slices)
@@ -153,10 +156,18 @@ def export_result(
         caveats += [text for text in added if text not in caveats]
     result = replace(result, files={}, caveats=caveats)
     for name in chosen:
+        result = _with_write_time(result, time.perf_counter() - started)
         files = EXPORTERS[name].write(folder, ExportInput(result, image))
         if files:
             result = replace(result, files={**result.files, name: files})
-    return result
+    return _with_write_time(result, time.perf_counter() - started)
+
+
+def _with_write_time(result: SeriesResult, seconds: float) -> SeriesResult:
+    if result.run is None:
+        return result
+    times = {**result.run.seconds, 'write': round(seconds, 3)}
+    return replace(result, run=replace(result.run, seconds=times))
 
 
 def remove_exports(folder: Path) -> None:

@@ -18,6 +18,15 @@ MAX_PATH = 1000  # characters of a member's name
 OTHER_SYSTEMS = frozenset('\\:\0')  # separators and drives of Windows
 # zipfile unpacks these in bounded steps, but not bzip2 and LZMA
 PACKINGS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+# what zipfile raises on archives that are none, cut or changed
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    UnicodeDecodeError,
+    RuntimeError,
+)
 
 
 def is_zip(path: Path) -> bool:
@@ -30,7 +39,8 @@ def extract_zip(path: Path, folder: Path) -> None:
 
     All names and sizes are checked before anything is written. The standard
     library unpacks no more of a member than its stated size, and compares
-    its checksum.
+    its checksum. Messages give the numbers of members, as ``unzip -l`` lists
+    them from 1: their names may be those of patients.
 
     Args:
         path: The archive.
@@ -43,27 +53,40 @@ def extract_zip(path: Path, folder: Path) -> None:
     """
     size = check_regular(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member, parts in _checked(archive.infolist(), path, size):
-                _extract(archive, member, folder.joinpath(*parts))
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError),
-        *(NotImplementedError, UnicodeDecodeError, RuntimeError),
-    ) as error:
+        archive = zipfile.ZipFile(path)
+    except DAMAGE as error:
         raise SeriesError(
             f'{path}: not a zip archive that can be read ({error}); copy or '
             'pack it again.'
         ) from error
-    except OSError as error:
-        if error.errno not in NO_SPACE or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(folder)) from error
+    with archive:
+        for member, parts, where in _checked(archive.infolist(), path, size):
+            try:
+                _extract(archive, member, folder.joinpath(*parts))
+            except DAMAGE as error:
+                raise SeriesError(
+                    f'{where} is damaged; copy or pack the archive again.'
+                ) from error
+            except (FileExistsError, NotADirectoryError, IsADirectoryError):
+                raise SeriesError(
+                    f'{where} is both a file and a folder; pack it again.'
+                ) from None
+            except OSError as error:
+                if error.errno in NO_SPACE:
+                    raise OSError(
+                        error.errno, error.strerror, str(folder)
+                    ) from error
+                raise SeriesError(
+                    f'{where} cannot be unpacked '
+                    f'({str(error.strerror).lower()}); unpack it yourself.'
+                ) from error
 
 
 def _checked(
     members: list[zipfile.ZipInfo], path: Path, packed: int
-) -> list[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
-    """The files among the members, and the parts of their names."""
+) -> list[tuple[zipfile.ZipInfo, tuple[str, ...], str]]:
+    """The files among the members, the parts of their names, and what
+    messages call them."""
     if len(members) > MAX_FILES:
         raise SeriesError(
             f'{path}: {len(members)} members (limit {MAX_FILES}); pack the '
@@ -75,21 +98,19 @@ def _checked(
             f'{path}: {packed} bytes claim to unpack to {size} (limit '
             f'{MAX_BYTES:.2g}, and {MAX_RATIO} to one); pack one examination.'
         )
-    files: dict[tuple[str, ...], zipfile.ZipInfo] = {}
-    for member in members:
-        parts = _parts(member, path)
+    files: dict[tuple[str, ...], tuple[zipfile.ZipInfo, str]] = {}
+    for number, member in enumerate(members, start=1):
+        where = f'{path}: archive member {number} of {len(members)}'
+        parts = _parts(member, where)
         if member.is_dir() or any(is_litter(Path(part)) for part in parts):
             continue
         if parts in files:
-            raise SeriesError(
-                f'{path}: archive member {member.filename!r} occurs twice; '
-                'pack it again.'
-            )
-        files[parts] = member
-    return [(member, parts) for parts, member in files.items()]
+            raise SeriesError(f'{where} occurs twice; pack it again.')
+        files[parts] = member, where
+    return [(member, parts, where) for parts, (member, where) in files.items()]
 
 
-def _parts(member: zipfile.ZipInfo, path: Path) -> tuple[str, ...]:
+def _parts(member: zipfile.ZipInfo, where: str) -> tuple[str, ...]:
     """The parts of a member's name, all below the folder.
 
     Raises:
@@ -97,7 +118,6 @@ def _parts(member: zipfile.ZipInfo, path: Path) -> tuple[str, ...]:
             encrypted member.
     """
     name = member.filename
-    where = f'{path}: archive member {name!r:.200}'
     parts = PurePosixPath(name).parts
     if (
         (not parts and not name.endswith('/'))  # './' is the folder itself
@@ -128,12 +148,6 @@ def _parts(member: zipfile.ZipInfo, path: Path) -> tuple[str, ...]:
 def _extract(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path
 ) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(member) as packed, open(target, 'xb') as file:
-            shutil.copyfileobj(packed, file)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise SeriesError(
-            f'{archive.filename}: archive member {member.filename!r} is both '
-            'a file and a folder; pack it again.'
-        ) from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member) as packed, open(target, 'xb') as file:
+        shutil.copyfileobj(packed, file)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lungdet.errors import SeriesError
+from lungdet.errors import SeriesError, counted
 from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.dicom_pixels import slice_values
 from lungdet.io.limits import SLICES
@@ -65,7 +65,8 @@ def _without_copies(
     if not copies:
         return kept, []
     return kept, [
-        f'{len(copies)} duplicate slices left out: {", ".join(copies)}'
+        f'{counted(len(copies), "duplicate slice")} left out: '
+        f'{", ".join(copies)}'
     ]
 
 
@@ -104,7 +105,7 @@ def _last_acquisition(
         gaps = [np.abs(heights - s.position @ normal).min() for s in slices]
         if max(gaps) <= DUPLICATE_MM:
             return kept, [
-                f'{len(labels)} acquisitions at the same positions; took '
-                f'{name} {last}, the last'
+                f'{len(labels)} acquisitions at the same positions; took the '
+                f'last, by its {name}'
             ]
     return slices, []

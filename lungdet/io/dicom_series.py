@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lungdet.errors import SeriesError
+from lungdet.errors import SeriesError, counted
 from lungdet.io.dicom_file import read_tags
 from lungdet.io.dicom_headers import (
     TAGS,
@@ -69,11 +69,11 @@ class SeriesSummary:
         return len(self.slices) >= SLICES[0]
 
     def line(self) -> str:
-        """One line for a list."""
-        name = self.slices[0].description if self.slices else None
+        """One line for a list, without its description, which may name a
+        patient."""
         return (
-            f'{self.series_uid} ({name or "no description"}, '
-            f'{len(self.slices)} slices of {self.thickness:g} mm)'
+            f'{self.series_uid} ({len(self.slices)} slices of '
+            f'{self.thickness:g} mm)'
         )
 
 
@@ -248,8 +248,8 @@ def _summary(
         names = ', '.join(one.name for one in stack)
         if len(stack) < STRAY_SLICES:
             strays.append(
-                f'{len(stack)} slices of another size, spacing or orientation '
-                f'left out: {names}'
+                f'{counted(len(stack), "slice")} of another size, spacing or '
+                f'orientation left out: {names}'
             )
         else:
             two_stacks.append(

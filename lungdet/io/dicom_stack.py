@@ -235,4 +235,7 @@ def _fill_gaps(
         f'({_pair(slices, k)})'
         for k in np.flatnonzero(missing)
     )
-    return f'{total} missing slices were interpolated between {gaps}'
+    were = 'was' if total == 1 else 'were'
+    return (
+        f'{counted(total, "missing slice")} {were} interpolated between {gaps}'
+    )

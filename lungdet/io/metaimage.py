@@ -318,14 +318,16 @@ def _data_file(path: Path, name: str) -> Path:
     """The voxels' file in the header's own folder.
 
     A link there is followed, because data managers keep files elsewhere and
-    link them. The text of the header cannot lead out of the folder.
+    link them. The text of the header cannot lead out of the folder, and no
+    message quotes it, since it may name a patient.
     """
     if name.upper() == 'LOCAL' and path.suffix.lower() == '.mha':
         return path
     if name.upper() == 'LOCAL' or name.split()[:1] == ['LIST'] or '%' in name:
         raise SeriesError(
-            f'{path}: ElementDataFile {name!r} is not supported; store the '
-            'voxels in one file beside the header.'
+            f'{path}: ElementDataFile is LOCAL in a .mhd, a LIST or a '
+            'pattern, which are not supported; store the voxels in one file '
+            'beside the header.'
         )
     if (
         Path(name).name != name
@@ -334,15 +336,15 @@ def _data_file(path: Path, name: str) -> Path:
     ):
         raise SeriesError(
             f"{path}: ElementDataFile must be a file name in the header's "
-            f'folder, got {name[:200]!r}; move the file there.'
+            'folder; move the file there, and correct the header.'
         )
     raw = path.parent / name
     try:
         check_regular(raw)
     except (SeriesError, OSError) as error:
         raise SeriesError(
-            f'{path}: ElementDataFile {name[:200]!r} is not a regular file '
-            "in the header's folder; copy it there."
+            f'{path}: the file that ElementDataFile names is not a regular '
+            "file in the header's folder; copy it there."
         ) from error
     return raw
 
@@ -361,11 +363,11 @@ def _voxels(path: Path, header: Header, need: int) -> bytearray:
     with open(raw, 'rb') as file:
         if header['CompressedData']:
             file.seek(start + max(skip, 0))
-            return inflate(file, need, str(raw))
+            return inflate(file, need, str(path))
         start = size - need if skip == -1 else start + skip
         if start < 0 or size - start != need:
             raise SeriesError(
-                f'{raw}: {size - max(start, 0)} bytes of voxels, the header '
+                f'{path}: {size - max(start, 0)} bytes of voxels, the header '
                 f'promises {need}; header and file do not belong together. '
                 'Copy both again.'
             )

@@ -128,14 +128,14 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         )
     fields: dict[str, str] = {}
     text = head[: end.start()].decode('utf-8', errors='replace')
-    for line in re.split(r'\r?\n', text)[1:]:
+    for number, line in enumerate(re.split(r'\r?\n', text)[1:], start=2):
         key, colon, value = line.partition(':')
         if line.startswith('#') or (colon and value.startswith('=')):
             continue
         key = key.replace(' ', '').lower()
         if not colon or key not in FIELDS:
             raise SeriesError(
-                f'{path}: {line[:60]!r} is not a field of a NRRD header; '
+                f'{path}: line {number} is not a field of a NRRD header; '
                 'correct it, or export the image again.'
             )
         if key in fields:
@@ -147,11 +147,10 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _check_unsupported(path: Path, fields: dict[str, str]) -> None:
-    name = fields.get('datafile')
-    if name is not None:
+    if 'datafile' in fields:
         raise SeriesError(
-            f'{path}: the voxels are in another file ({name[:200]!r}), which '
-            'is not read; store header and voxels in one file.'
+            f'{path}: the voxels are in another file (data file), which is '
+            'not read; store header and voxels in one file.'
         )
     for key in ('byteskip', 'lineskip'):
         skip = fields.get(key, '0')

@@ -11,7 +11,7 @@ import platform
 import secrets
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,14 +226,14 @@ class SharedFiles:
 
     Attributes:
         folder: Output folder.
-        inputs: Input files and folders.
+        inputs: Input files and folders, and what messages call each.
         probe: A file in ``folder``, by which workers recognise the folder.
         token: Content of ``probe``.
         workdir: Current folder of this program, for relative paths.
     """
 
     folder: Path
-    inputs: tuple[Path, ...]
+    inputs: Mapping[Path, str]
     probe: Path
     token: str
     workdir: Path
@@ -248,19 +248,22 @@ class SharedFiles:
                 the one of the main program.
             OSError: The folder cannot be written to.
         """
-        for path in (self.folder, *self.inputs):
+        paths = {self.folder: str(self.folder), **self.inputs}
+        for path, name in paths.items():
             if not path.exists():
-                raise ConfigError(self._message(path, 'does not exist'))
+                raise ConfigError(self._message(name, 'does not exist'))
         token = self.token.encode('ascii')
         if not self.probe.is_file() or self.probe.read_bytes() != token:
-            raise ConfigError(self._message(self.folder, 'another folder is'))
+            raise ConfigError(
+                self._message(str(self.folder), 'another folder is')
+            )
         check_writable(self.folder, 'the results')
         if self.workdir.is_dir():
             os.chdir(self.workdir)
 
-    def _message(self, path: Path, what: str) -> str:
+    def _message(self, name: str, what: str) -> str:
         return (
-            f'{path}: {what} on {platform.node()}, a machine of the Ray '
+            f'{name}: {what} on {platform.node()}, a machine of the Ray '
             'cluster. All machines must see the same files; put scans, '
             'weights and results on a shared file system, or leave out --ray.'
         )
@@ -268,13 +271,13 @@ class SharedFiles:
 
 @contextmanager
 def shared_files(
-    folder: Path, inputs: Sequence[Path]
+    folder: Path, inputs: Mapping[Path, str]
 ) -> Iterator[SharedFiles]:
     """Files of this program, for workers to check.
 
     Args:
         folder: Output folder; contains the probe until the block ends.
-        inputs: Input files and folders.
+        inputs: Input files and folders, and what messages call each.
 
     Raises:
         OSError: The folder cannot be written to.
@@ -282,7 +285,7 @@ def shared_files(
     with scratch_folder(folder.absolute()) as scratch:
         token = secrets.token_hex()
         write_text(scratch / TOKEN, token)
-        paths = tuple(path.absolute() for path in inputs)
+        paths = {path.absolute(): name for path, name in inputs.items()}
         yield SharedFiles(
             folder.absolute(), paths, scratch / TOKEN, token, Path.cwd()
         )

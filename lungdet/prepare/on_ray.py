@@ -42,7 +42,7 @@ def attempt_on_ray(
     """
     if not tasks:
         return
-    inputs = [path for task in tasks for path in task.files]
+    inputs = {path: str(path) for task in tasks for path in task.files}
     with connected(ray) as cluster, shared_files(out, inputs) as shared:
         workers: RayWorkers[ScanTask, str | None] = RayWorkers(
             cluster, partial(_start, attempt), NEEDS, shared, ray.workers

@@ -20,13 +20,14 @@ from lungdet.apis import scan_steps
 from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.inference_record import ScanOutcome
 from lungdet.apis.inferencer import NoduleInferencer
+from lungdet.apis.private_names import digest
 from lungdet.apis.scan_input import ScanInput
 from lungdet.apis.scan_inputs import find_scans
 from lungdet.apis.scan_steps import InferOptions
 from lungdet.errors import ConfigError
 from lungdet.evaluation import Selection
 from lungdet.geometry import Geometry
-from lungdet.io.image import write_image
+from lungdet.io.image import read_image, write_image
 from tests.apis.test_inferencer import Threshold, threshold
 from tests.dicom_series import labelled, write_series
 from tests.schemas import assert_valid
@@ -85,7 +86,8 @@ def test_every_scan_gets_its_folder(
         assert len(result['detections']) == one['detections'] == 1
         z = result['detections'][0]['center_world_xyz'][2]
         assert z == pytest.approx(2 * (10.5 + k), abs=1)
-        assert {*record['seconds']} == {'read', 'prepare', 'network', 'write'}
+        steps = {'read', 'prepare', 'network', 'write'}
+        assert {*record['seconds']} == {*result['run']['seconds']} == steps
     names = {path.name for path in (tmp_path / 'out').iterdir()}
     assert names == {one['folder'] for one in report['scans']}
 
@@ -115,17 +117,18 @@ def test_a_failed_scan_is_told_and_the_others_go_on(
         threshold, tmp_path / 'in', tmp_path / 'out', on_scan=told.append
     )
 
+    d = f'zip-{digest("d.zip")}'
     assert states(run) == {
         'a': 'done',
         'b': 'failed',
         'c': 'failed',
-        'd': 'failed',
+        d: 'failed',
         'e': 'done',
     }
     assert told == run.outcomes and run.report().exit_code == 3
     reasons = {one.series_uid: one.reason or '' for one in told}
     assert reasons['c'] == 'RuntimeError: no memory for it'
-    assert 'not a zip archive' in reasons['d']
+    assert 'not a zip archive' in reasons[d]
     assert reasons['b'].startswith('b: ')
     assert not any(str(tmp_path) in text for text in reasons.values())
     again = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
@@ -133,7 +136,7 @@ def test_a_failed_scan_is_told_and_the_others_go_on(
         'a': 'skipped',
         'b': 'failed',
         'c': 'done',
-        'd': 'failed',
+        d: 'failed',
         'e': 'skipped',
     }
     assert_valid('infer_report', again.report().to_dict())
@@ -278,6 +281,25 @@ def test_another_scan_of_the_same_name_is_refused(
 
     with pytest.raises(ConfigError, match='a: holds a result of another scan'):
         run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+
+def test_a_scan_that_was_damaged_since_is_one_that_fails(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    """Its header cannot be read to compare it with what was done."""
+    for name in ('a', 'b'):
+        write_scans(tmp_path / 'in', [name])
+        image = read_image(tmp_path / 'in' / f'{name}.mha')
+        write_image(
+            tmp_path / 'in' / f'{name}.mhd', image.array, image.geometry
+        )
+        (tmp_path / 'in' / f'{name}.mha').unlink()
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    (tmp_path / 'in' / 'a.mhd').write_text('no header')
+
+    run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    assert states(run) == {'a': 'failed', 'b': 'skipped'}
 
 
 def test_a_full_disk_ends_the_run_with_what_is_done(

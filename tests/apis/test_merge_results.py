@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lungdet.apis.inferencer import NoduleInferencer
-from lungdet.apis.merge_results import merge_results
+from lungdet.apis.merge_results import MissingResultsError, merge_results
+from lungdet.apis.scan_list import ScanList
 from lungdet.apis.scan_steps import InferOptions
 from lungdet.errors import ConfigError
 from lungdet.io.luna16 import read_marks, read_seriesuids
@@ -73,6 +75,63 @@ def test_parts_in_two_precisions_are_told(
     merged = merge_results(parts, tmp_path / 'all')
 
     assert 'precision differs: bf16, fp32' in merged.caveats
+
+
+def test_scans_without_a_result_are_named(
+    parts: list[Path], tmp_path: Path
+) -> None:
+    """Of another part, of one that was not run to its end, and a failed
+    one."""
+    uids = ('=c', 'a', 'b', 'x')
+    for folder in parts:
+        ScanList(uids, 2).write(folder)
+    missing = 'part 0 of 2: no result of 1 of 2 scans (b)'
+    shutil.rmtree(parts[0] / 'b')
+
+    with pytest.raises(MissingResultsError, match=re.escape(missing)):
+        merge_results(parts, tmp_path / 'all')
+    assert not (tmp_path / 'all').exists()
+    merged = merge_results(parts, tmp_path / 'all', allow_missing=True)
+
+    assert merged.caveats[0] == missing
+    assert read_seriesuids(tmp_path / 'all/seriesuids.csv') == ['=c', 'a', 'x']
+    with pytest.raises(MissingResultsError, match='part 1 of 2') as caught:
+        merge_results(parts[:1], tmp_path / 'all')
+    assert 'part 0 of 2: no result of 1 of 2 scans (b)' in str(caught.value)
+    assert 'part 1 of 2: no result of 2 of 2 scans (a, x)' in str(caught.value)
+
+
+def test_all_scans_of_the_lists_are_there(
+    parts: list[Path], tmp_path: Path
+) -> None:
+    assert any('no list' in t for t in merged_caveats(parts, tmp_path))
+    ScanList(('=c', 'b')).write(parts[0])
+    ScanList(('a', 'x')).write(parts[1])
+
+    caveats = merged_caveats(parts, tmp_path)
+
+    assert not any('no list' in t or 'no result' in t for t in caveats)
+
+
+def merged_caveats(parts: list[Path], tmp_path: Path) -> tuple[str, ...]:
+    return merge_results(parts, tmp_path / 'all').caveats
+
+
+def test_a_scan_that_got_a_longer_name_does_not_count_twice(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    """A second file of its name came after the first run."""
+    write_scans(tmp_path / 'in' / '1', ['ct'])
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    write_scans(tmp_path / 'in' / '2', ['x', 'ct'])
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    with pytest.raises(ConfigError, match='out/ct: is of the same scan as'):
+        merge_results([tmp_path / 'out'], tmp_path / 'all')
+
+    shutil.rmtree(tmp_path / 'out' / 'ct')
+    merged = merge_results([tmp_path / 'out'], tmp_path / 'all')
+    assert len(merged.results) == 3
 
 
 def of_another_model(parts: list[Path]) -> None:

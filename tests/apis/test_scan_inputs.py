@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lungdet.apis import scan_inputs
+from lungdet.apis.private_names import digest
 from lungdet.apis.scan_input import ScanInput
 from lungdet.apis.scan_inputs import find_scans
-from lungdet.errors import ConfigError, LungdetError, SeriesError
+from lungdet.errors import AnnotationError, LungdetError, SeriesError
 from lungdet.io.image import load_volume
 from tests.dicom_series import labelled, write_series, write_slice
 
@@ -138,24 +141,30 @@ def test_a_list_names_scans_and_masks(tmp_path: Path) -> None:
         scans_of(tmp_path, path)
 
 
-def test_masks_by_name(tmp_path: Path) -> None:
-    for name in ('in/a.mha', 'in/b.mha', 'lungs/a.mhd', 'lungs/.b.mhd'):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b'-')
+def test_a_list_in_a_list_is_refused(tmp_path: Path) -> None:
+    """It may be the list itself."""
+    path = tmp_path / 'scans.csv'
+    path.write_text('path\nscans.csv\n')
 
-    a, b = scans_of(tmp_path, tmp_path / 'in', lung_mask=tmp_path / 'lungs')
+    with pytest.raises(AnnotationError, match='scans.csv:2: names another'):
+        scans_of(tmp_path, path)
 
-    assert a.lung_mask == tmp_path / 'lungs' / 'a.mhd' and not a.caveats
-    assert b.lung_mask is None and 'no lung mask' in b.caveats[0]
-    with pytest.raises(ConfigError, match='is one file, but there are 2'):
-        scans_of(tmp_path, tmp_path / 'in', lung_mask=tmp_path / 'lungs/a.mhd')
-    with pytest.raises(ConfigError, match='none that is named like a scan'):
-        # no scan is its own mask
-        scans_of(tmp_path, tmp_path / 'in', lung_mask=tmp_path / 'in')
-    with pytest.raises(ConfigError, match='none that is named like a scan'):
-        scans_of(
-            tmp_path, tmp_path / 'in' / 'b.mha', lung_mask=tmp_path / 'lungs'
-        )
+
+def test_an_archive_that_may_not_be_read_is_one_scan_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, folder: Path) -> None:
+        raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+
+    monkeypatch.setattr(scan_inputs, 'extract_zip', refuse)
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in' / 'x.zip').write_bytes(b'-')
+    (tmp_path / 'in' / 'a.mha').write_bytes(b'-')
+
+    good, archive = scans_of(tmp_path, tmp_path / 'in')
+
+    assert good.defect is None
+    assert archive.defect and 'permission denied' in archive.defect
 
 
 def test_a_broken_folder_or_archive_is_one_scan_that_fails(
@@ -170,7 +179,7 @@ def test_a_broken_folder_or_archive_is_one_scan_that_fails(
 
     good, broken, archive = scans_of(tmp_path, tmp_path / 'in')
 
-    assert good.defect is None
+    assert good.defect is None and archive.uid == f'zip-{digest("x.zip")}'
     assert archive.defect and 'not a zip archive' in archive.defect
     assert broken.defect and broken.uid.startswith('folder-')
 

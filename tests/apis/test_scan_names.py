@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lungdet.apis.private_names import digest
 from lungdet.apis.scan_inputs import find_scans, list_scans
 from lungdet.errors import LungdetError
 from tests.dicom_series import write_series
@@ -168,5 +169,20 @@ def test_a_broken_folder_in_an_archive_is_named_alike_in_every_run(
     (first,), _ = find_scans(inputs, scratch)
     (again,), _ = find_scans(inputs, scratch)
 
+    (kept,), _ = find_scans(inputs, scratch, keep_phi=True)
+
     assert first == again
-    assert first.defect.startswith(f'{tmp_path / "d.zip" / SMITH}')
+    assert first.defect.startswith(f'folder-{digest(SMITH)}/')
+    assert kept.defect.startswith(f'{tmp_path / "d.zip" / SMITH}')
+
+
+def test_a_series_keeps_its_uid_beside_a_file_that_is_named_like_it(
+    tmp_path: Path,
+) -> None:
+    series(tmp_path / 'in' / 'dicom')
+    (tmp_path / 'in' / '1.1.mha').write_bytes(b'-')
+
+    first, second = list_scans([tmp_path / 'in'], tmp_path / 'scratch')[0]
+
+    assert first.uid == first.series_uid == '1.1'
+    assert second.uid == f'1.1-{digest("1.1.mha")}'

@@ -20,7 +20,6 @@ from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.scan_steps import ScanSteps
 from lungdet.cli import main
 from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
-from lungdet.exporters import DEFAULT_FORMATS
 from tests.apis.test_infer_scans import write_scans
 from tests.dicom_series import labelled, write_series
 from tests.engine.conftest import tiny_config, tiny_store, trained
@@ -63,64 +62,6 @@ def test_inference_stops_in_one_line(
     error = capsys.readouterr().err.strip()
     assert error.startswith('lungdet: ') and '\n' not in error
     assert reason in error
-
-
-@pytest.mark.parametrize(
-    ('words', 'reason'),
-    [
-        (['--model', 'w'], 'needs --out, a folder for the results'),
-        (['--num-parts', '2'], '--num-parts 2 needs --part-id, 0 to 1'),
-        (['--num-parts', '2', '--part-id', '2'], 'they count from 0'),
-        (['--part-id', '1'], 'Give --num-parts too'),
-        (['--score-thr', '2'], 'give a probability'),
-        (['--keep-all', '--score-thr', '0.5'], 'drops nothing, --score-thr'),
-        (['--keep-all', '--fp-rate', '1'], '--fp-rate would'),
-        (
-            ['--keep-all', '--lung-margin', '0', '--merge', '0'],
-            '--lung-margin and --merge would',
-        ),
-        (['--formats', 'xml'], "'xml' unknown"),
-        (['--lung-mask', '{out}.mhd'], 'not there'),
-        (['--series', '1.2'], 'no series 1.2'),
-    ],
-)
-def test_options_that_cannot_be_meant(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    words: list[str],
-    reason: str,
-) -> None:
-    (tmp_path / 'scan.mha').write_text('is not read')
-    out = str(tmp_path / 'out')
-    words = [word.format(out=out) for word in words]
-    if not {'--out', '--model'} & {*words}:
-        words += ['--out', out, '--model', str(tmp_path / 'w.pth')]
-
-    code = main(['infer', str(tmp_path / 'scan.mha'), *words])
-
-    assert code == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith('lungdet: ') and '\n' not in error
-    assert reason in error
-
-
-def test_the_help_names_the_formats_that_are_written(
-    capsys: pytest.CaptureFixture,
-) -> None:
-    with pytest.raises(SystemExit):
-        main(['infer', '--help'])
-
-    text = ''.join(capsys.readouterr().out.split())
-    assert f'{",".join(DEFAULT_FORMATS)}bydefault' in text
-
-
-def test_scores_are_a_number_or_a_rate(capsys: pytest.CaptureFixture) -> None:
-    words = ['--out', 'o', '--model', 'w', '--fp-rate', '1']
-
-    with pytest.raises(SystemExit):
-        main(['infer', 'scan', *words, '--score-thr', '0.5'])
-
-    assert 'not allowed with argument' in capsys.readouterr().err
 
 
 def test_what_is_there_is_listed_without_a_model(
@@ -254,6 +195,37 @@ def test_the_report_of_a_run_that_breaks_has_its_exit_code(
 
 
 @pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('none', []),
+        ('in', ['--model', 'not/there.pth']),
+        ('in', ['--series', '1.2']),
+    ],
+)
+def test_a_run_that_ends_before_its_first_scan_has_a_report(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    name: str,
+    words: list[str],
+) -> None:
+    (tmp_path / 'none').mkdir()
+    report = tmp_path / 'report.json'
+    usual = weights_and_out(trained, tmp_path / 'out')
+
+    code = main(
+        ['infer', str(tmp_path / name), *usual, '--report', str(report)]
+        + words
+    )
+
+    content = json.loads(report.read_text())
+    assert_valid('infer_report', content)
+    assert code == content['exit_code'] == 2
+    assert content['stopped'] == 'by an error'
+    assert content['model'] is None and not content['scans']
+
+
+@pytest.mark.parametrize(
     ('name', 'reason'),
     [
         ('file/x.json', 'give another folder for the report'),
@@ -312,9 +284,28 @@ def test_parts_share_the_scans(
         out = tmp_path / part
         code = main([*words, '--part-id', part, '--out', str(out)])
         assert code == 0
-        done.append(sorted(path.name for path in out.iterdir()))
+        done.append(sorted(p.name for p in out.iterdir() if p.is_dir()))
 
     assert done == [['a', 'c', 'e'], ['b', 'd']]
+    merge = ['merge', '--out', str(tmp_path / 'all'), str(tmp_path / '0')]
+    assert main(merge) == 4
+    assert main([*merge, str(tmp_path / '1')]) == 0
+
+
+def test_a_failed_scan_is_missing_from_what_is_merged(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    (scans / 'b.mha').write_text('no image')
+    words = ['infer', str(scans), *weights_and_out(trained, tmp_path / 'out')]
+    assert main(words) == 3
+    capsys.readouterr()
+
+    words = ['merge', str(tmp_path / 'out'), '--out', str(tmp_path / 'all')]
+    assert main(words) == 4
+    assert 'no result of 1 of 5 scans (b)' in capsys.readouterr().err
 
 
 def test_a_part_without_scans_says_so(
@@ -408,7 +399,8 @@ def test_a_killed_run_continues_and_ends_like_a_whole_one(
     assert start([*words, str(out)]).wait() == 0
     assert start([*words, str(whole)]).wait() == 0
 
-    assert sorted(path.name for path in out.iterdir()) == names
+    folders = [path for path in out.iterdir() if path.is_dir()]
+    assert sorted(path.name for path in folders) == names
     for path, written in before.items():
         assert path.stat().st_mtime_ns == written
     for name in names:

@@ -14,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from lungdet.apis.inferencer import NoduleInferencer
+from lungdet.apis.private_names import digest
 from lungdet.cli import main
 from lungdet.geometry import Geometry
 from lungdet.io.image import write_image
@@ -145,8 +146,8 @@ BAD_SCANS: tuple[tuple[str, Callable[[Path], None]], ...] = (
     ('1.2.10', gap),
     ('1.2.11', two_patients),
     ('1.2.12', no_position),
-    ('leaving', leaving),
-    ('bomb', bomb),
+    (f'zip-{digest("leaving.zip")}', leaving),
+    (f'zip-{digest("bomb.zip")}', bomb),
 )
 
 

@@ -164,7 +164,7 @@ def test_defects_name_frames_as_viewers_count_them(
 
     assert len(volume.array) == SLICES
     text = ' '.join(volume.caveats)
-    assert '1 duplicate slices left out: ct.dcm frame 26' in text
+    assert '1 duplicate slice left out: ct.dcm frame 26' in text
     assert 'ct.dcm frame 9 and ct.dcm frame 10' in text
 
 

@@ -31,7 +31,7 @@ def test_one_missing_slice_is_interpolated(
     volume = load_volume(tmp_path)
 
     np.testing.assert_array_equal(volume.array, truth)
-    assert any('1 missing slices' in text for text in volume.caveats)
+    assert any('1 missing slice was' in text for text in volume.caveats)
 
 
 def test_many_missing_slices_are_refused(

@@ -58,7 +58,7 @@ def test_a_machine_that_sees_all_takes_the_folder_of_the_program(
     (tmp_path / 'scan.mha').touch()
     monkeypatch.chdir(tmp_path)
 
-    with shared_files(Path('out'), [Path('scan.mha')]) as shared:
+    with shared_files(Path('out'), {Path('scan.mha'): 'it'}) as shared:
         monkeypatch.chdir('/')
         shared.check()
         assert Path.cwd() == tmp_path
@@ -68,12 +68,14 @@ def test_a_machine_that_sees_all_takes_the_folder_of_the_program(
     assert not list((tmp_path / 'out').iterdir())
 
 
-def test_a_path_that_another_machine_lacks_is_named(tmp_path: Path) -> None:
+def test_what_another_machine_lacks_is_called_as_given(tmp_path: Path) -> None:
     (tmp_path / 'scan.mha').touch()
 
-    with shared_files(tmp_path / 'out', [tmp_path / 'scan.mha']) as shared:
+    with shared_files(
+        tmp_path / 'out', {tmp_path / 'scan.mha': 'it'}
+    ) as shared:
         (tmp_path / 'scan.mha').unlink()
-        with pytest.raises(ConfigError, match='scan.mha: does not exist on'):
+        with pytest.raises(ConfigError, match='it: does not exist on'):
             shared.check()
 
 
@@ -81,7 +83,7 @@ def test_a_path_that_another_machine_lacks_is_named(tmp_path: Path) -> None:
 def test_another_folder_of_the_same_name_is_refused(
     tmp_path: Path, other: str | None
 ) -> None:
-    with shared_files(tmp_path / 'out', []) as shared:
+    with shared_files(tmp_path / 'out', {}) as shared:
         shared.probe.unlink()
         if other is not None:
             shared.probe.write_text(other)

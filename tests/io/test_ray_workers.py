@@ -129,7 +129,7 @@ def work(
     tasks: Sequence[Task], tmp_path: Path, start: Any = lambda: 'here'
 ) -> tuple[list[Any], RayWorkers, FakeRay]:
     ray = FakeRay(start)
-    with shared_files(tmp_path, []) as shared:
+    with shared_files(tmp_path, {}) as shared:
         workers: RayWorkers = RayWorkers(
             Cluster(ray, TWO), lambda: (None, None), Needs(1, 10**8), shared
         )
@@ -195,7 +195,7 @@ def test_what_a_worker_raises_ends_the_run_and_all_workers(
         work([Task('a')], tmp_path, lambda: error)
     assert caught.value is error
     ray = FakeRay(lambda: 'here')
-    with shared_files(tmp_path, []) as shared:
+    with shared_files(tmp_path, {}) as shared:
         workers: RayWorkers = RayWorkers(
             Cluster(ray, TWO), lambda: (None, None), Needs(1, 10**8), shared
         )
@@ -236,7 +236,7 @@ def test_a_call_that_cannot_be_made_is_one_line(
 
 
 def test_a_cluster_that_is_too_small_says_so(tmp_path: Path) -> None:
-    with shared_files(tmp_path, []) as shared:
+    with shared_files(tmp_path, {}) as shared:
         with pytest.raises(ConfigError, match='has 4 processors and 2 GB and'):
             RayWorkers(
                 Cluster(FakeRay(None), TWO),
