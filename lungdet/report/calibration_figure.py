@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from lungdet.evaluation import Calibration
+from lungdet.report.legend import legend_label
 
 
 def calibration_figure(results: Mapping[str, Calibration]) -> Figure:
@@ -24,7 +25,7 @@ def calibration_figure(results: Mapping[str, Calibration]) -> Figure:
             *zip(*points),
             'o-',
             ms=4,
-            label=f'{name}, error {calibration.error:.3f}',
+            label=legend_label(name, f'error {calibration.error:.3f}'),
         )
         for point, number in zip(points, calibration.numbers):
             axes.annotate(

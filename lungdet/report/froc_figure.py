@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from lungdet.evaluation import EvaluationReport
 from lungdet.evaluation.curve import read_interp
 from lungdet.report.caveats import print_caveats
+from lungdet.report.legend import legend_label
 
 TICKS = {2.0**k: f'1/{2**-k}' if k < 0 else f'{2**k}' for k in range(-3, 4)}
 
@@ -51,7 +52,10 @@ def _draw_curve(axes: Axes, report: EvaluationReport) -> None:
     """One curve, its band, and points at the rates."""
     result, band = report.result, report.bootstrap
     name = report.submission.name
-    label = name if result.cpm is None else f'{name}, CPM {result.cpm:.3f}'
+    if result.cpm is None:
+        label = legend_label(name, 'no CPM')
+    else:
+        label = legend_label(name, f'CPM {result.cpm:.3f}')
     grid = np.geomspace(0.125, 8, 400)
     (line,) = axes.plot(grid, read_interp(result.curve, grid), label=label)
     color = line.get_color()

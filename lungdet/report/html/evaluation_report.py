@@ -148,8 +148,8 @@ def _difference(
             values, intervals, [*difference.p, difference.cpm_p]
         )
     ]
-    name = f'{first.submission.name} minus {other.submission.name}'
     counts = first.result.counts
+    name = f'minus {other.submission.name}'
     return TableRow(name, texts, counts['scans'], counts['nodules'])
 
 

@@ -79,7 +79,8 @@ def test_runs_are_overlaid_and_compared() -> None:
     page = ParsedPage(evaluation_page([first, other], differences))
 
     text = ' '.join(page.texts)
-    assert 'first minus other' in text
+    assert 'Paired differences: first minus the others' in text
+    assert 'minus other' in page.texts
     assert differences[0] is not None
     assert f'{differences[0].cpm:+.3f}' in text
     for name in ('first', 'other'):
