@@ -77,8 +77,9 @@ def load_config(
     ``data_root``, ``test_series`` and ``val_series`` to every data set;
     ``train_pipeline``, ``val_pipeline`` and ``test_pipeline`` to the data set
     of that loader, ``pipeline`` to all, also from options with these names;
-    the model's HU window to data sets that scale crops; and the size of the
-    training crops to the model, which warns about windows that differ.
+    the model's HU window to data sets that scale crops; the size of the
+    training crops to the model, which warns about windows that differ; and the
+    epoch from which crops are larger to a ``LateBatchSampler``.
 
     Args:
         config: Path of a config, or a loaded one, which is not changed. Values
@@ -248,15 +249,22 @@ def _hand_values(config: Config, keys: list[str]) -> None:
 
 
 def _tell_crops(config: Config) -> None:
-    """Tell a model about the training crops, if it uses that.
+    """Tell the batches and the model about the training crops, if they use
+    that.
 
-    It gets their size in the last epochs, and which nodules they cut:
-    validation follows the same rule.
+    Batches get the epoch from which crops are larger. The model gets the
+    crops' size in the last epochs, and which nodules they cut: validation
+    follows the same rule.
     """
-    if not config.get('train_dataloader') or 'train_cfg' not in config.model:
+    if not config.get('train_dataloader'):
         return
-    model = config.model
-    for transform in config.train_dataloader.dataset.pipeline:
+    loader, model = config.train_dataloader, config.model
+    for transform in loader.dataset.pipeline:
+        late_epoch = transform.get('late_epoch')
+        if loader.get('batch_sampler') and late_epoch is not None:
+            loader.batch_sampler.setdefault('late_epoch', late_epoch)
+        if 'train_cfg' not in model:
+            continue
         if transform['type'] == 'PlaceCrop':
             if model.train_cfg.get('crop_size') is None:
                 last = transform.get('late_size') or transform['size']

@@ -113,6 +113,7 @@ FRACTIONS = INTERVAL._replace(high=1)
 NUMBERS: dict[str, Number] = {
     # loaders and data sets
     'batch_size': COUNT,
+    'late_batch_size': COUNT,
     'num_workers': AMOUNT,
     'prefetch_factor': COUNT_OR_NONE,
     'timeout': NOT_NEGATIVE,

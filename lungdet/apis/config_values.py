@@ -15,7 +15,12 @@ from typing import Any
 from mmengine.config import Config
 
 from lungdet.apis.config_numbers import number_of
-from lungdet.engine.resume import ExactEpochLoop, ExactSampler
+from lungdet.engine.plain_values import plain
+from lungdet.engine.resume import (
+    ExactEpochLoop,
+    ExactSampler,
+    LateBatchSampler,
+)
 from lungdet.errors import ConfigError
 from lungdet.registry import (
     DATA_SAMPLERS,
@@ -83,6 +88,7 @@ CLASSES: dict[str, LungdetRegistry] = {
     '*.dataset': DATASETS,
     '*.dataset.datasets.*': DATASETS,
     '*.sampler': DATA_SAMPLERS,
+    '*.batch_sampler': DATA_SAMPLERS,
     '*.dataset.pipeline.#': TRANSFORMS,
     '*.dataset.datasets.*.pipeline.#': TRANSFORMS,
     'train_cfg': LOOPS,
@@ -142,6 +148,7 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
         if not key.startswith('_') and key != 'plugins':
             _check(value, key, known=True)
     _check_exact(config)
+    _check_late_crops(config)
     _check_overlap(config)
     _check_decay(config)
 
@@ -292,16 +299,12 @@ def _check_exact(config: Mapping[str, Any]) -> None:
     loader = config.get('train_dataloader')
     if loader is None:
         return
-    if loader.get('batch_sampler') is not None:
-        raise ConfigError(
-            'train_dataloader.batch_sampler: cannot continue in the middle of '
-            'an epoch; leave it out, and order samples by '
-            'train_dataloader.sampler.'
-        )
-    parts = {
+    parts: dict[str, tuple[Any, type]] = {
         'train_dataloader.sampler': (loader.get('sampler'), ExactSampler),
         'train_cfg': (config['train_cfg'], ExactEpochLoop),
     }
+    if (batches := loader.get('batch_sampler')) is not None:
+        parts['train_dataloader.batch_sampler'] = batches, LateBatchSampler
     for key, (value, base) in parts.items():
         kind = _class_of(value, key) if isinstance(value, dict) else None
         if not (inspect.isclass(kind) and issubclass(kind, base)):
@@ -311,6 +314,45 @@ def _check_exact(config: Mapping[str, Any]) -> None:
                 'a resumed training would end with other weights. Name '
                 f'{base.__name__} or a class derived from it as its type.'
             )
+
+
+def _check_late_crops(config: Mapping[str, Any]) -> None:
+    """Refuse crops that never become larger, or differ within a batch."""
+    loader = config.get('train_dataloader')
+    if loader is None:
+        return
+    data = loader['dataset']
+    crops = [
+        plain(transform)
+        for part in (data, *(data.get('datasets') or ()))
+        if isinstance(part, Mapping)
+        for transform in part.get('pipeline') or ()
+        if transform['type'] == 'PlaceCrop'
+    ]
+    for key in ('size', 'late_size', 'late_epoch'):
+        values = [crop.get(key) for crop in crops]
+        for value in values:
+            if value != values[0]:
+                raise ConfigError(
+                    f'train_dataloader.dataset: PlaceCrop.{key} is '
+                    f'{values[0]} in one pipeline and {value} in another, and '
+                    'a batch needs crops of one size. Give both the same.'
+                )
+    late = crops[0].get('late_epoch') if crops else None
+    epochs = config['train_cfg'].get('max_epochs')
+    if late is not None and epochs is not None and late > epochs:
+        raise ConfigError(
+            f'train_pipeline: PlaceCrop.late_epoch is {late}, but '
+            f'train_cfg.max_epochs is {epochs}, so no crop would ever have '
+            'late_size. Lower late_epoch, or set both to None.'
+        )
+    batches = (loader.get('batch_sampler') or {}).get('late_epoch', late)
+    if batches != late:
+        raise ConfigError(
+            f'train_dataloader.batch_sampler.late_epoch: {batches}, but '
+            f'PlaceCrop.late_epoch is {late}. Leave the former out; it is '
+            'taken from the latter.'
+        )
 
 
 def _check_overlap(config: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from lungdet.engine.resume import (
     ExactEpochLoop,
     ExactSampler,
     IterSeedHook,
+    LateBatchSampler,
     MixSampler,
 )
 from lungdet.engine.run_manifest import RunManifestHook
@@ -42,6 +43,7 @@ __all__ = [
     'HeadScheduleHook',
     'IterSeedHook',
     'Key',
+    'LateBatchSampler',
     'LungCheckpointHook',
     'LungRunner',
     'MergedOptimWrapperConstructor',

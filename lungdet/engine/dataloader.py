@@ -16,8 +16,9 @@ from lungdet.registry import DATASETS, argument_names
 def complete_loader(cfg: dict[str, Any], seed: int | None) -> dict[str, Any]:
     """A copy of a loader's config completed with values of the run.
 
-    The seed is passed to the data set if it takes one and has none; options
-    for workers are left out without workers, and pinned memory without a GPU.
+    The seed is passed to the data set if it takes one and has none, and
+    ``drop_last`` to a batch sampler; options for workers are left out without
+    workers, and pinned memory without a GPU.
 
     Args:
         cfg: Config of the loader, with a ``dataset``.
@@ -29,6 +30,10 @@ def complete_loader(cfg: dict[str, Any], seed: int | None) -> dict[str, Any]:
         cfg.pop('prefetch_factor', None)
     if not torch.cuda.is_available():
         cfg.pop('pin_memory', None)
+    if cfg.get('batch_sampler') is not None:
+        cfg['batch_sampler'].setdefault(
+            'drop_last', cfg.pop('drop_last', False)
+        )
     dataset = cfg['dataset']
     if seed is not None and isinstance(dataset, dict):
         kind = dataset['type']
@@ -44,9 +49,10 @@ def check_batches(loader: DataLoader) -> None:
     Raises:
         ConfigError: Fewer samples than a batch, and ``drop_last``.
     """
-    if loader.drop_last and not len(loader):
+    batches: Any = loader.batch_sampler
+    if batches.drop_last and not len(loader):
         raise ConfigError(
-            f'batch_size: {loader.batch_size}, but there are only '
+            f'batch_size: {batches.batch_size}, but there are only '
             f'{len(loader.dataset)} samples for {get_world_size()} '  # type: ignore[arg-type]
             'processes, so no batch would be trained on. Lower '
             'train_dataloader.batch_size, or prepare more scans.'

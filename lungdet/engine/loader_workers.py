@@ -182,7 +182,7 @@ def shared_need(loader: DataLoader) -> tuple[int, int]:
         return 0, 0
     # those prefetched, and the one being used
     batches = loader.num_workers * (loader.prefetch_factor or 2) + 1
-    samples = batches * (loader.batch_size or 1)
+    samples = batches * getattr(loader.batch_sampler, 'batch_size', 1)
     one = sum(tensor.nbytes for tensor in counter.large)
     return samples * one, samples * len(counter.large)
 

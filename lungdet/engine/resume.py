@@ -7,6 +7,7 @@ that was killed and resumed ends bit for bit like an uninterrupted one.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,13 +18,13 @@ from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from lungdet.engine.checkpoint import CheckpointMeta
 from lungdet.engine.plain_values import plain
 from lungdet.engine.pretraining_hooks import ALARMS, FRESH_RANK
 from lungdet.engine.training_scans import TrainingScans
-from lungdet.errors import CheckpointError
+from lungdet.errors import CheckpointError, ConfigError
 from lungdet.registry import DATA_SAMPLERS, HOOKS, LOOPS
 from lungdet.seeds import Key, SeedStream, seed_sequence
 
@@ -117,6 +118,64 @@ class MixSampler(ExactSampler):
         return order[moment.argsort(kind='stable')]
 
 
+@DATA_SAMPLERS.register_module()
+class LateBatchSampler(Sampler):
+    """Smaller batches in the last epochs, for crops that are larger then.
+
+    An epoch keeps its number of batches, and with it the schedule and the
+    meaning of ``iter``; in later epochs the end of its order is left out.
+
+    Args:
+        sampler: Order of the samples; the data loader passes its own.
+        batch_size: Samples of a batch; likewise.
+        late_batch_size: Samples of a batch in later epochs.
+        late_epoch: The first of these epochs, counted from 1; ``load_config``
+            passes that of the ``PlaceCrop``.
+        drop_last: Whether an incomplete batch is left out; as ``sampler``.
+
+    Raises:
+        ConfigError: Later batches are larger, so the order is too short.
+    """
+
+    def __init__(
+        self,
+        sampler: ExactSampler,
+        batch_size: int,
+        late_batch_size: int,
+        late_epoch: int,
+        *,
+        drop_last: bool = False,
+    ) -> None:
+        if late_batch_size > batch_size:
+            raise ConfigError(
+                f'batch_sampler.late_batch_size: {late_batch_size} is more '
+                f'than the batch_size of {batch_size}, so an epoch would run '
+                'out of samples. Lower it, or raise batch_size.'
+            )
+        self.sampler = sampler
+        self.first_size, self.late_size = batch_size, late_batch_size
+        self.late_epoch = late_epoch
+        self.drop_last = drop_last
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch in the sampler's epoch."""
+        is_late = self.sampler.epoch + 1 >= self.late_epoch
+        return self.late_size if is_late else self.first_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        done = self.sampler.start // self.batch_size
+        return itertools.islice(
+            self._batches(self.batch_size), len(self) - done
+        )
+
+    def __len__(self) -> int:
+        return len(self._batches(self.first_size))
+
+    def _batches(self, size: int) -> BatchSampler:
+        return BatchSampler(self.sampler, size, self.drop_last)
+
+
 @LOOPS.register_module()
 class ExactEpochLoop(EpochBasedTrainLoop):
     """Epoch loop that continues in the middle of an epoch.
@@ -155,9 +214,9 @@ class ExactEpochLoop(EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         skip = self._iter - self._epoch * len(self.dataloader)
-        sampler = self.dataloader.sampler
-        sampler.set_epoch(self._epoch)
-        sampler.start = skip * self.dataloader.batch_size
+        batches = self.dataloader.batch_sampler
+        batches.sampler.set_epoch(self._epoch)
+        batches.sampler.start = skip * batches.batch_size
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         if skip < len(self.dataloader):

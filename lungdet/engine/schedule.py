@@ -25,14 +25,15 @@ SAME_STATE = (
 def training_schedule(config: Mapping[str, Any]) -> dict[str, Any]:
     """The values that a checkpoint's state replaces, and the batch and seed
     that its position depends on, by dotted key."""
+    loader = config.get('train_dataloader') or {}
+    batches = ('batch_size', 'batch_sampler')
     values = {
         'optim_wrapper': config.get('optim_wrapper'),
         'param_scheduler': config.get('param_scheduler'),
+        'train_dataloader': {key: loader.get(key) for key in batches},
     }
-    loader = config.get('train_dataloader') or {}
     return {
         **dict(_flat(plain(values), '')),
-        'train_dataloader.batch_size': loader.get('batch_size'),
         'randomness.seed': (config.get('randomness') or {}).get('seed'),
     }
 

@@ -55,8 +55,20 @@ WRONG = [
     (
         '+train_dataloader.batch_sampler',
         {'type': 'DefaultSampler'},
-        r'train_dataloader\.batch_sampler: cannot continue',
+        r'batch_sampler: DefaultSampler .*LateBatchSampler or a class',
     ),
+    (
+        '+train_dataloader.batch_sampler',
+        {'type': 'LateBatchSampler', 'late_batch_size': 0},
+        r'late_batch_size: 0 cannot be used; it must be a whole',
+    ),
+    (
+        '+train_dataloader.batch_sampler',
+        {'type': 'LateBatchSampler', 'late_batch_size': 1, 'late_epoch': 3},
+        r'batch_sampler\.late_epoch: 3, but PlaceCrop\.late_epoch is None',
+    ),
+    (f'+{TRANSFORM}.late_epoch', 5, r'late_epoch is 5, .*max_epochs is 4'),
+    (f'+{TRANSFORM}.late_size', (48, 48, 40), r'late_size: .*of 16'),
     (
         '+train_cfg.type',
         'EpochBasedTrainLoop',

@@ -15,13 +15,14 @@ from lungdet.apis import load_config, train
 from lungdet.engine import (
     ExactSampler,
     Key,
+    LateBatchSampler,
     MixSampler,
     read_backbone,
 )
 from lungdet.engine.checkpoint import read_checkpoint, resolve_checkpoint
 from lungdet.engine.resume import check_epochs
 from lungdet.engine.training_scans import TrainingScans
-from lungdet.errors import CheckpointError
+from lungdet.errors import CheckpointError, ConfigError
 from tests.engine.runs import NO_VALIDATION, make_meta
 from tests.killed_training import assert_same, assert_same_end, run_train
 
@@ -91,6 +92,29 @@ def test_ranks_of_a_mix_sampler_get_all_kinds() -> None:
         sampler.set_epoch(epoch)
         nodules = sum(key < 100 for key in sampler)
         assert abs(nodules - 50) <= 20  # four deviations of a binomial
+
+
+@pytest.mark.parametrize(('drop_last', 'steps'), [(True, 3), (False, 4)])
+def test_late_batches_are_smaller_and_as_many(
+    drop_last: bool, steps: int
+) -> None:
+    sampler = ExactSampler(list(range(11)), seed=4)
+    batches = LateBatchSampler(sampler, 3, 2, 3, drop_last=drop_last)
+    for epoch, size in enumerate([3, 3, 2, 2]):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        expected = [order[k : k + size] for k in range(0, 11, size)][:steps]
+
+        assert len(batches) == steps and batches.batch_size == size
+        assert list(batches) == expected
+        for done in range(steps):
+            sampler.start = done * size
+            assert list(batches) == expected[done:]
+
+
+def test_larger_late_batches_are_refused() -> None:
+    with pytest.raises(ConfigError, match='4 is more than .* of 3'):
+        LateBatchSampler(ExactSampler([1] * 9), 3, 4, 1)
 
 
 def test_key_survives_pickling() -> None:

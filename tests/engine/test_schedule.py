@@ -9,6 +9,7 @@ import pytest
 
 from lungdet.apis import train
 from lungdet.engine import LungRunner
+from lungdet.engine.schedule import changed_keys, training_schedule
 from lungdet.errors import CheckpointError
 from tests.engine.runs import NO_VALIDATION
 
@@ -55,6 +56,19 @@ def test_another_schedule_is_refused_with_both_values(
 
     assert len(sorted(trained.glob('*.pth'))) == 2
     assert saved == sorted(trained.glob('*/config.py'))
+
+
+def test_late_batches_are_another_schedule() -> None:
+    before, after = (
+        training_schedule({'train_dataloader': {'batch_size': 8, **more}})
+        for more in ({}, {'batch_sampler': {'late_batch_size': 3}})
+    )
+
+    key = 'train_dataloader.batch_sampler.late_batch_size'
+    assert changed_keys(before, after) == [key]
+    # as of a version without batch samplers
+    older = {k: v for k, v in before.items() if 'batch_sampler' not in k}
+    assert older != before and changed_keys(older, before) == []
 
 
 def test_more_epochs_are_no_other_schedule(
