@@ -223,6 +223,17 @@ def test_a_phone_shows_it_without_scrolling_sideways(
     assert (ground > 200) == (scheme == 'light')
 
 
+def test_a_turned_phone_shows_all_columns(opened: Page) -> None:
+    """As the hint on an upright one says."""
+    opened.resize(667, 375)
+
+    assert opened.evaluate('document.documentElement.scrollWidth') == 667
+    table = "document.querySelector('#detections').parentElement"
+    assert opened.evaluate(f'{table}.scrollWidth == {table}.clientWidth')
+    more = "document.querySelector('#detections .more').offsetWidth"
+    assert opened.evaluate(more) > 0
+
+
 def test_in_print_there_are_pictures_and_no_controls(opened: Page) -> None:
     opened.media('print', 'dark')
     opened.resize(718, 1000)  # of A4 with margins
