@@ -97,7 +97,7 @@ def is_exact(matrix: np.ndarray, offset: np.ndarray) -> bool:
         False
     """
     return (
-        bool(np.isin(matrix, (-1, 0, 1)).all())
+        bool((matrix == np.rint(matrix)).all())
         and bool((np.abs(matrix).sum(0) == 1).all())
         and bool((np.abs(matrix).sum(1) == 1).all())
         and bool((offset == np.rint(offset)).all())

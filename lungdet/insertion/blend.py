@@ -153,8 +153,8 @@ def structure(image: np.ndarray) -> np.ndarray:
     dark = fine[fine < -500]
     middle = float(np.median(dark)) if dark.size else float(np.median(fine))
     is_lung = (np.abs(fine - middle) < NEVER_LUNG_HU).astype(np.float32)
-    weight = gaussian_filter(is_lung, WIDE, truncate=2.5)
-    total = gaussian_filter(is_lung * (fine - middle), WIDE, truncate=2.5)
+    both = np.stack([is_lung, is_lung * (fine - middle)])
+    weight, total = gaussian_filter(both, (0, WIDE, WIDE, WIDE), truncate=2.5)
     lung = middle + total / np.maximum(weight, 1e-3)
     above = fine - lung
     inside = np.abs(above[is_lung > 0])

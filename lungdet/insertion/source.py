@@ -114,9 +114,10 @@ class LibrarySource:
         Raises:
             ConfigError: A placement uses one.
         """
-        barred = self.patients_of(held_out)
-        for nodule in self._entries(placements):
-            if nodule.patient in barred:
+        allowed = self.allowed(held_out)
+        for one in placements:
+            if one.source == LIBRARY and one.index not in allowed:
+                nodule = self.nodules[one.index]
                 raise ConfigError(
                     f'nodule {nodule.name}: its patient {nodule.patient} is '
                     'in the test or validation data, so training on it would '

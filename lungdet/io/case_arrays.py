@@ -78,8 +78,12 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
     return array
 
 
-def read_part(array: Any, region: Part, path: Path) -> np.ndarray:
+def read_part(array: Any, region: Part) -> np.ndarray:
     """A region of an open array.
+
+    Args:
+        array: As returned by ``open_array``.
+        region: Index of the region.
 
     Raises:
         SeriesError: The file is damaged.
@@ -88,7 +92,8 @@ def read_part(array: Any, region: Part, path: Path) -> np.ndarray:
         return array[region]
     except Exception as error:  # blosc2 raises many kinds
         raise SeriesError(
-            f'{path}: cannot be read ({error}); the file is damaged. {REMEDY}'
+            f'{array.urlpath}: cannot be read ({error}); the file is damaged. '
+            f'{REMEDY}'
         ) from error
 
 
@@ -105,7 +110,7 @@ def check_array(array: Any, stated: int, path: Path) -> None:
     """
     checksum = 0
     for start in range(0, array.shape[0], CHUNK_SIDE):
-        part = read_part(array, slice(start, start + CHUNK_SIDE), path)
+        part = read_part(array, slice(start, start + CHUNK_SIDE))
         checksum = zlib.crc32(np.ascontiguousarray(part).data, checksum)
     if checksum != stated:
         raise SeriesError(

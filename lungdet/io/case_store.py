@@ -330,8 +330,7 @@ class CaseStore:
                 the record's.
         """
         array = self._array(uid, name)
-        where = array_file(self.root, uid, name)
-        return read_part(array, ... if region is None else region, where)
+        return read_part(array, ... if region is None else region)
 
     def verify(self, uid: str) -> None:
         """Compare a case with its record, every array with its checksum.

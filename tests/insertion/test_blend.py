@@ -166,6 +166,28 @@ def test_structure_keeps_vessels_and_walls_without_noise(
     assert still[:, 2:8].mean() == pytest.approx(50, abs=5)
 
 
+def literal_structure(image: np.ndarray) -> np.ndarray:
+    """One smoothing after the other."""
+    fine = gaussian_filter(image, 0.7, truncate=2.5)
+    middle = float(np.median(fine[fine < -500]))
+    is_lung = (np.abs(fine - middle) < 250).astype(np.float32)
+    weight = gaussian_filter(is_lung, 2.5, truncate=2.5)
+    total = gaussian_filter(is_lung * (fine - middle), 2.5, truncate=2.5)
+    lung = middle + total / np.maximum(weight, 1e-3)
+    above = fine - lung
+    noise = 1.48 * float(np.median(np.abs(above[is_lung > 0])))
+    return lung + np.clip((np.abs(above) / noise - 2) / 2, 0, 1) * above
+
+
+def test_structure_is_the_literal_one_to_the_bit(
+    rng: np.random.Generator,
+) -> None:
+    image = scan_noise(rng, 'sharp').astype(np.float32) - 870
+    image[:, 30:34, 20:] += 900
+
+    np.testing.assert_array_equal(structure(image), literal_structure(image))
+
+
 def test_a_solid_nodule_covers_a_vessel_a_faint_one_does_not() -> None:
     image = np.full((20, 20, 20), -870.0, dtype=np.float32)
     image[:, 9:12, 9:12] = 200

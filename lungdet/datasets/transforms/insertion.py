@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,24 +109,23 @@ class NoduleInsertion(Transform[InsertionParams]):
                 if nodule is not None:
                     nodules.append(nodule)
         return InsertionParams(
-            tuple(asdict(placement) for placement in [*shams, *nodules])
+            tuple({**vars(placement)} for placement in [*shams, *nodules])
         )
 
     def _room(self, sample: Sample) -> Room:
         geometry, boxes = sample['geometry'], sample['gt_boxes']
+        spacing = geometry.spacing
         findings = np.concatenate([boxes, sample['ignored_boxes']])
         half = (findings[:, 3:] - findings[:, :3]) / 2
         centers = findings[:, :3] + half - 0.5
         return Room(
             sample['image'],
             read_mask(sample['store'], sample['record'], geometry, 'lungs'),
-            geometry.spacing,
+            spacing,
             margin=self.min_inside + 1,
             occupied=[
-                GridSphere(center * geometry.spacing, float(radius))
-                for center, radius in zip(
-                    centers, (half * geometry.spacing).max(1)
-                )
+                GridSphere(center * spacing, float(radius))
+                for center, radius in zip(centers, (half * spacing).max(1))
             ],
         )
 
