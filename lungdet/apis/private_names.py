@@ -88,7 +88,8 @@ class PrivateNames:
                 text = _replaced(text, f'{parent}{os.sep}', '')
         for name in files:
             text = _replaced(text, name, slice_name(name))
-        return text
+        # of 'FOLDER (series UID)'
+        return text.replace(f'{self.name} (series {self.name})', self.name)
 
     @cached_property
     def _below(self) -> tuple[Sequence[Path], Sequence[str]]:

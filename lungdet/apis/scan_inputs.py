@@ -200,16 +200,20 @@ def _scans_of_list(
 
 
 def _scans_below(
-    root: Path, scratch: Path, keep_phi: bool
+    root: Path, scratch: Path | None, keep_phi: bool
 ) -> tuple[list[ScanInput], list[str]]:
-    """Scans of a folder at any depth."""
+    """Scans of a folder at any depth; without ``scratch`` not of archives."""
     scans: list[ScanInput] = []
     left_out: list[str] = []
     parts: defaultdict[str, list[ScanInput]] = defaultdict(list)
     for path in images_and_series_folders(root, suffixes=(*SUFFIXES, '.zip')):
         if is_zip(path) and not path.is_dir():
-            name = path.relative_to(root)
-            some, rest = _scans_in_zip(path, name, scratch, keep_phi)
+            if scratch is None:
+                name = path.name if keep_phi else 'an archive'
+                left_out.append(f'{name} in an archive; unpack it')
+                continue
+            below = path.relative_to(root)
+            some, rest = _scans_in_zip(path, below, scratch, keep_phi)
             scans += some
             left_out += rest
         elif not path.is_dir():
@@ -241,17 +245,13 @@ def _scans_in_zip(
         with scratch_folder(scratch) as folder:
             root = folder.resolve()
             extract_zip(path, root)
-            scans, left_out = _scans_below(root, scratch, keep_phi)
-            within = [
-                _packed(scan, path, root, keep_phi)
-                for scan in scans
-                if scan.member is None  # archives in archives are not read
-            ]
+            scans, left_out = _scans_below(root, None, keep_phi)
+            within = [_packed(s, path, root, keep_phi) for s in scans]
     except (SeriesError, OSError) as error:  # reported as an unreadable scan
         if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise
         return [ScanInput(uid, path, defect=explain(error))], []
-    if not within:
+    if not within and not left_out:
         left_out.append(
             f'{path.name if keep_phi else "an archive"}: no scan in it'
         )

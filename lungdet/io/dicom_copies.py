@@ -44,8 +44,8 @@ def one_per_position(
         )
     if len(kept) < SLICES[0]:
         raise SeriesError(
-            f'{where}: {len(kept)} slices do not form a volume; check that '
-            'the whole series was copied.'
+            f'{where}: {counted(len(kept), "slice")}, fewer than a volume '
+            'has; check that the whole series was copied.'
         )
     return kept, caveats
 

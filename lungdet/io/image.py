@@ -94,8 +94,8 @@ def read_image(path: str | Path) -> FileImage:
     suffix = suffix_of(path)
     if suffix is None:
         raise SeriesError(
-            f'{path}: unknown image type; lungdet reads {", ".join(SUFFIXES)} '
-            'and DICOM folders.'
+            f'{path}: unknown image type; give one of {", ".join(SUFFIXES)}, '
+            'or the folder with the slices of a DICOM series.'
         )
     if check_regular(path) == 0:
         raise SeriesError(f'{path}: the file is empty; copy it again.')

@@ -141,6 +141,25 @@ def test_a_list_names_scans_and_masks(tmp_path: Path) -> None:
         scans_of(tmp_path, path)
 
 
+def test_an_archive_in_an_archive_is_left_out_with_a_word(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    (folder / 'b.mha').write_bytes(b'-')
+    shutil.make_archive(str(tmp_path / 'DOE'), 'zip', folder)
+    (tmp_path / 'DOE.zip').rename(folder / 'DOE.zip')
+    (folder / 'b.mha').rename(folder / 'a.mha')
+    packed = Path(shutil.make_archive(str(tmp_path / 'd'), 'zip', folder))
+
+    scans, left_out = find_scans([packed], tmp_path / 'scratch')
+    _, kept = find_scans([packed], tmp_path / 'scratch', keep_phi=True)
+
+    assert names(scans) == ['a']
+    assert left_out == ['an archive in an archive; unpack it']
+    assert kept == ['DOE.zip in an archive; unpack it']
+
+
 def test_a_list_in_a_list_is_refused(tmp_path: Path) -> None:
     """It may be the list itself."""
     path = tmp_path / 'scans.csv'

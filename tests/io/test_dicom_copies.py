@@ -131,5 +131,7 @@ def test_equal_pixels_of_another_rescale_are_another_image(
 def test_few_slices_are_no_volume(tmp_path: Path, truth: np.ndarray) -> None:
     write_series(tmp_path, truth[:7])
 
-    with pytest.raises(SeriesError, match='7 slices do not form a volume'):
+    with pytest.raises(
+        SeriesError, match=': 7 slices, fewer than a volume has'
+    ):
         load_volume(tmp_path)
