@@ -39,11 +39,14 @@ class Exporter:
             of an earlier export are removed first.
         write: Writes to a folder that exists, and returns the names of the
             files, relative to it; none where there is nothing to write.
-        library: Module that it needs besides lungdet's own dependencies.
+        library: Module that it needs besides lungdet's own dependencies, and
+            imports only in its functions.
         extra: Extra of lungdet that installs that library.
         needs_dicom: Whether the scan must come from DICOM slices.
         caveats: What the format cannot hold of a result; added to the result
             before any file is written.
+        order: Those of a lower one are written first; above 0 for a format
+            that refers to the files of others.
     """
 
     files: Sequence[str]
@@ -52,6 +55,7 @@ class Exporter:
     extra: str = ''
     needs_dicom: bool = False
     caveats: Callable[[SeriesResult], list[str]] = no_caveats
+    order: int = 0
 
 
 def name_of(k: int) -> str:

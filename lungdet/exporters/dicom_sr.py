@@ -339,4 +339,5 @@ EXPORTER = Exporter(
     library='highdicom',
     extra='dicom',
     needs_dicom=True,
+    order=1,  # refers to the segments of dicom_seg
 )

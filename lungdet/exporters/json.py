@@ -17,4 +17,4 @@ def write_json(folder: Path, scan: ExportInput) -> list[str]:
     return [RESULT]
 
 
-EXPORTER = Exporter([RESULT], write_json)
+EXPORTER = Exporter([RESULT], write_json, order=2)  # lists all other files

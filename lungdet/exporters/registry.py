@@ -1,7 +1,6 @@
 """The result formats, and the export of one scan to several of them.
 
-An exporter is one module of this package with an ``EXPORTER``, and one line
-of ``FORMATS``.
+Every module of this package that has an ``EXPORTER`` is a format of its name.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 
@@ -20,27 +20,21 @@ from lungdet.exporters.base import Exporter, ExportInput
 from lungdet.io.atomic import check_writable
 from lungdet.structures import SeriesResult, SourceSlice
 
-# modules of this package, in the order of writing: ``json`` is last, because
-# it lists the other files
-FORMATS = (
-    'luna16',
-    'nifti',
-    'picture',
-    'html',
-    'nndetection',
-    'monai',
-    'coco',
-    'slicer',
-    'grand_challenge',
-    'dicom_seg',
-    'dicom_sr',
-    'json',
-)
 DEFAULT_FORMATS = ('json', 'luna16', 'nifti', 'picture', 'html')
-EXPORTERS: dict[str, Exporter] = {
-    name: import_module(f'lungdet.exporters.{name}').EXPORTER
-    for name in FORMATS
-}
+
+
+def find_exporters() -> dict[str, Exporter]:
+    """The exporters among the modules of this package, by the module's name,
+    in the order of writing."""
+    exporters = {}
+    for name in sorted(m.name for m in iter_modules([Path(__file__).parent])):
+        module = import_module(f'.{name}', __package__)
+        if isinstance(exporter := getattr(module, 'EXPORTER', None), Exporter):
+            exporters[name] = exporter
+    return dict(sorted(exporters.items(), key=lambda item: item[1].order))
+
+
+EXPORTERS = find_exporters()
 
 
 class UnfitSourceError(SeriesError):
@@ -58,7 +52,7 @@ def check_formats(names: Sequence[str]) -> tuple[str, ...]:
             f'formats: {", ".join(map(repr, unknown))} unknown; choose from '
             f'{", ".join(sorted(EXPORTERS))}.'
         )
-    chosen = tuple(name for name in FORMATS if name in set(names))
+    chosen = tuple(name for name in EXPORTERS if name in set(names))
     for name in chosen:
         exporter = EXPORTERS[name]
         if exporter.library and find_spec(exporter.library) is None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,26 @@ from tests.exporters import dicom_scene
 from tests.exporters.scene import GRID, empty_result, make_result
 
 IMAGE = np.zeros(GRID.shape, np.int16)
-PAGE = Path(__file__).parents[2] / 'docs' / 'infer.md'
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / 'docs' / 'infer.md'
+COUNTS = """
+from lungdet.exporters.base import Exporter
+
+def write_count(folder, scan):
+    text = str(len(scan.result.detections))
+    (folder / 'count.txt').write_text(text)
+    return ['count.txt']
+
+EXPORTER = Exporter(['count.txt'], write_count)
+"""
+EXPORTED = """
+import sys
+from lungdet.exporters import export_result
+from tests.exporters.scene import make_result
+
+result = export_result(sys.argv[1], make_result(), ['json', 'counts'])
+print(result.files)
+"""
 
 
 def test_the_default_files(tmp_path: Path) -> None:
@@ -93,9 +116,56 @@ def test_what_headers_say_about_a_person_is_in_dicom_alone(
     assert named == {'seg.dcm', 'sr.dcm'} and len(files) > len(named)
 
 
-def test_formats_come_once_and_json_last() -> None:
+def test_one_more_file_is_one_more_format(tmp_path: Path) -> None:
+    """In a copy of the package, which names the format nowhere else."""
+    shutil.copytree(
+        ROOT / 'lungdet',
+        tmp_path / 'lungdet',
+        ignore=shutil.ignore_patterns('weights', '__pycache__'),
+    )
+    added = tmp_path / 'lungdet' / 'exporters' / 'counts.py'
+    added.write_text(COUNTS)
+    out = tmp_path / 'out'
+    out.mkdir()
+
+    run = subprocess.run(
+        [sys.executable, '-c', EXPORTED, str(out)],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'},
+        capture_output=True,
+        text=True,
+    )
+
+    assert run.returncode == 0, run.stderr
+    files = {'counts': ['count.txt'], 'json': ['result.json']}
+    assert run.stdout == f'{files}\n'
+    assert (out / 'count.txt').read_text() == '2'
+    listed = json.loads((out / 'result.json').read_text())['files']
+    assert listed == {'counts': ['count.txt']}
+
+
+def test_listing_the_formats_loads_none_of_their_libraries() -> None:
+    heavy = {'SimpleITK', 'highdicom', 'matplotlib', 'nibabel', 'pydicom'}
+    code = (
+        'import sys, lungdet.exporters; '
+        f'print(sorted({heavy} & sys.modules.keys()))'
+    )
+
+    run = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert run.stdout == '[]\n', run.stderr
+
+
+def test_formats_come_once_and_in_the_order_of_writing() -> None:
+    """What refers to other files is written after them."""
+    names = [*EXPORTERS]
+
     assert check_formats(['json', 'nifti', 'json']) == ('nifti', 'json')
-    assert {*DEFAULT_FORMATS} <= {*EXPORTERS}
+    assert names.index('dicom_seg') < names.index('dicom_sr')
+    assert names[-1] == 'json'
+    assert {*DEFAULT_FORMATS} <= {*names}
 
 
 def test_unknown_formats_are_named() -> None:
