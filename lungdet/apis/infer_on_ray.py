@@ -100,8 +100,7 @@ def do_steps(steps: ScanSteps, scan: ScanInput) -> ScanOutcome:
         OSError: The disk is full.
     """
     with scratch_folder(steps.out) as scratch:
-        work = steps.read(scan, scratch)
-        steps.detect(work)
+        work = steps.detect(steps.read(scan, scratch))
         outcome = steps.finish(work)
     if outcome.error is None:
         return outcome

@@ -132,7 +132,7 @@ class ScanRun:
         ):
             try:
                 for work in self._read_ahead(scans, scratch, reader):
-                    self.steps.detect(work, self.on_windows)
+                    work = self.steps.detect(work, self.on_windows)
                     self._tell_written()
                     self._writing = writer.submit(self.steps.finish, work)
             finally:  # also what is written while Ctrl-C ends the run

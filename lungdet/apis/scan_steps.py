@@ -21,7 +21,7 @@ from lungdet.io.atomic import make_folder, remove_leftovers
 from lungdet.io.files import safe_name
 from lungdet.io.image import load_volume
 from lungdet.prepare.fingerprint import fingerprint
-from lungdet.structures import SeriesResult
+from lungdet.structures import SeriesResult, Volume
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class InferOptions:
 USUAL = InferOptions()
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class ScanInWork:
     """A scan between its steps; its files exist until it is finished.
 
     Attributes:
         scan: Where it lies.
         names: Takes the names of its folders and files out of messages.
-        files: Its unpacked or fetched files.
-        case: Set by the step that reads it.
-        result: Set by the step that detects.
+        files: Its unpacked or fetched files, closed if it could not be read.
+        case: From the step that reads it.
+        result: From the step that detects.
         error: Why a step failed; later steps are skipped.
     """
 
@@ -135,47 +135,56 @@ class ScanSteps:
             OSError: The disk is full.
         """
         work = ScanInWork(scan, _names_of(scan))
-        try:
-            if scan.defect is not None:
-                raise _KnownDefect(scan.defect)
-            started = time.perf_counter()
-            path = work.files.enter_context(scan.opened(scratch, stopped))
-            work.names = _names_of(scan, path)
-            volume = load_volume(
-                path,
-                series_uid=scan.series_uid,
-                hu_offset=self.options.hu_offset,
-            )
-            volume = replace(
-                volume,
-                series_uid=scan.uid,
-                caveats=[*volume.caveats, *scan.caveats],
-            )
-            check_source(self.options.formats, scan.uid, volume.slices)
-            seconds = {'read': time.perf_counter() - started}
-            work.case = self.inferencer.prepare(
-                volume, scan.lung_mask, seconds=seconds
-            )
-        except Exception as error:  # any error of this scan
-            _raise_if_full(error)
-            work.error = error
-        return work
+        with ExitStack() as files:
+            try:
+                if scan.defect is not None:
+                    raise _KnownDefect(scan.defect)
+                started = time.perf_counter()
+                path = files.enter_context(scan.opened(scratch, stopped))
+                work = replace(work, names=_names_of(scan, path))
+                volume = self._load(scan, path)
+                seconds = {'read': time.perf_counter() - started}
+                case = self.inferencer.prepare(
+                    volume, scan.lung_mask, seconds=seconds
+                )
+                return replace(work, case=case, files=files.pop_all())
+            except Exception as error:  # any error of this scan
+                _raise_if_full(error)
+                return replace(work, error=error)
+
+    def _load(self, scan: ScanInput, path: Path) -> Volume:
+        """The volume of a scan, which every format can hold."""
+        volume = load_volume(
+            path,
+            series_uid=scan.series_uid,
+            hu_offset=self.options.hu_offset,
+        )
+        check_source(self.options.formats, scan.uid, volume.slices)
+        return replace(
+            volume,
+            series_uid=scan.uid,
+            caveats=[*volume.caveats, *scan.caveats],
+        )
 
     def detect(
         self, work: ScanInWork, on_windows: OnWindows | None = None
-    ) -> None:
+    ) -> ScanInWork:
         """Run the detector on a scan that could be read.
 
         Args:
-            work: Gets the result, or the error.
+            work: As returned by ``read``.
             on_windows: Called with (done, all) after each batch of windows.
+
+        Returns:
+            The same with the result, or the error.
         """
         if work.case is None:
-            return
+            return work
         try:
-            work.result = self.inferencer.detect(work.case, on_windows)
+            result = self.inferencer.detect(work.case, on_windows)
         except Exception as error:  # such as out of memory
-            work.error = error
+            return replace(work, error=error)
+        return replace(work, result=result)
 
     def finish(self, work: ScanInWork) -> ScanOutcome:
         """Write a result and its record, or only state why there is none.
@@ -184,23 +193,25 @@ class ScanSteps:
             OSError: The disk is full.
         """
         with work.files:
+            if work.result is None or work.case is None:
+                return self._failed(work, work.error)
             try:
-                if work.result is not None and work.case is not None:
-                    return self._write(work, work.case, work.result)
+                return self._write(work, work.case, work.result)
             except Exception as error:
                 _raise_if_full(error)
-                work.error = error
-            return self._failed(work)
+                return self._failed(work, error)
 
-    def _failed(self, work: ScanInWork) -> ScanOutcome:
+    def _failed(
+        self, work: ScanInWork, error: Exception | None
+    ) -> ScanOutcome:
         scan = work.scan
         return ScanOutcome(
             series_uid=scan.uid,
             folder=safe_name(scan.uid),
             state='failed',
-            reason=self._without_phi(_reason(work.error), work),
+            reason=self._without_phi(_reason(error), work),
             path=scan.location if self.options.keep_phi else None,
-            error=work.error,
+            error=error,
         )
 
     def _write(

@@ -72,15 +72,27 @@ def test_an_error_of_a_step_is_the_outcome(
     ]
     if isinstance(error, OSError):
         words.append(str(scan.path))
-    monkeypatch.setattr(*STEPS[name], failing(type(error)(*words)))
+    raised = type(error)(*words)
+    monkeypatch.setattr(*STEPS[name], failing(raised))
 
-    work = steps.read(scan, steps.out)
-    steps.detect(work)
-    outcome = steps.finish(work)
+    outcome = steps.finish(steps.detect(steps.read(scan, steps.out)))
 
-    assert outcome.state == 'failed' and outcome.error is work.error
+    assert outcome.state == 'failed' and outcome.error is raised
     assert outcome.reason and outcome.reason.startswith(reason)
     assert not list(steps.out.glob('*/inference.json'))
+
+
+def test_a_step_leaves_what_it_was_given(
+    steps: ScanSteps, scan: ScanInput
+) -> None:
+    read = steps.read(scan, steps.out)
+    detected = steps.detect(read)
+
+    assert read.case is not None and read.result is None
+    assert detected.result is not None and detected.case is read.case
+    outcome = steps.finish(detected)
+    assert outcome.state == 'done'
+    assert outcome.detections == len(detected.result.detections)
 
 
 @pytest.mark.parametrize('name', ['read', 'write'])
@@ -93,9 +105,7 @@ def test_a_full_disk_is_no_error_of_the_scan(
     monkeypatch.setattr(*STEPS[name], failing(FULL))
 
     with pytest.raises(OSError) as caught:
-        work = steps.read(scan, steps.out)
-        steps.detect(work)
-        steps.finish(work)
+        steps.finish(steps.detect(steps.read(scan, steps.out)))
 
     assert caught.value is FULL
 
