@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
@@ -99,20 +99,16 @@ def load_config(
             which adds it; a value that ``check_values`` refuses; or weights in
             an ``init_cfg``.
     """
-    if isinstance(config, Config):
-        cfg = copy.deepcopy(config)
-    else:
-        cfg = _read(Path(config))
-    _hand_pipelines(cfg)
+    given = config if isinstance(config, Config) else _read(Path(config))
+    cfg = _with_pipelines(given)
     options = _plain_options(cfg, cfg_options or {})
     cfg.merge_from_dict(options)
     check_tables(cfg)
     check_no_weights(cfg.get('model'), 'model')
     check_values(cfg)
-    handed = options if isinstance(config, Config) else HANDED_OVER
-    _hand_values(cfg, [key for key in HANDED_OVER if key in handed])
-    _tell_crops(cfg)
-    return cfg
+    handed = options if given is config else HANDED_OVER
+    cfg = _with_values(cfg, [key for key in HANDED_OVER if key in handed])
+    return _with_crops(cfg)
 
 
 def _read(path: Path) -> Config:
@@ -136,8 +132,9 @@ def _read(path: Path) -> Config:
     return config
 
 
-def _hand_pipelines(config: Config) -> None:
-    """Move the pipelines from the top level into the data sets."""
+def _with_pipelines(config: Config) -> Config:
+    """A copy whose pipelines are in the data sets, not at the top level."""
+    config = copy.deepcopy(config)
     given = {name: config.pop(name, None) for name in PIPELINES}
     for loader in DATA_LOADERS:
         names = [
@@ -155,6 +152,7 @@ def _hand_pipelines(config: Config) -> None:
                 f'{name} alone; it reaches the data set.'
             )
         dataset.pipeline = copy.deepcopy(given[name])
+    return config
 
 
 def _plain_options(
@@ -235,8 +233,9 @@ def check_tables(config: Config) -> None:
                 FUNCTIONS.check_arguments(function)
 
 
-def _hand_values(config: Config, keys: list[str]) -> None:
-    """Copy top-level values to every data set."""
+def _with_values(config: Config, keys: list[str]) -> Config:
+    """A copy with top-level values in every data set."""
+    config = copy.deepcopy(config)
     for loader in DATA_LOADERS:
         if not config.get(loader):
             continue
@@ -246,31 +245,38 @@ def _hand_values(config: Config, keys: list[str]) -> None:
                 dataset[key] = copy.deepcopy(config[key])
         if 'window' in dataset:
             dataset.window = config.model.data_preprocessor.window
+    return config
 
 
-def _tell_crops(config: Config) -> None:
-    """Tell the batches and the model about the training crops, if they use
+def _with_crops(config: Config) -> Config:
+    """A copy whose batches and model know the training crops, if they use
     that.
 
     Batches get the epoch from which crops are larger. The model gets the
     crops' size in the last epochs, and which nodules they cut: validation
     follows the same rule.
     """
+    config = copy.deepcopy(config)
     if not config.get('train_dataloader'):
-        return
+        return config
     loader, model = config.train_dataloader, config.model
+    train_cfg = {**(model.get('train_cfg') or {})}
+    test_cfg = {**(model.get('test_cfg') or {})}
     for transform in loader.dataset.pipeline:
         late_epoch = transform.get('late_epoch')
         if loader.get('batch_sampler') and late_epoch is not None:
             loader.batch_sampler.setdefault('late_epoch', late_epoch)
-        if 'train_cfg' not in model:
-            continue
         if transform['type'] == 'PlaceCrop':
-            if model.train_cfg.get('crop_size') is None:
+            if train_cfg.get('crop_size') is None:
                 last = transform.get('late_size') or transform['size']
-                model.train_cfg.crop_size = last
-        elif 'min_inside' in transform and 'test_cfg' in model:
-            model.test_cfg.setdefault('min_inside', transform['min_inside'])
+                train_cfg['crop_size'] = last
+        elif 'min_inside' in transform:
+            test_cfg.setdefault('min_inside', transform['min_inside'])
+    if 'train_cfg' in model:
+        model.train_cfg = ConfigDict(train_cfg)
+        if 'test_cfg' in model:
+            model.test_cfg = ConfigDict(test_cfg)
+    return config
 
 
 def check_no_weights(model: Any, where: str) -> None:

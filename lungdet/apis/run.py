@@ -10,14 +10,20 @@ from typing import Any
 from mmengine.config import Config
 
 from lungdet.apis.config import load_config
-from lungdet.apis.evaluators import froc_metric, metrics_of_test
+from lungdet.apis.run_config import (
+    candidates_config,
+    joined_config,
+    results_config,
+    run_config,
+    training_config,
+)
 from lungdet.engine import LungRunner
 from lungdet.engine.checkpoint import (
     numbered_checkpoints,
     resolve_checkpoint,
     write_checkpoint,
 )
-from lungdet.engine.ensemble import ensemble_config, join_checkpoints
+from lungdet.engine.ensemble import join_checkpoints
 from lungdet.engine.loader_workers import worker_errors
 from lungdet.engine.run_manifest import RunManifest, values_digest
 from lungdet.engine.screen import say, shown
@@ -70,18 +76,15 @@ def train(
             be pruned.
     """
     cfg = load_config(config, cfg_options)
-    cfg.work_dir = str(
-        work_dir
-        or cfg.get('work_dir')
-        or Path('work_dirs') / Path(str(cfg.filename)).stem
+    folder = work_dir or cfg.get('work_dir') or _default_folder(cfg)
+    cfg = run_config(cfg, folder, launcher=launcher, verbose=verbose)
+    cfg = training_config(
+        cfg,
+        amp=amp,
+        resume=resume,
+        new_schedule=new_schedule,
+        scale_lr=scale_lr,
     )
-    cfg.launcher = launcher
-    cfg.verbose = verbose or cfg.get('verbose', False)
-    if scale_lr:
-        cfg.auto_scale_lr.enable = True
-    cfg.resume_with_new_schedule = new_schedule
-    _set_amp(cfg, amp)
-    _set_resume(cfg, resume)
     _check_work_dir(cfg)
     check_writable(cfg.work_dir, 'the checkpoints')
     runner = LungRunner.from_cfg(cfg)
@@ -92,19 +95,8 @@ def train(
     return runner
 
 
-def _set_amp(cfg: Config, amp: bool) -> None:
-    if amp:
-        cfg.optim_wrapper.type = 'BF16OptimWrapper'
-        # assigned as a whole: a new ConfigDict copies its values
-        cfg.model.test_cfg = {**cfg.model.get('test_cfg', {}), 'bf16': True}
-
-
-def _set_resume(cfg: Config, resume: str | Path | None) -> None:
-    if resume is not None:
-        cfg.resume = True
-        cfg.load_from = (
-            None if resume == 'auto' else str(resolve_checkpoint(resume))
-        )
+def _default_folder(cfg: Config) -> Path:
+    return Path('work_dirs') / Path(str(cfg.filename)).stem
 
 
 def _check_work_dir(cfg: Config) -> None:
@@ -160,22 +152,26 @@ def test(
     """
     cfg = load_config(config, cfg_options)
     kind = 'test' if candidates is None else 'candidates'
-    out = Path(out or Path('work_dirs') / Path(str(cfg.filename)).stem / kind)
+    out = Path(out or _default_folder(cfg) / kind)
+    cfg = run_config(cfg, out / 'log', launcher=launcher, verbose=verbose)
     if candidates is not None:
-        _give_candidates(cfg, Path(candidates), diameter_mm)
-    cfg.work_dir = str(out / 'log')
-    cfg.launcher = launcher
-    cfg.verbose = verbose or cfg.get('verbose', False)
+        _check_candidates(Path(candidates))
+        cfg = candidates_config(cfg, Path(candidates), diameter_mm)
     if isinstance(checkpoint, str | Path):
         checkpoint = [checkpoint]
     files = [resolve_checkpoint(one) for one in checkpoint]
     check_writable(out, 'the results')
-    joined = _join(cfg, files) if len(files) > 1 else None
-    manifest = _results_manifest(out, cfg, files, candidates)
-    _give_weights(cfg, files[0], joined, out)
-    _give_folder(cfg, out)
-    _drop_training(cfg)
-    runner = LungRunner.from_cfg(cfg)
+    joined = join_checkpoints(files) if len(files) > 1 else None
+    if joined is not None:
+        cfg = joined_config(cfg, joined['meta']['model']['epochs'])
+    manifest = _results_manifest(cfg, files, candidates)
+    _check_same_results(out, manifest)
+    manifest.write(out)
+    weights = files[0]
+    if joined is not None:
+        weights = out / ENSEMBLE
+        write_checkpoint(weights, joined)
+    runner = LungRunner.from_cfg(results_config(cfg, weights, out))
     with worker_errors():
         metrics = runner.test()
     if not runner.rank:
@@ -184,90 +180,23 @@ def test(
     return metrics
 
 
-def _drop_training(cfg: Config) -> None:
-    """Remove what a test does not need."""
-    # averaged weights are already in the file's state_dict
-    cfg.custom_hooks = [
-        hook
-        for hook in cfg.get('custom_hooks', [])
-        if hook['type'] != 'EMAHook'
-    ]
-    for key in (
-        'train_dataloader',
-        'train_cfg',
-        'optim_wrapper',
-        'param_scheduler',
-        'val_dataloader',
-        'val_cfg',
-        'val_evaluator',
-    ):
-        cfg.pop(key, None)
-
-
-def _give_candidates(cfg: Config, path: Path, diameter_mm: float) -> None:
-    """Let the test score the positions of a list."""
+def _check_candidates(path: Path) -> None:
+    """Refuse an invalid list before any scan."""
     if path.exists() and not path.is_file():
         raise ConfigError(
             f'candidates: {path} is not a file; the list is read once more '
             'for every process, so write it to a file.'
         )
-    read_candidates(path)  # an invalid list raises here, before any scan
-    cfg.test_dataloader.dataset.pipeline.insert(
-        -1,
-        {
-            'type': 'LoadCandidates',
-            'path': str(path),
-            'diameter_mm': diameter_mm,
-        },
-    )
-    froc_metric(cfg)['candidates'] = path.name
-
-
-def _give_folder(cfg: Config, out: Path) -> None:
-    """Let the test write its results to a folder, and continue there.
-
-    Other metrics in the list store nothing per scan, so with them all scans
-    are tested again.
-    """
-    froc_metric(cfg)['out_dir'] = str(out)
-    if len(metrics_of_test(cfg)) == 1:
-        cfg.test_dataloader.dataset.skip_done = str(out / 'scans')
-
-
-def _join(cfg: Config, files: Sequence[Path]) -> dict[str, Any]:
-    """Make the network an ensemble, and join the checkpoints."""
-    joined = join_checkpoints(files)
-    member = cfg.model.to_dict()
-    epochs = joined['meta']['model']['epochs']
-    cfg.model = ensemble_config([member] * len(files), epochs)
-    return joined
-
-
-def _give_weights(
-    cfg: Config, file: Path, joined: dict[str, Any] | None, out: Path
-) -> None:
-    """Let the test load a checkpoint, or the joined ones of an ensemble."""
-    if joined is not None:
-        file = out / ENSEMBLE
-        write_checkpoint(file, joined)
-    cfg.load_from = str(file)
+    read_candidates(path)
 
 
 def _results_manifest(
-    out: Path,
-    cfg: Config,
-    files: Sequence[Path],
-    candidates: str | Path | None,
+    cfg: Config, files: Sequence[Path], candidates: str | Path | None
 ) -> RunManifest:
-    """Write the manifest of a folder of results.
-
-    Raises:
-        ConfigError: It has scans that were tested differently, or an invalid
-            manifest.
-    """
+    """The manifest of a folder of results, before it has metrics."""
     dataset = cfg.test_dataloader.dataset
     index = Path(dataset.data_root) / 'index.json'
-    manifest = RunManifest(
+    return RunManifest(
         {
             'checkpoint': sha256_of(files[0])
             if len(files) == 1
@@ -278,16 +207,14 @@ def _results_manifest(
             'candidates': candidates and sha256_of(candidates),
         }
     )
+
+
+def _check_same_results(out: Path, manifest: RunManifest) -> None:
+    """Refuse a folder whose scans were tested differently, or whose manifest
+    is invalid."""
     stored = RunManifest.read(out)
-    if any(out.glob('scans/*.json')):  # a test that failed early leaves none
-        _check_same_results(out, stored, manifest)
-    manifest.write(out)
-    return manifest
-
-
-def _check_same_results(
-    out: Path, stored: RunManifest | None, manifest: RunManifest
-) -> None:
+    if not any(out.glob('scans/*.json')):  # as after a test that failed early
+        return
     if stored is None:
         raise ConfigError(
             f'{out}: holds scans, and nothing there says what they were '
