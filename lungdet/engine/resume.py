@@ -187,6 +187,15 @@ class ExactEpochLoop(EpochBasedTrainLoop):
     val_owed = False
 
     def run(self) -> torch.nn.Module:
+        """Run all epochs.
+
+        Raises:
+            ConfigError: A scan that is validated is trained on.
+        """
+        if self.runner.val_loop is not None:
+            scans = TrainingScans.of_data(self.dataloader.dataset.metainfo)
+            validation = self.runner.val_loop.dataloader
+            scans.check_validation(validation.dataset.metainfo)
         self.runner.call_hook('before_train')
         if self.val_owed:
             self._validate()

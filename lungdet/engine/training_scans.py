@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lungdet.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class TrainingScans:
@@ -39,6 +41,29 @@ class TrainingScans:
             tuple(stored['train_patients']),
             stored['folds'],
         )
+
+    def check_validation(self, metainfo: Mapping[str, Any]) -> None:
+        """Refuse a validation on scans that are trained on.
+
+        Pre-training with ``folds='all'`` asks for it.
+
+        Args:
+            metainfo: Metainfo of the validation's data.
+
+        Raises:
+            ConfigError: They share a scan or a patient.
+        """
+        validated = TrainingScans.of_data(metainfo)
+        trained = {*self.series, *self.patients}
+        shared = trained & {*validated.series, *validated.patients}
+        if shared and self.folds != 'all':
+            raise ConfigError(
+                f'val_dataloader: {len(shared)} of its scans and patients are '
+                f'trained on, first {min(shared)}; the checkpoint that is '
+                'best on them need not be the best. Give the data sets of '
+                'train_dataloader and val_dataloader the same val_subsets or '
+                'val_series.'
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, which ``from_dict`` reads."""
