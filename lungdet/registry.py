@@ -88,15 +88,8 @@ class LungdetRegistry(Registry):
                 close ones.
         """
         function = self.class_of(cfg)
-        known = argument_names(function)
-        for key in cfg.keys() - BUILD_KEYS:
-            if known is not None and key not in known:
-                name = getattr(function, '__name__', cfg['type'])
-                raise ConfigError(
-                    f'{name}: has no argument {key!r}'
-                    f'{did_you_mean(key, known)}. It takes: '
-                    f'{", ".join(known)}.'
-                )
+        name = getattr(function, '__name__', cfg['type'])
+        check_argument_names(function, cfg.keys() - BUILD_KEYS, name)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -124,6 +117,29 @@ def argument_names(function: Any) -> list[str] | None:
     else:
         return None if steps else []
     return [name for name in names if name != 'self']
+
+
+def check_argument_names(
+    function: Any, names: Iterable[str], where: str
+) -> None:
+    """Compare names with those that a class or function takes.
+
+    Args:
+        function: The class or function.
+        names: What it is to be called with.
+        where: Names it in the message.
+
+    Raises:
+        ConfigError: A name that it does not take; the message suggests close
+            ones.
+    """
+    known = argument_names(function)
+    for name in names:
+        if known is not None and name not in known:
+            raise ConfigError(
+                f'{where}: has no argument {name!r}'
+                f'{did_you_mean(name, known)}. It takes: {", ".join(known)}.'
+            )
 
 
 def _missing_arguments(kind: Any, error: TypeError) -> str | None:

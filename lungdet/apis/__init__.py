@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from lungdet.apis.config import load_config
     from lungdet.apis.cross_validation import cross_validate
     from lungdet.apis.inferencer import NoduleInferencer
-    from lungdet.apis.run import test, train
+    from lungdet.apis.run import check_training, test, train
 
 __all__ = [
     'NoduleInferencer',
     'ablate',
+    'check_training',
     'cross_validate',
     'load_config',
     'test',
@@ -25,6 +26,7 @@ __all__ = [
 _MODULES = {
     'NoduleInferencer': 'inferencer',
     'ablate': 'ablation',
+    'check_training': 'run',
     'cross_validate': 'cross_validation',
     'load_config': 'config',
     'test': 'run',

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import inspect
 import types
-import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
 
-from lungdet.apis.config_numbers import number_of
+from lungdet.apis.config_classes import (
+    check_arguments,
+    class_of,
+    is_known,
+    registry_of,
+)
+from lungdet.apis.config_rules import Number, rule_of
 from lungdet.engine.plain_values import plain
 from lungdet.engine.resume import (
     ExactEpochLoop,
@@ -22,20 +27,6 @@ from lungdet.engine.resume import (
     LateBatchSampler,
 )
 from lungdet.errors import ConfigError
-from lungdet.registry import (
-    DATA_SAMPLERS,
-    DATASETS,
-    HOOKS,
-    LOOPS,
-    METRICS,
-    MODELS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    TASK_UTILS,
-    TRANSFORMS,
-    LungdetRegistry,
-)
 
 TABLES: dict[str, tuple[type, ...]] = {
     'model': (dict,),
@@ -75,38 +66,10 @@ TABLES: dict[str, tuple[type, ...]] = {
         (dict, types.NoneType),
     ),
 }
-# which registry the class of a key is in; '*' is any one word, '#' a
-# position in a list
-CLASSES: dict[str, LungdetRegistry] = {
-    'model': MODELS,
-    'model.backbone': MODELS,
-    'model.data_preprocessor': MODELS,
-    'model.rpn_head': MODELS,
-    'model.roi_head': MODELS,
-    'model.head': MODELS,
-    'model.loss': MODELS,
-    '*.dataset': DATASETS,
-    '*.dataset.datasets.*': DATASETS,
-    '*.sampler': DATA_SAMPLERS,
-    '*.batch_sampler': DATA_SAMPLERS,
-    '*.dataset.pipeline.#': TRANSFORMS,
-    '*.dataset.datasets.*.pipeline.#': TRANSFORMS,
-    'train_cfg': LOOPS,
-    'val_cfg': LOOPS,
-    'test_cfg': LOOPS,
-    'optim_wrapper': OPTIM_WRAPPERS,
-    'optim_wrapper.optimizer': OPTIMIZERS,
-    'param_scheduler': PARAM_SCHEDULERS,
-    'param_scheduler.#': PARAM_SCHEDULERS,
-    'default_hooks.*': HOOKS,
-    'custom_hooks.#': HOOKS,
-    'val_evaluator': METRICS,
-    'test_evaluator': METRICS,
-    'val_evaluator.#': METRICS,
-    'test_evaluator.#': METRICS,
-}
-LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
-LIBRARIES = ('lungdet.', 'mmengine.', 'mmcv.', 'torch.')
+# as Python names them; WARN and FATAL are second names
+LOG_LEVELS = (
+    *('DEBUG', 'INFO', 'WARNING', 'WARN', 'ERROR', 'CRITICAL', 'FATAL'),
+)
 # keys that a config must give together, or not at all
 TOGETHER = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),
@@ -147,8 +110,6 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
         # names with "_" are private to the config
         if not key.startswith('_') and key != 'plugins':
             _check(value, key, known=True)
-    _check_exact(config)
-    _check_late_crops(config)
     _check_overlap(config)
     _check_decay(config)
 
@@ -169,27 +130,30 @@ def _check(value: Any, key: str, *, known: bool) -> None:
     Args:
         value: Value of the config.
         key: Its dotted key.
-        known: Whether its name has the meaning that it has in ``NUMBERS``.
+        known: Whether its name has the meaning that it has in ``RULES``.
     """
     if key.endswith('init_cfg'):
         return
     if isinstance(value, Mapping):
-        kind = _class_of(value, key)
-        known = kind is None or kind.__module__.startswith(LIBRARIES)
-        _check_types(value, kind, key)
+        kind = class_of(value, key)
+        if kind is not None:
+            check_arguments(value, kind, key)
+        known = kind is None or is_known(kind)
         for name, item in value.items():
             _check(item, f'{key}.{name}', known=known)
     elif (
-        isinstance(value, str | int | float) and _registry_of(key) is not None
+        isinstance(value, str | int | float) and registry_of(key) is not None
     ):
         raise ConfigError(
             f'{key}: {value!r} is not a dict that names a class by its type.'
         )
-    elif known and (rule := number_of(key)) is not None:
+    elif known and (rule := rule_of(key)) is not None:
         if not rule.allows(value):
             hint = (
                 ' A decimal number has a point, not a comma.'
-                if isinstance(value, list | tuple) and rule.length is None
+                if isinstance(value, list | tuple)
+                and isinstance(rule, Number)
+                and rule.length is None
                 else ''
             )
             raise ConfigError(
@@ -201,97 +165,20 @@ def _check(value: Any, key: str, *, known: bool) -> None:
             _check(item, f'{key}.{number}', known=known)
 
 
-def _class_of(value: Mapping[str, Any], key: str) -> Any:
-    """The class that a dict names, None if it is not known."""
-    name = value.get('type')
-    registry = _registry_of(key)
-    if registry is not None:
-        if 'type' not in value:
-            if key.startswith('default_hooks'):
-                return None
-            raise ConfigError(
-                f"{key}: has no 'type', so it is not known what to build; "
-                'name a class.'
-            )
-        if not isinstance(name, str | type):
-            raise ConfigError(
-                f'{key}.type: {name!r} is not the name of a class.'
-            )
-        registry.check_type(dict(value), f'{key}.type')
-        return registry.get(name) if isinstance(name, str) else name
-    if not isinstance(name, str):
-        return name if inspect.isclass(name) else None
-    return MODELS.get(name) or TASK_UTILS.get(name)
+def check_training_parts(config: Config) -> None:
+    """Refuse parts of a training that a test does not use.
 
+    Args:
+        config: Loaded.
 
-def _registry_of(key: str) -> LungdetRegistry | None:
-    fitting = (r for pattern, r in CLASSES.items() if _fits(key, pattern))
-    return next(fitting, None)
-
-
-def _fits(key: str, pattern: str) -> bool:
-    words, parts = key.split('.'), pattern.split('.')
-    return len(words) == len(parts) and all(
-        part in ('*', word) or (part == '#' and word.isdigit())
-        for word, part in zip(words, parts)
-    )
-
-
-def _check_types(value: Mapping[str, Any], kind: Any, key: str) -> None:
-    """Compare arguments with the annotations of a class of lungdet's."""
-    if kind is None or not kind.__module__.startswith('lungdet.'):
-        return
-    for name, hint in _annotations(kind).items():
-        is_given = name in value and name != 'init_cfg'
-        if is_given and not is_a(value[name], hint):
-            text = str(hint) if typing.get_args(hint) else hint.__name__
-            text = text.replace('collections.abc.', '')
-            raise ConfigError(
-                f'{key}.{name}: {value[name]!r} cannot be used; '
-                f'{kind.__name__} takes {text}.'
-            )
-
-
-def _annotations(kind: Any) -> dict[str, Any]:
-    """Types of the arguments of a class, those of its bases too."""
-    hints: dict[str, Any] = {}
-    steps = kind.__mro__ if inspect.isclass(kind) else [kind]
-    for step in reversed(steps):
-        function = vars(step).get('__init__')
-        if inspect.isfunction(function):
-            try:
-                hints |= typing.get_type_hints(function)
-            except (NameError, TypeError):
-                continue
-    return {k: v for k, v in hints.items() if k != 'return'}
-
-
-def is_a(value: Any, hint: Any) -> bool:
-    """Whether a value fits an annotation, as far as that can be checked.
-
-    A whole number fits float, a list fits tuple, and True fits no number.
+    Raises:
+        ConfigError: A sampler or loop that could not continue a training
+            exactly: one that is neither lungdet's nor derived from it. Or
+            crops that never become larger, or differ within a batch.
     """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(is_a(value, one) for one in arguments)
-    if origin is typing.Literal:
-        return value in arguments
-    if hint is None or hint is types.NoneType:
-        return value is None
-    if hint in (int, float):
-        kinds = (int, float) if hint is float else int
-        return isinstance(value, kinds) and not isinstance(value, bool)
-    kind = origin or hint
-    if not inspect.isclass(kind):
-        return True
-    if kind in (list, tuple, Sequence):
-        inner = [a for a in arguments if a is not ...]
-        return isinstance(value, list | tuple) and (
-            len(inner) != 1 or all(is_a(item, inner[0]) for item in value)
-        )
-    if kind in (str, bool, dict, Mapping):
-        return isinstance(value, kind)
-    return True
+    values = config.to_dict()
+    _check_exact(values)
+    _check_late_crops(values)
 
 
 def _check_exact(config: Mapping[str, Any]) -> None:
@@ -306,7 +193,7 @@ def _check_exact(config: Mapping[str, Any]) -> None:
     if (batches := loader.get('batch_sampler')) is not None:
         parts['train_dataloader.batch_sampler'] = batches, LateBatchSampler
     for key, (value, base) in parts.items():
-        kind = _class_of(value, key) if isinstance(value, dict) else None
+        kind = class_of(value, key) if isinstance(value, dict) else None
         if not (inspect.isclass(kind) and issubclass(kind, base)):
             name = value if kind is None else kind.__name__
             raise ConfigError(

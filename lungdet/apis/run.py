@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from lungdet.apis.config import load_config
+from lungdet.apis.config_values import check_training_parts
 from lungdet.apis.run_config import (
     candidates_config,
     joined_config,
@@ -32,6 +33,7 @@ from lungdet.geometry import UNKNOWN_DIAMETER_MM
 from lungdet.io.atomic import check_writable
 from lungdet.io.digests import sha256_of
 from lungdet.io.luna16 import read_candidates
+from lungdet.registry import build_model
 
 ENSEMBLE = 'ensemble.pth'  # of a test with several checkpoints
 
@@ -73,9 +75,10 @@ def train(
 
     Raises:
         ConfigError: ``work_dir`` has checkpoints of another run, which would
-            be pruned.
+            be pruned; or a part that ``check_training_parts`` refuses.
     """
     cfg = load_config(config, cfg_options)
+    check_training_parts(cfg)
     folder = work_dir or cfg.get('work_dir') or _default_folder(cfg)
     cfg = run_config(cfg, folder, launcher=launcher, verbose=verbose)
     cfg = training_config(
@@ -93,6 +96,22 @@ def train(
     with worker_errors():
         runner.train()
     return runner
+
+
+def check_training(config: Config) -> None:
+    """Refuse a config that ``train`` would refuse before it reads a scan.
+
+    The network is built, nothing else.
+
+    Args:
+        config: Loaded.
+
+    Raises:
+        ConfigError: A part that ``check_training_parts`` refuses, or a network that
+            cannot be built.
+    """
+    check_training_parts(config)
+    build_model(config.model)
 
 
 def _default_folder(cfg: Config) -> Path:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from lungdet.apis import load_config, train
-from lungdet.apis.config_values import is_a
+from lungdet.apis import test as run_test
 from lungdet.errors import ConfigError
 
 # of mmengine's hooks and the model's own tables
@@ -47,33 +47,11 @@ WRONG = [
     ('log_level', 'FOO', "log_level: 'FOO' .*'INFO'"),
     ('default_scope', 'foo', "default_scope: 'foo' .*'lungdet'"),
     (
-        'train_dataloader.sampler',
-        {'_delete_': True, 'type': 'DefaultSampler'},
-        r'train_dataloader\.sampler: DefaultSampler .*ExactSampler or a class',
-    ),
-    ('train_dataloader.sampler', None, r'train_dataloader\.sampler: None'),
-    (
-        '+train_dataloader.batch_sampler',
-        {'type': 'DefaultSampler'},
-        r'batch_sampler: DefaultSampler .*LateBatchSampler or a class',
-    ),
-    (
         '+train_dataloader.batch_sampler',
         {'type': 'LateBatchSampler', 'late_batch_size': 0},
         r'late_batch_size: 0 cannot be used; it must be a whole',
     ),
-    (
-        '+train_dataloader.batch_sampler',
-        {'type': 'LateBatchSampler', 'late_batch_size': 1, 'late_epoch': 3},
-        r'batch_sampler\.late_epoch: 3, but PlaceCrop\.late_epoch is None',
-    ),
-    (f'+{TRANSFORM}.late_epoch', 5, r'late_epoch is 5, .*max_epochs is 4'),
     (f'+{TRANSFORM}.late_size', (48, 48, 40), r'late_size: .*of 16'),
-    (
-        '+train_cfg.type',
-        'EpochBasedTrainLoop',
-        'train_cfg: EpochBasedTrainLoop .*ExactEpochLoop or a class',
-    ),
     ('model', None, 'model: None is not a dict'),
     ('model.data_preprocessor.window', (600, -1200), r'window: .*greater'),
     ('model.data_preprocessor.window', (-1200, 0, 600), r'window: .*2 num'),
@@ -118,6 +96,13 @@ WRONG = [
     ('randomness.seed', -1, r'randomness\.seed: -1'),
     ('randomness.seed', 'x', r"randomness\.seed: 'x'"),
     ('resume', 'yes', "resume: 'yes' is not a bool"),
+    ('model.test_cfg.bf16', 5, r'test_cfg\.bf16: 5 .*True or False'),
+    ('+model.test_cfg.only_lungs', None, r'only_lungs: None .*True or False'),
+    ('env_cfg.cudnn_benchmark', 'no', r"cudnn_benchmark: 'no' .*True or Fal"),
+    ('train_dataloader.drop_last', 1, r'drop_last: 1 .*True or False'),
+    ('+val_cfg.fp16', 1, r'val_cfg\.fp16: 1 .*ValLoop takes bool'),
+    ('+optim_wrapper.optimizer.amsgrad', 2, r'amsgrad: 2 .*AdamW takes bool'),
+    ('+train_dataloader.sampler.shuffle', 2, r'sampler\.shuffle: 2 .*bool'),
     ('load_from', 3, 'load_from: 3 is not a str'),
     ('data_root', ['a'], r"data_root: \['a'\] is not a str"),
     ('+val_evaluator.bootstrap', -1, r'bootstrap: -1'),
@@ -179,24 +164,71 @@ def test_arguments_of_a_class_of_ones_own_are_its_business(
 
 
 @pytest.mark.parametrize(
-    ('value', 'hint', 'expected'),
+    ('key', 'value', 'message'),
     [
-        (1, int, True),
-        (1, float, True),
-        (1.0, int, False),
-        (True, int, False),
-        (None, int | None, True),
-        ((1, 2), Sequence[int], True),
-        ([1, 'a'], Sequence[int], False),
-        ('ab', Sequence[str], False),
-        ([1], tuple[int, ...], True),
-        ({'a': 1}, dict[str, Any], True),
-        ({'a': 1}, Mapping, True),
-        ('x', Literal['x', 'y'], True),
-        ('z', Literal['x', 'y'], False),
-        (object(), Any, True),
-        (object(), Path, True),
+        (
+            'train_dataloader.sampler',
+            {'_delete_': True, 'type': 'DefaultSampler'},
+            r'train_dataloader\.sampler: DefaultSampler .*ExactSampler or a',
+        ),
+        (
+            'train_dataloader.sampler',
+            None,
+            r'train_dataloader\.sampler: None',
+        ),
+        (
+            '+train_dataloader.batch_sampler',
+            {'type': 'DefaultSampler'},
+            r'batch_sampler: DefaultSampler .*LateBatchSampler or a class',
+        ),
+        (
+            '+train_dataloader.batch_sampler',
+            {'type': 'LateBatchSampler', 'late_batch_size': 1, 'late_epoch': 3},
+            r'batch_sampler\.late_epoch: 3, but PlaceCrop\.late_epoch is N',
+        ),
+        (
+            f'+{TRANSFORM}.late_epoch',
+            5,
+            r'late_epoch is 5, .*max_epochs is 4',
+        ),
+        (
+            '+train_cfg.type',
+            'EpochBasedTrainLoop',
+            'train_cfg: EpochBasedTrainLoop .*ExactEpochLoop or a class',
+        ),
     ],
 )
-def test_annotations(value: Any, hint: Any, expected: bool) -> None:
-    assert is_a(value, hint) is expected
+def test_parts_of_a_training_are_checked_before_it(
+    tiny_config: Path, tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(
+            tiny_config,
+            work_dir=tmp_path / 'work',
+            cfg_options={key: value},
+        )
+
+    assert not (tmp_path / 'work').exists()
+
+
+def test_a_test_needs_no_training_that_could_be_resumed(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    sampler = {'_delete_': True, 'type': 'DefaultSampler'}
+
+    metrics = run_test(
+        tiny_config,
+        trained,
+        out=tmp_path / 'out',
+        cfg_options={'train_dataloader.sampler': sampler},
+    )
+
+    assert 'froc/cpm' in metrics
+
+
+@pytest.mark.parametrize('level', ['WARN', 'FATAL', 'INFO'])
+def test_levels_have_the_names_that_python_knows(
+    tiny_config: Path, level: str
+) -> None:
+    assert load_config(tiny_config, {'log_level': level}).log_level == level
+    assert isinstance(logging.getLevelName(level), int)

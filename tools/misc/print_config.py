@@ -1,4 +1,7 @@
-"""Print a config with its bases and options merged."""
+"""Print a config with its bases and options merged.
+
+One that could not be trained is printed too, and the error says why.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ def main() -> None:
     add_cfg_options(parser)
     args = parser.parse_args()
     with clean_errors('print_config.py'):
-        print(apis.load_config(args.config, args.cfg_options).pretty_text)
+        config = apis.load_config(args.config, args.cfg_options)
+        print(config.pretty_text)
+        apis.check_training(config)
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
-"""Rules for the numbers of a config."""
+"""Rules for the numbers and switches of a config."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from lungdet.apis import load_config
-from lungdet.apis.config_numbers import Number, number_of
+from lungdet.apis.config_rules import SWITCH, Number, Switch, rule_of
+from lungdet.errors import ConfigError
 from lungdet.registry import (
     DATASETS,
     HOOKS,
@@ -76,11 +78,12 @@ KEYS = {
             'one or several numbers from 0',
         ),
         (Number(), [], [float('nan'), float('inf')], 'a number from 0'),
+        (SWITCH, [True, False], [0, 1, None, 'no', [True]], 'True or False'),
     ],
     ids=lambda value: value if isinstance(value, str) else '',
 )
 def test_rules_allow_and_say_the_same(
-    rule: Number, allowed: list, refused: list, words: str
+    rule: Number | Switch, allowed: list, refused: list, words: str
 ) -> None:
     assert [value for value in allowed if not rule.allows(value)] == []
     assert [value for value in refused if rule.allows(value)] == []
@@ -88,13 +91,13 @@ def test_rules_allow_and_say_the_same(
 
 
 def test_the_longest_key_that_fits_gives_the_rule() -> None:
-    window = number_of('model.data_preprocessor.window')
-    crop = number_of('model.test_cfg.window')
+    window = rule_of('model.data_preprocessor.window')
+    crop = rule_of('model.test_cfg.window')
 
     assert window is not None and window.allows((-1200, 600))
     assert crop is not None and not crop.allows((-1200, 600))
-    assert number_of('train_dataloader.dataset.pipeline.3.prob') is not None
-    assert number_of('model.nothing_is_known') is None
+    assert rule_of('train_dataloader.dataset.pipeline.3.prob') is not None
+    assert rule_of('model.nothing_is_known') is None
 
 
 def defaults() -> Iterator[tuple[str, str, Any]]:
@@ -112,7 +115,7 @@ def defaults() -> Iterator[tuple[str, str, Any]]:
 def test_no_rule_refuses_the_default_of_a_class() -> None:
     refused = []
     for name, key, value in defaults():
-        rule = number_of(key)
+        rule = rule_of(key)
         if isinstance(value, bool) or rule is None:
             continue
         if not rule.allows(value):
@@ -129,7 +132,7 @@ def test_no_interval_of_a_transform_is_taken_upside_down() -> None:
         if '.pipeline.' in key
         and isinstance(value, tuple)
         and len(value) == 2
-        and ((rule := number_of(key)) is None or rule.allows(value[::-1]))
+        and ((rule := rule_of(key)) is None or rule.allows(value[::-1]))
     ]
 
     assert set(taken) == ordered
@@ -161,7 +164,35 @@ def test_every_number_of_our_configs_has_a_rule(path: Path) -> None:
     }
 
     assert len(given) > 20
-    assert not [key for key in given if number_of(key) is None]
+    assert not [key for key in given if rule_of(key) is None]
     for key, value in given.items():
-        rule = number_of(key)
+        rule = rule_of(key)
         assert rule is not None and rule.allows(value), key
+
+
+def switches(value: Any, key: str = '') -> Iterator[str]:
+    """Keys of all values that are True or False, outside of lists."""
+    if isinstance(value, bool):
+        yield key
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from switches(item, f'{key}.{name}' if key else name)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            if isinstance(item, Mapping):
+                yield from switches(item, f'{key}.{number}')
+
+
+def test_every_switch_of_our_configs_is_one() -> None:
+    """Each key once, although several configs have it."""
+    owners = {}
+    for path in sorted(CONFIGS.glob('*.py')):
+        config = load_config(path)
+        for key in switches(config.to_dict()):
+            if not key.startswith(('_', 'plugins')):
+                owners.setdefault(re.sub(r'\d+', '#', key), (config, key))
+
+    assert len(owners) > 20
+    for config, key in owners.values():
+        with pytest.raises(ConfigError, match=f'{re.escape(key)}: 5 '):
+            load_config(config, {key: 5})

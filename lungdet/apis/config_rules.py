@@ -1,4 +1,4 @@
-"""What each number of a config may be, by the last words of its key.
+"""What numbers and switches of a config may be, by the last words of a key.
 
 A user's class may use such a name for something else; its arguments are not
 compared with this table.
@@ -95,6 +95,19 @@ class Number(NamedTuple):
         )
 
 
+class Switch(NamedTuple):
+    """A value that is True or False."""
+
+    def text(self) -> str:
+        """In words, for a message."""
+        return 'True or False'
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is a switch's."""
+        return isinstance(value, bool)
+
+
+SWITCH = Switch()
 COUNT = Number(1, 10_000_000, whole=True)
 COUNT_OR_NONE = COUNT._replace(none=True)
 AMOUNT = Number(0, 10_000_000, whole=True)
@@ -110,7 +123,7 @@ POSITIVE_INTERVAL = INTERVAL._replace(above=True)
 FRACTIONS = INTERVAL._replace(high=1)
 
 # by the last words of a key; the longest that fits is taken
-NUMBERS: dict[str, Number] = {
+RULES: dict[str, Number | Switch] = {
     # loaders and data sets
     'batch_size': COUNT,
     'late_batch_size': COUNT,
@@ -261,14 +274,35 @@ NUMBERS: dict[str, Number] = {
     'center_radii': NOT_NEGATIVE._replace(none=True),
     'box_border': NOT_NEGATIVE,
     'max_per_scan': COUNT_OR_NONE,
+    # switches, above all of dicts without a class
+    'affine': SWITCH,
+    'auto_scale_lr.enable': SWITCH,
+    'bf16': SWITCH,
+    'by_epoch': SWITCH,
+    'bypass_duplicate': SWITCH,
+    'convert_to_iter_based': SWITCH,
+    'cudnn_benchmark': SWITCH,
+    'deterministic': SWITCH,
+    'diff_rank_seed': SWITCH,
+    'disable_subprocess_warning': SWITCH,
+    'drop_last': SWITCH,
+    'error_if_nonfinite': SWITCH,
+    'inplace': SWITCH,
+    'log_with_hierarchy': SWITCH,
+    'only_lungs': SWITCH,
+    'persistent_workers': SWITCH,
+    'pin_memory': SWITCH,
+    'requires_grad': SWITCH,
+    'track_running_stats': SWITCH,
+    'update_buffers': SWITCH,
 }
 
 
-def number_of(key: str) -> Number | None:
-    """What the number of a dotted key may be, None if nothing is known."""
+def rule_of(key: str) -> Number | Switch | None:
+    """What the value of a dotted key may be, None if nothing is known."""
     words = [word for word in key.split('.') if not word.isdigit()]
     for start in range(len(words)):
-        rule = NUMBERS.get('.'.join(words[start:]))
+        rule = RULES.get('.'.join(words[start:]))
         if rule is not None:
             return rule
     return None
