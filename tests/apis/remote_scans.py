@@ -12,7 +12,7 @@ from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.scan_inputs import find_scans
 from lungdet.apis.scan_steps import InferOptions
-from tests.apis.test_infer_scans import NAME, PATIENT, TEXT
+from tests.apis.scans import NAME, PATIENT, TEXT
 from tests.apis.test_inferencer import threshold
 from tests.dicom_series import labelled, write_series
 from tests.dicomweb.conftest import server

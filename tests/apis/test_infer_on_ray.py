@@ -18,8 +18,8 @@ from lungdet.apis.detector_options import DetectorOptions
 from lungdet.apis.infer_on_ray import GPUS, MEMORY, RayScanRun, needs_of
 from lungdet.errors import ConfigError
 from lungdet.io.ray_cluster import Cluster, Needs, RayOptions
-from tests.apis.test_infer_scans import write_scans
-from tests.cli.test_infer import marking
+from tests.apis.scans import write_scans
+from tests.cli.conftest import marking
 from tests.engine.conftest import tiny_config, tiny_store, trained
 from tests.ray_cluster import (
     RunningCluster,

@@ -33,37 +33,6 @@ from tests.dicom_series import labelled, write_series
 from tests.schemas import assert_valid
 
 __all__ = ['threshold']
-ONLY_JSON = InferOptions(formats=('json', 'luna16'))
-
-
-def write_scans(folder: Path, names: Sequence[str]) -> None:
-    """Scans with one bright block each, in different places."""
-    grid = Geometry.from_parts(
-        (30, 60, 70), spacing_zyx=(2.0, 1.0, 1.0), origin_xyz=(0, 0, 0)
-    )
-    for k, name in enumerate(names):
-        array = np.full(grid.shape, -850, np.int16)
-        array[8 + k : 14 + k, 20:32, 20:30] = 60
-        write_image(folder / f'{name}.mha', array, grid)
-
-
-def run_on(
-    inferencer: NoduleInferencer,
-    folder: Path,
-    out: Path,
-    options: InferOptions = ONLY_JSON,
-    **given: Any,
-) -> ScanRun:
-    scans, _ = find_scans([folder], out)
-    run = ScanRun(inferencer, scans, out, options, **given)
-    run.run()
-    return run
-
-
-def states(run: ScanRun) -> dict[str, str]:
-    return {outcome.series_uid: outcome.state for outcome in run.outcomes}
-
-
 def test_every_scan_gets_its_folder(
     threshold: NoduleInferencer, tmp_path: Path
 ) -> None:
@@ -372,22 +341,6 @@ def test_reading_network_and_writing_overlap_and_no_more(
 
     assert states(run) == dict.fromkeys(names, 'done')
     assert ahead == [2, 2, 2, 2, 2, 1]
-
-
-NAME, PATIENT, TEXT = 'DOE^JOHN', 'MRN-771', 'CHEST OF MR DOE'
-
-
-def write_patient(folder: Path, uid: str) -> None:
-    folder.mkdir(parents=True)
-    truth = np.full((26, 16, 24), -850.0)
-    truth[10:14, 6:10, 8:14] = 60
-    edit = labelled(
-        PatientName=NAME,
-        PatientID=PATIENT,
-        SeriesDescription=TEXT,
-        StudyInstanceUID=uid,
-    )
-    write_series(folder, truth, series=uid, edit=edit)
 
 
 def test_who_the_patient_is_stays_out_of_everything(

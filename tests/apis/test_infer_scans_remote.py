@@ -30,7 +30,7 @@ from tests.apis.remote_scans import (
     threshold,
     write,
 )
-from tests.apis.test_infer_scans import TEXT
+from tests.apis.scans import TEXT
 from tests.dicomweb.fake_server import FakeServer, Handler, cut
 from tests.schemas import assert_valid
 

@@ -16,7 +16,7 @@ from lungdet.apis.scan_list import ScanList
 from lungdet.apis.scan_steps import InferOptions
 from lungdet.errors import ConfigError
 from lungdet.io.luna16 import read_marks, read_seriesuids
-from tests.apis.test_infer_scans import run_on, write_scans
+from tests.apis.scans import run_on, write_scans
 from tests.apis.test_inferencer import threshold
 
 __all__ = ['threshold']

@@ -13,7 +13,7 @@ from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.scan_input import ScanInput
 from lungdet.apis.scan_steps import InferOptions, ScanSteps
 from lungdet.errors import SeriesError
-from tests.apis.test_infer_scans import write_scans
+from tests.apis.scans import write_scans
 from tests.apis.test_inferencer import Threshold, threshold
 
 __all__ = ['threshold']

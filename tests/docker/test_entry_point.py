@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lungdet.apis import NoduleInferencer
-from tests.apis.test_infer_scans import write_scans
+from tests.apis.scans import write_scans
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = ROOT / 'docker' / 'entry_point.py'

@@ -110,3 +110,15 @@ def feature_maps(
         for c, stride in zip((1, *channels), (1, 2, 4, 4))
     ]
     return FeatureMaps(*maps)
+
+
+def detections_at(
+    centers: list[list[float]], scores: list[float]
+) -> InstanceData:
+    center = torch.tensor(centers)
+    return InstanceData(
+        bboxes=torch.cat([center - 2, center + 2], dim=1),
+        scores=torch.tensor(scores),
+        mask_boxes=torch.zeros(len(scores), 6, dtype=torch.long),
+        masks=[None] * len(scores),
+    )

@@ -18,7 +18,7 @@ from lungdet.apis.scan_inputs import find_scans
 from lungdet.apis.scan_steps import InferOptions
 from lungdet.exporters import EXPORTERS
 from lungdet.serve.job_run import Done, Failed, Task, run_job
-from tests.apis.test_infer_scans import write_scans
+from tests.apis.scans import write_scans
 from tests.apis.test_inferencer import Threshold, threshold
 from tests.dicom_series import labelled, write_series
 from tests.schemas import assert_valid

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apis.test_infer_scans import write_scans
+from tests.apis.scans import write_scans
 from tests.browser import Page, browser_page
 from tests.serve.live import Server, server
 

@@ -17,7 +17,7 @@ from lungdet.apis.detector_options import DetectorOptions
 from lungdet.errors import ConfigError
 from lungdet.serve.limits import Limits
 from lungdet.serve.server import listening, serve
-from tests.apis.test_infer_scans import write_scans
+from tests.apis.scans import write_scans
 from tests.serve.live import ROOT, resident, server, wait_until_gone
 
 FP32 = ('--precision', 'fp32', '--score-thr', '0')

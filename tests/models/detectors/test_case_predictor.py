@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lungdet.data_sample import DetDataSample, InstanceData
-from lungdet.errors import ConfigError
+from lungdet.data_sample import InstanceData
 from lungdet.models.detectors.case_detections import SEAM
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.ops import box_centers, centers_in_boxes, computes_bfloat16
@@ -15,23 +14,12 @@ from tests.models.nets import (
     LOSSES,
     NODULE,
     SHAPE,
+    detections_at,
     narrow_net,
     predictor_of,
     sample_of,
 )
 from tests.pretend_cuda import PretendCuda, pretend, to_pretended_gpu
-
-
-def detections_at(
-    centers: list[list[float]], scores: list[float]
-) -> InstanceData:
-    center = torch.tensor(centers)
-    return InstanceData(
-        bboxes=torch.cat([center - 2, center + 2], dim=1),
-        scores=torch.tensor(scores),
-        mask_boxes=torch.zeros(len(scores), 6, dtype=torch.long),
-        masks=[None] * len(scores),
-    )
 
 
 class NoduleAtTheSeam:
@@ -341,190 +329,3 @@ def test_detections_do_not_depend_on_how_many_windows_run_together() -> None:
     assert len(alone.bboxes) > 0
     torch.testing.assert_close(together.bboxes, alone.bboxes)
     torch.testing.assert_close(together.scores, alone.scores)
-
-
-class ManyInTheChestWall:
-    """120 good marks far from the lungs, and a weaker one in them."""
-
-    def predict_window(self, images: torch.Tensor) -> list[InstanceData]:
-        wall = [
-            [4.0 + z, 3.0 + y, 2.0 + x]
-            for z in range(0, 24, 4)
-            for y in range(0, 16, 4)
-            for x in range(0, 20, 4)
-        ]
-        centers = [*wall, [16.0, 10.0, 40.0]]
-        scores = [0.9] * len(wall) + [0.5]
-        return [detections_at(centers, scores)]
-
-
-def test_the_cap_is_for_marks_near_the_lungs() -> None:
-    predictor = predictor_of(ManyInTheChestWall(), window=None, overlap=0)
-    sample = DetDataSample(metainfo={'lung_margin': 8.0})
-    sample.lungs = torch.zeros(CASE.shape[1:], dtype=torch.bool)
-    sample.lungs[..., 36:] = True
-
-    everywhere = predictor.predict(CASE)
-    predictor.fill(CASE, sample)
-
-    assert len(everywhere) == 100
-    assert everywhere.scores.min() > 0.8
-    assert sample.pred_instances.scores.tolist() == [0.5]
-    assert sample.pred_instances.outside_lungs == 120
-    assert sample.pred_instances.lung_margin == 8.0
-
-
-def case_with_lungs(lungs: slice) -> tuple[torch.Tensor, DetDataSample]:
-    """A case of five windows along x, and its sample."""
-    torch.manual_seed(7)
-    case = torch.randint(-1000, 200, (1, 30, 30, 96), dtype=torch.int16)
-    sample = DetDataSample(metainfo={'lung_margin': 3.0})
-    sample.lungs = torch.zeros(case.shape[1:], dtype=torch.bool)
-    sample.lungs[..., lungs] = True
-    return case, sample
-
-
-def test_windows_far_from_the_lungs_are_left_out_and_nothing_is_lost() -> None:
-    net = narrow_net(test_cfg={'window': (32, 32, 32), 'overlap': 16}).eval()
-    case, sample = case_with_lungs(slice(20, 40))
-    images: list[int] = []
-    net.backbone.register_forward_pre_hook(
-        lambda _, x: images.append(len(x[0]))
-    )
-
-    fewer = net.predict_case(case, sample)
-    run = sum(images)
-    net.test_cfg['only_lungs'] = False
-    every = net.predict_case(case, sample)
-
-    assert fewer.windows == (3, 5) and run == 3
-    assert every.windows == (5, 5) and sum(images) - run == 5
-    assert len(every) > 1
-    assert torch.equal(fewer.bboxes, every.bboxes)
-    assert torch.equal(fewer.scores, every.scores)
-
-
-def test_a_case_without_lungs_is_searched_everywhere() -> None:
-    net = narrow_net().eval()
-    case, sample = case_with_lungs(slice(0, 0))
-
-    assert net.predict_case(case, sample).windows == (5, 5)
-    assert net.predict_case(case).windows == (5, 5)
-
-
-def test_fitted_windows_together_have_at_most_so_many_voxels() -> None:
-    net = narrow_net(test_cfg={'max_voxels': 150_000, 'overlap': 16}).eval()
-    case, _ = case_with_lungs(slice(0, 96))
-    shapes: list[torch.Size] = []
-    net.backbone.register_forward_pre_hook(
-        lambda _, x: shapes.append(x[0].shape)
-    )
-
-    one = net.predict_case(case)
-    net.test_cfg['max_voxels'] = 70_000
-    two = net.predict_case(case)
-    net.test_cfg['max_voxels'] = 35_000
-    several = net.predict_case(case)
-
-    assert one.windows == (1, 1) and two.windows == (2, 2)
-    assert several.windows == (5, 5)
-    assert shapes[0] == (1, 1, 32, 32, 96)
-    assert shapes[1:3] == [(1, 1, 32, 32, 64)] * 2
-    assert {tuple(shape) for shape in shapes[3:]} == {(1, 1, 32, 32, 32)}
-
-
-class SeesOneSide:
-    """Detects the brightest voxel, more surely in the half x >= 16.
-
-    Of two equal ones it sees the first.
-    """
-
-    def predict_window(self, images: torch.Tensor) -> list[InstanceData]:
-        return [self.detections(image[0]) for image in images]
-
-    def detections(self, image: torch.Tensor) -> InstanceData:
-        flat = int(image.argmax())
-        index = torch.tensor(
-            [flat // 1024, flat // 32 % 32, flat % 32], dtype=torch.float32
-        )
-        score = 0.8 if index[2] >= 16 else 0.4
-        spot = detections_at([(index + 0.5).tolist()], [score])
-        box = torch.cat([index, index + 1])[None].long()
-        spot.mask_boxes, spot.masks = box, [torch.ones(1, 1, 1).bool()]
-        return spot
-
-
-@pytest.mark.parametrize(('flips', 'score'), [(1, 0.4), (2, 0.6), (8, 0.6)])
-def test_views_are_mirrored_together_and_averaged(
-    flips: int, score: float
-) -> None:
-    case = torch.full((1, 32, 32, 32), -1000, dtype=torch.int16)
-    case[0, 3, 20, 9] = 400
-    predictor = predictor_of(SeesOneSide(), flips=flips)
-
-    detections = predictor.predict(case)
-
-    # 0.4 and, mirrored along x, 0.8
-    assert detections.scores.tolist() == pytest.approx([score])
-    assert detections.bboxes.tolist() == [
-        pytest.approx([1.5, 18.5, 7.5, 5.5, 22.5, 11.5])
-    ]
-    assert detections.mask_boxes.tolist() == [[3, 20, 9, 4, 21, 10]]
-    assert 'views' not in detections
-
-
-def test_flipped_windows_of_a_net_keep_what_they_own() -> None:
-    """Eight views of windows that overlap, with proposals and masks: what
-    they see of a mirrored case is the mirrored detections."""
-    net = narrow_net(
-        test_cfg={
-            'window': (32, 32, 32),
-            'overlap': 16,
-            'flips': 8,
-            'rpn': {'score_thr': 0.0, 'max_num': 8},
-            'mask': {'score_thr': 0.0},
-        }
-    ).eval()
-    generator = torch.Generator().manual_seed(0)
-    case = torch.randint(-1000, 400, (1, 32, 32, 48), generator=generator)
-
-    one = net.predict_case(case)
-    other = net.predict_case(case.flip([1, 3]))
-
-    assert len(one) > 5
-    top = one.scores.topk(5).values
-    assert other.scores.topk(5).values.tolist() == pytest.approx(
-        top.tolist(), abs=1e-5
-    )
-    box = one.bboxes[0]
-    mirrored = torch.stack([32 - box[3], box[1], 48 - box[5]])
-    assert other.bboxes[0, :3].tolist() == pytest.approx(
-        mirrored.tolist(), abs=1e-3
-    )
-
-
-def test_scores_of_candidates_are_averaged_over_views() -> None:
-    boxes = torch.tensor([[8.0, 8, 8, 14, 14, 14]])
-    generator = torch.Generator().manual_seed(0)
-    case = torch.randint(-1000, 400, (1, 32, 32, 32), generator=generator)
-    views = []
-    for axes in ((), (2,)):
-        flipped = case.flip([axis + 1 for axis in axes])
-        box = boxes.clone()
-        if axes:
-            box[:, 2], box[:, 5] = 32 - boxes[:, 5], 32 - boxes[:, 2]
-        net = narrow_net().eval()
-        views.append(net.case_predictor().score(flipped, box))
-
-    cfg = {'window': (32, 32, 32), 'overlap': 16, 'flips': 2}
-    both = narrow_net(test_cfg=cfg).eval().case_predictor().score(case, boxes)
-
-    assert views[0].item() != pytest.approx(views[1].item())
-    assert both.item() == pytest.approx((views[0] + views[1]).item() / 2)
-
-
-def test_other_numbers_of_views_are_refused() -> None:
-    net = narrow_net(test_cfg={'window': (32, 32, 32), 'flips': 4})
-
-    with pytest.raises(ConfigError, match=r'test_cfg.flips: 4; .*\[1, 2, 8\]'):
-        net.case_predictor()
