@@ -34,7 +34,7 @@ class SourceSlice:
     frame: int | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Volume:
     """One CT series on its voxel grid.
 
@@ -203,7 +203,7 @@ class CaseRecord:
         return {self.series_uid, *self.made_of, self.patient_id or ''} - {''}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Detection:
     """One detected nodule.
 
@@ -317,7 +317,7 @@ class RunInfo:
     backend: str = 'torch'
 
 
-@dataclass
+@dataclass(frozen=True)
 class SeriesResult:
     """All detections of one series, by descending score.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -223,11 +223,10 @@ def ranked(
     kept.bboxes = grow_boxes(kept.bboxes, -border) if border else kept.bboxes
     values = {name: kept[name] for name in ('bboxes', 'scores')}
     parts = {name: kept[name] for name in ('rpn_scores', 'rcnn_scores')}
-    detections = CasePredictions.of({**values, **parts}).to_result(
+    chosen = CasePredictions.of({**values, **parts}).to_result(
         result.series_uid, grid, source_geometry=result.source_geometry
     )
-    detections.caveats = result.caveats
-    return detections
+    return replace(chosen, caveats=[*result.caveats])
 
 
 def _voxel_boxes(result: SeriesResult) -> torch.Tensor:

@@ -212,11 +212,13 @@ class NoduleInferencer:
         result = self.selection.apply(
             replace(every, caveats=[*record.caveats])
         )
-        if self.score_thr is None and self.selection.score_thr == SCORE_THR:
-            result.caveats.append(UNREAD_THR)
+        is_unread = self.score_thr is None
+        is_default = self.selection.score_thr == SCORE_THR
+        unread = [UNREAD_THR] if is_unread and is_default else []
         network = time.perf_counter() - started
         result = replace(
             result,
+            caveats=[*result.caveats, *unread],
             model=self.info,
             run=self._run_info(
                 {**case.seconds, 'network': network}, predictions.windows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,9 @@ class RunScoring:
             Geometry(record.geometry.shape, np.asarray(affine)),
             source_geometry=record.source_geometry,
         )
-        result.caveats = [*self.caveats, *_filtered(result)]
+        result = replace(
+            result, caveats=[*self.caveats, *_filtered(result)]
+        )
         has_masks = self.store.has(series_uid, 'mask')
         labels = self.store.read(series_uid, 'mask') if has_masks else None
         scan = ScoredScan(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,11 @@ def test_segments_keep_the_voxels_that_they_share(tmp_path: Path) -> None:
     """In a label image, the worse one would lose them, here all it has."""
     result = write_series(tmp_path / 'ct')
     better, worse = result.detections[:2]
-    worse.mask_box = better.mask_box
-    worse.mask = better.mask.copy()
-    worse.mask[:6] = False
+    mask = better.mask.copy()
+    mask[:6] = False
+    result.detections[1] = replace(
+        worse, mask=mask, mask_box=better.mask_box
+    )
 
     write_dicom_seg(tmp_path, ExportInput(result))
 
@@ -109,9 +112,11 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, tags: dict[str, Any]) -> None:
 def test_a_mask_between_two_slices_has_no_segment(tmp_path: Path) -> None:
     """Slices lie at even voxels of the case; one mask is at odd ones."""
     result = write_series(tmp_path / 'ct')
-    detection = result.detections[0]
-    detection.mask_box = (9, 12, 20, 10, 30, 44)
-    detection.mask = np.ones((1, 18, 24), bool)
+    result.detections[0] = replace(
+        result.detections[0],
+        mask_box=(9, 12, 20, 10, 30, 44),
+        mask=np.ones((1, 18, 24), bool),
+    )
 
     write_dicom_seg(tmp_path, ExportInput(result))
 

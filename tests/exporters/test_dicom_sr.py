@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def known(result: SeriesResult) -> list[dict[str, float]]:
 
 def test_groups_measure_the_segments(tmp_path: Path) -> None:
     result = write_series(tmp_path / 'ct')
-    result.detections[0].lung_side = 'left'
+    result.detections[0] = replace(result.detections[0], lung_side='left')
 
     written = export_result(tmp_path, result, ['dicom_seg', 'dicom_sr'])
 
@@ -128,7 +129,7 @@ def test_a_viewer_that_knows_no_ellipsoids_finds_a_mark_before(
     tmp_path: Path, size: tuple[float, float, float] | None
 ) -> None:
     result = write_series(tmp_path / 'ct')
-    result.detections[0].size_mm = size
+    result.detections[0] = replace(result.detections[0], size_mm=size)
 
     export_result(tmp_path, result, ['dicom_sr'])
 
@@ -229,7 +230,9 @@ def test_a_diameter_without_room_for_a_line_is_reported(
     tmp_path: Path,
 ) -> None:
     result = write_series(tmp_path / 'ct')
-    result.detections[0].size_mm = (90.0, 90.0, 90.0)
+    result.detections[0] = replace(
+        result.detections[0], size_mm=(90.0, 90.0, 90.0)
+    )
 
     export_result(tmp_path, result, ['dicom_seg', 'dicom_sr'])
 

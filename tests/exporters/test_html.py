@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from lungdet.exporters import export_result
@@ -12,8 +13,9 @@ from tests.report.html.scene import make_result as make_seen
 def test_the_report_shows_the_case_and_its_masks(tmp_path: Path) -> None:
     image, result = make_image(), make_seen()
     mask = image.labels[14:26, 10:40, 20:60] > 0  # type: ignore[index]
-    result.detections[0].mask = mask
-    result.detections[0].mask_box = (14, 10, 20, 26, 40, 60)
+    result.detections[0] = replace(
+        result.detections[0], mask=mask, mask_box=(14, 10, 20, 26, 40, 60)
+    )
 
     written = export_result(tmp_path, result, ['html'], image=image.array)
 

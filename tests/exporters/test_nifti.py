@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -50,8 +51,11 @@ def test_nibabel_finds_the_labels_where_the_nodules_are(
 def test_overlaps_are_caveats_of_the_result(tmp_path: Path) -> None:
     """Two of four voxels of the worse mask have the better one's number."""
     result = make_result()
-    result.detections[1].mask_box = (1, 2, 4, 2, 4, 6)
-    result.detections[1].mask = np.ones((1, 2, 2), bool)
+    result.detections[1] = replace(
+        result.detections[1],
+        mask_box=(1, 2, 4, 2, 4, 6),
+        mask=np.ones((1, 2, 2), bool),
+    )
 
     written = export_result(tmp_path, result, ['nifti', 'json'])
 

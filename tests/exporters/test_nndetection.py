@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +36,13 @@ def test_centres_are_where_nndetection_puts_them(tmp_path: Path) -> None:
 def test_a_box_of_whole_voxels_is_painted_back(tmp_path: Path) -> None:
     """nnDetection paints int(min) + 1 : int(max)."""
     result = make_result()  # the best box is z 0.5..1.5 edges; make it whole
-    result.detections[:] = result.detections[:1]
-    (x, y, z), detection = (
-        result.geometry.to_world([[2.0, 3.0, 4.5]])[0],
+    x, y, z = result.geometry.to_world([[2.0, 3.0, 4.5]])[0]
+    whole = replace(
         result.detections[0],
+        center_mm=(x, y, z),
+        size_mm=(2.0, 3.0, 2.0),  # 1, 3 and 4 voxels
     )
-    detection.center_mm = (x, y, z)
-    detection.size_mm = (2.0, 3.0, 2.0)  # 1, 3 and 4 voxels
+    result = replace(result, detections=[whole])
 
     write_nndetection(tmp_path, ExportInput(result))
 

@@ -58,7 +58,7 @@ def test_regions_have_the_corners_of_the_boxes(tmp_path: Path) -> None:
 
 def test_a_detection_without_a_box_is_a_point_alone(tmp_path: Path) -> None:
     result = make_result()
-    result.detections[0].size_mm = None
+    result.detections[0] = replace(result.detections[0], size_mm=None)
 
     files = write_slicer(tmp_path, ExportInput(result))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_result_follows_its_schema_and_survives_json(
     back = read_result(tmp_path / 'result.json')
     assert back.geometry.is_close(GRID) and back.scan_geometry.is_close(SCAN)
     labelled = result.without_masks()
-    labelled.detections[1].mask_label = 2
+    labelled.detections[1] = replace(labelled.detections[1], mask_label=2)
     for name in vars(back).keys() - {'geometry', 'source_geometry'}:
         assert getattr(back, name) == getattr(labelled, name), name
     assert result_to_dict(back) == values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,7 @@ def test_dicom_without_uids_has_the_other_formats(
     usual = scan_steps.load_volume
 
     def one_file(path: Path, **given: Any) -> Any:
-        volume = usual(path, **given)
-        volume.slices = ()
-        return volume
+        return replace(usual(path, **given), slices=())
 
     monkeypatch.setattr(scan_steps, 'load_volume', one_file)
 

@@ -103,7 +103,7 @@ def test_texts_of_a_result_are_shown_as_text() -> None:
         model=model,
         run=run,
     )
-    result.detections[0].lung_side = HOSTILE
+    result.detections[0] = replace(result.detections[0], lung_side=HOSTILE)
     reference = replace(REFERENCE, name=HOSTILE)
 
     page = ParsedPage(scan_page(result, make_image(), reference=reference))
@@ -166,7 +166,9 @@ def test_only_the_best_of_many_detections_have_pictures(
 
 def test_a_detection_outside_the_voxels_is_in_the_table_only() -> None:
     result = make_result()
-    result.detections[2].center_mm = (500.0, 0.0, 0.0)
+    result.detections[2] = replace(
+        result.detections[2], center_mm=(500.0, 0.0, 0.0)
+    )
 
     page = ParsedPage(scan_page(result, make_image()))
 
