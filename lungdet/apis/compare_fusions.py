@@ -34,7 +34,6 @@ from lungdet.evaluation import (
 )
 from lungdet.evaluation.bootstrap import Interval
 from lungdet.evaluation.table import counts_line, rate_name
-from lungdet.geometry import Geometry
 from lungdet.io.atomic import write_text
 from lungdet.io.case_store import CaseStore
 from lungdet.io.predictions import CasePredictions
@@ -231,12 +230,12 @@ def ranked(
 
 def _voxel_boxes(result: SeriesResult) -> torch.Tensor:
     """Edge boxes (K, 6) of detections in the voxels of their grid."""
-    grid: Geometry = result.geometry
     centers = np.array([d.center_mm for d in result.detections])
     sizes = np.array([d.size_mm for d in result.detections])
-    middle = grid.to_index(centers.reshape(-1, 3)) + 0.5
-    half = sizes.reshape(-1, 3) / grid.spacing / 2
-    return torch.from_numpy(np.hstack([middle - half, middle + half])).float()
+    boxes = result.geometry.box_around(
+        centers.reshape(-1, 3), sizes.reshape(-1, 3)
+    )
+    return torch.from_numpy(boxes).float()
 
 
 def _all_boxes(
