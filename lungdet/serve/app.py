@@ -47,11 +47,9 @@ MEDIA_TYPES = {
     '.html': 'text/html; charset=utf-8',
     '.dcm': 'application/dicom',
 }
-SHOWN = (
-    '.html',
-    '.png',
-    '.json',
-)  # displayed in the browser; other files are downloaded
+UNKNOWN = 'application/octet-stream'  # of a file of another format
+# displayed in the browser; other files are downloaded
+SHOWN = ('.html', '.png', '.json')
 # a report may run its scripts, but in an opaque origin, without access to
 # this server
 REPORT_POLICY = f'{POLICY}; sandbox allow-scripts'
@@ -209,7 +207,7 @@ def _file(path: Path) -> Response:
     is_page = path.suffix == '.html'
     return FileResponse(
         path,
-        media_type=MEDIA_TYPES[path.suffix],
+        media_type=MEDIA_TYPES.get(path.suffix, UNKNOWN),
         filename=path.name,
         content_disposition_type='inline'
         if path.suffix in SHOWN

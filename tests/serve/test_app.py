@@ -76,6 +76,24 @@ def test_a_report_runs_in_an_origin_of_its_own(
     )
 
 
+def test_a_file_of_a_further_format_is_sent(
+    service: Service, client: TestClient
+) -> None:
+    job_id = send(client).json()['id']
+    folder = finished(service, job_id, json='{}')
+    (folder / 'count.txt').write_text('2')
+    job = service.storage.jobs.get(job_id)
+    assert job
+    files = {'counts': ['count.txt']}
+    service.storage.jobs.finish(job, detections=2, files=files, size=9)
+
+    answer = client.get(f'/v1/jobs/{job_id}/results/counts')
+
+    assert answer.headers['content-type'] == 'application/octet-stream'
+    assert answer.headers['content-disposition'].startswith('attachment')
+    assert answer.text == '2'
+
+
 def test_several_files_of_a_format_are_a_zip(
     service: Service, client: TestClient
 ) -> None:
