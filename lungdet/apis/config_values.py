@@ -141,9 +141,7 @@ def _check(value: Any, key: str, *, known: bool) -> None:
         known = kind is None or is_known(kind)
         for name, item in value.items():
             _check(item, f'{key}.{name}', known=known)
-    elif (
-        isinstance(value, str | int | float) and registry_of(key) is not None
-    ):
+    elif isinstance(value, str | int | float) and registry_of(key) is not None:
         raise ConfigError(
             f'{key}: {value!r} is not a dict that names a class by its type.'
         )

@@ -176,16 +176,13 @@ def test(
     if candidates is not None:
         _check_candidates(Path(candidates))
         cfg = candidates_config(cfg, Path(candidates), diameter_mm)
-    if isinstance(checkpoint, str | Path):
-        checkpoint = [checkpoint]
-    files = [resolve_checkpoint(one) for one in checkpoint]
-    check_writable(out, 'the results')
+    given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
+    files = [resolve_checkpoint(one) for one in given]
     joined = join_checkpoints(files) if len(files) > 1 else None
     if joined is not None:
         cfg = joined_config(cfg, joined['meta']['model']['epochs'])
     manifest = _results_manifest(cfg, files, candidates)
-    _check_same_results(out, manifest)
-    manifest.write(out)
+    _claim_results(out, manifest)
     weights = files[0]
     if joined is not None:
         weights = out / ENSEMBLE
@@ -228,12 +225,24 @@ def _results_manifest(
     )
 
 
-def _check_same_results(out: Path, manifest: RunManifest) -> None:
-    """Refuse a folder whose scans were tested differently, or whose manifest
-    is invalid."""
+def _claim_results(out: Path, manifest: RunManifest) -> None:
+    """Write the manifest of a folder whose scans were tested likewise.
+
+    Raises:
+        ConfigError: It has scans that were tested differently, or an invalid
+            manifest.
+        OSError: It cannot be written to.
+    """
+    check_writable(out, 'the results')
     stored = RunManifest.read(out)
-    if not any(out.glob('scans/*.json')):  # as after a test that failed early
-        return
+    if any(out.glob('scans/*.json')):  # a test that failed early leaves none
+        _check_same_results(out, stored, manifest)
+    manifest.write(out)
+
+
+def _check_same_results(
+    out: Path, stored: RunManifest | None, manifest: RunManifest
+) -> None:
     if stored is None:
         raise ConfigError(
             f'{out}: holds scans, and nothing there says what they were '

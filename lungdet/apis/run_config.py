@@ -1,4 +1,4 @@
-"""The configs that a training and a test run: a config, and what was asked for.
+"""The configs of a training and a test: a config, and what was asked for.
 
 Each function returns a new config and leaves the given one as it is.
 """

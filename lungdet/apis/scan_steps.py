@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class ScanInWork:
     Attributes:
         scan: Where it lies.
         names: Takes the names of its folders and files out of messages.
-        files: Its unpacked or fetched files, closed if it could not be read.
+        files: Its unpacked or fetched files.
         case: From the step that reads it.
         result: From the step that detects.
         error: Why a step failed; later steps are skipped.
@@ -62,7 +62,7 @@ class ScanInWork:
 
     scan: ScanInput
     names: PrivateNames
-    files: ExitStack = field(default_factory=ExitStack)
+    files: ExitStack
     case: InferenceCase | None = None
     result: SeriesResult | None = None
     error: Exception | None = None
@@ -134,23 +134,23 @@ class ScanSteps:
         Raises:
             OSError: The disk is full.
         """
-        work = ScanInWork(scan, _names_of(scan))
-        with ExitStack() as files:
-            try:
-                if scan.defect is not None:
-                    raise _KnownDefect(scan.defect)
-                started = time.perf_counter()
-                path = files.enter_context(scan.opened(scratch, stopped))
-                work = replace(work, names=_names_of(scan, path))
-                volume = self._load(scan, path)
-                seconds = {'read': time.perf_counter() - started}
-                case = self.inferencer.prepare(
-                    volume, scan.lung_mask, seconds=seconds
-                )
-                return replace(work, case=case, files=files.pop_all())
-            except Exception as error:  # any error of this scan
-                _raise_if_full(error)
-                return replace(work, error=error)
+        files = ExitStack()
+        work = ScanInWork(scan, _names_of(scan), files)
+        try:
+            if scan.defect is not None:
+                raise _KnownDefect(scan.defect)
+            started = time.perf_counter()
+            path = files.enter_context(scan.opened(scratch, stopped))
+            work = replace(work, names=_names_of(scan, path))
+            volume = self._load(scan, path)
+            seconds = {'read': time.perf_counter() - started}
+            case = self.inferencer.prepare(
+                volume, scan.lung_mask, seconds=seconds
+            )
+        except Exception as error:  # any error of this scan
+            _raise_if_full(error)
+            return replace(work, error=error)
+        return replace(work, case=case)
 
     def _load(self, scan: ScanInput, path: Path) -> Volume:
         """The volume of a scan, which every format can hold."""

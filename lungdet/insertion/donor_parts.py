@@ -58,7 +58,7 @@ def parametric_donor(seed: int, diameter_mm: float, site: str) -> Donor:
     level = np.clip(0.5 - distance / step, 0, 1).astype(np.float32)
     return Donor(
         level,
-        _density(rng, core, radius, step).astype(np.float32),
+        _density(rng, core, step).astype(np.float32),
         np.full(3, step),
         center_of(level),
         site,
@@ -86,7 +86,7 @@ def _spicules(
 
 
 def _density(
-    rng: np.random.Generator, core: np.ndarray, radius: float, step: float
+    rng: np.random.Generator, core: np.ndarray, step: float
 ) -> np.ndarray:
     """HU of a parametric nodule of random texture."""
     texture = str(rng.choice(TEXTURES, p=TEXTURE_CHANCES))

@@ -176,7 +176,7 @@ def geometry_of(
         SeriesError: Contradictions, or no grid.
     """
     _check_codes(path, header)
-    qform, sform = _form(path, header, 'qform'), _form(path, header, 'sform')
+    qform, sform = _form(header, 'qform'), _form(header, 'sform')
     if sform is None and qform is None:
         steps = [float(step) for step in header['pixdim'][1:4]]
         check_grid(str(path), sizes, steps, 1)
@@ -216,7 +216,7 @@ def _check_codes(path: Path, header: Any) -> None:
         )
 
 
-def _form(path: Path, header: Any, name: str) -> np.ndarray | str | None:
+def _form(header: Any, name: str) -> np.ndarray | str | None:
     """qform or sform (4, 4), None without a code; or text about an error."""
     from nibabel.spatialimages import HeaderDataError
 

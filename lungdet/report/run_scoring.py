@@ -65,9 +65,7 @@ class RunScoring:
             Geometry(record.geometry.shape, np.asarray(affine)),
             source_geometry=record.source_geometry,
         )
-        result = replace(
-            result, caveats=[*self.caveats, *_filtered(result)]
-        )
+        result = replace(result, caveats=[*self.caveats, *_filtered(result)])
         has_masks = self.store.has(series_uid, 'mask')
         labels = self.store.read(series_uid, 'mask') if has_masks else None
         scan = ScoredScan(

@@ -23,7 +23,7 @@ TRANSFORM = 'train_dataloader.dataset.pipeline.0'
         (f'{TRANSFORM}.sise', r"0 \(PlaceCrop\): .*mean 'size'"),
         ('optim_wrapper.optimizer.lrr', r"optimizer \(AdamW\): .*mean 'lr'"),
         ('optim_wrapper.clipgrad', r"optim_wrapper \(.*mean 'clip_grad'"),
-        ('param_scheduler.0.ends', r"param_scheduler\.0 \(LinearLR\): .*end"),
+        ('param_scheduler.0.ends', r'param_scheduler\.0 \(LinearLR\): .*end'),
         ('train_dataloader.dataset.slit', r"dataset \(LUNA16.*mean 'split'"),
         ('test_evaluator.botstrap', r"\(FROCMetric\): .*mean 'bootstrap'"),
         ('default_hooks.logger.intervall', r"logger \(.*mean 'interval'"),
@@ -39,7 +39,7 @@ def test_an_argument_that_a_class_lacks_is_named_before_it_is_built(
 
 def test_what_builders_read_is_no_argument(tiny_config: Path) -> None:
     plugin = {
-        'cfg': {'type': 'SE3D', 'reduction': 2, 'postfix': '_1'},
+        'cfg': {'type': 'SE3D', 'ratio': 2, 'postfix': '_1'},
         'position': 'after_conv2',
     }
     norm = {'type': 'IN3d', 'affine': True, 'requires_grad': False}
@@ -51,8 +51,8 @@ def test_what_builders_read_is_no_argument(tiny_config: Path) -> None:
     }
 
     assert load_config(tiny_config, options)
-    with pytest.raises(ConfigError, match=r'cfg \(SE3D\): .*reduction'):
-        plugin['cfg']['redction'] = plugin['cfg'].pop('reduction')
+    with pytest.raises(ConfigError, match=r'cfg \(SE3D\): .*ratio'):
+        plugin['cfg']['rato'] = plugin['cfg'].pop('ratio')
         load_config(tiny_config, options)
 
 

@@ -42,8 +42,16 @@ WRONG = [
     (f'{TRANSFORM}.size', (32, 32, 40), r'size: .*multiples of 16'),
     (f'{TRANSFORM}.size', 32, r'size: 32'),
     (f'{TRANSFORM}.margin', -1, r'margin: -1'),
-    (f'+{TRANSFORM}.scale', (2, 1), r'0\.scale: .*the lower one first'),
-    (f'+{TRANSFORM}.sigma', (0.9, 0.4), r'0\.sigma: .*the lower one first'),
+    (
+        'train_pipeline',
+        [{'type': 'RandomAffine3D', 'scale': (2, 1)}],
+        r'pipeline\.0\.scale: .*the lower one first',
+    ),
+    (
+        'train_pipeline',
+        [{'type': 'RandomBlur', 'sigma': (0.9, 0.4)}],
+        r'pipeline\.0\.sigma: .*the lower one first',
+    ),
     ('log_level', 'FOO', "log_level: 'FOO' .*'INFO'"),
     ('default_scope', 'foo', "default_scope: 'foo' .*'lungdet'"),
     (

@@ -15,6 +15,7 @@ from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.scan_inputs import find_scans
 from lungdet.errors import ConfigError
 from lungdet.evaluation import Selection
+from lungdet.io.image import read_image, write_image
 from tests.apis.scans import ONLY_JSON, run_on, states, write_scans
 from tests.apis.test_inferencer import Threshold, threshold
 
@@ -149,3 +150,22 @@ def test_another_scan_of_the_same_name_is_refused(
 
     with pytest.raises(ConfigError, match='a: holds a result of another scan'):
         run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+
+def test_a_scan_that_was_damaged_since_is_one_that_fails(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    """Its header cannot be read to compare it with what was done."""
+    for name in ('a', 'b'):
+        write_scans(tmp_path / 'in', [name])
+        image = read_image(tmp_path / 'in' / f'{name}.mha')
+        write_image(
+            tmp_path / 'in' / f'{name}.mhd', image.array, image.geometry
+        )
+        (tmp_path / 'in' / f'{name}.mha').unlink()
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    (tmp_path / 'in' / 'a.mhd').write_text('no header')
+
+    run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    assert states(run) == {'a': 'failed', 'b': 'skipped'}

@@ -21,7 +21,7 @@ from lungdet.errors import ConfigError
 
 
 def differences(new: Any, old: Any, key: str = '') -> dict[str, Any]:
-    """New values by dotted key; of lists as a whole, None where one is gone."""
+    """New values by dotted key, lists as a whole; None where one is gone."""
     if not (isinstance(new, dict) and isinstance(old, dict)):
         return {} if new == old else {key: new}
     changed: dict[str, Any] = {}

@@ -94,6 +94,37 @@ def test_the_report_of_a_run_that_breaks_has_its_exit_code(
 
 
 @pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('none', []),
+        ('in', ['--model', 'not/there.pth']),
+        ('in', ['--series', '1.2']),
+    ],
+)
+def test_a_run_that_ends_before_its_first_scan_has_a_report(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    name: str,
+    words: list[str],
+) -> None:
+    (tmp_path / 'none').mkdir()
+    report = tmp_path / 'report.json'
+    usual = weights_and_out(trained, tmp_path / 'out')
+
+    code = main(
+        ['infer', str(tmp_path / name), *usual, '--report', str(report)]
+        + words
+    )
+
+    content = json.loads(report.read_text())
+    assert_valid('infer_report', content)
+    assert code == content['exit_code'] == 2
+    assert content['stopped'] == 'by an error'
+    assert content['model'] is None and not content['scans']
+
+
+@pytest.mark.parametrize(
     ('name', 'reason'),
     [
         ('file/x.json', 'give another folder for the report'),
@@ -158,7 +189,8 @@ def test_a_killed_run_continues_and_ends_like_a_whole_one(
     assert start([*words, str(out)]).wait() == 0
     assert start([*words, str(whole)]).wait() == 0
 
-    assert sorted(path.name for path in out.iterdir()) == names
+    folders = [path for path in out.iterdir() if path.is_dir()]
+    assert sorted(path.name for path in folders) == names
     for path, written in before.items():
         assert path.stat().st_mtime_ns == written
     for name in names:

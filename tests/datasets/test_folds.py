@@ -71,7 +71,9 @@ def test_subsets_without_scans_are_refused(
     message = f'no prepared scan is of subset {absent}; .* subsets 0, 8, 9'
     key, series = f'{part}_subsets', f'{part}_series'
 
-    with pytest.raises(ConfigError, match=f'{key}: {message}.*{series}=\\[\\]'):
+    with pytest.raises(
+        ConfigError, match=f'{key}: {message}.*{series}=\\[\\]'
+    ):
         training_crops(root, **{key: subsets})
     # series replace subsets
     held_out = {'test': '1.3', 'val': '1.2'}[part]

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 from lungdet.deploy.description import describe
 from lungdet.deploy.graph_specs import graph_specs
@@ -73,10 +72,6 @@ def test_heads_that_have_not_started_are_null(tmp_path: Path) -> None:
 
 class OwnAnchors(AnchorGenerator3D):
     """An anchor generator of a user's own."""
-
-
-class OwnHead(nn.Module):
-    pass
 
 
 def test_classes_that_cannot_be_described_are_refused(tmp_path: Path) -> None:

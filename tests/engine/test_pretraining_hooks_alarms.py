@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub

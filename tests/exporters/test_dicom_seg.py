@@ -65,9 +65,7 @@ def test_segments_keep_the_voxels_that_they_share(tmp_path: Path) -> None:
     better, worse = result.detections[:2]
     mask = better.mask.copy()
     mask[:6] = False
-    result.detections[1] = replace(
-        worse, mask=mask, mask_box=better.mask_box
-    )
+    result.detections[1] = replace(worse, mask=mask, mask_box=better.mask_box)
 
     write_dicom_seg(tmp_path, ExportInput(result))
 

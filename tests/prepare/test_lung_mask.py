@@ -116,12 +116,6 @@ def test_one_lung_in_a_narrow_side_is_a_doubt() -> None:
     assert 'one lung only' in field.caveats[0]
 
 
-def body_of(hu: np.ndarray) -> np.ndarray:
-    """The body of ``chest``, lungs included."""
-    _, y, x = np.indices(hu.shape)
-    return ((y - 45) / 36) ** 2 + ((x - 55) / 48) ** 2 < 1
-
-
 def test_bowel_gas_is_no_lung() -> None:
     hu = np.concatenate([chest()[:1].repeat(14, axis=0), chest()])
     hu[2:16, 30:60, 20:45] = -985  # 0.28 l, two loops of the colon

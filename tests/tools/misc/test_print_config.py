@@ -39,7 +39,11 @@ def test_printed_config_is_the_one_that_would_run(
             "type='DefaultSampler'",
             'train_dataloader.sampler: DefaultSampler cannot continue',
         ),
-        ('model.rpn_head.loss_cls.type=SE3D', 'SE3D', "lacks 'in_channels'"),
+        (
+            '+model.roi_head.bbox_head.roi_feat_size=5',
+            'roi_feat_size=5',
+            'bbox_head.roi_feat_size: 5, but',
+        ),
     ],
 )
 def test_what_could_not_be_trained_is_printed_and_refused(
