@@ -11,7 +11,6 @@ import numpy as np
 from mmcv.transforms import Compose
 
 from lungdet.datasets.folds import (
-    check_subsets,
     fold_metainfo,
     patients_of,
     split_series,
@@ -49,8 +48,8 @@ class CaseDataset(ABC):
             contains.
 
     Raises:
-        ConfigError: Unknown split or series, subsets without scans, or a
-            series or patient on both sides of a split.
+        ConfigError: Unknown split or series, or a series or patient on both
+            sides of a split.
     """
 
     splits: tuple[str, ...] = ('train', 'val', 'test')
@@ -85,8 +84,6 @@ class CaseDataset(ABC):
             test_series=test_series,
             val_series=val_series,
         )
-        if split == 'train' and val_series is None:  # a test needs none
-            check_subsets(self.store.records, 'val', val_subsets)
         self.series_uids = self.select_series()
         self.metainfo: dict[str, Any] = fold_metainfo(
             self.store, split, self.series_uids, self.parts['test']

@@ -99,7 +99,7 @@ def split_series(
     _check_names('test_series', test_series)
     _check_names('val_series', val_series)
     if test_series is None:
-        check_subsets(records, 'test', test_subsets)
+        _check_subsets(records, test_subsets)
     test = _select(records, test_subsets, test_series)
     val = _select(records, val_subsets, val_series)
     both = sorted(set(test) & set(val))
@@ -135,29 +135,21 @@ def _select(
     return [uid for uid in records if uid in named]
 
 
-def check_subsets(
-    records: dict[str, CaseRecord], part: str, subsets: Sequence[int]
+def _check_subsets(
+    records: dict[str, CaseRecord], test_subsets: Sequence[int]
 ) -> None:
-    """Check that a part has scans; else every scan would be trained on.
+    """Check that the test has scans; else every scan would be trained on.
 
     A part of LUNA16 may lack some of the subsets.
-
-    Args:
-        records: Case records by series uid.
-        part: ``'test'`` or ``'val'``.
-        subsets: LUNA16 subsets of the part; none if it is to have no scans.
-
-    Raises:
-        ConfigError: No scan is of one of the subsets.
     """
-    present = {record.subset for record in records.values()}
-    if subsets and not present & set(subsets):
-        absent = ', '.join(map(str, subsets))
-        known = ', '.join(str(s) for s in range(10) if s in present)
+    subsets = {record.subset for record in records.values()}
+    if test_subsets and not subsets & set(test_subsets):
+        absent = ', '.join(map(str, test_subsets))
+        present = ', '.join(str(s) for s in range(10) if s in subsets)
         raise ConfigError(
-            f'{part}_subsets: no prepared scan is of subset {absent}; there '
-            f'are the subsets {known or "none"}. Choose among them, name '
-            f'scans by {part}_series, or hold out none by {part}_series=[].'
+            f'test_subsets: no prepared scan is of subset {absent}; there '
+            f'are the subsets {present or "none"}. Choose among them, name '
+            'scans by test_series, or hold out none by test_series=[].'
         )
 
 

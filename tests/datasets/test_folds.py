@@ -53,41 +53,21 @@ def test_scans_are_named_by_lists_of_text(
 
 
 @pytest.mark.parametrize(
-    ('part', 'subset', 'trained'),
-    [('test', 9, ['1.1']), ('val', 8, ['1.1'])],
-)
-@pytest.mark.parametrize(
     ('subsets', 'absent'), [((7,), '7'), ((4, 12), '4, 12')], ids=str
 )
-def test_subsets_without_scans_are_refused(
-    root: Path,
-    part: str,
-    subset: int,
-    trained: list[str],
-    subsets: tuple[int, ...],
-    absent: str,
+def test_subsets_of_the_test_without_scans_are_refused(
+    root: Path, subsets: tuple[int, ...], absent: str
 ) -> None:
-    """Else the scans that are tested or validated would be trained on."""
     message = f'no prepared scan is of subset {absent}; .* subsets 0, 8, 9'
-    key, series = f'{part}_subsets', f'{part}_series'
 
-    with pytest.raises(
-        ConfigError, match=f'{key}: {message}.*{series}=\\[\\]'
-    ):
-        training_crops(root, **{key: subsets})
+    with pytest.raises(ConfigError, match=f'test_subsets: {message}'):
+        training_crops(root, test_subsets=subsets)
     # series replace subsets
-    held_out = {'test': '1.3', 'val': '1.2'}[part]
-    named = training_crops(root, **{key: subsets, series: [held_out]})
-    assert named.series_uids == trained
+    named = training_crops(root, test_subsets=subsets, test_series=['1.3'])
+    assert named.series_uids == ['1.1']
     # a part of LUNA16 may lack some
-    partly = training_crops(root, **{key: (*subsets, subset)})
-    assert partly.series_uids == trained
-
-
-def test_a_test_alone_needs_no_scans_to_validate(root: Path) -> None:
-    tested = training_crops(root, split='test', val_subsets=(7,))
-
-    assert tested.series_uids == ['1.3']
+    partly = training_crops(root, test_subsets=(*subsets, 9))
+    assert partly.series_uids == ['1.1']
 
 
 def test_store_without_subsets_needs_a_named_test(tmp_path: Path) -> None:
@@ -96,7 +76,5 @@ def test_store_without_subsets_needs_a_named_test(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match='there are the subsets none'):
         training_crops(tmp_path)
-    with pytest.raises(ConfigError, match='val_subsets: .* subsets none'):
-        training_crops(tmp_path, test_subsets=())
-    every = training_crops(tmp_path, test_subsets=(), val_subsets=())
+    every = training_crops(tmp_path, test_subsets=())
     assert every.series_uids == ['1.1']
