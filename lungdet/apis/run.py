@@ -107,8 +107,8 @@ def check_training(config: Config) -> None:
         config: Loaded.
 
     Raises:
-        ConfigError: A part that ``check_training_parts`` refuses, or a network that
-            cannot be built.
+        ConfigError: A part that ``check_training_parts`` refuses, or a network
+            that cannot be built.
     """
     check_training_parts(config)
     build_model(config.model)

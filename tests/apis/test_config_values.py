@@ -191,7 +191,11 @@ def test_arguments_of_a_class_of_ones_own_are_its_business(
         ),
         (
             '+train_dataloader.batch_sampler',
-            {'type': 'LateBatchSampler', 'late_batch_size': 1, 'late_epoch': 3},
+            {
+                'type': 'LateBatchSampler',
+                'late_batch_size': 1,
+                'late_epoch': 3,
+            },
             r'batch_sampler\.late_epoch: 3, but PlaceCrop\.late_epoch is N',
         ),
         (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lungdet.apis import load_config, train
+from lungdet.apis import check_training, load_config, train
 from lungdet.errors import ConfigError
 from tests.engine.runs import STAYING_WORKERS, write_two_folders_config
 from tests.killed_training import assert_same_end, run_train
@@ -62,7 +62,7 @@ def test_data_sets_with_crops_of_other_sizes_are_refused(
         changed = [dict(step) for step in data.pipeline]
         changed[0][key] = value
         with pytest.raises(ConfigError, match=rf'PlaceCrop\.{key} is .* and'):
-            load_config(config, {PIPELINE: changed})
+            check_training(load_config(config, {PIPELINE: changed}))
 
 
 @pytest.mark.slow
