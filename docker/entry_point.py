@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from lungdet.cli import clean_errors
-from lungdet.errors import SeriesError
+from lungdet.errors import SeriesError, printable
 from lungdet.exporters.grand_challenge import POINTS
 from lungdet.threads import set_threads
 
@@ -33,7 +33,7 @@ def main() -> int:
             scan, out_dir=args.output, formats=('grand_challenge',)
         )
     for text in result.caveats:
-        print(f'caveat: {text}')
+        print(printable(f'caveat: {text}'))
     print(f'{len(result.detections)} points in {args.output / POINTS}')
     return 0
 

@@ -157,7 +157,7 @@ def store(folder: Path, change: Callable, **tags: object) -> None:
         stored = change(np.frombuffer(data.PixelData, np.uint16).copy())
         data.PixelData = stored.astype(np.uint16).tobytes()
         for tag, value in tags.items():
-            if tag == 'PixelPaddingValue':
+            if tag.startswith('PixelPadding'):
                 data.add_new(tag, 'US', value)
             else:
                 setattr(data, tag, value)

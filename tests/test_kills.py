@@ -7,11 +7,13 @@ moments.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +37,6 @@ PROGRAMS = (
     'prepare-jobs',
     'train',
     'test',
-    'infer',
     'report',
     'froc',
 )
@@ -73,7 +74,9 @@ class Scene(NamedTuple):
     result: Path
     submission: Path
 
-    def words(self, program: str, out: Path) -> list[str]:
+    def words(
+        self, program: str, out: Path, precision: str = 'fp32'
+    ) -> list[str]:
         """The command line of a program that writes to ``out``."""
         prepare = ['lungdet', 'prepare', 'luna16', self.scans, out]
         prepare += ['--lidc-xml', self.scans / 'xml']
@@ -101,7 +104,7 @@ class Scene(NamedTuple):
             'test': ['tools/test.py', self.config, self.weights, '--out', out],
             'infer': [
                 *('lungdet', 'infer', scan, '--weights', self.weights),
-                *('--out', out, '--keep-all', '--precision', 'fp32'),
+                *('--out', out, '--keep-all', '--precision', precision),
             ],
             'report': [
                 *('lungdet', 'report', self.result / scan.stem),
@@ -164,25 +167,95 @@ def test_killed_and_run_again_ends_the_same(
     straight, out = tmp_path / 'straight', tmp_path / 'cut'
     log = tmp_path / 'log.txt'
     seconds = Program(scene.words(program, straight), log).wait()
+
+    def again(number: int) -> Again:
+        return Again(scene.words(program, out), seconds, same)
+
+    def same() -> None:
+        assert content(out) == content(straight)
+        if program == 'train':
+            assert_same_end(out, straight)
+
+    kill_often(program, out, log, again)
+
+
+def test_killed_inference_ends_the_same_in_each_precision(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """``auto`` may choose differently at each start, and then says so."""
+    out, log = tmp_path / 'cut', tmp_path / 'log.txt'
+    precisions = ['fp32', 'auto', 'bf16'][: 3 if has_bfloat16() else 2]
+    seconds = {
+        name: Program(scene.words('infer', tmp_path / name, name), log).wait()
+        for name in precisions
+    }
+
+    def again(number: int) -> Again:
+        # by turns with each signal
+        name = precisions[(number + number // len(SIGNALS)) % len(precisions)]
+
+        def same() -> None:
+            chosen, before = arithmetic(out), arithmetic(tmp_path / name)
+            assert name in ('auto', chosen[0])
+            if name != 'auto' or chosen == before:
+                assert content(out) == content(tmp_path / name)
+
+        return Again(scene.words('infer', out, name), seconds[name], same)
+
+    kill_often('infer', out, log, again)
+
+
+def has_bfloat16() -> bool:
+    from lungdet.ops import computes_bfloat16
+
+    return computes_bfloat16('cpu')
+
+
+def arithmetic(out: Path) -> tuple[str, str | None]:
+    """How a result says that it was computed, the same in all its files."""
+    (path,) = out.glob('*/result.json')
+    run = json.loads(path.read_text())['run']
+    record = json.loads((path.parent / 'inference.json').read_text())
+    assert record['precision'] == run['precision']
+    return run['precision'], run['memory_format']
+
+
+class Again(NamedTuple):
+    """A program that is killed and run again.
+
+    Attributes:
+        words: Its command line.
+        seconds: How long it runs.
+        check: Asserts that it ended as if it had not been killed.
+    """
+
+    words: list[str]
+    seconds: float
+    check: Callable[[], None]
+
+
+def kill_often(
+    program: str, out: Path, log: Path, again: Callable[[int], Again]
+) -> None:
+    """Kill ``KILLS`` times, and check what another run makes of it."""
     rng = np.random.default_rng([SEED, zlib.crc32(program.encode())])
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
     for number in range(KILLS):
-        words, sent = scene.words(program, out), SIGNALS[number % len(SIGNALS)]
+        words, seconds, check = again(number)
+        sent = SIGNALS[number % len(SIGNALS)]
         moment = rng.uniform(0, seconds)
         try:
             hit = Program(words, log).kill(sent, moment)
             Program(words, log).wait()
             assert not leftovers(out)
-            assert content(out) == content(straight)
-            if program == 'train':
-                assert_same_end(out, straight)
+            check()
             outcomes[sent.name if hit else 'ended before'] += 1
         except AssertionError as error:
             text = str(error)[:MAX_TEXT]
             failures.append(f'{number}, {sent.name} at {moment:.2f} s: {text}')
         shutil.rmtree(out, ignore_errors=True)
-    counts = f'{program}, {seconds:.1f} s: {dict(outcomes)}'
+    counts = f'{program}: {dict(outcomes)}'
     print(counts)
     assert not failures, '\n'.join([counts, *failures])
     assert outcomes['ended before'] < KILLS

@@ -38,7 +38,6 @@ from lungdet.io.atomic import write_text
 from lungdet.io.case_store import CaseStore
 from lungdet.io.predictions import CasePredictions
 from lungdet.io.reference_set import official_reference
-from lungdet.io.results import result_from_dict
 from lungdet.models.task_modules import DetectionPostProcessor
 from lungdet.models.task_modules.post_processor import (
     BOX_SOURCES,
@@ -47,6 +46,7 @@ from lungdet.models.task_modules.post_processor import (
 )
 from lungdet.ops import grow_boxes
 from lungdet.registry import TASK_UTILS
+from lungdet.report.evaluation_files import read_detections
 from lungdet.structures import SeriesResult
 
 Choice = tuple[str, str]  # box source, score fusion
@@ -254,9 +254,7 @@ def _all_boxes(
     cfg.test_evaluator = {**froc_metric(cfg), 'bootstrap': 0}
     say(f'all boxes of {source}')
     test(cfg, checkpoint, out=folder)
-    stored = json.loads((folder / 'detections.json').read_text('utf-8'))
-    results = [result_from_dict(one, str(folder)) for one in stored]
-    return {result.series_uid: result for result in results}
+    return {result.series_uid: result for result in read_detections(folder)}
 
 
 def _differences(

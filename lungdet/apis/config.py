@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from lungdet.apis.config_values import check_values
 from lungdet.errors import ConfigError
+from lungdet.io.numbers import count_of
 from lungdet.registry import FUNCTIONS, did_you_mean
 
 DATA_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -184,8 +185,9 @@ def _check_key(config: Config, key: str) -> None:
     value: Any = config
     for depth, word in enumerate(key.split('.')):
         if isinstance(value, list | tuple):
-            if word.isdigit() and int(word) < len(value):
-                value = value[int(word)]
+            number = count_of(word)
+            if number is not None and number < len(value):
+                value = value[number]
                 continue
             known = [str(k) for k in range(len(value))]
         elif isinstance(value, Config | dict):

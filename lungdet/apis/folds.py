@@ -14,10 +14,12 @@ from lungdet.datasets.folds import patients_of, split_series
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_column
+from lungdet.io.numbers import count_of
 from lungdet.structures import CaseRecord
 
 CONFIG_SPLIT = 'config'  # the split of a config, as a single fold
-SUBSETS = re.compile(r'\d+(-\d+)?(,\d+(-\d+)?)*')
+RANGE = '[0-9]{1,4}(-[0-9]{1,4})?'
+SUBSETS = re.compile(f'{RANGE}(,{RANGE})*')
 FOLD_NAME = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9._-]*')
 MIN_FOLDS = 3  # one to test, one to validate, the rest to train
 
@@ -160,7 +162,8 @@ def _label_by_table(path: str, records: Records) -> dict[str, str]:
 
 def _sort_key(name: str) -> tuple[bool, int, str]:
     """Numbers in numeric order, then names."""
-    return not name.isdigit(), int(name) if name.isdigit() else 0, name
+    number = count_of(name)
+    return number is None, number or 0, name
 
 
 def _requested(spec: str, names: Sequence[str]) -> list[str]:

@@ -51,6 +51,8 @@ class ScanOutcome:
         caveats: Caveats of its result.
         seconds: Wall time of each step.
         path: Where the scan lies, None unless that was asked for.
+        precision: ``'fp32'`` or ``'bf16'``; None without a result, or if an
+            early version made it.
         error: What was raised, for a traceback.
     """
 
@@ -63,6 +65,7 @@ class ScanOutcome:
     caveats: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     path: str | None = None
+    precision: str | None = None
     error: Exception | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,6 +90,8 @@ class InferenceRecord:
         path: Where the scan lies, None unless that was asked for.
         patient_id: Likewise.
         stored: File name -> root of the server that has taken it.
+        precision: In which it was computed, which ``'auto'`` of the settings
+            does not say; None if an early version made it.
     """
 
     series_uid: str
@@ -98,6 +103,7 @@ class InferenceRecord:
     path: str | None = None
     patient_id: str | None = None
     stored: Mapping[str, str] = field(default_factory=dict)
+    precision: str | None = None
 
     def write(self, folder: Path) -> None:
         """Write it to a folder, after everything else."""
@@ -137,6 +143,7 @@ class InferenceRecord:
             caveats=self.caveats,
             seconds=self.seconds,
             path=self.path,
+            precision=self.precision,
         )
 
 
@@ -153,7 +160,7 @@ def read_inference_record(folder: Path) -> InferenceRecord | None:
     with shape_checked(str(path), REMEDY):
         if values['schema'] != RECORD_SCHEMA:
             raise ValueError(f'schema {values["schema"]!r}')
-        best = values['best_score']
+        best, precision = values['best_score'], values.get('precision')
         return InferenceRecord(
             series_uid=text(values['series_uid']),
             detections=whole(values['detections']),
@@ -170,6 +177,7 @@ def read_inference_record(folder: Path) -> InferenceRecord | None:
                 name: text(root)
                 for name, root in keyed(values['stored']).items()
             },
+            precision=None if precision is None else text(precision),
         )
 
 
@@ -196,8 +204,8 @@ class InferenceReport:
         model: The detector; None if the run ended before it was loaded.
         device: As torch names it; several are joined by commas; None like
             the model.
-        precision: ``'fp32'``, ``'bf16'``, or both if machines differ; None
-            like the model.
+        precision: Of this run: ``'fp32'``, ``'bf16'``, or both if machines
+            differ; None like the model.
         settings: Settings that all results share.
         outcomes: Outcomes of the scans that were tried, or done before.
         untried: Scans that remained when the run stopped.
@@ -225,6 +233,12 @@ class InferenceReport:
         return sum(outcome.state == state for outcome in self.outcomes)
 
     @property
+    def precisions(self) -> list[str]:
+        """Those of all results, including what an earlier run did."""
+        now = self.precision.split(', ') if self.precision else []
+        return sorted({*now, *(o.precision for o in self.outcomes)} - {None})
+
+    @property
     def exit_code(self) -> int:
         """Exit code of the command: 0, 2 if no scan could be used, 3 if some
         failed, ``stop_code`` if it stopped."""
@@ -244,7 +258,7 @@ class InferenceReport:
             'model': self.model and _model_to_dict(self.model),
             'device': self.device,
             'backend': self.backend,
-            'precision': self.precision,
+            'precision': ', '.join(self.precisions) or None,
             'settings': dict(self.settings),
             'counts': {
                 **{state: self.count(state) for state in STATES},

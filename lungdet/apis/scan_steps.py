@@ -240,6 +240,7 @@ class ScanSteps:
             patient_id=(
                 case.record.patient_id if self.options.keep_phi else None
             ),
+            precision=None if result.run is None else result.run.precision,
         )
         record.write(folder)
         return self.stored(scan, record, 'done')

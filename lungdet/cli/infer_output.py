@@ -96,6 +96,11 @@ class InferOutput:
             self._error(f'lungdet: stopped: {report.stopped}')
         if self.quiet:
             return
+        if len(report.precisions) > 1:
+            self.caveat(
+                f'results are in {" and in ".join(report.precisions)}, whose '
+                'scores differ slightly; give one of them by --precision'
+            )
         counts = [
             f'{counted(report.count("done"), "scan")} done',
             *(

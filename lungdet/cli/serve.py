@@ -17,12 +17,14 @@ from lungdet.cli.infer_options import (
 )
 from lungdet.cli.options import positive_float, positive_int
 from lungdet.errors import ConfigError, printable
+from lungdet.io.files import open_or_pipe
 from lungdet.threads import set_thread_number
 
 if TYPE_CHECKING:
     from lungdet.serve.limits import Limits
 
 TOKEN = 'LUNGDET_TOKEN'  # environment variable
+MAX_TOKEN = 1 << 16  # bytes of its file that are read
 LIBRARIES = ('fastapi', 'uvicorn', 'python_multipart')
 
 
@@ -166,8 +168,11 @@ def token_of(file: Path | None) -> str | None:
     """
     if file is None:
         return os.environ.get(TOKEN) or None
+    opened, first = open_or_pipe(file, error=ConfigError)
+    with opened as stream:
+        content = first + stream.read(MAX_TOKEN)
     try:
-        return file.read_text(encoding='ascii').strip()
+        return content.decode('ascii').strip()
     except UnicodeDecodeError as error:
         raise ConfigError(
             f'{file}: contains no token; a token is ASCII text.'

@@ -19,6 +19,7 @@ from lungdet.errors import SeriesError
 from lungdet.io.dicom_file import read_tags
 from lungdet.io.dicom_headers import CT_CLASS, MULTIFRAME
 from lungdet.io.limits import MAX_FILES
+from lungdet.io.numbers import count_of
 
 TAGS = ['SOPClassUID', 'SeriesInstanceUID', 'SOPInstanceUID']
 # tags as named in the DICOM JSON model
@@ -97,14 +98,14 @@ def _series(
             f'{address}: the server lists a series without a UID; download '
             'the slices into a folder and give its path.'
         )
-    count = _value(listed, COUNT)
+    count = _count(_value(listed, COUNT))
     path = f'/studies/{address.study}/series/{uid}/instances'
     fields = f'{SOP_CLASS},{THICKNESS},{FRAMES}'
-    limit = {'limit': '1'} if _is_count(count) else {}
+    limit = {} if count is None else {'limit': '1'}
     instances = server.get_list(path, includefield=fields, **limit)
     if not instances:
         return None
-    count = int(count) if _is_count(count) else len(instances)
+    count = len(instances) if count is None else count
     first = instances[0]
     kind, one = _value(first, SOP_CLASS), _value(first, SOP_INSTANCE)
     if kind not in MULTIFRAME and THICKNESS not in first and is_uid(one):
@@ -112,11 +113,11 @@ def _series(
         kind = _value(first, SOP_CLASS)
     if kind not in (None, CT_CLASS, *MULTIFRAME):
         return None
-    frames = _value(first, FRAMES)
+    frames = _count(_value(first, FRAMES))
     return RemoteSeries(
         str(uid),
         count,
-        int(frames) if count == 1 and _is_count(frames) else count,
+        frames if count == 1 and frames is not None else count,
         _thickness(_value(first, THICKNESS)),
         str(_value(listed, DESCRIPTION) or ''),
     )
@@ -129,9 +130,9 @@ def _value(values: dict[str, Any], tag: str) -> Any:
     return several[0] if isinstance(several, list) and several else None
 
 
-def _is_count(value: Any) -> bool:
-    """Whether a value is a whole number; older servers send it as text."""
-    return not isinstance(value, bool) and str(value).isdecimal()
+def _count(value: Any) -> int | None:
+    """A whole number, None if it is none; older servers send it as text."""
+    return None if isinstance(value, bool) else count_of(str(value))
 
 
 def _thickness(value: Any) -> float:

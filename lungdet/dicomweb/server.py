@@ -26,6 +26,7 @@ from lungdet.dicomweb.multipart import (
 )
 from lungdet.errors import ConfigError
 from lungdet.io.limits import MAX_BYTES
+from lungdet.io.numbers import count_of
 
 if TYPE_CHECKING:
     import httpx
@@ -285,8 +286,7 @@ class Server:
     ) -> Iterator[bytes]:
         """The bytes of a response, bounded in size and time."""
         stated = answer.headers.get('content-length', '')
-        size = int(stated) if stated.isdecimal() else 0
-        check_size(size, limit, where)
+        check_size(count_of(stated) or 0, limit, where)
         started, size = monotonic(), 0
         for piece in answer.iter_raw():
             size += len(piece)

@@ -6,6 +6,7 @@ Its header says how it was made. Reading it runs no code from the file.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lungdet.errors import CheckpointError
 from lungdet.io.atomic import atomic_path
 
 BACKBONE_FORMAT = 'lungdet.backbone/2'
+CHECKSUM = 'checksum'  # in the header, of provenance and tensors
 # keys of every exported file's provenance
 PROVENANCE = (
     'method',
@@ -53,7 +55,12 @@ def export_backbone(
         name: value.detach().cpu().clone().contiguous()
         for name, value in state.items()
     }
-    header = {'format': BACKBONE_FORMAT, 'provenance': json.dumps(provenance)}
+    text = json.dumps(provenance)
+    header = {
+        'format': BACKBONE_FORMAT,
+        'provenance': text,
+        CHECKSUM: checksum_of(tensors, text),
+    }
     with atomic_path(path) as aside:
         # save_file would make the file readable by its owner only
         aside.write_bytes(save(tensors, metadata=header))
@@ -87,7 +94,27 @@ def read_backbone(
             'wrote.'
         )
     check_finite_weights(tensors, path)
+    stated = header.get(CHECKSUM)  # early versions wrote none
+    if stated not in (None, checksum_of(tensors, header.get('provenance'))):
+        raise CheckpointError(
+            f'{path}: its checksum differs; the file is damaged or was '
+            'edited. Copy it again, or repeat the pre-training.'
+        )
     return tensors, _provenance(header, path)
+
+
+def checksum_of(
+    tensors: Mapping[str, torch.Tensor], provenance: str | None
+) -> str:
+    """CRC-32 of a text and of contiguous tensors with names and shapes."""
+    checksum = zlib.crc32((provenance or '').encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        stated = f'{name} {value.dtype} {tuple(value.shape)}'
+        checksum = zlib.crc32(stated.encode(), checksum)
+        values = value.reshape(-1).view(torch.uint8).numpy()
+        checksum = zlib.crc32(values.data, checksum)
+    return str(checksum)
 
 
 def _provenance(header: Mapping[str, str], path: str | Path) -> dict[str, Any]:

@@ -32,14 +32,15 @@ DAMAGED = 'the file is damaged. Give another checkpoint, or train again.'
 
 
 def check_archive(file: Path) -> None:
-    """Refuse a file whose parts are larger than the file.
+    """Refuse a file that is damaged, or whose parts are larger than the file.
 
     torch stores its parts uncompressed. A compressed one would be unpacked
-    into memory, whatever its size.
+    into memory, whatever its size. It also stores their checksums, but reads
+    without comparing them.
 
     Raises:
-        CheckpointError: Not an archive that torch writes, or a part is
-            compressed.
+        CheckpointError: Not an archive that torch writes, a part is
+            compressed, or a checksum differs.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -57,6 +58,15 @@ def check_archive(file: Path) -> None:
             f'{file}: its parts are compressed, {size:,} bytes when unpacked; '
             'lungdet does not write such files. Unpack it, or give a '
             'checkpoint that lungdet wrote.'
+        )
+    with zipfile.ZipFile(file) as archive:
+        try:
+            changed = archive.testzip()
+        except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
+            changed = f'a part ({error})'
+    if changed is not None:
+        raise CheckpointError(
+            f'{file}: the checksum of {changed} differs; {DAMAGED}'
         )
 
 

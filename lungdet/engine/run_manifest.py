@@ -16,8 +16,16 @@ import torch
 from mmengine.hooks import Hook
 
 from lungdet.engine.hooks import unwrapped
-from lungdet.errors import ConfigError
+from lungdet.errors import ConfigError, SeriesError
 from lungdet.io.atomic import write_text
+from lungdet.io.json_file import (
+    items,
+    keyed,
+    number,
+    read_object,
+    shape_checked,
+    text,
+)
 from lungdet.registry import HOOKS
 
 MANIFEST_FILE = 'manifest.json'
@@ -79,29 +87,30 @@ class RunManifest:
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding='utf-8'))
-            if content['schema'] != SCHEMA:
-                raise ValueError(f'schema {content["schema"]!r}')
-            start, cost = content['start'], content['cost']
-            if start:
-                series = tuple(map(str, start['train_series']))
-                start = RunStart(str(start['weights']), series)
-            cost = (
-                RunCost(float(cost['seconds']), cost['unit']) if cost else None
-            )
-            metrics = content['metrics']
-            if metrics is not None:
-                metrics = {k: float(v) for k, v in metrics.items()}
-            return cls({**content['identity']}, start, cost, metrics)
-        except (
-            *(ValueError, KeyError, TypeError),
-            *(AttributeError, RecursionError),
-        ) as error:
+            content = read_object(path, '')
+            with shape_checked(str(path), ''):
+                return cls._of(content)
+        except SeriesError as error:
+            reason = str(error).removeprefix(f'{path}: ').rstrip(' .;')
             raise ConfigError(
-                f'{path}: not a {SCHEMA} ({type(error).__name__}: {error}), '
-                'so what the folder holds is not known. Choose another '
-                'folder, or remove this one.'
+                f'{path}: not a {SCHEMA} ({reason}), so what the folder holds '
+                'is not known. Choose another folder, or remove this one.'
             ) from error
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> RunManifest:
+        if content['schema'] != SCHEMA:
+            raise ValueError(f'schema {content["schema"]!r}')
+        start, cost = content['start'], content['cost']
+        metrics = content['metrics']
+        if start is not None:
+            series = tuple(map(text, items(start['train_series'])))
+            start = RunStart(text(start['weights']), series)
+        if cost is not None:
+            cost = RunCost(number(cost['seconds']), text(cost['unit']))
+        if metrics is not None:  # NaN where nothing could be scored
+            metrics = {k: float(v) for k, v in keyed(metrics).items()}
+        return cls({**keyed(content['identity'])}, start, cost, metrics)
 
     def write(self, folder: str | Path) -> None:
         """Write it to a folder atomically."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lungdet.errors import SeriesError
-from lungdet.geometry import Geometry
 from lungdet.io.json_file import (
     flag,
+    geometry,
     items,
     keyed,
     number,
@@ -58,8 +58,8 @@ def _record(values: Mapping[str, Any]) -> CaseRecord:
     return CaseRecord(
         series_uid=text(values['series_uid']),
         subset=None if subset is None else whole(subset),
-        geometry=_geometry(values['geometry']),
-        source_geometry=_geometry(values['source_geometry']),
+        geometry=geometry(values['geometry']),
+        source_geometry=geometry(values['source_geometry']),
         spacing_mm=number(values['spacing_mm']),
         nodules=[_nodule(nodule) for nodule in items(values['nodules'])],
         excluded=[
@@ -77,13 +77,6 @@ def _record(values: Mapping[str, Any]) -> CaseRecord:
         kind=text(values.get('kind', 'scan')),
         made_of=[text(name) for name in items(values.get('made_of', []))],
     )
-
-
-def _geometry(values: Any) -> Geometry:
-    shape = items(keyed(values)['shape'])
-    if not all(whole(n) > 0 for n in shape):
-        raise ValueError(f'{shape} is not the shape of an image')
-    return Geometry.from_dict(values)
 
 
 def _nodule(values: Any) -> CaseNodule:

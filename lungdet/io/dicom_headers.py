@@ -16,6 +16,7 @@ from lungdet.io.dicom_file import DICOMDIR
 CT_CLASS = '1.2.840.10008.5.1.4.1.1.2'
 MULTIFRAME = {f'{CT_CLASS}.1', f'{CT_CLASS}.2'}  # enhanced, legacy converted
 COSINE_TOL, SPACING_TOL_MM = 1e-3, 1e-3  # within one stack
+SIGN_BIT = 1 << 15  # of 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,8 @@ class SliceHeader:
         high_bit: The highest of them, from 0.
         signed: Whether stored values are signed (1) or not (0).
         padding: Stored value outside of the image, as 16 bits.
+        padding_limit: Other end of the range of such values, as 16 bits;
+            None if ``padding`` is the only one.
         frames: Slices in the file.
         acquisition: Number of the acquisition.
         time: Time of the acquisition.
@@ -73,6 +76,7 @@ class SliceHeader:
     high_bit: int | None = None
     signed: int | None = None
     padding: int | None = None
+    padding_limit: int | None = None
     frames: int = 1
     acquisition: int | None = None
     time: str | None = None
@@ -100,6 +104,22 @@ class SliceHeader:
     def has_rescale(self) -> bool:
         """Whether the header says what HU a stored value is."""
         return self.slope is not None and self.intercept is not None
+
+    @property
+    def padding_range(self) -> tuple[int, int] | None:
+        """Lowest and highest stored value of padding; None without padding.
+
+        Source: DICOM PS3.3 C.7.5.1.1.2: both ends are padding, and either may
+        be the lower one.
+        """
+        if self.padding is None:
+            return None
+        ends = [self.padding]
+        if self.padding_limit is not None:
+            ends.append(self.padding_limit)
+        if self.signed:
+            ends = [(bits ^ SIGN_BIT) - SIGN_BIT for bits in ends]
+        return min(ends), max(ends)
 
     def fits(self, other: SliceHeader) -> bool:
         """Whether both can be in one stack."""
@@ -174,6 +194,7 @@ OPTIONAL: dict[str, tuple[str, Callable[[Any], Any]]] = {
     'high_bit': ('HighBit', int),
     'signed': ('PixelRepresentation', int),
     'padding': ('PixelPaddingValue', _bits16),
+    'padding_limit': ('PixelPaddingRangeLimit', _bits16),
     'acquisition': ('AcquisitionNumber', int),
     'time': ('AcquisitionTime', _text),
     'thickness': ('SliceThickness', _finite),
@@ -251,9 +272,20 @@ def slices_of(header: Any, path: Path) -> list[SliceHeader]:
         )
     shared = _value(header, path, SHARED, list) or [{}]
     return [
-        _slice(_flat(header, shared[0], frame), path, number, count)
+        _slice(_frame(header, shared[0], frame, path), path, number, count)
         for number, frame in enumerate(frames)
     ]
+
+
+def _frame(header: Any, shared: Any, per_frame: Any, path: Path) -> Any:
+    """As ``_flat``, of which a damaged file is refused."""
+    try:
+        return _flat(header, shared, per_frame)
+    except Exception as error:  # pydicom converts a sequence on access
+        raise SeriesError(
+            f'{path}: the descriptions of its frames cannot be read ({error});'
+            ' copy the file again.'
+        ) from error
 
 
 def _flat(header: Any, shared: Any, per_frame: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import interpolate_axis
+from lungdet.hounsfield import AIR_HU, HU_MAX, HU_MIN
 from lungdet.io.dicom_file import DEFLATED, stored_pixels
 from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.dicom_values import (
@@ -37,9 +38,11 @@ def read_planes(slices: Sequence[SliceHeader]) -> tuple[np.ndarray, list[str]]:
     limits = np.iinfo(np.int16)
     shape = (len(slices), slices[0].rows, slices[0].columns)
     array = np.empty(shape, dtype=np.int16)
-    beyond, below, first = 0, 0, slices[0]
+    beyond, below, padded, first = 0, 0, 0, slices[0]
     for plane, one in zip(array, slices):
-        values = np.rint(slice_values(one))
+        stated = _rescaled_values(one)
+        values = np.rint(with_padding(stated, one))
+        padded += _padding_like_tissue(stated, values)
         below += below_any_hu(values, one)
         plane[:] = np.clip(values, limits.min, limits.max)
         outside = int((plane != values).sum())
@@ -60,11 +63,25 @@ def read_planes(slices: Sequence[SliceHeader]) -> tuple[np.ndarray, list[str]]:
             'values that are read as signed; PixelRepresentation or '
             'PixelPaddingValue is wrong. Export the series again.'
         )
-    if not beyond:
-        return array, []
-    return array, [
-        f'{beyond} voxels exceed 16 bits and became the nearest 16-bit value'
-    ]
+    caveats = []
+    if padded:
+        caveats.append(
+            f'{padded} of {array.size} voxels have values as of tissue, and '
+            'became air, because PixelPaddingValue to PixelPaddingRangeLimit '
+            'covers them; if tissue is missing, these tags are wrong'
+        )
+    if beyond:
+        caveats.append(
+            f'{beyond} voxels exceed 16 bits and became the nearest 16-bit '
+            'value'
+        )
+    return array, caveats
+
+
+def _padding_like_tissue(stated: np.ndarray, values: np.ndarray) -> int:
+    """How many values of tissue became padding."""
+    tissue = (stated > AIR_HU) & (stated <= HU_MAX)
+    return int((tissue & (values <= HU_MIN)).sum())
 
 
 def forget_pixels() -> None:
@@ -78,11 +95,14 @@ def slice_values(one: SliceHeader) -> np.ndarray:
     Raises:
         SeriesError: Pixels that cannot be read.
     """
-    is_raw = one.syntax in RAW_SYNTAXES or one.frame is not None
-    values = _stored(one) if is_raw else _decoded(one)
-    if is_raw:  # SimpleITK rescales what it decodes
-        values = rescaled(values, one)
-    return with_padding(values, one)
+    return with_padding(_rescaled_values(one), one)
+
+
+def _rescaled_values(one: SliceHeader) -> np.ndarray:
+    """Pixels of a slice before padding is told from them."""
+    if one.syntax in RAW_SYNTAXES or one.frame is not None:
+        return rescaled(_stored(one), one)
+    return _decoded(one)  # SimpleITK rescales what it decodes
 
 
 def shift_planes(array: np.ndarray, shifts: np.ndarray) -> np.ndarray:

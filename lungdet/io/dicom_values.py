@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from lungdet.errors import SeriesError
-from lungdet.hounsfield import HU_MIN
-from lungdet.io.dicom_headers import SliceHeader
+from lungdet.hounsfield import HU_MAX, HU_MIN
+from lungdet.io.dicom_headers import SIGN_BIT, SliceHeader
 from lungdet.io.hu_rules import BAD_FRACTION, MAX_PADDINGS
 
 EXTENDED_HU_MIN = -4096  # where HU are seldom below, in extended scales too
-LOWEST = 1 << 15  # 16 bits of the lowest signed value, a usual padding
 
 
 def rescaled(stored: np.ndarray, one: SliceHeader) -> np.ndarray:
@@ -24,19 +23,24 @@ def rescaled(stored: np.ndarray, one: SliceHeader) -> np.ndarray:
 
 
 def with_padding(values: np.ndarray, one: SliceHeader) -> np.ndarray:
-    """Values with padding below 0, where the header states it as unsigned.
+    """Values with padding below those of air, where the header states it.
 
     Scanners write -2000 around the image and, in a file of unsigned values,
-    state it as 63536.
+    state it as 63536. Where a range is stated, all of it becomes ``HU_MIN``; a
+    lone value among the HU of tissue is left alone, because it is often wrong.
     """
-    if one.padding is None or one.padding < 1 << 15 or one.signed:
+    if one.padding_range is None:
         return values
-    slope, intercept = one.slope or 1.0, one.intercept or 0.0
+    step = np.float32(one.slope if one.has_rescale else 1)
+    low, high = _linear(np.array(one.padding_range), one)
+    is_padding = (values > low - step / 2) & (values < high + step / 2)
+    if one.padding_range[0] >= SIGN_BIT:  # of unsigned values only
+        values = np.where(is_padding, values - (1 << 16) * step, values)
     if not one.has_rescale:
-        slope, intercept = 1.0, 0.0
-    listed = np.float32(one.padding) * np.float32(slope) + intercept
-    meant = (one.padding - (1 << 16)) * slope + intercept
-    return np.where(values == listed, np.float32(meant), values)
+        return values
+    if one.padding_limit is None:
+        is_padding &= values > HU_MAX
+    return np.where(is_padding, HU_MIN, values)
 
 
 def below_any_hu(values: np.ndarray, one: SliceHeader) -> int:
@@ -52,9 +56,11 @@ def below_any_hu(values: np.ndarray, one: SliceHeader) -> int:
     """
     if not one.signed:
         return 0
-    stored = np.array([one.padding or 0, LOWEST], np.uint16).view(np.int16)
-    padding = np.rint(_linear(stored, one))
-    low = values[(values < EXTENDED_HU_MIN) & ~np.isin(values, padding)]
+    low = values[values < EXTENDED_HU_MIN]
+    if one.padding_range is not None:
+        first, last = np.rint(_linear(np.array(one.padding_range), one))
+        low = low[(low < first) | (low > last)]
+    low = low[low != np.rint(_linear(np.array(-SIGN_BIT), one))]
     return low.size if len(np.unique(low)) > MAX_PADDINGS else 0
 
 
@@ -81,7 +87,8 @@ def _without_spare_bits(stored: np.ndarray, one: SliceHeader) -> np.ndarray:
     if spare < 2:
         return values
     negative = (stored >> (16 - spare)) == (1 << spare) - 1
-    is_padding = stored == (-1 if one.padding is None else one.padding)
+    first, last = one.padding_range or (-1, -1)
+    is_padding = (stored >= first) & (stored <= last)
     if np.mean(negative & ~is_padding) > BAD_FRACTION:
         raise SeriesError(
             f'{one.path}: values below 0, but PixelRepresentation says that '

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lungdet.errors import SeriesError
-from lungdet.hounsfield import AIR_HU, HU_MIN
+from lungdet.hounsfield import HU_MIN
 from lungdet.io.file_image import FileImage
+from lungdet.io.hu_scale import DARKEST_HU, darkest, doubt_of_scale
 
 BAD_FRACTION = 1e-3  # a larger fraction of unusable voxels is an error
 SAMPLES = 64  # samples along each axis that are checked
@@ -22,6 +23,7 @@ NO_AIR_HU = -200  # no chest in HU has its lowest values above
 BELOW_ALL_HU, MAX_BELOW = -1500, 0.05
 ONLY_AIR_HU = -950  # lung has higher values, vessels and walls much
 GREY = 255  # highest value of 8 bits
+ONE_VALUE = 2  # range of an image on which there is nothing
 
 
 def to_hu(
@@ -42,7 +44,7 @@ def to_hu(
             air, or stored without their offset.
     """
     array, offset = image.array, hu_offset or 0
-    has_air = bool(np.percentile(_sample(array), 1) <= AIR_HU)
+    has_air = darkest(_sample(array)) <= DARKEST_HU
     if image.lacks_rescale and hu_offset is None and not has_air:
         raise SeriesError(
             f'{image.where}: no RescaleSlope and RescaleIntercept in the '
@@ -56,7 +58,7 @@ def to_hu(
         offset = 0
     hu, of_rounding = _as_int16(array, offset, image.where)
     sample = _sample(hu)
-    low, first, high = sample.min(), np.percentile(sample, 1), sample.max()
+    low, high = sample.min(), sample.max()
     if reason := _why_not_hu(sample):
         raise SeriesError(f'{image.where}: values {low:g}..{high:g} {reason}')
     if high <= ONLY_AIR_HU and hu.max() <= ONLY_AIR_HU:
@@ -64,10 +66,15 @@ def to_hu(
             f'{image.where}: values {low:g}..{high:g} are those of air '
             'alone; there is no chest on the image. Export it again.'
         )
+    if high - low <= ONE_VALUE and low <= hu.min() and hu.max() <= high:
+        raise SeriesError(
+            f'{image.where}: every voxel is {low:g}, or nearly so; there is '
+            'nothing on the image. Export it again.'
+        )
     caveats += of_rounding
-    if first > AIR_HU:
+    if (doubt := doubt_of_scale(sample)) is not None:
         caveats.append(
-            f'values do not look like a chest in HU ({low:g}..{high:g})'
+            f'values {low:g}..{high:g} do not look like a chest in HU: {doubt}'
         )
     return hu, caveats
 

@@ -7,6 +7,7 @@ The loader of a new format is one module with a function from a path to a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +63,11 @@ def load_volume(
         image = read_image(path)
     else:
         image = read_dicom_series(path, series_uid=series_uid)
-    hu, caveats = to_hu(image, hu_offset=hu_offset)
-    array, geometry = reorient(hu, image.geometry)
+    array, geometry = reorient(image.array, image.geometry)
     check_chest(image.where, geometry)
+    hu, caveats = to_hu(replace(image, array=array), hu_offset=hu_offset)
     return Volume(
-        array,
+        hu,
         geometry,
         series_uid=image.series_uid or name,
         caveats=[*image.caveats, *caveats],

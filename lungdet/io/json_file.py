@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lungdet.errors import LungdetError, SeriesError
+from lungdet.geometry import Geometry
 
 MAX_JSON_BYTES = 1_000_000_000  # an index of 10,000 scans is below 50 MB
 DIGEST = 'digest'
@@ -32,18 +33,42 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
             names it.
         OSError: It cannot be read.
     """
+    return _read(path, dict, 'an object with keys', remedy)
+
+
+def read_array(path: Path, remedy: str) -> list[Any]:
+    """A file that holds one JSON array; otherwise as ``read_object``."""
+    return _read(path, list, 'a list', remedy)
+
+
+def _read(path: Path, kind: type, called: str, remedy: str) -> Any:
     size = path.stat().st_size
     if not path.is_file() or size > MAX_JSON_BYTES:
         raise SeriesError(f'{path}: not a JSON file. {remedy}')
     try:
-        values = json.loads(path.read_bytes().decode('utf-8'))
+        values = json.loads(
+            path.read_bytes().decode('utf-8'), object_pairs_hook=_without_twins
+        )
     except (ValueError, RecursionError) as error:
         raise SeriesError(f'{path}: not JSON ({error}). {remedy}') from error
-    if not isinstance(values, dict):
+    if not isinstance(values, kind):
         raise SeriesError(
-            f'{path}: holds a {type(values).__name__}, not an object with '
-            f'keys. {remedy}'
+            f'{path}: holds a {type(values).__name__}, not {called}. {remedy}'
         )
+    return values
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are distinct; of equal ones Python takes the last.
+
+    Raises:
+        ValueError: A key occurs twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'the key {twin!r:.80} occurs twice')
     return values
 
 
@@ -156,6 +181,21 @@ def numbers(value: Any, count: int) -> tuple[float, ...]:
     if len(items(value)) != count:
         raise TypeError(f'{value!r:.60} are not {count} numbers')
     return tuple(number(one) for one in value)
+
+
+def geometry(value: Any) -> Geometry:
+    """The grid of an image, as ``Geometry.to_dict`` gives it.
+
+    Raises:
+        KeyError, TypeError, ValueError: Something else.
+    """
+    shape, affine = keyed(value)['shape'], keyed(value)['affine']
+    if not all(whole(n) > 0 for n in items(shape)):
+        raise ValueError(f'{shape} is not the shape of an image')
+    lines = [numbers(line, 4) for line in items(affine)]
+    if len(lines) != 4 or lines[3] != (0, 0, 0, 1):
+        raise ValueError(f'{affine!r:.60} is not an affine')
+    return Geometry.from_dict(value)
 
 
 def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:

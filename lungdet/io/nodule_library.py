@@ -7,7 +7,6 @@ nodules' records as JSON, ``lungdet.nodules/1``, with checksums of both.
 from __future__ import annotations
 
 import json
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from lungdet.io.json_file import (
     whole,
     with_digest,
 )
+from lungdet.io.npz import read_arrays
 
 LIBRARY_FORMAT = 'lungdet.nodules/1'
 REMEDY = 'Make it again with "lungdet prepare nodules".'
@@ -108,21 +108,15 @@ def read_library(path: str | Path) -> list[LibraryNodule]:
     if not path.is_file():
         raise FileNotFoundError(f'{path}: not a nodule library. {REMEDY}')
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            hu, mask = stored['hu'], stored['mask']
-            content = json.loads(stored['records'].tobytes().decode())
-    except (
-        EOFError,
-        KeyError,
-        NotImplementedError,
-        OSError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        stored = read_arrays(path, ('hu', 'mask', 'records'))
+        content = json.loads(stored['records'].tobytes().decode())
+    except SeriesError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise SeriesError(
             f'{path}: not a nodule library, or damaged ({error}). {REMEDY}'
         ) from error
+    hu, mask = stored['hu'], stored['mask']
     with shape_checked(str(path), REMEDY):
         _check_content(keyed(content), hu, mask, path)
         return _cut(items(content['nodules']), hu, mask)

@@ -6,6 +6,7 @@ import math
 import re
 
 WHOLE = re.compile(r'[+-]?[0-9]{1,18}')
+COUNT = re.compile(r'[0-9]{1,18}')
 DECIMAL = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?')
 MAX_DIGITS = 100  # of one number; printf writes fewer
 
@@ -38,3 +39,16 @@ def numbers_of(
     if not values or not all(map(math.isfinite, values)):
         return None
     return values
+
+
+def count_of(text: str) -> int | None:
+    """A whole number in decimal digits; None if the text is something else.
+
+    Python's own conversion raises for 5,000 digits, and ``isdigit`` accepts
+    superscripts.
+
+    Examples:
+        >>> count_of('0120'), count_of('-1'), count_of('9' * 5000)
+        (120, None, None)
+    """
+    return int(text) if COUNT.fullmatch(text) else None

@@ -20,6 +20,7 @@ from typing import Any
 
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import check_writable, scratch_folder, write_text
+from lungdet.io.numbers import count_of
 
 # keep Ray from sending usage statistics and warning about a future default
 QUIET = {
@@ -167,7 +168,8 @@ def address_of(address: str | None) -> str | None:
         check_answers(named)
         return address
     try:
-        check_answers(address_file().read_text('utf-8').strip())
+        text = address_file().read_text('utf-8', errors='replace')
+        check_answers(text.strip())
     except FileNotFoundError:
         return None
     except ConfigError:
@@ -191,13 +193,12 @@ def check_answers(address: str) -> None:
     Raises:
         ConfigError: No connection was possible within ten seconds.
     """
-    host, _, port = address.rpartition('://')[2].rpartition(':')
-    if not port.isdecimal():
+    host, _, digits = address.rpartition('://')[2].rpartition(':')
+    port = count_of(digits)
+    if port is None:
         return
     try:
-        socket.create_connection(
-            (host.strip('[]'), int(port)), ANSWER_S
-        ).close()
+        socket.create_connection((host.strip('[]'), port), ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f'--ray {address}: no cluster answers ({error}); check the '

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lungdet.errors import SeriesError
-from lungdet.geometry import Geometry
 from lungdet.io.json_file import (
+    geometry,
     items,
     keyed,
     number,
@@ -128,8 +128,8 @@ def result_from_dict(
                 _detection_of(keyed(one))
                 for one in items(values['detections'])
             ],
-            geometry=Geometry.from_dict(values['case_geometry']),
-            source_geometry=Geometry.from_dict(values['geometry']),
+            geometry=geometry(values['case_geometry']),
+            source_geometry=geometry(values['geometry']),
             caveats=[text(one) for one in items(values['caveats'])],
             dropped=tuple(
                 Dropped(text(d['rule']), number(d['limit']), whole(d['count']))

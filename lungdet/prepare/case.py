@@ -17,6 +17,7 @@ from lungdet.prepare.references import (
     MAX_NODULES,
     ReferenceNodule,
     References,
+    check_width,
 )
 from lungdet.prepare.resample import (
     number_masks,
@@ -61,7 +62,7 @@ def prepare_case(
         subset: LUNA16 subset.
 
     Raises:
-        AnnotationError: A nodule outside the scan, or more than 255.
+        AnnotationError: A nodule outside the scan or too wide, or over 255.
         GeometryError: A spacing that cannot be used.
     """
     references = references or References()
@@ -113,10 +114,10 @@ def _unusual(volume: Volume, nodules: Sequence[ReferenceNodule]) -> list[str]:
             'small nodules may be missed, and sizes are coarse'
         )
     for number, nodule in enumerate(nodules, start=1):
-        diameter = nodule.annotation.diameter_mm or 0
-        if diameter > MASS_MM:
+        width = nodule.width_mm(volume.geometry)
+        if width > MASS_MM:
             caveats.append(
-                f'nodule {number} is {diameter:.4g} mm wide, more than any of '
+                f'nodule {number} is {width:.4g} mm wide, more than any of '
                 f'LUNA16 ({MASS_MM:g} mm are taken as the limit); check that '
                 'it is one nodule'
             )
@@ -131,6 +132,7 @@ def _check_nodules(nodules: Sequence[ReferenceNodule], volume: Volume) -> None:
             f'{MAX_NODULES}. Are the labels those of nodules?'
         )
     for number, nodule in enumerate(nodules, start=1):
+        check_width(nodule, volume.geometry, f'{where}: nodule {number}')
         center_mm = nodule.annotation.center_mm
         edge = volume.geometry.to_index(np.array([center_mm]))[0] + 0.5
         if (edge < 0).any() or (edge > volume.geometry.shape).any():

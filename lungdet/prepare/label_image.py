@@ -14,7 +14,6 @@ from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry, reorient, sphere_diameter
 from lungdet.hounsfield import AIR_HU
 from lungdet.io.image import read_image
-from lungdet.io.luna16 import MAX_DIAMETER_MM
 from lungdet.io.nifti import GRID_TOL_MM
 from lungdet.prepare.fingerprint import fingerprint
 from lungdet.prepare.references import (
@@ -23,6 +22,7 @@ from lungdet.prepare.references import (
     NoduleMask,
     ReferenceNodule,
     References,
+    check_width,
 )
 from lungdet.structures import Annotation, Volume
 
@@ -54,7 +54,9 @@ class LabelImageReferences:
         for number, (value, region) in enumerate(zip(values, regions), 1):
             mask = mask_of_label(labels, number, region)
             nodule = _measured(mask, volume.geometry)
-            _check_size(nodule, volume, f'{self.path}: label {value}')
+            where = f'{self.path}: label {value}'
+            check_width(nodule, volume.geometry, where)
+            _check_tissue(nodule, volume, where)
             nodules.append(nodule)
             if (parts := ndimage.label(mask.voxels, TOUCHING)[1]) > 1:
                 caveats.append(
@@ -145,26 +147,17 @@ def _measured(mask: NoduleMask, geometry: Geometry) -> ReferenceNodule:
     )
 
 
-def _check_size(nodule: ReferenceNodule, volume: Volume, where: str) -> None:
-    """Refuse organs: masks above the limit of tables, and large dark ones."""
+def _check_tissue(nodule: ReferenceNodule, volume: Volume, where: str) -> None:
+    """Refuse lungs: large masks that are dark."""
     mask, diameter = nodule.mask, nodule.annotation.diameter_mm or 0.0
-    if mask is None:
+    if mask is None or diameter <= MASS_MM:
         return
-    extent = max(np.multiply(mask.voxels.shape, volume.geometry.spacing))
-    if max(diameter, extent) > MAX_DIAMETER_MM:
+    region = tuple(
+        slice(a, a + n) for a, n in zip(mask.start, mask.voxels.shape)
+    )
+    hu = float(np.median(volume.array[region][mask.voxels]))
+    if hu < AIR_HU:
         raise AnnotationError(
-            f'{where} is a nodule of {diameter:.0f} mm that reaches over '
-            f'{extent:.0f} mm; the limit is {MAX_DIAMETER_MM:g}. A lung or '
-            'another organ is not a nodule: give masks of nodules.'
+            f'{where} is a nodule of {diameter:.0f} mm and {hu:.0f} HU, which '
+            'is lung and not tissue: give masks of nodules, not of lungs.'
         )
-    if diameter > MASS_MM:
-        region = tuple(
-            slice(a, a + n) for a, n in zip(mask.start, mask.voxels.shape)
-        )
-        hu = float(np.median(volume.array[region][mask.voxels]))
-        if hu < AIR_HU:
-            raise AnnotationError(
-                f'{where} is a nodule of {diameter:.0f} mm and {hu:.0f} HU, '
-                'which is lung and not tissue: give masks of nodules, not of '
-                'lungs.'
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from lungdet.errors import SeriesError, counted
 from lungdet.hounsfield import TISSUE_HU
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import LibraryNodule, write_library
+from lungdet.io.npz import read_arrays
 from lungdet.structures import CaseNodule, CaseRecord
 
 MARGIN_MM = 10.0  # kept around a mask that is cut out of a case
@@ -78,25 +79,49 @@ def nodules_of_table(path: Path) -> Iterator[LibraryNodule]:
         SeriesError: It is not such an archive.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            table = {name: archive[name] for name in archive.files}
-        offset, shapes = table['offset'], table['shape_zyx']
-        masks = np.unpackbits(table['mask'])[: offset[-1]].astype(bool)
-        names, hu = table['patient'], table['hu']
-        uids, diameters = table['seriesuid'], table['diameter_mm']
-        spacings = table['spacing_xyz'][:, ::-1]
-    except (KeyError, ValueError) as error:
+        yield from _crops_of(read_arrays(path))
+    except SeriesError:
+        raise
+    except (
+        *(AttributeError, IndexError, KeyError),
+        *(OverflowError, TypeError, ValueError),
+    ) as error:
         raise SeriesError(
             f'{path}: no archive of LIDC crops ({error}); give one, or a '
             'folder of prepared cases.'
         ) from error
-    rated = [str(name) for name in table.get('rating_names', ())]
+
+
+def _crops_of(table: Mapping[str, np.ndarray]) -> Iterator[LibraryNodule]:
+    """Nodules of the arrays of an archive.
+
+    Raises:
+        KeyError: One is missing.
+        ValueError: One is of another size than the others, or holds values
+            that it cannot hold. Wrong types raise what numpy raises.
+    """
+    hu, offset = table['hu'], table['offset']
+    shapes, spacings = table['shape_zyx'], table['spacing_xyz'][:, ::-1]
+    names, uids = table['patient'], table['seriesuid']
+    diameters = table['diameter_mm']
+    ratings, rated = table.get('ratings'), table.get('rating_names', ())
+    each = [offset[:-1], shapes, spacings, names, uids, diameters]
+    each += [] if ratings is None else [ratings]
+    if len({len(values) for values in each}) > 1:
+        raise ValueError('its arrays are of different lengths')
+    ends = np.cumsum([0, *np.prod(shapes.astype(object), axis=1)])
+    if [*ends] != [*offset] or hu.shape != (offset[-1],):
+        raise ValueError('shape_zyx, offset and hu contradict each other')
+    if hu.dtype.kind not in 'iuf' or not np.isfinite(spacings).all():
+        raise ValueError('hu or spacing_xyz are not numbers')
+    if spacings.min(initial=1) <= 0 or not (diameters > 0).all():
+        raise ValueError('a spacing or a diameter is not above 0')
+    masks = np.unpackbits(table['mask'], count=int(offset[-1])).astype(bool)
     for i, shape in enumerate(shapes):
         voxels = slice(offset[i], offset[i + 1])
         along_z, along_y, along_x = spacings[i].tolist()
         spacing = (along_z, along_y, along_x)
         crop, mask = hu[voxels].reshape(shape), masks[voxels].reshape(shape)
-        ratings = table['ratings'][i].tolist() if rated else ()
         yield LibraryNodule(
             name=str(table['name'][i])
             if 'name' in table
@@ -107,7 +132,9 @@ def nodules_of_table(path: Path) -> Iterator[LibraryNodule]:
             spacing=spacing,
             hu=crop,
             mask=mask,
-            ratings=dict(zip(rated, ratings)),
+            ratings={}
+            if ratings is None
+            else dict(zip(map(str, rated), ratings[i].tolist())),
             **surroundings(crop, mask, spacing)._asdict(),
         )
 

@@ -9,7 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry
 from lungdet.io.case_json import annotation_to_json
+from lungdet.io.luna16 import MAX_DIAMETER_MM
 from lungdet.structures import Annotation, Volume
 
 MAX_NODULES = 255  # numbers of a uint8 mask
@@ -35,6 +38,14 @@ class NoduleMask:
         start = np.array(self.start, dtype=np.float64)
         return np.concatenate([start, start + self.voxels.shape])
 
+    def width_mm(self, geometry: Geometry) -> float:
+        """Its longest side.
+
+        Args:
+            geometry: Grid of the scan.
+        """
+        return float(np.multiply(self.voxels.shape, geometry.spacing).max())
+
 
 @dataclass(frozen=True)
 class ReferenceNodule:
@@ -50,6 +61,39 @@ class ReferenceNodule:
     annotation: Annotation
     box: EdgeBox | None = None
     mask: NoduleMask | None = None
+
+    def width_mm(self, geometry: Geometry) -> float:
+        """The larger of its diameter and the longest side of its mask.
+
+        Args:
+            geometry: Grid of the scan.
+        """
+        diameter = self.annotation.diameter_mm or 0.0
+        if self.mask is None:
+            return diameter
+        return max(diameter, self.mask.width_mm(geometry))
+
+
+def check_width(
+    nodule: ReferenceNodule, geometry: Geometry, where: str
+) -> None:
+    """Refuse organs and damaged outlines: the limit is that of tables.
+
+    Args:
+        nodule: From any source.
+        geometry: Grid of the scan.
+        where: Its file and number, for the message.
+
+    Raises:
+        AnnotationError: It is wider than ``MAX_DIAMETER_MM``.
+    """
+    width = nodule.width_mm(geometry)
+    if width > MAX_DIAMETER_MM:
+        raise AnnotationError(
+            f'{where} is a nodule that reaches over {width:.0f} mm; the limit '
+            f'is {MAX_DIAMETER_MM:g}. A lung or another organ is not a '
+            'nodule, and its outlines may be damaged: give nodules.'
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lungdet.errors import ConfigError, SeriesError
 from lungdet.evaluation import (
@@ -16,10 +17,13 @@ from lungdet.evaluation import (
     compared_dict,
 )
 from lungdet.io.atomic import atomic_path, write_text
-from lungdet.io.files import check_regular
 from lungdet.io.json_file import (
+    flag,
     items,
+    keyed,
     number,
+    numbers,
+    read_array,
     read_object,
     shape_checked,
     text,
@@ -27,6 +31,7 @@ from lungdet.io.json_file import (
 )
 from lungdet.io.luna16 import write_submission
 from lungdet.io.results import result_from_dict, result_to_dict
+from lungdet.structures import SeriesResult
 
 REMEDY = 'test the checkpoint again.'
 FIGURE_SUFFIXES = ('.png', '.svg', '.pdf')
@@ -117,25 +122,33 @@ def read_scan(folder: str | Path, series_uid: str) -> ScoredScan:
         SeriesError: Written by another version, or damaged.
     """
     path = _scan_file(folder, series_uid)
-    check_regular(path)
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+    remedy = 'Remove it, and test again.'
+    content = read_object(path, remedy)
+    with shape_checked(str(path), remedy):
         return ScoredScan(
             # an older version wrote no 'result'; its schema is refused
-            result_from_dict(content.get('result', content)),
-            ScanMasks.from_dict(content['masks']),
-            {str(k): float(v) for k, v in content['losses'].items()},
+            result_from_dict(content.get('result', content), str(path)),
+            _masks_of(keyed(content['masks'])),
+            {k: float(v) for k, v in keyed(content['losses']).items()},
         )
-    except SeriesError:
-        raise
-    except (
-        *(ValueError, KeyError, TypeError, AttributeError),
-        *(IndexError, OverflowError, RecursionError),
-    ) as error:
-        raise SeriesError(
-            f'{path}: no result of a scan ({type(error).__name__}: {error}); '
-            'the file is damaged. Remove it, and test again.'
-        ) from error
+
+
+def _masks_of(values: dict[str, Any]) -> ScanMasks:
+    """Masks as ``ScanMasks.to_dict`` gives them, each value of its kind."""
+    scores = [values['scan']]
+    for nodule in map(keyed, items(values['nodules'])):
+        whole(nodule['nodule'])
+        flag(nodule['detected'])
+        if nodule['num_readers'] is not None:
+            whole(nodule['num_readers'])
+        numbers([nodule['dice'], nodule['iou']], 2)
+        scores += [keyed(nodule['box']), nodule['matched']]
+    for score in scores:
+        if score is not None:
+            numbers([score['dice'], score['iou']], 2)
+            lengths = [score['surface_mm'], score['surface95_mm']]
+            numbers([0 if mm is None else mm for mm in lengths], 2)
+    return ScanMasks.from_dict(values)
 
 
 @dataclass(frozen=True)
@@ -172,17 +185,11 @@ def read_run(folder: str | Path) -> StoredRun:
     """
     folder = Path(folder)
     froc = read_object(folder / 'froc.json', REMEDY.capitalize())
-    detections = folder / 'detections.json'
-    check_regular(detections)
     scans = {}
-    with shape_checked(str(detections), REMEDY):
-        for values in items(json.loads(detections.read_bytes())):
-            result = result_from_dict(values, str(detections))
-            uid = result.series_uid
-            stored = _scan_file(folder, uid).is_file()
-            scans[uid] = (
-                read_scan(folder, uid) if stored else ScoredScan(result)
-            )
+    for result in read_detections(folder):
+        uid = result.series_uid
+        stored = _scan_file(folder, uid).is_file()
+        scans[uid] = read_scan(folder, uid) if stored else ScoredScan(result)
     with shape_checked(str(folder / 'froc.json'), REMEDY):
         return StoredRun(
             scans,
@@ -191,6 +198,28 @@ def read_run(folder: str | Path) -> StoredRun:
             froc['grouped_by'] and text(froc['grouped_by']),
             None if froc['cpm'] is None else number(froc['cpm']),
         )
+
+
+def read_detections(folder: str | Path) -> list[SeriesResult]:
+    """The results of a tested run, without masks.
+
+    Args:
+        folder: With detections.json.
+
+    Raises:
+        FileNotFoundError: It is missing.
+        SeriesError: Written by another version, or damaged.
+    """
+    path = Path(folder) / 'detections.json'
+    values = read_array(path, REMEDY.capitalize())
+    with shape_checked(str(path), REMEDY):
+        results = [result_from_dict(keyed(one), str(path)) for one in values]
+    uids = [result.series_uid for result in results]
+    if len({*uids}) < len(uids):
+        raise SeriesError(
+            f'{path}: lists a series twice. {REMEDY.capitalize()}'
+        )
+    return results
 
 
 def listed_scans(

@@ -13,6 +13,8 @@ from threading import RLock
 from typing import Any
 
 from lungdet.errors import ConfigError
+from lungdet.io.files import check_regular
+from lungdet.io.json_file import items, keyed, number, text, whole
 
 QUEUED, RUNNING, DONE, FAILED = 'queued', 'running', 'done', 'failed'
 STATES = (QUEUED, RUNNING, DONE, FAILED)
@@ -33,6 +35,8 @@ CREATE TABLE IF NOT EXISTS jobs (
   files TEXT NOT NULL DEFAULT '{}'
 )
 """
+# raised for rows that another program wrote
+NOT_A_JOB = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
 RECENT = 20  # jobs over which the duration is averaged
 ENDED_TOO_OFTEN = (
     'was started {starts} times, and the server was killed each time; the '
@@ -86,12 +90,15 @@ class JobTable:
 
     def __init__(self, path: Path) -> None:
         self._lock = RLock()
+        if path.exists():
+            check_regular(path, error=ConfigError)
         self._database = sqlite3.connect(
             path, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
             self._open()
-        except sqlite3.DatabaseError as error:
+            self._check()
+        except (sqlite3.Error, *NOT_A_JOB) as error:
             self._database.close()
             if 'locked' in str(error):
                 raise ConfigError(
@@ -118,6 +125,13 @@ class JobTable:
         run(TABLE)
         run(f'PRAGMA user_version = {VERSION}')
         run('COMMIT')
+
+    def _check(self) -> None:
+        """Read all of it: SQLite notices damage only where it reads."""
+        ((verdict, *_), *_) = self._run('PRAGMA quick_check')
+        if verdict != 'ok':
+            raise sqlite3.DatabaseError(str(verdict))
+        self._jobs('SELECT * FROM jobs')
 
     def close(self) -> None:
         """Unlock the table."""
@@ -259,4 +273,37 @@ class JobTable:
 
 
 def _job(values: dict[str, Any]) -> Job:
-    return Job(**{**values, 'files': json.loads(values['files'])})
+    """A job of a row; SQLite columns may hold values of any type.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is no job.
+    """
+    times = [values['started'], values['ended']]
+    for known in (values['created'], *(t for t in times if t is not None)):
+        number(known)
+    counts = [values['size'], values['starts'], values['number']]
+    for count in (*counts, values['detections'] or 0):
+        if whole(count) < 0:
+            raise ValueError(f'{count} is not a count')
+    for name in ('id', 'suffix'):
+        plain_name(text(values[name]))
+    if values['state'] not in STATES:
+        raise ValueError(f'{values["state"]!r:.60} is not a state')
+    if values['error'] is not None:
+        text(values['error'])
+    files = {
+        name: [plain_name(text(one)) for one in items(of)]
+        for name, of in keyed(json.loads(values['files'])).items()
+    }
+    return Job(**{**values, 'files': files})
+
+
+def plain_name(name: str) -> str:
+    """A name that stays in its folder.
+
+    Raises:
+        ValueError: It may lead out of it.
+    """
+    if not name.isprintable() or {'/', '\\'} & {*name} or name == '..':
+        raise ValueError(f'{name!r:.60} is not the name of a file')
+    return name

@@ -20,6 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import RLock
 
+from lungdet.errors import ConfigError
 from lungdet.io.atomic import check_writable, make_folder
 from lungdet.serve.jobs import DONE, QUEUED, RUNNING, Job, JobTable
 from lungdet.serve.limits import Limits, Refusal, in_units
@@ -58,12 +59,25 @@ class JobStorage:
     def __init__(self, root: Path, limits: Limits) -> None:
         self.root = check_writable(root, 'the jobs').resolve()
         self.limits = limits
+        self._check_table()
         self.jobs = JobTable(self.root / 'jobs.sqlite')
         self._lock = RLock()
         self._coming: set[Reservation] = set()
         for job in self.jobs.resume(limits.starts):
             self.drop_scan(job.id)
         self._remove_strays()
+
+    def _check_table(self) -> None:
+        """Refuse results without a table: they would be deleted as strays."""
+        table = self.root / 'jobs.sqlite'
+        files = [table, table.with_name('jobs.sqlite-wal')]
+        is_gone = not any(f.exists() and f.stat().st_size for f in files)
+        if is_gone and any((self.root / 'jobs').glob('*/result')):
+            raise ConfigError(
+                f'{table}: is missing or empty, but there are results in '
+                f'{self.root / "jobs"}, which would be deleted; restore it, '
+                'or choose another folder.'
+            )
 
     def close(self) -> None:
         """Close the job table, which unlocks the folder."""

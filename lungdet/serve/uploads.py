@@ -17,6 +17,7 @@ from starlette.requests import Request
 from lungdet.errors import NO_SPACE
 from lungdet.io.atomic import sync
 from lungdet.io.image import SUFFIXES
+from lungdet.io.numbers import count_of
 from lungdet.serve.jobs import Job
 from lungdet.serve.limits import Refusal, in_units
 from lungdet.serve.storage import JobStorage
@@ -91,8 +92,8 @@ async def _copy(request: Request, form: ScanForm) -> None:
 
 def _announced(request: Request, limit: int) -> int:
     """Size of the scan by Content-Length, or the limit without it."""
-    length = request.headers.get('content-length', '')
-    return max(0, int(length) - FORM_BYTES) if length.isdecimal() else limit
+    length = count_of(request.headers.get('content-length', ''))
+    return limit if length is None else max(0, length - FORM_BYTES)
 
 
 def _boundary(headers: Mapping[str, str]) -> bytes:

@@ -105,3 +105,9 @@ def test_split_of_the_config_is_one_fold(tiny_config: Path) -> None:
         '0': ('1.0', '1.1', '1.2'),
         '9': ('1.3', '1.4'),
     }
+
+
+@pytest.mark.parametrize('spec', ['0-99999999999', '\u00b2', '9' * 30])
+def test_ranges_have_few_digits(spec: str) -> None:
+    with pytest.raises(ConfigError, match='neither subsets'):
+        make_folds(spec, RECORDS, validate=False)

@@ -24,6 +24,7 @@ RECORD = InferenceRecord(
     caveats=('a doubt',),
     seconds={'read': 1.5},
     settings={'scan': 7, 'formats': ['json']},
+    precision='bf16',
 )
 
 
@@ -57,6 +58,7 @@ def test_differences_are_named() -> None:
         ('caveats', None),
         ('settings', []),
         ('seconds', {'read': None}),
+        ('precision', 16),
     ],
 )
 def test_a_damaged_record_names_its_file(
@@ -95,3 +97,18 @@ def test_exit_codes(states: str, stopped: str | None, code: int) -> None:
 
     assert one.exit_code == code
     assert_valid('infer_report', one.to_dict())
+
+
+def test_a_record_of_an_early_version_states_no_precision(
+    tmp_path: Path,
+) -> None:
+    RECORD.write(tmp_path)
+    path = tmp_path / 'inference.json'
+    values = json.loads(path.read_text())
+    del values['precision']
+    path.write_text(json.dumps(values))
+
+    record = read_inference_record(tmp_path)
+
+    assert record is not None and record.precision is None
+    assert_valid('inference', values)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,19 @@ def test_series_of_a_folder_in_a_table() -> None:
         assert any(
             all(word in line for word in words) for line in text.splitlines()
         )
+
+
+def test_results_of_two_precisions_are_a_caveat(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = replace(SKIPPED, precision='bf16')
+    outcomes = (earlier, replace(DONE, precision='fp32'))
+    for quiet, said in ((False, True), (True, False)):
+        report = InferenceReport(INFO, 'cpu', 'fp32', {}, outcomes)
+        output = InferOutput(2, quiet=quiet, verbose=False, debug=False)
+
+        output.end(report, tmp_path)
+
+        assert report.to_dict()['precision'] == 'bf16, fp32'
+        text = capsys.readouterr().err
+        assert ('results are in bf16 and in fp32' in text) == said

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
 
 from lungdet.cli import build_parser, main, serve
+from lungdet.errors import ConfigError
 
 TOKEN = 'correct-horse-battery'
 
@@ -114,3 +116,10 @@ def test_events_have_a_time_and_no_control_characters(
     line = capsys.readouterr().out
     assert line.count('\n') == 1 and '\x1b' not in line
     assert line[4] == '-' and line.endswith('job \\x1b[2J\n')
+
+
+def test_a_pipe_without_a_writer_has_no_token(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+
+    with pytest.raises(ConfigError, match='a pipe without a writer'):
+        serve.token_of(tmp_path / 'pipe')

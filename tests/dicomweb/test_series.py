@@ -208,3 +208,17 @@ def test_a_full_disk_is_said(
 
     with pytest.raises(OSError, match='No space left'):
         fetched(filled, tmp_path / 'out')
+
+
+def test_a_count_of_5000_digits_is_no_count(filled: FakeServer) -> None:
+    def answer(handler: Handler) -> None:
+        series = handler.series(filled.headers(StudyInstanceUID=STUDY))
+        for one in series:
+            one['00201209'] = {'vr': 'IS', 'Value': ['9' * 5000]}
+        handler.json(200, series)
+
+    filled.faults['/series?'] = [answer]
+
+    thin, _ = list_remote_series(address(filled), HASTY)
+
+    assert thin.instances == 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,34 @@ def test_files_that_are_no_backbone_are_refused(
     save_file({'a': torch.zeros(1)}, tmp_path / 'other')
     with pytest.raises(CheckpointError, match='format None'):
         read_backbone(tmp_path / 'other')
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda c: c[:-3] + bytes([c[-3] ^ 4]) + c[-2:],  # one bit of a weight
+        lambda c: c.replace(b'GenesisPretrainer', b'GenesisPretrainex'),
+    ],
+)
+def test_a_damaged_backbone_is_refused(
+    weights: Path, tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    content = weights.read_bytes()
+    (tmp_path / 'damaged').write_bytes(change(content))
+    assert (tmp_path / 'damaged').read_bytes() != content
+
+    with pytest.raises(CheckpointError, match='its checksum differs'):
+        read_backbone(tmp_path / 'damaged')
+
+
+def test_a_backbone_of_an_early_version_is_read(
+    weights: Path, tmp_path: Path
+) -> None:
+    tensors, provenance = read_backbone(weights)
+    header = {
+        'format': 'lungdet.backbone/2',
+        'provenance': json.dumps(provenance),
+    }
+    save_file(tensors, tmp_path / 'early', metadata=header)
+
+    assert read_backbone(tmp_path / 'early')[1] == provenance

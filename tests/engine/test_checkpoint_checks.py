@@ -23,6 +23,7 @@ from lungdet.engine.checkpoint import (
 from lungdet.engine.detector import load_detector
 from lungdet.errors import CheckpointError, DivergenceError
 from tests.engine.runs import NO_VALIDATION, detector
+from tests.fuzz.corpus import bit_in
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -267,3 +268,12 @@ def test_provenance_that_cannot_be_read_is_refused(
     export_backbone(tmp_path / 'x', tensors, [*provenance])  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match='provenance lacks keys'):
         read_backbone(tmp_path / 'x')
+
+
+def test_a_bit_in_a_weight_is_noticed(trained: Path) -> None:
+    file = trained / 'epoch_1.pth'
+    file.write_bytes(bit_in('data/')(file.read_bytes()))
+
+    for use in (read_checkpoint, load_detector):
+        with pytest.raises(CheckpointError, match=r'checksum of .*data/\d+ d'):
+            use(file)

@@ -57,9 +57,19 @@ def test_what_is_written_is_read(
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST_FILE]
 
 
+# a cost of 400 digits
+COSTLY = (
+    '{"schema": "lungdet.run/1", "identity": {}, "start": null, "metrics": '
+    'null, "cost": {"seconds": ' + '9' * 400 + ', "unit": "CPU"}}'
+)
+
+
 @pytest.mark.parametrize(
     'text',
-    ['{"schema": "lungdet.run/1"', '{"schema": "other/1"}', '[]', '7', 'null'],
+    [
+        *('{"schema": "lungdet.run/1"', '{"schema": "other/1"}', '[]', '7'),
+        *('null', '[' * 100_000, COSTLY),
+    ],
 )
 def test_other_files_are_no_manifest(text: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_text(text)

@@ -6,10 +6,14 @@ Add a line for each new failure: a change of the intact file's bytes.
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
+
+import numpy as np
 
 Change = Callable[[bytes], bytes]
 
@@ -56,6 +60,52 @@ def nested(depth: int) -> bytes:
     """DICOM sequences in sequences, of undefined lengths."""
     item = b'\xfe\xff\x00\xe0\xff\xff\xff\xff'
     return (b'\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff' + item) * depth
+
+
+def bit_in(part: str) -> Change:
+    """One bit in the middle of the largest member of an archive."""
+
+    def change(content: bytes) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [m for m in archive.infolist() if part in m.filename]
+        member = max(members, key=lambda m: m.file_size)
+        lengths = struct.unpack_from('<HH', content, member.header_offset + 26)
+        start = member.header_offset + 30 + sum(lengths)
+        changed = bytearray(content)
+        changed[start + member.file_size // 2] ^= 4
+        return bytes(changed)
+
+    return change
+
+
+def array_claims(name: str, shape: tuple[int, ...]) -> Change:
+    """A numpy archive in which one array claims another shape."""
+
+    def change(content: bytes) -> bytes:
+        packed = io.BytesIO()
+        with (
+            zipfile.ZipFile(io.BytesIO(content)) as archive,
+            zipfile.ZipFile(packed, 'w') as other,
+        ):
+            for member in archive.namelist():
+                inside = archive.read(member)
+                if member == f'{name}.npy':
+                    file = io.BytesIO()
+                    header = {'descr': '<i2', 'fortran_order': False}
+                    np.lib.format.write_array_header_1_0(
+                        file, {**header, 'shape': shape}
+                    )
+                    inside = file.getvalue() + inside[128:]
+                other.writestr(member, inside)
+        return packed.getvalue()
+
+    return change
+
+
+def twice(content: bytes) -> bytes:
+    """A JSON list whose first entry comes again."""
+    text = content.strip()
+    return text[:-1] + b', ' + text[1:]
 
 
 SERIES = b'\x20\x00\x0e\x00UI'
@@ -143,6 +193,7 @@ CORPUS: dict[str, dict[str, Change]] = {
         'no JSON': of(b'{'),
         'a list': of(b'[]'),
         'deep': of(b'[' * 100_000),
+        'a key twice': instead(rb'"format"', b'"format": 1, "format"'),
         'no cases': of(b'{"format": "lungdet.store/1"}'),
         'binary': of(bytes(range(256))),
     },
@@ -153,16 +204,45 @@ CORPUS: dict[str, dict[str, Change]] = {
         'binary': of(bytes(range(256))),
     },
     'scan-result': {
+        'Dice of text': instead(rb'"dice": [0-9.]+', b'"dice": "x"'),
         'no JSON': of(b'{'),
         'a list': of(b'[]'),
         'binary': of(bytes(range(256))),
     },
-    'run-manifest': {'no JSON': of(b'{'), 'a list': of(b'[]')},
+    'run-manifest': {
+        'no JSON': of(b'{'),
+        'a list': of(b'[]'),
+        'cost of 400 digits': instead(rb'12\.5', b'9' * 400),
+    },
+    'detections-json': {
+        'deep': of(b'[' * 100_000),
+        'the same series again': twice,
+    },
+    'froc-json': {'deep': of(b'[' * 100_000)},
     'training-log': {'no JSON': of(b'{'), 'a list': of(b'[]')},
     'last-checkpoint': {
         'binary': of(bytes(range(256))),
         'another folder': of(b'../../x.pth'),
         'nothing': of(b'epoch_9.pth'),
     },
-    'checkpoint': {'text': of(b'x' * 100), 'cut': lambda c: c[: len(c) // 2]},
+    'checkpoint': {
+        'text': of(b'x' * 100),
+        'cut': lambda c: c[: len(c) // 2],
+        'bit in a weight': bit_in('data/'),
+    },
+    'ensemble': {'bit in a weight': bit_in('data/')},
+    'backbone': {
+        'bit in a weight': lambda c: c[:-3] + bytes([c[-3] ^ 4]) + c[-2:],
+        'another method': instead(b'genesis', b'genesiz'),
+    },
+    'nodule-crops': {
+        'an array of 20 GB': array_claims('hu', (10**10,)),
+        'fewer voxels than its shapes say': array_claims('hu', (7,)),
+        'an array of no axis': array_claims('shape_zyx', ()),
+    },
+    'nodule-library': {'an array of 20 GB': array_claims('hu', (10**10,))},
+    'qido-series': {
+        'count of 5,000 digits': instead(rb'\[26\]', b'["' + LONG + b'"]')
+    },
+    'jobs': {'text': of(b'no table, but long enough ' * 400)},
 }

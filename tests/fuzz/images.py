@@ -1,24 +1,30 @@
-"""Intact scans and lung outlines for the fuzzer, and how they are read."""
+"""Intact scans, masks and outlines for the fuzzer, and how they are read."""
 
 from __future__ import annotations
 
 import gzip
-import re
+import shutil
+import zipfile
 import zlib
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
-from lungdet.io.image import load_volume
+from lungdet.geometry import Geometry
+from lungdet.io.archive import extract_zip
+from lungdet.io.digests import sha256_of
+from lungdet.io.image import load_volume, write_image
 from lungdet.io.lidc import read_lidc_xml
-from tests.dicom_series import write_series
+from lungdet.prepare.given_lungs import lungs_of_scan
+from lungdet.prepare.label_image import LabelImageReferences
+from lungdet.structures import Volume
+from tests.dicom_series import write_frames, write_series
 from tests.fuzz.target import Reading, fingerprint
 from tests.io.images import SHAPE, write_meta, write_nrrd
 
 NIFTI_HEADER = 352  # bytes before the voxels
 SLICE = '090.dcm'  # the DICOM file that is damaged
-NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 XML = """<?xml version="1.0" encoding="UTF-8"?>
 <LidcReadMessage xmlns="http://www.nih.gov"><ResponseHeader>
 <SeriesInstanceUid>1.2.3</SeriesInstanceUid>
@@ -46,6 +52,20 @@ def scan(path: Path) -> Reading:
         ),
         volume.caveats,
     )
+
+
+def mha(folder: Path) -> Path:
+    path = write_meta(
+        folder,
+        b'',
+        CompressedData='True',
+        ElementDataFile='LOCAL',
+    )
+    whole = path.read_bytes() + zlib.compress(values().tobytes())
+    path.unlink()
+    (folder / 'x.raw').unlink()
+    (folder / 'x.mha').write_bytes(whole)
+    return folder / 'x.mha'
 
 
 def series(path: Path) -> Reading:
@@ -76,21 +96,6 @@ def nifti2(folder: Path) -> Path:
     return folder / 'x.nii'
 
 
-def as_nibabel(path: Path) -> bool:
-    """Whether nibabel reads the same values at the same positions."""
-    volume, other = load_volume(path), nibabel.load(path)
-    grid = volume.source_geometry or volume.geometry
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ other.affine
-    stored = np.clip(np.rint(np.asarray(other.dataobj)), -32768, 32767)
-    return bool(
-        grid.size_xyz == stored.shape[:3]
-        and np.allclose(affine[:3, 2::-1], grid.affine[:3, :3], atol=2e-2)
-        and np.allclose(affine[:3, 3], grid.origin, atol=1e-2)
-        and np.sort(stored.ravel()).astype(np.int16).tobytes()
-        == np.sort(volume.array.ravel()).tobytes()
-    )
-
-
 def mhd(folder: Path) -> Path:
     payload = zlib.compress(values().tobytes())
     return write_meta(folder, payload, CompressedData='True')
@@ -102,17 +107,6 @@ def zraw(folder: Path) -> Path:
 
 def scan_of_zraw(path: Path) -> Reading:
     return scan(path.with_suffix('.mhd'))
-
-
-def as_stated(path: Path) -> bool:
-    """Whether a text header's numbers say what is read."""
-    head = path.read_bytes()[:2000].decode('utf-8', 'replace')
-    volume = load_volume(path)
-    geometry = volume.source_geometry or volume.geometry
-    numbers = map(float, NUMBER.findall(head))
-    read = [*geometry.spacing, *np.abs(geometry.origin)]
-    stated = {abs(number) for number in numbers} | {0.0}
-    return all(min(abs(v - n) for n in stated) < 1e-3 for v in read)
 
 
 def nrrd(folder: Path) -> Path:
@@ -146,6 +140,99 @@ def dicom(folder: Path) -> Path:
 
 def dicom_head(content: bytes) -> tuple[int, int]:
     return 0, content.index(b'\xe0\x7f\x10\x00')
+
+
+def frames(folder: Path) -> Path:
+    """One multi-frame file in place of the single ones."""
+    parts = folder / 'parts'
+    parts.mkdir()
+    dicom(parts)
+    (folder / 'series').mkdir()
+    path = write_frames(
+        folder / 'series' / 'all.dcm', sorted(parts.glob('*.dcm'))
+    )
+    shutil.rmtree(parts)
+    return path
+
+
+def zipped(folder: Path) -> Path:
+    """An archive of a scan and a note."""
+    scan_file = mha(folder)
+    with zipfile.ZipFile(folder / 'x.zip', 'w', zipfile.ZIP_DEFLATED) as new:
+        new.write(scan_file, 'scan/x.mha')
+        new.writestr('scan/note.txt', 'intact\n' * 20)
+    scan_file.unlink()
+    return folder / 'x.zip'
+
+
+def unpacked(path: Path) -> Reading:
+    out = path.parent / 'out'
+    out.mkdir()
+    extract_zip(path, out)
+    files = [p for p in sorted(out.rglob('*')) if p.is_file()]
+    names = [str(p.relative_to(out)) for p in files]
+    return fingerprint(names, [sha256_of(p) for p in files]), ()
+
+
+GRID = Geometry.from_parts(
+    SHAPE, spacing_zyx=(5, 4, 3.5), origin_xyz=(-10, 20, -30)
+)
+
+
+def masked() -> Volume:
+    """The scan that the masks are of."""
+    return Volume(values(), GRID, 'x')
+
+
+def nodule_mask(folder: Path) -> Path:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2:5, 3:8, 4:9] = 1
+    labels[9:12, 10:14, 2:6] = 2
+    write_image(folder / 'x.nii', labels, GRID)
+    return folder / 'x.nii'
+
+
+def read_nodule_mask(path: Path) -> Reading:
+    references = LabelImageReferences(path).read(masked())
+    nodules = [
+        (n.annotation, n.box, None if n.mask is None else n.mask.voxels.sum())
+        for n in references.nodules
+    ]
+    return fingerprint(nodules), references.caveats
+
+
+def nodules_as_nibabel(path: Path) -> bool:
+    """Whether the nodules have as many voxels as the image has labels."""
+    nodules = LabelImageReferences(path).read(masked()).nodules
+    sizes = [int(n.mask.voxels.sum()) for n in nodules if n.mask is not None]
+    labels = np.asarray(nibabel.load(path).dataobj)
+    _, counts = np.unique(labels[labels > 0], return_counts=True)
+    return sum(sizes) == counts.sum() and len(sizes) >= len(counts)
+
+
+def lung_mask(folder: Path) -> Path:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2:14, 3:14, 2:7] = 3
+    labels[2:14, 3:14, 10:15] = 4
+    write_image(folder / 'x.nii', labels, GRID)
+    return folder / 'x.nii'
+
+
+def read_lung_mask(path: Path) -> Reading:
+    lungs = lungs_of_scan(path, masked())
+    numbers = lungs.mask if lungs.numbers is None else lungs.numbers
+    return fingerprint(numbers, lungs.source), lungs.caveats
+
+
+def lungs_as_nibabel(path: Path) -> bool:
+    """Whether the lungs have the voxels that the image labels 3 and 4."""
+    lungs = lungs_of_scan(path, masked())
+    labels = np.asarray(nibabel.load(path).dataobj)
+    return bool(lungs.mask.sum() == np.isin(labels, (3, 4)).sum())
+
+
+def after_nifti_head(content: bytes) -> tuple[int, int]:
+    return NIFTI_HEADER, len(content)
 
 
 def xml(folder: Path) -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.damage import BINARY, TEXT, Change
-
 Reading = tuple[str, Sequence[str]]  # fingerprint of the values, caveats
+# whether other values than the intact file's are right; None if nothing tells
+Oracle = Callable[[Path], bool | None]
 
 
 def whole(content: bytes) -> tuple[int, int]:
@@ -28,29 +28,25 @@ class Target:
         name: Of the target.
         make: Writes an intact input into a folder; returns the file to be
             damaged.
-        read: Reads the scan or table that the file belongs to.
-        text: Whether words and lines are damaged, too.
+        read: Reads the scan, table or weights that the file belongs to.
+        container: What it is made of, a key of ``MUTATORS``.
+        oracle: Asked for a damaged file that was read with other values and
+            without a caveat, see ``tests/fuzz/oracles.py``.
         part: The bytes (start, stop) that are damaged.
-        checked: Whether the format reveals any damage of that part; if so,
-            other values without a caveat are a failure.
-        agrees: Whether another reader gets the same from the damaged file;
-            asked if values differ without a caveat.
         cases: How many inputs are tried.
+        needs: Libraries of extras without which it is skipped.
+        wire: Whether it comes by a network, so it is never a folder or pipe.
     """
 
     name: str
     make: Callable[[Path], Path]
     read: Callable[[Path], Reading]
-    text: bool = False
+    container: str
+    oracle: Oracle
     part: Callable[[bytes], tuple[int, int]] = whole
-    checked: bool = False
-    agrees: Callable[[Path], bool] | None = None
-    cases: int = 200
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        """The kinds of damage."""
-        return TEXT if self.text else BINARY
+    cases: int = 120
+    needs: tuple[str, ...] = ()
+    wire: bool = False
 
 
 def fingerprint(*parts: Any) -> str:

@@ -1,112 +1,273 @@
 """Everything that the program reads, one line each.
 
 To add one: a maker of an intact file, a reader that returns a fingerprint and
-caveats, and whether the format reveals any damage (``checked``).
+caveats, the container that the file is, and the oracle that says what a change
+without a caveat may be. Not listed: exported ONNX graphs, which are only
+compared with the digest in ``detector.json``, and the tables in the package.
 """
 
 from __future__ import annotations
 
-from tests.fuzz import images, tables
+import os
+
+from tests.fuzz import images, servers, stored, tables, weights
+from tests.fuzz.oracles import (
+    CHECKED,
+    UNKNOWN,
+    as_csv,
+    as_lines,
+    as_minidom,
+    as_nibabel,
+    as_pydicom,
+    as_python,
+    as_stated,
+    as_written,
+    forged,
+)
+from tests.fuzz.tables import CENTER, CORNERS, packed_file, reading, text_file
 from tests.fuzz.target import Target
 
-TARGETS = (
-    # scans
-    Target('nifti-gz', images.nifti_gz, images.scan, checked=True),
+IMAGES = (
+    Target('nifti-gz', images.nifti_gz, images.scan, 'bytes', CHECKED),
     Target(
-        'nifti-header',
-        images.nifti,
-        images.scan,
+        *('nifti-header', images.nifti, images.scan, 'bytes', as_nibabel),
         part=images.nifti_head,
-        agrees=images.as_nibabel,
-        cases=600,
-    ),
-    Target(
-        'nifti2-header',
-        images.nifti2,
-        images.scan,
-        part=lambda content: (0, 544),
-        agrees=images.as_nibabel,
-    ),
-    Target('mhd', images.mhd, images.scan, text=True, agrees=images.as_stated),
-    Target('zraw', images.zraw, images.scan_of_zraw, checked=True),
-    Target(
-        'nrrd-header',
-        images.nrrd,
-        images.scan,
-        text=True,
-        part=images.nrrd_head,
-        agrees=images.as_stated,
         cases=400,
     ),
     Target(
-        'nrrd-gz',
-        images.nrrd_gz,
-        images.scan,
+        *('nifti2-header', images.nifti2, images.scan, 'bytes', as_nibabel),
+        part=lambda content: (0, 544),
+    ),
+    Target('mhd', images.mhd, images.scan, 'text', as_stated),
+    Target('mha', images.mha, images.scan, 'text', as_stated),
+    Target('zraw', images.zraw, images.scan_of_zraw, 'bytes', CHECKED),
+    Target(
+        *('nrrd-header', images.nrrd, images.scan, 'text', as_stated),
+        part=images.nrrd_head,
+        cases=300,
+    ),
+    Target(
+        *('nrrd-gz', images.nrrd_gz, images.scan, 'bytes', CHECKED),
         part=images.nrrd_voxels,
-        checked=True,
     ),
     Target(
-        'dicom', images.dicom, images.series, part=images.dicom_head, cases=300
-    ),
-    Target('lidc-xml', images.xml, images.outlines, text=True, cases=300),
-    # tables
-    Target(
-        'annotations',
-        tables.text_file('a.csv', tables.NODULES),
-        tables.table('read_annotations'),
-        text=True,
+        *('dicom', images.dicom, images.series, 'bytes', as_pydicom),
+        part=images.dicom_head,
+        cases=250,
     ),
     Target(
-        'excluded',
-        tables.text_file('a.csv', tables.NODULES),
-        tables.table('read_excluded'),
-        text=True,
+        *('dicom-frames', images.frames, images.series, 'bytes', as_pydicom),
+        part=images.dicom_head,
+        cases=200,
+    ),
+    Target('zip', images.zipped, images.unpacked, 'zip', forged),
+    Target(
+        *('nodule-mask', images.nodule_mask, images.read_nodule_mask, 'bytes'),
+        images.nodules_as_nibabel,
+        part=images.after_nifti_head,
     ),
     Target(
-        'submission',
-        tables.text_file('a.csv', tables.MARKS),
-        tables.table('read_marks'),
-        text=True,
+        *('lung-mask', images.lung_mask, images.read_lung_mask, 'bytes'),
+        images.lungs_as_nibabel,
+        part=images.after_nifti_head,
     ),
-    Target(
-        'submission-gz',
-        tables.packed_file('a.csv.gz', tables.MARKS),
-        tables.table('read_marks'),
-        checked=True,
-    ),
-    Target(
-        'series-list',
-        tables.text_file('a.csv', '1.2\n1.3\n1.4\n'),
-        tables.table('read_seriesuids'),
-        text=True,
-    ),
-    Target(
-        'boxes',
-        tables.text_file('a.csv', tables.BOXES),
-        tables.boxes,
-        text=True,
-    ),
-    # cases and runs
-    Target('index-json', tables.index, tables.read_index, text=True),
-    Target('case-json', tables.case_json, tables.read_case_json, text=True),
-    Target('case-array', tables.array, tables.read_array, checked=True),
-    Target(
-        'nodule-library', tables.library, tables.read_nodules, checked=True
-    ),
-    Target(
-        'scan-result', tables.scan_result, tables.read_scan_result, text=True
-    ),
-    Target(
-        'result-json', tables.result_json, tables.read_result_json, text=True
-    ),
-    Target('run-manifest', tables.manifest, tables.read_manifest, text=True),
-    Target(
-        'hard-negatives', tables.negatives, tables.read_negatives, text=True
-    ),
-    Target('training-log', tables.curve, tables.read_curve, text=True),
-    # weights and configs
-    Target('checkpoint', tables.checkpoint, tables.read_weights),
-    Target('last-checkpoint', tables.pointer, tables.read_pointer, text=True),
-    Target('backbone', tables.backbone, tables.read_exported),
-    Target('config', tables.config, tables.read_config, text=True, cases=100),
+    Target('lidc-xml', images.xml, images.outlines, 'text', as_minidom),
 )
+TABLES = (
+    Target(
+        *('annotations', text_file('a.csv', tables.NODULES)),
+        *(reading(tables.annotations), 'text'),
+        as_csv(tables.annotations, [*CENTER, 'diameter_mm']),
+        cases=200,
+    ),
+    Target(
+        *('excluded', text_file('a.csv', tables.NODULES)),
+        *(reading(tables.excluded_centers), 'text'),
+        as_csv(tables.excluded_centers, CENTER),
+    ),
+    Target(
+        *('submission', text_file('a.csv', tables.MARKS)),
+        *(reading(tables.marks), 'text'),
+        as_csv(tables.marks, [*CENTER, 'probability']),
+        cases=200,
+    ),
+    Target(
+        *('submission-gz', packed_file('a.csv.gz', tables.MARKS)),
+        *(reading(tables.marks), 'gzip'),
+        as_csv(tables.marks, [*CENTER, 'probability']),
+    ),
+    Target(
+        *('candidates', text_file('a.csv', tables.CANDIDATES)),
+        *(reading(tables.candidates), 'text'),
+        as_csv(tables.candidates, CENTER),
+    ),
+    Target(
+        *('boxes', text_file('a.csv', tables.BOXES)),
+        *(reading(tables.boxes), 'text', as_csv(tables.boxes, CORNERS)),
+    ),
+    Target(
+        *('scan-table', text_file('a.csv', tables.GROUPS)),
+        *(reading(tables.groups), 'text', as_csv(tables.groups, ['vendor'])),
+    ),
+    Target(
+        *('series-list', text_file('a.csv', '1.2\n1.3\n1.4\n')),
+        *(reading(tables.series_list), 'text', as_lines(tables.series_list)),
+    ),
+    Target(
+        *('scan-manifest', text_file('a.csv', tables.SCANS)),
+        *(reading(tables.manifest), 'text'),
+        as_lines(tables.manifest_cells, os.path.normpath),
+    ),
+    Target(
+        *('nodule-library', tables.library, reading(tables.read_nodules)),
+        *('zip', CHECKED),
+    ),
+    Target(
+        *('nodule-crops', tables.crops, reading(tables.read_crops)),
+        *('zip', forged),
+        cases=200,
+    ),
+)
+STORED = (
+    Target(
+        *('index-json', stored.index, reading(stored.index_values), 'json'),
+        as_written(stored.index_values),
+        cases=200,
+    ),
+    Target(
+        *('case-json', stored.case_json, reading(stored.case_values), 'json'),
+        as_written(stored.case_values),
+        cases=200,
+    ),
+    Target('case-array', stored.array, stored.read_array, 'bytes', CHECKED),
+    Target(
+        *('scan-result', stored.scan_result, reading(stored.scan_values)),
+        *('json', as_written(stored.scan_values)),
+        cases=200,
+    ),
+    Target(
+        *('result-json', stored.result_json, reading(stored.result_values)),
+        *('json', as_written(stored.result_values)),
+        cases=200,
+    ),
+    Target(
+        *('froc-json', stored.froc_json, reading(stored.froc_values), 'json'),
+        as_written(stored.froc_values),
+    ),
+    Target(
+        'detections-json',
+        *(stored.detections_json, reading(stored.detections_values), 'json'),
+        as_written(stored.detections_values),
+        cases=200,
+    ),
+    Target(
+        *('inference-record', stored.inference_record, stored.read_inference),
+        *('json', as_written(stored.inference_values)),
+    ),
+    Target(
+        *('run-manifest', stored.run_manifest, stored.read_run_manifest),
+        *('json', as_written(stored.run_values)),
+    ),
+    Target(
+        *('hard-negatives', stored.negatives),
+        *(reading(stored.negatives_values), 'json'),
+        as_written(stored.negatives_values),
+    ),
+    Target(
+        *('phantom-note', stored.phantom_note, stored.read_phantom_note),
+        *('json', as_written(stored.phantom_values)),
+    ),
+    Target(
+        *('training-log', stored.curve, reading(stored.curve_points), 'text'),
+        stored.curve_as_json,
+    ),
+)
+WEIGHTS = (
+    Target(
+        *('checkpoint', weights.checkpoint, weights.read_weights, 'zip'),
+        forged,
+        cases=150,
+    ),
+    Target(
+        *('last-checkpoint', weights.pointer, weights.read_weights, 'text'),
+        CHECKED,
+    ),
+    Target(
+        *('backbone', weights.backbone, weights.read_exported, 'bytes'),
+        CHECKED,
+        cases=200,
+    ),
+    Target(
+        'release', weights.release, weights.read_detector, 'bytes', CHECKED
+    ),
+    Target(
+        *('release-card', weights.release_card, weights.read_detector, 'json'),
+        as_written(weights.card_values),
+        cases=200,
+    ),
+    Target(
+        *('ensemble', weights.ensemble, weights.read_ensemble, 'zip', forged),
+        cases=60,
+    ),
+    Target(
+        *('onnx-card', weights.export_card, reading(weights.export_values)),
+        *('json', as_written(weights.export_values)),
+    ),
+    Target(
+        *('commands', weights.commands, reading(weights.read_commands)),
+        *('text', weights.as_lines_of_text),
+        cases=40,
+    ),
+    Target(
+        *('config', weights.config, reading(weights.config_values), 'text'),
+        as_python(weights.config_values),
+        cases=80,
+    ),
+)
+SERVERS = (
+    Target(
+        *('qido-series', servers.series_list, servers.listed('series')),
+        *('json', UNKNOWN),
+        needs=('httpx',),
+        wire=True,
+    ),
+    Target(
+        *('qido-instances', servers.instance_list),
+        *(servers.listed('instances'), 'json', UNKNOWN),
+        needs=('httpx',),
+        wire=True,
+    ),
+    Target(
+        *('wado-multipart', servers.slices, reading(servers.fetched), 'bytes'),
+        servers.as_split,
+        needs=('httpx',),
+        wire=True,
+    ),
+    Target(
+        *('stow-answer', servers.store_answer, servers.stored, 'json'),
+        UNKNOWN,
+        needs=('httpx',),
+        wire=True,
+    ),
+    Target(
+        *('upload-form', servers.form, reading(servers.uploaded), 'bytes'),
+        servers.form_as_split,
+        needs=('fastapi', 'python_multipart'),
+        wire=True,
+    ),
+    Target('jobs', servers.jobs, servers.read_jobs, 'bytes', UNKNOWN),
+    Target(
+        *('token', servers.token, reading(servers.read_token), 'text'),
+        servers.as_token,
+        cases=40,
+    ),
+)
+# each is run by a process of its own
+GROUPS = {
+    'images': IMAGES,
+    'tables': TABLES,
+    'stored': STORED,
+    'weights': WEIGHTS,
+    'servers': SERVERS,
+}
+TARGETS = tuple(target for group in GROUPS.values() for target in group)

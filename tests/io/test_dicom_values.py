@@ -58,6 +58,7 @@ def signed_with(value: int, spread: int = 0) -> Callable:
 
 
 SIGNED = {'PixelRepresentation': 1, 'RescaleIntercept': 0}
+SIGNED_RESCALED = {'PixelRepresentation': 1, 'RescaleIntercept': -1024}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,85 @@ def test_padding_of_signed_values_is_no_defect(
     array = load_volume(tmp_path).array
 
     assert (array.reshape(len(truth), -1)[:, :15] == value).all()
+
+
+def spread_over(lowest: int) -> Callable:
+    """Sixty voxels of every slice with values of a range, at both ends too."""
+
+    def change(stored: np.ndarray) -> np.ndarray:
+        stored = stored.astype(int)
+        stored[:60] = lowest + np.arange(60)
+        return stored.astype(np.int64) & 0xFFFF
+
+    return change
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+@pytest.mark.parametrize(
+    ('lowest', 'tags'),
+    [
+        (3000, {}),  # as of bone
+        (980, {}),  # as of soft tissue
+        (5, {}),
+        (63536, {}),  # -2000, but unsigned
+        (-2000 & 0xFFFF, SIGNED_RESCALED),
+    ],
+)
+@pytest.mark.parametrize('swapped', [False, True])
+def test_a_range_of_padding_is_padding(
+    tmp_path: Path,
+    truth: np.ndarray,
+    lowest: int,
+    tags: dict,
+    swapped: bool,
+    compressed: bool,
+) -> None:
+    ends = sorted([lowest, lowest + 59], reverse=swapped)
+    padding = dict(zip(('PixelPaddingValue', 'PixelPaddingRangeLimit'), ends))
+    write_series(tmp_path, truth)
+    store(tmp_path, spread_over(lowest), **padding, **tags)
+    if compressed:
+        for path in tmp_path.glob('*.dcm'):
+            data = pydicom.dcmread(path)
+            data.compress(pydicom.uid.RLELossless)
+            data.save_as(path)
+
+    volume = load_volume(tmp_path)
+
+    read = volume.array.reshape(len(truth), -1)
+    assert (read[:, :60] == -1024).all()
+    rest = truth.reshape(len(truth), -1)[:, 60:].astype(int)
+    inside = (rest + 1024 >= lowest) & (rest + 1024 <= lowest + 59)
+    wanted = np.where(inside, -1024, rest)
+    np.testing.assert_array_equal(read[:, 60:], wanted)
+    like_tissue = any('values as of tissue' in c for c in volume.caveats)
+    assert like_tissue == (lowest in (3000, 980))
+
+
+def test_padding_that_no_scanner_measures_is_air(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    def change(stored: np.ndarray) -> np.ndarray:
+        stored[:60] = 30000
+        return stored
+
+    write_series(tmp_path, truth)
+    store(tmp_path, change, PixelPaddingValue=30000)
+
+    read = load_volume(tmp_path).array.reshape(len(truth), -1)
+
+    assert (read[:, :60] == -1024).all()
+
+
+def test_a_lone_padding_value_of_tissue_is_tissue(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    """Exporters state 0, and store water as 0."""
+    write_series(tmp_path, truth)
+    tissue = int(truth[3, 4, 5]) + 1024
+    store(tmp_path, lambda stored: stored, PixelPaddingValue=tissue)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 
 from lungdet.errors import GeometryError, SeriesError
+from lungdet.geometry import Geometry
 from lungdet.io.json_file import (
     digest_of,
     flag,
+    geometry,
     items,
     keyed,
     number,
     numbers,
+    read_array,
     read_object,
     shape_checked,
     text,
@@ -85,3 +88,62 @@ def test_a_digest_tells_values_apart_and_not_their_order() -> None:
     assert one['digest'] == digest_of({'b': [0.1, None], 'a': 1})
     assert digest_of(one) == one['digest']
     assert digest_of({**one, 'a': 1.0}) != one['digest']
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'[' * 100_000, 'not JSON'),
+        (b'{"a": 1}', 'holds a dict, not a list'),
+        (b'[{"a": 1, "a": 1}]', "the key 'a' occurs twice"),
+    ],
+)
+def test_what_is_no_list_is_named(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    path = tmp_path / 'a.json'
+    path.write_bytes(b'[{"a": 1}, 2]')
+    assert read_array(path, '') == [{'a': 1}, 2]
+    path.write_bytes(content)
+
+    with pytest.raises(SeriesError, match=rf'a\.json: .*{reason}.* Make it'):
+        read_array(path, 'Make it.')
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'affine': None},
+        {'affine': False},
+        {
+            'affine': [
+                [1, 0, 0, None],
+                [0, 1, 0, 0],
+                [0, 0, 1, 0],
+                [0, 0, 0, 1],
+            ]
+        },
+        {
+            'affine': [
+                [1, 0, 0, True],
+                [0, 1, 0, 0],
+                [0, 0, 1, 0],
+                [0, 0, 0, 1],
+            ]
+        },
+        {'affine': [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1]]},
+        {'affine': [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]},
+        {'shape': [4, 0, 6]},
+        {'shape': [4, 5, True]},
+        {'shape': 4},
+        {'shape': [4, 5]},
+    ],
+)
+def test_a_grid_has_finite_numbers(change: dict) -> None:
+    grid = Geometry.from_parts(
+        (4, 5, 6), spacing_zyx=(3, 2, 1), origin_xyz=(7, 8, 9)
+    )
+    assert geometry(grid.to_dict()).is_close(grid)
+
+    with pytest.raises((TypeError, ValueError)):
+        geometry({**grid.to_dict(), **change})

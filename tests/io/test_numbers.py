@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungdet.io.numbers import numbers_of
+from lungdet.io.numbers import count_of, numbers_of
 
 
 @given(st.lists(st.floats(-1e99, 1e99), min_size=1))
@@ -25,3 +25,12 @@ def test_whole_numbers_have_no_point() -> None:
     assert numbers_of('+3 -4', int) == [3, -4]
     assert numbers_of('3.0', int) is None
     assert numbers_of('3, 4', int, ',') == [3, 4]
+
+
+@pytest.mark.parametrize('text', ['', '-1', '1.0', '\u00b2', '9' * 19, ' 1'])
+def test_what_is_no_count_is_not_read(text: str) -> None:
+    assert count_of(text) is None
+
+
+def test_counts_may_have_zeros_in_front() -> None:
+    assert count_of('007') == 7

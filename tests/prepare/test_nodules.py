@@ -129,3 +129,27 @@ def test_a_strand_is_a_vessel_and_no_wall() -> None:
     around = surroundings(hu, mask, (1, 1, 1))
 
     assert around == ('vessel', None, None)
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        ({'offset': np.array([0, 5, 9])}, 'contradict each other'),
+        ({'shape_zyx': np.ones((3, 3), int)}, 'different lengths'),
+        ({'shape_zyx': np.ones(2, int)}, 'axis'),
+        ({'mask': np.zeros(3, np.float32)}, 'unsigned byte'),
+        ({'spacing_xyz': np.zeros((2, 3))}, 'spacing or a diameter'),
+        ({'spacing_xyz': np.full((2, 3), np.nan)}, 'not numbers'),
+        ({'diameter_mm': np.array([5.0, -1.0])}, 'spacing or a diameter'),
+        ({'hu': np.array(['a', 'b'])}, 'contradict each other'),
+    ],
+)
+def test_crops_that_contradict_each_other_are_refused(
+    tmp_path: Path, change: dict, reason: str
+) -> None:
+    with np.load(write_table(tmp_path / 'voi.npz')) as table:
+        arrays = {name: table[name] for name in table.files}
+    np.savez(tmp_path / 'voi.npz', **{**arrays, **change})
+
+    with pytest.raises(SeriesError, match=f'no archive of LIDC .*{reason}'):
+        prepare_nodules(tmp_path / 'voi.npz', tmp_path / 'out.npz')

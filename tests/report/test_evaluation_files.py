@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lungdet.io.reference_set import official_reference
 from lungdet.report.evaluation_files import (
     check_figure,
     listed_scans,
+    read_run,
     read_scan,
     write_figure,
     write_run,
@@ -95,3 +97,49 @@ def test_figures_are_written_by_suffix(tmp_path: Path) -> None:
     assert 'fused, CPM' in (tmp_path / 'froc.svg').read_text()
     with pytest.raises(ConfigError, match='written as .png, .svg, .pdf'):
         check_figure('froc.bmp')
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('"dice": ', '"dice": "x", "other": '),
+        ('"detected": true', '"detected": "yes"'),
+        ('"surface_mm": ', '"surface_mm": [], "other": '),
+        ('{', '{"a": ' * 50_000),
+    ],
+)
+def test_a_damaged_scan_names_its_file(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    scans, _ = scene()
+    write_scan(tmp_path, scans['a'])
+    file = tmp_path / 'scans' / 'a.json'
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+    with pytest.raises(SeriesError, match=r'a\.json: .*test again'):
+        read_scan(tmp_path, 'a')
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (lambda text: '[' * 100_000, 'not JSON'),
+        (lambda text: '{}', 'holds a dict'),
+        (lambda text: text[:-1] + ', ' + text[1:], 'lists a series twice'),
+        (lambda text: '[3]', 'not an object'),
+    ],
+)
+def test_a_damaged_run_names_its_file(
+    tmp_path: Path, change: Callable[[str], str], reason: str
+) -> None:
+    scans, records = scene()
+    report = evaluate_cases(scans, records, official=official_reference())
+    write_run(tmp_path, report, scans)
+    assert len(read_run(tmp_path).scans) == 2
+    file = tmp_path / 'detections.json'
+    file.write_text(change(file.read_text()))
+
+    with pytest.raises(SeriesError, match=rf'detections\.json: .*{reason}'):
+        read_run(tmp_path)

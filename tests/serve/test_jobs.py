@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,3 +141,49 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     for name, reason in (('text', 'not a database'), ('later', 'version 2')):
         with pytest.raises(ConfigError, match=reason):
             JobTable(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ('column', 'value', 'reason'),
+    [
+        ('files', '[', 'Expecting value'),
+        ('files', '{"json": ["../../x"]}', "'../../x' is not the name of"),
+        ('suffix', '/../x', 'is not the name of a file'),
+        ('state', 'lost', "'lost' is not a state"),
+        ('size', 'large', "'large' is not a whole number"),
+        ('created', b'\xff', 'is not a number'),
+        ('starts', -1, '-1 is not a count'),
+    ],
+)
+def test_jobs_that_another_program_wrote_are_refused(
+    table: JobTable, tmp_path: Path, column: str, value: Any, reason: str
+) -> None:
+    table.add('a', '.mha', 10)
+    table.close()
+    database = sqlite3.connect(tmp_path / 'jobs.sqlite')
+    database.execute(f'UPDATE jobs SET {column} = ?', (value,))
+    database.commit()
+    database.close()
+
+    with pytest.raises(ConfigError, match=f'as a job table .*{reason}'):
+        JobTable(tmp_path / 'jobs.sqlite')
+
+
+def test_damaged_pages_are_noticed_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / 'jobs.sqlite'
+    table = JobTable(path)
+    for number in range(300):
+        table.add(f'{number:032x}', '.mha', 10)
+    table.close()
+    content = bytearray(path.read_bytes())
+    page = 4096 * 3
+    content[page : page + 200] = bytes(200)
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError, match='cannot be used as a job table'):
+        JobTable(path)
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='not a regular file'):
+        JobTable(tmp_path)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from lungdet.errors import ConfigError
 from lungdet.serve import storage as storage_module
 from lungdet.serve.jobs import Job
 from lungdet.serve.limits import Refusal
@@ -214,3 +217,18 @@ def test_a_job_that_was_started_too_often_leaves_no_scan(
     assert ended and ended.state == 'failed'
     assert names(storage.folder(job.id)) == set()
     storage.close()
+
+
+@pytest.mark.parametrize('change', [Path.unlink, lambda p: p.write_bytes(b'')])
+def test_results_without_their_table_are_kept(
+    tmp_path: Path, change: Callable[[Path], Any]
+) -> None:
+    storage = JobStorage(tmp_path, LIMITS)
+    job = done(storage, 5)
+    storage.close()
+    change(tmp_path / 'jobs.sqlite')
+
+    with pytest.raises(ConfigError, match='jobs.sqlite: is missing or empty'):
+        JobStorage(tmp_path, LIMITS)
+
+    assert (tmp_path / 'jobs' / job.id / 'result' / 'result.json').is_file()

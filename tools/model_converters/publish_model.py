@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from lungdet.cli import clean_errors
+from lungdet.errors import ConfigError
+from lungdet.io.files import check_regular
 from lungdet.threads import set_threads
 
 
@@ -47,8 +49,7 @@ def main() -> None:
     with clean_errors('publish_model.py'):
         commands: list[str] = []
         if args.commands is not None:
-            text = args.commands.read_text(encoding='utf-8')
-            commands = text.splitlines()
+            commands = read_lines(args.commands)
         path = args.out / f'{args.name}.safetensors'
         report = publish_model(
             args.checkpoint,
@@ -60,6 +61,23 @@ def main() -> None:
         )
         print(report.text())
         print(f'written: {path} and {path.with_suffix(".json").name}')
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file.
+
+    Raises:
+        ConfigError: It is not text.
+        OSError: It cannot be read.
+    """
+    check_regular(path, error=ConfigError)
+    try:
+        return path.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f'{path}: not UTF-8 text ({error.reason}); give a file with the '
+            'commands, one per line.'
+        ) from error
 
 
 def _named_licence(text: str) -> tuple[str, str]:
