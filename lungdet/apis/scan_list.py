@@ -64,7 +64,7 @@ class ScanList:
              'part 1 of 2: no result of 1 of 2 scans (d)']
         """
         texts = []
-        for part in range(self.num_parts):
+        for part in range(min(self.num_parts, len(self.scans))):
             scans = self.scans[part :: self.num_parts]
             absent = [uid for uid in scans if uid not in done]
             if absent:
@@ -94,12 +94,11 @@ def read_scan_lists(folder: Path) -> list[ScanList]:
         with shape_checked(str(path), REMEDY):
             if values['schema'] != SCHEMA:
                 raise ValueError(f'schema {values["schema"]!r}')
-            lists.append(
-                ScanList(
-                    tuple(map(text, items(values['scans']))),
-                    whole(values['num_parts']),
-                )
-            )
+            num_parts = whole(values['num_parts'])
+            if num_parts < 1:
+                raise ValueError(f'{num_parts} parts')
+            scans = tuple(map(text, items(values['scans'])))
+            lists.append(ScanList(scans, num_parts))
     return lists
 
 

@@ -24,6 +24,7 @@ CANDIDATE_COLUMNS = MARK_COLUMNS[:4]
 MAX_DIAMETER_MM = 200.0
 MAX_SERIES = 200_000
 MAX_ANNOTATIONS = 1_000_000
+DECIMAL_COMMA = re.compile(r'[+-]?\d+,\d+')
 FLOATED_UID = re.compile(r'\d+([.,]\d+)?[eE][+-]?\d+')
 
 
@@ -97,8 +98,11 @@ def _column(
         return header.index(name)
     what = 'appears twice in' if name in header else 'is missing from'
     hint = ''
-    close = difflib.get_close_matches(name, header, n=1)
-    if len(header) == 1 and ('\t' in header[0] or ';' in header[0]):
+    alike = [one for one in header if one.lower() == name.lower()]
+    close = alike or difflib.get_close_matches(name, header, n=1)
+    if header and header[0].lower().startswith('sep='):
+        hint = ' Remove the first line, which is for spreadsheets.'
+    elif len(header) == 1 and ('\t' in header[0] or ';' in header[0]):
         hint = ' The columns must be separated by commas.'
     elif name == 'probability' and 'class' in header:
         hint = ' Give every candidate of the list a score first.'
@@ -143,9 +147,12 @@ def _refuse_numbers(
         except ValueError:
             bad = True
         if bad:
+            remedy = 'correct or remove the row.'
+            if DECIMAL_COMMA.fullmatch(cell.strip()):
+                remedy = 'write numbers with a point.'
             raise AnnotationError(
                 f'{where}: {name} is {cell.strip()!r}, which is not a finite '
-                'number; correct or remove the row.'
+                f'number; {remedy}'
             )
 
 

@@ -56,3 +56,14 @@ def test_a_damaged_list_names_its_file(tmp_path: Path, content: str) -> None:
 
     with pytest.raises(SeriesError, match=r'scans-1.json.*lungdet infer'):
         read_scan_lists(tmp_path)
+
+
+def test_absurd_numbers_of_parts_take_no_time(tmp_path: Path) -> None:
+    huge = ScanList(('a', 'b'), 10**18)
+    assert huge.missing({'a'}) == [
+        f'part 1 of {10**18}: no result of 1 of 1 scan (b)'
+    ]
+    ScanList(('a',), 0).write(tmp_path)
+
+    with pytest.raises(SeriesError, match=r'scans-.*\.json: .*0 parts'):
+        read_scan_lists(tmp_path)

@@ -218,6 +218,11 @@ CORPUS: dict[str, dict[str, Change]] = {
         'deep': of(b'[' * 100_000),
         'the same series again': twice,
     },
+    'scan-list': {
+        'a billion parts': instead(
+            rb'"num_parts": 2', b'"num_parts": 1000000000'
+        )
+    },
     'froc-json': {'deep': of(b'[' * 100_000)},
     'training-log': {'no JSON': of(b'{'), 'a list': of(b'[]')},
     'last-checkpoint': {

@@ -19,14 +19,15 @@ BOUNDARY = 'fuzz-boundary'
 MULTIPART = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
 JSON = 'application/dicom+json'
 FORM = b'boundary'
+OPENED = ExitStack()  # closed by the worker, else its process never ends
 
 
 @cache
 def server() -> Any:
-    """A server in this process, for as long as it runs."""
+    """A server in this process."""
     from tests.dicomweb.fake_server import fake_server
 
-    return ExitStack().enter_context(fake_server())
+    return OPENED.enter_context(fake_server())
 
 
 def answered(path: Path, kind: str, part: str) -> Any:

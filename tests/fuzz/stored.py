@@ -12,6 +12,7 @@ from lungdet.apis.inference_record import (
     InferenceRecord,
     read_inference_record,
 )
+from lungdet.apis.scan_list import ScanList, read_scan_lists
 from lungdet.evaluation import ScoredScan
 from lungdet.io.case_json import case_to_json
 from lungdet.io.case_store import (
@@ -160,6 +161,19 @@ def read_inference(path: Path) -> Reading:
     values = inference_values(path)
     told = () if values else ('no complete result',)
     return fingerprint(values), told
+
+
+def scan_list(folder: Path) -> Path:
+    ScanList(('1.2', '1.3', '1.4'), 2).write(folder)
+    (path,) = folder.iterdir()
+    return path
+
+
+def scan_list_values(path: Path) -> Any:
+    """The list, of which ``lungdet merge`` asks what is missing."""
+    (one,) = read_scan_lists(path.parent)
+    one.missing({'1.2'})
+    return {'scans': list(one.scans), 'num_parts': one.num_parts}
 
 
 def negatives(folder: Path) -> Path:

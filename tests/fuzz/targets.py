@@ -165,6 +165,10 @@ STORED = (
         *('json', as_written(stored.inference_values)),
     ),
     Target(
+        *('scan-list', stored.scan_list, reading(stored.scan_list_values)),
+        *('json', as_written(stored.scan_list_values)),
+    ),
+    Target(
         *('run-manifest', stored.run_manifest, stored.read_run_manifest),
         *('json', as_written(stored.run_values)),
     ),

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from lungdet.errors import LungdetError, explain
 from tests.fuzz.inputs import inputs
+from tests.fuzz.servers import OPENED
 from tests.fuzz.target import Reading, Target
 from tests.fuzz.targets import TARGETS
 
@@ -112,11 +113,12 @@ def try_target(
 def main() -> None:
     base, seed, budget, start, *names = sys.argv[1:]
     first = int(start)
-    for name in names:
-        target = next(t for t in TARGETS if t.name == name)
-        home = Path(base) / name
-        try_target(target, home, int(seed), float(budget), first)
-        first = 0
+    with OPENED:
+        for name in names:
+            target = next(t for t in TARGETS if t.name == name)
+            home = Path(base) / name
+            try_target(target, home, int(seed), float(budget), first)
+            first = 0
 
 
 if __name__ == '__main__':

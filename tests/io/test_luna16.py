@@ -176,3 +176,22 @@ def test_names_of_files_survive_a_submission(tmp_path: Path, uid: str) -> None:
     ((name, (centers, scores)),) = read_marks(tmp_path / 'a.csv').items()
     assert name == uid.strip()
     assert centers.tolist() == [[1, 2, 3]] and scores.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'hint'),
+    [
+        ('seriesuid', 'SeriesUID', "Is 'SeriesUID' meant"),
+        ('seriesuid', 'sep=,\nseriesuid', 'Remove the first line'),
+        (',1.5,', ',"1,5",', "coordX is '1,5'.*with a point"),
+        (',', ';', 'must be separated by commas'),
+    ],
+)
+def test_what_spreadsheets_write_is_explained(
+    tmp_path: Path, old: str, new: str, hint: str
+) -> None:
+    text = 'seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2,1.5,2,3,4\n'
+    (tmp_path / 'a.csv').write_text(text.replace(old, new))
+
+    with pytest.raises(AnnotationError, match=hint):
+        read_annotations(tmp_path / 'a.csv')
