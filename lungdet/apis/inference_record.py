@@ -236,7 +236,8 @@ class InferenceReport:
     def precisions(self) -> list[str]:
         """Those of all results, including what an earlier run did."""
         now = self.precision.split(', ') if self.precision else []
-        return sorted({*now, *(o.precision for o in self.outcomes)} - {None})
+        earlier = {o.precision for o in self.outcomes if o.precision}
+        return sorted({*now, *earlier})
 
     @property
     def exit_code(self) -> int:
