@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lungdet.errors import ConfigError, SeriesError
+from lungdet.errors import ConfigError, SeriesError, counted
 from lungdet.evaluation import (
     CaseOptions,
     Caveat,
@@ -67,9 +67,7 @@ def write_scan_report(
         SeriesError: Not a result, or not the same scan.
         AnnotationError: A table that cannot be read.
     """
-    result_path = Path(result_path)
-    if result_path.is_dir():
-        result_path = result_path / RESULT
+    result_path = _result_file(Path(result_path))
     result = read_result(result_path)
     image = None
     if scan is not None:
@@ -83,6 +81,24 @@ def write_scan_report(
         viewer=viewer,
     )
     write_page(path, page)
+
+
+def _result_file(path: Path) -> Path:
+    """A result's file, of itself or of its folder."""
+    if not path.is_dir():
+        return path
+    if (path / RESULT).exists():
+        return path / RESULT
+    scans = sorted(file.parent for file in path.glob(f'*/{RESULT}'))
+    raise SeriesError(
+        f'{path}: has no {RESULT}; '
+        + (
+            f'it is a folder of {counted(len(scans), "result")}, give each, '
+            f'such as {scans[0]}.'
+            if scans
+            else 'give a folder that lungdet infer wrote for one scan.'
+        )
+    )
 
 
 def scan_of_result(

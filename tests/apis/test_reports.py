@@ -93,6 +93,18 @@ def test_the_nodules_of_a_scan_of_luna16_are_known(tmp_path: Path) -> None:
     assert 'No pictures' in text
 
 
+def test_a_folder_of_several_results_names_one(tmp_path: Path) -> None:
+    for name in ('a', 'b'):
+        (tmp_path / 'out' / name).mkdir(parents=True)
+        export_result(tmp_path / 'out' / name, make_scene_result(), ['json'])
+    (tmp_path / 'none').mkdir()
+
+    with pytest.raises(SeriesError, match='2 results, give each.*out/a'):
+        write_scan_report(tmp_path / 'r.html', tmp_path / 'out')
+    with pytest.raises(SeriesError, match='none: has no result.json; give'):
+        write_scan_report(tmp_path / 'r.html', tmp_path / 'none')
+
+
 def test_another_scan_is_refused(tmp_path: Path) -> None:
     export_result(tmp_path, make_scene_result(), ['json'])
     image = make_image()
