@@ -286,7 +286,9 @@ class Server:
     ) -> Iterator[bytes]:
         """The bytes of a response, bounded in size and time."""
         stated = answer.headers.get('content-length', '')
-        check_size(count_of(stated) or 0, limit, where)
+        if stated.isdecimal():
+            length = count_of(stated)  # None: of too many digits
+            check_size(limit + 1 if length is None else length, limit, where)
         started, size = monotonic(), 0
         for piece in answer.iter_raw():
             size += len(piece)

@@ -23,7 +23,6 @@ NO_AIR_HU = -200  # no chest in HU has its lowest values above
 BELOW_ALL_HU, MAX_BELOW = -1500, 0.05
 ONLY_AIR_HU = -950  # lung has higher values, vessels and walls much
 GREY = 255  # highest value of 8 bits
-ONE_VALUE = 2  # range of an image on which there is nothing
 
 
 def to_hu(
@@ -65,11 +64,6 @@ def to_hu(
         raise SeriesError(
             f'{image.where}: values {low:g}..{high:g} are those of air '
             'alone; there is no chest on the image. Export it again.'
-        )
-    if high - low <= ONE_VALUE and low <= hu.min() and hu.max() <= high:
-        raise SeriesError(
-            f'{image.where}: every voxel is {low:g}, or nearly so; there is '
-            'nothing on the image. Export it again.'
         )
     caveats += of_rounding
     if (doubt := doubt_of_scale(sample)) is not None:

@@ -17,6 +17,7 @@ DARKEST_HU = -850.0  # a chest has darker values: lung less noise, and air
 # of another scale
 LUNG_MODE_HU, AIR_OF_TRACHEA_HU = -800.0, -950.0
 LOWEST_MODE_HU = -1080.0  # no common value of a chest is lower
+ONE_VALUE = 2.0  # range of an image on which there is nothing
 BIN, SMOOTH = 10.0, np.array([1, 2, 3, 4, 3, 2, 1]) / 16.0  # of the histogram
 MIN_PEAK = 0.01  # of the values within a peak
 MIN_PROMINENCE = 0.5  # of a peak's height above the valleys beside it
@@ -51,6 +52,8 @@ def doubt_of_scale(values: np.ndarray) -> str | None:
         >>> doubt_of_scale(chest - 300).partition('; ')[2]
         'they look like HU minus 300'
     """
+    if np.ptp(values) <= ONE_VALUE:
+        return f'all are {values.min():.0f}, or nearly so'
     low, peaks = darkest(values), peaks_of(values)
     lacks_air = low > AIR_OF_TRACHEA_HU and len(peaks) > 0
     if low > DARKEST_HU or lacks_air and peaks[0] > LUNG_MODE_HU:

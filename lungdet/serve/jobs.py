@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import RLock
 from typing import Any
 
@@ -286,24 +286,31 @@ def _job(values: dict[str, Any]) -> Job:
         if whole(count) < 0:
             raise ValueError(f'{count} is not a count')
     for name in ('id', 'suffix'):
-        plain_name(text(values[name]))
+        if '/' in inner_path(text(values[name])):
+            raise ValueError(f'{values[name]!r:.60} is not the name of a file')
     if values['state'] not in STATES:
         raise ValueError(f'{values["state"]!r:.60} is not a state')
     if values['error'] is not None:
         text(values['error'])
     files = {
-        name: [plain_name(text(one)) for one in items(of)]
+        name: [inner_path(text(one)) for one in items(of)]
         for name, of in keyed(json.loads(values['files'])).items()
     }
     return Job(**{**values, 'files': files})
 
 
-def plain_name(name: str) -> str:
-    """A name that stays in its folder.
+def inner_path(path: str) -> str:
+    """A path below a folder.
 
     Raises:
-        ValueError: It may lead out of it.
+        ValueError: It may lead out of the folder.
     """
-    if not name.isprintable() or {'/', '\\'} & {*name} or name == '..':
-        raise ValueError(f'{name!r:.60} is not the name of a file')
-    return name
+    parts = PurePosixPath(path).parts
+    if (
+        not path.isprintable()
+        or '\\' in path
+        or '..' in parts
+        or PurePosixPath(path).is_absolute()
+    ):
+        raise ValueError(f'{path!r:.60} is not the name of a file')
+    return path

@@ -92,8 +92,11 @@ async def _copy(request: Request, form: ScanForm) -> None:
 
 def _announced(request: Request, limit: int) -> int:
     """Size of the scan by Content-Length, or the limit without it."""
-    length = count_of(request.headers.get('content-length', ''))
-    return limit if length is None else max(0, length - FORM_BYTES)
+    stated = request.headers.get('content-length', '')
+    if not stated.isdecimal():
+        return limit
+    length = count_of(stated)  # None: of too many digits
+    return limit + 1 if length is None else max(0, length - FORM_BYTES)
 
 
 def _boundary(headers: Mapping[str, str]) -> bytes:

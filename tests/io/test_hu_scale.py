@@ -94,11 +94,20 @@ def test_hu_are_not_doubted(
     assert not doubts(written(tmp_path, hu))
 
 
-@pytest.mark.parametrize('value', [-800, 0, 40])
-def test_an_image_of_one_value_is_refused(tmp_path: Path, value: int) -> None:
-    path = written(tmp_path, np.full((20, 30, 30), value, np.int16))
+@pytest.mark.parametrize('value', [-900, -800, -300])
+def test_an_image_of_one_value_is_doubted(tmp_path: Path, value: int) -> None:
+    (doubt,) = doubts(written(tmp_path, np.full((20, 30, 30), value)))
 
-    with pytest.raises(SeriesError, match='every voxel is|one value|no air'):
+    assert doubt.endswith(f'all are {value}, or nearly so')
+
+
+@pytest.mark.parametrize('value', [-1000, 0, 40])
+def test_an_image_without_air_or_of_air_alone_is_refused(
+    tmp_path: Path, value: int
+) -> None:
+    path = written(tmp_path, np.full((20, 30, 30), value))
+
+    with pytest.raises(SeriesError, match='air alone|one value|no air'):
         load_volume(path)
 
 
