@@ -12,7 +12,7 @@ def legend_label(name: str, value: str) -> str:
 
     Args:
         name: Name of the run; it may be a path without spaces.
-        value: What the legend says of it.
+        value: What the legend says of it; it is not broken.
 
     Examples:
         >>> legend_label('base', 'CPM 0.800')
@@ -20,4 +20,7 @@ def legend_label(name: str, value: str) -> str:
         >>> legend_label('nodulenet_quartet_attention_seed_0', 'CPM 0.800')
         'nodulenet_quartet_attention_se\\ned_0, CPM 0.800'
     """
-    return textwrap.fill(f'{name}, {value}', MAX_CHARACTERS)
+    *lines, last = textwrap.wrap(f'{name},', MAX_CHARACTERS)
+    fits = len(last) + 1 + len(value) <= MAX_CHARACTERS
+    end = [f'{last} {value}'] if fits else [last, value]
+    return '\n'.join([*lines, *end])
