@@ -117,12 +117,29 @@ class DetectionPostProcessor:
                 if more than one, ``views`` (K,) says which each comes from.
         """
         merge = self.merge
-        if merge is None and num_views > 1:
-            merge = WeightedBoxClustering(**self.nms)
+        if num_views > 1:
+            detections = self._best_of_each_view(detections, num_views)
+            merge = merge or WeightedBoxClustering(**self.nms)
         if merge is not None:
             return merge.merge(detections, num_views)[: self.max_per_scan]
         keep = nms(detections.bboxes, detections.scores, **self.nms)
         return detections[keep[: self.max_per_scan]]
+
+    def _best_of_each_view(
+        self, detections: InstanceData, num_views: int
+    ) -> InstanceData:
+        """What each view alone would keep.
+
+        The weaker boxes that a view gives to an object are of no interest,
+        and their scores would lower the mean: most that of a nodule, on which
+        many proposals are refined.
+        """
+        kept = []
+        for view in range(num_views):
+            rows = torch.nonzero(detections.views == view).flatten()
+            boxes, scores = detections.bboxes[rows], detections.scores[rows]
+            kept.append(rows[nms(boxes, scores, **self.nms)])
+        return detections[torch.cat(kept)]
 
 
 def _check(argument: str, value: str, known: Any) -> None:

@@ -47,15 +47,10 @@ def nets() -> tuple[NoduleNet, NoduleNet]:
 
 
 def test_two_equal_members_detect_what_one_does() -> None:
-    """In clusters, as the views of one net would be merged."""
     net, _ = nets()
-    merge = {'type': 'WeightedBoxClustering', 'iou_thr': 0.1}
-    postprocess = {'type': 'DetectionPostProcessor', 'merge': merge}
-    single = narrow_net(test_cfg={**TEST_CFG, 'postprocess': postprocess})
-    single.load_state_dict(net.state_dict())
 
     both = ensemble_of(net, net).predict_case(CASE)
-    one = single.eval().predict_case(CASE)
+    one = net.predict_case(CASE)
 
     assert len(both) == len(one) > 3
     assert both.scores.tolist() == pytest.approx(one.scores.tolist())

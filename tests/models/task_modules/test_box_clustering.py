@@ -112,6 +112,22 @@ def test_what_one_of_four_views_sees_is_worth_a_quarter() -> None:
     assert best.scores.tolist() == pytest.approx([0.6])
 
 
+def test_weaker_boxes_of_a_view_do_not_lower_its_mean() -> None:
+    box = torch.tensor([[0.0, 0, 0, 4, 4, 4]])
+    given = InstanceData(
+        bboxes=torch.cat([box, box + 1, box, box + 1, box + 1]),
+        scores=torch.tensor([0.9, 0.1, 0.7, 0.1, 0.2]),
+        views=torch.tensor([0, 0, 1, 1, 1]),
+    )
+    merge = {'type': 'WeightedBoxClustering', 'iou_thr': 0.1}
+
+    for post in (DetectionPostProcessor(), DetectionPostProcessor(merge=merge)):
+        merged = post.select(given, 2)
+
+        assert merged.scores.tolist() == pytest.approx([0.8])
+        assert torch.equal(merged.bboxes, box)
+
+
 def test_one_view_without_a_merge_is_suppressed_as_ever() -> None:
     box = torch.tensor([[0.0, 0, 0, 4, 4, 4]])
     given = InstanceData(
