@@ -77,6 +77,7 @@ def not_numbers(folder: Path) -> None:
     values = AIR.astype(np.float32)
     values[:10] = np.nan
     image = sitk.GetImageFromArray(values)
+    image.SetSpacing((1, 1, 2))  # as thick as a chest
     sitk.WriteImage(image, str(folder / 'nan.nrrd'))
 
 
