@@ -121,8 +121,8 @@ def test_weaker_boxes_of_a_view_do_not_lower_its_mean() -> None:
     )
     merge = {'type': 'WeightedBoxClustering', 'iou_thr': 0.1}
 
-    for post in (DetectionPostProcessor(), DetectionPostProcessor(merge=merge)):
-        merged = post.select(given, 2)
+    for options in ({}, {'merge': merge}):
+        merged = DetectionPostProcessor(**options).select(given, 2)
 
         assert merged.scores.tolist() == pytest.approx([0.8])
         assert torch.equal(merged.bboxes, box)
