@@ -12,7 +12,7 @@ from lungdet.apis.inference_record import (
     InferenceRecord,
     read_inference_record,
 )
-from lungdet.apis.scan_list import largest_lists, read_scan_lists
+from lungdet.apis.scan_list import FILES, largest_lists, read_scan_lists
 from lungdet.apis.scan_names import shorter_name
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import check_writable, write_text
@@ -94,7 +94,9 @@ def merge_results(
         raise MissingResultsError(
             f'{"; ".join(missing)}; they failed, or were not processed. Run '
             'lungdet infer on them again, or merge without them by '
-            '--allow-missing.'
+            '--allow-missing. If they are done under other names, such as '
+            'scans of a folder that could not be read, remove the list of the '
+            f'earlier run ({FILES}).'
         )
     results = tuple(_result(kept[uid][0]) for uid in sorted(kept))
     target = check_writable(out, 'the merged files')

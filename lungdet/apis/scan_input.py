@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,14 +71,18 @@ class ScanInput:
     def fingerprint(self) -> int | None:
         """A checksum that changes with the scan.
 
-        For a series on a server, it covers its uids and its number of files,
-        which are known without fetching it.
+        In an archive it also depends on the scan's path there, which tells
+        the archive's scans apart. For a series on a server, it covers its
+        uids and its number of files, which are known without fetching it.
 
         Raises:
             OSError: A file cannot be read.
         """
         if self.address is None:
-            return fingerprint(self.path)
+            crc = fingerprint(self.path)
+            if crc is None or self.member is None:
+                return crc
+            return zlib.crc32(os.fsencode(self.member), crc)
         names = f'{self.study} {self.uid} {self.instances}'
         return zlib.crc32(names.encode())
 

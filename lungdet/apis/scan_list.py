@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lungdet.apis.scan_names import shorter_name
 from lungdet.errors import counted
 from lungdet.io.atomic import write_text
 from lungdet.io.json_file import (
@@ -105,11 +107,25 @@ def read_scan_lists(folder: Path) -> list[ScanList]:
 def largest_lists(lists: Iterable[ScanList]) -> list[ScanList]:
     """The lists without those whose scans another one has too: a run with
     further inputs, or in other parts, replaces the ones before.
+
+    Examples:
+        >>> largest_lists([ScanList(('ct',)), ScanList(('ct', 'x'))])
+        [ScanList(scans=('ct', 'x'), num_parts=1)]
     """
     kept: list[ScanList] = []
     for one in sorted(
         set(lists), key=lambda x: (-len(x.scans), -x.num_parts, x.scans)
     ):
-        if not any({*one.scans} <= {*other.scans} for other in kept):
+        scans = {*one.scans}
+        if not any(
+            scans <= {*other.scans} | _former_names(other) for other in kept
+        ):
             kept.append(one)
     return kept
+
+
+def _former_names(one: ScanList) -> set[str]:
+    """Names that a single scan had before others of its name were added,
+    since when all of them have digests."""
+    counts = Counter(map(shorter_name, one.scans))
+    return {name for name, number in counts.items() if number > 1}

@@ -121,10 +121,11 @@ def test_a_scan_that_got_a_longer_name_does_not_count_twice(
     threshold: NoduleInferencer, tmp_path: Path
 ) -> None:
     """A second file of its name came after the first run."""
-    write_scans(tmp_path / 'in' / '1', ['ct'])
-    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
-    write_scans(tmp_path / 'in' / '2', ['x', 'ct'])
-    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+    for folder, names in (('1', ['ct']), ('2', ['x', 'ct'])):
+        write_scans(tmp_path / 'in' / folder, names)
+        run = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+        uids = tuple(outcome.series_uid for outcome in run.outcomes)
+        ScanList(uids).write(tmp_path / 'out')
 
     with pytest.raises(ConfigError, match='out/ct: is of the same scan as'):
         merge_results([tmp_path / 'out'], tmp_path / 'all')
@@ -132,6 +133,22 @@ def test_a_scan_that_got_a_longer_name_does_not_count_twice(
     shutil.rmtree(tmp_path / 'out' / 'ct')
     merged = merge_results([tmp_path / 'out'], tmp_path / 'all')
     assert len(merged.results) == 3
+
+
+def test_names_in_an_archive_that_end_like_digests_are_two_scans(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    write_scans(tmp_path / 'packed', ['ct', 'ct-20240101'])
+    (tmp_path / 'in').mkdir()
+    shutil.make_archive(
+        str(tmp_path / 'in' / 'scans'), 'zip', tmp_path / 'packed'
+    )
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    merged = merge_results([tmp_path / 'out'], tmp_path / 'all')
+
+    uids = [result.series_uid for result in merged.results]
+    assert uids == ['ct', 'ct-20240101']
 
 
 def of_another_model(parts: list[Path]) -> None:

@@ -48,6 +48,14 @@ def test_a_run_with_more_scans_replaces_the_ones_before() -> None:
     assert largest_lists([late, parts]) == [parts]
 
 
+def test_a_list_with_longer_names_replaces_the_one_before() -> None:
+    early, dated = ScanList(('a', 'ct')), ScanList(('a', 'ct-20240101'))
+    late = ScanList(('a', 'ct-1a2b3c4d', 'ct-2b3c4d5e'))
+
+    assert largest_lists([early, late]) == [late]
+    assert largest_lists([early, dated]) == [early, dated]
+
+
 @pytest.mark.parametrize(
     'content', ['', '{}', '{"schema": "lungdet.scan_list/0"}', '[]']
 )
