@@ -234,10 +234,11 @@ class InferenceReport:
 
     @property
     def precisions(self) -> list[str]:
-        """Those of all results, including what an earlier run did."""
-        now = self.precision.split(', ') if self.precision else []
-        earlier = {o.precision for o in self.outcomes if o.precision}
-        return sorted({*now, *earlier})
+        """Those of all results, including what an earlier run did; without
+        results that of this run."""
+        of_results = {o.precision for o in self.outcomes if o.precision}
+        of_run = self.precision.split(', ') if self.precision else []
+        return sorted(of_results or of_run)
 
     @property
     def exit_code(self) -> int:

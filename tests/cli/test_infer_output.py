@@ -123,3 +123,18 @@ def test_results_of_two_precisions_are_a_caveat(
         assert report.to_dict()['precision'] == 'bf16, fp32'
         text = capsys.readouterr().err
         assert ('results are in bf16 and in fp32' in text) == said
+
+
+def test_a_run_without_new_results_has_the_precision_of_the_earlier_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may have chosen another one, in which nothing was computed."""
+    earlier = replace(SKIPPED, precision='bf16')
+    report = InferenceReport(INFO, 'cpu', 'fp32', {}, (earlier,))
+
+    InferOutput(1, quiet=False, verbose=False, debug=False).end(
+        report, tmp_path
+    )
+
+    assert report.to_dict()['precision'] == 'bf16'
+    assert 'results are in' not in capsys.readouterr().err
