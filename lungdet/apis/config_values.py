@@ -231,7 +231,14 @@ def _check_late_crops(config: Mapping[str, Any]) -> None:
             f'train_cfg.max_epochs is {epochs}, so no crop would ever have '
             'late_size. Lower late_epoch, or set both to None.'
         )
-    batches = (loader.get('batch_sampler') or {}).get('late_epoch', late)
+    sampler = loader.get('batch_sampler')
+    if sampler and late is None:
+        raise ConfigError(
+            'train_dataloader.batch_sampler: makes batches smaller where '
+            'crops become larger, but PlaceCrop has no late_epoch. Give it '
+            'late_size and late_epoch, or leave batch_sampler out.'
+        )
+    batches = (sampler or {}).get('late_epoch', late)
     if batches != late:
         raise ConfigError(
             f'train_dataloader.batch_sampler.late_epoch: {batches}, but '

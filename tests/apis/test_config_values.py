@@ -191,12 +191,8 @@ def test_arguments_of_a_class_of_ones_own_are_its_business(
         ),
         (
             '+train_dataloader.batch_sampler',
-            {
-                'type': 'LateBatchSampler',
-                'late_batch_size': 1,
-                'late_epoch': 3,
-            },
-            r'batch_sampler\.late_epoch: 3, but PlaceCrop\.late_epoch is N',
+            {'type': 'LateBatchSampler', 'late_batch_size': 1},
+            r'batch_sampler: .*PlaceCrop has no late_epoch',
         ),
         (
             f'+{TRANSFORM}.late_epoch',
@@ -221,6 +217,23 @@ def test_parts_of_a_training_are_checked_before_it(
         )
 
     assert not (tmp_path / 'work').exists()
+
+
+def test_smaller_batches_begin_with_the_larger_crops(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    batches = {
+        'type': 'LateBatchSampler',
+        'late_batch_size': 1,
+        'late_epoch': 3,
+    }
+    options = {
+        '+train_dataloader.batch_sampler': batches,
+        f'+{TRANSFORM}.late_epoch': 2,
+    }
+
+    with pytest.raises(ConfigError, match=r'late_epoch: 3, but .* is 2'):
+        train(tiny_config, work_dir=tmp_path / 'work', cfg_options=options)
 
 
 def test_a_test_needs_no_training_that_could_be_resumed(
