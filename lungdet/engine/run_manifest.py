@@ -21,6 +21,7 @@ from lungdet.io.atomic import write_text
 from lungdet.io.json_file import (
     items,
     keyed,
+    metric,
     number,
     read_object,
     shape_checked,
@@ -108,8 +109,8 @@ class RunManifest:
             start = RunStart(text(start['weights']), series)
         if cost is not None:
             cost = RunCost(number(cost['seconds']), text(cost['unit']))
-        if metrics is not None:  # NaN where nothing could be scored
-            metrics = {k: float(v) for k, v in keyed(metrics).items()}
+        if metrics is not None:
+            metrics = {k: float(metric(v)) for k, v in keyed(metrics).items()}
         return cls({**keyed(content['identity'])}, start, cost, metrics)
 
     def write(self, folder: str | Path) -> None:

@@ -111,8 +111,18 @@ def number(value: Any) -> float:
     Raises:
         TypeError: Something else.
     """
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    if not plain or not math.isfinite(value):
+    if not math.isfinite(metric(value)):
+        raise TypeError(f'{value!r} is not a number')
+    return value
+
+
+def metric(value: Any) -> float:
+    """A number, unchanged; NaN where there was nothing to measure.
+
+    Raises:
+        TypeError: Something else.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f'{value!r} is not a number')
     return value
 

@@ -21,6 +21,7 @@ from lungdet.io.json_file import (
     flag,
     items,
     keyed,
+    metric,
     number,
     numbers,
     read_array,
@@ -129,7 +130,7 @@ def read_scan(folder: str | Path, series_uid: str) -> ScoredScan:
             # an older version wrote no 'result'; its schema is refused
             result_from_dict(content.get('result', content), str(path)),
             _masks_of(keyed(content['masks'])),
-            {k: float(v) for k, v in keyed(content['losses']).items()},
+            {k: float(metric(v)) for k, v in keyed(content['losses']).items()},
         )
 
 

@@ -62,13 +62,17 @@ COSTLY = (
     '{"schema": "lungdet.run/1", "identity": {}, "start": null, "metrics": '
     'null, "cost": {"seconds": ' + '9' * 400 + ', "unit": "CPU"}}'
 )
+TEXT_METRIC = (
+    '{"schema": "lungdet.run/1", "identity": {}, "start": null, "cost": null, '
+    '"metrics": {"froc/cpm": "1.2"}}'
+)
 
 
 @pytest.mark.parametrize(
     'text',
     [
         *('{"schema": "lungdet.run/1"', '{"schema": "other/1"}', '[]', '7'),
-        *('null', '[' * 100_000, COSTLY),
+        *('null', '[' * 100_000, COSTLY, TEXT_METRIC),
     ],
 )
 def test_other_files_are_no_manifest(text: str, tmp_path: Path) -> None:

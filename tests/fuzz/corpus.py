@@ -213,6 +213,7 @@ CORPUS: dict[str, dict[str, Change]] = {
         'no JSON': of(b'{'),
         'a list': of(b'[]'),
         'cost of 400 digits': instead(rb'12\.5', b'9' * 400),
+        'CPM as text': instead(rb'"froc/cpm": 0\.5', b'"froc/cpm": "0.5"'),
     },
     'detections-json': {
         'deep': of(b'[' * 100_000),

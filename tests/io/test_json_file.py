@@ -12,6 +12,7 @@ from lungdet.io.json_file import (
     geometry,
     items,
     keyed,
+    metric,
     number,
     numbers,
     read_array,
@@ -67,6 +68,7 @@ def test_a_missing_value_is_named() -> None:
     ('take', 'value', 'others'),
     [
         (number, 1.5, ['1', True, None, float('inf'), float('nan'), [1]]),
+        (metric, 1.5, ['1', True, None, [1]]),
         (whole, 3, [3.0, True, '3', None]),
         (flag, True, [1, 'true', None]),
         (text, 'a', [1, None, ['a']]),
