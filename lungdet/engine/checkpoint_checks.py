@@ -19,6 +19,7 @@ from torch.nn.modules.module import (
 )
 
 from lungdet.errors import CheckpointError, DivergenceError
+from lungdet.io.archive import DAMAGE
 
 # types of the values that only a resume reads
 STATE_TYPES: dict[str, tuple[type, ...]] = {
@@ -62,7 +63,7 @@ def check_archive(file: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         try:
             changed = archive.testzip()
-        except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
+        except (*DAMAGE, OSError) as error:  # e.g. a seek before byte 0
             changed = f'a part ({error})'
     if changed is not None:
         raise CheckpointError(

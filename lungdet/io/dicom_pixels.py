@@ -10,7 +10,7 @@ import numpy as np
 
 from lungdet.errors import SeriesError
 from lungdet.geometry import interpolate_axis
-from lungdet.hounsfield import AIR_HU, HU_MAX, HU_MIN
+from lungdet.hounsfield import HU_MAX, HU_MIN
 from lungdet.io.dicom_file import DEFLATED, stored_pixels
 from lungdet.io.dicom_headers import SliceHeader
 from lungdet.io.dicom_values import (
@@ -19,7 +19,7 @@ from lungdet.io.dicom_values import (
     rescaled,
     with_padding,
 )
-from lungdet.io.hu_rules import BAD_FRACTION
+from lungdet.io.hu_rules import BAD_FRACTION, ONLY_AIR_HU
 
 RAW_SYNTAXES = {
     '1.2.840.10008.1.2',
@@ -66,9 +66,10 @@ def read_planes(slices: Sequence[SliceHeader]) -> tuple[np.ndarray, list[str]]:
     caveats = []
     if padded:
         caveats.append(
-            f'{padded} of {array.size} voxels have values as of tissue, and '
-            'became air, because PixelPaddingValue to PixelPaddingRangeLimit '
-            'covers them; if tissue is missing, these tags are wrong'
+            f'{padded} of {array.size} voxels have values as of lung or other '
+            'tissue, and became air, because PixelPaddingValue to '
+            'PixelPaddingRangeLimit covers them; if tissue is missing, these '
+            'tags are wrong'
         )
     if beyond:
         caveats.append(
@@ -79,8 +80,8 @@ def read_planes(slices: Sequence[SliceHeader]) -> tuple[np.ndarray, list[str]]:
 
 
 def _padding_like_tissue(stated: np.ndarray, values: np.ndarray) -> int:
-    """How many values of tissue became padding."""
-    tissue = (stated > AIR_HU) & (stated <= HU_MAX)
+    """How many values of lung or other tissue became padding."""
+    tissue = (stated > ONLY_AIR_HU) & (stated <= HU_MAX)
     return int((tissue & (values <= HU_MIN)).sum())
 
 

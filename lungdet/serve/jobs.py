@@ -303,11 +303,12 @@ def inner_path(path: str) -> str:
     """A path below a folder.
 
     Raises:
-        ValueError: It may lead out of the folder.
+        ValueError: It is the folder, or may lead out of it.
     """
     parts = PurePosixPath(path).parts
     if (
-        not path.isprintable()
+        not parts
+        or not path.isprintable()
         or '\\' in path
         or '..' in parts
         or PurePosixPath(path).is_absolute()

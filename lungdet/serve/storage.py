@@ -68,15 +68,15 @@ class JobStorage:
         self._remove_strays()
 
     def _check_table(self) -> None:
-        """Refuse results without a table: they would be deleted as strays."""
+        """Refuse jobs without a table: they would be deleted as strays."""
         table = self.root / 'jobs.sqlite'
         files = [table, table.with_name('jobs.sqlite-wal')]
         is_gone = not any(f.exists() and f.stat().st_size for f in files)
-        if is_gone and any((self.root / 'jobs').glob('*/result')):
+        if is_gone and any((self.root / 'jobs').glob('*/*')):
             raise ConfigError(
-                f'{table}: is missing or empty, but there are results in '
-                f'{self.root / "jobs"}, which would be deleted; restore it, '
-                'or choose another folder.'
+                f'{table}: is missing or empty, but there are scans or '
+                f'results in {self.root / "jobs"}, which would be deleted; '
+                'restore it, or choose another folder.'
             )
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from lungdet.engine.checkpoint import (
 from lungdet.engine.detector import load_detector
 from lungdet.errors import CheckpointError, DivergenceError
 from tests.engine.runs import NO_VALIDATION, detector
-from tests.fuzz.corpus import bit_in
+from tests.fuzz.corpus import at, bit_in
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -277,3 +277,22 @@ def test_a_bit_in_a_weight_is_noticed(trained: Path) -> None:
     for use in (read_checkpoint, load_detector):
         with pytest.raises(CheckpointError, match=r'checksum of .*data/\d+ d'):
             use(file)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        at(30, 'B', 255),  # no UTF-8 in the name of a part
+        at(-6, '<I', 10**6),  # its list lies behind the end of the file
+    ],
+)
+def test_a_damaged_name_or_place_of_a_part_is_refused(
+    tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    file = tmp_path / 'a.pth'
+    with zipfile.ZipFile(file, 'w') as archive:
+        archive.writestr('ä', b'weights')
+    file.write_bytes(change(file.read_bytes()))
+
+    with pytest.raises(CheckpointError, match=r'a\.pth: the checksum of a'):
+        read_checkpoint(file)

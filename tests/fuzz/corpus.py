@@ -108,6 +108,12 @@ def twice(content: bytes) -> bytes:
     return text[:-1] + b', ' + text[1:]
 
 
+def many_keys(count: int) -> bytes:
+    """A JSON object of many keys, the last of them twice."""
+    keys = ''.join(f'"{k}": 0, ' for k in range(count))
+    return f'{{{keys}"{count - 1}": 1}}'.encode()
+
+
 SERIES = b'\x20\x00\x0e\x00UI'
 LONG = b'9' * 5000
 EDGE = b'<edgeMap><xCoord>3</xCoord><yCoord>4</yCoord></edgeMap>'
@@ -194,6 +200,7 @@ CORPUS: dict[str, dict[str, Change]] = {
         'a list': of(b'[]'),
         'deep': of(b'[' * 100_000),
         'a key twice': instead(rb'"format"', b'"format": 1, "format"'),
+        'one of many keys twice': of(many_keys(100_000)),
         'no cases': of(b'{"format": "lungdet.store/1"}'),
         'binary': of(bytes(range(256))),
     },
@@ -235,6 +242,7 @@ CORPUS: dict[str, dict[str, Change]] = {
         'text': of(b'x' * 100),
         'cut': lambda c: c[: len(c) // 2],
         'bit in a weight': bit_in('data/'),
+        'a name that is not UTF-8': at(30, 'B', 255),
     },
     'ensemble': {'bit in a weight': bit_in('data/')},
     'backbone': {

@@ -99,6 +99,7 @@ def spread_over(lowest: int) -> Callable:
     [
         (3000, {}),  # as of bone
         (980, {}),  # as of soft tissue
+        (160, {}),  # as of lung
         (5, {}),
         (63536, {}),  # -2000, but unsigned
         (-2000 & 0xFFFF, SIGNED_RESCALED),
@@ -131,8 +132,8 @@ def test_a_range_of_padding_is_padding(
     inside = (rest + 1024 >= lowest) & (rest + 1024 <= lowest + 59)
     wanted = np.where(inside, -1024, rest)
     np.testing.assert_array_equal(read[:, 60:], wanted)
-    like_tissue = any('values as of tissue' in c for c in volume.caveats)
-    assert like_tissue == (lowest in (3000, 980))
+    like_tissue = any('lung or other tissue' in c for c in volume.caveats)
+    assert like_tissue == (lowest in (3000, 980, 160))
 
 
 def test_padding_that_no_scanner_measures_is_air(

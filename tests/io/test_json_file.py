@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -110,6 +111,18 @@ def test_what_is_no_list_is_named(
 
     with pytest.raises(SeriesError, match=rf'a\.json: .*{reason}.* Make it'):
         read_array(path, 'Make it.')
+
+
+def test_a_twin_among_many_keys_is_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / 'a.json'
+    keys = ', '.join(f'"{k}": 0' for k in range(20_000))
+    path.write_text(f'{{{keys}, "19999": 1}}')
+
+    started = process_time()
+    with pytest.raises(SeriesError, match="key '19999' occurs twice"):
+        read_object(path, 'Make it.')
+
+    assert process_time() - started < 2  # comparing all pairs takes ten
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,9 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     [
         ('files', '[', 'Expecting value'),
         ('files', '{"json": ["../../x"]}', "'../../x' is not the name of"),
+        ('files', '{"json": [""]}', "'' is not the name of a file"),
         ('suffix', '/../x', 'is not the name of a file'),
+        ('id', '.', "'.' is not the name of a file"),  # the folder of all
         ('state', 'lost', "'lost' is not a state"),
         ('size', 'large', "'large' is not a whole number"),
         ('created', b'\xff', 'is not a number'),

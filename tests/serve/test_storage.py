@@ -232,3 +232,15 @@ def test_results_without_their_table_are_kept(
         JobStorage(tmp_path, LIMITS)
 
     assert (tmp_path / 'jobs' / job.id / 'result' / 'result.json').is_file()
+
+
+def test_scans_without_their_table_are_kept(tmp_path: Path) -> None:
+    storage = JobStorage(tmp_path, LIMITS)
+    job = stored(storage, 10)
+    storage.close()
+    (tmp_path / 'jobs.sqlite').unlink()
+
+    with pytest.raises(ConfigError, match='jobs.sqlite: is missing or empty'):
+        JobStorage(tmp_path, LIMITS)
+
+    assert names(tmp_path / 'jobs' / job.id) == {'scan.mha'}
