@@ -124,10 +124,11 @@ def _series(
 
 
 def _value(values: dict[str, Any], tag: str) -> Any:
-    """The first value of a tag; None if there is none."""
+    """The first value of a tag; None if there is no text or number."""
     element = values.get(tag)
     several = element.get('Value') if isinstance(element, dict) else None
-    return several[0] if isinstance(several, list) and several else None
+    first = several[0] if isinstance(several, list) and several else None
+    return first if isinstance(first, str | int | float) else None
 
 
 def _count(value: Any) -> int | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,18 @@ def test_a_count_of_5000_digits_is_no_count(filled: FakeServer) -> None:
     thin, _ = list_remote_series(address(filled), HASTY)
 
     assert thin.instances == 12
+
+
+def test_a_class_that_is_no_text_is_none(filled: FakeServer) -> None:
+    def answer(handler: Handler) -> None:
+        instance = {
+            '00080016': {'vr': 'UI', 'Value': [{}]},
+            '00180050': {'vr': 'DS', 'Value': [[2.5]]},
+        }
+        handler.json(200, [instance])
+
+    filled.faults['/instances?'] = [answer]
+
+    first, *_ = list_remote_series(address(filled), HASTY)
+
+    assert first.thickness == math.inf
