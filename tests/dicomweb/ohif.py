@@ -124,7 +124,9 @@ def unpack_ohif(folder: Path) -> Path:
         pytest.skip(f'{PACKAGE} cannot be fetched: {error}')
     (packed,) = folder.glob('*.tgz')
     with tarfile.open(packed) as archive:
-        archive.extractall(folder, filter='data')
+        if hasattr(tarfile, 'data_filter'):  # not in Python before 3.11.4
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(folder)
     packed.unlink()
     return folder / 'package' / 'dist'
 
