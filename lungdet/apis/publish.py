@@ -20,6 +20,7 @@ from lungdet.evaluation import (
     Submission,
     evaluate_submission,
 )
+from lungdet.io.files import check_regular
 from lungdet.io.luna16 import read_marks
 from lungdet.io.reference_set import official_reference
 from lungdet.phantom.write import UID_ROOT
@@ -104,6 +105,23 @@ def publish_model(
     # of averaged weights, state_dict holds the averages
     write_release(path, content['state_dict'], card)
     return report
+
+
+def read_commands(path: Path) -> list[str]:
+    """The commands that made a checkpoint, from a file with one per line.
+
+    Raises:
+        ConfigError: It is not text.
+        OSError: It cannot be read.
+    """
+    check_regular(path, error=ConfigError)
+    try:
+        return path.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f'{path}: not UTF-8 text ({error.reason}); give a file with the '
+            'commands, one per line.'
+        ) from error
 
 
 def _check_covered(meta: CheckpointMeta, file: Path) -> None:

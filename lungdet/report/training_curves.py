@@ -74,8 +74,8 @@ def read_training_curve(work_dir: str | Path, key: str) -> TrainingCurve:
                 values[step] = value
     if not values:
         raise ConfigError(
-            f'{work_dir}: no {key!r} was logged; there are '
-            f'{", ".join(sorted(logged))}.'
+            f'{work_dir}: no {key!r} was logged; logged are: '
+            f'{", ".join(sorted(logged)) or "no values yet"}.'
         )
     steps = sorted(values)
     return TrainingCurve(

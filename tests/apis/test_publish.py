@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from lungdet import apis
-from lungdet.apis.publish import pool_runs, publish_model, thresholds_of
+from lungdet.apis.publish import (
+    pool_runs,
+    publish_model,
+    read_commands,
+    thresholds_of,
+)
 from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.engine.detector import load_detector
 from lungdet.engine.ensemble import join_checkpoints
@@ -186,3 +191,10 @@ def test_an_ensemble_is_not_published(trained: Path, tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match='publish one of its checkpoints'):
         publish_model(joined, [], tmp_path / 'tiny.safetensors', **TERMS)
+
+
+def test_commands_are_text(tmp_path: Path) -> None:
+    (tmp_path / 'binary').write_bytes(b'\xff\xfe')
+
+    with pytest.raises(ConfigError, match='binary: not UTF-8 text'):
+        read_commands(tmp_path / 'binary')

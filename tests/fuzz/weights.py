@@ -163,9 +163,9 @@ def commands(folder: Path) -> Path:
 
 
 def read_commands(path: Path) -> list[str]:
-    from tools.model_converters.publish_model import read_lines
+    from lungdet.apis.publish import read_commands
 
-    return read_lines(path)
+    return read_commands(path)
 
 
 def as_lines_of_text(path: Path) -> bool:

@@ -6,14 +6,12 @@ import argparse
 from pathlib import Path
 
 from lungdet.cli import clean_errors
-from lungdet.errors import ConfigError
-from lungdet.io.files import check_regular
 from lungdet.threads import set_threads
 
 
 def main() -> None:
     set_threads()  # before torch loads
-    from lungdet.apis.publish import publish_model
+    from lungdet.apis.publish import publish_model, read_commands
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', help='file or work folder')
@@ -49,7 +47,7 @@ def main() -> None:
     with clean_errors('publish_model.py'):
         commands: list[str] = []
         if args.commands is not None:
-            commands = read_lines(args.commands)
+            commands = read_commands(args.commands)
         path = args.out / f'{args.name}.safetensors'
         report = publish_model(
             args.checkpoint,
@@ -61,23 +59,6 @@ def main() -> None:
         )
         print(report.text())
         print(f'written: {path} and {path.with_suffix(".json").name}')
-
-
-def read_lines(path: Path) -> list[str]:
-    """Lines of a text file.
-
-    Raises:
-        ConfigError: It is not text.
-        OSError: It cannot be read.
-    """
-    check_regular(path, error=ConfigError)
-    try:
-        return path.read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f'{path}: not UTF-8 text ({error.reason}); give a file with the '
-            'commands, one per line.'
-        ) from error
 
 
 def _named_licence(text: str) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 
 from lungdet.apis import publish
-from lungdet.errors import ConfigError
 from tests.tools.conftest import RunTool
 
 
@@ -36,11 +34,3 @@ def test_words_become_a_release(
     assert path == tmp_path / 'net.safetensors'
     assert options['commands'] == commands.read_text().splitlines()
     assert printed.startswith('the table\nwritten: ')
-
-
-def test_commands_are_text(tmp_path: Path) -> None:
-    (tmp_path / 'binary').write_bytes(b'\xff\xfe')
-    tool = runpy.run_path('tools/model_converters/publish_model.py')
-
-    with pytest.raises(ConfigError, match='binary: not UTF-8 text'):
-        tool['read_lines'](tmp_path / 'binary')
