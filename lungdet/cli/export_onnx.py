@@ -5,28 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lungdet.cli.options import add_detector_options
 from lungdet.errors import printable
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Options of ``lungdet export-onnx``."""
     parser = commands.add_parser('export-onnx', help=export_onnx.__doc__)
-    parser.add_argument(
-        '--model',
-        type=Path,
-        metavar='NAME|PATH',
-        help='checkpoint, release or a folder of either, or the name of a '
-        'detector that comes with lungdet (default: lungdet_s)',
-    )
-    parser.add_argument(
-        '--import',
-        dest='imports',
-        action='append',
-        default=[],
-        metavar='MODULE',
-        help='module that registers your own classes, if the checkpoint uses '
-        'any; may be given several times',
-    )
+    add_detector_options(parser)
     parser.add_argument(
         '--out', type=Path, required=True, help='output folder'
     )

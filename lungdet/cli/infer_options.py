@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungdet.cli.options import (
+    add_detector_options,
     add_ray_option,
     comma_list,
     non_negative_int,
@@ -22,24 +23,7 @@ if TYPE_CHECKING:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Which network, and how it computes."""
     group = parser.add_argument_group('model')
-    group.add_argument(
-        '--model',
-        '--weights',
-        dest='model',
-        type=Path,
-        metavar='NAME|PATH',
-        help='checkpoint, release or a folder of either, or the name of a '
-        'detector that comes with lungdet (default: lungdet_s)',
-    )
-    group.add_argument(
-        '--import',
-        dest='imports',
-        action='append',
-        default=[],
-        metavar='MODULE',
-        help='module that registers your own classes, if the checkpoint uses '
-        'any; may be given several times',
-    )
+    add_detector_options(group)
     group.add_argument(
         '--device', default='auto', help='auto, cpu or cuda[:N]'
     )

@@ -45,6 +45,28 @@ def comma_list(text: str) -> list[str]:
     return words
 
 
+def add_detector_options(parser: argparse._ActionsContainer) -> None:
+    """Which network."""
+    parser.add_argument(
+        '--model',
+        '--weights',
+        dest='model',
+        type=Path,
+        metavar='NAME|PATH',
+        help='checkpoint, release or a folder of either, or the name of a '
+        'detector that comes with lungdet (default: lungdet_s)',
+    )
+    parser.add_argument(
+        '--import',
+        dest='imports',
+        action='append',
+        default=[],
+        metavar='MODULE',
+        help='module that registers your own classes, if the checkpoint uses '
+        'any; may be given several times',
+    )
+
+
 def add_ray_option(parser: argparse._ActionsContainer) -> None:
     """Add the option that processes the scans on a cluster."""
     parser.add_argument(

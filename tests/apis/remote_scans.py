@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lungdet.apis.infer_scans import ScanRun
 from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.scan_inputs import find_scans
 from lungdet.apis.scan_steps import InferOptions
-from tests.apis.scans import NAME, PATIENT, TEXT
+from tests.apis.scans import write_patient
 from tests.apis.test_inferencer import threshold
-from tests.dicom_series import labelled, write_series
 from tests.dicomweb.conftest import server
 from tests.dicomweb.fake_server import FakeServer
 
@@ -39,17 +37,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write(folder: Path, uid: str, study: str, step: float) -> None:
-    truth = np.full((26, 16, 24), -850.0)
-    truth[10:14, 6:10, 8:14] = 60
-    edit = labelled(
-        PatientName=NAME,
-        PatientID=PATIENT,
-        SeriesDescription=TEXT,
-        StudyInstanceUID=study,
-        SliceThickness=step,
+    write_patient(
+        folder / uid, uid, StudyInstanceUID=study, SliceThickness=step
     )
-    (folder / uid).mkdir(parents=True)
-    write_series(folder / uid, truth, series=uid, edit=edit)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from pydicom.dataset import FileDataset
 from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.private_names import PrivateNames, slice_name
 from lungdet.cli import main
-from lungdet.geometry import Geometry
 from lungdet.io.image import write_image
+from tests.apis.scans import BLOCK, GRID, SLICES
 from tests.apis.test_inferencer import threshold
 from tests.dicom_series import write_slice
 
@@ -32,13 +32,6 @@ pytestmark = pytest.mark.skipif(
     os.name != 'posix', reason='a name has a character that Windows refuses'
 )
 JANE, ID = 'DOE^JANE', 'doe_jane_1970'
-GRID = Geometry.from_parts(
-    (30, 60, 70), spacing_zyx=(2.0, 1.0, 1.0), origin_xyz=(0, 0, 0)
-)
-BLOCK = np.full(GRID.shape, -850, np.int16)
-BLOCK[8:14, 20:32, 20:30] = 60
-SLICES = np.full((26, 16, 24), -850.0)
-SLICES[10:14, 6:10, 8:14] = 60
 
 
 def named(data: FileDataset) -> None:

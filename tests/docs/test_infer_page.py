@@ -16,20 +16,13 @@ import SimpleITK as sitk
 from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.private_names import digest
 from lungdet.cli import main
-from lungdet.geometry import Geometry
 from lungdet.io.image import write_image
+from tests.apis.scans import BLOCK, GRID, SLICES
 from tests.apis.test_inferencer import threshold
 from tests.dicom_series import labelled, without, write_series, write_slice
 
 __all__ = ['threshold']
 PAGE = Path(__file__).parents[2] / 'docs' / 'infer.md'
-GRID = Geometry.from_parts(
-    (30, 60, 70), spacing_zyx=(2.0, 1.0, 1.0), origin_xyz=(0, 0, 0)
-)
-AIR = np.full(GRID.shape, -850, np.int16)
-AIR[8:14, 20:32, 20:30] = 60
-SLICES = np.full((26, 16, 24), -850.0)
-SLICES[10:14, 6:10, 8:14] = 60
 
 
 def cut(folder: Path) -> None:
@@ -57,7 +50,7 @@ def header(folder: Path, name: str, **fields: str) -> None:
     }
     lines = [f'{key} = {value}' for key, value in {**usual, **fields}.items()]
     (folder / f'{name}.mhd').write_text('\n'.join(lines) + '\n')
-    (folder / f'{name}.raw').write_bytes(AIR.tobytes())
+    (folder / f'{name}.raw').write_bytes(BLOCK.tobytes())
 
 
 def elsewhere(folder: Path) -> None:
@@ -74,7 +67,7 @@ def four_axes(folder: Path) -> None:
 
 
 def not_numbers(folder: Path) -> None:
-    values = AIR.astype(np.float32)
+    values = BLOCK.astype(np.float32)
     values[:10] = np.nan
     image = sitk.GetImageFromArray(values)
     image.SetSpacing((1, 1, 2))  # as thick as a chest
@@ -82,7 +75,7 @@ def not_numbers(folder: Path) -> None:
 
 
 def no_offset(folder: Path) -> None:
-    write_image(folder / 'from_zero.mha', AIR + 1024, GRID)
+    write_image(folder / 'from_zero.mha', BLOCK + 1024, GRID)
 
 
 def series(folder: Path, uid: str, **options: object) -> Path:
@@ -166,7 +159,7 @@ def test_bad_input_says_what_the_page_says(
 ) -> None:
     folder = tmp_path / 'in'
     folder.mkdir()
-    write_image(folder / 'good.mha', AIR, GRID)
+    write_image(folder / 'good.mha', BLOCK, GRID)
     for _, make in BAD_SCANS:
         make(folder)
     magnetic_resonance(folder)

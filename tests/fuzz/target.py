@@ -35,7 +35,10 @@ class Target:
         part: The bytes (start, stop) that are damaged.
         cases: How many inputs are tried.
         needs: Libraries of extras without which it is skipped.
-        wire: Whether it comes by a network, so it is never a folder or pipe.
+        wire: Whether it comes by a network, so it is never a folder or pipe,
+            and no message names it.
+        by_key: Whether messages may name the key of a value instead of the
+            file, as for configs, which are made of several files.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Target:
     cases: int = 120
     needs: tuple[str, ...] = ()
     wire: bool = False
+    by_key: bool = False
 
 
 def fingerprint(*parts: Any) -> str:

@@ -226,6 +226,7 @@ WEIGHTS = (
         *('config', weights.config, reading(weights.config_values), 'text'),
         as_python(weights.config_values),
         cases=80,
+        by_key=True,
     ),
 )
 SERVERS = (

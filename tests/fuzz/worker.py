@@ -26,6 +26,7 @@ from tests.fuzz.targets import TARGETS
 MEMORY = 1 << 30  # bytes beyond what an intact input needs
 SECONDS = 20  # for one input
 MAX_MESSAGE = 3000  # characters of one line
+TRIED = 'tried'  # folder of the input
 
 
 def read(target: Target, path: Path) -> Reading:
@@ -42,15 +43,18 @@ def outcome(target: Target, path: Path, sound: Reading) -> tuple[str, str]:
     """The outcome of one input, and the message.
 
     ``equal``: the values of the intact file. ``told``: with a caveat.
-    ``refused``: in one clean line. ``agreed``: other values, and the oracle
-    says that the file states them. ``unknown``: other values, and nothing can
-    tell whether they are right. All else has failed.
+    ``refused``: in one clean line that names the file. ``agreed``: other
+    values, and the oracle says that the file states them. ``unknown``: other
+    values, and nothing can tell whether they are right. All else has failed.
     """
     try:
         values, caveats = read(target, path)
     except (LungdetError, OSError) as error:
         line = explain(error)
         clean = line.isprintable() and 10 < len(line) < MAX_MESSAGE
+        named = target.wire or target.by_key or f'/{TRIED}' in line
+        if not named:
+            return 'FAILED: the line does not name the file', line
         return 'refused' if clean else 'FAILED: no clean line', line
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
@@ -93,16 +97,16 @@ def try_target(
     (home / 'sound').mkdir(parents=True)
     made = target.make(home / 'sound')
     content, tail = made.read_bytes(), made.relative_to(home / 'sound')
-    shutil.copytree(home / 'sound', home / 'tried', symlinks=True)
-    sound = read(target, home / 'tried' / tail)
+    shutil.copytree(home / 'sound', home / TRIED, symlinks=True)
+    sound = read(target, home / TRIED / tail)
     limit_memory()
     todo = inputs(target, seed, round(target.cases * budget))
     for number in range(start, len(todo)):
         label, put = todo[number]
         print(json.dumps([target.name, number, label]), flush=True)
-        shutil.rmtree(home / 'tried', ignore_errors=True)
-        shutil.copytree(home / 'sound', home / 'tried', symlinks=True)
-        path = home / 'tried' / tail
+        shutil.rmtree(home / TRIED, ignore_errors=True)
+        shutil.copytree(home / 'sound', home / TRIED, symlinks=True)
+        path = home / TRIED / tail
         put(path, content)
         signal.alarm(SECONDS)
         word, text = outcome(target, path, sound)

@@ -125,6 +125,9 @@ def test_a_worker_that_is_killed_fails_one_job(
     assert 'its worker was killed' in failed['error']
 
 
+MARGIN_MB = 366  # enough for the small scan, not for one of 600 MB
+
+
 def loading_mb(module: str) -> int:
     """Memory of a process that imports it; CUDA's torch needs more."""
     code = (
@@ -148,7 +151,7 @@ def test_a_job_without_memory_fails_alone(tmp_path: Path, scan: Path) -> None:
     with open(large, 'wb') as file:
         file.write(header.encode())
         file.truncate(len(header) + 2 * 1000 * 1000 * 300)
-    enough = loading_mb('lungdet.apis.inferencer') + 366
+    enough = loading_mb('lungdet.apis.inferencer') + MARGIN_MB
     with server(
         *(tmp_path / 'out', *FP32, '--max-memory', str(enough)),
     ) as one:
