@@ -7,13 +7,17 @@ Each is paired with a free site of the same kind and radius in the same scan,
 which is left untouched. If the detector has learnt traces of the insertion, it
 scores shams higher, and the area under the ROC curve between the two is above
 one half.
+
+A piece that was moved can also score high because it looks like a nodule where
+it is now. So the same pieces are, in another copy of the scan, put back where
+they were cut out, and these scores compared with the original scan's.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +27,9 @@ from terminaltables import AsciiTable
 
 from benchmarks.roc import area
 from lungdet.errors import ConfigError
-from lungdet.insertion.draw import DrawOptions, draw_sham
+from lungdet.insertion.draw import DrawOptions, donor_of, draw_sham
 from lungdet.insertion.insert import insert
+from lungdet.insertion.placement import Placement
 from lungdet.insertion.sites import Room
 from lungdet.insertion.source import ParametricSource
 from lungdet.io.case_store import CaseStore
@@ -33,27 +38,34 @@ from lungdet.structures import CaseRecord
 if TYPE_CHECKING:
     from lungdet.models.detectors import CasePredictor
 
+NO_NODULES = ParametricSource()  # all insertions are shams
 RESAMPLES = 2000
 TAILS = (2.5, 97.5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """A sham and an untouched site of the same kind and radius.
 
     Attributes:
         scan: Series uid.
-        site: Kind of both sites.
-        radius_mm: Radius of both sites in mm.
-        sham: Index (z, y, x) of the sham.
+        sham: The sham.
         untouched: Index (z, y, x) of the untouched site.
     """
 
     scan: str
-    site: str
-    radius_mm: float
-    sham: np.ndarray
+    sham: Placement
     untouched: np.ndarray
+
+    @property
+    def site(self) -> str:
+        """Kind of both sites."""
+        return self.sham.site
+
+    @property
+    def radius_mm(self) -> float:
+        """Radius of both sites."""
+        return self.sham.size_mm
 
 
 @dataclass(frozen=True)
@@ -105,33 +117,42 @@ def compare(sham: np.ndarray, untouched: np.ndarray) -> Comparison:
     )
 
 
-def with_shams(
-    store: CaseStore, record: CaseRecord, count: int, seed: int
-) -> tuple[np.ndarray, list[Pair]]:
-    """Insert shams into a scan; returns its HU, and up to ``count`` pairs."""
+def draw_pairs(
+    room: Room, record: CaseRecord, count: int, seed: int
+) -> list[Pair]:
+    """Draw up to ``count`` pairs in a scan; their sites do not overlap."""
     uid = record.series_uid
     rng = np.random.default_rng([seed, *uid.encode()])
-    room = Room.of_case(store, record)
-    shams, pairs = [], []
+    pairs = []
     for _ in range(count):
         sham = draw_sham(rng, room, DrawOptions())
         if sham is None:
             continue
+        room.occupy(np.array(sham.cut), sham.size_mm)
         other = room.find(rng, sham.site, sham.size_mm)
         if other is None:
             continue
         room.occupy(other.center, sham.size_mm)
-        shams.append(sham)
-        centers = np.array(sham.center), other.center
-        pairs.append(Pair(uid, sham.site, sham.size_mm, *centers))
-    image, _ = insert(
-        room.image,
-        shams,
-        ParametricSource(),  # not used: all insertions are shams
-        record.geometry,
-        record.source_geometry,
-    )
-    return np.rint(image).astype(np.int16), pairs
+        pairs.append(Pair(uid, sham, other.center))
+    return pairs
+
+
+def put_back(room: Room, sham: Placement) -> Placement:
+    """The insertion of a sham's piece where it was cut out."""
+    piece = donor_of(sham, NO_NODULES, room.image, room.spacing)
+    # the array of a piece is centred on the voxel that was cut out
+    middle = (np.array(piece.level.shape) - 1) / 2
+    center = np.array(sham.cut) + piece.center - middle
+    return replace(sham, center=center.tolist(), angle=0.0, flip_z=False)
+
+
+def with_shams(
+    room: Room, record: CaseRecord, shams: Sequence[Placement]
+) -> np.ndarray:
+    """HU, int16, of a scan with shams."""
+    grids = record.geometry, record.source_geometry
+    image, _ = insert(room.image, shams, NO_NODULES, *grids)
+    return np.rint(image).astype(np.int16)
 
 
 def highest_scores(
@@ -195,43 +216,72 @@ def predictor_of_all_boxes(checkpoint: Path) -> CasePredictor:
     return predictor
 
 
-def scored_pairs(
-    checkpoint: Path, store: CaseStore, count: int, seed: int
-) -> tuple[list[Pair], np.ndarray]:
-    """Pairs of all scans that were not trained on, and their scores (N, 2) at
-    sham and untouched site."""
+def detected(
+    predictor: CasePredictor, image: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Edge boxes (K, 6) and scores (K,) in a scan, HU (z, y, x)."""
     import torch
 
+    detections = predictor.predict(torch.from_numpy(image)[None])
+    return detections.bboxes.numpy(), detections.scores.numpy()
+
+
+def scored_pairs(
+    checkpoint: Path, store: CaseStore, count: int, seed: int
+) -> tuple[list[Pair], np.ndarray, np.ndarray]:
+    """Pairs of all scans that were not trained on, and their scores.
+
+    Returns:
+        The pairs; scores (N, 2) at shams and untouched sites; scores (N, 2) at
+        pieces that were put back, and there in the original scan.
+    """
     predictor = predictor_of_all_boxes(checkpoint)
     pairs: list[Pair] = []
-    scores = [np.zeros((0, 2))]
+    moved, back = [np.zeros((0, 2))], [np.zeros((0, 2))]
     for record in unseen_scans(store, checkpoint):
-        image, drawn = with_shams(store, record, count, seed)
-        detections = predictor.predict(torch.from_numpy(image)[None])
-        radii = np.array([p.radius_mm for p in drawn]) / record.spacing_mm
-        boxes = detections.bboxes.numpy()
-        at = [
-            highest_scores(
-                np.array(centers).reshape(-1, 3),
-                radii,
-                boxes,
-                detections.scores.numpy(),
-            )
+        room = Room.of_case(store, record)
+        drawn = draw_pairs(room, record, count, seed)
+        shams = [pair.sham for pair in drawn]
+        original, with_moved, with_back = (
+            detected(predictor, with_shams(room, record, inserted))
+            for inserted in ((), shams, [put_back(room, one) for one in shams])
+        )
+        radii = np.array([sham.size_mm for sham in shams]) / record.spacing_mm
+        at, cut, free = (
+            np.array(centers, dtype=float).reshape(-1, 3)
             for centers in (
-                [p.sham for p in drawn],
-                [p.untouched for p in drawn],
+                [sham.center for sham in shams],
+                [sham.cut for sham in shams],
+                [pair.untouched for pair in drawn],
             )
-        ]
+        )
+        moved.append(
+            np.stack(
+                [
+                    highest_scores(at, radii, *with_moved),
+                    highest_scores(free, radii, *original),
+                ],
+                axis=1,
+            )
+        )
+        back.append(
+            np.stack(
+                [
+                    highest_scores(cut, radii, *with_back),
+                    highest_scores(cut, radii, *original),
+                ],
+                axis=1,
+            )
+        )
         pairs += drawn
-        scores.append(np.stack(at, axis=1))
         print(f'{record.series_uid}: {len(drawn)} shams', flush=True)
-    return pairs, np.concatenate(scores)
+    return pairs, np.concatenate(moved), np.concatenate(back)
 
 
-def table(pairs: Sequence[Pair], scores: np.ndarray) -> str:
-    """The table: all pairs, then those of each kind of site."""
+def table(pairs: Sequence[Pair], scores: np.ndarray, title: str) -> str:
+    """A table of scores (N, 2): all pairs, then those of each kind of site."""
     sites = np.array([pair.site for pair in pairs])
-    rows = [['site', 'pairs', 'sham', 'untouched', 'AUC', '95 %', 'p', '']]
+    rows = [['site', 'pairs', title, 'untouched', 'AUC', '95 %', 'p', '']]
     for site in ('all', *sorted(set(sites))):
         part = scores[(sites == site) | (site == 'all')]
         one = compare(*part.T)
@@ -261,10 +311,11 @@ def main() -> None:
     from lungdet.engine.checkpoint import resolve_checkpoint
 
     file = resolve_checkpoint(args.checkpoint)
-    pairs, scores = scored_pairs(
+    pairs, moved, back = scored_pairs(
         file, CaseStore(args.store), args.per_scan, args.seed
     )
-    print(table(pairs, scores))
+    print(table(pairs, moved, 'sham'))
+    print(table(pairs, back, 'put back'))
 
 
 if __name__ == '__main__':

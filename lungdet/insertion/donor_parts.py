@@ -27,8 +27,15 @@ REACH = 1.8  # extent of bumps and spicules, in radii
 GRAIN_MM = 1.0  # sigma of the variation within a nodule
 SHAPE_CELLS = 18  # cells along the diameter of a parametric shape
 MIN_STEP_MM, MAX_STEP_MM = 0.25, 1.0
-# a vessel that fills more of its ball than this is as round as a nodule
-MAX_VESSEL_FRACTION = 0.2
+# A piece of a scan must not look like a nodule, or a detector would learn that
+# nodules are background. Parenchyma with more contrast contains a vessel; a
+# vessel that is thicker (standard deviations along its axes, the second over
+# the first) is round. Outside its core (in radii) a piece of a vessel or wall
+# becomes thinner, so that it has no cut end.
+MAX_CONTRAST_HU = 150.0
+MAX_THICKNESS = 0.4
+MIN_VESSEL_VOXELS = 8
+CORE = 0.3
 # (smallest diameter in mm, fraction of nodules with spicules)
 SPICULATION = ((20, 0.5), (12, 0.22), (8, 0.1), (0, 0.02))
 
@@ -118,10 +125,13 @@ def donor_of_scan(
         center: Voxel (z, y, x) at the centre of the piece.
         radius_mm: Radius of the ball that is cut out, in mm.
         site: ``'parenchyma'``: the whole ball; ``'vessel'`` or ``'pleura'``:
-            only the tissue in it.
+            only the tissue in it, which becomes thinner towards the ball's
+            surface.
 
     Returns:
-        None if there is no such tissue, or the vessel is as round as a nodule.
+        None if there is no such tissue, or the piece could be taken for a
+        nodule: parenchyma with a vessel that ends at the ball's surface, or
+        a vessel that is round.
     """
     reach = np.ceil(radius_mm / spacing).astype(int) + 2
     low = np.maximum(np.array(center) - reach, 0)
@@ -132,20 +142,45 @@ def donor_of_scan(
         ((np.arange(a, b) - c) * s) ** 2
         for a, b, c, s in zip(low, high, center, spacing)
     ]
-    square = axes[0][:, None, None] + axes[1][:, None] + axes[2]
-    ball = square <= radius_mm**2
-    level = ball.astype(np.float32)
-    if site != 'parenchyma':
-        lung = lung_level(hu, ball)
-        bright = float(np.quantile(hu[ball], 0.98))
-        if bright < lung + 200:
-            return None
-        fraction = np.clip((hu - lung) / (bright - lung), 0, 1)
-        level = np.where(ball, fraction, 0).astype(np.float32)
-    filled = float((level > 0.5).sum() / max(ball.sum(), 1))
-    if filled == 0 or (site == 'vessel' and filled > MAX_VESSEL_FRACTION):
+    away = np.sqrt(axes[0][:, None, None] + axes[1][:, None] + axes[2])
+    level = _level_of_piece(hu, away / radius_mm, site)
+    if level is None or not _is_plausible(level, spacing, site):
         return None
     level = np.pad(level, 1)
     # a piece of wall is inserted at a wall, centred on a point of the pleura
     middle = center - low + 1.0 if site == 'pleura' else center_of(level)
     return Donor(level, np.pad(hu, 1, mode='edge'), spacing, middle, site)
+
+
+def _level_of_piece(
+    hu: np.ndarray, away: np.ndarray, site: str
+) -> np.ndarray | None:
+    """``Donor.level`` of a piece; None if it is nothing but air, or if a
+    vessel runs through its parenchyma.
+
+    Args:
+        hu: HU without noise.
+        away: Distance of each voxel from the centre, in radii.
+        site: As in ``donor_of_scan``.
+    """
+    ball = away <= 1
+    if site == 'parenchyma':
+        contrast = np.ptp(np.quantile(hu[ball], (0.5, 0.995)))
+        return None if contrast > MAX_CONTRAST_HU else ball.astype(np.float32)
+    lung = lung_level(hu, ball)
+    bright = float(np.quantile(hu[ball], 0.98))
+    if bright < lung + 200:
+        return None
+    tissue = np.clip((hu - lung) / (bright - lung), 0, 1)
+    return (tissue * np.clip((1 - away) / (1 - CORE), 0, 1)).astype(np.float32)
+
+
+def _is_plausible(level: np.ndarray, spacing: np.ndarray, site: str) -> bool:
+    """Whether a piece is not empty and, if it is a vessel, long and thin."""
+    points = np.argwhere(level > 0.5) * spacing
+    if site != 'vessel':
+        return len(points) > 0
+    if len(points) < MIN_VESSEL_VOXELS:
+        return False
+    _, second, first = np.sqrt(np.linalg.eigvalsh(np.cov(points.T)))
+    return bool(second < MAX_THICKNESS * first)

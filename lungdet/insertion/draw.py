@@ -14,7 +14,7 @@ from lungdet.insertion.sites import Room
 from lungdet.insertion.source import NoduleSource
 
 NODULE_TRIES = 4  # nodules to try until there is a site for one
-SHAM_TRIES = 6  # attempts to find two sites for a sham
+SHAM_TRIES = 5  # attempts to find a piece of one kind and a site for it
 SHAM_SITES = ('parenchyma', 'vessel', 'pleura')
 SHAM_RADIUS_MM = (3.0, 8.0)
 INTO_WALL_MM = 0.3  # overlap of a nodule with the pleura that it touches
@@ -95,16 +95,17 @@ def draw_sham(
     Returns:
         The placement; None if no free sites were found.
     """
-    for _ in range(SHAM_TRIES):
-        kind = str(rng.choice(SHAM_SITES))
+    kinds = rng.permutation(SHAM_SITES).tolist()
+    for kind in [kind for kind in kinds for _ in range(SHAM_TRIES)]:
         radius = float(rng.uniform(*SHAM_RADIUS_MM))
         origin = room.find(rng, kind, radius)
-        target = room.find(rng, kind, radius)
-        if origin is None or target is None:
+        if origin is None:
             continue
         cut = np.rint(origin.center).astype(int).tolist()
-        piece = donor_of_scan(room.image, room.spacing, cut, radius, kind)
-        if piece is None:
+        if donor_of_scan(room.image, room.spacing, cut, radius, kind) is None:
+            continue
+        target = room.find(rng, kind, radius)
+        if target is None:
             continue
         angle = float(rng.uniform(-np.pi, np.pi))
         if origin.outward is not None and target.outward is not None:

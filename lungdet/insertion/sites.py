@@ -16,6 +16,7 @@ TRIES = 40  # random positions to try
 SMALLEST_MM = 6.0  # a smaller finding is treated as one of this diameter
 GAP_MM = 3.0  # smallest distance between the surfaces of two findings
 CLEAR_MM = 2.0  # lung around a nodule in parenchyma
+BESIDE_VESSEL_MM = 1.0  # distance of a voxel of the vessel from the centre
 VESSEL_HU = -450  # brighter voxels in the lungs belong to vessels
 # largest mean HU around a centre; above it is hilum, wall or another organ
 TOO_DENSE = {'parenchyma': -700.0, 'vessel': -600.0, 'pleura': -520.0}
@@ -137,8 +138,8 @@ class Room:
                 continue
             if site == 'vessel':
                 beside = rng.normal(size=3)
-                beside *= rng.uniform(0, 0.8) * radius_mm
-                point = point + beside / np.linalg.norm(beside) / self.spacing
+                beside *= BESIDE_VESSEL_MM / np.linalg.norm(beside)
+                point = point + beside / self.spacing
             if self._is_free(site, Site(point.astype(float)), radius_mm):
                 return Site(point.astype(float))
         return None

@@ -9,12 +9,16 @@ import pytest
 
 from benchmarks.shams import (
     compare,
+    draw_pairs,
     highest_scores,
+    put_back,
     table,
     unseen_scans,
     with_shams,
 )
 from lungdet.errors import ConfigError
+from lungdet.insertion.placement import Placement
+from lungdet.insertion.sites import Room
 from lungdet.io.case_store import CaseStore, rebuild_index
 from tests.datasets.stores import write_airy
 
@@ -61,18 +65,42 @@ def test_shams_change_their_sites_and_leave_the_others(
 ) -> None:
     record = airy.records['1.1']
     original = airy.read('1.1', 'image')
+    room, other = (Room.of_case(airy, record) for _ in range(2))
 
-    image, pairs = with_shams(airy, record, 8, seed=0)
-    again, _ = with_shams(airy, record, 8, seed=0)
+    pairs = draw_pairs(room, record, 8, seed=0)
+    again = draw_pairs(other, record, 8, seed=0)
+    image = with_shams(room, record, [pair.sham for pair in pairs])
 
     changed = np.argwhere(image != original)
-    assert pairs and (image == again).all()
+    assert changed.size and [p.sham for p in pairs] == [p.sham for p in again]
     for pair in pairs:
-        for center, is_changed in ((pair.sham, True), (pair.untouched, False)):
-            away = np.linalg.norm(changed - center, axis=1)
-            assert (away < 0.5 * pair.radius_mm).any() == is_changed
-    text = table(pairs, np.zeros((len(pairs), 2)))
+        sham = pair.sham
+        for center in (sham.cut, pair.untouched):
+            away = np.linalg.norm(changed - np.array(center), axis=1)
+            assert (away > 0.5 * sham.size_mm).all()
+    text = table(pairs, np.zeros((len(pairs), 2)), 'sham')
     assert '| all ' in text and '0.500' in text and 'alike' in text
+
+
+def test_a_piece_that_is_put_back_changes_next_to_nothing(
+    airy: CaseStore,
+) -> None:
+    record = airy.records['1.1']
+    image = airy.read('1.1', 'image').astype(np.float32)
+    image[:, 39:41, 40:42] = 0  # a vessel
+    room = Room(image, airy.read('1.1', 'lungs'), np.ones(3))
+    cut, radius = (40, 40, 41), 6.0
+    sham = Placement(
+        'sham', 'scan', 'vessel', (30, 33, 50), size_mm=radius, cut=cut
+    )
+
+    moved, back = (
+        np.abs(with_shams(room, record, [one]) - image)
+        for one in (sham, put_back(room, sham))
+    )
+
+    assert moved[30, 33, 50] > 300
+    assert back.max() < 200 and back[40, 40, 41] < 60
 
 
 def test_scans_that_were_trained_on_are_left_out(
