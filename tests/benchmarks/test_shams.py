@@ -99,6 +99,7 @@ def test_a_piece_that_is_put_back_changes_next_to_nothing(
         for one in (sham, put_back(room, sham))
     )
 
+    # a vessel of two by two voxels, 870 HU above the lung, blurred by the scan
     assert moved[30, 33, 50] > 300
     assert back.max() < 200 and back[40, 40, 41] < 60
 

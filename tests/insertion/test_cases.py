@@ -60,6 +60,24 @@ def test_every_case_says_what_is_in_it(
         )
 
 
+def test_nodules_and_shams_are_counted_apart(
+    scans: Path,
+    library: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr('lungdet.insertion.cases.draw_sham', lambda *_: None)
+
+    insert_cases(scans, library, tmp_path)
+
+    for record in CaseStore(tmp_path).records.values():
+        count = len(record.nodules)
+        assert count > 0 and record.settings['shams_mm'] == []
+        assert record.caveats[-1] == (
+            f'{count} nodules and 0 shams were inserted'
+        )
+
+
 def test_a_run_goes_on_and_gives_the_same(
     scans: Path, library: Path, tmp_path: Path
 ) -> None:
