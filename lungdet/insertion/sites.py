@@ -25,6 +25,7 @@ IN_LUNGS = {'parenchyma': 1.0, 'vessel': 0.95, 'pleura': 0.64}
 WALL_HU = -250  # smallest mean HU of the tissue behind the pleura
 WALL_DEPTH_MM = 5.0  # depth over which that mean is taken
 FARTHEST_WALL_MM = 40.0  # longest search path from a voxel to the pleura
+WALL_STEP_MM = 0.7  # step of that search
 # largest |z| of the pleura's normal: donors are rotated in the axial plane
 STEEPEST = 0.6
 NEIGHBOURS = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
@@ -166,14 +167,16 @@ class Room:
         the pleura, and estimate its normal there."""
         turn = rng.uniform(0, 2 * np.pi)
         along = np.array([0, np.sin(turn), np.cos(turn)])
-        steps = np.arange(0, FARTHEST_WALL_MM, 0.7)[:, None]
+        steps = np.arange(0, FARTHEST_WALL_MM, WALL_STEP_MM)[:, None]
         inside = self._values(self.lungs, point + steps * along / self.spacing)
         if inside is None:
             return None
         left = np.flatnonzero(inside[:-1] + inside[1:] == 0)
         if not left.size:
             return None
-        wall = point + steps[left[0]] * along / self.spacing
+        # the lungs end somewhere in the step before
+        reached = steps[left[0]] - WALL_STEP_MM / 2
+        wall = point + reached * along / self.spacing
         outward = self._normal(wall)
         if outward is None or abs(outward[0]) > STEEPEST:
             return None

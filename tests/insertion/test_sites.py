@@ -72,6 +72,26 @@ def test_the_pleura_is_met_from_inside_and_squarely(
     assert len(normals) >= 3
 
 
+def test_the_pleura_is_at_the_edge_of_the_lungs(
+    chest: tuple, rng: np.random.Generator
+) -> None:
+    image, lungs = chest
+    room = Room(image, lungs, SPACING)
+    depths = []
+
+    for _ in range(200):
+        site = room.find(rng, 'pleura', 4.0)
+        assert site is not None and site.outward is not None
+        _, y, x = site.center
+        # the edges of the lungs are half a voxel before 8 and 48, ...
+        to_edges = [x - 7.5, 47.5 - x, x - 71.5, 111.5 - x, y - 7.5, 71.5 - y]
+        depths.append(min(to_edges, key=abs))
+
+    # half a step of the search, and nothing on average
+    assert np.abs(depths).max() <= 0.36
+    assert abs(np.mean(depths)) < 0.05
+
+
 def test_no_site_is_where_something_is(
     chest: tuple, rng: np.random.Generator
 ) -> None:
