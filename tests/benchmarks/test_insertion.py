@@ -79,11 +79,6 @@ def test_samples_of_one_kind_are_told_apart_by_chance() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason='AUC .654: the gate is missed, see docs/insertion.md',
-)
 def test_inserted_nodules_pass_for_real_ones(
     test_data: Path, tmp_path: Path
 ) -> None:
