@@ -25,6 +25,7 @@ from lungdet.io.nodule_library import LibraryNodule, read_library
 
 SHELLS = np.array([0, 0.35, 0.7, 1.0, 1.3, 1.7, 2.2])  # of the radius
 NOISE_SHELLS = {'inside': (0, 0.75), 'edge': (0.75, 1.3), 'out': (1.3, 2.2)}
+NOISE_ROWS = (*NOISE_SHELLS, 'inside / out')
 FOLDS, RIDGE, RESAMPLES = 10, 1.0, 1000
 
 
@@ -174,13 +175,14 @@ class GateResult:
 
     Attributes:
         separations: Separation for each seed.
-        noise: Shell -> noise along x, noise along z and correlation of
-            neighbouring slices, each as the median of inserted nodules divided
-            by that of real ones.
+        noise: ``NOISE_ROWS`` -> array (3, 3): noise along x, noise along z and
+            correlation of neighbouring slices, each as the median of inserted
+            nodules divided by that of real ones; then the bounds of its 95 %
+            interval, from resampled patients.
     """
 
     separations: list[Separation]
-    noise: dict[str, tuple[float, float, float]]
+    noise: dict[str, np.ndarray]
 
     @property
     def auc(self) -> float:
@@ -192,21 +194,47 @@ def run_gate(
     data: Path, store: CaseStore, library: Sequence[LibraryNodule], seeds: int
 ) -> GateResult:
     """Run the classifier and measure noise for several seeds of insertion."""
-    separations, tables, labels = [], [], []
+    separations, tables = [], []
+    of_all_seeds: list[NodulePatch] = []
     for seed in range(seeds):
         drawn = samples(data, store, library, seed=seed)
         tables.append(np.array([features(sample) for sample in drawn]))
         separations.append(separation(drawn, tables[-1]))
-        labels += [sample.inserted for sample in drawn]
-    table, inserted = np.concatenate(tables), np.array(labels)
-    middle = [np.median(table[part], 0) for part in (~inserted, inserted)]
+        of_all_seeds += drawn
+    return GateResult(
+        separations, noise_table(of_all_seeds, np.concatenate(tables))
+    )
+
+
+def noise_table(
+    drawn: Sequence[NodulePatch], table: np.ndarray
+) -> dict[str, np.ndarray]:
+    """``GateResult.noise`` of N samples with features (N, ...)."""
+    inserted = np.array([sample.inserted for sample in drawn])
+    patients = np.array([sample.patient for sample in drawn])
+    names = np.unique(patients)
+    rows = {name: np.flatnonzero(patients == name) for name in names}
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(RESAMPLES):
+        chosen = rng.choice(names, len(names))
+        index = np.concatenate([rows[name] for name in chosen])
+        draws.append(noise_ratios(table[index], inserted[index]))
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    values = np.stack([noise_ratios(table, inserted), low, high], axis=-1)
+    return dict(zip(NOISE_ROWS, values))
+
+
+def noise_ratios(table: np.ndarray, inserted: np.ndarray) -> np.ndarray:
+    """Ratios (4, 3) of inserted to real nodules, a row for each of
+    ``NOISE_ROWS``."""
     first = 2 * (len(SHELLS) - 1) + 2
-    noise = {}
-    for number, shell in enumerate(NOISE_SHELLS):
-        real, other = (m[first + 3 * number :][:3] for m in middle)
-        along_x, along_z = np.exp(other[:2] - real[:2])
-        noise[shell] = (float(along_x), float(along_z), other[2] / real[2])
-    return GateResult(separations, noise)
+    shells = table[:, first : first + 3 * len(NOISE_SHELLS)]
+    shells = shells.reshape(len(table), len(NOISE_SHELLS), 3).copy()
+    shells[..., :2] = np.exp(shells[..., :2])
+    real, other = (np.median(shells[k], 0) for k in (~inserted, inserted))
+    ratios = other / real
+    return np.concatenate([ratios, ratios[:1] / ratios[-1:]])
 
 
 def main() -> None:
@@ -235,8 +263,8 @@ def main() -> None:
     print(AsciiTable(rows).table)
     noise = [('shell', 'noise along x', 'along z', 'slice correlation')]
     noise += [
-        (shell, *(f'{value:.2f}' for value in values))
-        for shell, values in result.noise.items()
+        (row, *(f'{v:.2f} ({low:.2f}..{high:.2f})' for v, low, high in values))
+        for row, values in result.noise.items()
     ]
     print(AsciiTable(noise, 'inserted / real').table)
 

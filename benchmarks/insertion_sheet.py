@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.optimize import linear_sum_assignment
 
 from benchmarks.insertion_pairs import (
     CUBES,
@@ -27,23 +28,40 @@ from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import read_library
 
 
-def sheet(drawn: Sequence[NodulePatch], count: int = 60) -> Figure:
-    """Inserted nodules on the left, real ones on the right, by size."""
+def sheet(
+    inserted: Sequence[NodulePatch],
+    real: Sequence[NodulePatch],
+    count: int = 60,
+) -> Figure:
+    """The smallest real nodules on the right, by size; at the same place on
+    the left an inserted one of about the same diameter."""
+    shown = sorted(real, key=lambda sample: sample.diameter)[:count]
     figure = Figure(figsize=(16, 7.6), layout='constrained')
-    for part, title, inserted in zip(
-        figure.subfigures(1, 2), ('inserted', 'real'), (True, False)
+    for part, title, tiles in zip(
+        figure.subfigures(1, 2),
+        ('inserted', 'real'),
+        (matched(inserted, shown), shown),
     ):
         part.suptitle(title, fontsize=12)
-        shown = [s for s in drawn if s.inserted == inserted]
-        keep = np.linspace(0, len(shown) - 1, min(count, len(shown)))
-        chosen = [shown[int(k)] for k in keep]
-        chosen.sort(key=lambda sample: sample.diameter)
         axes = part.subplots(10, 6).ravel()
         for axis in axes:
             axis.axis('off')
-        for axis, sample in zip(axes, chosen):
+        for axis, sample in zip(axes, tiles):
             axis.imshow(_tile(sample), cmap='gray', vmin=-1000, vmax=300)
     return figure
+
+
+def matched(
+    inserted: Sequence[NodulePatch], real: Sequence[NodulePatch]
+) -> list[NodulePatch]:
+    """For each real nodule another inserted one, with the smallest sum of
+    differences in log diameter."""
+    sizes, wanted = (
+        np.log([sample.diameter for sample in samples])
+        for samples in (inserted, real)
+    )
+    _, chosen = linear_sum_assignment(np.abs(wanted[:, None] - sizes))
+    return [inserted[k] for k in chosen]
 
 
 def _tile(sample: NodulePatch, half: int = 16) -> np.ndarray:
@@ -83,9 +101,9 @@ def main() -> None:
     parser.add_argument('png', type=Path)
     args = parser.parse_args()
     store, library = CaseStore(args.store), read_library(args.library)
-    pairs = samples(args.data, store, library, pairs=2)
+    pairs = samples(args.data, store, library, pairs=6)
     inserted = [sample for sample in pairs if sample.inserted]
-    figure = sheet([*inserted, *real_nodules(args.data, store)])
+    figure = sheet(inserted, real_nodules(args.data, store))
     with atomic_path(args.png) as aside:
         figure.savefig(aside, dpi=75)
 

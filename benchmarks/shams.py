@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 NO_NODULES = ParametricSource()  # all insertions are shams
 RESAMPLES = 2000
 TAILS = (2.5, 97.5)
+MAX_WIDTH = 0.15  # of an interval that can show that two scores are alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +92,13 @@ class Comparison:
     p: float
 
     @property
-    def passes(self) -> bool:
-        """Whether shams score like untouched lung: the interval contains
-        .5."""
-        return self.low <= 0.5 <= self.high
+    def verdict(self) -> str:
+        """``'told apart'`` if the interval lacks .5, ``'alike'`` if it
+        contains it and is narrow, else ``'too few pairs'``."""
+        if not self.low <= 0.5 <= self.high:
+            return 'told apart'
+        narrow = self.high - self.low <= MAX_WIDTH
+        return 'alike' if narrow else 'too few pairs'
 
 
 def compare(sham: np.ndarray, untouched: np.ndarray) -> Comparison:
@@ -294,7 +298,7 @@ def table(pairs: Sequence[Pair], scores: np.ndarray, title: str) -> str:
                 f'{one.auc:.3f}',
                 f'{one.low:.3f} to {one.high:.3f}',
                 f'{one.p:.3f}',
-                'alike' if one.passes else 'told apart',
+                one.verdict,
             ]
         )
     scans = len({pair.scan for pair in pairs})

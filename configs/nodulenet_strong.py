@@ -4,7 +4,7 @@ Different from BASE: boxes as large as the nodules, matched and merged by the
 distance of their centres; several positives per nodule with an ignored shell,
 focal loss, anchors of LUNA16's sizes, crops that stay in the case, two
 background crops for every three with a nodule, more augmentation, Nesterov and
-a polynomial schedule, averaged weights.
+a polynomial schedule, averaged weights, no detections far outside the lungs.
 
     python tools/train.py configs/nodulenet_strong.py --amp
 """
@@ -40,6 +40,8 @@ train_pipeline = [
     dict(type='RandomBlur', prob=0.1),
     dict(type='PackDetInputs'),
 ]
+test_pipeline = [
+    dict(type='LoadCase', lung_margin_mm=8), dict(type='PackDetInputs')]
 train_dataloader = dict(dataset=dict(background_ratio=0.67))
 optim_wrapper = dict(optimizer=dict(nesterov=True))
 param_scheduler = [

@@ -2,8 +2,8 @@
 
 A ``CudaTensor`` holds its values on the CPU, says that its device is
 ``cuda:0``, refuses what a GPU refuses, and counts what makes the host wait
-for the GPU: values that are read, results whose size depends on values, and
-copies that are not ``non_blocking``.
+for the GPU: values that are read, results whose size depends on values, copies
+to the host, and copies from it that are not ``non_blocking``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ READS = {
     Tensor.__int__,
     Tensor.__repr__,
     Tensor.item,
-    Tensor.numpy,
     Tensor.tolist,
     torch.equal,
     Tensor.equal,
     torch.allclose,
 }
 SIZED_BY_VALUES = {
+    torch.argwhere,
     torch.bincount,
     torch.masked_select,
+    torch.nn.functional.one_hot,
     torch.nonzero,
     torch.repeat_interleave,
     torch.unique,
+    Tensor.argwhere,
     Tensor.bincount,
     Tensor.masked_select,
     Tensor.nonzero,
@@ -103,7 +105,8 @@ class PretendCuda(TorchFunctionMode):
                 target = 'cuda' if is_cuda(args[1]) else 'cpu'
             to_gpu = is_cuda(source) if target is None else target == 'cuda'
             crosses = to_gpu != is_cuda(source)
-        if crosses and not kwargs.get('non_blocking'):
+        # a value may be read only when its copy to the host has arrived
+        if crosses and not (to_gpu and kwargs.get('non_blocking')):
             self.waits.append(func.__name__)
         if func in (Tensor.cpu, Tensor.cuda):
             result = source.clone() if crosses else source
@@ -168,9 +171,12 @@ def check_devices(func: Any, args: tuple, tensors: list[Tensor]) -> None:
     """Raise where a GPU would.
 
     Raises:
+        TypeError: A tensor on the GPU is read as an array.
         RuntimeError: Tensors of both devices meet, other than as a number or
             as an index into a tensor on the GPU.
     """
+    if func in (Tensor.__array__, Tensor.numpy):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy.")
     if func in (GET, SET):
         if not is_cuda(args[0]) and any(map(is_cuda, tensors_of(args[1]))):
             raise RuntimeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -33,6 +34,9 @@ def test_devices_do_not_mix_but_for_numbers_and_indices() -> None:
         ):
             with pytest.raises(RuntimeError, match='device'):
                 mixed()
+        for read in (np.asarray, torch.Tensor.numpy):
+            with pytest.raises(TypeError, match='to numpy'):
+                read(there)
         assert is_cuda(there + torch.tensor(2))
         assert is_cuda(there[here])
 
@@ -45,11 +49,14 @@ def test_devices_do_not_mix_but_for_numbers_and_indices() -> None:
         (lambda x: x.tolist(), 'tolist'),
         (lambda x: x[x > 1], '__getitem__'),
         (lambda x: torch.nonzero(x), 'nonzero'),
+        (lambda x: torch.argwhere(x), 'argwhere'),
+        (lambda x: nn.functional.one_hot(x), 'one_hot'),
         (lambda x: torch.equal(x, x), 'equal'),
         (lambda x: torch.bincount(x), 'bincount'),
         (lambda x: x.unique(), 'unique'),
         (lambda x: x.cpu(), 'cpu'),
         (lambda x: x.to('cpu'), 'to'),
+        (lambda x: x.to('cpu', non_blocking=True), 'to'),
         (lambda x: torch.ones(2).to('cuda'), 'to'),
         (lambda x: x.new_tensor([1, 2]), 'new_tensor'),
         (lambda x: torch.tensor([1, 2], device='cuda'), 'tensor'),

@@ -108,6 +108,7 @@ class HardNegativeHook(Hook):
         scans = _mining_data(runner).scans_to_mine
         metainfo = runner.train_dataloader.dataset.metainfo
         refuse_held_out((uid for _, uid in scans), metainfo['test_series'])
+        runner.average_buffers()  # else each rank mines with its own
         model = _model_to_mine(runner, done)
         of_rank = [
             (uid, self.false_positives(model, store, uid))

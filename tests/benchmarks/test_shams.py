@@ -32,14 +32,24 @@ def airy(tmp_path: Path) -> CaseStore:
 
 def test_a_detector_that_sees_shams_is_told_from_one_that_does_not() -> None:
     rng = np.random.default_rng(0)
-    untouched = rng.uniform(size=80) ** 4
-    alike, seen_by_it = rng.uniform(size=80) ** 4, untouched + 0.2
+    untouched = rng.uniform(size=300) ** 4
+    alike, seen_by_it = rng.uniform(size=300) ** 4, untouched + 0.2
 
     same, other = compare(alike, untouched), compare(seen_by_it, untouched)
 
-    assert same.passes and same.low < same.auc < same.high
-    assert same.p > 0.05 and same.pairs == 80
-    assert not other.passes and other.low > 0.5 and other.p < 0.001
+    assert same.verdict == 'alike' and same.p > 0.05 and same.pairs == 300
+    assert other.verdict == 'told apart'
+    assert other.low > 0.5 and other.p < 0.001
+
+
+def test_few_pairs_show_nothing() -> None:
+    """Three of thirteen shams are marked, and nothing else."""
+    sham = np.array([0.9] * 3 + [0.0] * 10)
+
+    few = compare(sham, np.zeros(13))
+
+    assert few.auc == pytest.approx((3 + 10 / 2) / 13)
+    assert few.low == 0.5 and few.verdict == 'too few pairs'
 
 
 def test_score_of_a_site_is_the_highest_within_its_radius() -> None:
@@ -78,8 +88,22 @@ def test_shams_change_their_sites_and_leave_the_others(
         for center in (sham.cut, pair.untouched):
             away = np.linalg.norm(changed - np.array(center), axis=1)
             assert (away > 0.5 * sham.size_mm).all()
-    text = table(pairs, np.zeros((len(pairs), 2)), 'sham')
-    assert '| all ' in text and '0.500' in text and 'alike' in text
+
+
+def test_each_kind_of_site_has_a_line(airy: CaseStore) -> None:
+    record = airy.records['1.1']
+    pairs = draw_pairs(Room.of_case(airy, record), record, 8, seed=0)
+    first = pairs[0].site
+    # every sham of one kind is marked, and no other
+    scores = np.array([[0.8 * (pair.site == first), 0.0] for pair in pairs])
+
+    lines = table(pairs, scores, 'sham').splitlines()
+
+    (whole,) = (line for line in lines if '| all ' in line)
+    (marked,) = (line for line in lines if f'| {first} ' in line)
+    assert f'| {len(pairs)} ' in whole
+    assert '| 0.800 | 0.000     | 1.000 | 1.000 to 1.000 ' in marked
+    assert 'told apart' in marked
 
 
 def test_a_piece_that_is_put_back_changes_next_to_nothing(

@@ -86,6 +86,16 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from lungdet.apis import load_config, train
+from lungdet.engine.distributed import from_all_ranks
+from lungdet.engine.hard_negatives import HardNegativeHook
+
+def spied(self, model, store, uid):
+    mined_with.append([b.tolist() for b in model.buffers()])
+    return false_positives(self, model, store, uid)
+
+mined_with = []
+false_positives = HardNegativeHook.false_positives
+HardNegativeHook.false_positives = spied
 options = {options!r}
 runner = train(load_config({config!r}, options), work_dir={work!r},
                launcher='pytorch')
@@ -100,6 +110,9 @@ if averaged:  # a checkpoint's weights are the averaged ones
 for key, value in model.state_dict().items():
     assert torch.equal(value, state[key]), (runner.rank, key)
 assert model.rpn_head.loss_cls.positives[0] > 1
+if mines := [h for h in runner.hooks if isinstance(h, HardNegativeHook)]:
+    networks = from_all_ranks(mined_with)
+    assert len(networks) > 1 and networks == networks[:1] * len(networks)
 from pathlib import Path
 Path({work!r}, 'same_on_rank_' + str(runner.rank)).touch()
 """
@@ -113,16 +126,29 @@ EMA = {
 }
 
 
+MINES = {'type': 'HardNegativeHook', 'at': (0.5,)}
+MINED_CROPS = {
+    '+train_dataloader.dataset.crops': {'nodule': 2, 'mined': 2},
+    'train_dataloader.dataset.background_ratio': 0.0,
+    'train_dataloader.sampler.type': 'MixSampler',
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('hooks', [[], [EMA]], ids=['last', 'averaged'])
+@pytest.mark.parametrize(
+    ('hooks', 'crops'),
+    [([], {}), ([EMA], {}), ([EMA, MINES], MINED_CROPS)],
+    ids=['last', 'averaged', 'mined'],
+)
 def test_ranks_agree_in_weights_and_running_statistics(
-    tiny_config: Path, tmp_path: Path, hooks: list
+    tiny_config: Path, tmp_path: Path, hooks: list, crops: dict
 ) -> None:
     """On a CPU, with heads that start in the second epoch."""
     options = {
         **NO_VALIDATION,
         'train_cfg.max_epochs': 2,
         'custom_hooks': hooks,
+        **crops,
     }
     script = tmp_path / 'ranks.py'
     script.write_text(

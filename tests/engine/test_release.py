@@ -44,6 +44,16 @@ SMALL = {
     'rpn_head': {'type': 'RPN3DHead', 'in_channels': 8, 'feat_channels': 8},
     'test_cfg': {'window': [32, 32, 32], 'overlap': 16},
 }
+LIDC_PREFIX = '1.3.6.1.4.1.14519.5.2.1.6279.6001.'
+TRAINED_ON = {
+    '129007566048223160327836686225',
+    '154677396354641150280013275227',
+    '170706757615202213033480003264',
+    '179049373636438705059720603192',
+    '188265424231150847356515802868',
+    '243094273518213382155770295147',
+    '323541312620128092852212458228',
+}
 THRESHOLDS = {'0.25': 0.9, '1': 0.7, '4': 0.4}
 
 
@@ -228,8 +238,14 @@ def test_shipped_detector_is_whole_small_and_credited() -> None:
     credit = card['attribution']
     assert 'doi:10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0' in credit
     assert 'LUNA16' in credit and 'CC BY 4.0' in credit
-    # inserted nodules were of these, so they are no test patients
-    assert len(card['checkpoint']['train_patients']) > 500
+    # neither the seven scans nor patients of inserted nodules are for tests
+    patients = set(card['checkpoint']['train_patients'])
+    numbers = ('0001', '0003', '0004', '0005', '0021', '0181', '0314')
+    assert patients >= {f'LIDC-IDRI-{number}' for number in numbers}
+    assert len(patients) > 500
+    series = card['checkpoint']['train_series']
+    lidc = [uid for uid in series if uid.startswith(LIDC_PREFIX)]
+    assert {uid.removeprefix(LIDC_PREFIX) for uid in lidc} == TRAINED_ON
 
 
 def test_shipped_files_are_package_data() -> None:
