@@ -19,6 +19,12 @@ settings.register_profile(
 settings.load_profile('default')
 
 ROOT = Path(__file__).resolve().parent.parent
+# first, so that at the end one process does not wait for another
+LONGEST = ('test_kills.py', 'test_end_to_end.py', 'test_fuzz.py')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture
