@@ -9,7 +9,7 @@ DATA holds `nodule-cubes/lidc_51mm.npz`, STORE the prepared cases of
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,12 +123,10 @@ def separation(
         test = np.isin(patients, names[order % FOLDS == fold])
         if test.any():
             scores[test] = _logistic(table[~test], labels[~test], table[test])
-    draws = []
-    rows = {name: np.flatnonzero(patients == name) for name in names}
-    for _ in range(RESAMPLES):
-        chosen = rng.choice(names, len(names))
-        index = np.concatenate([rows[name] for name in chosen])
-        draws.append(_area(scores[index], labels[index]))
+    draws = [
+        _area(scores[index], labels[index])
+        for index in _resamples(patients, rng)
+    ]
     low, high = np.quantile(draws, [0.025, 0.975])
     return Separation(
         _area(scores, labels),
@@ -138,6 +136,17 @@ def separation(
         int(labels.sum()),
         len(names),
     )
+
+
+def _resamples(
+    patients: np.ndarray, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Indices of the samples of as many patients, drawn with replacement."""
+    names = np.unique(patients)
+    rows = {name: np.flatnonzero(patients == name) for name in names}
+    for _ in range(RESAMPLES):
+        chosen = rng.choice(names, len(names))
+        yield np.concatenate([rows[name] for name in chosen])
 
 
 def _area(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -212,14 +221,10 @@ def noise_table(
     """``GateResult.noise`` of N samples with features (N, ...)."""
     inserted = np.array([sample.inserted for sample in drawn])
     patients = np.array([sample.patient for sample in drawn])
-    names = np.unique(patients)
-    rows = {name: np.flatnonzero(patients == name) for name in names}
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(RESAMPLES):
-        chosen = rng.choice(names, len(names))
-        index = np.concatenate([rows[name] for name in chosen])
-        draws.append(noise_ratios(table[index], inserted[index]))
+    draws = [
+        noise_ratios(table[index], inserted[index])
+        for index in _resamples(patients, np.random.default_rng(0))
+    ]
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     values = np.stack([noise_ratios(table, inserted), low, high], axis=-1)
     return dict(zip(NOISE_ROWS, values))

@@ -160,7 +160,6 @@ def test_a_nodule_of_the_wall_sits_on_it(airy: Path, tmp_path: Path) -> None:
         str(tmp_path / 'wall.npz'), prob=1.0, count=(1, 1), sham_only=0
     )
     sample = whole_case(airy)
-
     errors = []
 
     for seed in range(20):
