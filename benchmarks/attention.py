@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
+from lungdet.cli.options import positive_int
 from lungdet.models import FeatureNet
 from lungdet.ops.conv import METHODS, map_conv
 from lungdet.registry import MODELS
@@ -129,8 +130,8 @@ def bench_convolutions(runs: int) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--side', type=int, default=128)
-    parser.add_argument('--runs', type=int, default=5)
+    parser.add_argument('--side', type=positive_int, default=128)
+    parser.add_argument('--runs', type=positive_int, default=5)
     parser.add_argument(
         '--plugins',
         nargs='+',

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from terminaltables import AsciiTable
 
+from lungdet.cli.options import positive_int
 from lungdet.evaluation import Selection
 from lungdet.structures import SeriesResult
 
@@ -119,7 +120,7 @@ def main() -> None:
         'scans', type=Path, nargs='+', help='image files or DICOM folders'
     )
     parser.add_argument('--model', type=Path, help='default: as shipped')
-    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--rounds', type=positive_int, default=3)
     args = parser.parse_args()
     started = defaultdict(list)
     for way, seconds in starts(args.model, args.rounds):

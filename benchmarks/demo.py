@@ -19,6 +19,7 @@ from pathlib import Path
 from terminaltables import AsciiTable
 
 from benchmarks.threads import ROOT, busy
+from lungdet.cli.options import positive_int
 from lungdet.phantom import write_luna16_phantoms
 from lungdet.prepare import prepare_luna16
 from lungdet.threads import available_cpus
@@ -55,8 +56,10 @@ def children_seconds() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     cpus = available_cpus()
-    parser.add_argument('--busy', type=int, default=cpus, help='processes')
-    parser.add_argument('--epochs', type=int, default=2)
+    parser.add_argument(
+        '--busy', type=positive_int, default=cpus, help='processes'
+    )
+    parser.add_argument('--epochs', type=positive_int, default=2)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

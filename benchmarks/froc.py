@@ -23,6 +23,7 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from benchmarks.peak import peak_gb
+from lungdet.cli.options import positive_int
 from lungdet.evaluation import FROCResult, bootstrap_froc, evaluate_froc
 from tests.oracles.froc_literal import literal_bootstrap
 
@@ -151,10 +152,12 @@ def measure_command(repeats: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--literal-resamples', type=int, default=20)
+    parser.add_argument('--repeats', type=positive_int, default=3)
+    parser.add_argument('--literal-resamples', type=positive_int, default=20)
     parser.add_argument('--part', choices=PARTS, help=argparse.SUPPRESS)
-    parser.add_argument('--resamples', type=int, help=argparse.SUPPRESS)
+    parser.add_argument(
+        '--resamples', type=positive_int, help=argparse.SUPPRESS
+    )
     args = parser.parse_args()
     if args.part:
         run_part(args.part, args.resamples)

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from terminaltables import AsciiTable
 
+from lungdet.cli.options import positive_int
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -242,9 +244,11 @@ def child(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--side', type=int, default=128, help='voxels')
-    parser.add_argument('--batch', type=int, default=16)
-    parser.add_argument('--steps', type=int, default=20)
+    parser.add_argument(
+        '--side', type=positive_int, default=128, help='voxels'
+    )
+    parser.add_argument('--batch', type=positive_int, default=16)
+    parser.add_argument('--steps', type=positive_int, default=20)
     parser.add_argument(
         '--minutes', type=float, default=8, help='of all rows together'
     )

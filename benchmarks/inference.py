@@ -30,6 +30,7 @@ from terminaltables import AsciiTable
 
 from benchmarks.monai_retinanet import ROI, image_of, num_windows, retinanet
 from benchmarks.peak import limit_gb, peak_gb
+from lungdet.cli.options import positive_int
 from lungdet.threads import available_cpus, set_thread_number
 
 if TYPE_CHECKING:
@@ -310,7 +311,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('scan', nargs='?', type=Path)
-    parser.add_argument('--threads', type=int, default=available_cpus())
+    parser.add_argument(
+        '--threads', type=positive_int, default=available_cpus()
+    )
     parser.add_argument(
         '--slices',
         type=int,

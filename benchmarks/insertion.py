@@ -20,6 +20,7 @@ from terminaltables import AsciiTable
 
 from benchmarks.insertion_pairs import NodulePatch, samples
 from benchmarks.roc import area
+from lungdet.cli.options import positive_int
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import LibraryNodule, read_library
 
@@ -248,7 +249,7 @@ def main() -> None:
     parser.add_argument('data', type=Path)
     parser.add_argument('store', type=Path)
     parser.add_argument('library', type=Path)
-    parser.add_argument('--seeds', type=int, default=5)
+    parser.add_argument('--seeds', type=positive_int, default=5)
     args = parser.parse_args()
     store, library = CaseStore(args.store), read_library(args.library)
     result = run_gate(args.data, store, library, args.seeds)

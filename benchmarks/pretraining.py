@@ -15,6 +15,7 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from lungdet.apis import load_config
+from lungdet.cli.options import positive_int
 from lungdet.datasets import LungCropDataset
 from lungdet.engine import Key
 from lungdet.geometry import Geometry
@@ -116,7 +117,7 @@ def sample_row(store: Path, pairs: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--pairs', type=int, default=200)
+    parser.add_argument('--pairs', type=positive_int, default=200)
     parser.add_argument('--store', type=Path, help='a prepared folder')
     args = parser.parse_args()
     crop = np.random.default_rng(0).random(SHAPE, dtype=np.float32)

@@ -36,7 +36,7 @@ from scipy.stats import t as student
 from terminaltables import AsciiTable
 
 from lungdet.apis import load_config, train
-from lungdet.cli.options import add_cfg_options
+from lungdet.cli.options import add_cfg_options, positive_int
 from lungdet.engine.pretraining_hooks import spread_indices
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import scratch_folder, write_text
@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument('out', type=Path)
     parser.add_argument('--start', action='append', default=[])
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--epochs', type=int, default=EPOCHS)
+    parser.add_argument('--epochs', type=positive_int, default=EPOCHS)
     add_cfg_options(parser)
     args = parser.parse_args()
     options = {**CROPS, **(args.cfg_options or {})}

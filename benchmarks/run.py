@@ -24,6 +24,7 @@ from terminaltables import AsciiTable
 
 from benchmarks.peak import peak_gb
 from lungdet.apis import load_config
+from lungdet.cli.options import positive_int
 from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.datasets import LUNA16Dataset
 from lungdet.engine import Key
@@ -327,7 +328,10 @@ def main() -> None:
         '--long', type=int, default=0, help='slices of an additional long case'
     )
     parser.add_argument(
-        '--side', type=int, default=128, help='side of a training crop, voxels'
+        '--side',
+        type=positive_int,
+        default=128,
+        help='side of a training crop, voxels',
     )
     args = parser.parse_args()
     rows: TableRows = [['what', 'CPU-s', 'ratio']]

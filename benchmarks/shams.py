@@ -26,6 +26,7 @@ from scipy.stats import mannwhitneyu
 from terminaltables import AsciiTable
 
 from benchmarks.roc import area
+from lungdet.cli.options import positive_int
 from lungdet.errors import ConfigError
 from lungdet.insertion.draw import DrawOptions, donor_of, draw_sham
 from lungdet.insertion.insert import insert
@@ -309,7 +310,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('store', type=Path)
-    parser.add_argument('--per-scan', type=int, default=30)
+    parser.add_argument('--per-scan', type=positive_int, default=30)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     from lungdet.engine.checkpoint import resolve_checkpoint

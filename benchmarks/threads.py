@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
+from lungdet.cli.options import positive_int
 from lungdet.threads import WAIT_VARIABLES, available_cpus
 
 ROOT = Path(__file__).parents[1]
@@ -129,10 +130,14 @@ def main() -> None:
         '--seconds', type=float, default=150, help='of all steps together'
     )
     parser.add_argument(
-        '--busy', type=int, nargs='+', default=[1, 2], help='processes'
+        '--busy',
+        type=positive_int,
+        nargs='+',
+        default=[1, 2],
+        help='processes',
     )
-    parser.add_argument('--side', type=int, default=64, help='voxels')
-    parser.add_argument('--batch', type=int, default=6)
+    parser.add_argument('--side', type=positive_int, default=64, help='voxels')
+    parser.add_argument('--batch', type=positive_int, default=6)
     parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:

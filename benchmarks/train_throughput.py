@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from terminaltables import AsciiTable
 
 from benchmarks.gpu import batch_of, seconds_of
+from lungdet.cli.options import positive_int
 from lungdet.threads import available_cpus, set_thread_number
 
 if TYPE_CHECKING:
@@ -117,8 +118,10 @@ def table(steps: int, crops: dict[str, Any]) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--threads', type=int, default=available_cpus())
-    parser.add_argument('--steps', type=int, default=5)
+    parser.add_argument(
+        '--threads', type=positive_int, default=available_cpus()
+    )
+    parser.add_argument('--steps', type=positive_int, default=5)
     args = parser.parse_args()
     set_thread_number(args.threads)
     rows = table(args.steps, CROPS)

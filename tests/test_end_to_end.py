@@ -78,14 +78,15 @@ def test_full_size_on_a_real_scan(
 
     speed = {'threads': torch.get_num_threads(), 'amp': True}
     run_train(file, tmp_path / 'whole', **speed)
-    run_train(file, tmp_path / 'cut', kill_at=2, **speed)
-    assert read_checkpoint(tmp_path / 'cut')['meta']['iter'] == 2
-    run_train(file, tmp_path / 'cut', **speed)
+    # six nodules of two scans, two a step
+    assert read_checkpoint(tmp_path / 'whole')['meta']['iter'] == 3
+    if name.endswith('mg'):  # minutes; once is enough
+        run_train(file, tmp_path / 'cut', kill_at=2, **speed)
+        assert read_checkpoint(tmp_path / 'cut')['meta']['iter'] == 2
+        run_train(file, tmp_path / 'cut', **speed)
+        assert_same_end(tmp_path / 'whole', tmp_path / 'cut')
 
-    end = assert_same_end(tmp_path / 'whole', tmp_path / 'cut')
-    assert end['meta']['iter'] == 3  # six nodules of two scans, two a step
-
-    metrics = run_test(config, tmp_path / 'cut', out=tmp_path / 'out')
+    metrics = run_test(config, tmp_path / 'whole', out=tmp_path / 'out')
 
     froc = json.loads((tmp_path / 'out' / 'froc.json').read_text())
     assert froc['counts']['scans'] == 1 and froc['counts']['nodules'] == 3

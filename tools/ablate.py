@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from lungdet import apis
-from lungdet.cli import add_cfg_options, clean_errors
+from lungdet.cli import add_cfg_options, clean_errors, positive_int
 from lungdet.threads import set_threads
 
 
@@ -26,7 +26,9 @@ def main() -> None:
         help='"config", the split that each config has; subsets as 0-9 or '
         '3,5; "series"; or a csv of seriesuid, fold',
     )
-    parser.add_argument('--seeds', type=int, default=1, help='runs per config')
+    parser.add_argument(
+        '--seeds', type=positive_int, default=1, help='runs per config'
+    )
     parser.add_argument('--amp', action='store_true', help='bfloat16')
     add_cfg_options(parser)
     add_cfg_options(parser, '--pretrain-options', 'the configs that pre-train')

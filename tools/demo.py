@@ -4,7 +4,7 @@ import argparse
 from itertools import chain
 from pathlib import Path
 
-from lungdet.cli import clean_errors, demo_commands
+from lungdet.cli import clean_errors, demo_commands, positive_int
 from lungdet.cli.commands import Commands
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,9 +14,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, help='default: work_dirs/demo')
     parser.add_argument('--data', type=Path, help='a LUNA16 folder')
-    parser.add_argument('--jobs', type=int, default=2, help='processes')
+    parser.add_argument(
+        '--jobs', type=positive_int, default=2, help='processes'
+    )
     parser.add_argument('--table', action='store_true', help='BASE, QAM, MG')
-    parser.add_argument('--seeds', type=int, default=1, help='of the table')
+    parser.add_argument(
+        '--seeds', type=positive_int, default=1, help='of the table'
+    )
     parser.add_argument('--quick', action='store_true', help='a short look')
     args = parser.parse_args()
     data = args.data and args.data.resolve()
