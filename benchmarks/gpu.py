@@ -8,7 +8,7 @@ as lungdet computes it, or as its authors do, by permuted copies; each with and
 without ``torch.compile`` of the backbone. "Of the peak" is the network's
 operations per second relative to those of a large convolution on this GPU,
 which is measured first. Each row runs in a separate process, which is stopped
-when the time is up. For a trial on a CPU use ``--side 32 --batch 2 --steps
+when the time is up. For a trial on a CPU use ``--side 16 --batch 2 --steps
 1``.
 """
 

@@ -133,7 +133,7 @@ def test_ways_to_wait(
     assert all(name in text for name in ('idle', 'beside 1', 'beside 2'))
 
 
-TRIAL = ['--side', '32', '--batch', '2', '--steps', '1', '--no-compile']
+TRIAL = ['--side', '16', '--batch', '2', '--steps', '1', '--no-compile']
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_training_steps_of_a_gpu_on_a_cpu(
     run_main('gpu', TRIAL, monkeypatch)
 
     text = capsys.readouterr().out
-    assert 'TFLOP/s' in text and '2 crops of 32^3' in text
+    assert 'TFLOP/s' in text and '2 crops of 16^3' in text
     for name in gpu.BACKBONES:
         (cells,) = (
             [cell.strip() for cell in line.strip('|').split('|')]
