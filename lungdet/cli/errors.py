@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.machinery import ExtensionFileLoader
 from threading import Timer, current_thread, main_thread
+from types import FrameType
 from typing import Any, NoReturn
 
 from tqdm import tqdm
@@ -64,10 +66,9 @@ def interrupts() -> Iterator[list[int]]:
     """
     noted: list[int] = []
 
-    def note(number: int, frame: Any) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         noted.append(number)
-        if frame and frame.f_code.co_filename == logging.__file__:
-            # around a fork, where Python only prints what is raised
+        if frame and (_is_logging(frame) or _loads_extension(frame)):
             Timer(LATER, os.kill, (os.getpid(), number)).start()
             return
         raise KeyboardInterrupt
@@ -82,6 +83,23 @@ def interrupts() -> Iterator[list[int]]:
         yield noted
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_logging(frame: FrameType) -> bool:
+    """Around a fork, where Python only prints what is raised."""
+    return frame.f_code.co_filename == logging.__file__
+
+
+def _loads_extension(frame: FrameType | None) -> bool:
+    """While a compiled module is loaded: after an error there, matplotlib's
+    abort the process when it ends."""
+    while frame is not None:
+        loads = frame.f_code.co_name in ('create_module', 'exec_module')
+        loader = frame.f_locals.get('self') if loads else None
+        if isinstance(loader, ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

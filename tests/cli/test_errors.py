@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -80,3 +82,45 @@ def test_ctrl_c_inside_of_logging_is_raised_behind_it() -> None:
 
     signal.signal(signal.SIGINT, before)
     assert left and stopped.value.code == 130
+
+
+INTERRUPTED_LOADING = """
+import os, signal, sys, time
+from lungdet.cli import clean_errors
+
+def hook(frame, event, arg):
+    while frame is not None:
+        module = frame.f_locals.get('module')
+        if (
+            frame.f_code.co_name == 'exec_module'
+            and getattr(module, '__name__', '') == 'matplotlib.ft2font'
+        ):
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        frame = frame.f_back
+
+with clean_errors('lungdet'):
+    sys.setprofile(lambda frame, event, arg:
+        hook(frame, event, arg) if frame.f_code.co_name == '__set_name__'
+        else None)
+    import matplotlib.figure
+    print('loaded', flush=True)
+    while True:
+        time.sleep(0.1)
+"""
+
+
+def test_ctrl_c_while_a_compiled_module_loads_is_raised_behind_it() -> None:
+    """Interrupted in the middle, the process aborts when it ends."""
+    done = subprocess.run(
+        [sys.executable, '-c', INTERRUPTED_LOADING],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == (
+        'lungdet: interrupted; run the same command again to continue.\n'
+    )
