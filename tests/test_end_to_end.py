@@ -1,4 +1,4 @@
-"""Real scans: the full-size configs train, are killed, resume and test."""
+"""Real scans: full-size configs train and test, one is killed and resumes."""
 
 from __future__ import annotations
 

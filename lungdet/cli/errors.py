@@ -86,7 +86,8 @@ def interrupts() -> Iterator[list[int]]:
 
 
 def _is_logging(frame: FrameType) -> bool:
-    """Around a fork, where Python only prints what is raised."""
+    """In logging, which runs around forks, where Python only prints what is
+    raised."""
     return frame.f_code.co_filename == logging.__file__
 
 

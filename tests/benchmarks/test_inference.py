@@ -61,7 +61,8 @@ def test_rows_of_a_small_phantom(
 ) -> None:
     volume = make_phantom(0, size='small').volume
     middle = volume.array[16:48]
-    write_image(tmp_path / 'scan.mha', middle, volume.geometry)
+    grid = volume.geometry.crop((16, 0, 0), middle.shape)
+    write_image(tmp_path / 'scan.mha', middle, grid)
     words = [str(tmp_path / 'scan.mha'), '--threads', '1']
     words += ['--slices', '40', '--roi', '64', '64', '32']
     # a row of each kind
