@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lungdet.engine.checkpoint import (
     resolve_checkpoint,
 )
 from lungdet.engine.release import SUFFIX, write_release
+from lungdet.engine.run_manifest import RunManifest
 from lungdet.engine.training_scans import TrainingScans
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
@@ -26,6 +28,7 @@ from lungdet.io.reference_set import official_reference
 from lungdet.phantom.write import UID_ROOT
 from lungdet.structures import ReferenceSet
 
+SETTINGS = ('test_cfg', 'pipeline', 'candidates')  # of a test's manifest
 FP_RATES = (0.25, 1.0, 4.0)  # per scan, for which a release states the scores
 # of weights that were trained on LUNA16's scans, LIDC-IDRI's nodules, phantoms
 LICENCES = {
@@ -56,7 +59,8 @@ def publish_model(
 ) -> EvaluationReport:
     """Write a checkpoint as a release.
 
-    Its weights are the checkpoint's averaged ones, if it has them.
+    Its weights are the checkpoint's averaged ones, if it has them; its
+    ``test_cfg`` is that of the runs, as the thresholds are.
 
     Args:
         checkpoint: File, or work folder.
@@ -75,8 +79,8 @@ def publish_model(
 
     Raises:
         CheckpointError: As ``read_checkpoint``.
-        ConfigError: As ``pool_runs`` and ``thresholds_of``; an ensemble; or
-            weights of other scans without their licences and attribution.
+        ConfigError: As ``pool_runs``, ``common_test_cfg``, ``thresholds_of``;
+            an ensemble; or weights of other scans without their terms.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -84,18 +88,15 @@ def publish_model(
     file = resolve_checkpoint(checkpoint)
     content = read_checkpoint(file)
     meta = CheckpointMeta.of(content, file)
-    if meta.model['type'] == 'EnsembleDetector':
-        raise ConfigError(
-            f'{file}: an ensemble, and a release holds one network; publish '
-            'one of its checkpoints.'
-        )
+    _check_single(meta, file)
     if licences is None or attribution is None:
         _check_covered(meta, file)
     report = pool_runs(runs)
+    model = {**meta.model, 'test_cfg': common_test_cfg(runs)}
     card = {
         'name': path.stem,
         'version': lungdet.__version__,
-        'checkpoint': meta.to_dict(),
+        'checkpoint': replace(meta, model=model).to_dict(),
         'thresholds': thresholds_of(report),
         'held_out': _held_out(report),
         'licences': dict(licences or LICENCES),
@@ -122,6 +123,14 @@ def read_commands(path: Path) -> list[str]:
             f'{path}: not UTF-8 text ({error.reason}); give a file with the '
             'commands, one per line.'
         ) from error
+
+
+def _check_single(meta: CheckpointMeta, file: Path) -> None:
+    if meta.model['type'] == 'EnsembleDetector':
+        raise ConfigError(
+            f'{file}: an ensemble, and a release holds one network; publish '
+            'one of its checkpoints.'
+        )
 
 
 def _check_covered(meta: CheckpointMeta, file: Path) -> None:
@@ -178,6 +187,41 @@ def pool_runs(runs: Sequence[str | Path]) -> EvaluationReport:
         tuple(uids),
     )
     return evaluate_submission(Submission('held-out', marks), reference)
+
+
+def common_test_cfg(runs: Sequence[str | Path]) -> dict[str, Any]:
+    """The ``test_cfg`` of several test runs, which must be tested alike.
+
+    Args:
+        runs: Folders with ``manifest.json``, at least one.
+
+    Raises:
+        ConfigError: A folder whose manifest is missing, invalid, or does not
+            say how it was tested; scores of given candidates; or other
+            settings than an earlier run's.
+    """
+    ways: list[dict[str, Any]] = []
+    for run in map(Path, runs):
+        manifest = RunManifest.read(run)
+        identity = manifest.identity if manifest is not None else {}
+        settings = {name: identity.get(name) for name in SETTINGS}
+        if not isinstance(settings['test_cfg'], dict):
+            raise ConfigError(
+                f'{run}: no manifest.json there says with which test_cfg its '
+                'scans were tested; test them again with this version.'
+            )
+        if settings['candidates'] is not None:
+            raise ConfigError(
+                f'{run}: holds scores of given candidates, not of what the '
+                'network finds; test without --candidates.'
+            )
+        ways.append(settings)
+        if others := [n for n in SETTINGS if settings[n] != ways[0][n]]:
+            raise ConfigError(
+                f'{run}: was tested with another {", ".join(others)} than '
+                f'{runs[0]}, and thresholds are of one; test them alike.'
+            )
+    return ways[0]['test_cfg']
 
 
 def thresholds_of(report: EvaluationReport) -> dict[str, float]:

@@ -26,6 +26,7 @@ from lungdet.engine.checkpoint import (
 )
 from lungdet.engine.ensemble import join_checkpoints
 from lungdet.engine.loader_workers import worker_errors
+from lungdet.engine.plain_values import plain
 from lungdet.engine.run_manifest import RunManifest, values_digest
 from lungdet.engine.screen import say, shown
 from lungdet.errors import ConfigError
@@ -212,12 +213,15 @@ def _results_manifest(
     """The manifest of a folder of results, before it has metrics."""
     dataset = cfg.test_dataloader.dataset
     index = Path(dataset.data_root) / 'index.json'
+    model = cfg.model.to_dict()
+    test_cfg = model.pop('test_cfg', None)
     return RunManifest(
         {
             'checkpoint': sha256_of(files[0])
             if len(files) == 1
             else values_digest([sha256_of(file) for file in files]),
-            'model': values_digest(cfg.model.to_dict()),
+            'model': values_digest(model),
+            'test_cfg': plain(test_cfg or {}),
             'pipeline': values_digest(dataset.pipeline),
             'cases': sha256_of(index) if index.is_file() else None,
             'candidates': candidates and sha256_of(candidates),

@@ -11,6 +11,7 @@ import torch
 
 from lungdet import apis
 from lungdet.apis.publish import (
+    common_test_cfg,
     pool_runs,
     publish_model,
     read_commands,
@@ -20,6 +21,7 @@ from lungdet.engine.checkpoint import read_checkpoint, write_checkpoint
 from lungdet.engine.detector import load_detector
 from lungdet.engine.ensemble import join_checkpoints
 from lungdet.engine.provenance import describe_weights
+from lungdet.engine.run_manifest import MANIFEST_FILE, RunManifest
 from lungdet.errors import CheckpointError, ConfigError
 from lungdet.io.reference_set import official_reference
 from tests.apis.quick_run import QUICK
@@ -27,13 +29,21 @@ from tests.schemas import assert_valid
 
 HEADER = 'seriesuid,coordX,coordY,coordZ,probability\n'
 FAR = 5000.0  # mm from every nodule
+TESTED: dict[str, Any] = {
+    'checkpoint': 'a',
+    'test_cfg': {'flips': 2},
+    'pipeline': 'b',
+    'candidates': None,
+}
 TERMS: dict[str, Any] = {
     'licences': {'weights': 'CC0-1.0'},
     'attribution': 'Of nobody.',
 }
 
 
-def write_test_run(folder: Path, uid: str, false_scores: list[float]) -> Path:
+def write_test_run(
+    folder: Path, uid: str, false_scores: list[float], **identity: Any
+) -> Path:
     """Marks on every nodule of a LUNA16 scan, and as many false ones."""
     nodules = official_reference().annotations.get(uid, [])
     rows = [(*nodule.center_mm, 0.95) for nodule in nodules]
@@ -42,6 +52,7 @@ def write_test_run(folder: Path, uid: str, false_scores: list[float]) -> Path:
     (folder / 'scans' / f'{uid}.json').write_text('{}')
     lines = (f'{uid},{",".join(map(str, row))}\n' for row in rows)
     (folder / 'submission.csv').write_text(HEADER + ''.join(lines))
+    RunManifest({**TESTED, **identity}).write(folder)
     return folder
 
 
@@ -139,6 +150,60 @@ def test_published_checkpoint_is_tested_like_the_checkpoint(
         apis.test(tiny_config, weights, out=out, cfg_options=QUICK)
         results.append((out / 'submission.csv').read_text())
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ('identity', 'message'),
+    [
+        ({'test_cfg': {'flips': 8}}, 'tested with another test_cfg than'),
+        ({'pipeline': 'c'}, 'tested with another pipeline than'),
+        ({'candidates': 'd'}, 'scores of given candidates'),
+        ({'test_cfg': None}, 'with which test_cfg its scans were tested'),
+    ],
+)
+def test_thresholds_are_of_one_way_to_test(
+    identity: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    one, two = scans_with_nodules(2)
+    runs = [
+        write_test_run(tmp_path / 'a', one, [0.5]),
+        write_test_run(tmp_path / 'b', two, [0.5], **identity),
+    ]
+
+    with pytest.raises(ConfigError, match=message):
+        common_test_cfg(runs)
+
+
+def test_runs_without_a_manifest_are_refused(tmp_path: Path) -> None:
+    (run, _) = write_two_runs(tmp_path)
+    (run / MANIFEST_FILE).unlink()
+
+    with pytest.raises(ConfigError, match='no manifest.json there says'):
+        common_test_cfg([run])
+
+
+def test_release_is_tested_as_its_thresholds_were(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    options = {**QUICK, '+model.test_cfg.flips': 2}
+    apis.test(tiny_config, trained, out=out, cfg_options=options)
+    test_cfg = common_test_cfg([out])
+    one, two = scans_with_nodules(2)
+    scores = [0.9 - 0.1 * k for k in range(9)]
+    runs = [
+        write_test_run(tmp_path / uid, uid, scores, test_cfg=test_cfg)
+        for uid in (one, two)
+    ]
+    path = tmp_path / 'tiny.safetensors'
+
+    publish_model(trained, runs, path, **TERMS)
+
+    before = load_detector(trained).model.test_cfg
+    after = load_detector(path).model.test_cfg
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {'flips', 'score_thr', 'score_thrs'}
+    assert (before['flips'], after['flips']) == (1, 2)
 
 
 def test_release_is_not_tested_on_its_training_scans(

@@ -96,7 +96,8 @@ def test_results_of_other_weights_are_not_mixed(
     with pytest.raises(ConfigError, match='with another checkpoint;'):
         run_test(tiny_config, other, out=out)
     for key, value, name in (
-        ('model.test_cfg.window', (48, 48, 48), 'model'),
+        ('model.box_border', 8, 'model'),
+        ('model.test_cfg.window', (48, 48, 48), 'test_cfg'),
         ('data_root', str(tmp_path / 'more'), 'cases'),
     ):
         if name == 'cases':
