@@ -41,6 +41,7 @@ model = dict(
     test_cfg=dict(
         max_voxels=12_000_000,
         overlap=32,
+        flips=2,  # mirrored views found most of all that was tried
         rpn=dict(nms_pre=2000, max_num=200),
         mask=dict(max_per_window=40),
         postprocess=dict(nms=_base_._strong_nms),
