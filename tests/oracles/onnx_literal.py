@@ -14,6 +14,16 @@ from typing import NamedTuple
 import numpy as np
 
 Array = np.ndarray
+# mirrored axes of each view, by the number of views
+EVERY = [
+    tuple(axis for axis, chosen in enumerate(choice) if chosen)
+    for choice in product((False, True), repeat=3)
+]
+FLIPS: dict[int, list[tuple[int, ...]]] = {
+    1: [()],
+    2: [(), (2,)],
+    8: EVERY,
+}
 
 
 class Mark(NamedTuple):
@@ -32,26 +42,68 @@ class Window(NamedTuple):
 
 def detect(folder: Path, card: dict, hu: Array) -> list[Mark]:
     """Detections of a scan (z, y, x) of HU, best first."""
-    marks = [
-        mark
-        for window in windows(card['input'], hu.shape)
-        for mark in detect_in(folder, card, hu, window)
-    ]
-    marks = [m for m in marks if (middle(m.box) < hu.shape).all()]
-    marks.sort(key=lambda mark: -mark.score)
-    post = card['postprocess']
-    kept: list[Mark] = []
-    for mark in marks:
-        if not any(same(post['nms'], mark.box, k.box) for k in kept):
-            kept.append(mark)
+    post, views = card['postprocess'], []
+    for axes in FLIPS[post['views']]:
+        marks = [
+            mark
+            for window in windows(card['input'], hu.shape)
+            for mark in detect_in(folder, card, hu, window, axes)
+        ]
+        inner = [m for m in marks if (middle(m.box) < hu.shape).all()]
+        views.append(suppressed(post['nms'], inner))
+    kept = views[0] if len(views) == 1 else merged(post['nms'], views)
     return [
         Mark(grown(box, -post['box_border']), *others)
         for box, *others in kept[: post['max_per_scan']]
     ]
 
 
+def suppressed(rules: dict, marks: list[Mark]) -> list[Mark]:
+    """Marks that no better one suppresses, best first."""
+    kept: list[Mark] = []
+    for mark in sorted(marks, key=lambda mark: -mark.score):
+        if not any(same(rules, mark.box, k.box) for k in kept):
+            kept.append(mark)
+    return kept
+
+
+def merged(rules: dict, views: list[list[Mark]]) -> list[Mark]:
+    """One mark for each object, averaged over the views."""
+    everything = [(mark, v) for v, marks in enumerate(views) for mark in marks]
+    heads = suppressed(rules, [mark for mark, _ in everything])
+    groups: list[list[tuple]] = [[] for _ in heads]
+    for mark, view in everything:
+        own = [k for k, head in enumerate(heads) if head is mark]
+        near = [k for k, h in enumerate(heads) if same(rules, mark.box, h.box)]
+        groups[(own or near)[0]].append((mark, view))
+    marks = []
+    for head, group in zip(heads, groups):
+        weights = np.array(
+            [iou(m.box, head.box) * volume(m.box) for m, _ in group]
+        )
+        by_score = weights * [mark.score for mark, _ in group]
+        missing = len(views) - len({view for _, view in group})
+        score = by_score.sum() / (weights.sum() + missing * weights.mean())
+        box = by_score @ [mark.box for mark, _ in group] / by_score.sum()
+        marks.append(Mark(box, score, head.mask_box, head.mask))
+    return sorted(marks, key=lambda mark: -mark.score)
+
+
+def volume(box: Array) -> float:
+    return float(np.prod(box[3:] - box[:3]))
+
+
+def unflipped(box: Array, shape: tuple[int, ...], axes: tuple) -> Array:
+    """A box (z1, y1, x1, z2, y2, x2) of a mirrored window, mirrored back."""
+    low, high = np.array(box[:3]), np.array(box[3:])
+    for axis in axes:
+        ends = shape[axis] - high[axis], shape[axis] - low[axis]
+        low[axis], high[axis] = ends
+    return np.concatenate([low, high])
+
+
 def detect_in(
-    folder: Path, card: dict, hu: Array, window: Window
+    folder: Path, card: dict, hu: Array, window: Window, axes: tuple = ()
 ) -> list[Mark]:
     """Detections that a window owns, in the voxels of the scan."""
     rule, post = card['input'], card['postprocess']
@@ -60,7 +112,8 @@ def detect_in(
     crop[tuple(map(slice, part.shape))] = part
     (low, high), (first, last) = rule['hu_window'], rule['out_range']
     image = np.clip((crop - low) / (high - low), 0, 1) * (last - first) + first
-    image = image[None, None].astype(np.float32)
+    image = np.flip(image[None, None], [axis + 2 for axis in axes])
+    image = np.ascontiguousarray(image, np.float32)
     out1, out2, comb2, logits, deltas = run(
         folder, card, 'backbone_rpn', image
     )
@@ -70,10 +123,7 @@ def detect_in(
         for box, score in zip(
             *proposals(card['rpn'], logits[0], deltas[0], crop.shape)
         )
-        if (middle(box) + window.start >= window.core_low - post['seam']).all()
-        and (
-            middle(box) + window.start < window.core_high + post['seam']
-        ).all()
+        if owns(window, unflipped(box, crop.shape, axes), post['seam'])
     ]
     border = card['rcnn']['border']
     if owned:
@@ -90,6 +140,7 @@ def detect_in(
             card['mask'][name] for name in ('score_thr', 'max_per_window')
         )
         if score < least or rank >= most:
+            box = unflipped(box, crop.shape, axes)
             marks.append(Mark(box + offset, score, None, None))
             continue
         cells = widened(
@@ -100,18 +151,28 @@ def detect_in(
             for maps, s in ((comb2, 4), (out1, 2), (image, 1))
         ]
         (mask,) = run(folder, card, 'mask', *crops)
+        cells = unflipped(np.concatenate(cells), crop.shape, axes)
+        cells = cells.reshape(2, 3)
         # a window may extend beyond the scan
         end = np.minimum(cells[1], np.array(hu.shape) - window.start)
-        mask = mask[0, 0][tuple(map(slice, np.maximum(end - cells[0], 0)))]
+        mask = np.flip(mask[0, 0], axes)
+        mask = mask[tuple(map(slice, np.maximum(end - cells[0], 0)))]
         marks.append(
             Mark(
-                box + offset,
+                unflipped(box, crop.shape, axes) + offset,
                 score,
                 np.concatenate([cells[0], end]) + offset,
                 mask > card['mask']['logit_thr'],
             )
         )
     return marks
+
+
+def owns(window: Window, box: Array, seam: float) -> bool:
+    """Whether a box of a window is centred in its core or seam."""
+    center = middle(box) + window.start
+    low, high = window.core_low - seam, window.core_high + seam
+    return bool((center >= low).all() and (center < high).all())
 
 
 def windows(rule: dict, shape: tuple[int, ...]) -> list[Window]:
