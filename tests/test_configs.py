@@ -13,6 +13,8 @@ from mmengine.registry import OPTIMIZERS, DefaultScope
 
 from lungdet.apis import load_config
 from lungdet.datasets import LoadCrop
+from lungdet.engine.plain_values import plain
+from lungdet.engine.release import read_card, shipped_release
 from lungdet.errors import ConfigError
 from lungdet.io.case_store import rebuild_index
 from lungdet.models import NoduleNet
@@ -289,3 +291,14 @@ def test_the_small_detector_trains_on_all_but_the_test(
     assert len(data) == 400
     index = data.kinds.index('0 inserted')
     assert tuple(data[index]['inputs'].shape) == (1, 64, 64, 64)
+
+
+def test_the_shipped_detector_runs_as_its_config_tests() -> None:
+    """What its thresholds are from is what users run."""
+    config = load_config(CONFIGS / 'lungdet_s.py')
+
+    card = read_card(shipped_release())
+
+    model = card['checkpoint']['model']
+    assert model['test_cfg'] == plain(config.model.test_cfg.to_dict())
+    assert model['backbone'] == plain(config.model.backbone.to_dict())
