@@ -260,6 +260,7 @@ RULES: dict[str, Number | Switch] = {
     'test_cfg.window': SIDES._replace(none=True),
     'overlap': AMOUNT,
     'windows_at_once': COUNT,
+    'test_cfg.flips': Number(1, 8, whole=True),
     'max_voxels': Number(STRIDE**3, 1e9, whole=True, none=True),
     'min_inside': NOT_NEGATIVE,
     'score_thr': FRACTION,

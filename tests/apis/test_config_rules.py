@@ -103,6 +103,7 @@ def test_the_longest_key_that_fits_gives_the_rule() -> None:
 def defaults() -> Iterator[tuple[str, str, Any]]:
     """Class, key and default of what a config may set in our classes."""
     for key, registry in KEYS.items():
+        registry.import_from_location()  # else only what ran before is there
         for name, kind in registry.module_dict.items():
             if not kind.__module__.startswith('lungdet.'):
                 continue
