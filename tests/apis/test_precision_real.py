@@ -35,7 +35,7 @@ MISSED = pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
     reason='55 of 884 scores differ by more, 8 of them because the other '
-    'precision keeps no such box: docs/infer.md',
+    'precision keeps no such box, and 11 of the 118 above 0.5: docs/infer.md',
 )
 Detections = dict[str, dict[str, list[Detection]]]  # by scan, precision
 
@@ -93,10 +93,13 @@ def apart(detections: Detections, least: float, most: float) -> dict:
     return differ
 
 
-def test_few_scores_differ(detections: Detections) -> None:
-    """As docs/infer.md says: 55 of 884 above 0.1, 11 of 118 above 0.5."""
-    assert len(apart(detections, LEAST_SCORE, MOST_APART)) <= 55
-    assert len(apart(detections, SURE_SCORE, MOST_APART)) <= 11
+@MISSED
+def test_few_scores_differ_and_none_that_is_sure(
+    detections: Detections,
+) -> None:
+    """The weights before, with one view: 20 above 0.1, none above 0.5."""
+    assert len(apart(detections, LEAST_SCORE, MOST_APART)) <= 20
+    assert not apart(detections, SURE_SCORE, MOST_APART)
 
 
 @MISSED
