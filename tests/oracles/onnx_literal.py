@@ -73,9 +73,9 @@ def merged(rules: dict, views: list[list[Mark]]) -> list[Mark]:
     heads = suppressed(rules, [mark for mark, _ in everything])
     groups: list[list[tuple]] = [[] for _ in heads]
     for mark, view in everything:
-        own = [k for k, head in enumerate(heads) if head is mark]
+        is_head = [k for k, head in enumerate(heads) if head is mark]
         near = [k for k, h in enumerate(heads) if same(rules, mark.box, h.box)]
-        groups[(own or near)[0]].append((mark, view))
+        groups[(is_head or near)[0]].append((mark, view))
     marks = []
     for head, group in zip(heads, groups):
         weights = np.array(
