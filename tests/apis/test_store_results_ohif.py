@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from tests.dicomweb.phantom_series import (
 pytest.importorskip('highdicom', reason="pip install 'lungdet[dicom]'")
 pytestmark = pytest.mark.slow
 WAIT_SECONDS = 120.0
+LINE_PIXELS = 2.5  # outlines are drawn on the voxels' edges
 SIZE = {'width': 1200, 'height': 750}
 SHOTS = 'LUNGDET_SCREENSHOTS'  # folder to keep what was seen
 THUMBNAILS = '[data-cy^=study-browser-thumbnail]'
@@ -71,13 +73,19 @@ TEXT = 'document.body.innerText'
 
 
 class Viewer(NamedTuple):
-    """OHIF's address, and the result that was stored.
+    """OHIF's address, and what was stored.
 
     The SEG lacks the second nodule, as if its mask were between two slices.
+
+    Attributes:
+        address: OHIF's.
+        result: The detections.
+        segments: Masks of the SEG, each with its slice's instance number.
     """
 
     address: str
     result: SeriesResult
+    segments: list[tuple[int | None, SliceMask]]
 
 
 @pytest.fixture(scope='module')
@@ -85,8 +93,15 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     """OHIF in front of an Orthanc with a phantom and its results."""
     folder = tmp_path_factory.mktemp('ohif')
 
+    segments: list[tuple[int | None, SliceMask]] = []
+
     def all_but_second(result: SeriesResult) -> list[SliceMask]:
-        return [one for one in masks_on_slices(result) if one.number != 2]
+        masks = [one for one in masks_on_slices(result) if one.number != 2]
+        segments[:] = [
+            (result.slices[one.slice_index].instance_number, one)
+            for one in masks
+        ]
+        return masks
 
     (folder / 'orthanc').mkdir()
     with (
@@ -106,7 +121,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
         (outcome,) = run.outcomes
         assert outcome.state == 'done' and outcome.detections
         result = read_result(folder / 'out' / SERIES / 'result.json')
-        yield Viewer(address, result)
+        yield Viewer(address, result, segments)
 
 
 @contextmanager
@@ -191,17 +206,47 @@ def test_ct_seg_and_sr_are_there(viewer: Viewer, tmp_path: Path) -> None:
 
         open_series(page, 'SEG')
         wait_for(page, BUTTON.format(text='Yes'))  # to open it
-        view = wait_until_seen(page, 'seg', lambda v: red_of(v).sum() > 20)
+        view = wait_until_seen(page, 'seg', lambda v: red_of(v).any())
 
         outlines, _ = label(binary_dilation(red_of(view), iterations=3))
-        for number, part in enumerate(find_objects(outlines), 1):
-            assert max(side.stop - side.start for side in part) < 60
-            outline = red_of(view) & (outlines == number)
-            assert lungs_of(view)[outline].all()
+        boxes = [
+            box_of(red_of(view) & (outlines == number))
+            for number in range(1, outlines.max() + 1)
+        ]
+        stored = stored_boxes(viewer, page, view)
+        assert len(boxes) == len(stored)
+        np.testing.assert_allclose(boxes, stored, atol=LINE_PIXELS)
+        assert lungs_of(view)[red_of(view)].all()
         assert is_chest(np.where(red_of(view)[..., None], 0, view))
         # a warning, such as of a segment without a colour
         assert 'DICOM SEG import' not in page.evaluate(TEXT)
         assert_all_from(viewer, page)
+
+
+def box_of(area: np.ndarray) -> list[int]:
+    """First row and column of an area, and those behind its last."""
+    (part,) = find_objects(area.astype(int))
+    return [side.start for side in part] + [side.stop for side in part]
+
+
+def stored_boxes(viewer: Viewer, page: Page, view: np.ndarray) -> list:
+    """Where the SEG's masks of the slice shown lie in the viewport.
+
+    Each as ``box_of``, in the order of their first row.
+    """
+    shown = re.search(r'I:(\d+) ', page.evaluate(TEXT))
+    assert shown is not None
+    rows, columns = viewer.result.scan_geometry.shape[1:]
+    across = image_columns(view)
+    size = (across.stop - across.start) / columns  # of a voxel
+    origin = np.array([(view.shape[0] - rows * size) / 2, across.start])
+    boxes = []
+    for instance, one in viewer.segments:
+        if instance == int(shown[1]):
+            first = [side.start for side in one.region]
+            ends = np.reshape(box_of(one.mask), (2, 2)) + first
+            boxes.append((ends * size + origin).ravel())
+    return sorted(boxes, key=lambda box: box[0])
 
 
 def assert_all_from(viewer: Viewer, page: Page) -> None:
