@@ -138,8 +138,8 @@ def compare_fusions(
         cfg_options: Values by dotted key.
 
     Raises:
-        ConfigError: The config merges boxes of several views, or the detector
-            has no scores of a RoI head.
+        ConfigError: The config merges boxes, or the detector has no scores of
+            a RoI head.
     """
     cfg = load_config(config, cfg_options)
     chosen = _chosen(cfg)
@@ -173,17 +173,15 @@ def compare_fusions(
 
 
 def _chosen(cfg: Config) -> dict[str, Any]:
-    """The config's post-processor; it must choose between the boxes of one
-    view."""
-    test_cfg = cfg.model.test_cfg
+    """The config's post-processor; it must choose between boxes."""
     chosen = {
         'type': 'DetectionPostProcessor',
-        **test_cfg.get('postprocess', {}),
+        **cfg.model.test_cfg.get('postprocess', {}),
     }
-    if chosen.get('merge') or test_cfg.get('flips', 1) > 1:
+    if chosen.get('merge'):
         raise ConfigError(
-            'model.test_cfg: with flips or postprocess.merge the boxes of '
-            'several views are averaged; compare with flips=1 and merge=None.'
+            'model.test_cfg.postprocess.merge: it averages boxes, after which '
+            'the score of either head is not known; compare with merge=None.'
         )
     return chosen
 

@@ -87,12 +87,14 @@ def test_a_box_without_the_second_score_is_refused() -> None:
 def test_boxes_that_are_averaged_cannot_be_compared(
     tiny_config: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match='compare with flips=1'):
+    with pytest.raises(ConfigError, match='compare with merge=None'):
         compare_fusions(
             tiny_config,
             tmp_path / 'weights.pth',
             out=tmp_path / 'fusions',
-            cfg_options={'+model.test_cfg.flips': 2},
+            cfg_options={
+                f'+{POSTPROCESS}.merge.type': 'WeightedBoxClustering'
+            },
         )
 
 
@@ -106,6 +108,7 @@ def test_each_row_is_what_a_test_of_that_choice_gives(
     train(tiny_config, work_dir=work, cfg_options=shortly)
     options = {
         **started,
+        '+model.test_cfg.flips': 2,
         '+model.test_cfg.rpn.score_thr': 0.0,
         '+test_evaluator.bootstrap': 20,
     }

@@ -34,8 +34,8 @@ pytestmark = [
 MISSED = pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason='55 of 884 scores differ by more, 8 of them because the other '
-    'precision keeps no such box, and 11 of the 118 above 0.5: docs/infer.md',
+    reason='22 of 943 scores differ by more, 7 of them because the other '
+    'precision keeps no such box, and one of the 105 above 0.5: docs/infer.md',
 )
 Detections = dict[str, dict[str, list[Detection]]]  # by scan, precision
 

@@ -42,16 +42,15 @@ class Window(NamedTuple):
 
 def detect(folder: Path, card: dict, hu: Array) -> list[Mark]:
     """Detections of a scan (z, y, x) of HU, best first."""
-    post, views = card['postprocess'], []
-    for axes in FLIPS[post['views']]:
-        marks = [
-            mark
-            for window in windows(card['input'], hu.shape)
-            for mark in detect_in(folder, card, hu, window, axes)
-        ]
-        inner = [m for m in marks if (middle(m.box) < hu.shape).all()]
-        views.append(suppressed(post['nms'], inner))
-    kept = views[0] if len(views) == 1 else merged(post['nms'], views)
+    post = card['postprocess']
+    assert post['merge'] is None
+    marks = [
+        mark
+        for window in windows(card['input'], hu.shape)
+        for mark in detect_in(folder, card, hu, window)
+    ]
+    inner = [m for m in marks if (middle(m.box) < hu.shape).all()]
+    kept = suppressed(post['nms'], inner)
     return [
         Mark(grown(box, -post['box_border']), *others)
         for box, *others in kept[: post['max_per_scan']]
@@ -67,32 +66,6 @@ def suppressed(rules: dict, marks: list[Mark]) -> list[Mark]:
     return kept
 
 
-def merged(rules: dict, views: list[list[Mark]]) -> list[Mark]:
-    """One mark for each object, averaged over the views."""
-    everything = [(mark, v) for v, marks in enumerate(views) for mark in marks]
-    heads = suppressed(rules, [mark for mark, _ in everything])
-    groups: list[list[tuple]] = [[] for _ in heads]
-    for mark, view in everything:
-        is_head = [k for k, head in enumerate(heads) if head is mark]
-        near = [k for k, h in enumerate(heads) if same(rules, mark.box, h.box)]
-        groups[(is_head or near)[0]].append((mark, view))
-    marks = []
-    for head, group in zip(heads, groups):
-        weights = np.array(
-            [iou(m.box, head.box) * volume(m.box) for m, _ in group]
-        )
-        by_score = weights * [mark.score for mark, _ in group]
-        missing = len(views) - len({view for _, view in group})
-        score = by_score.sum() / (weights.sum() + missing * weights.mean())
-        box = by_score @ [mark.box for mark, _ in group] / by_score.sum()
-        marks.append(Mark(box, score, head.mask_box, head.mask))
-    return sorted(marks, key=lambda mark: -mark.score)
-
-
-def volume(box: Array) -> float:
-    return float(np.prod(box[3:] - box[:3]))
-
-
 def unflipped(box: Array, shape: tuple[int, ...], axes: tuple) -> Array:
     """A box (z1, y1, x1, z2, y2, x2) of a mirrored window, mirrored back."""
     low, high = np.array(box[:3]), np.array(box[3:])
@@ -103,7 +76,7 @@ def unflipped(box: Array, shape: tuple[int, ...], axes: tuple) -> Array:
 
 
 def detect_in(
-    folder: Path, card: dict, hu: Array, window: Window, axes: tuple = ()
+    folder: Path, card: dict, hu: Array, window: Window
 ) -> list[Mark]:
     """Detections that a window owns, in the voxels of the scan."""
     rule, post = card['input'], card['postprocess']
@@ -112,25 +85,18 @@ def detect_in(
     crop[tuple(map(slice, part.shape))] = part
     (low, high), (first, last) = rule['hu_window'], rule['out_range']
     image = np.clip((crop - low) / (high - low), 0, 1) * (last - first) + first
-    image = np.flip(image[None, None], [axis + 2 for axis in axes])
-    image = np.ascontiguousarray(image, np.float32)
-    out1, out2, comb2, logits, deltas = run(
-        folder, card, 'backbone_rpn', image
-    )
+    views = [
+        view_of(folder, card, image, axes) for axes in FLIPS[post['views']]
+    ]
 
     owned = [
         (box, score)
-        for box, score in zip(
-            *proposals(card['rpn'], logits[0], deltas[0], crop.shape)
-        )
-        if owns(window, unflipped(box, crop.shape, axes), post['seam'])
+        for box, score in zip(*proposals(card['rpn'], views, crop.shape))
+        if owns(window, box, post['seam'])
     ]
     border = card['rcnn']['border']
     if owned:
-        rois = [grown(box, border) for box, _ in owned]
-        pooled = [pool(card['rcnn']['pooling'], out2[0], roi) for roi in rois]
-        outputs = run(folder, card, 'rcnn', np.stack(pooled))
-        owned = refined(card, outputs, rois, owned, crop)
+        owned = refined(folder, card, views, owned, crop.shape)
     owned.sort(key=lambda mark: -mark[1])
 
     marks = []
@@ -140,32 +106,57 @@ def detect_in(
             card['mask'][name] for name in ('score_thr', 'max_per_window')
         )
         if score < least or rank >= most:
-            box = unflipped(box, crop.shape, axes)
             marks.append(Mark(box + offset, score, None, None))
             continue
         cells = widened(
             grown(box, border), crop.shape, card['mask']['side_multiple']
         )
-        crops = [
-            maps[(..., *(slice(a // s, b // s) for a, b in zip(*cells)))]
-            for maps, s in ((comb2, 4), (out1, 2), (image, 1))
-        ]
-        (mask,) = run(folder, card, 'mask', *crops)
-        cells = unflipped(np.concatenate(cells), crop.shape, axes)
-        cells = cells.reshape(2, 3)
+        logits = np.mean(
+            [mask_logits(folder, card, view, cells) for view in views], axis=0
+        )
         # a window may extend beyond the scan
-        end = np.minimum(cells[1], np.array(hu.shape) - window.start)
-        mask = np.flip(mask[0, 0], axes)
-        mask = mask[tuple(map(slice, np.maximum(end - cells[0], 0)))]
+        end = np.minimum(cells[3:], np.array(hu.shape) - window.start)
+        inside = tuple(map(slice, np.maximum(end - cells[:3], 0)))
         marks.append(
             Mark(
-                unflipped(box, crop.shape, axes) + offset,
+                box + offset,
                 score,
-                np.concatenate([cells[0], end]) + offset,
-                mask > card['mask']['logit_thr'],
+                np.concatenate([cells[:3], end]) + offset,
+                logits[inside] > card['mask']['logit_thr'],
             )
         )
     return marks
+
+
+class View(NamedTuple):
+    """Maps of a mirrored window, without the batch."""
+
+    axes: tuple[int, ...]
+    image: Array
+    out1: Array
+    out2: Array
+    comb2: Array
+    logits: Array
+    deltas: Array
+
+
+def view_of(
+    folder: Path, card: dict, image: Array, axes: tuple[int, ...]
+) -> View:
+    image = np.ascontiguousarray(np.flip(image, axes)[None], np.float32)
+    maps = run(folder, card, 'backbone_rpn', image[None])
+    return View(axes, image, *(one[0] for one in maps))
+
+
+def mask_logits(folder: Path, card: dict, view: View, cells: Array) -> Array:
+    """Of a box of the window (z1, y1, x1, z2, y2, x2)."""
+    box = unflipped(cells, view.image.shape[1:], view.axes).reshape(2, 3)
+    crops = [
+        maps[(None, ..., *(slice(a // s, b // s) for a, b in zip(*box)))]
+        for maps, s in ((view.comb2, 4), (view.out1, 2), (view.image, 1))
+    ]
+    (logits,) = run(folder, card, 'mask', *crops)
+    return np.flip(logits[0, 0], view.axes)
 
 
 def owns(window: Window, box: Array, seam: float) -> bool:
@@ -229,14 +220,21 @@ def run(folder: Path, card: dict, name: str, *arrays: Array) -> list[Array]:
 
 
 def proposals(
-    rpn: dict, logits: Array, deltas: Array, shape: tuple[int, ...]
+    rpn: dict, views: list[View], shape: tuple[int, ...]
 ) -> tuple[list[Array], list[float]]:
-    scores = 1 / (1 + np.exp(-logits))
+    sizes, stride = rpn['anchor_sizes'], rpn['stride']
+    cells = tuple(side // stride for side in shape)
+    scores, deltas = np.zeros((*cells, len(sizes))), 0
+    for view in views:
+        logits = np.flip(view.logits.reshape(scores.shape), view.axes)
+        moves = np.flip(view.deltas.reshape(*scores.shape, 6), view.axes)
+        signs = [-1 if axis in view.axes else 1 for axis in range(6)]
+        scores = scores + 1 / (1 + np.exp(-logits)) / len(views)
+        deltas = deltas + moves * signs / len(views)
+    scores, deltas = scores.ravel(), np.reshape(deltas, (-1, 6))
     best = np.argsort(-scores, kind='stable')
     best = [k for k in best if scores[k] > rpn['score_thr']][: rpn['nms_pre']]
     boxes: dict[int, Array] = {}
-    sizes, stride = rpn['anchor_sizes'], rpn['stride']
-    cells = [side // stride for side in shape]
     for k in best:
         cell, size = divmod(int(k), len(sizes))
         center = (np.array(np.unravel_index(cell, cells)) + 0.5) * stride
@@ -252,22 +250,31 @@ def proposals(
 
 
 def refined(
+    folder: Path,
     card: dict,
-    outputs: list[Array],
-    rois: list[Array],
+    views: list[View],
     marks: list[tuple[Array, float]],
-    hu: Array,
+    shape: tuple[int, ...],
 ) -> list[tuple[Array, float]]:
     rcnn, post = card['rcnn'], card['postprocess']
     assert post['score_fusion'] == 'mean' and post['box_source'] == 'rcnn'
-    result = []
-    for logits, deltas, roi, (_, score) in zip(*outputs, rois, marks):
-        probability = np.exp(logits[1]) / np.exp(logits).sum()
-        box = inside(decoded(rcnn['coder'], roi, deltas[6:12]), hu.shape)
-        result.append(
-            (grown(box, -rcnn['border']), float(score + probability) / 2)
-        )
-    return result
+    boxes, probabilities = np.zeros((len(marks), 6)), np.zeros(len(marks))
+    for view in views:
+        rois = [
+            unflipped(grown(box, rcnn['border']), shape, view.axes)
+            for box, _ in marks
+        ]
+        pooled = [pool(rcnn['pooling'], view.out2, roi) for roi in rois]
+        outputs = run(folder, card, 'rcnn', np.stack(pooled))
+        for k, (logits, deltas, roi) in enumerate(zip(*outputs, rois)):
+            moved = inside(decoded(rcnn['coder'], roi, deltas[6:12]), shape)
+            probability = np.exp(logits[1]) / np.exp(logits).sum()
+            boxes[k] += unflipped(moved, shape, view.axes) / len(views)
+            probabilities[k] += probability / len(views)
+    return [
+        (grown(box, -rcnn['border']), float(score + probability) / 2)
+        for box, probability, (_, score) in zip(boxes, probabilities, marks)
+    ]
 
 
 def decoded(coder: dict, reference: Array, deltas: Array) -> Array:
@@ -316,14 +323,13 @@ def pool(pooling: dict, maps: Array, box: Array) -> Array:
     return pooled
 
 
-def widened(
-    box: Array, shape: tuple[int, ...], multiple: int
-) -> tuple[Array, Array]:
+def widened(box: Array, shape: tuple[int, ...], multiple: int) -> Array:
     side = np.array(shape)
     low = np.floor(box[:3] / multiple).astype(int) * multiple
     high = np.ceil(box[3:] / multiple).astype(int) * multiple
     low = np.minimum(np.maximum(low, 0), side - multiple)
-    return low, np.minimum(np.maximum(high, low + multiple), side)
+    high = np.minimum(np.maximum(high, low + multiple), side)
+    return np.concatenate([low, high])
 
 
 def iou(a: Array, b: Array) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from lungdet.models.defaults import with_defaults
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.layers import ACT_CFG, norm_and_activation
 from lungdet.models.task_modules import AssignResult
+from lungdet.models.views import View
 from lungdet.ops import (
     box_centers,
     centers_in_boxes,
@@ -134,20 +136,41 @@ class RPN3DHead(BaseModule):
         return self.loss_by_feat(logits, deltas, self.anchors(feats), samples)
 
     def predict(
-        self, feats: FeatureMaps, regions: Tensor | None = None
+        self, views: Sequence[View], regions: Tensor | None = None
     ) -> list[InstanceData]:
         """Proposals of each image, by ``test_cfg``.
 
         Args:
-            feats: Maps of B images.
+            views: Mirrored views of B images.
             regions: (B, 6) boxes, one of each image; proposals centred
                 outside are left out. None for all.
         """
-        logits, deltas = self(feats)
-        check_finite('scores and boxes of the RPN head', logits, deltas)
+        outputs = [self(view.feats) for view in views]
+        return self.predict_by_views(views, outputs, regions)
+
+    def predict_by_views(
+        self,
+        views: Sequence[View],
+        outputs: Sequence[tuple[Tensor, Tensor]],
+        regions: Tensor | None = None,
+    ) -> list[InstanceData]:
+        """``predict`` from what the layers give for each view.
+
+        An anchor's score and deltas are the means over the views.
+        """
+        check_finite('scores and boxes of the RPN head', *sum(outputs, ()))
+        scores = [
+            view.flip_cells(logits.sigmoid())
+            for view, (logits, _) in zip(views, outputs)
+        ]
+        deltas = [
+            view.flip_deltas(deltas)
+            for view, (_, deltas) in zip(views, outputs)
+        ]
+        feats = views[0].feats
         return self.predict_by_feat(
-            logits,
-            deltas,
+            torch.stack(scores).mean(0),
+            torch.stack(deltas).mean(0),
             self.anchors(feats),
             img_shape=feats.img_shape,
             cfg=self.test_cfg,
@@ -161,7 +184,7 @@ class RPN3DHead(BaseModule):
         logits, deltas = self(feats)
         anchors = self.anchors(feats)
         proposals = self.predict_by_feat(
-            logits,
+            logits.sigmoid(),
             deltas,
             anchors,
             img_shape=feats.img_shape,
@@ -225,7 +248,7 @@ class RPN3DHead(BaseModule):
     @torch.no_grad()
     def predict_by_feat(
         self,
-        logits: Tensor,
+        scores: Tensor,
         deltas: Tensor,
         anchors: Tensor,
         *,
@@ -236,7 +259,7 @@ class RPN3DHead(BaseModule):
         """Proposals of each image, best first.
 
         Args:
-            logits: (B, N).
+            scores: (B, N).
             deltas: (B, N, 6).
             anchors: (N, 6).
             img_shape: Input voxels (z, y, x).
@@ -246,7 +269,6 @@ class RPN3DHead(BaseModule):
         Returns:
             For each image ``bboxes`` (K, 6) and ``scores`` (K,).
         """
-        scores = logits.sigmoid()
         is_candidate = scores > cfg['score_thr']
         count = int(is_candidate.sum(1).max())
         if cfg['nms_pre'] is not None:

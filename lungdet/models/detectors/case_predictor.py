@@ -26,12 +26,6 @@ from lungdet.models.detectors.case_windows import (
     window_targets,
     windows_near,
 )
-from lungdet.models.detectors.flips import (
-    FLIPS,
-    flip_boxes,
-    flip_detections,
-    flip_images,
-)
 from lungdet.models.detectors.protocols import (
     CandidateScorer,
     Ensemble,
@@ -40,6 +34,12 @@ from lungdet.models.detectors.protocols import (
     WindowDetector,
 )
 from lungdet.models.task_modules import DetectionPostProcessor
+from lungdet.models.views import (
+    FLIPS,
+    flip_boxes,
+    flip_detections,
+    flip_images,
+)
 from lungdet.ops import (
     bfloat16_autocast,
     box_centers,
@@ -73,9 +73,9 @@ class CasePredictor:
         min_inside: Smallest distance in voxels of a nodule's centre from a
             window's faces to be a target of validation, as in ``LoadCrop``.
         flips: Number of views of each window: 1, 2 (mirrored along x) or 8
-            (mirrored along every combination of axes). Detections of the
-            views are merged, scores of candidates averaged; validation uses
-            one view.
+            (mirrored along every combination of axes). An ``OwningDetector``
+            averages them; of another, the detections of the views are merged.
+            Validation uses one view.
         max_voxels: If set, windows are fitted to the case, with at most this
             many voxels on the device at once; ``window`` and
             ``windows_at_once`` are then ignored.
@@ -185,11 +185,9 @@ class CasePredictor:
         chosen = self.windows(case, sample)
         for windows, images in self._batches(case, chosen):
             with self._precision(images):
-                for view in range(len(self.flips)):
-                    detections = self._predict_view(windows, images, view)
+                for detections in self._predict_views(windows, images):
                     parts += map(owned_in_case, detections, windows)
-        num_views = len(self.flips) * self._models
-        detections = self._merge(parts, case, sample, num_views)
+        detections = self._merge(parts, case, sample, self._num_views)
         detections.set_metainfo(
             {'windows': (len(chosen), len(self.windows(case)))}
         )
@@ -308,26 +306,34 @@ class CasePredictor:
         return bfloat16_autocast(images.device.type, self.bf16)
 
     @property
-    def _models(self) -> int:
-        """Number of models in the detector; more than 1 for an ensemble."""
+    def _num_views(self) -> int:
+        """Number of models and views whose detections are merged."""
         detector = self.detector
-        return detector.num_models if isinstance(detector, Ensemble) else 1
+        models = detector.num_models if isinstance(detector, Ensemble) else 1
+        averages = isinstance(detector, OwningDetector)
+        return models if averages else models * len(self.flips)
 
-    def _predict_view(
-        self, windows: list[CaseWindow], images: Tensor, view: int
-    ) -> list[InstanceData]:
-        """Detections on mirrored windows, in voxels of the windows."""
-        axes, shape = self.flips[view], images.shape[2:]
-        flipped = flip_images(images, axes)
+    def _predict_views(
+        self, windows: list[CaseWindow], images: Tensor
+    ) -> Iterator[list[InstanceData]]:
+        """Detections in voxels of the windows: of all views together, or of
+        each."""
         if isinstance(self.detector, OwningDetector):
-            owned = flip_boxes(cores(windows), axes, shape)
-            detections = self.detector.predict_owned(flipped, owned)
-        else:
-            detections = self.detector.predict_window(flipped)
-        return [
-            with_views(flip_detections(d, axes, shape), view * self._models)
-            for d in detections
-        ]
+            detections = self.detector.predict_owned(
+                images, cores(windows), self.flips
+            )
+            yield [with_views(d, 0) for d in detections]
+            return
+        shape = images.shape[2:]
+        models = self._num_views // len(self.flips)
+        for view, axes in enumerate(self.flips):
+            detections = self.detector.predict_window(
+                flip_images(images, axes)
+            )
+            yield [
+                with_views(flip_detections(d, axes, shape), view * models)
+                for d in detections
+            ]
 
     def _score_views(
         self, images: Tensor, boxes: list[Tensor]

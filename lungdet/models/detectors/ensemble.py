@@ -13,6 +13,7 @@ from lungdet.errors import ConfigError
 from lungdet.models.detectors.case_predictor import CasePredictor
 from lungdet.models.detectors.inference_detector import InferenceDetector
 from lungdet.models.detectors.nodulenet import NoduleNet
+from lungdet.models.views import Flips
 from lungdet.registry import MODELS
 
 
@@ -81,11 +82,11 @@ class EnsembleDetector(InferenceDetector):
         return _joined([m.predict_window(images) for m in self._detectors])
 
     def predict_owned(
-        self, images: Tensor, cores: Tensor
+        self, images: Tensor, cores: Tensor, flips: Flips = ((),)
     ) -> list[InstanceData]:
         """See ``OwningDetector``."""
         return _joined(
-            [m.predict_owned(images, cores) for m in self._detectors]
+            [m.predict_owned(images, cores, flips) for m in self._detectors]
         )
 
     def score_window(

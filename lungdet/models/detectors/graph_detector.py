@@ -14,6 +14,7 @@ from lungdet.models.detectors.inference_detector import InferenceDetector
 from lungdet.models.detectors.nodulenet import NoduleNet
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.roi_heads.mask_head import decode_boxes
+from lungdet.models.views import Flips, View, flip_images
 from lungdet.ops import check_finite
 
 Graph = Callable[..., tuple[Tensor, ...]]
@@ -81,30 +82,27 @@ class GraphDetector(InferenceDetector):
 
     def predict_window(self, images: Tensor) -> list[InstanceData]:
         """See ``WindowDetector``."""
-        return self._predict(images)
+        return self._predict(images, None, ((),))
 
     def predict_owned(
-        self, images: Tensor, cores: Tensor
+        self, images: Tensor, cores: Tensor, flips: Flips = ((),)
     ) -> list[InstanceData]:
         """See ``OwningDetector``."""
-        return self._predict(images, cores)
+        return self._predict(images, cores, flips)
 
     def _predict(
-        self, images: Tensor, cores: Tensor | None = None
+        self, images: Tensor, cores: Tensor | None, flips: Flips
     ) -> list[InstanceData]:
-        out1, out2, comb2, logits, deltas = self.backbone(images)
-        feats = FeatureMaps(images, out1, out2, comb2)
-        check_finite('maps of the backbone', *feats[1:], logits, deltas)
+        views, outputs = [], []
+        for axes in flips:
+            flipped = flip_images(images, axes)
+            *maps, logits, deltas = self.backbone(flipped)
+            check_finite('maps of the backbone', *maps)
+            views.append(View(FeatureMaps(flipped, *maps), axes))
+            outputs.append((logits, deltas))
         rpn: Any = self.net.rpn_head
-        proposals = rpn.predict_by_feat(
-            logits,
-            deltas,
-            rpn.anchors(feats),
-            img_shape=feats.img_shape,
-            cfg=rpn.test_cfg,
-            regions=cores,
-        )
-        return self.net.predict_by_proposals(feats, proposals)
+        proposals = rpn.predict_by_views(views, outputs, cores)
+        return self.net.predict_by_proposals(views, proposals)
 
 
 class _GraphBackbone(nn.Module):

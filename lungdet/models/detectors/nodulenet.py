@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from lungdet.models.detectors.case_windows import warn_of_pooling
 from lungdet.models.detectors.protocols import WindowDetector
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.roi_heads.nodule_roi_head import on_host
+from lungdet.models.views import Flips, View, flip_images
 from lungdet.ops import check_finite, grow_boxes
 from lungdet.registry import MODELS, TASK_UTILS
 
@@ -276,13 +277,17 @@ class NoduleNet(BaseModel):
 
     def predict_window(self, images: Tensor) -> list[InstanceData]:
         """See ``WindowDetector``."""
-        return self.predict_by_feat(self.extract_finite_feat(images))
+        return self.predict_views([View(self.extract_finite_feat(images))])
 
     def predict_owned(
-        self, images: Tensor, cores: Tensor
+        self, images: Tensor, cores: Tensor, flips: Flips = ((),)
     ) -> list[InstanceData]:
         """See ``OwningDetector``; only proposals in ``cores`` are pooled."""
-        return self.predict_by_feat(self.extract_finite_feat(images), cores)
+        views = [
+            View(self.extract_finite_feat(flip_images(images, axes)), axes)
+            for axes in flips
+        ]
+        return self.predict_views(views, cores)
 
     def loss_and_predict_window(
         self, images: Tensor, targets: list[DetDataSample], cores: Tensor
@@ -294,7 +299,7 @@ class NoduleNet(BaseModel):
             for index, target in enumerate(targets)
             if len(target.gt_instances)
         ]
-        return losses, self.predict_by_feat(feats, cores)
+        return losses, self.predict_views([View(feats)], cores)
 
     def score_window(
         self, images: Tensor, boxes: list[Tensor]
@@ -315,42 +320,42 @@ class NoduleNet(BaseModel):
             InstanceData(bboxes=grow_boxes(b, self.box_border)) for b in boxes
         ]
         with feats.full_precision():
-            refined = self.roi_head.predict_bbox(feats, proposals)
+            refined = self.roi_head.predict_bbox([View(feats)], proposals)
         return [result.scores.cpu() for result in refined]
 
-    def predict_by_feat(
-        self, feats: FeatureMaps, cores: Tensor | None = None
+    def predict_views(
+        self, views: Sequence[View], cores: Tensor | None = None
     ) -> list[InstanceData]:
-        """Detections from the feature maps of B windows, on the CPU.
+        """Detections of B windows, on the CPU.
 
         Args:
-            feats: Their maps.
+            views: Mirrored views of the windows.
             cores: (B, 6) boxes; only proposals centred in them are kept.
                 None for all.
         """
-        with feats.full_precision():
-            proposals = self.rpn_head.predict(feats, cores)
-        return self.predict_by_proposals(feats, proposals)
+        with views[0].feats.full_precision():
+            proposals = self.rpn_head.predict(views, cores)
+        return self.predict_by_proposals(views, proposals)
 
     def predict_by_proposals(
-        self, feats: FeatureMaps, proposals: list[InstanceData]
+        self, views: Sequence[View], proposals: list[InstanceData]
     ) -> list[InstanceData]:
         """Detections from the proposals of B windows, on the CPU.
 
         Args:
-            feats: Maps of the windows.
+            views: Mirrored views of the windows.
             proposals: The RPN's ``bboxes`` (K, 6) and ``scores`` (K,) of
                 each.
         """
-        with feats.full_precision():
+        with views[0].feats.full_precision():
             refined = [None] * len(proposals)
             if self.bbox_started:
-                refined = self.roi_head.predict_bbox(feats, proposals)
+                refined = self.roi_head.predict_bbox(views, proposals)
             detections = on_host(
                 list(map(self.post_processor.fuse, proposals, refined))
             )
             if self.mask_started:
-                detections = self.roi_head.predict_mask(feats, detections)
+                detections = self.roi_head.predict_mask(views, detections)
         return detections
 
 

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from lungdet.data_sample import DetDataSample
+from lungdet.models.views import Flips
 
 
 class WindowDetector(Protocol):
@@ -33,14 +34,16 @@ class WindowDetector(Protocol):
 
 @runtime_checkable
 class OwningDetector(Protocol):
-    """A detector that saves work on what belongs to another window.
+    """A detector that averages mirrored views, and saves work on what belongs
+    to another window.
 
     This is optional: what it returns in place of ``predict_window`` is
-    filtered anyway.
+    filtered anyway, and of another detector the detections on each view are
+    merged.
     """
 
     def predict_owned(
-        self, images: Tensor, cores: Tensor
+        self, images: Tensor, cores: Tensor, flips: Flips
     ) -> list[InstanceData]:
         """``predict_window`` without what is centred outside of ``cores``.
 
@@ -48,6 +51,9 @@ class OwningDetector(Protocol):
             images: (B, 1, d, h, w).
             cores: (B, 6) boxes in each window's voxels; a side without a
                 neighbour is infinite.
+            flips: The axes of each view, 0, 1, 2 = z, y, x, along which the
+                windows are mirrored; what is computed on the views is
+                averaged.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from lungdet.errors import ConfigError
 from lungdet.models.defaults import with_defaults
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.task_modules import SamplingResult
+from lungdet.models.views import View, flip_boxes
 from lungdet.ops import box_iou, check_finite, grow_boxes
 from lungdet.registry import MODELS, TASK_UTILS
 
@@ -239,16 +240,21 @@ class NoduleRoIHead(BaseModule):
 
     @torch.no_grad()
     def predict_bbox(
-        self, feats: FeatureMaps, proposals: list[InstanceData]
+        self, views: Sequence[View], proposals: list[InstanceData]
     ) -> list[InstanceData]:
         """Refined ``bboxes`` (K, 6) and nodule probabilities ``scores`` (K,)
-        of the proposals of each image, in their order."""
+        of the proposals of each image, in their order.
+
+        Args:
+            views: Mirrored views of the images; boxes and scores are the means
+                over them.
+            proposals: ``bboxes`` (K, 6) of each image.
+        """
         boxes = [proposal.bboxes for proposal in proposals]
         rois = boxes_to_rois([self.grow(b) for b in boxes])
-        logits, deltas = self.bbox_forward(feats, rois)
-        check_finite('scores and boxes of the RoI head', logits, deltas)
-        refined, scores = self.bbox_head.predict(
-            rois[:, 1:], logits, deltas, feats.img_shape
+        refined, scores = (
+            torch.stack(of_views).mean(0)
+            for of_views in zip(*(self._refine(view, rois) for view in views))
         )
         if self.border:
             refined = grow_boxes(refined, -self.border)
@@ -258,14 +264,24 @@ class NoduleRoIHead(BaseModule):
             for b, s in zip(refined.split(counts), scores.split(counts))
         ]
 
+    def _refine(self, view: View, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (R, 6) and scores (R,) that a view gives to RoIs (R, 7)."""
+        rois = view.flip_rois(rois)
+        logits, deltas = self.bbox_forward(view.feats, rois)
+        check_finite('scores and boxes of the RoI head', logits, deltas)
+        boxes, scores = self.bbox_head.predict(
+            rois[:, 1:], logits, deltas, view.feats.img_shape
+        )
+        return flip_boxes(boxes, view.axes, view.feats.img_shape), scores
+
     @torch.no_grad()
     def predict_mask(
-        self, feats: FeatureMaps, detections: list[InstanceData]
+        self, views: Sequence[View], detections: list[InstanceData]
     ) -> list[InstanceData]:
         """Segment the best few detections of each image.
 
         Args:
-            feats: Maps of the images.
+            views: Mirrored views of the images, whose logits are averaged.
             detections: ``bboxes`` (K, 6) and ``scores`` (K,) of each, best
                 first.
 
@@ -284,8 +300,11 @@ class NoduleRoIHead(BaseModule):
         rois = boxes_to_rois(
             [self.grow(d.bboxes[k]) for d, k in zip(detections, best)]
         )
-        boxes, is_full = self.mask_head.mask_boxes(rois, feats.img_shape)
-        logits = self.mask_head(feats, boxes)
+        boxes, is_full = self.mask_head.mask_boxes(
+            rois, views[0].feats.img_shape
+        )
+        of_views = [self._mask_logits(view, boxes) for view in views]
+        logits = [torch.stack(of_box).mean(0) for of_box in zip(*of_views)]
         check_finite('masks', *logits)
         masks = _masks_to_cpu(logits)
         segmented = [
@@ -303,6 +322,11 @@ class NoduleRoIHead(BaseModule):
             segmented[image].mask_boxes[row] = torch.tensor(box)
             segmented[image].masks[row] = mask
         return segmented
+
+    def _mask_logits(self, view: View, boxes: Tensor) -> list[Tensor]:
+        """Logits that a view gives to boxes (K, 7), at their sizes."""
+        logits = self.mask_head(view.feats, view.flip_rois(boxes))
+        return [logit.flip(view.axes) for logit in logits]
 
 
 def on_host(instances: list[InstanceData]) -> list[InstanceData]:

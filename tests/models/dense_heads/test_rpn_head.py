@@ -5,7 +5,8 @@ import torch
 
 from lungdet.errors import ConfigError
 from lungdet.models import RPN3DHead
-from lungdet.ops import box_iou, nms
+from lungdet.models.views import View, flip_boxes
+from lungdet.ops import box_iou, clip_box_centers, nms
 from tests.models.nets import NODULE, SHAPE, feature_maps, sample_of
 
 CFG = {'score_thr': 0.5, 'nms_thr': 0.1, 'nms_pre': None, 'max_num': None}
@@ -17,7 +18,7 @@ def output() -> dict:
     torch.manual_seed(0)
     anchors = RPN3DHead().prior_generator.grid_anchors((8, 8, 8))
     return {
-        'logits': torch.randn(1, len(anchors)) + 2,
+        'scores': (torch.randn(1, len(anchors)) + 2).sigmoid(),
         'deltas': torch.zeros(1, len(anchors), 6),
         'anchors': anchors,
         'img_shape': (32, 32, 32),
@@ -31,7 +32,7 @@ def test_only_the_best_anchors_meet_each_other(output: dict) -> None:
     (all_of_them,) = head.predict_by_feat(**output, cfg=CFG)
     (bounded,) = head.predict_by_feat(**output, cfg={**CFG, 'nms_pre': 50})
 
-    scores = output['logits'][0].sigmoid()
+    scores = output['scores'][0]
     assert (scores > 0.5).sum() > 2000
     best = scores.argsort(descending=True)[:50]
     anchors = output['anchors'][best]
@@ -68,7 +69,9 @@ def test_training_proposals_follow_the_training_config() -> None:
 
     assert losses == head.loss(feats, samples)
     assert set(losses) == {'loss_rpn_cls', 'loss_rpn_bbox'}
-    for training, test in zip(proposals, head.predict(feats), strict=True):
+    for training, test in zip(
+        proposals, head.predict([View(feats)]), strict=True
+    ):
         assert len(training) == 5
         assert torch.equal(training.bboxes[:3], test.bboxes)
 
@@ -110,3 +113,35 @@ def test_norm_and_activation_are_mmcvs(norm_cfg: dict, kind: type) -> None:
 def test_unknown_norm() -> None:
     with pytest.raises(ConfigError, match=r"norm_cfg\.type='BN4d'.*'BN3d'"):
         RPN3DHead(8, 4, norm_cfg={'type': 'BN4d'})
+
+
+def test_views_are_averaged_anchor_by_anchor() -> None:
+    """Compared with a search of each anchor's mirrored one."""
+    torch.manual_seed(0)
+    head = RPN3DHead(
+        in_channels=8,
+        feat_channels=4,
+        test_cfg={'score_thr': 0.0, 'nms_thr': 1.0, 'nms_pre': None},
+    ).eval()
+    first, second = (feature_maps(1, (4, 8, 8), (8, 12, 16)) for _ in '12')
+    views = [View(first), View(second, (0, 2))]
+    shape, anchors = views[0].feats.img_shape, head.anchors(views[0].feats)
+    with torch.no_grad():
+        (plain, shifts), (mirrored, back) = (head(v.feats) for v in views)
+
+    head.test_cfg['max_num'] = None
+    (proposals,) = head.predict(views)
+
+    wanted = []
+    for k, anchor in enumerate(flip_boxes(anchors, (0, 2), shape)):
+        j = int((anchors - anchor).abs().sum(1).argmin())
+        score = (plain[0, k].sigmoid() + mirrored[0, j].sigmoid()) / 2
+        signs = torch.tensor([-1.0, 1, -1, 1, 1, 1])
+        mean = (shifts[0, k] + back[0, j] * signs) / 2
+        box = head.bbox_coder.decode(anchors[k : k + 1], mean[None])
+        wanted.append((float(score), clip_box_centers(box, shape)[0]))
+    wanted.sort(key=lambda row: -row[0])
+    assert len(proposals) == len(anchors)
+    scores, boxes = zip(*wanted)
+    assert proposals.scores.tolist() == pytest.approx(list(scores))
+    torch.testing.assert_close(proposals.bboxes, torch.stack(boxes))

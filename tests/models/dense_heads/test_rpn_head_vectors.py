@@ -149,7 +149,7 @@ def test_rpn_proposals() -> None:
     head = RPN3DHead(bbox_coder={'type': 'DeltaBoxCoder3D'})
 
     (proposals,) = head.predict_by_feat(
-        logits,
+        logits.sigmoid(),
         deltas,
         head.prior_generator.grid_anchors(cells, dtype=torch.float64),
         img_shape=tuple(stored['input_shape']),

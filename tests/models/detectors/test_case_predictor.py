@@ -36,8 +36,9 @@ class NoduleAtTheSeam:
         raise AssertionError('the cores are known')
 
     def predict_owned(
-        self, images: torch.Tensor, cores: torch.Tensor
+        self, images: torch.Tensor, cores: torch.Tensor, flips: tuple
     ) -> list[InstanceData]:
+        assert flips == ((),)
         self.cores += cores.tolist()
         return [self.detections(core) for core in cores]
 

@@ -7,6 +7,7 @@ import torch
 
 from lungdet.data_sample import InstanceData
 from lungdet.errors import ConfigError
+from lungdet.models.views import FLIPS, flip_boxes, flip_images
 from tests.models.nets import detections_at, narrow_net, predictor_of
 
 
@@ -69,15 +70,43 @@ def test_flipped_windows_of_a_net_keep_what_they_own() -> None:
     other = net.predict_case(case.flip([1, 3]))
 
     assert len(one) > 5
-    top = one.scores.topk(5).values
-    assert other.scores.topk(5).values.tolist() == pytest.approx(
-        top.tolist(), abs=1e-5
+    assert other.scores.tolist() == pytest.approx(
+        one.scores.tolist(), abs=1e-5
     )
-    box = one.bboxes[0]
-    mirrored = torch.stack([32 - box[3], box[1], 48 - box[5]])
-    assert other.bboxes[0, :3].tolist() == pytest.approx(
-        mirrored.tolist(), abs=1e-3
+    shape = case.shape[1:]
+    boxes, cells = (
+        flip_boxes(value, (0, 2), shape)
+        for value in (one.bboxes, one.mask_boxes)
     )
+    torch.testing.assert_close(other.bboxes, boxes, atol=1e-3, rtol=0)
+    segmented = [mask is not None for mask in one.masks]
+    assert sum(segmented) > 5
+    assert torch.equal(other.mask_boxes[segmented], cells[segmented])
+    for mask, mirrored in zip(one.masks, other.masks, strict=True):
+        assert mask is None or (mask == mirrored[::-1, :, ::-1]).all()
+
+
+def test_a_net_sees_an_object_alike_in_all_views_together() -> None:
+    """Its RPN would drop it in one view, and take it in the other."""
+    net = narrow_net(test_cfg={'window': (32, 32, 32)}).eval()
+    net.roi_head = None
+    images = torch.randn(1, 1, 32, 32, 32)
+    cores = torch.tensor([[-torch.inf] * 3 + [torch.inf] * 3])
+    with torch.no_grad():
+        scores = [
+            net.rpn_head(net.extract_feat(flip_images(images, axes)))[0]
+            .sigmoid()
+            .view(8, 8, 8, -1)
+            .flip(axes)
+            for axes in FLIPS[2]
+        ]
+        mean = (scores[0] + scores[1]) / 2
+        net.rpn_head.test_cfg['score_thr'] = float(mean.max()) - 1e-6
+
+        (detections,) = net.predict_owned(images, cores, FLIPS[2])
+
+    assert (scores[0] > mean.max()).any() or (scores[1] > mean.max()).any()
+    assert detections.scores.tolist() == pytest.approx([float(mean.max())])
 
 
 def test_scores_of_candidates_are_averaged_over_views() -> None:

@@ -10,6 +10,7 @@ from lungdet.data_sample import DetDataSample
 from lungdet.errors import ConfigError, DivergenceError
 from lungdet.models import GraphDetector, Graphs, NoduleNet
 from lungdet.models.feature_maps import FeatureMaps
+from lungdet.models.views import FLIPS
 from tests.models.nets import narrow_net
 
 
@@ -54,8 +55,10 @@ def test_windows_are_detected_as_by_the_network(net: NoduleNet) -> None:
     with torch.no_grad():
         expected = values(net.predict_window(images))
         assert values(detector.predict_window(images)) == expected
-        expected = values(net.predict_owned(images, cores))
-        assert values(detector.predict_owned(images, cores)) == expected
+        expected = values(net.predict_owned(images, cores, FLIPS[2]))
+        assert (
+            values(detector.predict_owned(images, cores, FLIPS[2])) == expected
+        )
 
     assert any(one['scores'] for one in expected)
     assert any(m is not None for one in expected for m in one['masks'])

@@ -13,6 +13,7 @@ from lungdet.datasets import LUNA16Dataset
 from lungdet.geometry import Geometry, box_of_mask
 from lungdet.io.case_store import rebuild_index, write_case
 from lungdet.models import NoduleNet
+from lungdet.models.views import View
 from lungdet.registry import build_model
 from lungdet.structures import CaseNodule, CaseRecord
 from tests.models.nets import SHAPE, sample_of
@@ -98,7 +99,7 @@ def test_whole_volume_inference() -> None:
     assert image.shape == (1, 1, 48, 48, 48)
     assert (image[0, 0, 33:] == -1).all() and (image[0, 0, :, 44:] == -1).all()
     with torch.no_grad():
-        (proposals,) = net.rpn_head.predict(net.extract_feat(image))
+        (proposals,) = net.rpn_head.predict([View(net.extract_feat(image))])
     assert len(detections) > 1
     # the proposals' boxes, in the order of the fused scores
     rows = {tuple(box) for box in proposals.bboxes.tolist()}

@@ -5,6 +5,7 @@ import torch
 
 from lungdet.data_sample import InstanceData
 from lungdet.models import NoduleRoIHead, PublishedRoIHead
+from lungdet.models.views import View, flip_boxes
 from tests.models.nets import NODULE, SHAPE, feature_maps, sample_of
 
 GT = torch.tensor([[10.0, 10, 10, 20, 20, 20]])
@@ -119,13 +120,13 @@ def test_masks_of_a_batch_are_those_of_each_image() -> None:
         InstanceData(bboxes=boxes[:1] + 4, scores=torch.tensor([0.8])),
     ]
 
-    first, second = head.predict_mask(feats, detections)
+    first, second = head.predict_mask([View(feats)], detections)
 
     assert first.mask_boxes.tolist() == [[4, 4, 4, 12, 12, 12], [0] * 6]
     assert first.masks[0].shape == (8, 8, 8) and first.masks[1] is None
     assert second.mask_boxes.tolist() == [[8, 8, 8, 16, 16, 16]]
     assert 'masks' not in detections[0]  # what was given is left alone
-    (alone,) = head.predict_mask(feats.of_image(1), detections[1:])
+    (alone,) = head.predict_mask([View(feats.of_image(1))], detections[1:])
     assert torch.equal(alone.masks[0], second.masks[0])
 
 
@@ -137,10 +138,10 @@ def test_refined_boxes_stay_with_their_image() -> None:
         for k, num in enumerate((2, 0, 1))
     ]
 
-    refined = head.predict_bbox(feats, proposals)
+    refined = head.predict_bbox([View(feats)], proposals)
 
     assert [len(r) for r in refined] == [2, 0, 1]
-    (alone,) = head.predict_bbox(feats.of_image(2), proposals[2:])
+    (alone,) = head.predict_bbox([View(feats.of_image(2))], proposals[2:])
     torch.testing.assert_close(alone.bboxes, refined[2].bboxes)
     torch.testing.assert_close(alone.scores, refined[2].scores)
 
@@ -169,7 +170,7 @@ def test_border_is_around_what_the_head_sees_and_off_what_it_returns() -> None:
     boxes = torch.cat([GT, torch.tensor([[4.0, 4, 4, 7, 8, 9]])])
     around = boxes + torch.tensor([-4.0] * 3 + [4.0] * 3)
 
-    (refined,) = head.predict_bbox(feats, [InstanceData(bboxes=boxes)])
+    (refined,) = head.predict_bbox([View(feats)], [InstanceData(bboxes=boxes)])
 
     assert torch.equal(pooled[0], around)
     torch.testing.assert_close(refined.bboxes, boxes)
@@ -189,7 +190,37 @@ def test_masks_show_the_border() -> None:
         )
     ]
 
-    (segmented,) = head.predict_mask(feature_maps(1, (4, 4, 4)), detections)
+    (segmented,) = head.predict_mask(
+        [View(feature_maps(1, (4, 4, 4)))], detections
+    )
 
     assert segmented.mask_boxes.tolist() == [[8, 8, 8, 20, 20, 20]]
     assert torch.equal(segmented.bboxes, detections[0].bboxes)
+
+
+def test_boxes_scores_and_masks_are_means_of_the_views() -> None:
+    head = roi_head(border=4, test_cfg={'mask': {'score_thr': 0.0}}).eval()
+    view, axes = View(feature_maps(1, (4, 4, 4))), (1, 2)
+    other = View(feature_maps(1, (4, 4, 4)), axes)
+    given = InstanceData(bboxes=torch.cat([GT, GT + 3]), scores=torch.ones(2))
+    mirrored = InstanceData(
+        bboxes=flip_boxes(given.bboxes, axes, SHAPE), scores=given.scores
+    )
+
+    (refined,) = head.predict_bbox([view, other], [given])
+    (segmented,) = head.predict_mask([view, other], [given])
+
+    (one,) = head.predict_bbox([view], [given])
+    (two,) = head.predict_bbox([View(other.feats)], [mirrored])
+    back = flip_boxes(two.bboxes, axes, SHAPE)
+    assert not torch.allclose(one.bboxes, back)
+    torch.testing.assert_close(refined.bboxes, (one.bboxes + back) / 2)
+    torch.testing.assert_close(refined.scores, (one.scores + two.scores) / 2)
+    for box, mask in zip(segmented.mask_boxes, segmented.masks, strict=True):
+        rows = torch.stack([box, flip_boxes(box[None], axes, SHAPE)[0]])
+        rois = torch.cat([torch.zeros(2, 1).long(), rows], dim=1)
+        with torch.no_grad():
+            (logit,) = head.mask_head(view.feats, rois[:1])
+            (turned,) = head.mask_head(other.feats, rois[1:])
+        assert ((logit > 0) != (turned.flip(axes) > 0)).any()
+        assert torch.equal(mask, logit + turned.flip(axes) > 0)

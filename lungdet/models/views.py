@@ -1,20 +1,56 @@
-"""Mirrored windows, and detections on them mirrored back."""
+"""Mirrored views of windows, and what is computed on them mirrored back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from lungdet.models.feature_maps import FeatureMaps
+
 # mirrored axes (0, 1, 2 = z, y, x) by the number of views; the body is
 # more symmetric along x than along the others
-FLIPS: dict[int, tuple[tuple[int, ...], ...]] = {
+Flips = Sequence[tuple[int, ...]]
+FLIPS: dict[int, Flips] = {
     1: ((),),
     2: ((), (2,)),
     8: ((), (2,), (1,), (1, 2), (0,), (0, 2), (0, 1), (0, 1, 2)),
 }
+
+
+class View(NamedTuple):
+    """Maps of a batch of windows that were mirrored.
+
+    Attributes:
+        feats: Maps of the mirrored windows.
+        axes: Mirrored, among 0, 1, 2 = z, y, x.
+    """
+
+    feats: FeatureMaps
+    axes: tuple[int, ...] = ()
+
+    def flip_rois(self, rois: Tensor) -> Tensor:
+        """RoIs (R, 7) of the windows in the mirrored ones, or back."""
+        boxes = flip_boxes(rois[:, 1:], self.axes, self.feats.img_shape)
+        return torch.cat([rois[:, :1], boxes], dim=1)
+
+    def flip_cells(self, values: Tensor) -> Tensor:
+        """Values (B, N, ...) of the anchors of the mirrored windows, in the
+        order of the windows'; N runs over cells (z, y, x), then sizes."""
+        if not self.axes:
+            return values
+        cells = self.feats.comb2.shape[2:]
+        over = [axis + 1 for axis in self.axes]
+        return values.unflatten(1, (*cells, -1)).flip(over).flatten(1, 4)
+
+    def flip_deltas(self, deltas: Tensor) -> Tensor:
+        """Deltas (B, N, 6) of the mirrored windows' anchors in the windows."""
+        signs = deltas.new_ones(6)
+        signs[list(self.axes)] = -1
+        return self.flip_cells(deltas) * signs
 
 
 def flip_images(images: Tensor, axes: Sequence[int]) -> Tensor:

@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from lungdet.data_sample import InstanceData
-from lungdet.models.detectors.flips import (
+from lungdet.models.task_modules import AnchorGenerator3D, DeltaBoxCoder3D
+from lungdet.models.views import (
     FLIPS,
+    View,
     flip_boxes,
     flip_detections,
     flip_images,
 )
+from tests.models.nets import feature_maps
 
 SHAPE = (16, 24, 32)
 
@@ -67,3 +70,35 @@ def test_masks_follow_the_voxels(axes: tuple[int, ...]) -> None:
     assert back.bboxes[0].tolist() == back.mask_boxes[0].tolist()
     assert empty == [0] * 6 and back.masks[1] is None
     assert given.mask_boxes.tolist() == box.tolist()  # not changed
+
+
+@pytest.mark.parametrize('axes', FLIPS[8])
+def test_anchors_of_mirrored_windows_are_put_back(
+    axes: tuple[int, ...],
+) -> None:
+    cells, shape = (3, 4, 5), (12, 16, 20)
+    anchors = AnchorGenerator3D(sizes=(4, 9)).grid_anchors(cells)
+    coder = DeltaBoxCoder3D(weights=(2.0, 1, 3, 1, 1, 1))
+    view = View(feature_maps(1, (1, 1, 1), shape), axes)
+    deltas = torch.randn(1, len(anchors), 6)
+    # a box in the mirrored windows of each of their anchors
+    mirrored = coder.decode(anchors, deltas[0])
+
+    order = view.flip_cells(torch.arange(len(anchors))[None])[0]
+    boxes = coder.decode(anchors, view.flip_deltas(deltas)[0])
+
+    back = flip_boxes(anchors[order], axes, shape)
+    torch.testing.assert_close(back, anchors)
+    torch.testing.assert_close(boxes, flip_boxes(mirrored[order], axes, shape))
+
+
+def test_rois_keep_their_image() -> None:
+    view = View(feature_maps(2, (1, 1, 1), (16, 24, 32)), (0, 2))
+    boxes = torch.tensor([[1, 2, 3, 4, 5, 6], [0, 8, 4, 8, 12, 20]])
+    rois = torch.cat([torch.tensor([[1], [0]]), boxes], dim=1)
+
+    flipped = view.flip_rois(rois)
+
+    assert flipped[:, 0].tolist() == [1, 0]
+    assert torch.equal(flipped[:, 1:], flip_boxes(boxes, (0, 2), (16, 24, 32)))
+    assert torch.equal(view.flip_rois(flipped), rois)
