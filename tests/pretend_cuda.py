@@ -205,8 +205,10 @@ def waits(func: Any, args: tuple, on_gpu: bool) -> bool:
         indices = list(tensors_of(args[1]))
         by_mask = any(i.dtype == torch.bool and i.dim() for i in indices)
         from_cpu = any(not is_cuda(i) and i.dim() for i in indices)
+        parts = args[1] if isinstance(args[1], tuple) else (args[1],)
+        from_list = any(isinstance(part, list) for part in parts)
         is_number = func is SET and not isinstance(args[2], Tensor)
-        return from_cpu or (by_mask and not is_number)
+        return from_cpu or from_list or (by_mask and not is_number)
     return False
 
 

@@ -45,7 +45,7 @@ from lungdet.models.task_modules.post_processor import (
     SCORE_FUSIONS,
 )
 from lungdet.ops import grow_boxes
-from lungdet.registry import TASK_UTILS
+from lungdet.registry import MODELS, TASK_UTILS
 from lungdet.report.evaluation_files import read_detections
 from lungdet.structures import SeriesResult
 
@@ -182,6 +182,15 @@ def _chosen(cfg: Config) -> dict[str, Any]:
         raise ConfigError(
             'model.test_cfg.postprocess.merge: it averages boxes, after which '
             'the score of either head is not known; compare with merge=None.'
+        )
+    detector = MODELS.get(cfg.model.type)
+    if cfg.model.test_cfg.get('flips', 1) > 1 and not hasattr(
+        detector, 'predict_owned'
+    ):
+        raise ConfigError(
+            f'model.test_cfg.flips: {cfg.model.type} does not average views '
+            '(it has no predict_owned), so their boxes are merged; compare '
+            'with flips=1.'
         )
     return chosen
 

@@ -10,10 +10,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from lungdet.models.feature_maps import FeatureMaps
+from lungdet.ops import from_host
 
-# mirrored axes (0, 1, 2 = z, y, x) by the number of views; the body is
-# more symmetric along x than along the others
+# of each view the mirrored axes, 0, 1, 2 = z, y, x
 Flips = Sequence[tuple[int, ...]]
+# by the number of views; the body is more symmetric along x than along others
 FLIPS: dict[int, Flips] = {
     1: ((),),
     2: ((), (2,)),
@@ -47,10 +48,14 @@ class View(NamedTuple):
         return values.unflatten(1, (*cells, -1)).flip(over).flatten(1, 4)
 
     def flip_deltas(self, deltas: Tensor) -> Tensor:
-        """Deltas (B, N, 6) of the mirrored windows' anchors in the windows."""
-        signs = deltas.new_ones(6)
-        signs[list(self.axes)] = -1
-        return self.flip_cells(deltas) * signs
+        """Deltas (B, N, 6) of the mirrored windows' anchors in the windows.
+
+        The first three must be a shift along (z, y, x).
+        """
+        if not self.axes:
+            return deltas
+        signs = [-1 if axis in self.axes else 1 for axis in range(6)]
+        return self.flip_cells(deltas) * from_host(signs, deltas)
 
 
 def flip_images(images: Tensor, axes: Sequence[int]) -> Tensor:

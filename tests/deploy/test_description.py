@@ -46,6 +46,7 @@ def test_file_follows_its_schema_and_has_every_digest(tmp_path: Path) -> None:
     assert card['rcnn']['pooling']['type'] == 'RoICrop3D'
     assert card['mask']['score_thr'] == 0.0
     assert card['postprocess']['box_border'] == 8
+    assert card['postprocess']['views'] == 1
 
 
 def test_windows_that_fit_the_case_have_no_size(tmp_path: Path) -> None:

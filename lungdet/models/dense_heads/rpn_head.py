@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from lungdet.data_sample import DetDataSample
+from lungdet.errors import ConfigError
 from lungdet.models.defaults import with_defaults
-from lungdet.models.feature_maps import FeatureMaps
+from lungdet.models.feature_maps import STRIDE, FeatureMaps
 from lungdet.models.layers import ACT_CFG, norm_and_activation
 from lungdet.models.task_modules import AssignResult
-from lungdet.models.views import View
+from lungdet.models.views import View, flip_boxes
 from lungdet.ops import (
     box_centers,
     centers_in_boxes,
     check_finite,
     clip_box_centers,
+    from_host,
     nms,
     nms_of_images,
 )
@@ -157,7 +159,13 @@ class RPN3DHead(BaseModule):
         """``predict`` from what the layers give for each view.
 
         An anchor's score and deltas are the means over the views.
+
+        Raises:
+            ConfigError: Several views, but anchors or coded boxes that cannot
+                be mirrored.
         """
+        if len(views) > 1:
+            self._check_mirrors()
         check_finite('scores and boxes of the RPN head', *sum(outputs, ()))
         scores = [
             view.flip_cells(logits.sigmoid())
@@ -176,6 +184,29 @@ class RPN3DHead(BaseModule):
             cfg=self.test_cfg,
             regions=regions,
         )
+
+    def _check_mirrors(self) -> None:
+        """Compare a coded box of every anchor with its mirror image."""
+        cells = (2, 3, 4)
+        anchors = self.prior_generator.grid_anchors(cells)
+        shape = [n * STRIDE for n in cells]
+        maps = anchors.new_zeros(1, 1, *cells)
+        view = View(FeatureMaps(maps, maps, maps, maps), (0, 1, 2))
+        deltas = from_host([0.1, -0.2, 0.3, 0.4, 0.5, 0.6], anchors)
+        deltas = deltas.repeat(len(anchors), 1)
+        boxes = self.bbox_coder.decode(anchors, deltas)
+        flipped = self.bbox_coder.decode(
+            anchors, view.flip_deltas(deltas[None])[0]
+        )
+        wanted = view.flip_cells(flip_boxes(boxes, view.axes, shape)[None])[0]
+        if not torch.allclose(flipped, wanted, atol=1e-3):
+            raise ConfigError(
+                f'{type(self.prior_generator).__name__}, '
+                f'{type(self.bbox_coder).__name__}: anchors that are not '
+                'symmetric, or deltas whose first three are no shift along '
+                '(z, y, x), cannot be averaged over mirrored views; use '
+                'test_cfg.flips=1.'
+            )
 
     def loss_and_predict(
         self, feats: FeatureMaps, samples: list[DetDataSample]

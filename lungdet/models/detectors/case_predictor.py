@@ -75,9 +75,9 @@ class CasePredictor:
         flips: Number of views of each window: 1, 2 (mirrored along x) or 8
             (mirrored along every combination of axes). An ``OwningDetector``
             averages them; of another, the detections of the views are merged.
-            Validation uses one view.
+            Scores of candidates are averaged; validation uses one view.
         max_voxels: If set, windows are fitted to the case, with at most this
-            many voxels on the device at once; ``window`` and
+            many voxels in a batch; ``window`` and
             ``windows_at_once`` are then ignored.
         only_lungs: If the sample has a lung mask, skip windows farther from
             the lungs than a detection may be.

@@ -82,7 +82,7 @@ class EnsembleDetector(InferenceDetector):
         return _joined([m.predict_window(images) for m in self._detectors])
 
     def predict_owned(
-        self, images: Tensor, cores: Tensor, flips: Flips = ((),)
+        self, images: Tensor, cores: Tensor, flips: Flips
     ) -> list[InstanceData]:
         """See ``OwningDetector``."""
         return _joined(

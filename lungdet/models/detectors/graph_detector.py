@@ -14,7 +14,7 @@ from lungdet.models.detectors.inference_detector import InferenceDetector
 from lungdet.models.detectors.nodulenet import NoduleNet
 from lungdet.models.feature_maps import FeatureMaps
 from lungdet.models.roi_heads.mask_head import decode_boxes
-from lungdet.models.views import Flips, View, flip_images
+from lungdet.models.views import FLIPS, Flips, View, flip_images
 from lungdet.ops import check_finite
 
 Graph = Callable[..., tuple[Tensor, ...]]
@@ -82,10 +82,10 @@ class GraphDetector(InferenceDetector):
 
     def predict_window(self, images: Tensor) -> list[InstanceData]:
         """See ``WindowDetector``."""
-        return self._predict(images, None, ((),))
+        return self._predict(images, None, FLIPS[1])
 
     def predict_owned(
-        self, images: Tensor, cores: Tensor, flips: Flips = ((),)
+        self, images: Tensor, cores: Tensor, flips: Flips
     ) -> list[InstanceData]:
         """See ``OwningDetector``."""
         return self._predict(images, cores, flips)

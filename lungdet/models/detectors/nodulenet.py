@@ -280,7 +280,7 @@ class NoduleNet(BaseModel):
         return self.predict_views([View(self.extract_finite_feat(images))])
 
     def predict_owned(
-        self, images: Tensor, cores: Tensor, flips: Flips = ((),)
+        self, images: Tensor, cores: Tensor, flips: Flips
     ) -> list[InstanceData]:
         """See ``OwningDetector``; only proposals in ``cores`` are pooled."""
         views = [

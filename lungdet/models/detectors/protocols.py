@@ -37,8 +37,8 @@ class OwningDetector(Protocol):
     """A detector that averages mirrored views, and saves work on what belongs
     to another window.
 
-    This is optional: what it returns in place of ``predict_window`` is
-    filtered anyway, and of another detector the detections on each view are
+    This is optional. What it returns in place of ``predict_window`` is
+    filtered anyway. Of another detector the detections on each view are
     merged.
     """
 

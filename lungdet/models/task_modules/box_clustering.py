@@ -1,4 +1,4 @@
-"""Fusion of the boxes that several views of one image give."""
+"""Fusion of the boxes that several models, or views, give to an image."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ class DetectionPostProcessor:
             one. None turns a rule off; of those that are on, each is enough.
         merge: Dict of what joins the detections of an object, such as
             ``WeightedBoxClustering``; None keeps the best one by ``nms``, or
-            clusters by its rules if a case has several views.
+            clusters by its rules if a case has several views: the models
+            of an ensemble, or mirrored ones that a detector does not average.
         max_per_scan: Detections kept, None for all.
 
     Raises:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from lungdet.errors import ConfigError
 from lungdet.models import RPN3DHead
+from lungdet.models.task_modules import AnchorGenerator3D, DeltaBoxCoder3D
 from lungdet.models.views import View, flip_boxes
 from lungdet.ops import box_iou, clip_box_centers, nms
 from tests.models.nets import NODULE, SHAPE, feature_maps, sample_of
@@ -145,3 +148,37 @@ def test_views_are_averaged_anchor_by_anchor() -> None:
     scores, boxes = zip(*wanted)
     assert proposals.scores.tolist() == pytest.approx(list(scores))
     torch.testing.assert_close(proposals.bboxes, torch.stack(boxes))
+
+
+class SkewCoder(DeltaBoxCoder3D):
+    """Shifts along x by the first delta as well."""
+
+    def decode(
+        self, anchors: torch.Tensor, deltas: torch.Tensor
+    ) -> torch.Tensor:
+        boxes = super().decode(anchors, deltas)
+        boxes[:, [2, 5]] += deltas[:, :1].abs()
+        return boxes
+
+
+class CornerAnchors(AnchorGenerator3D):
+    """Boxes that start at the first corner of their cell."""
+
+    def grid_anchors(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return super().grid_anchors(*args, **kwargs) + 1
+
+
+@pytest.mark.parametrize(
+    ('part', 'value'),
+    [('bbox_coder', SkewCoder()), ('prior_generator', CornerAnchors())],
+)
+def test_boxes_that_cannot_be_mirrored_are_refused_in_several_views(
+    part: str, value: Any
+) -> None:
+    head = RPN3DHead(in_channels=8, feat_channels=4).eval()
+    setattr(head, part, value)
+    feats = feature_maps(1, (4, 8, 8))
+
+    head.predict([View(feats)])
+    with pytest.raises(ConfigError, match=rf'{type(value).__name__}.*flips=1'):
+        head.predict([View(feats), View(feats, (2,))])

@@ -8,6 +8,7 @@ import torch
 from lungdet.data_sample import InstanceData
 from lungdet.models.detectors.case_detections import SEAM
 from lungdet.models.feature_maps import FeatureMaps
+from lungdet.models.views import FLIPS
 from lungdet.ops import box_centers, centers_in_boxes, computes_bfloat16
 from tests.models.nets import (
     CASE,
@@ -258,7 +259,7 @@ def test_only_proposals_in_the_core_are_pooled_and_segmented() -> None:
     )
 
     every = net.predict_window(images)
-    kept = net.predict_owned(images, cores)
+    kept = net.predict_owned(images, cores, FLIPS[1])
 
     center = box_centers(pooled[0][pooled[0][:, 0] == 0, 1:])
     inside = (center[:, 1] >= 8) & (center[:, 2] < 20)

@@ -81,6 +81,19 @@ def test_members_are_the_views_of_a_case() -> None:
     assert merged.scores.max() < max(p.scores.max() for p in parts)
 
 
+def test_members_average_their_mirrored_views() -> None:
+    """Two equal members give what one of them gives."""
+    net, _ = nets()
+    both = ensemble_of(net, net)
+    net.test_cfg['flips'] = both.members[0].test_cfg['flips'] = 2
+
+    alone, merged = net.predict_case(CASE), both.predict_case(CASE)
+
+    assert len(alone) > 3
+    assert merged.scores.tolist() == pytest.approx(alone.scores.tolist())
+    torch.testing.assert_close(merged.bboxes, alone.bboxes)
+
+
 def test_candidates_get_the_mean_of_the_members() -> None:
     pair = nets()
     boxes = torch.tensor([[8.0, 8, 8, 14, 14, 14]])

@@ -9,6 +9,7 @@ import torch
 
 from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.models import FocalLoss3D, NoduleNet
+from lungdet.models.views import FLIPS
 from tests.models.nets import LOSSES, NODULE, SHAPE, narrow_net, sample_of
 from tests.pretend_cuda import PretendCuda, to_pretended_gpu
 
@@ -84,20 +85,23 @@ def test_losses_are_those_of_the_cpu() -> None:
         )
 
 
-def test_waits_of_windows_do_not_grow_with_their_number() -> None:
+@pytest.mark.parametrize(('views', 'most'), [(1, 12), (2, 16)])
+def test_waits_of_windows_do_not_grow_with_their_number(
+    views: int, most: int
+) -> None:
     waits = {}
     for num in (1, 4):
         net = net_on_gpu('base').eval()
         with PretendCuda() as gpu, torch.no_grad():
             images = torch.zeros(num, 1, *SHAPE).to('cuda', non_blocking=True)
             cores = torch.tensor([[0.0, 0, 0, *SHAPE]]).repeat(num, 1)
-            detections = net.predict_owned(images, cores)
+            detections = net.predict_owned(images, cores, FLIPS[views])
         waits[num] = gpu.waits
         assert all(
             d.bboxes.device.type == 'cpu' and len(d) for d in detections
         )
 
-    assert len(waits[4]) <= 12, waits[4]
+    assert len(waits[4]) <= most, waits[4]
     assert len(waits[4]) == len(waits[1])
 
 
