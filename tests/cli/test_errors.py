@@ -102,6 +102,8 @@ def hook(frame, event, arg):
             return
         frame = frame.f_back
 
+# a shell starts what runs in the background with Ctrl-C ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with clean_errors('lungdet'):
     sys.setprofile(hook)
     import matplotlib.figure
