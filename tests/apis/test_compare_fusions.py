@@ -17,6 +17,7 @@ from lungdet.apis.compare_fusions import compare_fusions, ranked
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
 from lungdet.io.predictions import CasePredictions
+from lungdet.models import NoduleNet
 from lungdet.models.task_modules import DetectionPostProcessor
 from lungdet.structures import SeriesResult
 from tests.engine.runs import NO_VALIDATION
@@ -95,6 +96,21 @@ def test_boxes_that_are_averaged_cannot_be_compared(
             cfg_options={
                 f'+{POSTPROCESS}.merge.type': 'WeightedBoxClustering'
             },
+        )
+
+
+def test_views_that_are_merged_cannot_be_compared(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detector that does not average them."""
+    monkeypatch.delattr(NoduleNet, 'predict_owned')
+
+    with pytest.raises(ConfigError, match='NoduleNet .* with flips=1'):
+        compare_fusions(
+            tiny_config,
+            tmp_path / 'weights.pth',
+            out=tmp_path / 'fusions',
+            cfg_options={'+model.test_cfg.flips': 2},
         )
 
 
