@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 INTERRUPTED = 130
 PATIENCE = 15.0  # seconds until the children of a killed program have ended
+# what Python prints in a process whose caller was killed while it started it
+UNTOLD = re.compile(
+    r'Traceback [^\n]*\n(  [^\n]*\n)*?  [^\n]* in spawn_main\n(  [^\n]*\n)*'
+    r'(EOFError|BrokenPipeError)[^\n]*\n'
+)
 # a program begins when Python has started and its own modules are there
 BEGIN = """
 import runpy, sys
@@ -88,6 +94,8 @@ class Program:
 
     def check_end(self, sent: signal.Signals) -> None:
         code, text = self.process.returncode, self.log.read_text()
+        if sent == signal.SIGKILL:
+            text = UNTOLD.sub('', text)
         assert 'Traceback' not in text, text
         if sent != signal.SIGKILL and code == INTERRUPTED:
             (line,) = [x for x in text.splitlines() if 'interrupted' in x]

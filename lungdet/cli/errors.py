@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.machinery import ExtensionFileLoader
+from multiprocessing.process import BaseProcess
 from threading import Timer, current_thread, main_thread
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,6 +21,13 @@ from tqdm import tqdm
 from lungdet.errors import CLOSED, INTERRUPTED, LungdetError, explain
 
 LATER = 0.05  # seconds until a Ctrl-C that came too early is sent again
+# signals that interrupt, with the handlers that Python starts with
+USUAL = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+STARTS_PROCESS = BaseProcess.start.__code__
+IN_PROCESS = BaseProcess._bootstrap.__code__  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -56,7 +64,8 @@ def clean_errors(program: str, *, debug: bool = False) -> Iterator[None]:
 
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Note each Ctrl-C, and raise KeyboardInterrupt as Python does.
+    """Note each Ctrl-C, and raise KeyboardInterrupt as Python does; also for
+    SIGTERM, which a scheduler sends before it kills.
 
     Some libraries catch whatever is raised in them and raise an error of their
     own, which hides the cause.
@@ -68,57 +77,46 @@ def interrupts() -> Iterator[list[int]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         noted.append(number)
-        if frame and (_is_logging(frame) or _loads_extension(frame)):
+        if _does_harm_in(frame):
             Timer(LATER, os.kill, (os.getpid(), number)).start()
             return
         raise KeyboardInterrupt
 
-    # else it has another handler, or this is not the main thread
-    is_pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not is_pythons or current_thread() is not main_thread():
+    if current_thread() is not main_thread():
         yield noted
         return
-    signal.signal(signal.SIGINT, note)
+    # one that has another handler is left to it
+    usual = {k: v for k, v in USUAL.items() if signal.getsignal(k) == v}
+    for number in usual:
+        signal.signal(number, note)
     try:
         yield noted
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
-def _is_logging(frame: FrameType) -> bool:
-    """In logging, which runs around forks, where Python only prints what is
-    raised."""
-    return frame.f_code.co_filename == logging.__file__
+def _does_harm_in(frame: FrameType | None) -> bool:
+    """Whether an error raised in a frame would do harm, or be lost.
 
-
-def _loads_extension(frame: FrameType | None) -> bool:
-    """While a compiled module is loaded: after an error there, matplotlib's
-    abort the process when it ends."""
-    while frame is not None:
-        loads = frame.f_code.co_name in ('create_module', 'exec_module')
-        loader = frame.f_locals.get('self') if loads else None
-        if isinstance(loader, ExtensionFileLoader):
+    Logging runs around forks, where Python only prints what is raised. After
+    an error in a compiled module while it is loaded, matplotlib's abort the
+    process when it ends. A process whose start is given up halfway prints a
+    traceback; one that is forked has the frames of its start around its own.
+    """
+    if frame is not None and frame.f_code.co_filename == logging.__file__:
+        return True
+    while frame is not None and frame.f_code is not IN_PROCESS:
+        if _loads_extension(frame) or frame.f_code is STARTS_PROCESS:
             return True
         frame = frame.f_back
     return False
 
 
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Let the signal that a scheduler sends before it kills end the block like
-    Ctrl-C."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    interrupt = signal.getsignal(signal.SIGINT)
-    before = signal.signal(
-        signal.SIGTERM,
-        interrupt if callable(interrupt) else signal.default_int_handler,
-    )
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _loads_extension(frame: FrameType) -> bool:
+    loads = frame.f_code.co_name in ('create_module', 'exec_module')
+    loader = frame.f_locals.get('self') if loads else None
+    return isinstance(loader, ExtensionFileLoader)
 
 
 def output_is_closed() -> bool:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lungdet.cli.errors import terminated_as_interrupted
 from lungdet.cli.infer_options import (
     add_model_options,
     add_run_options,
@@ -63,16 +62,15 @@ def infer(args: argparse.Namespace) -> int:
     detector, options = detector_of(args), infer_options_of(args)
     make_result_folder(args.out)
     check_report(args.report)
-    with terminated_as_interrupted():
-        try:
-            run, output = start_run(args, detector, options, ray)
-        except BaseException as error:
-            if args.report is not None:
-                from lungdet.apis.inference_record import ended_by
+    try:
+        run, output = start_run(args, detector, options, ray)
+    except BaseException as error:
+        if args.report is not None:
+            from lungdet.apis.inference_record import ended_by
 
-                ended_by(error).write(args.report)
-            raise
-        return work(run, output, args.report)
+            ended_by(error).write(args.report)
+        raise
+    return work(run, output, args.report)
 
 
 def start_run(

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lungdet.cli.errors import terminated_as_interrupted
 from lungdet.cli.infer_options import (
     add_model_options,
     add_selection_options,
@@ -126,16 +125,15 @@ def serve(args: argparse.Namespace) -> int:
         set_thread_number(args.threads)
     from lungdet.serve.server import serve as run_server
 
-    with terminated_as_interrupted():
-        run_server(
-            args.out,
-            detector,
-            limits_of(args),
-            host=args.host,
-            port=args.port,
-            token=token_of(args.token_file),
-            tell=(lambda text: None) if args.quiet else print_event,
-        )
+    run_server(
+        args.out,
+        detector,
+        limits_of(args),
+        host=args.host,
+        port=args.port,
+        token=token_of(args.token_file),
+        tell=(lambda text: None) if args.quiet else print_event,
+    )
     return 0
 
 

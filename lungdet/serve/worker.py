@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 START_SECONDS = 300.0  # time limit for loading the detector
 OOM_SCORE = Path('/proc/self/oom_score_adj')
+M_MMAP_THRESHOLD = -3  # of malloc.h
+LARGE_BLOCK = 1 << 24  # bytes
 FIRST_VICTIM = '1000'  # Linux kills this process first if memory runs out
 
 
@@ -164,6 +167,7 @@ def work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     threading.Thread(target=end_with_parent, daemon=True).start()
     die_first(memory_bytes)
+    return_large_blocks()
     try:
         inferencer = detector.build()
     except (LungdetError, OSError) as error:
@@ -218,10 +222,22 @@ def die_first(memory_bytes: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
-def return_free_memory() -> None:
-    """Give the system the memory that is free, which glibc would keep in
-    pieces: the process would grow for dozens of jobs.
+def return_large_blocks() -> None:
+    """Let glibc give each large block back to the system when it is freed.
+
+    Else it learns from the first ones to keep blocks of up to 32 MB in pieces,
+    and the peak of a job depends on how the pieces lie.
     """
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+def return_free_memory() -> None:
+    """Free what only reference cycles hold, and give the system the memory
+    that is free, which glibc would keep in pieces: the process would grow for
+    dozens of jobs.
+    """
+    gc.collect()
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -28,15 +29,22 @@ def test_errors_of_the_system_name_the_file(
     )
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('library_hides_it', [False, True])
 def test_interruption_is_one_line_with_the_shells_exit_code(
-    library_hides_it: bool, capsys: pytest.CaptureFixture
+    library_hides_it: bool,
+    number: signal.Signals,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }[number]
+    before = signal.signal(number, usual)
 
     with pytest.raises(SystemExit) as stopped, clean_errors('lungdet'):
         try:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         except KeyboardInterrupt:
             if library_hides_it:
                 raise ValueError('cannot format') from None
@@ -46,7 +54,7 @@ def test_interruption_is_one_line_with_the_shells_exit_code(
     assert capsys.readouterr().err == (
         'lungdet: interrupted; run the same command again to continue.\n'
     )
-    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    assert signal.signal(number, before) == usual
 
 
 def test_debugging_shows_the_error_itself(tmp_path: Path) -> None:
@@ -125,3 +133,74 @@ def test_ctrl_c_while_a_compiled_module_loads_is_raised_behind_it() -> None:
     assert done.stderr == (
         'lungdet: interrupted; run the same command again to continue.\n'
     )
+
+
+INTERRUPTED_STARTING = """
+import os, signal, sys, time
+from multiprocessing import get_context, resource_tracker, util
+from lungdet.cli import clean_errors
+
+def spawn_and_interrupt(*words):
+    pid = spawn(*words)
+    os.kill(os.getpid(), int(sys.argv[1]))
+    return pid
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+resource_tracker.ensure_running()
+spawn, util.spawnv_passfds = util.spawnv_passfds, spawn_and_interrupt
+with clean_errors('lungdet'):
+    get_context('spawn').Process(target=time.sleep, args=(0,)).start()
+    time.sleep(5)
+"""
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='processes start otherwise')
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_process_starts_is_raised_behind_it(
+    number: signal.Signals,
+) -> None:
+    """Else the process, which is not told what to do, prints a traceback."""
+    done = subprocess.run(
+        [sys.executable, '-c', INTERRUPTED_STARTING, str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == (
+        'lungdet: interrupted; run the same command again to continue.\n'
+    )
+
+
+INTERRUPTED_FORKED = """
+import os, signal, time
+from multiprocessing import get_context
+from lungdet.cli import clean_errors
+
+def work():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(5)
+    except KeyboardInterrupt:
+        os._exit(7)
+
+with clean_errors('lungdet'):
+    process = get_context('fork').Process(target=work)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork')
+def test_a_signal_in_a_forked_process_is_raised_at_once() -> None:
+    """It runs inside of its own start; the loaders' workers are such."""
+    done = subprocess.run(
+        [sys.executable, '-c', INTERRUPTED_FORKED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stdout == '7\n', done.stderr

@@ -87,9 +87,12 @@ def test_each_process_computes_with_one_thread(
 
 
 @pytest.mark.skipif(not Path('/proc').is_dir(), reason='asks /proc')
-@pytest.mark.parametrize('sent', [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ('sent', 'code'),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)],
+)
 def test_processes_end_with_a_caller_that_is_killed(
-    tmp_path: Path, sent: signal.Signals
+    tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
     """Those that work and those that wait."""
     out, scans = tmp_path / 'out', tmp_path / 'scans'
@@ -107,7 +110,7 @@ def test_processes_end_with_a_caller_that_is_killed(
             assert program.poll() is None
             time.sleep(0.05)
         program.send_signal(sent)
-        assert program.wait(timeout=10) == -sent
+        assert program.wait(timeout=10) == code
         end = time.monotonic() + 10
         while running(program.pid) and time.monotonic() < end:
             time.sleep(0.05)
