@@ -13,6 +13,18 @@ import pytest
 from lungdet.cli import clean_errors
 from lungdet.errors import SeriesError
 
+INTERRUPTED = 'lungdet: interrupted; run the same command again to continue.\n'
+
+
+def run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """What a Python program of its own prints, and how it ends."""
+    return subprocess.run(
+        [sys.executable, '-c', code, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
 
 def test_errors_of_the_system_name_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture
@@ -51,9 +63,7 @@ def test_interruption_is_one_line_with_the_shells_exit_code(
             raise
 
     assert stopped.value.code == 130
-    assert capsys.readouterr().err == (
-        'lungdet: interrupted; run the same command again to continue.\n'
-    )
+    assert capsys.readouterr().err == INTERRUPTED
     assert signal.signal(number, before) == usual
 
 
@@ -122,17 +132,10 @@ sys.exit('matplotlib.ft2font made no enums')
 
 def test_ctrl_c_while_a_compiled_module_loads_is_raised_behind_it() -> None:
     """Interrupted in the middle, the process aborts when it ends."""
-    done = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED_LOADING],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run(INTERRUPTED_LOADING)
 
     assert done.returncode == 130, done.stderr
-    assert done.stderr == (
-        'lungdet: interrupted; run the same command again to continue.\n'
-    )
+    assert done.stderr == INTERRUPTED
 
 
 INTERRUPTED_STARTING = """
@@ -160,17 +163,10 @@ def test_a_signal_while_a_process_starts_is_raised_behind_it(
     number: signal.Signals,
 ) -> None:
     """Else the process, which is not told what to do, prints a traceback."""
-    done = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED_STARTING, str(int(number))],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run(INTERRUPTED_STARTING, str(int(number)))
 
     assert done.returncode == 130, done.stderr
-    assert done.stderr == (
-        'lungdet: interrupted; run the same command again to continue.\n'
-    )
+    assert done.stderr == INTERRUPTED
 
 
 INTERRUPTED_FORKED = """
@@ -196,11 +192,6 @@ with clean_errors('lungdet'):
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork')
 def test_a_signal_in_a_forked_process_is_raised_at_once() -> None:
     """It runs inside of its own start; the loaders' workers are such."""
-    done = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED_FORKED],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run(INTERRUPTED_FORKED)
 
     assert done.stdout == '7\n', done.stderr
