@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import platform
 import warnings
 
 import torch
+
+X86 = ('x86_64', 'AMD64')  # of Linux and macOS, of Windows
 
 
 def computes_bfloat16(device_type: str) -> bool:
     """Whether a device has bfloat16 arithmetic.
 
-    A CPU without it emulates: 3D convolutions then run as plain loops,
-    hundreds of times slower than float32.
+    A CPU without it emulates. With AVX-512 alone, as on Intel's Skylake and
+    Ice Lake, a training step then takes 2.4 times as long as in float32,
+    though oneDNN calls bfloat16 supported. Without AVX-512, 3D convolutions
+    run as plain loops, hundreds of times slower than float32.
 
     Args:
         device_type: ``'cpu'``, ``'cuda'`` or another of torch's.
     """
     if device_type == 'cuda':
         return torch.cuda.is_bf16_supported()
-    return device_type != 'cpu' or bool(
-        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device_type != 'cpu':
+        return True
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    if platform.machine() not in X86:
+        return True
+    return bool(
+        torch.cpu._is_avx512_bf16_supported()
+        or torch.cpu._is_amx_tile_supported()
     )
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import platform
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
-from lungdet.ops import bfloat16_autocast, precision
+from lungdet.ops import bfloat16_autocast, computes_bfloat16, precision
 
 
 @pytest.mark.filterwarnings('default')
@@ -26,3 +29,13 @@ def test_float32_where_the_processor_would_emulate(
             assert layer(x).dtype == torch.bfloat16
         with bfloat16_autocast('cpu', False):
             assert layer(x).dtype == torch.float32
+
+
+def test_processors_that_only_emulate_bfloat16_do_not_compute_it() -> None:
+    cpuinfo = Path('/proc/cpuinfo')
+    if platform.machine() != 'x86_64' or not cpuinfo.is_file():
+        pytest.skip('the flags of an x86 processor, as Linux lists them')
+    flags = re.search(r'^flags\s*:(.*)$', cpuinfo.read_text(), re.MULTILINE)
+    assert flags is not None
+    has_it = {'avx512_bf16', 'amx_bf16'} & set(flags[1].split())
+    assert computes_bfloat16('cpu') == bool(has_it)
