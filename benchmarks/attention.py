@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.models import FeatureNet
 from lungdet.ops.conv import METHODS, map_conv
@@ -168,4 +169,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.attention'):
+        main()

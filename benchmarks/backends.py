@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from terminaltables import AsciiTable
 
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.evaluation import Selection
 from lungdet.structures import SeriesResult
@@ -122,6 +123,8 @@ def main() -> None:
     parser.add_argument('--model', type=Path, help='default: as shipped')
     parser.add_argument('--rounds', type=positive_int, default=3)
     args = parser.parse_args()
+    for scan in args.scans:
+        scan.stat()  # raises if it is missing
     started = defaultdict(list)
     for way, seconds in starts(args.model, args.rounds):
         started[way].append(seconds)
@@ -147,4 +150,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.backends'):
+        main()

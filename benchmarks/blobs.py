@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.stats import binomtest, chi
 from terminaltables import AsciiTable
 
+from lungdet.cli.errors import clean_errors
 from lungdet.evaluation import (
     MAX_MARKS,
     EvaluationOptions,
@@ -162,4 +163,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.blobs'):
+        main()

@@ -19,6 +19,7 @@ from pathlib import Path
 from terminaltables import AsciiTable
 
 from benchmarks.threads import ROOT, busy
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.phantom import write_luna16_phantoms
 from lungdet.prepare import prepare_luna16
@@ -83,4 +84,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.demo'):
+        main()

@@ -23,6 +23,7 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from benchmarks.peak import peak_gb
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.evaluation import FROCResult, bootstrap_froc, evaluate_froc
 from tests.oracles.froc_literal import literal_bootstrap
@@ -204,4 +205,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.froc'):
+        main()

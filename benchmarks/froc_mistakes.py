@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
+from lungdet.cli.errors import clean_errors
 from lungdet.evaluation import (
     PointsByScan,
     annotations_by_scan,
@@ -158,4 +159,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.froc_mistakes'):
+        main()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from terminaltables import AsciiTable
 
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 
 if TYPE_CHECKING:
@@ -265,4 +266,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.gpu'):
+        main()

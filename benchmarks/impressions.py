@@ -59,6 +59,7 @@ from terminaltables import AsciiTable
 
 from benchmarks.impression_features import feature_sets
 from benchmarks.roc import areas
+from lungdet.cli.errors import clean_errors
 from lungdet.errors import SeriesError
 from lungdet.io.nodule_library import LibraryNodule, read_library
 
@@ -291,4 +292,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.impressions'):
+        main()

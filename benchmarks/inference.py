@@ -30,6 +30,7 @@ from terminaltables import AsciiTable
 
 from benchmarks.monai_retinanet import ROI, image_of, num_windows, retinanet
 from benchmarks.peak import limit_gb, peak_gb
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.threads import available_cpus, set_thread_number
 
@@ -343,9 +344,12 @@ def main() -> None:
         work = rows(args.scan, args.folder, tuple(args.roi))[args.row]
         print(json.dumps(work()))
         return
+    if args.scan is not None:
+        args.scan.stat()  # raises if it is missing
     with tempfile.TemporaryDirectory() as folder:
         measure(args, Path(folder))
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.inference'):
+        main()

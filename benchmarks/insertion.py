@@ -20,6 +20,7 @@ from terminaltables import AsciiTable
 
 from benchmarks.insertion_pairs import NodulePatch, samples
 from benchmarks.roc import area
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import LibraryNodule, read_library
@@ -276,4 +277,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.insertion'):
+        main()

@@ -22,6 +22,7 @@ from benchmarks.insertion_pairs import (
     cut_around,
     samples,
 )
+from lungdet.cli.errors import clean_errors
 from lungdet.geometry import sphere_diameter
 from lungdet.io.atomic import atomic_path
 from lungdet.io.case_store import CaseStore
@@ -109,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.insertion_sheet'):
+        main()

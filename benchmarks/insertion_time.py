@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lungdet.cli.errors import clean_errors
 from lungdet.io.case_store import CaseStore
 
 
@@ -61,4 +62,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.insertion_time'):
+        main()

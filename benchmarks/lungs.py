@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from terminaltables import AsciiTable
 
+from lungdet.cli.errors import clean_errors
 from lungdet.geometry import (
     Geometry,
     occupied,
@@ -42,19 +42,29 @@ class Scan(NamedTuple):
     mask: Path
 
 
-def scans_in(data: Path) -> Iterator[Scan]:
-    """Scans with lung masks in every folder of the data."""
+def scans_in(data: Path) -> list[Scan]:
+    """Scans with lung masks in every folder of the data.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    scans = []
     for mask in sorted((data / 'whole_3mm').glob('*_lungs.mha')):
         name = mask.name.removesuffix('_lungs.mha')
-        yield Scan('whole_3mm', mask.with_name(f'{name}.mha'), mask)
+        scans.append(Scan('whole_3mm', mask.with_name(f'{name}.mha'), mask))
     for mask in sorted(data.glob('*/seg-lungs-LUNA16/*.mhd')):
         root = mask.parent.parent
-        for path in (
-            *root.glob(f'*/{mask.name}'),
-            *root.glob(f'*/{mask.stem}'),
-        ):
-            if path != mask:
-                yield Scan(root.name, path, mask)
+        scans += [
+            Scan(root.name, path, mask)
+            for name in (mask.name, mask.stem)
+            for path in root.glob(f'*/{name}')
+            if path != mask
+        ]
+    if not scans:
+        raise FileNotFoundError(
+            f'{data}: no scans with lung masks; see --help.'
+        )
+    return scans
 
 
 def on_grid(path: Path, grid: Geometry) -> np.ndarray:
@@ -156,4 +166,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.lungs'):
+        main()

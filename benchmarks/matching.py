@@ -20,6 +20,7 @@ from terminaltables import AsciiTable
 from torch import Tensor
 
 from lungdet.apis import load_config
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import add_cfg_options
 from lungdet.io.reference_set import official_reference
 from lungdet.ops import box_centers, box_iou, grow_boxes
@@ -144,4 +145,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.matching'):
+        main()

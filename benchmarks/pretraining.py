@@ -15,6 +15,7 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from lungdet.apis import load_config
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.datasets import LungCropDataset
 from lungdet.engine import Key
@@ -121,12 +122,12 @@ def main() -> None:
     parser.add_argument('--store', type=Path, help='a prepared folder')
     args = parser.parse_args()
     crop = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+    sample = [sample_row(args.store, args.pairs)] if args.store else []
     rows = [['32x64x64', 'CPU-ms', 'literal CPU-ms', 'ratio']]
-    rows += part_rows(crop, args.pairs)
-    if args.store is not None:
-        rows.append(sample_row(args.store, args.pairs))
+    rows += [*part_rows(crop, args.pairs), *sample]
     print(AsciiTable(rows, 'pre-training pairs').table)
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.pretraining'):
+        main()

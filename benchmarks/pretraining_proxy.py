@@ -36,6 +36,7 @@ from scipy.stats import t as student
 from terminaltables import AsciiTable
 
 from lungdet.apis import load_config, train
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import add_cfg_options, positive_int
 from lungdet.engine.pretraining_hooks import spread_indices
 from lungdet.errors import ConfigError
@@ -289,4 +290,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.pretraining_proxy'):
+        main()

@@ -24,6 +24,7 @@ from terminaltables import AsciiTable
 
 from benchmarks.peak import peak_gb
 from lungdet.apis import load_config
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.data_sample import DetDataSample, InstanceData
 from lungdet.datasets import LUNA16Dataset
@@ -334,6 +335,7 @@ def main() -> None:
         help='side of a training crop, voxels',
     )
     args = parser.parse_args()
+    CaseStore(args.store)  # raises if there are no cases
     rows: TableRows = [['what', 'CPU-s', 'ratio']]
     rows += in_fresh_process(bench_phantom)
     if args.scans:
@@ -351,4 +353,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.run'):
+        main()

@@ -26,6 +26,7 @@ from scipy.stats import mannwhitneyu
 from terminaltables import AsciiTable
 
 from benchmarks.roc import area
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.errors import ConfigError
 from lungdet.insertion.draw import DrawOptions, donor_of, draw_sham
@@ -324,4 +325,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.shams'):
+        main()

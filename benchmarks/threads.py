@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.threads import WAIT_VARIABLES, available_cpus
 
@@ -168,4 +169,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.threads'):
+        main()

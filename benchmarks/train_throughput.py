@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from terminaltables import AsciiTable
 
 from benchmarks.gpu import batch_of, seconds_of
+from lungdet.cli.errors import clean_errors
 from lungdet.cli.options import positive_int
 from lungdet.threads import available_cpus, set_thread_number
 
@@ -129,4 +130,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clean_errors('benchmarks.train_throughput'):
+        main()

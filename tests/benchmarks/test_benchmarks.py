@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -50,6 +51,43 @@ def test_help_is_printed(
         run_main(name, ['--help'], monkeypatch)
 
     assert capsys.readouterr().out.startswith('usage: ')
+
+
+@pytest.mark.filterwarnings('ignore:.* found in sys.modules:RuntimeWarning')
+@pytest.mark.parametrize(
+    'command',
+    [
+        'backends missing',
+        'blobs missing',
+        'froc_mistakes missing.csv',
+        'impressions missing.npz',
+        'inference missing',
+        'insertion missing missing missing.npz',
+        'insertion_sheet missing missing missing.npz out.png',
+        'insertion_time missing missing.npz',
+        'lungs missing',
+        'matching missing.py',
+        'pretraining --store missing',
+        'pretraining_proxy out --start full=missing.safetensors',
+        'pretraining_proxy out --cfg-options train_cfg.epochs=1',
+        'run --store missing',
+        'shams missing.pth missing',
+    ],
+)
+def test_wrong_input_is_one_line(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, *words = command.split()
+    monkeypatch.setattr(sys, 'argv', [name, *words])
+    with pytest.raises(SystemExit, match='2'):
+        runpy.run_module(f'benchmarks.{name}', run_name='__main__')
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'benchmarks.{name}: ')
 
 
 @pytest.mark.slow
