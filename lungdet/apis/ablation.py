@@ -23,6 +23,7 @@ from lungdet.apis.ablation_table import (
 from lungdet.apis.config import load_config
 from lungdet.apis.cross_validation import evaluate_tested
 from lungdet.apis.fold_run import (
+    cases_digest,
     config_digest,
     fold_config,
     read_tested_scans,
@@ -251,7 +252,11 @@ def pretrain(
     if not fold.val_series:  # the split has no validation scans
         config.val_dataloader = config.val_cfg = config.val_evaluator = None
     config = fold_config(config, fold, root_of_test(row.detector))
-    identity = {'fold': fold.name, 'config': config_digest(config, amp)}
+    identity = {
+        'fold': fold.name,
+        'config': config_digest(config, amp),
+        'cases': cases_digest(config),
+    }
     manifest = claim_folder(folder, identity)
     if manifest.cost is None:  # written last, when training has finished
         train(config, work_dir=folder, amp=amp, resume='auto')

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -20,6 +21,7 @@ from lungdet.engine.run_manifest import (
 )
 from lungdet.errors import ConfigError
 from lungdet.evaluation import ScoredScan
+from lungdet.io.digests import sha256_of
 from lungdet.report.evaluation_files import read_scan
 
 
@@ -46,9 +48,9 @@ def run_fold(
         The start of its training.
 
     Raises:
-        ConfigError: The folder belongs to another config, fold or
-            pre-training, or has a training without a recorded start, or a test
-            series or patient was trained on.
+        ConfigError: The folder belongs to another config, fold, pre-training
+            or to other cases, or has a training without a recorded start, or
+            a test series or patient was trained on.
     """
     train_dir, test_dir = Path(folder) / 'train', Path(folder) / 'test'
     config = fold_config(config, fold, root_of_test(config))
@@ -57,6 +59,7 @@ def run_fold(
         'test_series': list(fold.test_series),
         'val_series': list(fold.val_series),
         'config': config_digest(config, amp, pretraining),
+        'cases': cases_digest(config),
         'pretraining': pretraining,
     }
     start = claim_folder(train_dir, identity).start
@@ -117,6 +120,30 @@ def config_digest(
     if pretraining is not None:
         del content['pretrained']['weights']
     return values_digest([content, amp])
+
+
+def cases_digest(config: Config) -> str:
+    """Digest of the prepared cases of all data sets of a config."""
+    indices = [
+        Path(root, 'index.json') for root in _data_roots(config.to_dict())
+    ]
+    return values_digest(
+        [sha256_of(one) if one.is_file() else None for one in indices]
+    )
+
+
+def _data_roots(values: Any) -> list[str]:
+    """Every ``data_root`` in nested values, sorted."""
+    if isinstance(values, Mapping):
+        roots = {root for v in values.values() for root in _data_roots(v)}
+        if values.get('data_root'):
+            roots.add(str(values['data_root']))
+        return sorted(roots)
+    if isinstance(values, list | tuple):
+        return sorted(
+            {root for value in values for root in _data_roots(value)}
+        )
+    return []
 
 
 def check_untrained(

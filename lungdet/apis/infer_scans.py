@@ -35,6 +35,20 @@ from lungdet.errors import (
 from lungdet.io.atomic import check_writable, scratch_folder
 
 
+class OverwriteInterrupted(KeyboardInterrupt):
+    """Ctrl-C in a run that replaces results, which does not continue.
+
+    Attributes:
+        advice: What the user is told instead.
+    """
+
+    advice = (
+        'run the same command again to start with the first scan, since '
+        '--overwrite makes every result anew; without --overwrite it keeps '
+        'those that are there.'
+    )
+
+
 class ScanRun:
     """Run a detector on scans, each to a folder of its name.
 
@@ -82,9 +96,10 @@ class ScanRun:
 
         Raises:
             ConfigError: A scan's folder holds a result that was made
-                differently, and nothing may be overwritten; or what is to be
-                stored cannot be.
+                differently, or with paths that this run is not to keep, and
+                nothing may be overwritten; or what is to be stored cannot be.
             OSError: ``out`` cannot be written to.
+            OverwriteInterrupted: Ctrl-C, if results are replaced.
         """
         started = time.perf_counter()
         try:
@@ -98,8 +113,10 @@ class ScanRun:
             else:
                 self.stopped, self.stop_code = BY_AN_ERROR, code_of(error)
                 raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             self.stopped, self.stop_code = 'interrupted', INTERRUPTED
+            if self.steps.options.overwrite:
+                raise OverwriteInterrupted from error
             raise
         finally:
             self.seconds = time.perf_counter() - started
@@ -164,6 +181,13 @@ class ScanRun:
                 raise ConfigError(
                     f'{folder}: holds a result of another {", ".join(names)}; '
                     'give another folder by --out, or replace it by '
+                    '--overwrite.'
+                )
+            if record.keeps_phi and not self.steps.options.keep_phi:
+                raise ConfigError(
+                    f'{folder}: holds a result of a run with --keep-phi, '
+                    'with paths that may name the patient; give --keep-phi '
+                    'again, another folder by --out, or replace it by '
                     '--overwrite.'
                 )
             done.append(self.steps.stored(scan, record, 'skipped'))

@@ -119,6 +119,12 @@ class InferenceRecord:
         }
         write_text(folder / RECORD, json.dumps(content, indent=1))
 
+    @property
+    def keeps_phi(self) -> bool:
+        """Whether paths, which may name the patient, were to be kept in it and
+        in its caveats."""
+        return self.path is not None
+
     @staticmethod
     def remove(folder: Path) -> None:
         """Remove a folder's record: its content is not complete."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +104,7 @@ def merge_results(
     target = check_writable(out, 'the merged files')
     write_submission(target / SUBMISSION, results)
     write_table(target / TABLE, [*_lines(results)])
-    write_text(
-        target / SCANS, ''.join(f'{one.series_uid}\n' for one in results)
-    )
+    _write_scans(target / SCANS, results)
     return MergedResults(
         results, (*missing, *_unlisted(folders), *_caveats(results))
     )
@@ -184,6 +184,14 @@ def _result(folder: Path) -> SeriesResult:
             'its --formats.'
         )
     return read_result(folder / RESULT)
+
+
+def _write_scans(path: Path, results: Sequence[SeriesResult]) -> None:
+    """The list of scans; names with commas are quoted, as in the others."""
+    text = io.StringIO(newline='')
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerows([one.series_uid] for one in results)
+    write_text(path, text.getvalue())
 
 
 def _lines(results: Sequence[SeriesResult]) -> Iterator[dict[str, Any]]:

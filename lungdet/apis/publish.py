@@ -26,6 +26,7 @@ from lungdet.io.files import check_regular
 from lungdet.io.luna16 import read_marks
 from lungdet.io.reference_set import official_reference
 from lungdet.phantom.write import UID_ROOT
+from lungdet.report.evaluation_files import read_detections
 from lungdet.structures import ReferenceSet
 
 SETTINGS = ('test_cfg', 'pipeline', 'candidates')  # of a test's manifest
@@ -152,7 +153,7 @@ def pool_runs(runs: Sequence[str | Path]) -> EvaluationReport:
     """Score the marks of several test runs together.
 
     Args:
-        runs: Folders with ``submission.csv`` and ``scans``.
+        runs: Folders with ``submission.csv`` and ``detections.json``.
 
     Raises:
         ConfigError: A folder without results, a scan in two runs, or a scan
@@ -162,12 +163,14 @@ def pool_runs(runs: Sequence[str | Path]) -> EvaluationReport:
     uids: list[str] = []
     marks: dict[str, Any] = {}
     for run in map(Path, runs):
-        tested = sorted(file.stem for file in run.glob('scans/*.json'))
-        if not tested or not (run / 'submission.csv').is_file():
+        files = (run / 'submission.csv', run / 'detections.json')
+        if not all(file.is_file() for file in files):
             raise ConfigError(
-                f'{run}: holds no results of tools/test.py (scans/*.json and '
-                'submission.csv); give the folder of its --out.'
+                f'{run}: holds no results of tools/test.py (submission.csv '
+                'and detections.json); give the folder of its --out.'
             )
+        # scans/*.json may be of earlier tests, of other scans
+        tested = sorted(one.series_uid for one in read_detections(run))
         if twice := {*uids} & {*tested}:
             raise ConfigError(
                 f'{run}: tests {min(twice)}, as an earlier run does; give '

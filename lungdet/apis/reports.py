@@ -11,6 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lungdet.apis.inference_record import (
+    RECORD,
+    REMEDY,
+    read_inference_record,
+)
 from lungdet.errors import ConfigError, SeriesError, counted
 from lungdet.evaluation import (
     CaseOptions,
@@ -25,6 +30,7 @@ from lungdet.evaluation import (
 from lungdet.geometry import resample_nearest
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import load_volume, read_image
+from lungdet.io.json_file import shape_checked, whole
 from lungdet.io.luna16 import read_annotations, read_excluded
 from lungdet.io.nifti import GRID_TOL_MM
 from lungdet.io.reference_set import official_reference
@@ -47,6 +53,7 @@ def write_scan_report(
     annotations: str | Path | None = None,
     excluded: str | Path | None = None,
     viewer: str | None = None,
+    hu_offset: int | None = None,
 ) -> None:
     """Write the report of one scan's result.
 
@@ -61,6 +68,9 @@ def write_scan_report(
             row; by default LUNA16's table, for its scans.
         excluded: csv of excluded findings.
         viewer: One of ``VIEWERS``, None for none.
+        hu_offset: Added to values that were stored without their offset; by
+            default what ``lungdet infer`` added, as its record beside the
+            result says.
 
     Raises:
         FileNotFoundError: No such result or scan.
@@ -71,7 +81,9 @@ def write_scan_report(
     result = read_result(result_path)
     image = None
     if scan is not None:
-        volume = scan_of_result(result, result_path, scan)
+        if hu_offset is None:
+            hu_offset = stored_offset(result_path.parent)
+        volume = scan_of_result(result, result_path, scan, hu_offset=hu_offset)
         result = replace(result, slices=volume.slices)
         image = scan_image(result, result_path, volume)
     page = scan_page(
@@ -101,8 +113,32 @@ def _result_file(path: Path) -> Path:
     )
 
 
+def stored_offset(folder: Path) -> int | None:
+    """The HU offset that a result was computed with, from its record.
+
+    Args:
+        folder: Folder of the result.
+
+    Returns:
+        None if none was given, or without a record.
+
+    Raises:
+        SeriesError: The record is damaged, or of another version.
+    """
+    record = read_inference_record(folder)
+    offset = None if record is None else record.settings.get('hu_offset')
+    if offset is None:
+        return None
+    with shape_checked(str(folder / RECORD), REMEDY):
+        return whole(offset)
+
+
 def scan_of_result(
-    result: SeriesResult, result_path: Path, scan: str | Path
+    result: SeriesResult,
+    result_path: Path,
+    scan: str | Path,
+    *,
+    hu_offset: int | None = None,
 ) -> Volume:
     """The scan of a result.
 
@@ -110,12 +146,15 @@ def scan_of_result(
         result: Result of the scan.
         result_path: Its file, for the message.
         scan: Image file or DICOM folder.
+        hu_offset: Added to values that were stored without their offset.
 
     Raises:
         SeriesError: It cannot be read, or has another grid.
     """
     volume = load_volume(
-        scan, series_uid=result.series_uid if Path(scan).is_dir() else None
+        scan,
+        series_uid=result.series_uid if Path(scan).is_dir() else None,
+        hu_offset=hu_offset,
     )
     grid = volume.source_geometry or volume.geometry
     if not grid.is_close(result.scan_geometry):

@@ -12,7 +12,7 @@ from pathlib import Path
 from lungdet.dicomweb import Address, fetch_series
 from lungdet.io.archive import extract_zip
 from lungdet.io.atomic import scratch_folder
-from lungdet.prepare.fingerprint import fingerprint
+from lungdet.prepare.fingerprint import fingerprint, fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class ScanInput:
             line where a list names it.
         below: Folder among the inputs in which it was found, None if it is an
             input itself.
+        files: Paths of its slices below ``path``, as text; empty for what is
+            no DICOM folder, or if they are not all known.
+        is_named: Whether an input is this very series, so that it is used
+            beside others of its examination.
     """
 
     uid: str
@@ -57,6 +61,8 @@ class ScanInput:
     instances: int = 0
     given: str = ''
     below: Path | None = None
+    files: tuple[str, ...] = ()
+    is_named: bool = False
 
     @property
     def location(self) -> str:
@@ -71,14 +77,20 @@ class ScanInput:
     def fingerprint(self) -> int | None:
         """A checksum that changes with the scan.
 
-        In an archive it also depends on the scan's path there, which tells
-        the archive's scans apart. For a series on a server, it covers its
-        uids and its number of files, which are known without fetching it.
+        Of a DICOM folder it covers the slices of this series, not what else
+        is there. In an archive it also depends on the scan's path there,
+        which tells the archive's scans apart. For a series on a server, it
+        covers its uids and its number of files, which are known without
+        fetching it.
 
         Raises:
             OSError: A file cannot be read.
         """
         if self.address is None:
+            if self.path is not None and self.files:
+                return fingerprint_of(
+                    sorted(map(self.path.joinpath, self.files))
+                )
             crc = fingerprint(self.path)
             if crc is None or self.member is None:
                 return crc

@@ -1,7 +1,8 @@
 """The scans among a user's inputs: files, folders, zips, addresses, lists.
 
 DICOM series are counted by examination: of several reconstructions of one,
-the thinnest is taken, wherever its files lie.
+the thinnest is taken, wherever its files lie. Those that an input names are
+all taken.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def find_scans(
             series, or a csv of ``read_scan_manifest``.
         scratch: Folder for what is unpacked.
         series: Only these scans; without, the thinnest series of each
-            examination.
+            examination, and those that an input names.
         lung_mask: A mask of the only scan, or a folder of masks named
             ``<uid>.*``.
         keep_phi: Keep the names of folders, which may be those of patients,
@@ -75,7 +76,7 @@ def find_scans(
     if series:
         scans = [scan for scan in scans if scan.uid in series]
     else:
-        scans = _thinnest_of_each(scans)
+        scans = _chosen_of_each(scans)
     absent = sorted(set(series) - {scan.uid for scan in scans})
     if absent or not scans:
         raise SeriesError(
@@ -115,7 +116,9 @@ def _scans_of_inputs(
         some, rest = _scans_of_input(word, scratch, keep_phi)
         scans += some
         left_out += rest
+    named = {s.series_uid for s in scans if s.is_named} - {None}
     scans, copies = without_copies(_without_repeats(scans))
+    scans = [replace(s, is_named=s.series_uid in named) for s in scans]
     return with_distinct_names(scans, keep_phi=keep_phi), copies, left_out
 
 
@@ -158,6 +161,7 @@ def _scans_at(address: Address) -> list[ScanInput]:
             description=one.description,
             address=address.of_series(one.uid),
             instances=one.instances,
+            is_named=one.uid == address.series,
         )
         for one in every
     ]
@@ -186,7 +190,7 @@ def _scans_of_list(
             named = [s for s in some if s.uid == entry.series_uid]
             if not named and len(some) == 1 and some[0].series_uid is None:
                 named = [replace(some[0], uid=entry.series_uid)]
-            some = named
+            some = [replace(scan, is_named=True) for scan in named]
         if not some:
             raise SeriesError(
                 f'{line}: no scan {entry.series_uid or ""} at {location}; '
@@ -263,7 +267,7 @@ def _packed(
 ) -> ScanInput:
     """A scan that was found where its archive had been unpacked."""
     member = os.path.relpath(scan.location, root)
-    inside = replace(scan, path=path, member=member, below=None)
+    inside = replace(scan, path=path, member=member, below=None, files=())
     if scan.defect is None:
         return inside
     if keep_phi:
@@ -287,6 +291,7 @@ def _series_of(folder: Path, root: Path) -> list[ScanInput]:
 
 def _scan_of(folder: Path, series: SeriesSummary) -> ScanInput:
     first = series.slices[0] if series.slices else None
+    names = dict.fromkeys(one.path.name for one in series.slices)
     return ScanInput(
         series.series_uid,
         folder,
@@ -296,6 +301,8 @@ def _scan_of(folder: Path, series: SeriesSummary) -> ScanInput:
         thickness=series.thickness,
         description='' if first is None else first.description or '',
         image_uids=frozenset(one.uid for one in series.slices if one.uid),
+        # a file with a defect is not among the slices
+        files=() if series.defects else tuple(names),
     )
 
 
@@ -303,9 +310,16 @@ def _joined(parts: Sequence[ScanInput]) -> ScanInput:
     """One series whose slices lie in several folders of an input."""
     if len(parts) == 1:
         return parts[0]
+    path = os.path.commonpath([part.location for part in parts])
+    files = [
+        os.path.relpath(os.path.join(part.location, name), path)
+        for part in parts
+        for name in part.files
+    ]
     return replace(
         parts[0],
-        path=Path(os.path.commonpath([part.location for part in parts])),
+        path=Path(path),
+        files=tuple(files) if all(part.files for part in parts) else (),
         slices=sum(part.slices for part in parts),
         image_uids=frozenset[str]().union(*(p.image_uids for p in parts)),
     )
@@ -323,8 +337,9 @@ def _without_repeats(scans: Iterable[ScanInput]) -> list[ScanInput]:
     return list(first.values())
 
 
-def _thinnest_of_each(scans: Iterable[ScanInput]) -> list[ScanInput]:
-    """Image files, and the thinnest series of each examination."""
+def _chosen_of_each(scans: Iterable[ScanInput]) -> list[ScanInput]:
+    """Image files, and of each examination the series that were named, and
+    the thinnest unless all were."""
     chosen = []
     studies: defaultdict[str, list[ScanInput]] = defaultdict(list)
     for scan in scans:
@@ -332,7 +347,12 @@ def _thinnest_of_each(scans: Iterable[ScanInput]) -> list[ScanInput]:
             chosen.append(scan)
         else:
             studies[scan.study or scan.location].append(scan)
-    chosen += map(_thinnest, studies.values())
+    for series in studies.values():
+        taken = {scan.uid: scan for scan in series if scan.is_named}
+        if len(taken) < len(series):
+            best = _thinnest(series)
+            taken[best.uid] = best
+        chosen += taken.values()
     return sorted(chosen, key=lambda scan: scan.uid)
 
 
@@ -340,10 +360,7 @@ def _thinnest(series: Sequence[ScanInput]) -> ScanInput:
     volumes = [s for s in series if s.slices >= SLICES[0]] or series
     thin = [s for s in volumes if s.thickness <= MAX_THICKNESS_MM]
     best = min(thin or volumes, key=lambda s: (s.thickness, -s.slices, s.uid))
-    others = [s.uid for s in series if s is not best]
-    if not others:
-        return best
-    if not thin and len(volumes) > 1:
+    if not thin and len(volumes) > 1 and not best.is_named:
         return replace(
             best,
             defect=(
@@ -353,6 +370,9 @@ def _thinnest(series: Sequence[ScanInput]) -> ScanInput:
                 '--list-series shows them.'
             ),
         )
+    others = [s.uid for s in series if s is not best and not s.is_named]
+    if not others:
+        return best
     return replace(
         best,
         caveats=(

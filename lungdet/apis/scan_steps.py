@@ -110,7 +110,7 @@ class ScanSteps:
         return {
             **self.settings(),
             'scan': scan.fingerprint(),
-            'lung_mask': fingerprint(scan.lung_mask),
+            'lung_mask': fingerprint(scan.lung_mask, whole=True),
         }
 
     def folder(self, scan: ScanInput) -> Path:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from lungdet.errors import CLOSED, INTERRUPTED, LungdetError, explain
 
+CONTINUE = 'run the same command again to continue.'
 LATER = 0.05  # seconds until a Ctrl-C that came too early is sent again
 # signals that interrupt, with the handlers that Python starts with
 USUAL = {
@@ -33,6 +34,9 @@ IN_PROCESS = BaseProcess._bootstrap.__code__  # type: ignore[attr-defined]
 @contextmanager
 def clean_errors(program: str, *, debug: bool = False) -> Iterator[None]:
     """Turn expected errors into one line on stderr and an exit code.
+
+    The line of an interruption says that the same command continues, unless
+    the KeyboardInterrupt has another ``advice``.
 
     Args:
         program: The name in front of the line.
@@ -135,10 +139,8 @@ def output_is_closed() -> bool:
 
 
 def _stop(program: str, error: BaseException) -> NoReturn:
-    print(
-        f'{program}: interrupted; run the same command again to continue.',
-        file=sys.stderr,
-    )
+    advice = getattr(error, 'advice', CONTINUE)
+    print(f'{program}: interrupted; {advice}', file=sys.stderr)
     raise SystemExit(INTERRUPTED) from error
 
 

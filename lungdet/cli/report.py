@@ -9,6 +9,8 @@ from lungdet.errors import ConfigError, printable
 from lungdet.report.html import PAGE, VIEWERS
 
 SUFFIX = '.html'
+OF_SCANS = ('scan', 'annotations', 'excluded', 'viewer', 'hu_offset')
+OF_RUNS = ('cases', 'strata')
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -49,11 +51,22 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         choices=VIEWERS,
         help='add the whole volume, in three planes and rendered',
     )
+    group.add_argument(
+        '--hu-offset',
+        type=int,
+        metavar='HU',
+        help='of a stored 0, if the scan lacks it (default: that of lungdet '
+        'infer)',
+    )
     group = parser.add_argument_group('of tested runs')
     group.add_argument(
         '--cases', type=Path, help='prepared cases: reference and pictures'
     )
-    group.add_argument('--strata', metavar='COLUMN', help='default: diameter')
+    group.add_argument(
+        '--strata',
+        metavar='COLUMN',
+        help='of the prepared cases, to group by (default: diameter)',
+    )
     parser.set_defaults(run=report)
 
 
@@ -78,23 +91,26 @@ def report(args: argparse.Namespace) -> int:
             annotations=args.annotations,
             excluded=args.excluded,
             viewer=args.viewer,
+            hu_offset=args.hu_offset,
         )
         print(printable(f'report: {out}'))
     return 0
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Refuse options that do not belong together.
+    """Refuse options that do not belong together, or would do nothing.
 
     Raises:
-        ConfigError: Neither or both of results and runs, another number of
-            scans than of results, or a viewer without a scan.
+        ConfigError: Neither or both of results and runs, options of the
+            other, another number of scans than of results, a viewer or an
+            offset without a scan, or strata without cases.
     """
     if bool(args.results) == bool(args.froc):
         raise ConfigError(
             'report: name either results of scans, or tested runs after '
             '--froc.'
         )
+    _check_group(args)
     if args.scan and len(args.scan) != len(args.results):
         raise ConfigError(
             f'--scan: {len(args.scan)} scans of {len(args.results)} results; '
@@ -103,6 +119,32 @@ def check_options(args: argparse.Namespace) -> None:
     if args.viewer and not args.scan:
         raise ConfigError(
             '--viewer: shows the voxels, so name the scan with --scan.'
+        )
+    if args.hu_offset is not None and not args.scan:
+        raise ConfigError(
+            '--hu-offset: is added to the voxels, so name the scan with '
+            '--scan.'
+        )
+    if args.strata and not args.cases:
+        raise ConfigError(
+            f'--strata {args.strata}: is a column of the prepared cases, so '
+            'name them with --cases.'
+        )
+
+
+def _check_group(args: argparse.Namespace) -> None:
+    """Refuse options of the other kind of report, which nothing reads."""
+    kinds = ('tested runs', 'results of scans')
+    here, there = kinds if args.froc else kinds[::-1]
+    others = [
+        f'--{name.replace("_", "-")}'
+        for name in (OF_SCANS if args.froc else OF_RUNS)
+        if getattr(args, name) not in (None, [])
+    ]
+    if others:
+        raise ConfigError(
+            f'{", ".join(others)}: only for {there}, and this is a report of '
+            f'{here}; leave {"it" if len(others) == 1 else "them"} out.'
         )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TOKEN = 'LUNGDET_TOKEN'  # environment variable
 MAX_TOKEN = 1 << 16  # bytes of its file that are read
+MAX_PORT = 65535
 LIBRARIES = ('fastapi', 'uvicorn', 'python_multipart')
 
 
@@ -61,7 +62,12 @@ def add_address_options(parser: argparse.ArgumentParser) -> None:
         help='address to listen on (127.0.0.1: this machine only); any other '
         'one needs a token',
     )
-    group.add_argument('--port', type=int, default=8642, help='(8642)')
+    group.add_argument(
+        '--port',
+        type=port_number,
+        default=8642,
+        help='port to listen on (8642), 0 for any free one',
+    )
     group.add_argument(
         '--token-file',
         type=Path,
@@ -69,6 +75,16 @@ def add_address_options(parser: argparse.ArgumentParser) -> None:
         help='file with the token that clients must send (default: the '
         f'environment variable {TOKEN}, if it is set)',
     )
+
+
+def port_number(text: str) -> int:
+    """A TCP port or 0, for argparse."""
+    number = int(text)
+    if not 0 <= number <= MAX_PORT:
+        raise argparse.ArgumentTypeError(
+            f'{text} is no port; choose one from 0 to {MAX_PORT}'
+        )
+    return number
 
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ class ConcatCases:
 
     Args:
         datasets: Dicts of data sets.
-        split: Split of all data sets.
+        split: ``'train'``; scans are validated and tested from one folder.
         pipeline: Dicts of transforms, for data sets without their own.
         data_root: Folder with ``index.json``, for data sets without one.
         test_subsets: Test subsets of that folder, as in ``CaseDataset``.
@@ -42,10 +42,11 @@ class ConcatCases:
         datasets: The data sets.
         kinds: For each sample its data set and kind, as text.
         metainfo: As of a ``CaseDataset``, for all together; ``data_root`` is a
-            list.
+            list. ``folds`` is 'all' if it is in one of them.
 
     Raises:
-        ConfigError: As for the data sets; or there is none, their spacings
+        ConfigError: As for the data sets; or there is none, the split is
+            another than ``'train'``, their spacings
             differ, or a scan or patient is trained on in one and held out in
             another.
     """
@@ -66,6 +67,11 @@ class ConcatCases:
     ) -> None:
         if not datasets:
             raise ConfigError('datasets: none is given; list some.')
+        if split != 'train':
+            raise ConfigError(
+                f'ConcatCases: split {split!r}; it is for training only. '
+                'Validate and test with a data set of one folder.'
+            )
         every = {'split': split, 'pipeline': pipeline, 'seed': seed}
         of_root = {
             'data_root': data_root,
@@ -108,9 +114,9 @@ class ConcatCases:
 
     @property
     def largest_sample(self) -> int:
-        """Index of a sample that takes as much memory as any of an epoch."""
-        voxels = [v for dataset in self.datasets for v in dataset.scan_voxels]
-        return int(np.argmax(voxels))
+        """Index of a sample that takes as much memory as any of an epoch; all
+        are crops of one size."""
+        return 0
 
     @property
     def scans_to_mine(self) -> list[tuple[CaseStore, str]]:
@@ -138,12 +144,16 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         name: list(dict.fromkeys(v for part in parts for v in part[name]))
         for name in names
     }
-    return {
+    merged = {
         'data_root': [part['data_root'] for part in parts],
         'split': parts[0]['split'],
         **lists,
         'spacing_mm': spacings[0],
     }
+    folds = [part['folds'] for part in parts if 'folds' in part]
+    if folds:  # of data without labels
+        merged['folds'] = 'all' if 'all' in folds else folds[0]
+    return merged
 
 
 def _check_folds(

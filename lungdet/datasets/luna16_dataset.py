@@ -215,6 +215,12 @@ class LUNA16Dataset(CaseDataset):
             for uid in self.series_uids
             for nodule in self.store.records[uid].nodules
         ]
+        if not self.series_uids:
+            raise ConfigError(
+                f'train: none of the {len(self.store.records)} scans in '
+                f'{self.store.root} is trained on; check test_subsets and '
+                'val_subsets, or test_series and val_series.'
+            )
         if needed and not self.nodules:
             raise ConfigError(
                 f'train: none of the {len(self.series_uids)} training scans '

@@ -11,7 +11,7 @@ from mmengine.model import is_model_wrapper
 
 from lungdet.engine.checkpoint import numbered_checkpoints
 from lungdet.engine.protocols import FollowsEpochs
-from lungdet.errors import DivergenceError
+from lungdet.errors import ConfigError, DivergenceError
 from lungdet.io.atomic import write_text
 from lungdet.registry import HOOKS
 
@@ -111,7 +111,21 @@ class LungCheckpointHook(Hook):
         self.save_best = save_best
 
     def before_train(self, runner: Any) -> None:
-        """Remove half-written files of a killed run."""
+        """Remove half-written files of a killed run.
+
+        Raises:
+            ConfigError: Checkpoints would be saved between two updates of the
+                weights, whose gradients they do not contain.
+        """
+        updates_every = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
+        steps = len(runner.train_dataloader)
+        if steps % updates_every or self.iter_interval % updates_every:
+            raise ConfigError(
+                f'optim_wrapper.accumulative_counts: {updates_every} does not '
+                f'divide the {steps} steps of an epoch and checkpoint.'
+                f'iter_interval ({self.iter_interval}), so a run that resumes '
+                'would lose gradients. Change one of them.'
+            )
         if runner.rank == 0:
             for left in Path(runner.work_dir).glob('.tmp-*.pth'):
                 left.unlink()

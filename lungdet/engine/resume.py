@@ -190,12 +190,11 @@ class ExactEpochLoop(EpochBasedTrainLoop):
         """Run all epochs.
 
         Raises:
-            ConfigError: A scan that is validated is trained on.
+            ConfigError: A scan that is validated is trained on, or was by
+                the weights that the run starts from.
         """
         if self.runner.val_loop is not None:
-            scans = TrainingScans.of_data(self.dataloader.dataset.metainfo)
-            validation = self.runner.val_loop.dataloader
-            scans.check_validation(validation.dataset.metainfo)
+            self._check_validation()
         self.runner.call_hook('before_train')
         if self.val_owed:
             self._validate()
@@ -216,6 +215,16 @@ class ExactEpochLoop(EpochBasedTrainLoop):
             and epoch >= self.val_begin
             and (epoch % self.val_interval == 0 or epoch == self._max_epochs)
         )
+
+    def _check_validation(self) -> None:
+        runner = self.runner
+        trained = [TrainingScans.of_data(self.dataloader.dataset.metainfo)]
+        if runner.loaded is not None:
+            trained.append(runner.loaded.scans)
+        if runner.pretraining is not None:
+            trained.append(TrainingScans.from_dict(runner.pretraining))
+        for scans in trained:
+            scans.check_validation(runner.val_loop.dataloader.dataset.metainfo)
 
     def _validate(self) -> None:
         self.runner.val_loop.run()

@@ -59,10 +59,12 @@ class TrainingScans:
         if shared and self.folds != 'all':
             raise ConfigError(
                 f'val_dataloader: {len(shared)} of its scans and patients are '
-                f'trained on, first {min(shared)}; the checkpoint that is '
-                'best on them need not be the best. Give the data sets of '
+                'trained on, or were by the weights that the training starts '
+                f'from, first {min(shared)}; the checkpoint that is best on '
+                'them need not be the best. Give the data sets of '
                 'train_dataloader and val_dataloader the same val_subsets or '
-                'val_series.'
+                'val_series, and start from weights that were not trained on '
+                'them.'
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -195,7 +195,10 @@ def tissue_noise(image: np.ndarray, lungs: np.ndarray) -> float:
     dark = inside & (smooth < LUNG_MAX_HU)
     if min(soft.sum(), dark.sum()) < MIN_NOISE_VOXELS:
         return 1.0
-    ratio = np.median(np.abs(fine[soft])) / np.median(np.abs(fine[dark]))
+    noise = float(np.median(np.abs(fine[dark])))
+    if not noise:  # a drawn image
+        return 1.0
+    ratio = np.median(np.abs(fine[soft])) / noise
     return float(np.clip(ratio, LEAST_NOISE, 1))
 
 

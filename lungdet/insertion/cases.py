@@ -31,7 +31,7 @@ from lungdet.io.json_file import digest_of
 from lungdet.structures import Annotation, CaseNodule, CaseRecord
 
 FEWEST, MOST = 8, 12  # nodules per case
-METHOD = 4  # increase it when the same options give different voxels
+METHOD = 5  # increase it when the same options give different voxels
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def draw_nodule(
             depth = scale * _extent_to_wall(donor)
             depth += donor.wall_mm or -INTO_WALL_MM
             center = center - depth * site.outward / room.spacing
+            if not room.is_apart(center, radius):
+                continue
         room.occupy(center, radius)
         return replace(
             drawn,

@@ -151,6 +151,23 @@ class Room:
         ``tissue_noise``."""
         return tissue_noise(self.image, self.lungs)
 
+    def is_apart(self, center: np.ndarray, radius_mm: float) -> bool:
+        """Whether a shape is far enough from the faces and other findings.
+
+        Args:
+            center: Index (z, y, x) of its centre.
+            radius_mm: Its radius in mm.
+        """
+        edge = np.maximum(self.margin, radius_mm / self.spacing)
+        last = np.array(self.image.shape) - 1
+        if (center < edge).any() or (center > last - edge).any():
+            return False
+        gaps = [
+            np.linalg.norm(other.center - center * self.spacing) - other.radius
+            for other in self.occupied
+        ]
+        return all(gap >= radius_mm + GAP_MM for gap in gaps)
+
     def occupy(self, center: np.ndarray, radius_mm: float) -> None:
         """Keep later sites away from a finding.
 
@@ -206,14 +223,8 @@ class Room:
         center = at.center
         if at.outward is not None:
             center = center - 0.6 * radius_mm * at.outward / self.spacing
-        edge = np.maximum(self.margin, radius_mm / self.spacing)
-        last = np.array(self.image.shape) - 1
-        if (center < edge).any() or (center > last - edge).any():
+        if not self.is_apart(center, radius_mm):
             return False
-        for other in self.occupied:
-            gap = np.linalg.norm(other.center - center * self.spacing)
-            if gap < radius_mm + other.radius + GAP_MM:
-                return False
         clear = CLEAR_MM if site == 'parenchyma' else 0.0
         around = center + DIRECTIONS * (radius_mm + clear) / self.spacing
         lungs = self._values(self.lungs, around)

@@ -13,6 +13,7 @@ from lungdet.geometry import interpolate_axis
 from lungdet.hounsfield import HU_MAX, HU_MIN
 from lungdet.io.dicom_file import DEFLATED, stored_pixels
 from lungdet.io.dicom_headers import SliceHeader
+from lungdet.io.dicom_stack import extension
 from lungdet.io.dicom_values import (
     EXTENDED_HU_MIN,
     below_any_hu,
@@ -107,18 +108,25 @@ def _rescaled_values(one: SliceHeader) -> np.ndarray:
 
 
 def shift_planes(array: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Shift every plane, linear interpolation, edges repeated.
+    """Planes on the grid that holds all of them; air beside each.
+
+    Linear interpolation, between the outermost voxels and the air too. Air is
+    the lowest value, but not padding: values that lack their rescale have no
+    -1024, and one that the scan lacks would hide that they are not HU.
 
     Args:
         array: int16 (z, y, x).
-        shifts: Voxels (z, 2) along rows and columns; plane k of the result
-            shows the old one at (row - shift 0, column - shift 1).
+        shifts: Voxels (z, 2) along rows and columns, from the first voxel of
+            the new grid to that of each plane.
     """
-    _, rows, columns = (np.arange(n) for n in array.shape)
-    shifted = np.empty_like(array)
+    air = max(int(array.min()), HU_MIN)
+    sides = np.add(array.shape[1:], extension(shifts))
+    rows, columns = (np.arange(n) for n in sides)
+    shifted = np.empty((len(array), *sides), dtype=array.dtype)
     for new, old, (down, right) in zip(shifted, array, shifts):
-        moved = interpolate_axis(old, rows - down, axis=0)
-        new[:] = np.rint(interpolate_axis(moved, columns - right, axis=1))
+        framed = np.pad(old, 1, constant_values=air)
+        moved = interpolate_axis(framed, rows - down + 1, axis=0)
+        new[:] = np.rint(interpolate_axis(moved, columns - right + 1, axis=1))
     return shifted
 
 

@@ -20,6 +20,7 @@ MAX_GAP_SLICES, MAX_GAP_FRACTION = 2, 0.05
 MAX_SPACING_RATIO = 3.0
 SPACING_RUN = 3  # this many equal wide steps in a row are not missing slices
 HU_TYPES = {'HU', 'US'}  # US: unspecified
+SHIFT_TOL = 0.05  # of a voxel: positions are rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +28,11 @@ class Stack:
     """How slices in order along their normal map to a grid.
 
     Attributes:
-        geometry: The regular grid.
-        shifts: Voxels (n, 2) along rows and columns by which a tilted gantry
-            moved each slice; None for a straight one.
+        geometry: The regular grid; of a tilted gantry, it holds every slice
+            where it lies.
+        shifts: Voxels (n, 2) along rows and columns from the first voxel of
+            the grid to that of each slice, which a tilted gantry moved; None
+            for a straight one.
         planes: For each plane of ``geometry`` its index among the slices, to
             interpolate at; None where they are the slices themselves.
         caveats: What was repaired or is doubtful.
@@ -61,6 +64,8 @@ def build_stack(slices: list[SliceHeader], where: str) -> Stack:
         count = len(slices if planes is None else planes)
         step = float(index[-1, 0] - index[0, 0]) / (count - 1)
         geometry = slice_grid(first, step, count)
+        if shifts is not None:
+            geometry, shifts = _enlarged(geometry, shifts)
     except GeometryError as error:
         raise SeriesError(f'{where}: {error}') from error
     check_grid(where, geometry.shape, (step, *first.spacing), itemsize=2)
@@ -85,6 +90,30 @@ def slice_grid(first: SliceHeader, step_mm: float, count: int = 1) -> Geometry:
         origin_xyz=first.position.tolist(),
         direction=np.stack([right, down, first.normal], axis=1),
     )
+
+
+def _enlarged(
+    geometry: Geometry, shifts: np.ndarray
+) -> tuple[Geometry, np.ndarray]:
+    """The grid that holds all shifted slices, and the shifts from its start.
+
+    It starts whole voxels before the first slice, whose values stay exact.
+    """
+    start = np.floor(shifts.min(axis=0) + SHIFT_TOL)
+    from_start = shifts - start
+    planes, *sides = geometry.shape
+    rows, columns = np.add(sides, extension(from_start)).tolist()
+    grid = geometry.crop((0, *start.tolist()), (planes, rows, columns))
+    return grid, from_start
+
+
+def extension(shifts: np.ndarray) -> np.ndarray:
+    """Rows and columns (2,) that the grid of shifted slices has beyond one.
+
+    Args:
+        shifts: As of ``Stack``.
+    """
+    return np.ceil(shifts.max(axis=0) - SHIFT_TOL).astype(int)
 
 
 def _check_rescale(slices: list[SliceHeader], where: str) -> list[str]:

@@ -13,19 +13,20 @@ X86 = ('x86_64', 'AMD64')  # of Linux and macOS, of Windows
 def computes_bfloat16(device_type: str) -> bool:
     """Whether a device has bfloat16 arithmetic.
 
-    A CPU without it emulates. With AVX-512 alone, as on Intel's Skylake and
-    Ice Lake, a training step then takes 2.4 times as long as in float32,
-    though oneDNN calls bfloat16 supported. Without AVX-512, 3D convolutions
-    run as plain loops, hundreds of times slower than float32.
+    Others emulate it. On a CPU with AVX-512 alone, such as Intel's Skylake
+    and Ice Lake, a training step then takes 2.4 times as long as in float32,
+    though oneDNN calls bfloat16 supported; on one without AVX-512, 3D
+    convolutions run as plain loops, hundreds of times slower than float32.
 
     Args:
         device_type: ``'cpu'``, ``'cuda'`` or another of torch's.
     """
     if device_type == 'cuda':
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if device_type != 'cpu':
         return True
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    onednn = torch.backends.mkldnn.is_available()
+    if not onednn or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     if platform.machine() not in X86:
         return True

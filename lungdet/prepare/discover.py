@@ -17,7 +17,7 @@ from lungdet.io.image import SUFFIXES, stem
 SUBSET = re.compile(r'subset(\d)(?!\d)')
 NO_SCANS = ('seg-lungs', 'masks')  # starts of names without scans
 NO_SLICES = (*SUFFIXES, '.raw', '.zraw', '.xml', '.txt', '.csv', '.json')
-TRIED_FILES = 3  # of a folder, to recognise slices without a suffix
+TRIED_FILES = 8  # about, of a folder, to recognise slices without a suffix
 
 
 @dataclass(frozen=True)
@@ -128,21 +128,25 @@ def images_and_series_folders(
 
 
 def _has_slices(folder: Path) -> bool:
-    """Whether the folder itself has slices, with or without a suffix."""
-    tried = 0
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() == '.dcm':
-            return True
-        if (
-            os.path.isfile(path)
-            and tried < TRIED_FILES
-            and not is_litter(path)
-            and not path.name.lower().endswith(NO_SLICES)
-        ):
-            tried += 1
-            with open(path, 'rb') as file:
-                if file.read(132)[128:] == b'DICM' and path.name != 'DICOMDIR':
-                    return True
+    """Whether the folder itself has slices, with or without a suffix.
+
+    Of files without it, some from the first to the last name are opened.
+    """
+    paths = sorted(folder.iterdir())
+    if any(path.suffix.lower() == '.dcm' for path in paths):
+        return True
+    files = [
+        path
+        for path in paths
+        if os.path.isfile(path)
+        and not is_litter(path)
+        and not path.name.lower().endswith(NO_SLICES)
+        and path.name != 'DICOMDIR'
+    ]
+    for path in files[:: max(len(files) // TRIED_FILES, 1)]:
+        with open(path, 'rb') as file:
+            if file.read(132)[128:] == b'DICM':
+                return True
     return False
 
 

@@ -91,11 +91,16 @@ def read_references(path: Path) -> dict[str, ReferenceSource]:
     references: dict[str, ReferenceSource]
     table = TableFile(path)
     if path.is_dir():
-        references = {
-            stem(file): LabelImageReferences(file)
-            for file in sorted(path.iterdir())
-            if file.name.lower().endswith(SUFFIXES) and not is_litter(file)
-        }
+        references = {}
+        for file in sorted(path.iterdir()):
+            if is_litter(file) or not file.name.lower().endswith(SUFFIXES):
+                continue
+            if stem(file) in references:
+                raise AnnotationError(
+                    f'{file}: another label image there is also named '
+                    f'{stem(file)}; keep one.'
+                )
+            references[stem(file)] = LabelImageReferences(file)
     elif has_boxes(table):
         references = {
             name: BoxReferences(tuple(boxes))

@@ -20,6 +20,7 @@ KNOWN_LABELS = (0, 3, 4, 5)
 COSINE_TOL = 1e-3  # between direction cosines of lung mask and scan
 SAME_LUNGS = 0.9  # Dice with the lungs of the scan; lower values give a caveat
 OTHER_LUNGS = 0.75  # lower values are an error
+MOST_OUTSIDE = 0.5  # fraction of a mask outside the scan; more is an error
 MIN_DARK = 0.5  # fraction of a mask, if the scan's lungs were not found
 
 
@@ -80,16 +81,25 @@ def _compare(
     Computed lungs that are doubtful themselves do not rule out a mask.
 
     Raises:
-        AnnotationError: They are not the same lungs.
+        AnnotationError: They are not the same lungs, or most of the mask lies
+            outside the scan.
     """
+    scan = volume.geometry
+    box = resample_nearest(np.ones(scan.shape, np.uint8), scan, grid, fill=0)
+    outside = float((box[mask] == 0).mean())
+    if outside > MOST_OUTSIDE:
+        raise AnnotationError(
+            f'{path}: {outside:.0%} of the mask lies outside the scan; it is '
+            'of another scan or shifted. Correct it, or take it away.'
+        )
+    caveats = []
+    if outside > 1 - SAME_LUNGS:
+        caveats.append(f'{outside:.0%} of {path.name} lie outside the scan')
     if computed.source == 'failed':
-        return _compare_darkness(mask, grid, volume, path)
+        return caveats + _compare_darkness(mask, grid, volume, path)
     coarse = computed.geometry
     voxels = mask.astype(np.uint8)
     given = resample_nearest(voxels, grid, coarse, fill=0) > 0
-    cut = 1 - given.sum() * np.prod(coarse.spacing) / max(
-        mask.sum() * np.prod(grid.spacing), 1
-    )
     sizes = given.sum() + computed.mask.sum()
     dice = float(2 * (given & computed.mask).sum() / sizes)
     if dice < OTHER_LUNGS and not computed.caveats:
@@ -98,15 +108,12 @@ def _compare(
             f'{dice:.2f} only; it is of another scan or shifted. Correct it, '
             'or take it away.'
         )
-    caveats = []
     if dice < SAME_LUNGS:
         reasons = ''.join(f' ({text})' for text in computed.caveats)
         caveats.append(
             f'{path.name} and the lungs found in the scan agree by a Dice of '
             f'{dice:.2f} only; the given mask is used{reasons}'
         )
-    if cut > 1 - SAME_LUNGS:
-        caveats.append(f'{cut:.0%} of {path.name} lie outside the scan')
     return caveats
 
 

@@ -71,7 +71,7 @@ class LabelImageReferences:
 
     def settings(self) -> dict[str, Any]:
         """A checksum of the file."""
-        return {'masks': fingerprint(self.path)}
+        return {'masks': fingerprint(self.path, whole=True)}
 
     def files(self) -> Sequence[Path]:
         """The image."""
@@ -116,7 +116,7 @@ def _number_nodules(
     """Labels numbered from 1 (uint8), the values (N,) that they had, and
     caveats."""
     caveats = []
-    values = np.flatnonzero(np.bincount(labels[labels > 0].ravel()))
+    values = np.unique(labels[labels > 0])
     if len(values) == 1:  # a binary mask, of one nodule or of several
         labels, parts = ndimage.label(labels, TOUCHING)
         values = np.arange(1, parts + 1)
@@ -130,9 +130,8 @@ def _number_nodules(
             f'{path}: {len(values)} nodules; a case holds at most '
             f'{MAX_NODULES}. Are the labels those of nodules?'
         )
-    numbers = np.zeros(values.max(initial=0) + 1, dtype=np.uint8)
-    numbers[values] = np.arange(1, len(values) + 1)
-    return numbers[labels], values, caveats
+    numbers = np.searchsorted(values, labels, side='right')
+    return numbers.astype(np.uint8), values, caveats
 
 
 def _measured(mask: NoduleMask, geometry: Geometry) -> ReferenceNodule:

@@ -51,9 +51,12 @@ def prepare_nodules(source: str | Path, out: str | Path) -> list[str]:
     """
     path = Path(source)
     if path.is_dir():
-        nodules = list(nodules_of_store(CaseStore(path)))
+        store = CaseStore(path)
+        nodules = list(nodules_of_store(store))
+        listed = sum(len(one.nodules) for one in store.records.values())
     else:
         nodules = list(nodules_of_table(path))
+        listed = len(nodules)
     whole = [nodule for nodule in nodules if nodule.mask.any()]
     if not whole:
         raise SeriesError(
@@ -64,7 +67,7 @@ def prepare_nodules(source: str | Path, out: str | Path) -> list[str]:
     sites = [nodule.site for nodule in whole]
     counts = ', '.join(f'{sites.count(s)} {s}' for s in sorted(set(sites)))
     patients = len({nodule.patient for nodule in whole})
-    left_out = len(nodules) - len(whole)
+    left_out = listed - len(whole)
     return [
         f'{counted(len(whole), "nodule")} of {counted(patients, "patient")} '
         f'in {out} ({counts})',

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry, reorient
 from lungdet.io.case_json import annotation_to_json
 from lungdet.io.files import is_litter
@@ -103,7 +104,7 @@ class OutlineReferences:
         """The rows, the rule, and a checksum of the file."""
         return {
             'annotations': [annotation_to_json(a) for a in self.annotations],
-            'xml': fingerprint(self.path),
+            'xml': fingerprint(self.path, whole=True),
             'consensus': [self.min_readers, self.consensus],
         }
 
@@ -170,13 +171,22 @@ def match_nodules(
 
 
 def index_reader_xml(folder: Path) -> dict[str, Path]:
-    """Reader XML files of a folder, at any depth, by series uid."""
-    files = {}
+    """Reader XML files of a folder, at any depth, by series uid.
+
+    Raises:
+        AnnotationError: Two different files are of one series.
+    """
+    files: dict[str, Path] = {}
     for path in sorted(folder.rglob('*.xml')):
         if is_litter(path) or not path.is_file():
             continue
         with open(path, 'rb') as file:
             head = file.read(HEAD_BYTES).decode('utf-8', errors='replace')
         if match := SERIES_UID.search(head):
-            files[match.group(1)] = path
+            first = files.setdefault(match.group(1), path)
+            if first.read_bytes() != path.read_bytes():
+                raise AnnotationError(
+                    f'{path}: series {match.group(1)} is also read in '
+                    f'{first}; keep one.'
+                )
     return files

@@ -71,7 +71,7 @@ def case_settings(task: ScanTask, spacing_mm: float) -> dict[str, Any]:
         **NO_REFERENCES,
         **task.references.settings(),
         'excluded': zlib.crc32(excluded.encode()),
-        'lungs': fingerprint(task.lung_mask),
+        'lungs': fingerprint(task.lung_mask, whole=True),
         'lung_method': LUNG_METHOD,
         'hu_offset': task.hu_offset,
         'subset': task.source.subset,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lungdet.errors import AnnotationError
-from lungdet.geometry import Geometry
+from lungdet.geometry import Geometry, move_boxes
 from lungdet.io.luna16 import MAX_DIAMETER_MM, has_column, read_numbers
 from lungdet.io.table_file import Table
 from lungdet.prepare.references import ReferenceNodule, References
@@ -46,13 +46,15 @@ class BoxReferences:
 
 
 def _nodule(box: WorldBox, geometry: Geometry) -> ReferenceNodule:
+    """On a grid that is turned, the box is that of ``move_boxes``."""
     x1, y1, z1, x2, y2, z2 = box
-    corners = np.array(
-        [(x, y, z) for x in (x1, x2) for y in (y1, y2) for z in (z1, z2)]
+    one_voxel = Geometry.from_parts(
+        (1, 1, 1),
+        spacing_zyx=(z2 - z1, y2 - y1, x2 - x1),
+        origin_xyz=((x1 + x2) / 2, (y1 + y2) / 2, (z1 + z2) / 2),
     )
-    edges = geometry.to_index(corners) + 0.5
-    a, b, c = edges.min(0).tolist()
-    d, e, f = edges.max(0).tolist()
+    edges = move_boxes(np.array([0, 0, 0, 1, 1, 1]), one_voxel, geometry)
+    a, b, c, d, e, f = edges[0].tolist()
     return ReferenceNodule(_annotation(box), (a, b, c, d, e, f))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -88,7 +89,7 @@ def run_job(
             outcome = _run(inferencer, task, scan, formats, on_windows)
         if outcome.state == 'failed':
             return Failed(_without_paths(outcome.reason or '', task))
-        os.replace(task.work / outcome.folder, task.result)
+        _put_result(task.work / outcome.folder, task)
         files = read_result(task.result / EXPORTERS[RESULT].files[0]).files
     except (LungdetError, OSError) as error:
         return Failed(_without_paths(explain(error), task))
@@ -170,6 +171,22 @@ def _run(
         raise OSError(run.stopped)
     (outcome,) = run.outcomes
     return outcome
+
+
+def _put_result(folder: Path, task: Task) -> None:
+    """Make a folder the job's result.
+
+    A server that was killed before it noted that a job is done has left a
+    result. It is moved away first, since a folder that is not empty cannot be
+    replaced; a link is moved itself.
+
+    Raises:
+        OSError: The folder is not there, or cannot be moved.
+    """
+    if os.path.lexists(task.result):
+        aside = tempfile.mkdtemp(dir=task.work)
+        os.replace(task.result, Path(aside) / task.result.name)
+    os.replace(folder, task.result)
 
 
 def _without_paths(text: str, task: Task) -> str:

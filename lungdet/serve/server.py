@@ -18,6 +18,7 @@ from lungdet.serve.service import Service
 from lungdet.serve.storage import JobStorage
 from lungdet.serve.supervisor import Supervisor
 
+PORTS = range(1 << 16)
 CONNECTIONS = 500  # at a time; further requests get 503
 GOODBYE_SECONDS = 5  # on shutdown, to finish running requests
 
@@ -47,8 +48,8 @@ def serve(
 
     Raises:
         ConfigError: Other machines can reach the address and there is no
-            token, another server uses the folder, or the detector cannot be
-            loaded.
+            token, there is no such port, another server uses the folder, or
+            the detector cannot be loaded.
         OSError: The folder cannot be written to, or the port is in use.
     """
     if token is None and not is_loopback(host):
@@ -115,8 +116,14 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         port: Port; 0 for any free one.
 
     Raises:
+        ConfigError: There is no such port.
         OSError: The address is in use or invalid.
     """
+    if port not in PORTS:  # the system would take its last 16 bits
+        raise ConfigError(
+            f'--port {port}: a port is a number from 0 to {PORTS[-1]}; choose '
+            'another one.'
+        )
     try:
         (kind, *_, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM

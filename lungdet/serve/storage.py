@@ -155,6 +155,7 @@ class JobStorage:
         """Mark a job as failed, and delete its files."""
         self.jobs.fail(job, error)
         self.drop_scan(job.id)
+        _delete(self.result(job.id))
 
     def drop_scan(self, job_id: str) -> None:
         """Delete the scan and the temporary files of a job."""
@@ -230,11 +231,14 @@ class JobStorage:
         )
 
     def _remove_strays(self) -> None:
-        """Delete incomplete uploads of a server that was killed."""
-        known = self.jobs.ids()
+        """Delete what a server that was killed has left: incomplete uploads,
+        and results of jobs that it did not note as done."""
         for path in (self.root / 'jobs').glob('*'):
-            if path.name not in known:
+            job = self.jobs.get(path.name)
+            if job is None:
                 _delete(path)
+            elif job.state != DONE:
+                _delete(self.result(job.id))
 
 
 def _delete(path: Path) -> None:

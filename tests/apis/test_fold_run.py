@@ -7,6 +7,7 @@ import pytest
 
 from lungdet.apis import load_config
 from lungdet.apis.fold_run import (
+    cases_digest,
     check_untrained,
     config_digest,
     fold_config,
@@ -76,6 +77,24 @@ def test_trained_series_and_stale_weights_are_refused(
     replace(manifest, start=start).write(tmp_path / 'x' / 'train')
     with pytest.raises(ConfigError, match='series 1.1 was trained on'):
         run_fold(config, fold, tmp_path / 'x')
+
+
+def test_cases_that_were_prepared_again_are_other_cases(
+    tiny_config: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    def digest() -> str:
+        config = load_config(tiny_config, {'data_root': str(store)})
+        return cases_digest(config)
+
+    store = tmp_path / 'store'
+    store.mkdir()
+    index = store / 'index.json'
+    index.write_bytes((tiny_store / 'index.json').read_bytes())
+    before = digest()
+    assert digest() == before
+
+    index.write_bytes(index.read_bytes() + b' ')
+    assert digest() != before
 
 
 def test_a_patient_on_both_sides_is_refused(tiny_store: Path) -> None:

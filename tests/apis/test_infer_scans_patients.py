@@ -11,6 +11,7 @@ import pytest
 from pydicom import dcmread
 
 from lungdet.apis.inferencer import NoduleInferencer
+from lungdet.errors import ConfigError
 from tests.apis.scans import ONLY_JSON, PATIENT, run_on, states, write_patient
 from tests.apis.test_inferencer import threshold
 
@@ -69,3 +70,33 @@ def test_folders_of_one_series_stay_out_of_its_error(
     reason = run.outcomes[0].reason
     assert reason.startswith('1.5/') and 'cannot be read' in reason
     assert 'DOE' not in reason
+
+
+def test_results_with_names_are_not_used_by_a_run_without(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    """The other way round they are: nothing more becomes known."""
+    folder = tmp_path / 'in' / 'DOE_JOHN'
+    write_patient(folder, '1.5')
+    copied = sorted(folder.iterdir())[3]
+    shutil.copy(copied, folder / 'DOE_JOHN.dcm')  # a caveat names it
+    with_names = replace(ONLY_JSON, keep_phi=True)
+    given = (threshold, tmp_path / 'in', tmp_path / 'out')
+
+    kept = run_on(*given, with_names)
+    with pytest.raises(ConfigError) as refused:
+        run_on(*given)
+    skipped = run_on(*given, with_names)
+    made = run_on(*given, replace(ONLY_JSON, overwrite=True))
+    later = run_on(*given, with_names)
+
+    assert 'DOE' in ''.join(kept.outcomes[0].caveats)
+    assert str(refused.value) == (
+        f'{tmp_path}/out/1.5: holds a result of a run with --keep-phi, with '
+        'paths that may name the patient; give --keep-phi again, another '
+        'folder by --out, or replace it by --overwrite.'
+    )
+    assert states(skipped) == states(later) == {'1.5': 'skipped'}
+    assert states(made) == {'1.5': 'done'}
+    for run in (made, later):
+        assert 'DOE' not in json.dumps(run.report().to_dict())

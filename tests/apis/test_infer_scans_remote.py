@@ -54,6 +54,19 @@ def test_series_are_chosen_as_in_a_folder(
     assert TEXT in table and filled.of(STUDY, THICK) in table
 
 
+def test_series_that_addresses_name_are_all_used(
+    filled: FakeServer, tmp_path: Path
+) -> None:
+    inputs = [filled.of(STUDY, uid) for uid in (THICK, THIN)]
+
+    scans, _ = find_scans(inputs, tmp_path)
+    beside, _ = find_scans([filled.of(STUDY), inputs[0]], tmp_path)
+
+    for every in (scans, beside):
+        assert [scan.uid for scan in every] == [THIN, THICK]
+        assert not any(scan.caveats for scan in every)
+
+
 def test_marks_are_those_of_the_folder(
     threshold: NoduleInferencer,
     filled: FakeServer,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lungdet.apis import scan_steps
@@ -16,8 +17,9 @@ from lungdet.apis.scan_inputs import find_scans
 from lungdet.errors import ConfigError
 from lungdet.evaluation import Selection
 from lungdet.io.image import read_image, write_image
-from tests.apis.scans import ONLY_JSON, run_on, states, write_scans
+from tests.apis.scans import ONLY_JSON, SLICES, run_on, states, write_scans
 from tests.apis.test_inferencer import Threshold, threshold
+from tests.dicom_series import labelled, write_slice
 
 __all__ = ['threshold']
 
@@ -150,6 +152,33 @@ def test_another_scan_of_the_same_name_is_refused(
 
     with pytest.raises(ConfigError, match='a: holds a result of another scan'):
         run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+
+def test_results_and_further_series_lie_in_the_folder_of_a_series(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    folder = tmp_path / 'case1'
+    folder.mkdir()
+
+    def add(uid: str, hu: np.ndarray = SLICES) -> None:
+        edit = labelled(StudyInstanceUID=f'9.{uid}')
+        for k, plane in enumerate(hu):
+            name = f'{uid}-{k}.dcm'
+            write_slice(folder, k, plane, series=uid, edit=edit, name=name)
+
+    add('1.1')
+    first = run_on(threshold, folder, folder / 'results')
+    second = run_on(threshold, folder, folder / 'results')
+    add('1.2')
+    (folder / '.DS_Store').write_bytes(b'Bud1')
+    third = run_on(threshold, folder, folder / 'results')
+
+    assert states(first) == {'1.1': 'done'}
+    assert states(second) == {'1.1': 'skipped'}
+    assert states(third) == {'1.1': 'skipped', '1.2': 'done'}
+    add('1.1', SLICES[::-1])
+    with pytest.raises(ConfigError, match='1.1: holds a result of another sc'):
+        run_on(threshold, folder, folder / 'results')
 
 
 def test_a_scan_that_was_damaged_since_is_one_that_fails(

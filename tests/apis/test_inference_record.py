@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
     RECORD.remove(tmp_path)
     RECORD.remove(tmp_path)
     assert read_inference_record(tmp_path) is None
+
+
+def test_a_record_tells_whether_it_keeps_paths(tmp_path: Path) -> None:
+    for record in (RECORD, replace(RECORD, path='/scans/DOE_JOHN')):
+        record.write(tmp_path)
+
+        again = read_inference_record(tmp_path)
+
+        assert again is not None
+        assert again.keeps_phi == (record.path is not None)
 
 
 def test_differences_are_named() -> None:

@@ -65,6 +65,21 @@ def test_parts_become_one_submission_and_table(
     assert any('4 of 4 results have caveats' in t for t in merged.caveats)
 
 
+def test_names_with_commas_are_the_same_in_all_tables(
+    threshold: NoduleInferencer, tmp_path: Path
+) -> None:
+    names = ['Doe, Jane', 'Roe "R", Jo']
+    write_scans(tmp_path / 'in', names)
+    run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+    merge_results([tmp_path / 'out'], tmp_path / 'all')
+
+    assert read_seriesuids(tmp_path / 'all/seriesuids.csv') == names
+    assert [*read_marks(tmp_path / 'all/submission.csv')] == names
+    (first, _) = (tmp_path / 'all/seriesuids.csv').read_text().splitlines()
+    assert first == '"Doe, Jane"'
+
+
 def test_parts_in_two_precisions_are_told(
     parts: list[Path], tmp_path: Path
 ) -> None:

@@ -23,11 +23,17 @@ from lungdet.engine.ensemble import join_checkpoints
 from lungdet.engine.provenance import describe_weights
 from lungdet.engine.run_manifest import MANIFEST_FILE, RunManifest
 from lungdet.errors import CheckpointError, ConfigError
+from lungdet.geometry import Geometry
 from lungdet.io.reference_set import official_reference
+from lungdet.io.results import result_to_dict
+from lungdet.structures import SeriesResult
 from tests.apis.quick_run import QUICK
 from tests.schemas import assert_valid
 
 HEADER = 'seriesuid,coordX,coordY,coordZ,probability\n'
+GRID = Geometry.from_parts(
+    (9, 9, 9), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+)
 FAR = 5000.0  # mm from every nodule
 TESTED: dict[str, Any] = {
     'checkpoint': 'a',
@@ -49,11 +55,19 @@ def write_test_run(
     rows = [(*nodule.center_mm, 0.95) for nodule in nodules]
     rows += [(FAR, FAR, 10.0 * k, s) for k, s in enumerate(false_scores)]
     (folder / 'scans').mkdir(parents=True)
-    (folder / 'scans' / f'{uid}.json').write_text('{}')
+    (folder / 'scans' / 'of_an_earlier_test.json').write_text('{}')
+    result = result_to_dict(SeriesResult(uid, [], GRID))
+    (folder / 'detections.json').write_text(json.dumps([result]))
     lines = (f'{uid},{",".join(map(str, row))}\n' for row in rows)
     (folder / 'submission.csv').write_text(HEADER + ''.join(lines))
     RunManifest({**TESTED, **identity}).write(folder)
     return folder
+
+
+def rename_scan(run: Path, uid: str) -> None:
+    path = run / 'detections.json'
+    (result,) = json.loads(path.read_text())
+    path.write_text(json.dumps([{**result, 'series_uid': uid}]))
 
 
 def scans_with_nodules(number: int) -> list[str]:
@@ -86,10 +100,7 @@ def test_thresholds_are_those_of_all_runs_together(tmp_path: Path) -> None:
     ('break_it', 'message'),
     [
         (lambda run: (run / 'submission.csv').unlink(), 'holds no results'),
-        (
-            lambda run: next(run.glob('scans/*')).rename(run / 'scans/9.json'),
-            '9 is not a scan of LUNA16',
-        ),
+        (lambda run: rename_scan(run, '9'), '9 is not a scan of LUNA16'),
     ],
 )
 def test_runs_that_cannot_be_scored_are_refused(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lungdet.apis.inference_record import InferenceRecord
 from lungdet.apis.reports import write_run_report, write_scan_report
 from lungdet.errors import ConfigError, SeriesError
 from lungdet.evaluation import CaseOptions
@@ -103,6 +104,34 @@ def test_a_folder_of_several_results_names_one(tmp_path: Path) -> None:
         write_scan_report(tmp_path / 'r.html', tmp_path / 'out')
     with pytest.raises(SeriesError, match='none: has no result.json; give'):
         write_scan_report(tmp_path / 'r.html', tmp_path / 'none')
+
+
+def record_of(folder: Path, **settings: object) -> None:
+    InferenceRecord('1.2.3', 0, None, (), {}, settings).write(folder)
+
+
+def test_the_offset_that_infer_added_is_in_its_record(tmp_path: Path) -> None:
+    export_result(tmp_path, make_scene_result(), ['json'])
+    write_image(tmp_path / 'scan.mha', make_image().array + 1024, GRID)
+    page = tmp_path / 'a.html'
+
+    with pytest.raises(SeriesError, match='give --hu-offset -1024'):
+        write_scan_report(page, tmp_path, scan=tmp_path / 'scan.mha')
+    record_of(tmp_path, hu_offset=None)
+    with pytest.raises(SeriesError, match='give --hu-offset -1024'):
+        write_scan_report(page, tmp_path, scan=tmp_path / 'scan.mha')
+    record_of(tmp_path, hu_offset=-1024)
+    write_scan_report(page, tmp_path, scan=tmp_path / 'scan.mha')
+
+    with_offset = parsed(page).data()
+    record_of(tmp_path, hu_offset='a lot')
+    with pytest.raises(SeriesError, match=r'inference\.json'):
+        write_scan_report(page, tmp_path, scan=tmp_path / 'scan.mha')
+    write_image(tmp_path / 'hu.mha', make_image().array, GRID)
+    write_scan_report(
+        page, tmp_path, scan=tmp_path / 'hu.mha', hu_offset=-1024
+    )
+    assert parsed(page).data() == with_offset
 
 
 def test_another_scan_is_refused(tmp_path: Path) -> None:

@@ -100,6 +100,42 @@ def test_series_are_asked_for_by_name(tmp_path: Path) -> None:
         scans_of(tmp_path, tmp_path / 'in', series=['1.2', '1.3'])
 
 
+def test_series_that_a_list_names_are_all_used(tmp_path: Path) -> None:
+    """Beside the thinnest if the folder is an input too, in any order."""
+    for k in range(4):
+        series(tmp_path / 'd', f'1.{k}', '9', 1.0 + 0.5 * k)
+    path = tmp_path / 'scans.csv'
+    path.write_text('path,seriesuid\nd,1.1\nd,1.2\n')
+
+    listed = scans_of(tmp_path, path)
+    beside = scans_of(tmp_path, tmp_path / 'd', path)
+    path.write_text('path,seriesuid\nd,1.0\nd,1.2\n')
+    thinnest = scans_of(tmp_path, path, tmp_path / 'd')
+
+    assert names(listed) == ['1.1', '1.2']
+    assert not any(scan.caveats for scan in listed)
+    assert names(beside) == ['1.0', '1.1', '1.2']
+    assert beside[0].caveats[0].endswith('left out: 1.3')
+    assert not beside[1].caveats and not beside[2].caveats
+    assert names(thinnest) == ['1.0', '1.2']
+    assert thinnest[0].caveats[0].endswith('left out: 1.1, 1.3')
+
+
+def test_thick_series_that_a_list_names_need_no_choice(
+    tmp_path: Path,
+) -> None:
+    series(tmp_path / 'd', '1.1', '9', 5.0)
+    series(tmp_path / 'd', '1.2', '9', 6.0)
+    shutil.copytree(tmp_path / 'd', tmp_path / 'copy')
+    path = tmp_path / 'scans.csv'
+    path.write_text('path,seriesuid\nd,1.1\nd,1.2\n')
+
+    scans = scans_of(tmp_path, tmp_path / 'copy', path)
+
+    assert names(scans) == ['1.1', '1.2']
+    assert not any(scan.defect for scan in scans)
+
+
 def test_thick_series_need_a_choice(tmp_path: Path) -> None:
     series(tmp_path / 'in', '1.1', '9', 5.0)
     series(tmp_path / 'in', '1.2', '9', 6.0)

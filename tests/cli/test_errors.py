@@ -67,6 +67,21 @@ def test_interruption_is_one_line_with_the_shells_exit_code(
     assert signal.signal(number, before) == usual
 
 
+def test_an_interruption_may_say_what_to_do_instead(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    class Final(KeyboardInterrupt):
+        advice = 'there is no way on.'
+
+    with pytest.raises(SystemExit) as stopped, clean_errors('lungdet'):
+        raise Final
+
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == (
+        'lungdet: interrupted; there is no way on.\n'
+    )
+
+
 def test_debugging_shows_the_error_itself(tmp_path: Path) -> None:
     with pytest.raises(OSError), clean_errors('lungdet', debug=True):
         (tmp_path / 'missing' / 'out').mkdir()

@@ -16,13 +16,51 @@ from typing import Any
 import pytest
 
 from lungdet.apis.infer_scans import ScanRun
-from lungdet.apis.scan_steps import ScanSteps
+from lungdet.apis.scan_steps import ScanInWork, ScanSteps
 from lungdet.cli import main
 from tests.apis.scans import write_scans
 from tests.cli.infer_words import weights_and_out
 from tests.schemas import assert_valid
 
 CREATED = re.compile(rb'\d{4}-\d\d-\d\dT[\d:]+\+00:00')  # in report.html
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_an_interruption_says_where_the_same_command_starts(
+    trained: Path,
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    overwrite: bool,
+) -> None:
+    words = ['infer', str(scans), *weights_and_out(trained, tmp_path / 'out')]
+    words += ['--overwrite'] * overwrite
+    usual = ScanSteps.detect
+
+    def detect(self: ScanSteps, work: ScanInWork, *given: Any) -> ScanInWork:
+        if work.scan.uid == 'c':
+            raise KeyboardInterrupt
+        return usual(self, work, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScanSteps, 'detect', detect)
+        assert main(words) == 130
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+
+    advice = 'to continue.'
+    if overwrite:
+        advice = (
+            'to start with the first scan, since --overwrite makes every '
+            'result anew; without --overwrite it keeps those that are there.'
+        )
+    assert told == (
+        f'lungdet: interrupted; run the same command again {advice}'
+    )
+    before = [line for line in lines if line.endswith('done before')]
+    assert len(before) == (0 if overwrite else 2)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

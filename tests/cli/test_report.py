@@ -38,6 +38,20 @@ def test_the_page_is_named(
     assert with_pictures > 2 * out.stat().st_size
 
 
+def test_a_scan_without_its_offset_names_an_option_that_is_there(
+    result: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = tmp_path / 'scan.mha'
+    write_image(scan, make_image().array + 1024, GRID)
+    words = ['report', str(result), '--scan', str(scan)]
+
+    assert main(words) == 2
+    assert '--hu-offset -1024' in capsys.readouterr().err
+    assert main([*words, '--hu-offset', '-1024']) == 0
+
+    assert (result / 'report.html').exists()
+
+
 def test_several_results_become_a_folder_of_pages(
     result: Path, tmp_path: Path
 ) -> None:
@@ -60,6 +74,22 @@ def test_several_results_become_a_folder_of_pages(
         (['CASE', '--viewer', 'niivue'], 'name the scan with --scan'),
         (['CASE', 'CASE'], 'two results would be the same page'),
         (['CASE', 'CASE', '--out', 'x.html'], 'is one page, there are 2'),
+        (
+            ['--froc', 'CASE', '--annotations', 'a', '--excluded', 'b'],
+            '--annotations, --excluded: only for results of scans, and this '
+            'is a report of tested runs; leave them out.',
+        ),
+        (['--froc', 'CASE', '--viewer', 'niivue'], '--viewer: only for res'),
+        (['--froc', 'CASE', '--scan', 'a'], '--scan: only for results of s'),
+        (['--froc', 'CASE', '--hu-offset', '0'], '--hu-offset: only for res'),
+        (
+            ['CASE', '--cases', 'x', '--strata', 'subset'],
+            '--cases, --strata: only for tested runs, and this is a report '
+            'of results of scans; leave them out.',
+        ),
+        (['CASE', '--cases', 'x'], '--cases: only for tested runs, and'),
+        (['CASE', '--hu-offset', '-1024'], '--hu-offset: is added to the'),
+        (['--froc', 'CASE', '--strata', 'subset'], 'them with --cases'),
         (['CASE/no'], 'no such file or directory'),
         (['--froc', 'CASE'], 'froc.json: no such file or directory'),
     ],

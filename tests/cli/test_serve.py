@@ -96,6 +96,19 @@ def test_what_cannot_be_meant_is_one_line(
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize('port', ['-1', '65536', '99999'])
+def test_a_port_that_does_not_exist_is_bad_usage(
+    port: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parsed(f'--port={port}')
+
+    assert stopped.value.code == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert f'--port: {port} is no port; choose one from 0 to 65535' in line
+    assert [parsed(f'--port={k}').port for k in (0, 65535)] == [0, 65535]
+
+
 def test_a_missing_library_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

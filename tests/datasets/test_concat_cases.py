@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,23 +187,31 @@ def test_folds_are_those_given(roots: tuple[Path, Path]) -> None:
     assert data.metainfo['test_series'] == ['1.1']
 
 
-def test_the_largest_sample_is_that_of_all_parts(
-    roots: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+def test_only_training_is_of_several_folders(
+    roots: tuple[Path, Path],
 ) -> None:
-    assert both(roots).largest_sample == 0
-    every = {'test_subsets': (0, 9), 'val_subsets': ()}
-    data = ConcatCases(
-        [
-            {'type': 'LUNA16Dataset', 'data_root': str(root), **every}
-            for root in roots
-        ],
-        'test',
-        pipeline=[{'type': 'LoadCase'}, {'type': 'PackDetInputs'}],
-    )
-    records = data.datasets[1].store.records
-    larger = replace(records['7.2'].geometry, shape=(99, 99, 99))
-    monkeypatch.setitem(
-        records, '7.2', replace(records['7.2'], geometry=larger)
-    )
+    parts = [
+        {'type': 'LUNA16Dataset', 'data_root': str(root)} for root in roots
+    ]
+    with pytest.raises(ConfigError, match="split 'val'; it is for training"):
+        ConcatCases(parts, 'val', pipeline=PIPELINE)
 
-    assert data.largest_sample == 3
+
+def test_all_scans_of_a_pretraining_are_said_to_be_all(
+    roots: tuple[Path, Path],
+) -> None:
+    def folds(*values: str) -> str:
+        parts = [
+            {
+                'type': 'LungCropDataset',
+                'data_root': str(root),
+                'folds': value,
+                'window': (-1000, 400),
+            }
+            for root, value in zip(roots, values)
+        ]
+        return ConcatCases(parts).metainfo['folds']
+
+    assert folds('train', 'train') == 'train'
+    with pytest.warns(UserWarning, match="folds='all'"):
+        assert folds('train', 'all') == 'all'

@@ -33,6 +33,13 @@ def test_split_without_scans_or_without_what_is_measured(root: Path) -> None:
         training_crops(root, split='val')
     with pytest.raises(ConfigError, match='train: none of the 1 training'):
         training_crops(root, test_series=['1.1'], val_series=['1.3'])
+    with pytest.raises(ConfigError, match='none of the 3 scans .* trained on'):
+        training_crops(
+            root,
+            crops={'lung': 2},
+            test_series=['1.1', '1.2', '1.3'],
+            val_series=[],
+        )
     # a test scan without a nodule tells of false positives
     data = training_crops(
         root, split='test', test_series=['1.2'], val_series=[]

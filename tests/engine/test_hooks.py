@@ -11,7 +11,7 @@ from mmengine.logging import MessageHub
 
 from lungdet.apis import train
 from lungdet.engine import HeadScheduleHook, LungCheckpointHook
-from lungdet.errors import DivergenceError
+from lungdet.errors import ConfigError, DivergenceError
 
 
 def test_non_finite_loss_stops_with_the_samples(
@@ -28,7 +28,13 @@ def test_non_finite_loss_stops_with_the_samples(
         )
 
 
-def fake_runner(folder: Path, **values: Any) -> Any:
+def fake_runner(
+    folder: Path,
+    *,
+    steps: int = 5,
+    accumulative_counts: int = 1,
+    **values: Any,
+) -> Any:
     """What a checkpoint hook asks a runner for; it notes what is saved."""
     saved: list[str] = []
 
@@ -46,6 +52,10 @@ def fake_runner(folder: Path, **values: Any) -> Any:
         lines=lines,
         save_checkpoint=save_checkpoint,
         saved=saved,
+        train_dataloader=range(steps),
+        cfg=SimpleNamespace(
+            optim_wrapper={'accumulative_counts': accumulative_counts}
+        ),
         **values,
     )
 
@@ -84,6 +94,21 @@ def test_newest_checkpoints_are_kept_and_the_last_epoch_is_saved(
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ['epoch_4.pth', 'epoch_5.pth', 'last_checkpoint']
     assert (tmp_path / 'last_checkpoint').read_text() == 'epoch_5.pth'
+
+
+@pytest.mark.parametrize(('steps', 'iter_interval'), [(11, 0), (12, 5)])
+def test_checkpoints_between_two_updates_are_refused(
+    tmp_path: Path, steps: int, iter_interval: int
+) -> None:
+    """They would not contain the gradients that have been added up."""
+    hook = LungCheckpointHook(iter_interval=iter_interval)
+    runner = fake_runner(tmp_path, steps=steps, accumulative_counts=4)
+
+    with pytest.raises(ConfigError, match='accumulative_counts: 4 does not'):
+        hook.before_train(runner)
+    LungCheckpointHook(iter_interval=8).before_train(
+        fake_runner(tmp_path, steps=12, accumulative_counts=4)
+    )
 
 
 def test_best_checkpoint_is_that_of_the_highest_score(tmp_path: Path) -> None:

@@ -55,6 +55,20 @@ def test_scans_that_are_trained_on_validate_nothing(
     LABELLED.check_validation({'series_uids': ['z'], 'patients': ['R']})
 
 
+def test_weights_of_validated_scans_are_refused(
+    trained: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    """They were trained on 1.1, which this run validates."""
+    options = {
+        'load_from': str(trained),
+        'test_series': ['1.4'],
+        'val_series': ['1.1'],
+    }
+
+    with pytest.raises(ConfigError, match=r'by the weights .* first 1\.1;'):
+        train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
+
+
 def test_loaders_with_other_folds_train_nothing(
     tiny_config: Path, tmp_path: Path
 ) -> None:

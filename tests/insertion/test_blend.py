@@ -214,3 +214,6 @@ def test_less_noise_of_tissue_damps_what_becomes_tissue(
     assert half == pytest.approx(kept / 2, rel=0.12)
     lungs = np.ones(image.shape)
     assert tissue_noise(image, lungs) == 1  # nothing to compare with
+    drawn = np.where(np.arange(image.shape[2]) < 20, -870.0, 40.0)
+    drawn = np.broadcast_to(drawn, image.shape)
+    assert tissue_noise(drawn, drawn < 0) == 1  # without noise

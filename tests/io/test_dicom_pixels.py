@@ -9,6 +9,7 @@ import pytest
 from pydicom.dataset import FileDataset
 
 from lungdet.errors import SeriesError
+from lungdet.io.dicom_pixels import shift_planes
 from lungdet.io.image import load_volume
 from tests.dicom_series import (
     drop_rescale,
@@ -118,3 +119,43 @@ def test_a_corrected_file_is_read_again(
     last.write_bytes(whole)
 
     np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
+
+
+def test_shifted_planes_fade_to_air() -> None:
+    planes = np.array([[[10, 20, 30]], [[40, 20, 60]]], dtype=np.int16)
+
+    shifted = shift_planes(planes, np.array([[0, 0], [0, 1.5]]))
+
+    # by 1.5 voxels to the right: means of neighbours, and of the outermost
+    # voxels and air, which is 10 as the lowest value: (10 + 40) / 2 = 25
+    expected = [[[10, 20, 30, 10, 10]], [[10, 25, 30, 40, 35]]]
+    np.testing.assert_array_equal(shifted, expected)
+
+
+def test_air_beside_shifted_planes_is_no_padding() -> None:
+    planes = np.array([[[-2000, 0]]] * 2, dtype=np.int16)
+
+    shifted = shift_planes(planes, np.array([[0, 0], [1, 0]]))
+
+    air = [-1024, -1024]
+    expected = [[[-2000, 0], air], [air, [-2000, 0]]]
+    np.testing.assert_array_equal(shifted, expected)
+
+
+def test_air_of_a_tilted_scan_without_rescale_lacks_its_offset(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    for k, plane in enumerate(truth):
+
+        def edit(data: FileDataset, k: int = k) -> None:
+            drop_rescale(data)
+            data.ImagePositionPatient = [-10, 5 + k, -100 + 2.0 * k]
+
+        write_slice(tmp_path, k, plane, edit=edit)
+
+    with pytest.raises(SeriesError, match='hu-offset'):
+        load_volume(tmp_path)
+    array = load_volume(tmp_path, hu_offset=-1024).array
+
+    assert array.shape == (26, 16 + 7, 24)  # 25 mm are 6.25 rows
+    assert {*array[0, 16:].ravel()} == {truth.min()}

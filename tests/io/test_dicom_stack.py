@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.dataset import FileDataset
 
 from lungdet.errors import SeriesError
+from lungdet.io import limits
 from lungdet.io.image import load_volume
 from tests.dicom_series import (
     COLUMNS,
@@ -73,27 +72,100 @@ def test_slice_beside_the_others_is_refused(
         load_volume(tmp_path)
 
 
-def test_tilted_gantry_is_undone(
-    tmp_path: Path, rng: np.random.Generator
+def write_tilted(
+    folder: Path,
+    planes: np.ndarray,
+    *,
+    lean: tuple[float, float] = (0.0, 4.0),
+    right: float = 1.0,
 ) -> None:
-    # a body linear along rows; slices 10 mm apart move 1 voxel (4 mm) a step
-    rows = -1000 + 20.0 * np.arange(ROWS)[:, None] + np.zeros((1, COLUMNS))
+    """Slices 10 mm apart, each ``lean`` mm in x and y beside the last one."""
+    for k, plane in enumerate(planes):
+        tags = {
+            'ImagePositionPatient': [
+                -10 + lean[0] * k,
+                5 + lean[1] * k,
+                -100 + 10.0 * k,
+            ],
+            'ImageOrientationPatient': [right, 0, 0, 0, 1, 0],
+        }
+        write_slice(folder, k, plane, edit=labelled(**tags))
 
-    def tilt(k: int) -> Callable[[FileDataset], None]:
-        def edit(data: FileDataset) -> None:
-            data.ImagePositionPatient = [-10, 5 + 4.0 * k, -100 + 10.0 * k]
 
-        return edit
-
-    for k in range(10):
-        write_slice(tmp_path, k, rows + 20 * k, edit=tilt(k))
+def test_tilted_gantry_is_undone(tmp_path: Path) -> None:
+    # a body linear along y; slices 10 mm apart move 1 voxel (4 mm) a step
+    body = -1000 + 20.0 * np.arange(ROWS + 9)
+    steps = np.arange(10)[:, None] + np.arange(ROWS)
+    write_tilted(tmp_path, np.repeat(body[steps][..., None], COLUMNS, 2))
 
     volume = load_volume(tmp_path)
 
-    # on a straight grid the body is the same in every slice, off the edges
-    for k in range(10):
-        np.testing.assert_allclose(volume.array[k, k:], rows[k:], atol=0.5)
+    # on a straight grid the body is the same in every slice, and each slice
+    # has its 16 rows of the 16 + 9, with air before and after
+    assert volume.array.shape == (10, ROWS + 9, COLUMNS)
+    for k, plane in enumerate(volume.array):
+        rows = np.full(ROWS + 9, -1000.0)
+        rows[k : k + ROWS] = body[k : k + ROWS]
+        np.testing.assert_array_equal(plane.T, np.tile(rows, (COLUMNS, 1)))
     assert any('tilted by 21.8' in text for text in volume.caveats)
+
+
+@pytest.mark.parametrize('right', [1.0, -1.0])  # -1: read from the head down
+@pytest.mark.parametrize('lean', [(-1.3, 4.4), (2.1, -3.7), (0.0, -5.5)])
+@pytest.mark.parametrize('k', [0, 9])
+@pytest.mark.parametrize(
+    ('row', 'column'), [(0, 0), (ROWS - 1, COLUMNS - 1), (0, COLUMNS - 1)]
+)
+def test_a_corner_of_a_tilted_scan_is_kept_where_it_was(
+    tmp_path: Path,
+    right: float,
+    lean: tuple[float, float],
+    k: int,
+    row: int,
+    column: int,
+) -> None:
+    planes = np.full((10, ROWS, COLUMNS), -1000.0)
+    planes[k, row, column] = 1000
+    planes[4, 7, 9] = -970  # else nothing but air in the sample
+    write_tilted(tmp_path, planes, lean=lean, right=right)
+
+    volume = load_volume(tmp_path)
+
+    above = volume.array[[0, -1]].astype(float) + 1000
+    index = np.argwhere(above > 0)
+    weights = above[above > 0]
+    index[:, 0] *= len(volume.array) - 1
+    middle = weights @ volume.geometry.to_world(index) / weights.sum()
+    # the voxel is still whole, and its centre where its own header says; the
+    # spacing is 4 mm along rows and 3.5 along columns
+    assert weights.sum() == pytest.approx(2000, abs=2)
+    x = -10 + lean[0] * k + right * 3.5 * column
+    y = 5 + lean[1] * k + 4.0 * row
+    np.testing.assert_allclose(middle, [x, y, -100 + 10 * k], atol=0.01)
+
+
+def test_planes_between_tilted_slices_hold_them_too(tmp_path: Path) -> None:
+    planes = np.full((30, ROWS, COLUMNS), -1000.0)
+    planes[-1, -1, 5] = 1000
+    write_tilted(tmp_path, planes)
+    (tmp_path / '090.dcm').unlink()
+
+    volume = load_volume(tmp_path)
+
+    assert volume.array.shape == (30, ROWS + 29, COLUMNS)
+    assert volume.array[-1, -1, 5] == 1000
+    (point,) = volume.geometry.to_world([[29, ROWS + 28, 5]])
+    np.testing.assert_allclose(point, [-10 + 17.5, 5 + 44 * 4, 190])
+
+
+def test_memory_of_the_enlarged_grid_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, 'MAX_VOXELS', 10 * ROWS * COLUMNS)
+    write_tilted(tmp_path, np.full((10, ROWS, COLUMNS), -1000.0))
+
+    with pytest.raises(SeriesError, match='claims 10x25x24 voxels'):
+        load_volume(tmp_path)
 
 
 def test_strong_tilt_is_refused(tmp_path: Path, truth: np.ndarray) -> None:

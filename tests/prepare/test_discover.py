@@ -71,6 +71,19 @@ def test_slices_behind_other_files_are_a_series(
     assert [scan.uid for scan in discover_scans(tmp_path)] == ['one']
 
 
+def test_slices_behind_files_without_a_suffix_are_a_series(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / 'one').mkdir()
+    for name in ('CHECKSUMS', 'LICENSE', 'MANIFEST', 'README'):
+        (tmp_path / 'one' / name).write_text('no slice')
+    for k in range(12):
+        path = tmp_path / 'one' / f'slice{k:03}'
+        path.write_bytes(bytes(128) + b'DICM')
+
+    assert [scan.uid for scan in discover_scans(tmp_path)] == ['one']
+
+
 def test_a_bad_folder_stops_no_other_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,17 @@ def test_annotations_of_no_scan_are_refused(
         prepare_folder(scans, tmp_path / 'out', annotations=tmp_path / name)
 
 
+def test_two_label_images_of_one_scan_are_refused(
+    scans: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'masks').mkdir()
+    for name in ('a.mha', 'a.nii.gz'):
+        (tmp_path / 'masks' / name).write_bytes(b'')
+
+    with pytest.raises(AnnotationError, match='a.nii.gz: another label image'):
+        prepare_folder(scans, tmp_path / 'out', annotations=tmp_path / 'masks')
+
+
 def test_annotations_may_come_through_a_pipe(
     scans: Path, tmp_path: Path
 ) -> None:

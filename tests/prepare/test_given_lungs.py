@@ -67,6 +67,15 @@ def test_lungs_that_are_not_found_refuse_no_mask(tmp_path: Path) -> None:
     assert caveat.startswith('only 0% of a.mhd lies where the scan is as dark')
 
 
+def test_a_mask_outside_the_scan_is_refused(tmp_path: Path) -> None:
+    """Though no lungs are found that it could be compared with."""
+    labels = labels_of(chest())
+    path = written(tmp_path / 'a.mhd', labels, (0, 0, 900))
+
+    with pytest.raises(AnnotationError, match='100% of the mask lies outside'):
+        lungs_of_scan(path, volume_of(np.full_like(chest(), 40)))
+
+
 def test_lungs_that_are_doubtful_refuse_no_mask(tmp_path: Path) -> None:
     hu = chest()
     base = hu == -850

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,22 @@ def test_large_label_values_number_their_own_nodules(tmp_path: Path) -> None:
             np.array(nodule.box).reshape(2, 3), wanted + 0.5, atol=1e-4
         )
         assert np.abs(np.subtract(nodule.mask_box, nodule.box)).max() <= 1.0
+
+
+def test_memory_does_not_depend_on_the_values(tmp_path: Path) -> None:
+    volume = block_scan()
+    labels = np.zeros(volume.array.shape, dtype=np.int32)
+    labels[4:8, 10:20, 10:22] = 7
+    labels[9:12, 25:33, 30:41] = 2**31 - 1
+    write_image(tmp_path / 'a.nii.gz', labels, volume.geometry)
+
+    tracemalloc.start()
+    references = LabelImageReferences(tmp_path / 'a.nii.gz').read(volume)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert [n.mask.voxels.sum() for n in references.nodules] == [480, 264]
+    assert peak < 100e6
 
 
 def test_parts_of_a_binary_mask_are_nodules_each(tmp_path: Path) -> None:

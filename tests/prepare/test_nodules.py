@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from lungdet.cli import main
 from lungdet.errors import SeriesError
 from lungdet.insertion.cases import insert_cases
-from lungdet.io.case_store import CaseStore
+from lungdet.io.case_store import CaseStore, rebuild_index, write_case
 from lungdet.io.nodule_library import read_library
 from lungdet.prepare import prepare_nodules
 from lungdet.prepare.nodules import surroundings
@@ -73,6 +74,24 @@ def test_nodules_of_a_store_keep_their_voxels(tmp_path: Path) -> None:
         assert inside.size == (z2 - z1) * (y2 - y1) * (x2 - x1)
         assert (inside == 100 * number).all()
     assert nodules[0].patient == nodules[0].series_uid == '1.1'
+
+
+def test_nodules_of_a_store_without_a_mask_are_counted(
+    tmp_path: Path,
+) -> None:
+    store = CaseStore(cubes_store(tmp_path / 'store'))
+    root, record = store.root, store.records['1.1']
+    first, *others = record.nodules
+    bare = replace(first, has_mask=False, mask_box=None)
+    names = ('image', 'mask', 'lungs')
+    arrays = {name: store.read('1.1', name) for name in names}
+    write_case(root, replace(record, nodules=[bare, *others]), arrays)
+    rebuild_index(root)
+
+    lines = prepare_nodules(root, tmp_path / 'out.npz')
+
+    assert '8 nodules of 3 patients' in lines[0]
+    assert lines[1] == '1 without a mask left out'
 
 
 def test_inserted_nodules_are_of_no_patient_of_their_scan(

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lungdet.errors import AnnotationError
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseStore
 from lungdet.io.image import write_image
 from lungdet.io.lidc_masks import LidcNodule
 from lungdet.prepare import prepare_luna16
-from lungdet.prepare.outlines import match_nodules
+from lungdet.prepare.outlines import index_reader_xml, match_nodules
 from lungdet.structures import Annotation
 from tests.prepare.scans import table_of
 
@@ -39,6 +40,19 @@ def test_rows_and_outlines_pair_once_each() -> None:
         None,
         None,
     ]
+
+
+def test_two_files_of_one_series_are_refused_if_they_differ(
+    tmp_path: Path,
+) -> None:
+    text = '<x><SeriesInstanceUid>1.2.3</SeriesInstanceUid></x>'
+    for name in ('a.xml', 'copy.xml'):
+        (tmp_path / name).write_text(text)
+    assert index_reader_xml(tmp_path) == {'1.2.3': tmp_path / 'a.xml'}
+
+    (tmp_path / 'b.xml').write_text(text + ' ')
+    with pytest.raises(AnnotationError, match=r'b.xml: series 1.2.3 is also'):
+        index_reader_xml(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from lungdet.errors import AnnotationError
+from lungdet.geometry import Geometry
 from lungdet.prepare import find_lungs, prepare_case
 from lungdet.prepare.world_boxes import BoxReferences, read_boxes
+from lungdet.structures import Volume
 from tests.prepare.scans import block_scan
 
 HEADER = 'seriesuid,x1,y1,z1,x2,y2,z2\n'
@@ -30,6 +32,29 @@ def test_world_boxes_keep_their_sides_in_the_case(tmp_path: Path) -> None:
     first = record.nodules[0]
     assert first.center_mm == (1, 28, -14)
     assert first.diameter_mm == pytest.approx((8 * 6 * 12) ** (1 / 3))
+
+
+def test_a_box_does_not_grow_on_an_oblique_grid() -> None:
+    turn = np.deg2rad(25)
+    affine = np.eye(4)
+    affine[:3, :3] = [
+        [0, -np.sin(turn), np.cos(turn)],
+        [0, np.cos(turn), np.sin(turn)],
+        [1, 0, 0],
+    ]
+    volume = Volume(
+        np.zeros((40, 40, 40), dtype=np.int16),
+        Geometry((40, 40, 40), affine),
+        '1.2',
+    )
+    middle = volume.geometry.to_world([[20, 20, 20]])[0]
+    box = (*(middle - 5).tolist(), *(middle + 5).tolist())
+
+    (nodule,) = BoxReferences((box,)).read(volume).nodules
+
+    # index 20 is the middle of a voxel, 20.5 between edges
+    assert nodule.box == pytest.approx((15.5,) * 3 + (25.5,) * 3)
+    assert nodule.annotation.diameter_mm == pytest.approx(10)
 
 
 @pytest.mark.parametrize(

@@ -253,3 +253,25 @@ def test_a_restarted_job_ignores_leftovers_of_earlier_starts(
     (one.work / JOB / 'inference.json').write_text('half')
 
     assert isinstance(run_job(threshold, one), Done)
+
+
+@pytest.mark.parametrize('linked', [False, True])
+def test_a_result_that_the_killed_server_did_not_note_is_replaced(
+    threshold: NoduleInferencer, tmp_path: Path, linked: bool
+) -> None:
+    write_scans(tmp_path / 'in', ['a'])
+    one = task(tmp_path, '.mha')
+    one.scan.write_bytes((tmp_path / 'in' / 'a.mha').read_bytes())
+    there = tmp_path / 'elsewhere' if linked else one.result
+    there.mkdir()
+    (there / 'old.json').write_text('old')
+    if linked:
+        one.result.symlink_to(there)
+
+    done = run_job(threshold, one)
+
+    assert isinstance(done, Done), done
+    assert not one.result.is_symlink()
+    assert (one.result / 'result.json').is_file()
+    assert not (one.result / 'old.json').exists()
+    assert not linked or (there / 'old.json').read_text() == 'old'

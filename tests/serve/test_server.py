@@ -55,6 +55,13 @@ def test_a_port_that_is_taken_is_named() -> None:
             pass
 
 
+@pytest.mark.parametrize('port', [-1, 65536, 99999])
+def test_a_port_that_does_not_exist_is_refused(port: int) -> None:
+    with pytest.raises(ConfigError, match=f'--port {port}: .* 0 to 65535'):
+        with listening('127.0.0.1', port):
+            pass
+
+
 def test_it_listens_where_it_is_told() -> None:
     with listening('localhost', 0) as listener:
         with socket.create_connection(listener.getsockname()[:2]):

@@ -244,3 +244,26 @@ def test_scans_without_their_table_are_kept(tmp_path: Path) -> None:
         JobStorage(tmp_path, LIMITS)
 
     assert names(tmp_path / 'jobs' / job.id) == {'scan.mha'}
+
+
+def test_results_of_jobs_that_are_not_done_are_deleted(tmp_path: Path) -> None:
+    """A server that was killed did not note them."""
+    first = JobStorage(tmp_path, LIMITS)
+    kept, job = done(first, 5), stored(first, 10)
+    running = first.jobs.start_next()
+    assert running and running.id == job.id
+    first.work_folder(running).mkdir()
+    first.result(job.id).mkdir()
+    (first.result(job.id) / 'result.json').write_text('new')
+    first.close()
+
+    second = JobStorage(tmp_path, LIMITS)
+
+    assert names(second.folder(kept.id)) == {'result', 'result/result.json'}
+    assert names(second.folder(job.id)) == {'scan.mha', 'start-1'}
+    again = second.jobs.start_next()
+    assert again and again.id == job.id
+    second.result(job.id).mkdir()
+    second.fail(again, 'no air')
+    assert names(second.folder(job.id)) == set()
+    second.close()

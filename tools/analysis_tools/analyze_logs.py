@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from lungdet.cli import clean_errors, positive_int
+from lungdet.io.atomic import atomic_path
+from lungdet.report.evaluation_files import check_figure
 from lungdet.report.training_curves import (
     read_training_curve,
     training_figure,
@@ -26,13 +28,16 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='picture of the curves')
     args = parser.parse_args()
     with clean_errors('analyze_logs.py'):
+        if args.out:
+            check_figure(args.out)
         curves = {
             run: read_training_curve(run, args.key).smoothed(args.window)
             for run in args.runs
         }
         if args.out:
             figure = training_figure(curves, args.key, args.below)
-            figure.savefig(args.out, dpi=150)
+            with atomic_path(args.out) as aside:
+                figure.savefig(aside, dpi=150)
         print(training_table(curves, args.key, args.below))
 
 

@@ -46,7 +46,9 @@ class RandomSliceThickness(Transform[SliceThicknessParams]):
             return SliceThicknessParams()
         thinnest, thickest = self.thickness
         thickness_mm = float(rng.uniform(thinnest, thickest))
-        return SliceThicknessParams(thickness_mm / sample['record'].spacing_mm)
+        # of the crop, which may be magnified
+        along_z = float(sample['geometry'].spacing[0])
+        return SliceThicknessParams(thickness_mm / along_z)
 
     def apply(self, sample: Sample, params: SliceThicknessParams) -> Sample:
         if not params.thickness:

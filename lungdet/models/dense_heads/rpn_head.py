@@ -317,10 +317,10 @@ class RPN3DHead(BaseModule):
                 self._kept(b[s >= 0], s[s >= 0], cfg)
                 for b, s in zip(boxes, scores)
             ]
-            return parts if regions is None else _inside(parts, regions)
+            if regions is not None:
+                parts = _inside(parts, regions)
+            return [part[: cfg['max_num']] for part in parts]
         order, keep = nms_of_images(boxes, scores, scores >= 0, cfg['nms_thr'])
-        if cfg['max_num'] is not None:
-            keep &= keep.cumsum(1) <= cfg['max_num']
         if regions is not None:
             regions = regions.to(boxes, non_blocking=True)
             centers = box_centers(boxes).gather(
@@ -328,6 +328,8 @@ class RPN3DHead(BaseModule):
             )
             keep &= (centers >= regions[:, None, :3]).all(-1)
             keep &= (centers < regions[:, None, 3:]).all(-1)
+        if cfg['max_num'] is not None:
+            keep &= keep.cumsum(1) <= cfg['max_num']
         order = order.gather(1, (~keep).byte().argsort(dim=1, stable=True))
         return [
             InstanceData(bboxes=b[rows[:num]], scores=s[rows[:num]])
@@ -340,7 +342,7 @@ class RPN3DHead(BaseModule):
         self, boxes: Tensor, scores: Tensor, cfg: dict[str, Any]
     ) -> InstanceData:
         """Proposals among the boxes (K, 6) of one image, for any K."""
-        keep = nms(boxes, scores, cfg['nms_thr'])[: cfg['max_num']]
+        keep = nms(boxes, scores, cfg['nms_thr'])
         return InstanceData(bboxes=boxes[keep], scores=scores[keep])
 
 

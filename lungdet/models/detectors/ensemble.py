@@ -54,15 +54,13 @@ class EnsembleDetector(InferenceDetector):
         detectors: list[NoduleNet] = [MODELS.build(one) for one in members]
         for detector, epoch in zip(detectors, epochs or ()):
             detector.set_epoch(epoch)
-        inputs = {
-            (tuple(prep.window), tuple(prep.out_range))
-            for prep in (one.data_preprocessor for one in detectors)
-        }
-        if len(inputs) > 1:
+        shared = {_shared_by_members(detector) for detector in detectors}
+        if len(shared) > 1:
             raise ConfigError(
-                f'EnsembleDetector: members with HU windows {inputs}; only '
-                'detectors with the same HU window and output range can be '
-                'combined.'
+                'EnsembleDetector: members with '
+                f'{" and ".join(map(str, sorted(shared)))}; only detectors '
+                'with the same HU window, output range, pad_hu and box_border '
+                'can be combined.'
             )
         self.members = nn.ModuleList(detectors)
         self.data_preprocessor = detectors[0].data_preprocessor
@@ -99,6 +97,17 @@ class EnsembleDetector(InferenceDetector):
     @property
     def _detectors(self) -> list[Any]:
         return list(self.members)
+
+
+def _shared_by_members(detector: NoduleNet) -> tuple:
+    """What whole-case inference takes from the first member."""
+    prep = detector.data_preprocessor
+    return (
+        tuple(prep.window),
+        tuple(prep.out_range),
+        prep.pad_hu,
+        detector.box_border,
+    )
 
 
 def _joined(by_model: list[list[InstanceData]]) -> list[InstanceData]:

@@ -102,14 +102,18 @@ class FocalLoss3D(BaseModule):
     def usual_positives(self, positive: Tensor) -> Tensor:
         """The running mean of positives in a batch of one rank, at least 1.
 
+        In validation, which takes one window at a time and only those with
+        nodules, it is the number of this one's.
+
         Args:
-            positive: (N,) of this batch; counted in training.
+            positive: (N,) of this batch.
         """
-        if self.training:
-            count = positive.sum().to(self.positives)
-            all_reduce(count, 'mean')
-            latest = torch.stack([count, torch.ones_like(count)])
-            self.positives.lerp_(latest, 1 - self.momentum)
+        count = positive.sum().to(self.positives)
+        if not self.training:
+            return count.clamp(min=1)
+        all_reduce(count, 'mean')
+        latest = torch.stack([count, torch.ones_like(count)])
+        self.positives.lerp_(latest, 1 - self.momentum)
         total, weight = self.positives
         return (total / weight.clamp(min=1e-6)).clamp(min=1)
 

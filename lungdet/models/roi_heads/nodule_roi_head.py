@@ -220,7 +220,8 @@ class NoduleRoIHead(BaseModule):
             of_crop = rois[rois[:, 0] == index]
             if not len(of_crop) or not len(gt.bboxes):
                 continue
-            overlap = box_iou(of_crop[:, 1:], gt.bboxes.to(rois.dtype))
+            nodules = self.grow(gt.bboxes.to(rois.dtype))
+            overlap = box_iou(of_crop[:, 1:], nodules)
             iou, gt_inds = overlap.max(1)
             usable = torch.nonzero((iou > 0) & gt.has_mask[gt_inds]).flatten()
             usable = usable[: self.train_cfg['mask']['max_pos']]

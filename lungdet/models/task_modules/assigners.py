@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -59,8 +59,8 @@ class MaxIoUAssigner3D:
     ) -> AssignResult:
         """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0.
 
-        A negative whose centre lies in an ``ignored`` (K, 6) box becomes
-        ignored; a positive stays positive. ``per_cell`` is not needed here.
+        ``ignored`` (K, 6): see ``without_ignored``; a positive stays
+        positive. ``per_cell`` is not needed here.
         """
         num = len(boxes)
         positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
@@ -77,7 +77,7 @@ class MaxIoUAssigner3D:
                 gt_inds = torch.where(last > 0, last - 1, gt_inds)
                 negative = negative & ~positive
         assigned = AssignResult(positive, negative, gt_inds)
-        return without_ignored(assigned, boxes, ignored)
+        return without_ignored(self, assigned, boxes, ignored)
 
     def best_boxes(self, iou: Tensor) -> Tensor:
         """Which boxes are a nodule's best, (N, M) bool, including ties.
@@ -134,7 +134,7 @@ class CenterAssigner3D:
             boxes: Cell by cell, ``per_cell`` sizes in each, the same ones in
                 every cell, as ``AnchorGenerator3D`` makes them.
             gt: The nodules.
-            ignored: (K, 6) regions without negatives.
+            ignored: (K, 6), see ``without_ignored``.
             per_cell: Anchors of a cell.
         """
         cells = boxes.reshape(-1, per_cell, 6)
@@ -154,7 +154,9 @@ class CenterAssigner3D:
             (~positive & ~shell).flatten(),
             gt_inds.flatten(),
         )
-        return without_ignored(assigned, boxes, ignored)
+        return without_ignored(
+            self, assigned, boxes, ignored, per_cell=per_cell
+        )
 
     def _claims(self, cells: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
         """Anchors that each nodule claims, and the cells around them.
@@ -213,8 +215,8 @@ class DistanceAssigner3D:
     ) -> AssignResult:
         """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0.
 
-        A negative whose centre lies in an ``ignored`` (K, 6) box becomes
-        ignored. ``per_cell`` is not needed here.
+        ``ignored`` (K, 6): see ``without_ignored``. ``per_cell`` is not
+        needed here.
         """
         offset = box_centers(boxes)[:, None] - box_centers(gt)
         radius = (box_sides(gt) / 2).clamp(min=self.reach)
@@ -225,20 +227,46 @@ class DistanceAssigner3D:
         assigned = AssignResult(
             (beyond <= 0).any(1), (beyond > self.margin).all(1), gt_inds
         )
-        return without_ignored(assigned, boxes, ignored)
+        return without_ignored(self, assigned, boxes, ignored)
+
+
+class Assigner(Protocol):
+    """What assigns boxes to nodules."""
+
+    def assign(
+        self,
+        boxes: Tensor,
+        gt: Tensor,
+        ignored: Tensor | None = None,
+        *,
+        per_cell: int = 1,
+    ) -> AssignResult:
+        """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0."""
 
 
 def without_ignored(
-    assigned: AssignResult, boxes: Tensor, ignored: Tensor | None
+    assigner: Assigner,
+    assigned: AssignResult,
+    boxes: Tensor,
+    ignored: Tensor | None,
+    *,
+    per_cell: int = 1,
 ) -> AssignResult:
-    """The assignment without negatives that are centred in an ignored region.
+    """The assignment without negatives at ignored boxes.
+
+    An ignored box may be a nodule, such as one that the crop cuts. So no box
+    is negative that would be positive if it were one, nor any that is centred
+    in it.
 
     Args:
+        assigner: It says which would be positive.
         assigned: Assignment of the boxes.
         boxes: (N, 6).
-        ignored: (K, 6) regions, None for none.
+        ignored: (K, 6), None for none.
+        per_cell: As in ``Assigner.assign``.
     """
     if ignored is None or not len(ignored):
         return assigned
-    negative = assigned.negative & ~centers_in_boxes(boxes, ignored)
-    return assigned._replace(negative=negative)
+    as_nodules = assigner.assign(boxes, ignored, per_cell=per_cell)
+    near = as_nodules.positive | centers_in_boxes(boxes, ignored)
+    return assigned._replace(negative=assigned.negative & ~near)

@@ -52,7 +52,7 @@ class ATSSAssigner3D:
             boxes: Cell by cell, ``per_cell`` sizes in each, as
                 ``AnchorGenerator3D`` makes them.
             gt: The nodules.
-            ignored: (K, 6) regions without negatives.
+            ignored: (K, 6), see ``without_ignored``.
             per_cell: Anchors of a cell.
         """
         positive = torch.zeros_like(boxes[:, 0], dtype=torch.bool)
@@ -63,7 +63,9 @@ class ATSSAssigner3D:
             best, gt_inds = iou.masked_fill(~claims, -1).max(1)
             positive = best >= 0
         assigned = AssignResult(positive, ~positive, gt_inds)
-        return without_ignored(assigned, boxes, ignored)
+        return without_ignored(
+            self, assigned, boxes, ignored, per_cell=per_cell
+        )
 
     def _claims(
         self, boxes: Tensor, gt: Tensor, iou: Tensor, per_cell: int

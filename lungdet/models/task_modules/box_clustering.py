@@ -77,7 +77,8 @@ class WeightedBoxClustering:
         count = _sums(torch.ones_like(weight), member, num)
         expected = total * (1 + missing / count)
         merged = detections[heads]
-        by_score = scores * weight
+        # a score may be 0 where the second head's underflows
+        by_score = scores.clamp(min=torch.finfo(scores.dtype).tiny) * weight
         merged.bboxes = (
             _sums(boxes * by_score[:, None], member, num)
             / _sums(by_score, member, num)[:, None]

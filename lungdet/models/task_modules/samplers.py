@@ -91,7 +91,8 @@ class AnchorSampler3D:
 class RoISampler3D:
     """Choose the proposals of one crop for the RoI head.
 
-    In training the true boxes join the proposals.
+    In training the true boxes join the proposals. Validation takes all
+    positives and negatives.
 
     Args:
         num: Number of boxes.
@@ -130,6 +131,10 @@ class RoISampler3D:
             pos = torch.cat([pos, len(proposals) + joined])
             gt_inds = torch.cat([gt_inds, joined])
             proposals = torch.cat([proposals, gt_boxes.to(proposals.dtype)])
+        else:
+            return SamplingResult(
+                proposals[torch.cat([pos, neg])], gt_inds[pos]
+            )
         pos = pos[torch.randperm(len(pos), device=pos.device)]
         pos = pos[: round(self.num * self.pos_fraction)]
         neg = self.sample_neg(neg, len(pos))

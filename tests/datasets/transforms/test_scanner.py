@@ -9,10 +9,15 @@ from lungdet.datasets.transforms.scanner import (
     slice_profile,
 )
 from lungdet.errors import ConfigError
+from lungdet.geometry import Geometry
 from lungdet.structures import CaseRecord
 from tests.datasets.stores import BALLS_GRID
 
-RECORD = CaseRecord('1.1', 0, BALLS_GRID, BALLS_GRID, 0.8, [], [], 'given')
+# a crop magnified by 1.25, of a case with voxels of 1 mm
+GRID = Geometry.from_parts(
+    (20, 3, 5), spacing_zyx=(0.8, 0.8, 0.8), origin_xyz=(0, 0, 0)
+)
+RECORD = CaseRecord('1.1', 0, BALLS_GRID, BALLS_GRID, 1.0, [], [], 'given')
 
 
 def literal_slice(column: np.ndarray, thickness: float) -> np.ndarray:
@@ -35,7 +40,7 @@ def test_slice_is_the_mean_over_its_thickness(
 
     (params,) = {
         RandomSliceThickness((0.8 * thickness,) * 2, prob=1.0).draw(
-            np.random.default_rng(k), {'record': RECORD}
+            np.random.default_rng(k), {'record': RECORD, 'geometry': GRID}
         )
         for k in range(3)
     }

@@ -7,9 +7,10 @@ import torch
 
 from lungdet.errors import ConfigError
 from lungdet.models import RPN3DHead
+from lungdet.models.dense_heads import rpn_head
 from lungdet.models.task_modules import AnchorGenerator3D, DeltaBoxCoder3D
 from lungdet.models.views import View, flip_boxes
-from lungdet.ops import box_iou, clip_box_centers, nms
+from lungdet.ops import box_centers, box_iou, clip_box_centers, nms
 from tests.models.nets import NODULE, SHAPE, feature_maps, sample_of
 
 CFG = {'score_thr': 0.5, 'nms_thr': 0.1, 'nms_pre': None, 'max_num': None}
@@ -55,6 +56,23 @@ def test_the_best_proposals_are_kept(output: dict) -> None:
     overlap = box_iou(few.bboxes, few.bboxes).fill_diagonal_(0)
     assert overlap.max() <= 0.1
     assert (few.scores.diff() <= 0).all()
+
+
+@pytest.mark.parametrize('max_at_once', [0, 100_000])
+def test_only_proposals_of_the_region_count_towards_the_limit(
+    output: dict, max_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpn_head, 'MAX_AT_ONCE', max_at_once)
+    head, region = RPN3DHead(), torch.tensor([[0, 0, 0, 16, 16, 16]])
+
+    (all_of_them,) = head.predict_by_feat(**output, cfg=CFG)
+    (few,) = head.predict_by_feat(
+        **output, cfg={**CFG, 'max_num': 7}, regions=region
+    )
+
+    inside = (box_centers(all_of_them.bboxes) < 16).all(1)
+    assert torch.equal(few.bboxes, all_of_them.bboxes[inside][:7])
+    assert inside[:7].sum() < 7 < inside.sum()
 
 
 def test_training_proposals_follow_the_training_config() -> None:

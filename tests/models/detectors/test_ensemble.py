@@ -122,8 +122,11 @@ def test_members_that_do_not_fit_are_refused() -> None:
     prep = {'type': 'CTDataPreprocessor', 'window': (-1000, 400)}
     other = {**copy.deepcopy(MEMBER), 'data_preprocessor': prep}
 
-    with pytest.raises(ConfigError, match='members with HU windows'):
-        EnsembleDetector([copy.deepcopy(MEMBER), other])
+    grown = {**copy.deepcopy(MEMBER), 'box_border': 8}
+
+    for one in (other, grown):
+        with pytest.raises(ConfigError, match='same HU window, output range'):
+            EnsembleDetector([copy.deepcopy(MEMBER), one])
     with pytest.raises(ConfigError, match='2 members and the epochs'):
         EnsembleDetector([MEMBER, MEMBER], epochs=[3])
     with pytest.raises(ConfigError, match='0 members'):

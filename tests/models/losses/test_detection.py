@@ -85,11 +85,14 @@ def test_usual_number_of_positives_is_unbiased_and_only_trained() -> None:
     first = loss(logits, positive, negative)
     second = loss(logits, *roles(4))  # (8 / 4 + 4 / 2) / (1 / 4 + 1 / 2)
     loss.eval()
-    third = loss(logits, positive, negative)
+    third = loss(logits, positive, negative)  # a window of its own
+    assert float(loss(logits, *roles(0))) == pytest.approx(
+        0.25 * 1000 * 0.5**2 * np.log(2)
+    )
     state = loss.state_dict()
 
     assert float(first) == pytest.approx(total / 8)
-    assert float(third) == pytest.approx(total / (16 / 3))
+    assert float(third) == pytest.approx(total / 8)
     assert float(second) < float(first) * 8 / (16 / 3)
     resumed = FocalLoss3D(momentum=0.5, loss_weight=1.0)
     resumed.load_state_dict(state)

@@ -66,6 +66,31 @@ def test_mask_head_takes_so_many_boxes_of_a_crop(most: int | None) -> None:
     assert segmented == [0] * (most or 5) + [1]
 
 
+def test_a_grown_roi_is_of_the_nodule_that_it_was_grown_from() -> None:
+    """Not of the larger one a voxel beside it, which fills more of it."""
+    head = roi_head(border=8)
+    small, large = [14, 14, 8, 18, 18, 12], [6, 6, 13, 26, 26, 33]  # z, y, x
+    sample = sample_of([small, large])
+    rois = torch.cat(
+        [
+            torch.zeros(2, 1),
+            head.grow(torch.tensor([small, large], dtype=torch.float32)),
+        ],
+        1,
+    )
+    numbers: list[int] = []
+    targets = head.mask_head.get_targets
+
+    def watched(boxes: torch.Tensor, masks: list, ids: torch.Tensor) -> list:
+        numbers.extend(ids.tolist())
+        return targets(boxes, masks, ids)
+
+    head.mask_head.get_targets = watched
+    head.mask_loss(feature_maps(1, (4, 4, 4)), rois, [sample])
+
+    assert numbers == sample.gt_instances.ids.tolist()
+
+
 def test_rois_beside_every_nodule_are_not_segmented() -> None:
     head = roi_head()
     rois = torch.tensor([[0.0, *NODULE], [0, 20, 20, 20, 30, 30, 30]])

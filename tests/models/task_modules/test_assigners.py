@@ -5,6 +5,7 @@ import torch
 
 from lungdet.models import (
     AnchorGenerator3D,
+    ATSSAssigner3D,
     CenterAssigner3D,
     DistanceAssigner3D,
     MaxIoUAssigner3D,
@@ -12,6 +13,7 @@ from lungdet.models import (
 )
 from lungdet.ops import box_centers
 
+NONE = torch.zeros(0, 6)
 AWKWARD_SIZES = (4.4, 6.4, 9.7, 15.5)  # (c + s/2) - (c - s/2) is not s
 
 
@@ -46,6 +48,29 @@ def test_ignored_region_is_no_negative_and_never_beats_a_positive() -> None:
     assert torch.equal(spared.positive, plain.positive)
     assert not (spared.negative & inside).any()
     assert torch.equal(spared.negative[~inside], plain.negative[~inside])
+
+
+@pytest.mark.parametrize(
+    'assigner',
+    [
+        ATSSAssigner3D(),
+        CenterAssigner3D(),
+        DistanceAssigner3D(),
+        MaxIoUAssigner3D(),
+    ],
+)
+def test_what_a_cut_nodule_would_take_is_not_negative(assigner) -> None:
+    """Its centre is 1.5 voxels from the face of the crop."""
+    anchors = AnchorGenerator3D(AWKWARD_SIZES).grid_anchors((16, 16, 16))
+    nodule = cube((1.5, 33.0, 35.0), 3.5)
+
+    as_target = assigner.assign(anchors, nodule, per_cell=4)
+    as_region = assigner.assign(anchors, NONE, nodule, per_cell=4)
+
+    assert as_target.positive.any()
+    assert not (as_region.negative & as_target.positive).any()
+    assert not as_region.positive.any()
+    assert as_region.negative.sum() > 0.99 * len(anchors)
 
 
 @pytest.mark.parametrize('side', AWKWARD_SIZES)

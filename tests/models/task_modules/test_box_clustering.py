@@ -86,6 +86,17 @@ def test_clusters_are_those_of_a_loop(
     )
 
 
+def test_a_score_of_zero_keeps_its_box() -> None:
+    boxes = torch.tensor([[0.0, 0, 0, 4, 4, 4], [20.0, 20, 20, 26, 26, 26]])
+
+    merged = WeightedBoxClustering().merge(
+        InstanceData(bboxes=boxes, scores=torch.tensor([0.5, 0.0])), 1
+    )
+
+    assert torch.equal(merged.bboxes, boxes)
+    assert merged.scores.tolist() == [0.5, 0.0]
+
+
 def test_what_one_of_four_views_sees_is_worth_a_quarter() -> None:
     box = torch.tensor([[0.0, 0, 0, 4, 4, 4]])
     both = torch.cat([box.repeat(4, 1), box + 20])

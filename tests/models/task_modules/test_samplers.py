@@ -89,6 +89,16 @@ def test_true_boxes_join_the_proposals_in_training_only() -> None:
     assert priors[(PublishedRoISampler3D, False)] == GT.tolist()
 
 
+def test_validation_takes_every_proposal_in_no_random_order() -> None:
+    proposals = torch.cat([GT + 0.5, GT + 100, GT + 200])
+    assigned = MaxIoUAssigner3D(force_match=False).assign(proposals, GT)
+
+    result = RoISampler3D(num=2).sample(assigned, proposals, GT, False)
+
+    assert torch.equal(result.priors, proposals)
+    assert result.pos_gt_inds.tolist() == [0, 1]
+
+
 def test_positives_come_first_and_know_their_nodule() -> None:
     far = GT[:1] + 100
     proposals = torch.cat([far, GT[1:] + 0.5])
