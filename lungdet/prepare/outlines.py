@@ -24,6 +24,7 @@ from lungdet.prepare.references import ReferenceNodule, References
 from lungdet.structures import Annotation, Volume
 
 SERIES_UID = re.compile(r'<SeriesInstanceU[iI][dD]>\s*([0-9.]+)\s*<')
+MAX_SHIFT = 0.5  # pixels between a slice and the grid
 HEAD_BYTES = 4000  # of an XML file, which name the series
 
 
@@ -51,7 +52,8 @@ class OutlineReferences:
         header of a scan names no patient, the study stands for the patient.
 
         Raises:
-            AnnotationError: Damaged XML, or outlines of another series.
+            AnnotationError: Damaged XML, or outlines of another series, or
+                of slices that a tilted gantry shifted.
         """
         rows = tuple(map(ReferenceNodule, self.annotations))
         reading = read_lidc_xml(self.path)
@@ -61,6 +63,7 @@ class OutlineReferences:
         # outlines are pixels of the file's grid, so use it for a reoriented
         # scan
         file_grid = volume.source_geometry or volume.geometry
+        self._check_shift(volume, file_grid)
         labels, outlined = consensus_masks(
             reading,
             file_grid,
@@ -76,6 +79,19 @@ class OutlineReferences:
             self._caveats(ids, outlined),
             reading.study_uid,
         )
+
+    def _check_shift(self, volume: Volume, file_grid: Geometry) -> None:
+        """Refuse slices whose pixels are not those of the file's grid."""
+        corners = [one.geometry.origin for one in volume.slices]
+        if not corners:
+            return
+        shifts = file_grid.to_index(np.array(corners))[:, 1:]
+        if np.abs(shifts).max() > MAX_SHIFT:
+            raise AnnotationError(
+                f'{self.path}: its outlines are in pixels of the slices, '
+                'which were shifted, since the gantry was tilted. Give label '
+                'images, or leave out --lidc-xml.'
+            )
 
     def _caveats(
         self, ids: Sequence[int | None], outlined: Sequence[LidcNodule]

@@ -11,8 +11,13 @@ from lungdet.io.case_store import CaseStore
 from lungdet.io.image import write_image
 from lungdet.io.lidc_masks import LidcNodule
 from lungdet.prepare import prepare_luna16
-from lungdet.prepare.outlines import index_reader_xml, match_nodules
-from lungdet.structures import Annotation
+from lungdet.prepare.outlines import (
+    OutlineReferences,
+    index_reader_xml,
+    match_nodules,
+)
+from lungdet.prepare.references import References
+from lungdet.structures import Annotation, SourceSlice, Volume
 from tests.prepare.scans import table_of
 
 
@@ -40,6 +45,33 @@ def test_rows_and_outlines_pair_once_each() -> None:
         None,
         None,
     ]
+
+
+def test_outlines_of_shifted_slices_are_refused(tmp_path: Path) -> None:
+    """They are pixels of the slices, which a tilted gantry moved."""
+    path = tmp_path / 'a.xml'
+    path.write_text(
+        '<LidcReadMessage><ResponseHeader><SeriesInstanceUid>1.2'
+        '</SeriesInstanceUid></ResponseHeader></LidcReadMessage>'
+    )
+    grid = Geometry.from_parts(
+        (3, 20, 20), spacing_zyx=(2, 1, 1), origin_xyz=(0, 0, 0)
+    )
+
+    def read(shift: int) -> References:
+        slices = tuple(
+            SourceSlice(Path(f'{k}'), grid.crop((k, k * shift, 0), (1, 9, 20)))
+            for k in range(3)
+        )
+        array = np.zeros(grid.shape, dtype=np.int16)
+        volume = Volume(array, grid, '1.2', slices=slices)
+        return OutlineReferences(path, ()).read(volume)
+
+    assert not read(0).nodules
+    with pytest.raises(
+        AnnotationError, match='its outlines are in pixels'
+    ):
+        read(1)
 
 
 def test_two_files_of_one_series_are_refused_if_they_differ(
