@@ -339,13 +339,13 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
     parser.add_argument('--row', help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.scan is not None:
+        args.scan.stat()  # raises if it is missing
     set_thread_number(args.threads)
     if args.row:
         work = rows(args.scan, args.folder, tuple(args.roi))[args.row]
         print(json.dumps(work()))
         return
-    if args.scan is not None:
-        args.scan.stat()  # raises if it is missing
     with tempfile.TemporaryDirectory() as folder:
         measure(args, Path(folder))
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 # config -> (side of the training crops, batch size)
-CROPS = {'lungdet_s': ((64, 8), (96, 8)), 'nodulenet_base': ((128, 2),)}
+CROPS = {
+    'lungdet_s': ((64, 2), (64, 8), (64, 16), (96, 2), (96, 8)),
+    'nodulenet_base': ((128, 1), (128, 2)),
+}
 
 
 def detector(config: str) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,17 @@ LONGEST = ('test_kills.py', 'test_end_to_end.py', 'test_fuzz.py')
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start no slow test after ``LUNGDET_SLOW_UNTIL``, seconds since 1970."""
+    until = os.environ.get('LUNGDET_SLOW_UNTIL')
+    if (
+        until
+        and item.get_closest_marker('slow')
+        and time.time() > float(until)
+    ):
+        pytest.skip('slow, and it is later than LUNGDET_SLOW_UNTIL')
 
 
 @pytest.fixture

@@ -68,9 +68,7 @@ def test_outlines_of_shifted_slices_are_refused(tmp_path: Path) -> None:
         return OutlineReferences(path, ()).read(volume)
 
     assert not read(0).nodules
-    with pytest.raises(
-        AnnotationError, match='its outlines are in pixels'
-    ):
+    with pytest.raises(AnnotationError, match='its outlines are in pixels'):
         read(1)
 
 

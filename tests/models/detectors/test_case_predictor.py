@@ -247,7 +247,8 @@ def test_window_asks_the_device_as_often_for_two_as_for_forty() -> None:
 
 
 def test_only_proposals_in_the_core_are_pooled_and_segmented() -> None:
-    net = narrow_net(test_cfg={'rpn': {'score_thr': 0.3}}).eval()
+    rpn = {'score_thr': 0.3, 'max_num': None}
+    net = narrow_net(test_cfg={'rpn': rpn}).eval()
     images = torch.randn(2, 1, 32, 32, 32)
     inf = torch.inf
     cores = torch.tensor(
