@@ -23,7 +23,7 @@ from lungdet.io.dicom_headers import (
     skip_reason,
     slices_of,
 )
-from lungdet.io.files import is_litter
+from lungdet.io.files import is_dicom_head, is_litter
 from lungdet.io.limits import MAX_DEPTH, MAX_FILES, SLICES
 
 STRAY_SLICES = 5  # fewer slices on another grid are left out
@@ -224,7 +224,7 @@ def _is_regular(path: Path) -> bool:
 def _is_dicom(path: Path) -> bool:
     try:
         with open(path, 'rb') as file:
-            return file.read(132)[128:] == b'DICM'
+            return is_dicom_head(file.read(132))
     except OSError as error:
         _refuse_unreadable(error)
         raise

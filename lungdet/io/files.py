@@ -31,6 +31,11 @@ def is_litter(path: Path) -> bool:
     return path.name.startswith('.') or path.name.lower() in LITTER
 
 
+def is_dicom_head(head: bytes) -> bool:
+    """Whether a file that starts with these bytes, 132 at least, is DICOM."""
+    return head[128:132] == b'DICM'
+
+
 def safe_name(text: str) -> str:
     """A name for a file or folder, different for different texts.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lungdet.errors import SeriesError
 from lungdet.io.dicom_series import list_series
-from lungdet.io.files import is_litter
+from lungdet.io.files import is_dicom_head, is_litter
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')
@@ -145,7 +145,7 @@ def _has_slices(folder: Path) -> bool:
     ]
     for path in files[:: max(len(files) // TRIED_FILES, 1)]:
         with open(path, 'rb') as file:
-            if file.read(132)[128:] == b'DICM':
+            if is_dicom_head(file.read(132)):
                 return True
     return False
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from lungdet.io.files import is_litter
+from lungdet.io.files import is_dicom_head, is_litter
 from lungdet.io.metaimage import data_file
 
 BLOCKS, BLOCK_BYTES = 16, 4096  # the sample of each file
@@ -87,5 +87,4 @@ def _slices_below(folder: Path) -> list[Path]:
 def _may_be_slice(path: Path) -> bool:
     with open(path, 'rb') as file:
         head = file.read(HEAD_BYTES)
-    is_dicom = head[128:132] == b'DICM'
-    return is_dicom and not any(uid in head for uid in NO_SLICES)
+    return is_dicom_head(head) and not any(uid in head for uid in NO_SLICES)

@@ -23,7 +23,7 @@ from lungdet.models.task_modules import (
     SamplingResult,
 )
 from lungdet.models.task_modules.samplers import random_subset
-from lungdet.ops import from_host, nms
+from lungdet.ops import box_iou, from_host, nms
 from lungdet.registry import MODELS, TASK_UTILS
 
 
@@ -36,6 +36,11 @@ class PublishedAssigner3D(MaxIoUAssigner3D):
 
     def best_boxes(self, iou: Tensor) -> Tensor:
         return iou == iou.max(0).values
+
+    def claimed(self, boxes: Tensor, ignored: Tensor, per_cell: int) -> Tensor:
+        # by overlap alone: an ignored box that overlaps no anchor must not
+        # take them all
+        return (box_iou(boxes, ignored) >= self.pos_iou).any(1)
 
 
 @TASK_UTILS.register_module()

@@ -1,5 +1,6 @@
 from lungdet.models.task_modules.anchors import AnchorGenerator3D
 from lungdet.models.task_modules.assigners import (
+    Assigner3D,
     AssignResult,
     CenterAssigner3D,
     DistanceAssigner3D,
@@ -22,6 +23,7 @@ __all__ = [
     'AnchorGenerator3D',
     'AnchorSampler3D',
     'AssignResult',
+    'Assigner3D',
     'CenterAssigner3D',
     'DeltaBoxCoder3D',
     'DetectionPostProcessor',

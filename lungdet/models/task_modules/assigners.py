@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,8 +26,55 @@ class AssignResult(NamedTuple):
     gt_inds: Tensor
 
 
+class Assigner3D(ABC):
+    """Assigns boxes to nodules; subclasses say how they match."""
+
+    @abstractmethod
+    def match(self, boxes: Tensor, gt: Tensor, per_cell: int) -> AssignResult:
+        """As ``assign``, without ignored boxes."""
+
+    def assign(
+        self,
+        boxes: Tensor,
+        gt: Tensor,
+        ignored: Tensor | None = None,
+        *,
+        per_cell: int = 1,
+    ) -> AssignResult:
+        """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0.
+
+        An ignored box may be a nodule, such as one that the crop cuts. So no
+        box is negative that would be positive if it were one, nor any that is
+        centred in it.
+
+        Args:
+            boxes: Proposals; or anchors cell by cell, ``per_cell`` sizes in
+                each, the same ones in every cell, as ``AnchorGenerator3D``
+                makes them.
+            gt: The nodules.
+            ignored: (K, 6), None for none.
+            per_cell: Anchors of a cell.
+        """
+        assigned = self.match(boxes, gt, per_cell)
+        if ignored is None or not len(ignored):
+            return assigned
+        near = centers_in_boxes(boxes, ignored)
+        near |= self.claimed(boxes, ignored, per_cell)
+        return assigned._replace(negative=assigned.negative & ~near)
+
+    def claimed(self, boxes: Tensor, ignored: Tensor, per_cell: int) -> Tensor:
+        """Boxes (N,) bool that ignored ones would claim if they were nodules.
+
+        Args:
+            boxes: (N, 6).
+            ignored: (K, 6), K > 0.
+            per_cell: As in ``assign``.
+        """
+        return self.match(boxes, ignored, per_cell).positive
+
+
 @TASK_UTILS.register_module()
-class MaxIoUAssigner3D:
+class MaxIoUAssigner3D(Assigner3D):
     """Positive by overlap, and so are the best anchors of every nodule.
 
     Args:
@@ -49,19 +97,7 @@ class MaxIoUAssigner3D:
         self.neg_iou = neg_iou
         self.force_match = force_match
 
-    def assign(
-        self,
-        boxes: Tensor,
-        gt: Tensor,
-        ignored: Tensor | None = None,
-        *,
-        per_cell: int = 1,
-    ) -> AssignResult:
-        """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0.
-
-        ``ignored`` (K, 6): see ``without_ignored``; a positive stays
-        positive. ``per_cell`` is not needed here.
-        """
+    def match(self, boxes: Tensor, gt: Tensor, per_cell: int) -> AssignResult:
         num = len(boxes)
         positive = torch.zeros(num, dtype=torch.bool, device=boxes.device)
         gt_inds = torch.zeros(num, dtype=torch.long, device=boxes.device)
@@ -76,8 +112,7 @@ class MaxIoUAssigner3D:
                 positive = positive | (last > 0)
                 gt_inds = torch.where(last > 0, last - 1, gt_inds)
                 negative = negative & ~positive
-        assigned = AssignResult(positive, negative, gt_inds)
-        return without_ignored(self, assigned, boxes, ignored)
+        return AssignResult(positive, negative, gt_inds)
 
     def best_boxes(self, iou: Tensor) -> Tensor:
         """Which boxes are a nodule's best, (N, M) bool, including ties.
@@ -90,7 +125,7 @@ class MaxIoUAssigner3D:
 
 
 @TASK_UTILS.register_module()
-class CenterAssigner3D:
+class CenterAssigner3D(Assigner3D):
     """Several positives per nodule: the nearest anchors of the best size.
 
     Of the anchors whose side is nearest to the nodule's (in ratio), the
@@ -120,23 +155,7 @@ class CenterAssigner3D:
         self.inner = inner
         self.max_pos = max_pos
 
-    def assign(
-        self,
-        boxes: Tensor,
-        gt: Tensor,
-        ignored: Tensor | None = None,
-        *,
-        per_cell: int = 1,
-    ) -> AssignResult:
-        """Assign (N, 6) anchors to (M, 6) nodules; M may be 0.
-
-        Args:
-            boxes: Cell by cell, ``per_cell`` sizes in each, the same ones in
-                every cell, as ``AnchorGenerator3D`` makes them.
-            gt: The nodules.
-            ignored: (K, 6), see ``without_ignored``.
-            per_cell: Anchors of a cell.
-        """
+    def match(self, boxes: Tensor, gt: Tensor, per_cell: int) -> AssignResult:
         cells = boxes.reshape(-1, per_cell, 6)
         positive = torch.zeros_like(cells[..., 0], dtype=torch.bool)
         shell = positive.clone()
@@ -149,13 +168,10 @@ class CenterAssigner3D:
             first, gt_inds = (chosen * rank).max(-1)
             positive = first > 0
             shell = near.any(-1, keepdim=True).expand_as(positive)
-        assigned = AssignResult(
+        return AssignResult(
             positive.flatten(),
             (~positive & ~shell).flatten(),
             gt_inds.flatten(),
-        )
-        return without_ignored(
-            self, assigned, boxes, ignored, per_cell=per_cell
         )
 
     def _claims(self, cells: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,7 +201,7 @@ class CenterAssigner3D:
 
 
 @TASK_UTILS.register_module()
-class DistanceAssigner3D:
+class DistanceAssigner3D(Assigner3D):
     """Proposals by the distance of their centres, as FROC counts hits.
 
     A box is positive if its centre lies within a nodule's radius of the
@@ -205,68 +221,13 @@ class DistanceAssigner3D:
         self.reach = reach
         self.margin = margin
 
-    def assign(
-        self,
-        boxes: Tensor,
-        gt: Tensor,
-        ignored: Tensor | None = None,
-        *,
-        per_cell: int = 1,
-    ) -> AssignResult:
-        """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0.
-
-        ``ignored`` (K, 6): see ``without_ignored``. ``per_cell`` is not
-        needed here.
-        """
+    def match(self, boxes: Tensor, gt: Tensor, per_cell: int) -> AssignResult:
         offset = box_centers(boxes)[:, None] - box_centers(gt)
         radius = (box_sides(gt) / 2).clamp(min=self.reach)
         beyond = offset.norm(dim=-1) - radius
         gt_inds = torch.zeros_like(boxes[:, 0], dtype=torch.long)
         if len(gt):
             gt_inds = beyond.argmin(1)
-        assigned = AssignResult(
+        return AssignResult(
             (beyond <= 0).any(1), (beyond > self.margin).all(1), gt_inds
         )
-        return without_ignored(self, assigned, boxes, ignored)
-
-
-class Assigner(Protocol):
-    """What assigns boxes to nodules."""
-
-    def assign(
-        self,
-        boxes: Tensor,
-        gt: Tensor,
-        ignored: Tensor | None = None,
-        *,
-        per_cell: int = 1,
-    ) -> AssignResult:
-        """Assign (N, 6) boxes to (M, 6) nodules; N and M may be 0."""
-
-
-def without_ignored(
-    assigner: Assigner,
-    assigned: AssignResult,
-    boxes: Tensor,
-    ignored: Tensor | None,
-    *,
-    per_cell: int = 1,
-) -> AssignResult:
-    """The assignment without negatives at ignored boxes.
-
-    An ignored box may be a nodule, such as one that the crop cuts. So no box
-    is negative that would be positive if it were one, nor any that is centred
-    in it.
-
-    Args:
-        assigner: It says which would be positive.
-        assigned: Assignment of the boxes.
-        boxes: (N, 6).
-        ignored: (K, 6), None for none.
-        per_cell: As in ``Assigner.assign``.
-    """
-    if ignored is None or not len(ignored):
-        return assigned
-    as_nodules = assigner.assign(boxes, ignored, per_cell=per_cell)
-    near = as_nodules.positive | centers_in_boxes(boxes, ignored)
-    return assigned._replace(negative=assigned.negative & ~near)

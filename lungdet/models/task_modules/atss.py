@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from lungdet.models.task_modules.assigners import (
+    Assigner3D,
     AssignResult,
-    without_ignored,
 )
 from lungdet.ops import box_centers, box_iou
 from lungdet.registry import TASK_UTILS
 
 
 @TASK_UTILS.register_module()
-class ATSSAssigner3D:
+class ATSSAssigner3D(Assigner3D):
     """Adaptive training sample selection.
 
     The candidates of a nodule are the anchors of every size in the ``topk``
@@ -38,23 +38,7 @@ class ATSSAssigner3D:
         self.topk = topk
         self.center_inside = center_inside
 
-    def assign(
-        self,
-        boxes: Tensor,
-        gt: Tensor,
-        ignored: Tensor | None = None,
-        *,
-        per_cell: int = 1,
-    ) -> AssignResult:
-        """Assign (N, 6) anchors to (M, 6) nodules; M may be 0.
-
-        Args:
-            boxes: Cell by cell, ``per_cell`` sizes in each, as
-                ``AnchorGenerator3D`` makes them.
-            gt: The nodules.
-            ignored: (K, 6), see ``without_ignored``.
-            per_cell: Anchors of a cell.
-        """
+    def match(self, boxes: Tensor, gt: Tensor, per_cell: int) -> AssignResult:
         positive = torch.zeros_like(boxes[:, 0], dtype=torch.bool)
         gt_inds = torch.zeros_like(positive, dtype=torch.long)
         if len(boxes) and len(gt):
@@ -62,10 +46,7 @@ class ATSSAssigner3D:
             claims = self._claims(boxes, gt, iou, per_cell)
             best, gt_inds = iou.masked_fill(~claims, -1).max(1)
             positive = best >= 0
-        assigned = AssignResult(positive, ~positive, gt_inds)
-        return without_ignored(
-            self, assigned, boxes, ignored, per_cell=per_cell
-        )
+        return AssignResult(positive, ~positive, gt_inds)
 
     def _claims(
         self, boxes: Tensor, gt: Tensor, iou: Tensor, per_cell: int

@@ -73,6 +73,14 @@ def test_what_a_cut_nodule_would_take_is_not_negative(assigner) -> None:
     assert as_region.negative.sum() > 0.99 * len(anchors)
 
 
+def test_an_ignored_box_beside_all_anchors_takes_none() -> None:
+    """Published: a nodule there would take them all."""
+    anchors = AnchorGenerator3D().grid_anchors((4, 4, 6))
+    far = torch.tensor([[500.0, 500, 500, 510, 510, 510]])
+
+    assert PublishedAssigner3D().assign(anchors, NONE, far).negative.all()
+
+
 @pytest.mark.parametrize('side', AWKWARD_SIZES)
 def test_center_rule_takes_the_nearest_anchors_of_the_best_size(
     side: float,
