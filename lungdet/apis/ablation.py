@@ -22,6 +22,7 @@ from lungdet.apis.ablation_table import (
 )
 from lungdet.apis.config import load_config
 from lungdet.apis.cross_validation import evaluate_tested
+from lungdet.apis.evaluators import case_options
 from lungdet.apis.fold_run import (
     cases_digest,
     config_digest,
@@ -34,6 +35,7 @@ from lungdet.apis.folds import (
     CONFIG_SPLIT,
     Fold,
     folds_of_config,
+    prepared_records,
 )
 from lungdet.apis.run import train
 from lungdet.engine.input_contract import InputContract
@@ -107,9 +109,10 @@ def ablate(
             own split.
 
     Raises:
-        ConfigError: Two configs have the same name or different test scans,
-            or ``pretrained`` names no pre-training config. (An ablation trains
-            the weights anew for each fold; weight files are not read.)
+        ConfigError: Two configs have the same name, different test scans or
+            rules of scoring; no test scan has a nodule; or ``pretrained``
+            names no pre-training config. (An ablation trains the weights anew
+            for each fold; weight files are not read.)
         CheckpointError: The pre-training of a config has another HU window,
             output range or other plugins. Both are raised before any run
             starts.
@@ -140,6 +143,13 @@ def check_rows(rows: Sequence[RowConfig]) -> None:
         ConfigError, CheckpointError: As in ``ablate``.
     """
     first = rows[0]
+    records = prepared_records(first.detector)
+    tested = [uid for series in _tested(first) for uid in series]
+    if not any(records[uid].nodules for uid in tested):
+        raise ConfigError(
+            f'{first.name}: the {len(tested)} test scans have no nodules, so '
+            'nothing could be compared; test scans with nodules.'
+        )
     for row in rows:
         if _tested(row) != _tested(first):
             raise ConfigError(
@@ -147,8 +157,20 @@ def check_rows(rows: Sequence[RowConfig]) -> None:
                 'rows cannot be compared. Give both the same test_series or '
                 'test_subsets.'
             )
+        if _rule(row) != _rule(first):
+            raise ConfigError(
+                f'{row.name}: test_evaluator has (read_out, max_marks) '
+                f'{_rule(row)}, {first.name} has {_rule(first)}; give both '
+                'the same, or the rows cannot be compared.'
+            )
         if row.pretrains:
             _check_pretraining(row)
+
+
+def _rule(row: RowConfig) -> tuple[str, int | None]:
+    """The options of the test that change sensitivities."""
+    options = case_options(row.detector)
+    return options.read_out, options.max_marks
 
 
 def _tested(row: RowConfig) -> list[tuple[str, ...]]:
@@ -201,7 +223,7 @@ def run_row(
             run_folder = folder / f'seed_{seed}' / f'fold_{fold.name}'
             costs += run_once(row, fold, run_folder, seed=seed, amp=amp)
             tested |= read_tested_scans(fold, run_folder)
-        reports.append(evaluate_tested(row.detector, tested))
+        reports.append(evaluate_tested(row.detector, tested, row.folds))
     model = build_model(row.detector.model)
     return compared_row(
         row.name,
@@ -209,7 +231,8 @@ def run_row(
         first,
         parameters=sum(p.numel() for p in model.parameters()),
         hours=sum(cost.seconds for cost in costs) / 3600,
-        unit=costs[-1].unit,
+        unit='+'.join(sorted({cost.unit for cost in costs})),
+        options=case_options(row.detector),
     )
 
 

@@ -17,6 +17,7 @@ from lungdet.evaluation import (
     RATES,
     Bootstrap,
     Difference,
+    EvaluationOptions,
     EvaluationReport,
     FROCResult,
     bootstrap_froc,
@@ -29,6 +30,7 @@ from lungdet.io.atomic import atomic_path, write_text
 from lungdet.report.ablation_figure import ablation_figure
 
 Bounds = tuple[float | None, float | None]
+DEFAULT_OPTIONS = EvaluationOptions()
 UNKNOWN: Bounds = (None, None)
 
 
@@ -42,7 +44,8 @@ class AblationRow:
         parameters: Number of parameters of the model.
         hours: CPU or GPU hours of training and pre-training, summed over
             seeds and folds.
-        unit: Unit of the hours, ``'CPU'`` or ``'GPU'``.
+        unit: Unit of the hours, ``'CPU'``, ``'GPU'``, or ``'CPU+GPU'`` if some
+            runs took one and some the other.
         intervals: Confidence intervals of the mean over the seeds.
         difference: Mean over the seeds minus that of the first row; None for
             the first row.
@@ -91,6 +94,7 @@ def compared_row(
     parameters: int,
     hours: float,
     unit: str,
+    options: EvaluationOptions = DEFAULT_OPTIONS,
 ) -> AblationRow:
     """A row with its intervals and its difference from the first row.
 
@@ -100,17 +104,21 @@ def compared_row(
         first: The row to compare with; None for the first row itself.
         parameters: Number of parameters of the model.
         hours: CPU or GPU hours of training and pre-training.
-        unit: Unit of the hours, ``'CPU'`` or ``'GPU'``.
+        unit: Unit of the hours.
+        options: Resamples and seed of the intervals.
     """
     results = [report.result for report in seeds]
+    resampling = {'resamples': options.bootstrap, 'seed': options.seed}
     return AblationRow(
         name,
         tuple(seeds),
         parameters,
         hours,
         unit,
-        bootstrap_froc(results),
-        paired_bootstrap(results, first.results) if first else None,
+        bootstrap_froc(results, **resampling),
+        paired_bootstrap(results, first.results, **resampling)
+        if first
+        else None,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from lungdet.apis.config import load_config
 from lungdet.apis.evaluators import case_options, froc_metric
 from lungdet.apis.run import test
 from lungdet.engine.screen import say
-from lungdet.errors import ConfigError
+from lungdet.errors import ConfigError, printable
 from lungdet.evaluation import (
     CaseOptions,
     Difference,
@@ -33,7 +33,7 @@ from lungdet.evaluation import (
     paired_bootstrap,
 )
 from lungdet.evaluation.bootstrap import Interval
-from lungdet.evaluation.table import counts_line, rate_name
+from lungdet.evaluation.table import counts_line, rate_name, reading_cells
 from lungdet.io.atomic import write_text
 from lungdet.io.case_store import CaseStore
 from lungdet.io.predictions import CasePredictions
@@ -46,7 +46,7 @@ from lungdet.models.task_modules.post_processor import (
 )
 from lungdet.ops import grow_boxes
 from lungdet.registry import MODELS, TASK_UTILS
-from lungdet.report.evaluation_files import read_detections
+from lungdet.report.evaluation_files import StoredRun, read_run
 from lungdet.structures import SeriesResult
 
 Choice = tuple[str, str]  # box source, score fusion
@@ -73,12 +73,11 @@ class FusionComparison:
         rates = map(rate_name, first.result.rates)
         rows = [['boxes', 'score', *rates, 'CPM', '95 %', 'difference']]
         for choice, report in self.reports.items():
-            read = report.result.sensitivities or []
             bounds = report.bootstrap
             rows.append(
                 [
                     *choice,
-                    *(f'{value:.3f}' for value in [*read, np.mean(read)]),
+                    *reading_cells(report.result),
                     _interval(bounds.cpm) if bounds else '-',
                     _difference(self.differences.get(choice)),
                 ]
@@ -89,6 +88,7 @@ class FusionComparison:
                 counts_line(first.result, first.num_listed),
                 f'difference: of the CPM to {" ".join(self.configured)}, the '
                 'choice of the config, with the same resampled scans',
+                *(printable(f'caveat: {caveat}') for caveat in first.caveats),
             ]
         )
 
@@ -108,13 +108,16 @@ class FusionComparison:
                     'difference': paired and paired.to_dict(),
                 }
             )
-        first = self.reports[self.configured].result
+        first = self.reports[self.configured]
+        curve = first.result.curve
         return {
             'configured': list(self.configured),
-            'rates': list(first.rates),
-            'scans': first.curve.scans,
-            'nodules': first.curve.nodules,
+            'rates': list(first.result.rates),
+            'scans': curve.scans,
+            'num_listed': first.num_listed,
+            'nodules': curve.nodules,
             'rows': rows,
+            'caveats': [asdict(caveat) for caveat in first.caveats],
         }
 
 
@@ -150,17 +153,21 @@ def compare_fusions(
     border = float(cfg.model.get('box_border', 0))
     reports = {}
     for source in sorted(BOX_SOURCES, key=lambda s: s != configured[0]):
-        boxes = _all_boxes(cfg, checkpoint, Path(out) / source, source)
+        run = _all_boxes(cfg, checkpoint, Path(out) / source, source)
         for fusion in sorted(SCORE_FUSIONS, key=lambda f: f != configured[1]):
             processor = TASK_UTILS.build(
                 {**chosen, 'box_source': source, 'score_fusion': fusion}
             )
             scans = {
-                uid: ScoredScan(ranked(result, processor, border))
-                for uid, result in boxes.items()
+                uid: ScoredScan(ranked(scan.result, processor, border))
+                for uid, scan in run.scans.items()
             }
             reports[source, fusion] = evaluate_cases(
-                scans, records, scoring, official=official_reference()
+                scans,
+                records,
+                scoring,
+                official=official_reference(),
+                num_listed=run.num_listed,
             )
     comparison = FusionComparison(
         configured, reports, _differences(reports, configured, scoring)
@@ -247,7 +254,7 @@ def _voxel_boxes(result: SeriesResult) -> torch.Tensor:
 
 def _all_boxes(
     cfg: Config, checkpoint: str | Path, folder: Path, source: str
-) -> dict[str, SeriesResult]:
+) -> StoredRun:
     """Boxes of one head before NMS, of all scans of the test."""
     cfg = copy.deepcopy(cfg)
     test_cfg = cfg.model.test_cfg
@@ -261,7 +268,7 @@ def _all_boxes(
     cfg.test_evaluator = {**froc_metric(cfg), 'bootstrap': 0}
     say(f'all boxes of {source}')
     test(cfg, checkpoint, out=folder)
-    return {result.series_uid: result for result in read_detections(folder)}
+    return read_run(folder)
 
 
 def _differences(

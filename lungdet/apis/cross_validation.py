@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,12 @@ from mmengine.logging import print_log
 from lungdet.apis.config import load_config
 from lungdet.apis.evaluators import case_options
 from lungdet.apis.fold_run import read_tested_scans, run_fold
-from lungdet.apis.folds import folds_of_config, prepared_records
+from lungdet.apis.folds import (
+    SUBSETS,
+    Fold,
+    folds_of_config,
+    prepared_records,
+)
 from lungdet.errors import ConfigError
 from lungdet.evaluation import (
     EvaluationReport,
@@ -84,7 +89,8 @@ def cross_validate(
     Args:
         config: Path of a config.
         folds: As in ``make_folds``.
-        out: Folder for ``pooled`` and one folder per fold.
+        out: Folder for one folder per fold, and for ``pooled`` (of some of
+            the subsets, such as 0-3, ``pooled_0-3``).
         amp: bfloat16 in training.
         cfg_options: Values by dotted key.
 
@@ -104,32 +110,46 @@ def cross_validate(
         starts[fold.name] = run_fold(cfg, fold, folder, amp=amp).weights
         check_fresh(starts)
         scans = read_tested_scans(fold, folder)
-        reports[fold.name] = evaluate_tested(cfg, scans)
+        reports[fold.name] = evaluate_tested(cfg, scans, [fold])
         tested |= scans
-    pooled = evaluate_tested(cfg, tested)
+    pooled = evaluate_tested(cfg, tested, all_folds)
     result = CrossValidation(pooled, reports)
-    write_run(out / 'pooled', pooled, tested)
-    write_text(out / 'pooled' / 'folds.txt', result.text() + '\n')
+    folder = out / _pooled_name(cfg, folds, tested)
+    write_run(folder, pooled, tested)
+    write_text(folder / 'folds.txt', result.text() + '\n')
     return result
 
 
+def _pooled_name(
+    config: Config, folds: str, tested: Mapping[str, ScoredScan]
+) -> str:
+    """``pooled``; of some subsets only, with their numbers, so that it does
+    not replace the results of all."""
+    left_out = [
+        uid
+        for uid, record in prepared_records(config).items()
+        if record.subset is not None and uid not in tested
+    ]
+    is_part = SUBSETS.fullmatch(folds) and left_out
+    return f'pooled_{folds}' if is_part else 'pooled'
+
+
 def evaluate_tested(
-    config: Config, scans: Mapping[str, ScoredScan]
+    config: Config, scans: Mapping[str, ScoredScan], folds: Sequence[Fold]
 ) -> EvaluationReport:
     """Score tested scans together, with a config's evaluation options.
 
     Args:
-        config: Its ``test_evaluator`` has the options; its prepared scans are
-            the listed ones.
-        scans: Series uid -> tested scan, of any number of folds.
+        config: Its ``test_evaluator`` has the options.
+        scans: Series uid -> tested scan, of all ``folds``.
+        folds: The folds that were tested.
     """
-    records = prepared_records(config)
     return evaluate_cases(
         scans,
-        records,
+        prepared_records(config),
         case_options(config),
         official=official_reference(),
-        num_listed=len(records),
+        num_listed=sum(fold.num_listed for fold in folds),
     )
 
 

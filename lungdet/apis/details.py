@@ -18,7 +18,11 @@ from lungdet.evaluation import (
     nodule_lines,
     scan_lines,
 )
-from lungdet.evaluation.details import Line
+from lungdet.evaluation.details import (
+    FALSE_POSITIVE_COLUMNS,
+    NODULE_COLUMNS,
+    Line,
+)
 from lungdet.io.atomic import atomic_path
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import write_table
@@ -27,6 +31,10 @@ from lungdet.report.figures import picture_sheet
 from lungdet.report.pictures import Picture, case_picture
 
 NUM_PICTURES = 12
+COLUMNS = {
+    'nodules': NODULE_COLUMNS,
+    'false_positives': FALSE_POSITIVE_COLUMNS,
+}
 TITLES = {
     'nodules': 'nodules detected last, or not at all',
     'false_positives': 'false positives of the highest scores',
@@ -47,6 +55,8 @@ def write_details(
         folder: Created if needed.
         store: Prepared cases, None for no pictures.
 
+    Pictures of an earlier call that are not drawn anew are removed.
+
     Returns:
         The written files.
     """
@@ -60,7 +70,8 @@ def write_details(
         ),
     }
     for name, lines in tables.items():
-        write_table(folder / f'{name}.csv', lines)
+        columns = COLUMNS.get(name, ())
+        write_table(folder / f'{name}.csv', lines, columns)
     figures: dict[str, Figure] = {}
     if report.calibration is not None:
         figures['calibration'] = calibration_figure(
@@ -69,6 +80,9 @@ def write_details(
     if store is not None:
         for name, title in TITLES.items():
             figures[name] = _sheet(tables[name], store, title)
+    for name in ('calibration', *TITLES):
+        if name not in figures:  # of another submission
+            (folder / f'{name}.png').unlink(missing_ok=True)
     for name, figure in figures.items():
         with atomic_path(folder / f'{name}.png') as aside:
             figure.savefig(aside, dpi=110)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from lungdet.errors import ConfigError
 from lungdet.io.case_store import CaseStore
 from lungdet.io.luna16 import read_column
 from lungdet.io.numbers import count_of
+from lungdet.io.reference_set import num_listed
 from lungdet.structures import CaseRecord
 
 CONFIG_SPLIT = 'config'  # the split of a config, as a single fold
@@ -34,11 +35,21 @@ class Fold:
         name: Name of the fold and of its folder.
         test_series: Series uids of the test.
         val_series: Series for choosing a checkpoint; may be empty.
+        subsets: Subsets of LUNA16 that it tests; empty if the test is
+            described otherwise.
     """
 
     name: str
     test_series: tuple[str, ...]
     val_series: tuple[str, ...] = ()
+    subsets: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def num_listed(self) -> int:
+        """Number of scans of the test, prepared or not."""
+        if not self.subsets:
+            return len(self.test_series)
+        return num_listed(self.subsets, self.test_series)
 
 
 def prepared_records(config: Config) -> Records:
@@ -68,7 +79,15 @@ def folds_of_config(config: Config, spec: str) -> list[Fold]:
         test_series=dataset.get('test_series'),
         val_series=dataset.get('val_series'),
     )
-    return [Fold(spec, tuple(parts['test']), tuple(parts['val']))]
+    subsets = () if dataset.get('test_series') else dataset.test_subsets
+    return [
+        Fold(
+            spec,
+            tuple(parts['test']),
+            tuple(parts['val']),
+            tuple(subsets),
+        )
+    ]
 
 
 def make_folds(spec: str, records: Records, *, validate: bool) -> list[Fold]:
@@ -105,6 +124,7 @@ def make_folds(spec: str, records: Records, *, validate: bool) -> list[Fold]:
             name,
             tuple(groups[name]),
             tuple(groups[following[name]]) if validate else (),
+            (int(name),) if SUBSETS.fullmatch(spec) else (),
         )
         for name in _requested(spec, names)
     ]

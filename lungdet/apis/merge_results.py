@@ -23,6 +23,15 @@ from lungdet.io.results import RESULT, read_result
 from lungdet.structures import SeriesResult
 
 SUBMISSION, TABLE, SCANS = 'submission.csv', 'detections.csv', 'seriesuids.csv'
+# fields of a detection that may be unknown
+OPTIONAL_COLUMNS = (
+    *('diameter_mm', 'volume_mm3', 'slice_number', 'instance_number'),
+    *('lung_side', 'lung_zone'),
+)
+COLUMNS = (
+    *('seriesuid', 'id', 'coordX', 'coordY', 'coordZ', 'probability'),
+    *OPTIONAL_COLUMNS,
+)
 # settings of the scan itself, and of its files
 OF_SCAN = {'scan', 'lung_mask', 'hu_offset', 'formats'}
 FORMULA = ('=', '+', '-', '@')  # in front: a spreadsheet runs the text
@@ -103,7 +112,7 @@ def merge_results(
     results = tuple(_result(kept[uid][0]) for uid in sorted(kept))
     target = check_writable(out, 'the merged files')
     write_submission(target / SUBMISSION, results)
-    write_table(target / TABLE, [*_lines(results)])
+    write_table(target / TABLE, [*_lines(results)], COLUMNS)
     _write_scans(target / SCANS, results)
     return MergedResults(
         results, (*missing, *_unlisted(folders), *_caveats(results))
@@ -201,14 +210,7 @@ def _lines(results: Sequence[SeriesResult]) -> Iterator[dict[str, Any]]:
         scan = f"'{uid}" if uid.startswith(FORMULA) else uid
         for number, one in result.numbered():
             x, y, z = one.center_mm
-            known = {
-                'diameter_mm': one.diameter_mm,
-                'volume_mm3': one.volume_mm3,
-                'slice_number': one.slice_number,
-                'instance_number': one.instance_number,
-                'lung_side': one.lung_side,
-                'lung_zone': one.lung_zone,
-            }
+            known = {name: getattr(one, name) for name in OPTIONAL_COLUMNS}
             yield {
                 'seriesuid': scan,
                 'id': number,

@@ -26,6 +26,7 @@ from lungdet.evaluation import (
     detection_points,
     evaluate_cases,
     evaluate_submission,
+    run_caveats,
 )
 from lungdet.geometry import resample_nearest
 from lungdet.io.case_store import CaseStore
@@ -241,7 +242,7 @@ def write_run_report(
             pictures; None for LUNA16's reference, without pictures.
         strata: As of ``CaseOptions``; None for those of the run, or the
             diameter.
-        options: How to score; the read-out is that of the run.
+        options: How to score; read-out and cap are those of the run.
 
     Raises:
         FileNotFoundError: A folder is not of a tested run.
@@ -251,16 +252,10 @@ def write_run_report(
     store = None if cases is None else CaseStore(cases)
     options = options or CaseOptions()
     reports = [
-        _run_report(Path(folder), store, strata, options) for folder in folders
+        _run_report(Path(folder), run, store, strata, options)
+        for folder, run in zip(folders, _in_one_order(folders))
     ]
     first, *others = _named_apart(reports, folders)
-    for other in others:
-        if {*other.result.seriesuids} != {*first.result.seriesuids}:
-            raise ConfigError(
-                f'{other.submission.name}: tested on other scans than '
-                f'{first.submission.name}, so the two cannot be compared; '
-                'write a report of each.'
-            )
     page = evaluation_page(
         [first, *others],
         compare_reports(first, others, options),
@@ -269,16 +264,37 @@ def write_run_report(
     write_page(path, page)
 
 
+def _in_one_order(folders: Sequence[str | Path]) -> list[StoredRun]:
+    """The runs of folders, each with its scans in the order of the first one.
+
+    Raises:
+        ConfigError: A run on other scans.
+    """
+    runs = [read_run(folder) for folder in folders]
+    scans = runs[0].scans
+    for folder, run in zip(folders, runs):
+        if {*run.scans} != {*scans}:
+            raise ConfigError(
+                f'{folder}: tested on other scans than {folders[0]}, so the '
+                'two cannot be compared; write a report of each.'
+            )
+    return [
+        replace(run, scans={uid: run.scans[uid] for uid in scans})
+        for run in runs
+    ]
+
+
 def _run_report(
     folder: Path,
+    run: StoredRun,
     store: CaseStore | None,
     strata: str | None,
     options: CaseOptions,
 ) -> EvaluationReport:
-    run = read_run(folder)
     options = replace(
         options,
         read_out=run.read_out,
+        max_marks=run.max_marks,
         strata=strata or run.grouped_by or 'diameter',
     )
     if store is None:
@@ -317,9 +333,11 @@ def _official_report(
         for uid, scan in run.scans.items()
     }
     reference = replace(official, seriesuids=tuple(run.scans))
+    report = evaluate_submission(Submission('', marks), reference, options)
     return replace(
-        evaluate_submission(Submission('', marks), reference, options),
+        report,
         num_listed=run.num_listed,
+        caveats=(*report.caveats, *run_caveats(run.scans)),
     )
 
 

@@ -143,13 +143,20 @@ def load_grouping(
         scan_table: A csv with a header, ``seriesuid`` and the column.
 
     Raises:
-        AnnotationError: No such column, or a scan with several values.
+        AnnotationError: No such column, one that ``scan_table`` does not have,
+            or a scan with several values.
     """
     if column == 'diameter':
         nodules = annotations_by_scan(reference.annotations)
         diameters = {uid: values for uid, (_, values) in nodules.items()}
         return Grouping(column, nodule_labels=diameter_labels(diameters))
-    if scan_table and has_column(scan_table, column):
+    if scan_table:
+        if not has_column(scan_table, column):
+            raise AnnotationError(
+                f'{scan_table}: has no column {column!r}, which is the only '
+                'thing that it is read for; name one of its columns, or '
+                'leave it out.'
+            )
         return Grouping(
             f'{column} of scans',
             scan_labels=_one_label_per_scan(scan_table, column),

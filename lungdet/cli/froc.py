@@ -150,7 +150,8 @@ def check_outputs(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: ``--cases`` without ``--details``, ``--scan-table``
             without ``--strata`` of its columns, a figure of an unknown kind,
-            a folder where a file is written, or a file where a folder is.
+            an output in place of an input or of another output, a folder
+            where a file is written, or a file where a folder is.
         OSError: A folder that cannot be written to, or a device as a file.
     """
     from lungdet.io.atomic import check_replaceable, check_writable
@@ -173,6 +174,8 @@ def check_outputs(args: argparse.Namespace) -> None:
         if path is not None:
             check_replaceable(path)
             check_writable(path.parent, f'the file of --{option}')
+        if path is not None:
+            _refuse_overwriting(args, option, path)
     if args.plot:
         check_figure(args.plot)
     if args.details is not None:
@@ -181,6 +184,28 @@ def check_outputs(args: argparse.Namespace) -> None:
                 f'--details {args.details}: is a file; name a folder.'
             )
         check_writable(args.details, 'the tables of --details')
+
+
+def _refuse_overwriting(
+    args: argparse.Namespace, option: str, path: Path
+) -> None:
+    """Refuse an output in place of an input or of the other output."""
+    inputs = [
+        args.submission,
+        *args.compare,
+        args.annotations,
+        args.excluded,
+        args.seriesuids,
+        args.scan_table,
+        args.candidates,
+    ]
+    other = args.plot if option == 'json' else args.json
+    taken = {Path(used).resolve() for used in [*inputs, other] if used}
+    if path.resolve() in taken:
+        raise ConfigError(
+            f'--{option} {path}: would overwrite a file that is read or '
+            'written here; choose another name.'
+        )
 
 
 def print_details(report: Any, folder: Path, cases: Path | None) -> None:

@@ -22,7 +22,7 @@ from lungdet.io.hard_negatives import (
     HardNegativeBank,
     bank_of_epoch,
 )
-from lungdet.io.reference_set import official_subsets
+from lungdet.io.reference_set import num_listed
 from lungdet.registry import DATASETS
 from lungdet.seeds import SeedStream
 from lungdet.structures import CaseNodule, CaseRecord
@@ -255,13 +255,9 @@ class LUNA16Dataset(CaseDataset):
     def _num_listed(self) -> int:
         """Scans of a full evaluation: all of LUNA16's subset, prepared or
         not."""
-        official = official_subsets()
-        is_named = self.named_series[self.split] is not None
-        if is_named or not official.keys() & set(self.series_uids):
+        if self.named_series[self.split] is not None:
             return len(self.series_uids)
-        subsets = set(self.subsets[self.split])
-        listed = {uid for uid, subset in official.items() if subset in subsets}
-        return len(listed | set(self.series_uids))
+        return num_listed(self.subsets[self.split], self.series_uids)
 
     def _check_insertion(self, crops: Mapping[str, int]) -> None:
         """Refuse crops for inserted nodules that would not get any."""

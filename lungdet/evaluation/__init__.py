@@ -17,6 +17,7 @@ from lungdet.evaluation.cases import (
     case_grouping,
     case_reference,
     evaluate_cases,
+    run_caveats,
 )
 from lungdet.evaluation.caveats import Caveat
 from lungdet.evaluation.curve import READ_OUTS, FROCCurve, thinned
@@ -141,6 +142,7 @@ __all__ = [
     'nodule_lines',
     'official_bootstrap',
     'paired_bootstrap',
+    'run_caveats',
     'rate_name',
     'reference_box_scores',
     'scan_lines',

@@ -228,6 +228,7 @@ def _check_pair(first: FROCResult, second: FROCResult) -> None:
         ('scans', first.seriesuids, second.seriesuids),
         ('rates', first.rates, second.rates),
         ('read-outs', first.read_out, second.read_out),
+        ('caps on marks', first.max_marks, second.max_marks),
         ('nodules', first.curve.nodules, second.curve.nodules),
     ):
         if one != two:

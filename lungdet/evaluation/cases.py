@@ -116,7 +116,7 @@ def evaluate_cases(
         precision=_precision(scans, cases),
         masks=summarise_masks(scan.masks for scan in scans.values()),
         losses=_mean_losses([scan.losses for scan in scans.values()]),
-        caveats=(*report.caveats, *_run_caveats(scans)),
+        caveats=(*report.caveats, *run_caveats(scans)),
     )
 
 
@@ -175,7 +175,7 @@ def case_grouping(column: str, cases: Mapping[str, CaseRecord]) -> Grouping:
         }
         return Grouping(column, nodule_labels=diameter_labels(diameters))
     if all(column in vars(case) for case in cases.values()):
-        labels = {u: str(vars(case)[column]) for u, case in cases.items()}
+        labels = {u: _label(vars(case)[column]) for u, case in cases.items()}
         return Grouping(column, scan_labels=labels)
     nodules = {uid: case.nodules for uid, case in cases.items()}
     if any(column not in vars(n) for row in nodules.values() for n in row):
@@ -186,10 +186,15 @@ def case_grouping(column: str, cases: Mapping[str, CaseRecord]) -> Grouping:
     return Grouping(
         column,
         nodule_labels={
-            uid: [str(vars(n)[column]) for n in row]
+            uid: [_label(vars(n)[column]) for n in row]
             for uid, row in nodules.items()
         },
     )
+
+
+def _label(value: object) -> str:
+    """A field as the label of a group; empty if it is not known."""
+    return '' if value is None else str(value)
 
 
 def _froc(
@@ -243,7 +248,7 @@ def _boxes(result: SeriesResult) -> Points:
     return result.geometry.box_around(centers, size_mm), scores
 
 
-def _run_caveats(scans: Mapping[str, ScoredScan]) -> list[Caveat]:
+def run_caveats(scans: Mapping[str, ScoredScan]) -> list[Caveat]:
     """Caveats of the tested run, each text once."""
     texts = [text for s in scans.values() for text in s.result.caveats]
     return [

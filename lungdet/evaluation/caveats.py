@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungdet.errors import AnnotationError, counted
-from lungdet.evaluation.curve import FROCCurve, read_interp, read_step
+from lungdet.evaluation.curve import FROCCurve, steps_at
 from lungdet.evaluation.matching import MatchOutcome, ScanMatch
 from lungdet.evaluation.points import PointsByScan
 
@@ -301,7 +301,7 @@ def _short_curve(curve: FROCCurve, rates: Sequence[float]) -> Caveat | None:
 
 
 def _step_at_rate(curve: FROCCurve, rates: Sequence[float]) -> Caveat | None:
-    differ = read_interp(curve, rates) != read_step(curve, rates)
+    differ = steps_at(curve, rates)
     if not differ.any():
         return None
     return Caveat(

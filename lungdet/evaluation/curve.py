@@ -10,6 +10,7 @@ import numpy as np
 
 NEAREST_GRID = np.linspace(0.125, 8, 10_001)
 STORED_DIGITS = 9  # of the official FROC table
+ROUNDING = 1e-9  # larger differences of sensitivities are not of rounding
 
 Rates = Sequence[float] | np.ndarray
 
@@ -124,6 +125,16 @@ def read_interp(curve: FROCCurve, rates: Rates) -> np.ndarray:
 def read_step(curve: FROCCurve, rates: Rates) -> np.ndarray:
     """The same over whole false positives: the top of a step at a rate."""
     return np.interp(rates, curve.whole_fp_per_scan, curve.sensitivity)
+
+
+def steps_at(curve: FROCCurve, rates: Rates) -> np.ndarray:
+    """Rates (n,) bool at which a vertical step of the curve lies.
+
+    The official arithmetic may then read its bottom: the two readings above
+    differ by that step, not by rounding.
+    """
+    gap = read_step(curve, rates) - read_interp(curve, rates)
+    return np.abs(gap) > ROUNDING
 
 
 def read_nearest(curve: FROCCurve, rates: Rates) -> np.ndarray:

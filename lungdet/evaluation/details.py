@@ -11,6 +11,13 @@ from lungdet.evaluation.points import PointsByScan
 # one line of a csv: column -> value
 Line = dict[str, str | int | float]
 
+POINT_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ')
+NODULE_COLUMNS = (
+    *POINT_COLUMNS,
+    *('diameter_mm', 'marks', 'probability', 'fp_per_scan'),
+)
+FALSE_POSITIVE_COLUMNS = (*POINT_COLUMNS, 'probability')
+
 
 def scan_lines(result: FROCResult) -> list[Line]:
     """One line per listed scan.
@@ -108,5 +115,4 @@ def false_positive_lines(
 
 
 def _position(uid: str, center: np.ndarray) -> Line:
-    x, y, z = (float(v) for v in center)
-    return {'seriesuid': uid, 'coordX': x, 'coordY': y, 'coordZ': z}
+    return dict(zip(POINT_COLUMNS, (uid, *map(float, center))))

@@ -58,11 +58,15 @@ def check_frame(
         matches: Matches of the listed scans.
         nodules: Their nodules.
         excluded: Their excluded findings.
-        marks: Their marks.
+        marks: Their marks; those that the cap cuts do not count.
     """
     from scipy.special import bdtrc
 
-    total = sum(len(match.outcomes) for match in matches.values())
+    kept = {
+        uid: marks[uid][0][match.outcomes != MatchOutcome.CUT]
+        for uid, match in matches.items()
+    }
+    total = sum(map(len, kept.values()))
     on_finding = sum(
         np.isin(m.outcomes, (MatchOutcome.HIT, MatchOutcome.IGNORED)).sum()
         for m in matches.values()
@@ -70,7 +74,7 @@ def check_frame(
     if TIMES * on_finding >= total:  # no frame can fit so much better
         return []
     fitting = {
-        frame: _marks_on_findings(frame, marks, nodules, excluded)
+        frame: _marks_on_findings(frame, kept, nodules, excluded)
         for frame in FRAMES
     }
     frame = max(fitting, key=fitting.__getitem__)
@@ -106,12 +110,12 @@ def _hardly_any(on_finding: int, total: int) -> list[Caveat]:
 
 def _marks_on_findings(
     frame: str,
-    marks: PointsByScan,
+    marks: Mapping[str, np.ndarray],
     nodules: PointsByScan,
     excluded: PointsByScan,
 ) -> int:
     number = 0
-    for uid, (centers, _) in marks.items():
+    for uid, centers in marks.items():
         points = to_lps(centers, frame)
         hits = np.zeros(len(points), dtype=bool)
         for table in (nodules, excluded):

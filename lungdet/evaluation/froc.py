@@ -13,7 +13,7 @@ from lungdet.evaluation.caveats import (
     check_curve,
     check_marks,
 )
-from lungdet.evaluation.curve import READ_OUTS, FROCCurve, ReadOut
+from lungdet.evaluation.curve import READ_OUTS, FROCCurve, ReadOut, steps_at
 from lungdet.evaluation.frames import check_frame
 from lungdet.evaluation.matching import (
     MAX_MARKS,
@@ -37,6 +37,7 @@ class FROCResult:
         curve: FROC curve of all listed scans.
         rates: False positives per scan at which it is read.
         read_out: How it is read, a key of ``READ_OUTS``.
+        max_marks: Marks kept of each scan; None for all.
         caveats: What anyone who uses the figures must know.
     """
 
@@ -45,6 +46,7 @@ class FROCResult:
     curve: FROCCurve
     rates: tuple[float, ...] = RATES
     read_out: str = 'interp'
+    max_marks: int | None = MAX_MARKS
     caveats: tuple[Caveat, ...] = ()
 
     def read(self, read_out: str) -> list[float] | None:
@@ -65,12 +67,9 @@ class FROCResult:
 
     @property
     def step_at_rate(self) -> bool:
-        """Whether a vertical step lies exactly at a rate.
-
-        The official arithmetic may then read its bottom: ``'interp'`` and
-        ``'step'`` differ.
-        """
-        return self.read('interp') != self.read('step')
+        """Whether a vertical step lies exactly at a rate, see ``steps_at``."""
+        has_nodules = self.curve.nodules > 0
+        return has_nodules and bool(steps_at(self.curve, self.rates).any())
 
     @property
     def thresholds(self) -> list[float | None]:
@@ -128,6 +127,7 @@ class FROCResult:
         return {
             'rates': list(self.rates),
             'read_out': self.read_out,
+            'max_marks': self.max_marks,
             'sensitivities': self.sensitivities,
             'cpm': self.cpm,
             'sensitivities_step': step,
@@ -208,7 +208,7 @@ def evaluate_froc(
     result = summarise(matches, seriesuids, rates=rates, read_out=read_out)
     caveats += check_curve(matches, result.curve, rates, max_marks)
     caveats += check_frame(matches, *tables)
-    return replace(result, caveats=tuple(caveats))
+    return replace(result, max_marks=max_marks, caveats=tuple(caveats))
 
 
 def summarise(

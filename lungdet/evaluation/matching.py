@@ -135,18 +135,20 @@ def match_scan(
     """
     points, scores = marks
     keep = cap_marks(scores, max_marks)
-    on_nodule = points_in_spheres(*annotations, points) & keep
-    on_excluded = points_in_spheres(*excluded, points)
-    outcomes = np.full(len(scores), MatchOutcome.FALSE, dtype=np.int8)
-    outcomes[on_excluded.any(0)] = MatchOutcome.IGNORED
-    outcomes[on_nodule.any(0)] = MatchOutcome.HIT
-    outcomes[~keep] = MatchOutcome.CUT
+    kept = scores[keep]
+    on_nodule = points_in_spheres(*annotations, points[keep])
+    on_excluded = points_in_spheres(*excluded, points[keep])
+    of_kept = np.full(len(kept), MatchOutcome.FALSE, dtype=np.int8)
+    of_kept[on_excluded.any(0)] = MatchOutcome.IGNORED
+    of_kept[on_nodule.any(0)] = MatchOutcome.HIT
+    outcomes = np.full(len(scores), MatchOutcome.CUT, dtype=np.int8)
+    outcomes[keep] = of_kept
     return ScanMatch(
         scores=scores,
         outcomes=outcomes,
         hits=on_nodule.sum(1),
         nodule_scores=np.array(
-            [scores[row].max() if row.any() else np.nan for row in on_nodule],
+            [kept[row].max() if row.any() else np.nan for row in on_nodule],
             dtype=np.float64,
         ),
     )

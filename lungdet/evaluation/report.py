@@ -131,7 +131,8 @@ class EvaluationReport:
         if self.masks:
             lines.append(mask_table(self.masks))
         if self.strata:
-            whole = {'all': Stratum(self.result, self.bootstrap)}
+            name = 'all' if 'all' not in self.strata else 'all of them'
+            whole = {name: Stratum(self.result, self.bootstrap)}
             lines += [
                 f'by {self.grouped_by}:',
                 self._table(whole | dict(self.strata)),

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable
 
-MIN_LOST = 3  # characters missing at an id's end
+LOST_END = re.compile(r'[0-9.]{3,}')  # missing at an id's end
 MIN_PREFIX = 8  # shortest truncated id that is recognised
 
 
@@ -40,9 +40,10 @@ def mangled_ids(uids: Iterable[str], listed: Iterable[str]) -> dict[str, str]:
         position = bisect_left(ordered, uid)
         if len(uid) >= MIN_PREFIX and position < len(ordered):
             longer = ordered[position]
-            # scan 1 next to scan 15 lost nothing
-            lost = len(longer) - len(uid)
-            if longer.startswith(uid) and lost >= MIN_LOST:
+            # scan 1 next to scan 15 lost nothing, nor scan_1 next to
+            # scan_1_repeat
+            lost = longer.removeprefix(uid)
+            if longer.startswith(uid) and LOST_END.fullmatch(lost):
                 mangled[uid] = longer
     return mangled
 

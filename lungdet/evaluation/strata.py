@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,7 +52,8 @@ def strata_by_nodule(
 
     Args:
         result: Result of all nodules.
-        labels: Series uid -> label of each nodule, in the table's order.
+        labels: Series uid -> label of each nodule, in the table's order; an
+            empty one is called ``'unknown'``.
 
     Raises:
         AnnotationError: A scan with more or fewer labels than nodules, or
@@ -76,7 +77,7 @@ def strata_by_nodule(
                 'labels; give one per nodule.'
             )
     listed = {
-        uid: np.array(labels.get(uid, ()), dtype=str)
+        uid: np.array([t or UNKNOWN for t in labels.get(uid, ())], dtype=str)
         for uid in result.seriesuids
     }
     return {
@@ -142,9 +143,10 @@ def diameter_labels(
 def _of_matches(
     result: FROCResult, matches: Mapping, seriesuids: Sequence[str]
 ) -> FROCResult:
-    return summarise(
+    of_part = summarise(
         matches, seriesuids, rates=result.rates, read_out=result.read_out
     )
+    return replace(of_part, max_marks=result.max_marks)
 
 
 def _ordered(labels: Iterable[str]) -> list[str]:

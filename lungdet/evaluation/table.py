@@ -48,7 +48,7 @@ def _block(
     name: str, result: FROCResult, bounds: Bootstrap | None
 ) -> list[list[str]]:
     """Rows of one result."""
-    rows = [_reading(name, result.sensitivities, result)]
+    rows = [[name, *reading_cells(result)]]
     if bounds is not None:
         pairs = [*bounds.sensitivities, bounds.cpm]
         rows += [
@@ -57,7 +57,7 @@ def _block(
         ]
     if result.step_at_rate:
         rows += [
-            _reading(f'  by {other}', result.read(other), result)
+            [f'  by {other}', *reading_cells(result, other)]
             for other in ('interp', 'step')
             if other != result.read_out
         ]
@@ -126,15 +126,19 @@ def rate_name(rate: float) -> str:
     return f'1/{round(1 / rate)}' if rate < 1 else f'{rate:g}'
 
 
-def _reading(
-    name: str, sensitivities: list[float] | None, result: FROCResult
+def reading_cells(
+    result: FROCResult, read_out: str | None = None
 ) -> list[str]:
+    """Sensitivity at each rate and CPM; ``-`` without nodules.
+
+    Args:
+        result: Result.
+        read_out: A name of ``READ_OUTS``; by default the result's.
+    """
+    read = result.read(read_out or result.read_out)
     missing: list[float | None] = [None] * len(result.rates)
-    return [
-        name,
-        *(_digits(s) for s in sensitivities or missing),
-        _digits(mean_sensitivity(sensitivities)),
-    ]
+    values = [*(read or missing), mean_sensitivity(read)]
+    return [_digits(value) for value in values]
 
 
 def _digits(value: float | None) -> str:

@@ -258,12 +258,21 @@ def _arrays(path: Table, columns: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def write_table(
-    path: str | Path, rows: Sequence[Mapping[str, str | int | float]]
+    path: str | Path,
+    rows: Sequence[Mapping[str, str | int | float]],
+    columns: Sequence[str] = (),
 ) -> None:
-    """Write rows of equal keys as csv; without rows the file is empty."""
+    """Write rows of equal keys as csv.
+
+    Args:
+        path: Path of the file.
+        rows: The rows.
+        columns: The header; by default the keys of the first row, and without
+            rows the file is empty.
+    """
     text = io.StringIO(newline='')
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+    if header := list(columns or (rows[0] if rows else ())):
+        writer = csv.DictWriter(text, header, lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
@@ -25,6 +25,21 @@ def official_subsets() -> dict[str, int]:
     with _packed('subsets.csv') as path:
         table = read_column(path, 'subset')
     return {uid: int(subset) for uid, (subset,) in table.items()}
+
+
+def num_listed(subsets: Collection[int], series_uids: Collection[str]) -> int:
+    """Number of scans of a full test of subsets, prepared or not.
+
+    Args:
+        subsets: The subsets that are tested.
+        series_uids: The prepared scans among them; if none is LUNA16's, these
+            are all.
+    """
+    official = official_subsets()
+    if not official.keys() & set(series_uids):
+        return len(series_uids)
+    listed = {uid for uid, subset in official.items() if subset in subsets}
+    return len(listed | set(series_uids))
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 from lungdet.errors import ConfigError, SeriesError
 from lungdet.evaluation import (
+    MAX_MARKS,
     Difference,
     EvaluationReport,
     ScanMasks,
@@ -160,6 +161,7 @@ class StoredRun:
         scans: Series uid -> tested scan, in the order of the run.
         num_listed: Scans that were listed for the test.
         read_out: How its curve was read.
+        max_marks: Marks that were kept of each scan; None for all.
         grouped_by: Name of its strata, None without strata.
         cpm: The CPM as it was reported.
     """
@@ -167,6 +169,7 @@ class StoredRun:
     scans: Mapping[str, ScoredScan]
     num_listed: int
     read_out: str
+    max_marks: int | None
     grouped_by: str | None
     cpm: float | None
 
@@ -196,9 +199,14 @@ def read_run(folder: str | Path) -> StoredRun:
             scans,
             whole(froc['num_listed']),
             text(froc['read_out']),
+            _cap(froc.get('max_marks', MAX_MARKS)),
             froc['grouped_by'] and text(froc['grouped_by']),
             None if froc['cpm'] is None else number(froc['cpm']),
         )
+
+
+def _cap(value: Any) -> int | None:
+    return None if value is None else whole(value)
 
 
 def read_detections(folder: str | Path) -> list[SeriesResult]:

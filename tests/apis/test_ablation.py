@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from lungdet.apis import ablate, ablation, fold_run
 from lungdet.engine.run_manifest import RunManifest
 from lungdet.errors import CheckpointError, ConfigError
+from lungdet.io.case_store import CaseStore
 from tests.apis.quick_run import QUICK
 from tests.engine.conftest import write_genesis_config
 
@@ -161,6 +163,36 @@ def test_rows_of_other_test_scans_are_refused_before_any_run(
         ConfigError, match='other: tests different scans than tiny'
     ):
         ablate([tiny_config, other], tmp_path / 'out', cfg_options=QUICK)
+
+
+@pytest.mark.parametrize('rule', ["read_out='step'", 'max_marks=5'])
+def test_rows_of_another_rule_are_refused_before_any_run(
+    rule: str, tiny_config: Path, tmp_path: Path, monkeypatch
+) -> None:
+    other = tmp_path / 'other.py'
+    other.write_text(
+        f"_base_ = ['{tiny_config}']\ntest_evaluator = dict({rule})\n"
+    )
+    monkeypatch.setattr(ablation, 'run_row', None)
+
+    with pytest.raises(
+        ConfigError, match=r'other: test_evaluator has .*, tiny has'
+    ):
+        ablate([tiny_config, other], tmp_path / 'out', cfg_options=QUICK)
+
+
+def test_a_test_without_nodules_is_refused_before_any_run(
+    tiny_config: Path, tiny_store: Path, monkeypatch
+) -> None:
+    records = {
+        uid: replace(record, nodules=[])
+        for uid, record in CaseStore(tiny_store).records.items()
+    }
+    monkeypatch.setattr(ablation, 'prepared_records', lambda _: records)
+    monkeypatch.setattr(ablation, 'run_row', None)
+
+    with pytest.raises(ConfigError, match='test scans have no nodules'):
+        ablate([tiny_config], tiny_store / 'out', cfg_options=QUICK)
 
 
 def test_configs_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -133,6 +133,10 @@ def test_each_row_is_what_a_test_of_that_choice_gives(
 
     written = json.loads((out / 'fusions.json').read_text())
     assert written['configured'] == ['rcnn', 'mean']
+    assert written['num_listed'] == written['scans']
+    names = {caveat['name'] for caveat in written['caveats']}
+    assert 'few-scans' in names
+    assert 'caveat: few-scans' in (out / 'fusions.txt').read_text()
     assert len(written['rows']) == len(compared.reports) == 8
     for source, fusion in (('rcnn', 'mean'), ('rpn', 'product')):
         folder = tmp_path / f'{source} {fusion}'

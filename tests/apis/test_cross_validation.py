@@ -53,6 +53,11 @@ def test_folds_are_trained_once_pooled_and_compared(
     assert 'fold 9' in text and 'mean of the CPMs of 2 folds' in text
     # done runs are read back; other options are another run
     monkeypatch.setattr(fold_run, 'train', None)
+    # a part of the folds does not replace the whole
+    cross_validate(tiny_config, '9', out, cfg_options=QUICK)
+    part = (out / 'pooled_9' / 'folds.txt').read_text()
+    assert '2 scans of 2 listed' in part
+    assert (out / 'pooled' / 'folds.txt').read_text() == text
     again = cross_validate(tiny_config, '0,9', out, cfg_options=QUICK)
     assert again.pooled.to_dict() == result.pooled.to_dict()
     rescored = cross_validate(

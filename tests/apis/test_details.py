@@ -7,10 +7,10 @@ import numpy as np
 
 from lungdet.apis.details import write_details
 from lungdet.apis.submission_files import load_reference, load_submission
-from lungdet.evaluation import evaluate_submission
+from lungdet.evaluation import Submission, evaluate_submission
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseStore, rebuild_index, write_case
-from lungdet.structures import CaseRecord
+from lungdet.structures import Annotation, CaseRecord, ReferenceSet
 
 HEAD = 'seriesuid,coordX,coordY,coordZ,'
 
@@ -68,3 +68,19 @@ def test_tables_and_pictures_of_prepared_scans(tmp_path: Path) -> None:
         ]
     for path in written:
         assert path.stat().st_size > 50
+
+
+def test_pictures_of_an_earlier_submission_do_not_stay(
+    tmp_path: Path,
+) -> None:
+    nodules = {'a': [Annotation((0.0, 0.0, 0.0), 8.0)]}
+    reference = ReferenceSet('toy', nodules, {}, ('a',))
+    for score in (0.5, -3.0):  # the second one is not a probability
+        marks = {'a': (np.zeros((1, 3)), np.array([score]))}
+        report = evaluate_submission(Submission('x', marks), reference)
+        write_details(report, tmp_path, store=None)
+        names = {path.name for path in tmp_path.glob('*.png')}
+        assert names == ({'calibration.png'} if score > 0 else set())
+    # nothing false: a header alone
+    (header,) = (tmp_path / 'false_positives.csv').read_text().splitlines()
+    assert header == f'{HEAD}probability'

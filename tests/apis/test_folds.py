@@ -8,6 +8,7 @@ from lungdet.apis import load_config
 from lungdet.apis.folds import Fold, folds_of_config, make_folds
 from lungdet.errors import ConfigError
 from lungdet.geometry import Geometry
+from lungdet.io.reference_set import official_subsets
 from lungdet.structures import CaseRecord
 
 GRID = Geometry.from_parts(
@@ -105,6 +106,22 @@ def test_split_of_the_config_is_one_fold(tiny_config: Path) -> None:
         '0': ('1.0', '1.1', '1.2'),
         '9': ('1.3', '1.4'),
     }
+
+
+def test_scans_of_luna16_that_are_not_prepared_are_listed() -> None:
+    subset_9 = [uid for uid, s in official_subsets().items() if s == 9]
+    subset_0 = [uid for uid, s in official_subsets().items() if s == 0]
+    uids = [*subset_9[:80], *subset_0[:1], 'own']
+    records = {
+        uid: record(uid, subset, None)
+        for uid, subset in zip(uids, [*[9] * 80, 0, 9])
+    }
+
+    zero, nine = make_folds('0,9', records, validate=False)
+
+    assert (zero.num_listed, nine.num_listed) == (89, 88 + 1)
+    by_series = make_folds('series', records, validate=False)
+    assert [fold.num_listed for fold in by_series] == [1] * 82
 
 
 @pytest.mark.parametrize('spec', ['0-99999999999', '\u00b2', '9' * 30])

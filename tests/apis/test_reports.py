@@ -154,9 +154,16 @@ def test_another_scan_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / 'a.html').exists()
 
 
-def write_run(folder: Path, store: CaseStore, *, shift: float = 0.0) -> None:
+def write_run(
+    folder: Path,
+    store: CaseStore,
+    *,
+    shift: float = 0.0,
+    max_marks: int = 100,
+) -> None:
     """A run that detects both nodules of each scan."""
-    run = RunScoring(store, NOT_RESAMPLED, folder)
+    options = replace(NOT_RESAMPLED, max_marks=max_marks)
+    run = RunScoring(store, options, folder)
     scans = [
         run.score(
             uid,
@@ -247,3 +254,74 @@ def test_runs_that_cannot_be_scored_are_refused(
     detections.write_text('[{}]')
     with pytest.raises(SeriesError, match=r'detections\.json'):
         write_run_report(page, [tmp_path / 'run'], cases=tiny_store)
+
+
+def rewrite(folder: Path, name: str, **values: object) -> None:
+    path = folder / name
+    content = json.loads(path.read_text())
+    for one in content if isinstance(content, list) else [content]:
+        one.update(values)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize('of_cases', [True, False])
+def test_the_caveats_of_a_run_are_on_its_page(
+    of_cases: bool, tmp_path: Path, tiny_store: Path
+) -> None:
+    """With its cases, and by LUNA16's reference."""
+    folder, text = tmp_path / 'run', 'trained on 2 of these test scans'
+    write_run(folder, CaseStore(tiny_store))
+    rewrite(folder, 'detections.json', caveats=[text])
+    for path in (folder / 'scans').glob('*.json'):
+        path.unlink()
+    if not of_cases:
+        scans = json.loads((folder / 'detections.json').read_text())
+        for scan, uid in zip(scans, official_reference().seriesuids):
+            scan['series_uid'] = uid
+        (folder / 'detections.json').write_text(json.dumps(scans))
+
+    write_run_report(
+        tmp_path / 'a.html',
+        [folder],
+        cases=tiny_store if of_cases else None,
+        options=NOT_RESAMPLED,
+    )
+
+    assert text in ' '.join(parsed(tmp_path / 'a.html').texts)
+
+
+def test_runs_that_tested_the_scans_in_another_order_are_compared(
+    tmp_path: Path, tiny_store: Path
+) -> None:
+    store, folders = CaseStore(tiny_store), [tmp_path / 'a', tmp_path / 'b']
+    for folder in folders:
+        write_run(folder, store)
+    path = folders[1] / 'detections.json'
+    path.write_text(json.dumps(json.loads(path.read_text())[::-1]))
+
+    write_run_report(
+        tmp_path / 'a.html',
+        folders,
+        cases=tiny_store,
+        options=CaseOptions(bootstrap=5),
+    )
+
+    assert '+0.000' in ' '.join(parsed(tmp_path / 'a.html').texts)
+
+
+def test_a_run_is_scored_by_its_own_cap(
+    tmp_path: Path, tiny_store: Path
+) -> None:
+    folder, store = tmp_path / 'run', CaseStore(tiny_store)
+    write_run(folder, store, max_marks=1)
+    assert json.loads((folder / 'froc.json').read_text())['max_marks'] == 1
+
+    write_run_report(
+        tmp_path / 'a.html',
+        [folder],
+        cases=tiny_store,
+        options=NOT_RESAMPLED,
+    )
+
+    text = ' '.join(parsed(tmp_path / 'a.html').texts)
+    assert 'another reference' not in text

@@ -289,12 +289,12 @@ def test_columns_of_nodules_and_of_scans(
     )
     submission = load_submission(tables['marks'], reference)
 
-    def strata(column: str) -> dict[str, tuple]:
+    def strata(column: str, scan_table: Path | None) -> dict[str, tuple]:
         grouping = load_grouping(
             column,
             reference,
             annotations=tables['annotations'],
-            scan_table=scans,
+            scan_table=scan_table,
         )
         report = evaluate_submission(
             submission, reference, NO_INTERVALS, grouping=grouping
@@ -302,13 +302,19 @@ def test_columns_of_nodules_and_of_scans(
         counts = {k: s.result.counts for k, s in report.strata.items()}
         return {k: (c['scans'], c['tp'], c['fn']) for k, c in counts.items()}
 
-    assert strata('texture') == {'ground glass': (2, 0, 1), 'solid': (2, 1, 0)}
-    assert strata('slice_mm') == {'0.625': (1, 1, 0), '2.5': (1, 0, 1)}
+    by_texture = {'ground glass': (2, 0, 1), 'solid': (2, 1, 0)}
+    assert strata('texture', None) == by_texture
+    by_slice = {'0.625': (1, 1, 0), '2.5': (1, 0, 1)}
+    assert strata('slice_mm', scans) == by_slice
     with pytest.raises(AnnotationError, match="a column 'colour'"):
-        strata('colour')
+        strata('colour', None)
+    # a table of scans is not left unread
+    for column in ('texture', 'subset'):
+        with pytest.raises(AnnotationError, match=f'no column {column!r}'):
+            strata(column, scans)
     scans.write_text('seriesuid,slice_mm\n02,2.5\n02,5\n')
     with pytest.raises(AnnotationError, match='02 has several values'):
-        strata('slice_mm')
+        strata('slice_mm', scans)
 
 
 def test_official_subsets_are_strata(test_data: Path) -> None:

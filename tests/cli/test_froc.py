@@ -51,3 +51,30 @@ def test_table_of_scans_that_would_not_be_read_is_refused(
 
     error = capsys.readouterr().err
     assert error.startswith('lungdet: --scan-table absent.csv: is read for')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'option'),
+    [
+        (['{m}', '--json', '{m}'], '--json'),
+        (['{m}', '--seriesuids', '{s}', '--plot', '{s}'], '--plot'),
+        (['{m}', '--compare', '{s}', '--json', '{s}'], '--json'),
+        (['{m}', '--json', '{p}', '--plot', '{p}'], '--json'),
+    ],
+)
+def test_outputs_do_not_replace_inputs(
+    arguments: list[str],
+    option: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    paths = {name: tmp_path / f'{name}.svg' for name in 'msp'}
+    for name in 'ms':
+        paths[name].write_text('kept')
+
+    given = [argument.format(**paths) for argument in arguments]
+    assert main(['froc', *given]) == 2
+
+    assert f'{option} {tmp_path}' in (error := capsys.readouterr().err)
+    assert 'would overwrite' in error
+    assert [paths[name].read_text() for name in 'ms'] == ['kept', 'kept']

@@ -204,6 +204,7 @@ def test_systems_scored_differently_are_not_compared(
         replace(result, seriesuids=result.seriesuids[::-1]),
         replace(result, rates=(1.0,)),
         replace(result, read_out='step'),
+        replace(result, max_marks=5),
         summarise(result.matches, UIDS[1:]),
     ):
         with pytest.raises(ConfigError, match='score both against the same'):

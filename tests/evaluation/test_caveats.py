@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from lungdet.evaluation import Caveat, evaluate_froc
+import numpy as np
+
+from lungdet.evaluation import RATES, Caveat, FROCCurve, evaluate_froc
+from lungdet.evaluation.curve import read_interp, read_step, steps_at
 from tests.evaluation.points import at
 
 UIDS = [f's{k:02d}' for k in range(24)]
@@ -149,3 +152,17 @@ def test_a_step_exactly_at_a_rate() -> None:
 
     assert (11 / 1358) * 1358 / 88 > 1 / 8
     assert caveats['step-at-rate'].count == 1
+
+
+def test_ties_of_true_and_false_positives_are_no_step_at_a_rate() -> None:
+    """The two readings of a sloped segment differ by rounding alone."""
+    rng = np.random.default_rng(0)
+    told = []
+    for _ in range(200):
+        scores = np.round(rng.random(60), 1)
+        false = rng.random(60) < 0.8
+        curve = FROCCurve.of(scores[~false], scores[false], 20, 13)
+        gap = read_step(curve, RATES) - read_interp(curve, RATES)
+        told.append((gap != 0).any())
+        assert not steps_at(curve, RATES)[np.abs(gap) < 1e-12].any()
+    assert any(told)  # rounding does differ

@@ -119,3 +119,25 @@ def test_a_public_submission_in_each_frame(
     assert 'other-frame' not in [c.name for c in right.caveats]
     (caveat,) = [c for c in wrong.caveats if c.name == 'other-frame']
     assert f'but 392 read as {frame};' in caveat.text
+
+
+def test_marks_that_the_cap_cuts_do_not_count() -> None:
+    """They are hardly ever on findings, so they would look displaced."""
+    rng = np.random.default_rng(6)
+    nodules, marks = scene(rng, 5, 0.5)
+    many = {
+        uid: (
+            np.r_[centers, rng.uniform(-300, 300, (6000, 3))],
+            np.r_[1 + scores, rng.random(6000) / 2],
+        )
+        for uid, (centers, scores) in marks.items()
+    }
+
+    def told(max_marks: int | None) -> bool:
+        result = evaluate_froc(
+            nodules, {}, many, list(nodules), max_marks=max_marks
+        )
+        names = {caveat.name for caveat in result.caveats}
+        return 'marks-beside-findings' in names
+
+    assert told(None) and not told(20)

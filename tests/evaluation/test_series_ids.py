@@ -25,6 +25,8 @@ def test_other_ids_are_not_taken_for_mangled_ones() -> None:
 
     assert mangled_ids(['57', '1.2.840.113654.2', 'scan-2'], listed) == {}
     assert mangled_ids(['scan'], listed) == {}  # too short to be a cut id
+    assert mangled_ids(['scan_001'], ['scan_001_repeat']) == {}
+    assert mangled_ids([root := '1.2.840.113'], [f'{root}-inserted-0']) == {}
     # of a phantom folder, where the list is a part of the scans
     root = '1.2.826.0.1.3680043.10.9999.1'
     assert mangled_ids([f'{root}.1'], [f'{root}.15', f'{root}.100']) == {}

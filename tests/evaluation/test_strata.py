@@ -98,6 +98,8 @@ def test_unknown_diameters_and_too_many_groups() -> None:
     assert labels == {'a': ['unknown', 'unknown', '6-10 mm']}
 
     result = evaluate_froc(NODULES, {}, MARKS, UIDS)
+    empty = strata_by_nodule(result, {'a': ['', 'x'], 'b': ['x', '']})
+    assert [*empty] == ['unknown', 'x']
     with pytest.raises(AnnotationError, match='a has 2 nodules and 1 lab'):
         strata_by_nodule(result, {'a': ['x'], 'b': ['x', 'y']})
     many = [str(k) for k in range(21)]

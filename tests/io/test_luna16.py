@@ -130,9 +130,11 @@ def test_written_rows_are_read_back(tmp_path: Path) -> None:
         [{'seriesuid': 'a', 'x': 0.1}, {'seriesuid': 'b', 'x': ''}],
     )
     write_table(tmp_path / 'none.csv', [])
+    write_table(tmp_path / 'head.csv', [], ('seriesuid', 'x'))
 
     assert read_column(tmp_path / 't.csv', 'x') == {'a': ['0.1'], 'b': ['']}
     assert (tmp_path / 'none.csv').read_text() == ''
+    assert (tmp_path / 'head.csv').read_text() == 'seriesuid,x\n'
 
 
 def test_names_with_commas_and_quotes_are_read_as_they_are_written(
