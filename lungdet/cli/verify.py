@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -15,11 +16,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def verify(args: argparse.Namespace) -> int:
     """Compare every stored array with its checksum."""
-    from lungdet.errors import counted
+    from lungdet.errors import SeriesError, counted, explain
     from lungdet.io.case_store import CaseStore
 
-    store = CaseStore(args.store)
+    store, damaged = CaseStore(args.store), 0
     for uid in store.records:
-        store.verify(uid)
-    print(f'{counted(len(store.records), "case")} verified in {args.store}')
+        try:
+            store.verify(uid)
+        except SeriesError as error:
+            damaged += 1
+            print(f'lungdet: {explain(error)}', file=sys.stderr)
+    number = counted(len(store.records), 'case')
+    if damaged:
+        print(f'{damaged} of {number} damaged in {args.store}')
+        return 2
+    print(f'{number} verified in {args.store}')
     return 0

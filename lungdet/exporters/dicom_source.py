@@ -30,6 +30,14 @@ EMPTY = (
     *('StudyID', 'StudyDate', 'StudyTime', 'AccessionNumber'),
 )
 IDENTIFIERS = ('StudyInstanceUID', 'FrameOfReferenceUID')
+DATES_AND_TIMES = {
+    'PatientBirthDate': 'DA',
+    'StudyDate': 'DA',
+    'StudyTime': 'TM',
+}
+SEXES = ('M', 'F', 'O', '', None)
+UTF_8 = 'ISO_IR 192'
+MAX_LO = 64  # characters of a value of VR LO, which has no backslash
 SERIES_NUMBER_STEP = 1000  # derived series are numbered far after the scan
 
 
@@ -60,27 +68,55 @@ def lenient() -> Iterator[None]:
 def read_headers(slices: Sequence[SourceSlice]) -> list[Any]:
     """Headers without pixels, with the attributes that derived objects need.
 
-    Patient and study are those of the source. If it has none, values are
-    empty, and identifiers are made from that of the series.
+    Patient and study are those of the source. Values that are missing, or that
+    DICOM does not allow, are empty; identifiers are the same for all slices,
+    and made from that of the series if it has none.
     """
     from pydicom import dcmread
-    from pydicom.uid import generate_uid
 
     headers = []
     for one in slices:
         with lenient():
             header = dcmread(one.path, stop_before_pixels=True)
-            for name in EMPTY:
-                if name not in header:
-                    setattr(header, name, '')
-            for name in IDENTIFIERS:
-                if not header.get(name):
-                    source = [str(header.SeriesInstanceUID), name]
-                    setattr(header, name, generate_uid(entropy_srcs=source))
+            _make_valid(header)
             if not header.get('SliceThickness'):
                 header.SliceThickness = float(one.geometry.spacing[0])
         headers.append(header)
+    with lenient():
+        for name in IDENTIFIERS:
+            _set_alike(headers, name)
     return headers
+
+
+def _make_valid(header: Any) -> None:
+    """Empty the values that highdicom refuses, and write text as UTF-8."""
+    from pydicom.valuerep import DA, TM
+
+    for name in EMPTY:
+        if name not in header:
+            setattr(header, name, '')
+    for name, kind in DATES_AND_TIMES.items():
+        try:
+            {'DA': DA, 'TM': TM}[kind](header[name].value)
+        except ValueError:
+            setattr(header, name, '')
+    if header.PatientSex not in SEXES:
+        header.PatientSex = ''
+    if 'SpecificCharacterSet' in header:
+        header.decode()
+        header.SpecificCharacterSet = UTF_8
+
+
+def _set_alike(headers: Sequence[Any], name: str) -> None:
+    """Give all slices the identifier of the first one that has it."""
+    from pydicom.uid import generate_uid
+
+    known = [header.get(name) for header in headers if header.get(name)]
+    if not known:
+        source = [str(headers[0].SeriesInstanceUID), name]
+        known = [generate_uid(entropy_srcs=source)]
+    for header in headers:
+        setattr(header, name, known[0])
 
 
 def masks_on_slices(result: SeriesResult) -> list[SliceMask]:
@@ -135,8 +171,9 @@ def series_arguments(
 
 def _device(result: SeriesResult) -> dict[str, Any]:
     model, run = result.model, result.run
+    name = model.name if model else MANUFACTURER
     return {
-        'manufacturer_model_name': model.name if model else MANUFACTURER,
+        'manufacturer_model_name': name.replace('\\', '/')[:MAX_LO],
         'software_versions': (
             run.lungdet_version if run else lungdet.__version__
         ),

@@ -15,7 +15,7 @@ from pkgutil import iter_modules
 
 import numpy as np
 
-from lungdet.errors import ConfigError, SeriesError
+from lungdet.errors import ConfigError, LungdetError, SeriesError
 from lungdet.exporters.base import Exporter, ExportInput
 from lungdet.io.atomic import check_writable
 from lungdet.structures import SeriesResult, SourceSlice
@@ -137,7 +137,8 @@ def export_result(
 
     Raises:
         ConfigError: As ``check_formats``.
-        SeriesError: As ``check_source``.
+        SeriesError: As ``check_source``, or for headers that a format cannot
+            refer to.
     """
     started = time.perf_counter()
     folder = Path(folder)
@@ -151,10 +152,31 @@ def export_result(
     result = replace(result, files={}, caveats=caveats)
     for name in chosen:
         result = _with_write_time(result, time.perf_counter() - started)
-        files = EXPORTERS[name].write(folder, ExportInput(result, image))
+        files = _written(folder, name, ExportInput(result, image))
         if files:
             result = replace(result, files={**result.files, name: files})
     return _with_write_time(result, time.perf_counter() - started)
+
+
+def _written(folder: Path, name: str, scan: ExportInput) -> list[str]:
+    """Write one format.
+
+    Raises:
+        UnfitSourceError: The headers of the DICOM scan cannot be referred to.
+    """
+    exporter = EXPORTERS[name]
+    try:
+        return exporter.write(folder, scan)
+    except LungdetError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if not exporter.needs_dicom:
+            raise
+        raise UnfitSourceError(
+            f'{name}: cannot be written for this DICOM series: '
+            f'{type(error).__name__} from its headers (--debug shows more); '
+            f'choose --formats without {name}.'
+        ) from error
 
 
 def _with_write_time(result: SeriesResult, seconds: float) -> SeriesResult:

@@ -100,10 +100,15 @@ def _without_spare_bits(stored: np.ndarray, one: SliceHeader) -> np.ndarray:
 def _check_sign(
     stored: np.ndarray, values: np.ndarray, one: SliceHeader
 ) -> None:
-    """Refuse a sign bit that is part of the number, as of bone."""
+    """Refuse a sign bit that is part of the number, as of bone.
+
+    A scanner may leave the spare bits of negative values empty, such as of
+    air's noise below -1024 HU: then few of these values are so low.
+    """
     turned = values[values != stored].astype(np.float64)
     hu = turned * (one.slope or 1) + (one.intercept or 0)
-    if np.sum(hu < HU_MIN) > BAD_FRACTION * stored.size:
+    low = np.sum(hu < HU_MIN)
+    if low > max(BAD_FRACTION * stored.size, turned.size / 2):
         raise SeriesError(
             f'{one.path}: unsigned values of {one.bits} bits, but '
             'PixelRepresentation says that values are signed; export the '

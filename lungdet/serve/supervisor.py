@@ -16,6 +16,7 @@ from lungdet.serve.worker import Windows, Worker, WorkerLost
 
 POLL_SECONDS = 0.2  # interval of checks for a cancelled job
 IDLE_SECONDS = 5.0  # interval of checks for expired jobs, when idle
+UNNOTED = 'the server could not note its end, send it again.'
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Supervisor:
         self.defect: str | None = None
         self._worker: Worker | None = None
         self._current: Job | None = None
+        self._unnoted: Job | None = None  # its end is still to be noted
         self._removed = False  # whether a client deleted the current job
         self._lock = Lock()  # protects the two above
         self._wake, self._stopping = Event(), Event()
@@ -132,6 +134,9 @@ class Supervisor:
 
     def _step(self) -> None:
         """Run the next job, or wait for one."""
+        if self._unnoted is not None:
+            self.storage.fail(self._unnoted, UNNOTED)
+            self._unnoted = None
         for job in self.storage.expire():
             self.tell(f'job {job.id} expired and was deleted')
         with self._lock:
@@ -146,6 +151,9 @@ class Supervisor:
         job = self._current
         try:
             self._work_on(job)
+        except Exception:  # else it would run until the server is restarted
+            self._unnoted = job
+            raise
         finally:
             with self._lock:
                 self.progress = self._current = None

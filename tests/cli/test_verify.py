@@ -10,10 +10,10 @@ from lungdet.io.case_store import CaseStore
 
 @pytest.fixture
 def cases(tmp_path: Path) -> Path:
-    """A phantom, prepared."""
+    """Two phantoms, prepared."""
     scans, cases = str(tmp_path / 'scans'), str(tmp_path / 'cases')
     xml = str(tmp_path / 'scans' / 'xml')
-    assert main(['phantom', scans, '--scans', '1', '--size', 'small']) == 0
+    assert main(['phantom', scans, '--scans', '2', '--size', 'small']) == 0
     assert main(['prepare', 'luna16', scans, cases, '--lidc-xml', xml]) == 0
     return tmp_path / 'cases'
 
@@ -23,15 +23,16 @@ def test_arrays_are_those_that_were_written_or_named(
 ) -> None:
     capsys.readouterr()
     assert main(['verify', str(cases)]) == 0
-    assert capsys.readouterr().out == f'1 case verified in {cases}\n'
+    assert capsys.readouterr().out == f'2 cases verified in {cases}\n'
 
-    (uid,) = CaseStore(cases).records
-    (path,) = cases.rglob('*.image.b2nd')
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    for path in cases.rglob('*.image.b2nd'):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
 
     assert main(['verify', str(cases)]) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith('lungdet: ') and '\n' not in error
-    assert uid in error
+    said = capsys.readouterr()
+    lines = said.err.strip().splitlines()
+    for uid, line in zip(CaseStore(cases).records, lines, strict=True):
+        assert line.startswith('lungdet: ') and uid in line
+    assert said.out == f'2 of 2 cases damaged in {cases}\n'

@@ -29,6 +29,26 @@ def test_upper_bits_are_no_part_of_the_value(
     np.testing.assert_array_equal(load_volume(tmp_path).array, truth)
 
 
+def test_spare_bits_of_negative_values_may_be_empty(
+    tmp_path: Path, truth: np.ndarray
+) -> None:
+    """Also of the noise of air, where it is below the range of 12 bits."""
+    write_series(tmp_path, truth)
+    tags = {'PixelRepresentation': 1, 'BitsStored': 12, 'HighBit': 11}
+
+    def change(stored: np.ndarray) -> np.ndarray:
+        hu = stored.astype(int) - 1024
+        hu[:15] = -1030  # 4 % of 384
+        return (hu & 0xFFF).astype(np.uint16)
+
+    store(tmp_path, change, RescaleIntercept=0, **tags)
+
+    flat = truth.reshape(len(truth), -1)
+    read = load_volume(tmp_path).array.reshape(len(truth), -1)
+    assert (read[:, :15] == -1030).all()
+    np.testing.assert_array_equal(read[:, 15:], flat[:, 15:])
+
+
 def padded(stored: np.ndarray) -> np.ndarray:
     stored[:60] = 63536  # -2000 in a file of unsigned values
     return stored

@@ -300,3 +300,29 @@ def test_what_has_expired_is_deleted_while_jobs_come(
 
     assert service.supervisor.ended['done'] == 1
     service.supervisor.stop()
+
+
+def test_a_job_whose_end_cannot_be_noted_does_not_run_forever(
+    service: Service, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of jobs may be full for a while."""
+    monkeypatch.setattr(supervisor_module, 'IDLE_SECONDS', 0.1)
+    jobs, calls = service.storage.jobs, []
+
+    def full(*args: Any, **values: Any) -> None:
+        calls.append(1)
+        raise OSError(28, 'DOE')
+
+    monkeypatch.setattr(jobs, 'finish', full)
+    script.answers.append(DONE)
+    service.supervisor.start()
+    first = sent(service)
+
+    job = until(service, first, 'failed')
+    monkeypatch.undo()
+    script.answers.append(DONE)
+    until(service, sent(service), 'done')
+    service.supervisor.stop()
+
+    assert calls == [1]
+    assert job['error'].startswith('the server could not note its end')
