@@ -34,11 +34,11 @@ $(STAMP): setup.cfg constraints.txt
 
 demo: install  ## phantoms (or DATA=/path/to/LUNA16): prepare, train, test
 	$(BIN)/python tools/demo.py --jobs $(JOBS) \
-	  $(if $(OUT),--out $(OUT)) $(if $(DATA),--data $(DATA))
+	  $(if $(OUT),--out '$(OUT)') $(if $(DATA),--data '$(DATA)')
 
 demo-table: install  ## BASE, QAM, QAM+MG on the phantoms (SEEDS=3 for more)
 	$(BIN)/python tools/demo.py --jobs $(JOBS) --table --seeds $(SEEDS) \
-	  $(if $(OUT),--out $(OUT)) $(if $(DATA),--data $(DATA))
+	  $(if $(OUT),--out '$(OUT)') $(if $(DATA),--data '$(DATA)')
 
 test: install  ## the suite a contributor runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
@@ -58,7 +58,7 @@ format: install  ## let ruff rewrite the sources
 	$(BIN)/ruff format lungdet tests tools benchmarks
 
 bench: install  ## costs, as ratios of one run (STORE=/prepared/cases)
-	$(BIN)/python -m benchmarks.run $(if $(STORE),--store $(STORE))
+	$(BIN)/python -m benchmarks.run $(if $(STORE),--store '$(STORE)')
 	$(BIN)/python -m benchmarks.froc
 	$(BIN)/python -m benchmarks.pretraining
 	$(BIN)/python -m benchmarks.attention

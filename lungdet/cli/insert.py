@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lungdet.cli.options import non_negative_int, positive_int
+from lungdet.io.numbers import count_of
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -36,10 +37,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def part(text: str) -> tuple[int, int]:
     """``K/N`` as two numbers, for argparse."""
-    number, _, parts = text.partition('/')
-    if not 1 <= int(number) <= int(parts):
+    number, parts = map(count_of, text.partition('/')[::2])
+    if number is None or parts is None or not 1 <= number <= parts:
         raise argparse.ArgumentTypeError(f'{text} is not K/N with K up to N')
-    return int(number), int(parts)
+    return number, parts
 
 
 def insert(args: argparse.Namespace) -> int:

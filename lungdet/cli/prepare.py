@@ -76,8 +76,8 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--jobs',
         type=positive_int,
-        help='scans prepared at a time, each in a process of its own (default '
-        '1; on a cluster, one per processor)',
+        help='scans prepared at a time, in as many processes (default 1; on a '
+        'cluster, one per processor)',
     )
     add_ray_option(parser)
     parser.add_argument(

@@ -25,6 +25,9 @@ from lungdet.structures import Annotation
 
 UID_ROOT = '1.2.826.0.1.3680043.10.9999'
 SUBSETS = 10
+ANNOTATIONS, EXCLUDED = 'annotations.csv', 'annotations_excluded.csv'
+SERIESUIDS = 'seriesuids.csv'
+TABLES = (ANNOTATIONS, EXCLUDED, SERIESUIDS)
 HEADER = 'seriesuid,coordX,coordY,coordZ,diameter_mm'
 
 
@@ -40,7 +43,7 @@ def write_luna16_phantoms(
     """Write phantoms in LUNA16's layout; scan i is in subset i modulo 10.
 
     A phantom that is complete and was written by this code is not rendered
-    again; the tables are written at the end.
+    again; tables of an earlier call are removed, and written at the end.
 
     Args:
         out: Folder of the download.
@@ -59,6 +62,8 @@ def write_luna16_phantoms(
     out = check_writable(out, 'the phantoms')
     uids = [phantom_uid(seed, number) for number in range(scans)]
     _check_free(out, uids)
+    for name in TABLES:  # those of other phantoms, if this call is stopped
+        (out / name).unlink(missing_ok=True)
     write = partial(write_phantom, out=out, seed=seed, size=size)
     with ExitStack() as stack:
         run = stack.enter_context(processes(jobs)).map if jobs > 1 else map
@@ -71,14 +76,14 @@ def write_luna16_phantoms(
             )
         )
     _write_table(
-        out / 'annotations.csv',
+        out / ANNOTATIONS,
         [(one.uid, one.annotations) for one in written],
     )
     _write_table(
-        out / 'annotations_excluded.csv',
+        out / EXCLUDED,
         [(one.uid, one.excluded) for one in written],
     )
-    write_text(out / 'seriesuids.csv', '\n'.join(uids) + '\n')
+    write_text(out / SERIESUIDS, '\n'.join(uids) + '\n')
     return uids
 
 

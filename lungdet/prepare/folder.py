@@ -14,7 +14,11 @@ from lungdet.io.ray_cluster import RayOptions
 from lungdet.io.table_file import TableFile
 from lungdet.prepare.discover import ScanSource, discover_scans
 from lungdet.prepare.label_image import LabelImageReferences
-from lungdet.prepare.references import ReferenceSource, TableReferences
+from lungdet.prepare.references import (
+    ReferenceSource,
+    TableReferences,
+    refuse_repeated,
+)
 from lungdet.prepare.run import prepare_scans
 from lungdet.prepare.summary import Summary
 from lungdet.prepare.task import ScanTask
@@ -86,7 +90,8 @@ def read_references(path: Path) -> dict[str, ReferenceSource]:
         path: A table of centres or of boxes, or a folder of label images.
 
     Raises:
-        AnnotationError: An invalid row, or no row or image at all.
+        AnnotationError: An invalid or repeated row, or no row or image at
+            all.
     """
     references: dict[str, ReferenceSource]
     table = TableFile(path)
@@ -102,14 +107,17 @@ def read_references(path: Path) -> dict[str, ReferenceSource]:
                 )
             references[stem(file)] = LabelImageReferences(file)
     elif has_boxes(table):
+        boxes = read_boxes(table)
+        refuse_repeated(path, boxes)
         references = {
-            name: BoxReferences(tuple(boxes))
-            for name, boxes in read_boxes(table).items()
+            name: BoxReferences(tuple(rows)) for name, rows in boxes.items()
         }
     else:
+        nodules = read_annotations(table)
+        refuse_repeated(path, nodules)
         references = {
             name: TableReferences(tuple(rows))
-            for name, rows in read_annotations(table).items()
+            for name, rows in nodules.items()
         }
     if not references:
         what = 'no row'

@@ -14,7 +14,11 @@ from lungdet.io.reference_set import official_reference, official_subsets
 from lungdet.prepare.discover import ScanSource, discover_scans
 from lungdet.prepare.official import ANNOTATIONS, EXCLUDED, check_official
 from lungdet.prepare.outlines import OutlineReferences, index_reader_xml
-from lungdet.prepare.references import ReferenceSource, TableReferences
+from lungdet.prepare.references import (
+    ReferenceSource,
+    TableReferences,
+    refuse_repeated,
+)
 from lungdet.prepare.run import prepare_scans
 from lungdet.prepare.scan_ids import check_series, known_series, listed_series
 from lungdet.prepare.summary import Summary
@@ -101,7 +105,7 @@ def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:
 
     Raises:
         FileNotFoundError: No annotations.csv.
-        AnnotationError: An invalid row.
+        AnnotationError: An invalid row, or one that repeats another nodule.
     """
     annotations, excluded = root / ANNOTATIONS, root / EXCLUDED
     if not annotations.is_file():
@@ -109,14 +113,18 @@ def read_tables(root: Path) -> tuple[dict[str, AnnotationTable], list[str]]:
             f'{root}: no {ANNOTATIONS} there, so this is not a LUNA16 '
             'download; give its folder, or use "lungdet prepare folder".'
         )
-    tables = {ANNOTATIONS: read_annotations(annotations)}
+    tables, caveats = {ANNOTATIONS: read_annotations(annotations)}, []
+    refuse_repeated(annotations, tables[ANNOTATIONS])
+    if not tables[ANNOTATIONS]:
+        caveats.append(f'{annotations} has no row, so no scan has a nodule')
     if excluded.is_file():
-        return tables | {EXCLUDED: read_excluded(excluded)}, []
-    return tables | {EXCLUDED: official_reference().excluded}, [
+        return tables | {EXCLUDED: read_excluded(excluded)}, caveats
+    caveats.append(
         f'{excluded} is not there: the official list was taken for the series '
         'of LUNA16; marks on such findings in others will count as false '
         'positives'
-    ]
+    )
+    return tables | {EXCLUDED: official_reference().excluded}, caveats
 
 
 def _reader_xml(folder: Path) -> dict[str, Path]:

@@ -193,7 +193,7 @@ def index_reader_xml(folder: Path) -> dict[str, Path]:
         AnnotationError: Two different files are of one series.
     """
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob('*.xml')):
+    for path in sorted(folder.rglob('*.[xX][mM][lL]')):
         if is_litter(path) or not path.is_file():
             continue
         with open(path, 'rb') as file:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from lungdet.io.case_json import annotation_to_json
 from lungdet.io.luna16 import MAX_DIAMETER_MM
 from lungdet.structures import Annotation, Volume
 
+Rows = Mapping[str, Sequence[Annotation | tuple[float, ...]]]
 MAX_NODULES = 255  # numbers of a uint8 mask
 MASS_MM = 40.0  # too large for a nodule; the largest of LUNA16 has 32
 EdgeBox = tuple[float, float, float, float, float, float]
@@ -158,3 +160,25 @@ class TableReferences:
     def files(self) -> Sequence[Path]:
         """No file: the rows were read before."""
         return ()
+
+
+def refuse_repeated(path: Path, table: Rows) -> None:
+    """Refuse a table that names a nodule twice.
+
+    It would count as two in every sensitivity, and be trained on twice.
+
+    Args:
+        path: Path of the table, for the message.
+        table: Nodules or boxes by the name of their scan.
+
+    Raises:
+        AnnotationError: A row is repeated.
+    """
+    for name, rows in table.items():
+        repeated = [row for row, times in Counter(rows).items() if times > 1]
+        if repeated:
+            raise AnnotationError(
+                f'{path}: {name} has {len(repeated)} nodules in several '
+                f'equal rows, first {repeated[0]}; each would count once '
+                'more. Remove the repeated rows.'
+            )

@@ -25,7 +25,9 @@ def test_nodules_are_inserted(
 
     assert '4 cases with' in capsys.readouterr().out
     assert len(CaseStore(out).records) == 4
-    with pytest.raises(SystemExit, match='2'):
-        main([*words, str(out), '--part', '3/2'])
+    for part in ('3/2', '1-3', '1/x', '0/2'):
+        with pytest.raises(SystemExit, match='2'):
+            main([*words, str(out), '--part', part])
+        assert f'{part} is not K/N' in capsys.readouterr().err
     assert main([*words, str(scans)]) == 2
     assert 'is the folder of the scans' in capsys.readouterr().err

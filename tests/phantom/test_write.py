@@ -33,3 +33,26 @@ def test_folder_with_other_phantoms_is_refused(
     assert not list(tmp_path.rglob('*.4.*'))
     uids = write_luna16_phantoms(tmp_path, scans=3, seed=3, progress=False)
     assert len(uids) == len(list(tmp_path.glob('subset?/[!.]*.mhd'))) == 3
+
+
+def test_a_call_that_is_stopped_leaves_no_tables_of_other_phantoms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would name the nodules of scans that were written over."""
+    grid = Geometry((2, 3, 4), np.eye(4))
+    image, labels = np.zeros((2, 2, 3, 4), dtype=np.int16)
+    empty = Phantom(Volume(image, grid), [], [], labels, labels)
+    monkeypatch.setattr(write, 'make_phantom', lambda *_, **__: empty)
+    write_luna16_phantoms(tmp_path, scans=2, seed=3, progress=False)
+    assert len(list(tmp_path.glob('*.csv'))) == 3
+
+    def stop(*_: object, **__: object) -> Phantom:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, 'make_phantom', stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_luna16_phantoms(
+            tmp_path, scans=2, seed=3, size='small', progress=False
+        )
+
+    assert not list(tmp_path.glob('*.csv'))

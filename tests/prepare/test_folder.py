@@ -85,6 +85,21 @@ def test_annotations_of_no_scan_are_refused(
         prepare_folder(scans, tmp_path / 'out', annotations=tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    'header', ['x,y,z', 'boxes'], ids=['centres', 'boxes']
+)
+def test_repeated_nodules_are_refused(
+    scans: Path, tmp_path: Path, header: str
+) -> None:
+    path = table_of(tmp_path, 2 * 'a,1,2,3,4\n')
+    if header == 'boxes':
+        names = 'seriesuid,x1,y1,z1,x2,y2,z2\n'
+        path.write_text(names + 2 * 'a,1,2,3,4,5,6\n')
+
+    with pytest.raises(AnnotationError, match='a has 1 nodules in several'):
+        prepare_folder(scans, tmp_path / 'out', annotations=path)
+
+
 def test_two_label_images_of_one_scan_are_refused(
     scans: Path, tmp_path: Path
 ) -> None:

@@ -123,6 +123,24 @@ def test_series_that_luna16_does_not_have_is_left_out(tmp_path: Path) -> None:
     assert 'annotations_excluded.csv is not there' in summary.table()
 
 
+def test_repeated_and_missing_rows_of_nodules_are_told(
+    tmp_path: Path,
+) -> None:
+    write_folder(tmp_path / 'subset3' / 'x', '1.2')
+    row = '1.2,0,30,20,5\n'
+    table_of(tmp_path, 2 * row).rename(tmp_path / 'annotations.csv')
+
+    with pytest.raises(
+        AnnotationError, match=r'annotations.csv: 1.2 has 1 nodules in several'
+    ):
+        prepare_luna16(tmp_path, tmp_path / 'out', progress=False)
+
+    table_of(tmp_path, '').rename(tmp_path / 'annotations.csv')
+    (tmp_path / 'seriesuids.csv').write_text('1.2\n')
+    summary = prepare_luna16(tmp_path, tmp_path / 'out', progress=False)
+    assert 'annotations.csv has no row, so no scan has' in summary.table()
+
+
 def test_folders_without_scans_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='no annotations.csv there'):
         prepare_luna16(tmp_path, tmp_path / 'out')

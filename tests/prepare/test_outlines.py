@@ -78,7 +78,11 @@ def test_two_files_of_one_series_are_refused_if_they_differ(
     text = '<x><SeriesInstanceUid>1.2.3</SeriesInstanceUid></x>'
     for name in ('a.xml', 'copy.xml'):
         (tmp_path / name).write_text(text)
-    assert index_reader_xml(tmp_path) == {'1.2.3': tmp_path / 'a.xml'}
+    (tmp_path / 'c.XML').write_text(text.replace('1.2.3', '1.2.4'))
+    assert index_reader_xml(tmp_path) == {
+        '1.2.3': tmp_path / 'a.xml',
+        '1.2.4': tmp_path / 'c.XML',
+    }
 
     (tmp_path / 'b.xml').write_text(text + ' ')
     with pytest.raises(AnnotationError, match=r'b.xml: series 1.2.3 is also'):
