@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
+from lungdet.apis.config_tables import (
+    DATA_LOADERS,
+    check_tables,
+    imported_names,
+)
 from lungdet.apis.config_values import check_values
 from lungdet.errors import ConfigError
 from lungdet.io.numbers import count_of
-from lungdet.registry import FUNCTIONS, did_you_mean
+from lungdet.registry import did_you_mean
 
-DATA_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HANDED_OVER = ('data_root', 'test_series', 'val_series')
 # pipelines of one data loader, or of all; the first one is used
 PIPELINES = {
@@ -38,35 +44,6 @@ TOP_KEYS = (
     'sync_bn',
     'verbose',
 )
-LOADER_KEYS = {
-    *inspect.signature(DataLoader).parameters,
-    'disable_subprocess_warning',
-    'num_batch_per_epoch',
-}
-# keys of dicts that mmengine does not check
-TABLE_KEYS = {
-    **dict.fromkeys(DATA_LOADERS, LOADER_KEYS),
-    'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
-    'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
-    'pretrained': {'config', 'parts', 'weights'},
-    'randomness': {'deterministic', 'diff_rank_seed', 'seed'},
-    'default_hooks': {
-        'checkpoint',
-        'logger',
-        'param_scheduler',
-        'runtime_info',
-        'sampler_seed',
-        'timer',
-    },
-    'optim_wrapper.clip_grad': {
-        'clip_value',
-        'error_if_nonfinite',
-        'foreach',
-        'max_norm',
-        'norm_type',
-        'type',
-    },
-}
 
 
 def load_config(
@@ -97,14 +74,18 @@ def load_config(
             differs from the data set's; an unknown key in one of
             ``TABLE_KEYS``, or an unknown function of a data loader; an option
             whose key the config does not have, unless it starts with ``+``,
-            which adds it; a value that ``check_values`` refuses; or weights in
-            an ``init_cfg``.
+            which adds it, or that cannot be set there; a module to import that
+            does not exist; a value that ``check_values`` refuses; or weights
+            in an ``init_cfg``.
     """
     given = config if isinstance(config, Config) else _read(Path(config))
     cfg = _with_pipelines(given)
     options = _plain_options(cfg, cfg_options or {})
-    cfg.merge_from_dict(options)
+    _merge(cfg, options)
     check_tables(cfg)
+    # mmengine imports when it reads the file, before the options
+    if any(key.split('.')[0] == 'custom_imports' for key in options):
+        _import_modules(cfg.custom_imports)
     check_no_weights(cfg.get('model'), 'model')
     check_values(cfg)
     handed = options if given is config else HANDED_OVER
@@ -143,16 +124,18 @@ def _with_pipelines(config: Config) -> Config:
             for name, loaders in PIPELINES.items()
             if loader in loaders and given[name] is not None
         ]
-        if not names or not config.get(loader):
+        table = config.get(loader)
+        dataset = table.get('dataset') if isinstance(table, dict) else None
+        if not names or not isinstance(dataset, dict):
             continue
-        name, dataset = names[0], config[loader].dataset
-        if 'pipeline' in dataset and dataset.pipeline != given[name]:
+        name = names[0]
+        if dataset.get('pipeline', given[name]) != given[name]:
             raise ConfigError(
                 f'{config.filename}: {name} and {loader}.dataset.pipeline '
                 'differ, so one of them would do nothing. Set '
                 f'{name} alone; it reaches the data set.'
             )
-        dataset.pipeline = copy.deepcopy(given[name])
+        dataset['pipeline'] = copy.deepcopy(given[name])
     return config
 
 
@@ -204,35 +187,67 @@ def _check_key(config: Config, key: str) -> None:
         )
 
 
-def check_tables(config: Config) -> None:
-    """Check the keys of dicts that mmengine does not check.
+def _merge(config: Config, options: dict[str, Any]) -> None:
+    """Set options in a config; one that cannot be set is named."""
+    try:
+        config.merge_from_dict(options)
+    except (AttributeError, KeyError, TypeError) as error:
+        reasons = [
+            f'{key}={value!r}: {reason}'
+            for key, value in options.items()
+            if (reason := _obstacle(config, key, value))
+        ]
+        text = reasons[0] if reasons else f'{", ".join(options)}: {error}.'
+        raise ConfigError(f'--cfg-options {text}') from error
 
-    Raises:
-        ConfigError: An unknown key, or an unknown function of a data loader;
-            with the closest name.
-    """
-    for name, known in TABLE_KEYS.items():
-        table: Any = config
-        for word in name.split('.'):
-            table = (table or {}).get(word)
-            if not isinstance(table, dict | None):
-                raise ConfigError(
-                    f'{name}: {word}={table!r} is not a dict of keys.'
+
+def _obstacle(config: Config, key: str, value: Any) -> str | None:
+    """Why mmengine cannot set an option, None if the reason is not known."""
+    words = key.split('.')
+    node: Any = config
+    for depth, word in enumerate(words):
+        where = '.'.join(words[:depth])
+        if isinstance(node, list | tuple):
+            number = count_of(word)
+            last = depth == len(words) - 1
+            if number is None or number >= len(node):
+                return (
+                    f'{where} has no item {word!r}, since it has {len(node)}, '
+                    'counted from 0. Give the whole list to add one.'
                 )
-        for key in (table or {}).keys() - known:
-            more = ' More belong in custom_hooks.' if 'hooks' in name else ''
-            raise ConfigError(
-                f'{name}: {key!r} is not one of its keys'
-                f'{did_you_mean(key, known)}. They are '
-                f'{", ".join(sorted(known))}.{more}'
+            if isinstance(node, tuple) or last and not isinstance(value, dict):
+                return (
+                    f'single items of {where} cannot be set, only keys of its '
+                    'dicts. Give the whole list.'
+                )
+            node = node[number]
+        elif not isinstance(node, Config | dict):
+            return f'{where} is {node!r}, which has no keys.'
+        elif word in node.keys():
+            node = node[word]
+        else:
+            return None
+    return None
+
+
+def _import_modules(table: Mapping[str, Any]) -> None:
+    """Import what ``custom_imports`` names."""
+    for name in imported_names(table):
+        try:
+            import_module(name)
+        except Exception as error:  # any error in the code of the module
+            text = (
+                f'custom_imports: {name} cannot be imported '
+                f'({type(error).__name__}: {error}).'
             )
-    for loader in DATA_LOADERS:
-        for key in ('collate_fn', 'worker_init_fn'):
-            function = (config.get(loader) or {}).get(key)
-            # a full path, 'package.module.name', is imported
-            if isinstance(function, dict) and '.' not in str(function['type']):
-                FUNCTIONS.check_type(function, f'{loader}.{key}.type')
-                FUNCTIONS.check_arguments(function)
+            if not (
+                isinstance(error, ImportError)
+                and table.get('allow_failed_imports')
+            ):
+                raise ConfigError(
+                    f'{text} Check its name, and put its folder on PYTHONPATH.'
+                ) from error
+            warnings.warn(text, stacklevel=3)
 
 
 def _with_values(config: Config, keys: list[str]) -> Config:
@@ -246,8 +261,19 @@ def _with_values(config: Config, keys: list[str]) -> Config:
             if config.get(key) is not None:
                 dataset[key] = copy.deepcopy(config[key])
         if 'window' in dataset:
-            dataset.window = config.model.data_preprocessor.window
+            dataset.window = _model_window(config, loader)
     return config
+
+
+def _model_window(config: Config, loader: str) -> Any:
+    preprocessor = config.model.get('data_preprocessor') or {}
+    if 'window' not in preprocessor:
+        raise ConfigError(
+            'model.data_preprocessor: has no window, and '
+            f'{loader}.dataset scales its crops by it. Give it, such as '
+            "dict(type='RestorationPreprocessor', window=(-1200, 600))."
+        )
+    return preprocessor['window']
 
 
 def _with_crops(config: Config) -> Config:
@@ -264,7 +290,7 @@ def _with_crops(config: Config) -> Config:
     loader, model = config.train_dataloader, config.model
     train_cfg = {**(model.get('train_cfg') or {})}
     test_cfg = {**(model.get('test_cfg') or {})}
-    for transform in loader.dataset.pipeline:
+    for transform in loader.dataset.get('pipeline') or ():
         late_epoch = transform.get('late_epoch')
         if loader.get('batch_sampler') and late_epoch is not None:
             loader.batch_sampler.setdefault('late_epoch', late_epoch)

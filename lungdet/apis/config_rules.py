@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from lungdet.models.views import FLIPS
+
 INF = math.inf
 STRIDE = 16  # of the backbone: crops and windows are multiples of it
 
@@ -25,6 +27,7 @@ class Number(NamedTuple):
         length: Values of a list: None for a single number, 0 for a list of
             any length, -1 for either.
         multiple: Each is a multiple of it.
+        filled: Whether a list must have at least one.
         rising: Whether each is greater than the one before.
         interval: Whether a list has the two ends of an interval, the lower
             one first; they may be equal.
@@ -37,6 +40,7 @@ class Number(NamedTuple):
     none: bool = False
     length: int | None = None
     multiple: int = 1
+    filled: bool = False
     rising: bool = False
     interval: bool = False
 
@@ -49,6 +53,7 @@ class Number(NamedTuple):
                 self.length, str(self.length)
             )
             kind = f'{count} {"whole " if self.whole else ""}numbers'
+            kind += ', at least one,' if self.filled else ''
         words = [kind]
         if self.multiple > 1:
             words.append(f'that are multiples of {self.multiple}')
@@ -76,7 +81,7 @@ class Number(NamedTuple):
             and len(value) != self.length
         ):
             return False
-        if not all(map(self._allows, value)):
+        if self.filled and not value or not all(map(self._allows, value)):
             return False
         if self.interval and (len(value) != 2 or value[0] > value[1]):
             return False
@@ -107,6 +112,26 @@ class Switch(NamedTuple):
         return isinstance(value, bool)
 
 
+class Choice(NamedTuple):
+    """A value that is one of several.
+
+    Attributes:
+        values: What it may be.
+    """
+
+    values: tuple[Any, ...]
+
+    def text(self) -> str:
+        """In words, for a message."""
+        return ' or '.join(map(repr, self.values))
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value is one of them, and of its type."""
+        return any(
+            type(value) is type(one) and value == one for one in self.values
+        )
+
+
 SWITCH = Switch()
 COUNT = Number(1, 10_000_000, whole=True)
 COUNT_OR_NONE = COUNT._replace(none=True)
@@ -123,7 +148,7 @@ POSITIVE_INTERVAL = INTERVAL._replace(above=True)
 FRACTIONS = INTERVAL._replace(high=1)
 
 # by the last words of a key; the longest that fits is taken
-RULES: dict[str, Number | Switch] = {
+RULES: dict[str, Number | Switch | Choice] = {
     # loaders and data sets
     'batch_size': COUNT,
     'late_batch_size': COUNT,
@@ -192,6 +217,12 @@ RULES: dict[str, Number | Switch] = {
     'clip_value': POSITIVE,
     'norm_decay_mult': NOT_NEGATIVE,
     'bias_decay_mult': NOT_NEGATIVE,
+    'bias_lr_mult': NOT_NEGATIVE._replace(none=True),
+    'dcn_offset_lr_mult': NOT_NEGATIVE._replace(none=True),
+    'dwconv_decay_mult': NOT_NEGATIVE._replace(none=True),
+    'flat_decay_mult': NOT_NEGATIVE._replace(none=True),
+    'decay_mult': NOT_NEGATIVE,
+    'lr_mult': NOT_NEGATIVE,
     'accumulative_counts': COUNT,
     'base_batch_size': COUNT,
     'T_max': COUNT,
@@ -230,7 +261,7 @@ RULES: dict[str, Number | Switch] = {
     'dataset.window': HU_WINDOW._replace(none=True),  # is handed over
     'out_range': HU_WINDOW,
     'pad_hu': Number(-32768, 32767, whole=True),
-    'sizes': POSITIVE._replace(length=0),
+    'sizes': POSITIVE._replace(length=0, filled=True),
     'max_dlog': POSITIVE._replace(none=True),
     'output_size': COUNT,
     'stride': COUNT,
@@ -260,7 +291,7 @@ RULES: dict[str, Number | Switch] = {
     'test_cfg.window': SIDES._replace(none=True),
     'overlap': AMOUNT,
     'windows_at_once': COUNT,
-    'test_cfg.flips': Number(1, 8, whole=True),
+    'test_cfg.flips': Choice(tuple(FLIPS)),
     'max_voxels': Number(STRIDE**3, 1e9, whole=True, none=True),
     'min_inside': NOT_NEGATIVE,
     'score_thr': FRACTION,
@@ -277,6 +308,7 @@ RULES: dict[str, Number | Switch] = {
     'max_per_scan': COUNT_OR_NONE,
     # switches, above all of dicts without a class
     'affine': SWITCH,
+    'allow_failed_imports': SWITCH,
     'auto_scale_lr.enable': SWITCH,
     'bf16': SWITCH,
     'by_epoch': SWITCH,
@@ -299,7 +331,7 @@ RULES: dict[str, Number | Switch] = {
 }
 
 
-def rule_of(key: str) -> Number | Switch | None:
+def rule_of(key: str) -> Number | Switch | Choice | None:
     """What the value of a dotted key may be, None if nothing is known."""
     words = [word for word in key.split('.') if not word.isdigit()]
     for start in range(len(words)):

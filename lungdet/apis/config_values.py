@@ -9,9 +9,12 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.optim import AmpOptimWrapper
 
 from lungdet.apis.config_classes import (
     check_arguments,
@@ -20,6 +23,7 @@ from lungdet.apis.config_classes import (
     registry_of,
 )
 from lungdet.apis.config_rules import Number, rule_of
+from lungdet.apis.config_tables import DATA_LOADERS
 from lungdet.engine.plain_values import plain
 from lungdet.engine.resume import (
     ExactEpochLoop,
@@ -27,14 +31,18 @@ from lungdet.engine.resume import (
     LateBatchSampler,
 )
 from lungdet.errors import ConfigError
+from lungdet.registry import TRANSFORMS
 
 TABLES: dict[str, tuple[type, ...]] = {
-    'model': (dict,),
+    **dict.fromkeys(
+        ('model', 'env_cfg', 'log_processor', 'randomness'), (dict,)
+    ),
     **dict.fromkeys(
         (
             *('train_dataloader', 'val_dataloader', 'test_dataloader'),
             *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper'),
-            *('default_hooks', 'env_cfg', 'pretrained', 'auto_scale_lr'),
+            *('default_hooks', 'pretrained', 'auto_scale_lr'),
+            *('model.backbone', 'model.data_preprocessor'),
         ),
         (dict, types.NoneType),
     ),
@@ -54,7 +62,6 @@ TABLES: dict[str, tuple[type, ...]] = {
         (
             *('train_dataloader.dataset', 'val_dataloader.dataset'),
             *('test_dataloader.dataset', 'optim_wrapper.optimizer'),
-            *('model.backbone', 'model.data_preprocessor'),
         ),
         (dict,),
     ),
@@ -70,6 +77,8 @@ TABLES: dict[str, tuple[type, ...]] = {
 LOG_LEVELS = (
     *('DEBUG', 'INFO', 'WARNING', 'WARN', 'ERROR', 'CRITICAL', 'FATAL'),
 )
+# of a key that a config does not have, or whose parent is None
+ABSENT = object()
 # keys that a config must give together, or not at all
 TOGETHER = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),
@@ -88,14 +97,12 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
     if isinstance(config, Config):
         config = config.to_dict()
     for key, kinds in TABLES.items():
-        value: Any = config
-        for word in key.split('.'):
-            value = value.get(word) if isinstance(value, dict) else None
-        given = key in config or value is not None
-        if given and not isinstance(value, kinds):
+        value = _value_at(config, key)
+        if value is not ABSENT and not isinstance(value, kinds):
             text = ' or '.join(kind.__name__ for kind in kinds)
             text = text.replace('NoneType', 'None')
             raise ConfigError(f'{key}: {value!r} is not a {text}.')
+    _check_needed(config)
     _check_choice(config, 'log_level', LOG_LEVELS)
     _check_choice(config, 'default_scope', ('lungdet',))
     for names in TOGETHER:
@@ -112,6 +119,25 @@ def check_values(config: Mapping[str, Any] | Config) -> None:
             _check(value, key, known=True)
     _check_overlap(config)
     _check_decay(config)
+
+
+def _value_at(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key, or ``ABSENT``."""
+    value: Any = config
+    for word in key.split('.'):
+        if not isinstance(value, Mapping) or word not in value:
+            return ABSENT
+        value = value[word]
+    return value
+
+
+def _check_needed(config: Mapping[str, Any]) -> None:
+    """Refuse a loader without data."""
+    for loader in DATA_LOADERS:
+        if config.get(loader) is not None and 'dataset' not in config[loader]:
+            raise ConfigError(
+                f'{loader}: has no dataset. Give it, or set {loader} to None.'
+            )
 
 
 def _check_choice(
@@ -159,6 +185,11 @@ def _check(value: Any, key: str, *, known: bool) -> None:
                 f'{hint}'
             )
     elif isinstance(value, list | tuple):
+        if not value and registry_of(f'{key}.0') is TRANSFORMS:
+            raise ConfigError(
+                f'{key}: is empty, so its crops or scans would not be read. '
+                'Give the steps that load and pack them.'
+            )
         for number, item in enumerate(value):
             _check(item, f'{key}.{number}', known=known)
 
@@ -171,12 +202,45 @@ def check_training_parts(config: Config) -> None:
 
     Raises:
         ConfigError: A sampler or loop that could not continue a training
-            exactly: one that is neither lungdet's nor derived from it. Or
-            crops that never become larger, or differ within a batch.
+            exactly: one that is neither lungdet's nor derived from it. Crops
+            that never become larger, or differ within a batch. Float16
+            without a GPU. Or a start from pre-training without its weights.
     """
     values = config.to_dict()
+    _check_float16(values)
+    _check_pretrained(values)
     _check_exact(values)
     _check_late_crops(values)
+
+
+def _check_float16(config: Mapping[str, Any]) -> None:
+    """Refuse the wrapper of float16, which needs a GPU, without one."""
+    wrapper = config.get('optim_wrapper')
+    kind = None if wrapper is None else class_of(wrapper, 'optim_wrapper')
+    if (
+        inspect.isclass(kind)
+        and issubclass(kind, AmpOptimWrapper)
+        and get_device() in ('cpu', 'mps')
+    ):
+        raise ConfigError(
+            f'optim_wrapper.type: {kind.__name__} trains in float16, which '
+            'needs a GPU, and torch sees none. Take BF16OptimWrapper, as '
+            '--amp does.'
+        )
+
+
+def _check_pretrained(config: Mapping[str, Any]) -> None:
+    """Refuse a start from pre-training that names no weights."""
+    pretrained = config.get('pretrained')
+    if not pretrained or config.get('load_from'):
+        return
+    weights = pretrained.get('weights')
+    if not isinstance(weights, str | Path):
+        raise ConfigError(
+            f'pretrained.weights: {weights!r} is not the path of a file. Give '
+            'the backbone.safetensors of a pre-training, or set pretrained '
+            'to None.'
+        )
 
 
 def _check_exact(config: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from lungdet.apis.evaluators import froc_metric, metrics_of_test
 from lungdet.engine.checkpoint import resolve_checkpoint
 from lungdet.engine.ensemble import ensemble_config
+from lungdet.errors import ConfigError
 
 # parts of a config that a test does not use
 OF_TRAINING = (
@@ -61,11 +62,18 @@ def training_config(
     """A config with the options of a training, as ``train`` takes them.
 
     Raises:
+        ConfigError: The learning rate is to be scaled, and the config lacks
+            ``auto_scale_lr``.
         FileNotFoundError: There is no checkpoint at ``resume``.
     """
     config = copy.deepcopy(config)
     config.resume_with_new_schedule = new_schedule
     if scale_lr:
+        if not isinstance(config.get('auto_scale_lr'), dict):
+            raise ConfigError(
+                'auto_scale_lr: is missing, and --auto-scale-lr needs its '
+                'base_batch_size.'
+            )
         config.auto_scale_lr.enable = True
     if amp:
         config.optim_wrapper.type = 'BF16OptimWrapper'

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 
 from lungdet.engine.checkpoint import numbered_checkpoints
@@ -173,3 +175,50 @@ class LungCheckpointHook(Hook):
                 old.unlink()
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
+
+
+def with_checkpoint_hook(
+    default_hooks: Mapping[str, Any] | None, others: Iterable[Any]
+) -> dict[str, Any]:
+    """Default hooks, with ``LungCheckpointHook`` unless they name another.
+
+    mmengine's default is its own hook, whose checkpoints lack what a resume
+    needs. A ``checkpoint`` of None, for no checkpoints, is kept.
+
+    Args:
+        default_hooks: Of a config.
+        others: Hooks, or configs of hooks, that are added to them.
+
+    Raises:
+        ConfigError: ``checkpoint`` is not derived from ``LungCheckpointHook``,
+            or mmengine's hook is among the others.
+    """
+    hooks = dict(default_hooks or {})
+    hook = hooks.setdefault('checkpoint', {})
+    if isinstance(hook, Mapping):
+        hook = {'type': LungCheckpointHook.__name__, **hook}
+        hooks['checkpoint'] = hook
+    kind = _class_of(hook)
+    if hook is not None and not issubclass(kind, LungCheckpointHook):
+        raise ConfigError(
+            f'default_hooks.checkpoint: {kind.__name__} writes no checkpoints '
+            'that can be resumed. Give LungCheckpointHook, or a class derived '
+            'from it, and other hooks in custom_hooks.'
+        )
+    for other in others:
+        if issubclass(_class_of(other), CheckpointHook):
+            raise ConfigError(
+                f'custom_hooks: {_class_of(other).__name__} writes no '
+                'checkpoints that can be resumed. Leave it out, and set '
+                'default_hooks.checkpoint.'
+            )
+    return hooks
+
+
+def _class_of(hook: Any) -> type:
+    """The class of a hook or of its config; ``object`` for a function."""
+    if not isinstance(hook, Mapping):
+        return type(hook)
+    HOOKS.check_type(dict(hook))
+    kind = HOOKS.class_of(hook)
+    return kind if inspect.isclass(kind) else object

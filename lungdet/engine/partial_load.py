@@ -16,6 +16,7 @@ MIN_VALUES = 0.9  # fraction of a module's values that a file must fill
 MIN_TENSORS = 0.95  # fraction of its tensors: norms and gates have few values
 LOSS = '.loss_'  # in the names of a loss's state
 MAX_LISTED = 20  # names in a message
+FEW_LISTED = 3  # names in a caveat
 
 
 def fill_module(
@@ -102,6 +103,30 @@ def unused_tensors(
     ]
 
 
+def fill_caveats(
+    module: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    where: str | Path,
+) -> list[str]:
+    """Caveats if a network takes only a part of a file's tensors, or keeps
+    random values because the file lacks some.
+
+    New plugins, which may be added to weights, and the state of losses are not
+    counted.
+    """
+    state = module.state_dict()
+    caveats = unused_tensors(module, tensors, where)
+    names = tensors_outside_plugins(module)
+    left = [k for k in names if not _fits(tensors.get(k), state[k])]
+    if left:
+        caveats.append(
+            f'{where}: does not fill {len(left)} of the {len(names)} tensors '
+            f'outside plugins ({_first(left, FEW_LISTED)}), which keep random '
+            'values'
+        )
+    return caveats
+
+
 def _check_floats(
     fitting: Mapping[str, torch.Tensor],
     state: Mapping[str, torch.Tensor],
@@ -121,7 +146,9 @@ def _check_floats(
 
 
 def _fits(value: Any, other: torch.Tensor | None) -> bool:
-    return other is not None and value.shape == other.shape
+    return (
+        value is not None and other is not None and value.shape == other.shape
+    )
 
 
 def _first(names: list[str], number: int) -> str:

@@ -181,7 +181,7 @@ class ExactEpochLoop(EpochBasedTrainLoop):
     """Epoch loop that continues in the middle of an epoch.
 
     ``iter`` alone determines how much of the epoch is done. A validation that
-    was due when the run was killed runs first.
+    was due when the run was killed runs first, unless it is switched off now.
     """
 
     val_owed = False
@@ -227,7 +227,8 @@ class ExactEpochLoop(EpochBasedTrainLoop):
             scans.check_validation(runner.val_loop.dataloader.dataset.metainfo)
 
     def _validate(self) -> None:
-        self.runner.val_loop.run()
+        if self.runner.val_loop is not None:
+            self.runner.val_loop.run()
         self.val_owed = False
 
     def run_epoch(self) -> None:

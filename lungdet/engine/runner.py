@@ -27,14 +27,15 @@ from lungdet.engine.checkpoint import (
 from lungdet.engine.checkpoint_checks import STATE_TYPES, check_complete
 from lungdet.engine.dataloader import check_batches, complete_loader
 from lungdet.engine.distributed import DistributedRunner
-from lungdet.engine.hooks import unwrapped
+from lungdet.engine.hooks import unwrapped, with_checkpoint_hook
 from lungdet.engine.input_contract import InputContract, backbone_plugins
 from lungdet.engine.loader_workers import pack_batches
 from lungdet.engine.missing_weights import missing_weights
+from lungdet.engine.network_contract import network_caveats
 from lungdet.engine.partial_load import (
+    fill_caveats,
     fill_module,
     tensors_outside_plugins,
-    unused_tensors,
 )
 from lungdet.engine.plain_values import plain
 from lungdet.engine.protocols import (
@@ -47,15 +48,11 @@ from lungdet.engine.provenance import (
     start_backbone,
     training_scans,
 )
-from lungdet.engine.resume import (
-    ExactEpochLoop,
-    check_epochs,
-    restore_training,
-    training_state,
-)
+from lungdet.engine.resume import ExactEpochLoop, training_state
 from lungdet.engine.schedule import (
-    check_schedule,
+    check_averaging,
     resume_anew,
+    resume_exactly,
     training_schedule,
 )
 from lungdet.engine.screen import quiet, say, shown
@@ -153,11 +150,15 @@ class LungRunner(DistributedRunner):
 
         A config that sets ``custom_hooks`` replaces the list of its base, and
         exact resume must not depend on that.
+
+        Raises:
+            ConfigError: Checkpoints would be saved by another hook than
+                ``LungCheckpointHook``.
         """
         built_in = [{'type': name} for name in BUILT_IN_HOOKS]
-        super().register_hooks(
-            default_hooks, [*built_in, *(custom_hooks or ())]
-        )
+        hooks = [*built_in, *(custom_hooks or ())]
+        default_hooks = with_checkpoint_hook(default_hooks, hooks)
+        super().register_hooks(default_hooks, hooks)
 
     def build_model(self, model: torch.nn.Module | dict) -> torch.nn.Module:
         """Build in lungdet's scope, whatever the config's default is."""
@@ -322,42 +323,54 @@ class LungRunner(DistributedRunner):
         does not fit.
 
         Raises:
-            CheckpointError: Not written by lungdet, or too little fits.
+            CheckpointError: Not written by lungdet, too little fits, or the
+                network would compute something else with them.
         """
         checkpoint = read_checkpoint(filename)
         meta = CheckpointMeta.of(checkpoint, filename)
         check_complete(checkpoint, STATE_TYPES, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model, state = self.bare_model, checkpoint['state_dict']
+        starts_anew = self._trains and not self._resume
         line = fill_module(
-            self.bare_model,
-            checkpoint['state_dict'],
+            model,
+            state,
             filename,
             # new gates that start as the identity may be added else
             min_tensors=1.0 if self._resume else 0.0,
-            needed=self._needed_tensors,
+            # a test must not use random weights; new heads may start so
+            needed=() if starts_anew else tensors_outside_plugins(model),
         )
         self.logger.info(line)
-        state = checkpoint['state_dict']
-        for caveat in unused_tensors(self.bare_model, state, filename):
+        for caveat in (
+            *fill_caveats(model, state, filename),
+            *network_caveats(
+                meta.model,
+                self.cfg.model,
+                filename,
+                may_differ=self._trains
+                and (starts_anew or self._has_new_schedule),
+                layers_only=starts_anew,
+            ),
+        ):
             self.logger.warning(caveat)
-        if isinstance(self.bare_model, FollowsEpochs):
-            self.bare_model.set_epoch(meta.epoch_in_progress)
-        tests = not isinstance(self._train_loop, BaseLoop)
-        if tests and isinstance(self.bare_model, FollowsTraining):
+        if isinstance(model, FollowsEpochs):
+            model.set_epoch(meta.epoch_in_progress)
+        if not self._trains and isinstance(model, FollowsTraining):
             # the config's may differ: options of a training are not repeated
-            self.bare_model.follow_training(meta.model.get('train_cfg') or {})
+            model.follow_training(meta.model.get('train_cfg') or {})
         self.loaded = meta
         self.pretraining = meta.pretraining
         self._has_loaded = True
         return checkpoint
 
     @property
-    def _needed_tensors(self) -> list[str]:
-        """Tensors that weights must fill: all for a test, which must not use
-        random ones; a new training may start with new heads."""
-        if isinstance(self._train_loop, BaseLoop) and not self._resume:
-            return []
-        return tensors_outside_plugins(self.bare_model)
+    def _trains(self) -> bool:
+        return isinstance(self._train_loop, BaseLoop)
+
+    @property
+    def _has_new_schedule(self) -> bool:
+        return bool(self.cfg.get('resume_with_new_schedule'))
 
     def resume(self, filename: str, **_: Any) -> None:
         """Restore weights, optimiser, schedulers and counters.
@@ -366,26 +379,17 @@ class LungRunner(DistributedRunner):
         killed run has not stored.
 
         Raises:
-            CheckpointError: Weights that do not fit, epochs of another
-                length, or another number of schedulers.
+            CheckpointError: Weights that do not fit or are averaged, epochs
+                of another length, or another number of schedulers.
         """
         checkpoint = self.load_checkpoint(filename)
         meta, loop = self.loaded, self.train_loop
         assert meta is not None
-        if self.cfg.get('resume_with_new_schedule'):
+        check_averaging(checkpoint, self.hooks, filename)
+        if self._has_new_schedule:
             say(resume_anew(self, checkpoint, filename))
         else:
-            schedule = training_schedule(self.cfg)
-            series = self._dataset_meta.get('series_uids', ())
-            check_epochs(meta, len(self.train_dataloader), series, filename)
-            check_schedule(meta.schedule, schedule, filename)
-            loop._epoch, loop._iter = meta.epoch, meta.iter
-            restore_training(
-                checkpoint,
-                self.optim_wrapper,
-                self.param_schedulers or [],
-                filename,
-            )
+            resume_exactly(self, checkpoint, filename)
         loop.val_owed = meta.val_owed
         for key, value in checkpoint['runtime'].items():
             self.message_hub.update_info(key, value)

@@ -7,12 +7,18 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from mmengine.hooks import EMAHook, Hook
 
 from lungdet.engine.checkpoint import CheckpointMeta
 from lungdet.engine.plain_values import plain
-from lungdet.engine.resume import check_scans
+from lungdet.engine.resume import (
+    check_epochs,
+    check_scans,
+    restore_training,
+)
 from lungdet.errors import CheckpointError
 
 SAME_STATE = (
@@ -80,6 +86,33 @@ def check_schedule(
             f'{where}: was trained with another schedule: {differences}'
             f'{more}. Resume with the values of before, or with '
             '--resume-with-new-schedule, which uses those of the config.'
+        )
+
+
+def check_averaging(
+    checkpoint: Mapping[str, Any], hooks: Iterable[Hook], where: str
+) -> None:
+    """Refuse averaged weights as those to train further.
+
+    A checkpoint of a training with ``EMAHook`` has the averaged weights in its
+    ``state_dict``, and only that hook takes the trained ones.
+
+    Args:
+        checkpoint: To continue from.
+        hooks: Of the run.
+        where: Names the checkpoint.
+
+    Raises:
+        CheckpointError: It has both, and the run has no ``EMAHook``.
+    """
+    averages = any(isinstance(hook, EMAHook) for hook in hooks)
+    if 'ema_state_dict' in checkpoint and not averages:
+        raise CheckpointError(
+            f'{where}: its training averaged the weights by an EMAHook, and '
+            'this run has none, so it would continue from the averages '
+            'instead of the trained weights. Resume with the EMAHook of '
+            'before in custom_hooks, or start a new run from the averages by '
+            'load_from.'
         )
 
 
@@ -158,6 +191,34 @@ def start_new_schedule(
             {'state': stored['state'], 'param_groups': groups}
         )
     return keeps
+
+
+def resume_exactly(
+    runner: Any, checkpoint: Mapping[str, Any], where: str
+) -> None:
+    """Continue a training as if it had not been interrupted.
+
+    Args:
+        runner: With optimiser and schedulers; its weights are loaded.
+        checkpoint: To continue from.
+        where: Names it.
+
+    Raises:
+        CheckpointError: Epochs, scans, schedule or number of schedulers
+            differ.
+    """
+    meta, loop = runner.loaded, runner.train_loop
+    loader = runner.train_dataloader
+    series = loader.dataset.metainfo.get('series_uids', ())
+    check_epochs(meta, len(loader), series, where)
+    check_schedule(meta.schedule, training_schedule(runner.cfg), where)
+    loop._epoch, loop._iter = meta.epoch, meta.iter
+    restore_training(
+        checkpoint,
+        runner.optim_wrapper,
+        runner.param_schedulers or [],
+        where,
+    )
 
 
 def resume_anew(runner: Any, checkpoint: Mapping[str, Any], where: str) -> str:

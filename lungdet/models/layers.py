@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
 from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from lungdet.errors import ConfigError
 from lungdet.ops import BatchNorm3d
 from lungdet.registry import MODELS
 
 NORM_CFG = {'type': 'BN3d'}
 ACT_CFG = {'type': 'ReLU', 'inplace': True}
+# norms that mmcv registers, of maps without depth or of the last axis
+FLAT_NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LayerNorm),
+)
 
 MODELS.register_module('BN3d', module=BatchNorm3d)
 
@@ -28,13 +38,21 @@ def build_norm(
         postfix: End of the name: ``'bn1'``, ``'gn1'``.
 
     Raises:
-        ConfigError: The type is not registered or has no such argument.
+        ConfigError: The type is not registered, has no such argument, or is
+            no norm of volumes; or it does not fit the channels.
     """
     arguments = {k: v for k, v in norm_cfg.items() if k != 'requires_grad'}
     _check(arguments, 'norm_cfg')
     # without a scope, mmcv would use torch's batch norm
     with DefaultScope.overwrite_default_scope('lungdet'):
-        return build_norm_layer(norm_cfg, channels, postfix)
+        with _clear_errors(norm_cfg, f'norm_cfg, for {channels} channels'):
+            name, layer = build_norm_layer(norm_cfg, channels, postfix)
+    if type(layer) in FLAT_NORMS:  # a derived class may be of volumes
+        raise ConfigError(
+            f'norm_cfg.type: {norm_cfg["type"]} is no norm of volumes; take '
+            'BN3d, SyncBN, IN3d or GN.'
+        )
+    return name, layer
 
 
 def build_activation(act_cfg: dict) -> nn.Module:
@@ -45,11 +63,13 @@ def build_activation(act_cfg: dict) -> nn.Module:
             another registered class; the other keys are its arguments.
 
     Raises:
-        ConfigError: The type is not registered or has no such argument.
+        ConfigError: The type is not registered, has no such argument, or
+            lacks one.
     """
     _check(act_cfg, 'act_cfg')
     with DefaultScope.overwrite_default_scope('lungdet'):
-        return build_activation_layer(act_cfg)
+        with _clear_errors(act_cfg, 'act_cfg'):
+            return build_activation_layer(act_cfg)
 
 
 def norm_and_activation(
@@ -91,5 +111,25 @@ def upsample(
 
 
 def _check(cfg: dict, where: str) -> None:
+    if 'type' not in cfg:
+        raise ConfigError(
+            f"{where}: {cfg!r} has no 'type'; give it too, such as "
+            "dict(type='GN', num_groups=8) or dict(type='SiLU')."
+        )
     MODELS.check_type(cfg, f'{where}.type')
     MODELS.check_arguments(cfg)
+    if MODELS.class_of(cfg) is nn.GroupNorm and 'num_groups' not in cfg:
+        raise ConfigError(
+            f'{where}: GN lacks num_groups, by which channels are divided.'
+        )
+
+
+@contextmanager
+def _clear_errors(cfg: Mapping[str, Any], where: str) -> Iterator[None]:
+    """Name the config of a layer that its class refuses."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f'{where}: {dict(cfg)} cannot be built ({error}).'
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mmengine.config import Config
@@ -216,3 +217,126 @@ def test_neither_loading_nor_training_changes_the_config_that_is_given(
     train(config, work_dir=tmp_path / 'w', amp=True)
 
     assert config.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            {'+train_pipeline.9.margin': 2},
+            r"pipeline\.9\.margin=2: .*pipeline has no item '9'.*it has 5",
+        ),
+        ({'+train_pipeline.x': 2}, r"pipeline has no item 'x'.*whole list"),
+        ({'train_pipeline.0': None}, r'single items of .*pipeline cannot be'),
+        ({'train_pipeline.0.size.0': 48}, r'single items of .*\.0\.size cann'),
+        ({'+resume.x': 5}, 'resume.x=5: resume is False, which has no keys'),
+        ({'+load_from.a': 5}, 'load_from.a=5: load_from is None, which has'),
+        ({'+note': 1, '+note.x': 5}, r'--cfg-options note, note\.x: '),
+    ],
+    ids=str,
+)
+def test_an_option_that_cannot_be_set_there_is_named(
+    tiny_config: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(tiny_config, options)
+
+
+def test_an_option_may_delete_what_was_there(tiny_config: Path) -> None:
+    options = {
+        '+optim_wrapper.optimizer._delete_': True,
+        'optim_wrapper.optimizer.type': 'SGD',
+        'optim_wrapper.optimizer.lr': 0.1,
+        'optim_wrapper.optimizer.weight_decay': 0,
+    }
+
+    optimizer = load_config(tiny_config, options).optim_wrapper.optimizer
+
+    assert optimizer == {'type': 'SGD', 'lr': 0.1, 'weight_decay': 0}
+    assert options['+optim_wrapper.optimizer._delete_'] is True
+
+
+def test_crops_that_are_scaled_need_a_window(genesis_config: Path) -> None:
+    options: dict[str, Any] = {'model.data_preprocessor': None}
+
+    with pytest.raises(ConfigError, match='data_preprocessor: has no window'):
+        load_config(genesis_config, options)
+
+
+def test_a_detector_has_a_preprocessor_by_default(tiny_config: Path) -> None:
+    options: dict[str, Any] = {'model.data_preprocessor': None}
+
+    config = load_config(tiny_config, options)
+
+    assert config.model.data_preprocessor is None
+
+
+@pytest.mark.parametrize(
+    ('table', 'message'),
+    [
+        ('dict(batch_size=1)', 'test_dataloader: has no dataset'),
+        (
+            'dict(dataset=None)',
+            r'test_dataloader\.dataset: None is not a dict',
+        ),
+        ('dict(dataset=5)', r'test_dataloader\.dataset: 5 is not a dict'),
+        ('5', 'test_dataloader=5 is not a dict'),
+    ],
+)
+def test_a_loader_without_a_data_set_is_named(
+    tiny_config: Path, table: str, message: str
+) -> None:
+    table = table.replace('dict(', 'dict(_delete_=True, ', 1)
+
+    with pytest.raises(ConfigError, match=message):
+        load_config(add(tiny_config, f'test_dataloader = {table}'))
+
+
+HOOK = """
+from mmengine.hooks import Hook
+from lungdet.registry import HOOKS
+@HOOKS.register_module(force=True)
+class {name}(Hook):
+    pass
+"""
+
+
+@pytest.mark.parametrize('as_list', [True, False])
+def test_options_may_import_modules(
+    tiny_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    as_list: bool,
+) -> None:
+    module = f'my_optional_hooks_{as_list}'
+    text = HOOK.format(name=f'MyOptionalHook{as_list}')
+    (tmp_path / f'{module}.py').write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    key = '+custom_imports.imports' if as_list else '+custom_imports'
+    value = [module] if as_list else {'imports': module}
+
+    config = load_config(
+        tiny_config,
+        {key: value, 'custom_hooks': [{'type': f'MyOptionalHook{as_list}'}]},
+    )
+
+    assert config.custom_imports == {
+        'imports': [module] if as_list else module
+    }
+
+
+def test_a_module_that_an_option_imports_in_vain_is_named(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'my_broken_module.py').write_text('1 / 0\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    missing = {'imports': ['no_such_module'], 'allow_failed_imports': True}
+
+    with pytest.raises(ConfigError, match='no_such_module cannot.*PYTHONPATH'):
+        load_config(tiny_config, {'+custom_imports.imports': 'no_such_module'})
+    with pytest.raises(ConfigError, match='ZeroDivisionError: division by'):
+        load_config(
+            tiny_config, {'+custom_imports.imports': 'my_broken_module'}
+        )
+    with pytest.warns(UserWarning, match='no_such_module cannot be imported'):
+        load_config(tiny_config, {'+custom_imports': missing})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lungdet.apis import load_config
-from lungdet.apis.config_rules import SWITCH, Number, Switch, rule_of
+from lungdet.apis.config_rules import SWITCH, Choice, Number, rule_of
 from lungdet.errors import ConfigError
 from lungdet.registry import (
     DATASETS,
@@ -72,6 +72,13 @@ KEYS = {
         ),
         (Number(length=0), [[], [1, 2]], [1], 'a list of numbers from 0'),
         (
+            Number(length=0, filled=True),
+            [[1]],
+            [[], ()],
+            'a list of numbers, at least one, from 0',
+        ),
+        (Choice((1, 2, 8)), [1, 8], [3, True, 2.0, [1]], '1 or 2 or 8'),
+        (
             Number(length=-1),
             [1, [1, 2]],
             [[1, -2]],
@@ -83,7 +90,7 @@ KEYS = {
     ids=lambda value: value if isinstance(value, str) else '',
 )
 def test_rules_allow_and_say_the_same(
-    rule: Number | Switch, allowed: list, refused: list, words: str
+    rule: Any, allowed: list, refused: list, words: str
 ) -> None:
     assert [value for value in allowed if not rule.allows(value)] == []
     assert [value for value in refused if rule.allows(value)] == []

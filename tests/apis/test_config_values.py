@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lungdet.apis import load_config, train
+from lungdet.apis import config_values, load_config, train
 from lungdet.apis import test as run_test
 from lungdet.errors import ConfigError
 
@@ -24,6 +24,7 @@ WRONG = [
     ('optim_wrapper.optimizer.weight_decay', -0.1, r'weight_decay: -0\.1'),
     ('optim_wrapper.optimizer.type', 'AdmW', r"optimizer\.type='AdmW'.*AdamW"),
     ('optim_wrapper.optimizer', 'SGD', r"optim_wrapper\.optimizer: 'SGD' is"),
+    ('optim_wrapper.optimizer', None, r'wrapper\.optimizer: None is not a'),
     ('optim_wrapper.type', 'OptimWraper', r"type='OptimWraper'.*OptimWrapper"),
     ('optim_wrapper.clip_grad.max_norm', 0, r'clip_grad\.max_norm: 0'),
     ('train_dataloader.batch_size', 0, r'train_dataloader\.batch_size: 0'),
@@ -31,12 +32,15 @@ WRONG = [
     ('train_dataloader.batch_size', True, r'batch_size: True'),
     ('train_dataloader.num_workers', -1, r'num_workers: -1'),
     ('train_dataloader.dataset', 3, r'train_dataloader\.dataset: 3 is no'),
+    ('train_dataloader.dataset', None, r'loader\.dataset: None is not a dict'),
     ('train_dataloader.dataset.background_ratio', 'all', 'background_ratio'),
     ('train_dataloader.dataset.test_subsets', 9, r'test_subsets: 9'),
     ('train_dataloader.dataset.test_subsets', (12,), 'from 0 up to 9'),
     ('train_dataloader.dataset.val_subsets', (8, 10), 'from 0 up to 9'),
     ('train_dataloader.dataset.test_subsets', ['9'], r"test_subsets: \['9'\]"),
     ('train_dataloader.dataset.pipeline', 'all', r"pipeline: 'all'"),
+    ('train_pipeline', [], r'dataset\.pipeline: is empty'),
+    ('test_pipeline', (), r'dataset\.pipeline: is empty'),
     ('train_dataloader.dataset.pipeline', ['Load'], r'pipeline: .*Load'),
     (f'{TRANSFORM}.type', 'PlaceCrp', r"type='PlaceCrp'.*PlaceCrop"),
     (f'{TRANSFORM}.size', (32, 32, 40), r'size: .*multiples of 16'),
@@ -75,6 +79,8 @@ WRONG = [
     ('model.test_cfg.window', 96, r'test_cfg\.window: 96 .*3 whole numbers'),
     ('model.test_cfg.overlap', 32, r'overlap: 32, but the smallest side'),
     ('model.test_cfg.overlap', -16, r'test_cfg\.overlap: -16'),
+    ('+model.test_cfg.flips', 3, r'test_cfg\.flips: 3 .*be 1 or 2 or 8'),
+    ('+model.test_cfg.flips', 0, r'test_cfg\.flips: 0 cannot'),
     ('model.test_cfg', [], r'model\.test_cfg: \[\] is not a dict'),
     ('+model.test_cfg.rpn.score_thr', 1.5, r'score_thr: 1\.5'),
     ('model.train_cfg.rcnn.start_epoch', 'late', r"start_epoch: 'late'"),
@@ -101,6 +107,10 @@ WRONG = [
     ('custom_hooks', ['EMAHook'], r"custom_hooks\.0: 'EMAHook'"),
     ('custom_hooks', [{'type': 'EMAHok'}], r"type='EMAHok'.*'EMAHook'"),
     ('custom_hooks', [{'interval': 3}], r"custom_hooks\.0: has no 'type'"),
+    ('randomness', None, 'randomness: None is not a dict'),
+    ('env_cfg', None, 'env_cfg: None is not a dict'),
+    ('log_processor', None, 'log_processor: None is not a dict'),
+    ('model.rpn_head.anchor_generator.sizes', (), 'at least one, above 0'),
     ('randomness.seed', -1, r'randomness\.seed: -1'),
     ('randomness.seed', 'x', r"randomness\.seed: 'x'"),
     ('resume', 'yes', "resume: 'yes' is not a bool"),
@@ -132,6 +142,34 @@ def test_wrong_value_is_named_by_its_key(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(tiny_config, {key: value})
+
+
+NO_VALIDATION = ('val_dataloader', 'val_cfg', 'val_evaluator')
+NO_TEST = ('test_dataloader', 'test_cfg', 'test_evaluator')
+
+
+@pytest.mark.parametrize(
+    'keys',
+    [
+        NO_VALIDATION,
+        NO_TEST,
+        ('custom_hooks',),
+        ('default_hooks',),
+        ('auto_scale_lr',),
+        ('pretrained',),
+        ('load_from',),
+        ('param_scheduler',),
+        ('model.data_preprocessor',),
+        ('model.roi_head',),
+    ],
+    ids=lambda keys: keys[0],
+)
+def test_what_may_be_left_out_may_be_none(
+    tiny_config: Path, keys: tuple[str, ...]
+) -> None:
+    options = {f'+{key}': None for key in keys}
+
+    assert load_config(tiny_config, options)
 
 
 def test_nothing_is_trained_by_a_wrong_value(
@@ -200,6 +238,18 @@ def test_arguments_of_a_class_of_ones_own_are_its_business(
             r'late_epoch is 5, .*max_epochs is 4',
         ),
         (
+            '+pretrained.parts',
+            'encoder',
+            r'pretrained\.weights: None is not the path of a file',
+        ),
+        ('+pretrained', {'weights': None}, r'weights: None is not the path'),
+        ('+pretrained', {'weights': 5}, r'weights: 5 is not the path'),
+        (
+            'optim_wrapper.type',
+            'AmpOptimWrapper',
+            'AmpOptimWrapper trains in float16, .* needs a GPU',
+        ),
+        (
             '+train_cfg.type',
             'EpochBasedTrainLoop',
             'train_cfg: EpochBasedTrainLoop .*ExactEpochLoop or a class',
@@ -207,8 +257,15 @@ def test_arguments_of_a_class_of_ones_own_are_its_business(
     ],
 )
 def test_parts_of_a_training_are_checked_before_it(
-    tiny_config: Path, tmp_path: Path, key: str, value: Any, message: str
+    tiny_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    value: Any,
+    message: str,
 ) -> None:
+    monkeypatch.setattr(config_values, 'get_device', lambda: 'cpu')
+
     with pytest.raises(ConfigError, match=message):
         train(
             tiny_config,

@@ -77,6 +77,13 @@ def test_options_of_a_training(tiny_config: Path, tmp_path: Path) -> None:
     }
 
 
+def test_a_rate_is_not_scaled_without_a_batch_size(tiny_config: Path) -> None:
+    config = load_config(tiny_config, {'auto_scale_lr': None})
+
+    with pytest.raises(ConfigError, match='auto_scale_lr: is missing'):
+        training_config(config, scale_lr=True)
+
+
 def test_a_plain_training_follows_its_config(tiny_config: Path) -> None:
     assert changes(tiny_config, training_config) == {
         'resume_with_new_schedule': False

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.logging import MessageHub
 
-from lungdet.apis import train
-from lungdet.engine import HeadScheduleHook, LungCheckpointHook
+from lungdet.apis import load_config, train
+from lungdet.engine import HeadScheduleHook, LungCheckpointHook, LungRunner
+from lungdet.engine.hooks import with_checkpoint_hook
 from lungdet.errors import ConfigError, DivergenceError
 
 
@@ -122,3 +124,58 @@ def test_best_checkpoint_is_that_of_the_highest_score(tmp_path: Path) -> None:
     assert runner.saved == ['best.pth', 'best.pth']
     assert runner.message_hub.get_info('best_score') == 0.6
     assert "'froc/cpm' is not among the metrics" in runner.lines[0]
+
+
+def test_training_without_default_hooks_saves_its_epochs(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    """mmengine's hook saves in a way that the runner does not take."""
+    options = {
+        'default_hooks': None,
+        'train_cfg.max_epochs': 1,
+        'val_dataloader': None,
+        'val_cfg': None,
+        'val_evaluator': None,
+    }
+
+    train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
+
+    assert (tmp_path / 'w' / 'last_checkpoint').read_text() == 'epoch_1.pth'
+
+
+@pytest.mark.parametrize(
+    ('options', 'key'),
+    [
+        (
+            {'default_hooks.checkpoint': {'type': 'CheckpointHook'}},
+            'default_hooks.checkpoint',
+        ),
+        ({'custom_hooks': [{'type': 'CheckpointHook'}]}, 'custom_hooks'),
+    ],
+)
+def test_mmengines_checkpoint_hook_is_refused_at_the_start(
+    tiny_config: Path, tmp_path: Path, options: dict[str, Any], key: str
+) -> None:
+    config = load_config(tiny_config, options)
+    config.work_dir = str(tmp_path / 'w')
+
+    with pytest.raises(ConfigError, match=f'^{key}: CheckpointHook writes no'):
+        LungRunner.from_cfg(config)
+
+
+def test_checkpoint_hooks_may_be_derived_or_left_out() -> None:
+    class Derived(LungCheckpointHook):
+        pass
+
+    for hook in (Derived(), None):
+        hooks = with_checkpoint_hook({'checkpoint': hook}, [LoggerHook()])
+        assert hooks == {'checkpoint': hook}
+    given = {'checkpoint': {'interval': 3}}
+    assert with_checkpoint_hook(given, ())['checkpoint'] == {
+        'type': 'LungCheckpointHook',
+        'interval': 3,
+    }
+    assert given == {'checkpoint': {'interval': 3}}
+    for hook in (CheckpointHook(), LoggerHook()):
+        with pytest.raises(ConfigError, match='LungCheckpointHook'):
+            with_checkpoint_hook({'checkpoint': hook}, ())

@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from lungdet.engine import BF16OptimWrapper
+from lungdet.errors import ConfigError
 from lungdet.ops import precision
 from lungdet.registry import OPTIM_WRAPPERS
 
@@ -63,14 +64,17 @@ def net() -> nn.Module:
     )
 
 
-def wrapper(net: nn.Module, constructor: str) -> torch.optim.Optimizer:
+def wrapper(
+    net: nn.Module, constructor: str, custom_keys: dict | None = None
+) -> torch.optim.Optimizer:
     settings = {
         'constructor': constructor,
         'optimizer': {'type': 'AdamW', 'lr': 0.1, 'weight_decay': 0.5},
         'paramwise_cfg': {
             'norm_decay_mult': 0.0,
             'bias_decay_mult': 0.0,
-            'custom_keys': {'2.weight': {'lr_mult': 0.1}},
+            'bypass_duplicate': True,
+            'custom_keys': custom_keys or {'2.weight': {'lr_mult': 0.1}},
         },
     }
     with DefaultScope.overwrite_default_scope('lungdet'):
@@ -94,6 +98,23 @@ def test_equal_settings_are_one_group(net: nn.Module) -> None:
     plain = wrapper(net, 'DefaultOptimWrapperConstructor')
     assert len(plain.param_groups) == 6
     assert settings_of(merged, net) == settings_of(plain, net)
+
+
+@pytest.mark.parametrize('key', ['gnr', '3.weight', 'weigth'])
+def test_a_custom_key_of_no_parameter_is_refused(
+    net: nn.Module, key: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"custom_keys: '{key}' is in the"):
+        wrapper(net, 'MergedOptimWrapperConstructor', {key: {'lr_mult': 0.1}})
+
+
+def test_custom_keys_are_parts_of_all_names(net: nn.Module) -> None:
+    # of a frozen one too, and under its second name
+    net[2].weight.requires_grad_(False)
+    net.add_module('again', net[0])
+
+    for key in ('2.weight', 'again', '.bias', '0'):
+        wrapper(net, 'MergedOptimWrapperConstructor', {key: {'lr_mult': 0.1}})
 
 
 def test_steps_are_those_of_single_groups(net: nn.Module) -> None:

@@ -9,9 +9,16 @@ import torch
 from torch import nn
 
 from lungdet.apis import test as run_test
+from lungdet.apis import train
 from lungdet.engine.checkpoint import read_checkpoint
-from lungdet.engine.partial_load import fill_module, unused_tensors
+from lungdet.engine.partial_load import (
+    fill_caveats,
+    fill_module,
+    unused_tensors,
+)
 from lungdet.errors import CheckpointError
+from lungdet.models.plugins import GRN3D
+from tests.engine.runs import NO_VALIDATION
 from tests.killed_training import assert_same
 
 
@@ -85,6 +92,54 @@ def test_a_test_tells_of_tensors_that_it_does_not_use(
 
     shown = capsys.readouterr().out
     assert 'caveat: ' in shown and 'such as foo.bar' in shown
+
+
+def test_tensors_that_weights_lack_are_counted() -> None:
+    """But not those of a gate, which may be added, nor of a loss."""
+    model = nn.Module()
+    model.add_module('layers', small())
+    model.add_module('gate', GRN3D(3))
+    head = nn.Module()
+    head.add_module('loss_cls', nn.BatchNorm3d(1))
+    model.add_module('head', head)
+    tensors = {
+        k: v for k, v in model.state_dict().items() if k.startswith('layers')
+    }
+    assert not fill_caveats(model, tensors, 'file')
+    tensors['layers.3.bias'] = torch.zeros(2)  # another shape
+    for number in (0, 1, 2):
+        del tensors[f'layers.{number}.bias']
+
+    unused, unfilled = fill_caveats(model, tensors, 'file')
+
+    assert 'such as layers.3.bias' in unused
+    assert 'does not fill 4 of the 40 tensors' in unfilled
+    assert '(layers.0.bias, layers.1.bias, layers.2.bias and 1 more)' in (
+        unfilled
+    )
+
+
+def test_a_training_tells_which_layers_weights_do_not_fill(
+    trained: Path,
+    tiny_config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint = read_checkpoint(trained)
+    del checkpoint['state_dict']['rpn_head.logits.bias']
+    torch.save(checkpoint, tmp_path / 'less.pth')
+    options = {
+        **NO_VALIDATION,
+        'train_cfg.max_epochs': 1,
+        'load_from': str(tmp_path / 'less.pth'),
+    }
+
+    train(tiny_config, work_dir=tmp_path / 'w', cfg_options=options)
+
+    shown = capsys.readouterr().out
+    assert 'caveat: ' in shown and '(rpn_head.logits.bias), which keep' in (
+        shown
+    )
 
 
 def test_weights_of_another_model_are_refused(

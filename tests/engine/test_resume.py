@@ -237,6 +237,24 @@ def test_validation_that_was_cut_off_is_made_up_for(
     assert (tmp_path / 'work' / 'last_checkpoint').read_text() == kept[0]
 
 
+def test_owed_validation_is_left_out_if_nothing_is_validated(
+    trained: Path, tiny_config: Path
+) -> None:
+    checkpoint = read_checkpoint(trained)
+    checkpoint['meta']['val_owed'] = True
+    torch.save(checkpoint, trained / 'epoch_1.pth')
+
+    runner = train(
+        tiny_config,
+        work_dir=trained,
+        resume='auto',
+        cfg_options={**NO_VALIDATION, 'train_cfg.max_epochs': 2},
+    )
+
+    assert runner.epoch == 2
+    assert not read_checkpoint(trained)['meta']['val_owed']
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('processes', [1, 2])
 def test_killed_and_resumed_ends_bit_for_bit_the_same(

@@ -9,6 +9,7 @@ import pytest
 
 from lungdet.apis import train
 from lungdet.engine import LungRunner
+from lungdet.engine.checkpoint import read_checkpoint
 from lungdet.engine.schedule import changed_keys, training_schedule
 from lungdet.errors import CheckpointError
 from tests.engine.runs import NO_VALIDATION
@@ -56,6 +57,19 @@ def test_another_schedule_is_refused_with_both_values(
 
     assert len(sorted(trained.glob('*.pth'))) == 2
     assert saved == sorted(trained.glob('*/config.py'))
+
+
+@pytest.mark.parametrize('new_schedule', [False, True])
+def test_averaged_weights_are_not_trained_further(
+    trained: Path, tiny_config: Path, new_schedule: bool
+) -> None:
+    """Only the hook that averaged them takes the trained ones."""
+    assert 'ema_state_dict' in read_checkpoint(trained)
+
+    with pytest.raises(CheckpointError, match=r'epoch_1\.pth: .*EMAHook'):
+        resumed(
+            tiny_config, trained, new_schedule=new_schedule, custom_hooks=[]
+        )
 
 
 def test_late_batches_are_another_schedule() -> None:

@@ -82,3 +82,38 @@ def test_what_cannot_be_built_is_named() -> None:
         build_activation({'type': 'LeakyRelu'})
     with pytest.raises(ConfigError, match="no argument 'inplce'"):
         build_activation({'type': 'ReLU', 'inplce': True})
+
+
+@pytest.mark.parametrize(
+    ('norm_cfg', 'message'),
+    [
+        ({'type': 'GN'}, 'norm_cfg: GN lacks num_groups'),
+        (
+            {'type': 'GN', 'num_groups': 7},
+            r'norm_cfg, for 24 channels: .*must be divisible by num_groups',
+        ),
+        ({'type': 'ReLU'}, "norm_cfg, for 24 .*'ReLU'.* cannot be built"),
+        ({'type': 'BN'}, r'norm_cfg\.type: BN is no norm of volumes'),
+        ({'type': 'LN'}, r'norm_cfg\.type: LN is no norm of volumes'),
+        ({'num_groups': 4}, r"norm_cfg: .*has no 'type'"),
+    ],
+    ids=str,
+)
+def test_what_is_no_norm_of_the_channels_is_named(
+    norm_cfg: dict, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_norm(norm_cfg, 24)
+
+
+@pytest.mark.parametrize(
+    ('act_cfg', 'message'),
+    [
+        ({'type': 'Conv3d'}, r"act_cfg: .*'Conv3d'.* cannot be built"),
+        ({'inplace': True}, r"act_cfg: .*has no 'type'"),
+    ],
+    ids=str,
+)
+def test_what_is_no_activation_is_named(act_cfg: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_activation(act_cfg)

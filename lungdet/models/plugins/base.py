@@ -9,6 +9,7 @@ from mmengine.model import constant_init
 from torch import Tensor, nn
 
 from lungdet.errors import ConfigError
+from lungdet.registry import did_you_mean
 
 
 class AttentionPlugin(nn.Module):
@@ -32,6 +33,7 @@ class AttentionPlugin(nn.Module):
         identity_start: Its value for such a plugin.
         zero_at_start: Names of the layers whose zeros make it the identity;
             ``init_weights`` sets them to zero where it starts as the identity.
+            Parameters have no such name: override ``init_weights`` for them.
         changes_no_number: Arguments of the constructor that change only speed
             or memory. Weights trained with one value load with any other.
 
@@ -40,7 +42,7 @@ class AttentionPlugin(nn.Module):
 
     Raises:
         ConfigError: A subclass is defined without ``name`` or
-            ``pools_over_space``.
+            ``pools_over_space``; or its ``name`` cannot be an attribute's.
     """
 
     name: ClassVar[str]
@@ -61,6 +63,12 @@ class AttentionPlugin(nn.Module):
                     'pools_over_space = True where a value depends on the '
                     'whole crop, else False).'
                 )
+        if not str(cls.name).isidentifier():
+            raise ConfigError(
+                f'{cls.__module__}.{cls.__name__}: name={cls.name!r} becomes '
+                'an attribute of the block; take letters, digits and '
+                'underscores.'
+            )
 
     def init_weights(self) -> None:
         """Set special initial values; called after the backbone's."""
@@ -68,6 +76,38 @@ class AttentionPlugin(nn.Module):
             for name, layer in self.named_modules():
                 if name in self.zero_at_start:
                     constant_init(layer, 0)
+
+    def check_zero_at_start(self) -> None:
+        """Refuse a start as the identity that would be none.
+
+        Raises:
+            ConfigError: A name in ``zero_at_start`` is no layer with weights.
+        """
+        if not (self.starts_as_identity or self.identity_start):
+            return
+        layers = [
+            name
+            for name, layer in self.named_modules()
+            if name
+            and (
+                getattr(layer, 'weight', None) is not None
+                or getattr(layer, 'bias', None) is not None
+            )
+        ]
+        if isinstance(self.zero_at_start, str):
+            raise ConfigError(
+                f'{type(self).__name__}.zero_at_start: is a text; write '
+                f'({self.zero_at_start!r},), with a comma.'
+            )
+        for name in self.zero_at_start:
+            if name not in layers:
+                raise ConfigError(
+                    f'{type(self).__name__}.zero_at_start: {name!r} is none '
+                    f'of its layers with weights{did_you_mean(name, layers)}, '
+                    'so it would not start as the identity. They are '
+                    f'{", ".join(layers) or "none"}; for a parameter of its '
+                    'own, override init_weights and leave zero_at_start out.'
+                )
 
     @classmethod
     def is_identity_when_built(cls, cfg: Mapping[str, Any]) -> bool:

@@ -61,11 +61,19 @@ def build_plugin(cfg: dict, in_channels: int) -> tuple[str, AttentionPlugin]:
 
     Raises:
         ConfigError: The type is not registered, not an ``AttentionPlugin``, or
-            has no such argument.
+            has no such argument; its ``zero_at_start`` names no layer, or
+            ``postfix`` has a dot.
     """
     name = f'{plugin_class(cfg).name}{cfg.get("postfix", "")}'
+    if '.' in name:
+        raise ConfigError(
+            f'cfg.postfix: {cfg["postfix"]!r} has a dot, which separates the '
+            'names of modules. Leave it out.'
+        )
     arguments = {key: value for key, value in cfg.items() if key != 'postfix'}
-    return name, MODELS.build({**arguments, 'in_channels': in_channels})
+    plugin = MODELS.build({**arguments, 'in_channels': in_channels})
+    plugin.check_zero_at_start()
+    return name, plugin
 
 
 def plugin_class(cfg: dict, where: str = 'cfg') -> type[AttentionPlugin]:

@@ -37,9 +37,9 @@ class MaskedAutoencoder(GenesisPretrainer):
         **kwargs: As in ``GenesisPretrainer``.
 
     Raises:
-        ConfigError: ``mask_ratio`` or ``fill`` is out of range. In
-            ``forward``: the sides are not multiples of ``block``, or no block
-            is hidden.
+        ConfigError: ``mask_ratio`` or ``fill`` is out of range, or
+            ``loss_on`` is given. In ``forward``: the sides are not multiples
+            of ``block``, or no block is hidden.
 
     Source: Wald et al. 2025 (arXiv 2410.23132), without sparse convolution.
     """
@@ -53,6 +53,11 @@ class MaskedAutoencoder(GenesisPretrainer):
         loss: dict | None = None,
         **kwargs: Any,
     ) -> None:
+        if 'loss_on' in kwargs:
+            raise ConfigError(
+                f'MaskedAutoencoder: loss_on={kwargs["loss_on"]!r} cannot be '
+                'chosen, the loss is that of the hidden blocks. Leave it out.'
+            )
         loss = loss or {'type': 'MSELoss'}
         super().__init__(*args, loss=loss, loss_on='masked', **kwargs)
         if not 0 < mask_ratio < 1:

@@ -28,6 +28,12 @@ def test_a_class_that_declares_too_little_is_refused(
         declare(**attributes)
 
 
+@pytest.mark.parametrize('name', ['my.att', '', 'my att', 5])
+def test_a_name_that_cannot_be_an_attribute_is_refused(name: object) -> None:
+    with pytest.raises(ConfigError, match='Declared: name=.* an attribute'):
+        declare(name=name, pools_over_space=True)
+
+
 def test_a_subclass_keeps_what_its_parent_declares() -> None:
     parent = declare(name='gate', pools_over_space=True)
 
@@ -68,6 +74,38 @@ def test_declared_layers_are_zero_where_it_starts_as_the_identity(
     is_zero = [not p.any() for p in module.out.parameters()]
     assert is_zero == [asked, asked]
     assert all(p.any() for p in module.inner.parameters())
+
+
+class OneLayer(AttentionPlugin):
+    name = 'one_layer'
+    pools_over_space = False
+    starts_as_identity = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.out = nn.Sequential(nn.ReLU(), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ('names', 'message'),
+    [
+        (('ot.1',), r"'ot\.1' is none of its layers.*mean 'out\.1'"),
+        (('scale',), r"'scale' is none .*They are out\.1; .*init_weights"),
+        (('out.1', 'out'), "'out' is none of its layers"),
+        (('out.0',), r"'out\.0' is none of its layers"),
+        ('out.1', r"is a text; write \('out\.1',\)"),
+    ],
+)
+def test_a_start_that_is_not_the_identity_is_refused(
+    names: object, message: str
+) -> None:
+    kind = type('Wrong', (OneLayer,), {'zero_at_start': names})
+
+    with pytest.raises(ConfigError, match=f'Wrong.zero_at_start: {message}'):
+        kind().check_zero_at_start()
+    kind.starts_as_identity = False
+    kind().check_zero_at_start()
 
 
 def test_arguments_that_change_no_number_define_nothing() -> None:

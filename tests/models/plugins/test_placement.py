@@ -52,6 +52,7 @@ def test_user_config_is_left_alone() -> None:
         (['AddOne'], "lacks 'cfg' or 'position'"),
         ([plugin(), plugin()], "'add_one' is taken already.*postfix"),
         ([plugin(), plugin('after_add')], "'add_one' is taken already"),
+        ([plugin(postfix='.2')], "cfg.postfix: '.2' has a dot"),
     ],
 )
 def test_wrong_plugins_are_named(plugins: object, message: str) -> None:
@@ -119,6 +120,32 @@ def test_a_plain_module_is_told_to_derive_from_the_base(kind: object) -> None:
         r'Derive it .* declare `name` and `pools_over_space`',
     ):
         FeatureNet(plugins=[plain])
+
+
+@MODELS.register_module(force=True)
+class NeverZero(AddOne):
+    starts_as_identity = True
+    zero_at_start = ('weight',)
+
+
+def test_a_plugin_that_would_not_start_as_the_identity_is_refused() -> None:
+    wrong = {'cfg': {'type': 'NeverZero'}, 'position': 'after_add'}
+
+    with pytest.raises(ConfigError, match="NeverZero.*'weight' is none of"):
+        FeatureNet(plugins=[wrong])
+
+
+@pytest.mark.parametrize(
+    'kind', ['SCSE3D', 'CBAM3D', 'CoordAttention3D', 'NonLocal3D']
+)
+def test_our_plugins_start_as_the_identity(kind: str) -> None:
+    cfg = {'type': kind}
+    if kind != 'NonLocal3D':
+        cfg['identity_start'] = True
+
+    assert ResBlock3D(
+        2, 2, plugins=[{'cfg': cfg, 'position': 'after_add'}]
+    ).plugin_names['after_add']
 
 
 def test_a_wrong_argument_is_named() -> None:

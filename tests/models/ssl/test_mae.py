@@ -138,3 +138,9 @@ def test_wrong_options_are_refused() -> None:
     for fill in ('median', 1.5):
         with pytest.raises(ConfigError, match='fill='):
             autoencoder(fill=fill)
+
+
+@pytest.mark.parametrize('value', ['all', 'masked'])
+def test_the_loss_is_of_hidden_blocks_alone(value: str) -> None:
+    with pytest.raises(ConfigError, match=f"loss_on='{value}' cannot be cho"):
+        autoencoder(loss_on=value)
