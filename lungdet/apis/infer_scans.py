@@ -4,6 +4,7 @@ restartable."""
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -160,6 +161,7 @@ class ScanRun:
         """Add the outcome of a scan."""
         self.outcomes.append(outcome)
         self.on_scan(outcome)
+        _clear_frames(outcome.error)
 
     def _without_done(self) -> list[ScanInput]:
         """Scans to process; those already done get their outcome."""
@@ -222,3 +224,10 @@ class ScanRun:
             wait([self._writing])
             written, self._writing = self._writing, None
             self.tell(written.result())
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of what the frames of an error hold, such as a scan's voxels."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

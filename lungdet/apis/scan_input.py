@@ -39,8 +39,8 @@ class ScanInput:
             line where a list names it.
         below: Folder among the inputs in which it was found, None if it is an
             input itself.
-        files: Paths of its slices below ``path``, as text; empty for what is
-            no DICOM folder, or if they are not all known.
+        files: Paths of its slices below ``inner_path``, as text; empty for
+            what is no DICOM folder.
         is_named: Whether an input is this very series, so that it is used
             beside others of its examination.
     """
@@ -74,6 +74,14 @@ class ScanInput:
         """Its location, continued inside the archive."""
         return Path(self.location, self.member or '')
 
+    def files_in(self, opened: Path) -> list[Path] | None:
+        """Its files, sorted; None if they are not known.
+
+        Args:
+            opened: Folder given by ``opened``.
+        """
+        return sorted(map(opened.joinpath, self.files)) or None
+
     def fingerprint(self) -> int | None:
         """A checksum that changes with the scan.
 
@@ -87,10 +95,8 @@ class ScanInput:
             OSError: A file cannot be read.
         """
         if self.address is None:
-            if self.path is not None and self.files:
-                return fingerprint_of(
-                    sorted(map(self.path.joinpath, self.files))
-                )
+            if self.path is not None and self.files and self.member is None:
+                return fingerprint_of(self.files_in(self.path) or ())
             crc = fingerprint(self.path)
             if crc is None or self.member is None:
                 return crc

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lungdet.apis.known_masks import is_known_mask, without_lung_masks
 from lungdet.apis.private_names import PrivateNames, digest
 from lungdet.apis.scan_input import ScanInput
 from lungdet.apis.scan_lung_masks import with_lung_masks
@@ -71,7 +72,7 @@ def find_scans(
         AnnotationError: A csv that is not a list of scans.
         FileNotFoundError: A missing input.
     """
-    scans, _, left_out = _scans_of_inputs(inputs, scratch, keep_phi)
+    scans, _, left_out = _scans_of_inputs(inputs, scratch, keep_phi, lung_mask)
     defects = [defect_of(s, keep_phi=keep_phi) for s in scans if s.defect]
     if series:
         scans = [scan for scan in scans if scan.uid in series]
@@ -107,7 +108,10 @@ def list_scans(
 
 
 def _scans_of_inputs(
-    inputs: Sequence[str | Path], scratch: Path, keep_phi: bool
+    inputs: Sequence[str | Path],
+    scratch: Path,
+    keep_phi: bool,
+    lung_mask: Path | None = None,
 ) -> tuple[list[ScanInput], list[ScanInput], list[str]]:
     """Scans by uid, further copies of them, and which inputs are none."""
     scans: list[ScanInput] = []
@@ -116,6 +120,8 @@ def _scans_of_inputs(
         some, rest = _scans_of_input(word, scratch, keep_phi)
         scans += some
         left_out += rest
+    scans, masks = without_lung_masks(scans, lung_mask)
+    left_out += masks
     named = {s.series_uid for s in scans if s.is_named} - {None}
     scans, copies = without_copies(_without_repeats(scans))
     scans = [replace(s, is_named=s.series_uid in named) for s in scans]
@@ -197,7 +203,9 @@ def _scans_of_list(
                 'correct the list.'
             )
         if entry.lung_mask is not None:
+            some, masks = without_lung_masks(some, entry.lung_mask)
             some = [replace(s, lung_mask=entry.lung_mask) for s in some]
+            rest += masks
         scans += [replace(scan, given=line) for scan in some]
         left_out += rest
     return scans, left_out
@@ -210,7 +218,9 @@ def _scans_below(
     scans: list[ScanInput] = []
     left_out: list[str] = []
     parts: defaultdict[str, list[ScanInput]] = defaultdict(list)
-    for path in images_and_series_folders(root, suffixes=(*SUFFIXES, '.zip')):
+    for path in images_and_series_folders(
+        root, suffixes=(*SUFFIXES, '.zip'), is_mask=is_known_mask
+    ):
         if is_zip(path) and not path.is_dir():
             if scratch is None:
                 name = path.name if keep_phi else 'an archive'
@@ -267,7 +277,7 @@ def _packed(
 ) -> ScanInput:
     """A scan that was found where its archive had been unpacked."""
     member = os.path.relpath(scan.location, root)
-    inside = replace(scan, path=path, member=member, below=None, files=())
+    inside = replace(scan, path=path, member=member, below=None)
     if scan.defect is None:
         return inside
     if keep_phi:
@@ -291,7 +301,6 @@ def _series_of(folder: Path, root: Path) -> list[ScanInput]:
 
 def _scan_of(folder: Path, series: SeriesSummary) -> ScanInput:
     first = series.slices[0] if series.slices else None
-    names = dict.fromkeys(one.path.name for one in series.slices)
     return ScanInput(
         series.series_uid,
         folder,
@@ -301,8 +310,8 @@ def _scan_of(folder: Path, series: SeriesSummary) -> ScanInput:
         thickness=series.thickness,
         description='' if first is None else first.description or '',
         image_uids=frozenset(one.uid for one in series.slices if one.uid),
-        # a file with a defect is not among the slices
-        files=() if series.defects else tuple(names),
+        caveats=tuple(series.beside),
+        files=tuple(path.name for path in series.files),
     )
 
 
@@ -319,7 +328,8 @@ def _joined(parts: Sequence[ScanInput]) -> ScanInput:
     return replace(
         parts[0],
         path=Path(path),
-        files=tuple(files) if all(part.files for part in parts) else (),
+        files=tuple(files),
+        caveats=tuple(dict.fromkeys(c for p in parts for c in p.caveats)),
         slices=sum(part.slices for part in parts),
         image_uids=frozenset[str]().union(*(p.image_uids for p in parts)),
     )

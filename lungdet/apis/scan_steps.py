@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from lungdet.io.files import safe_name
 from lungdet.io.image import load_volume
 from lungdet.prepare.fingerprint import fingerprint
 from lungdet.structures import SeriesResult, Volume
+
+# errors of libraries that may quote a value of a header
+QUOTING = (ValueError, TypeError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class ScanInWork:
         case: From the step that reads it.
         result: From the step that detects.
         error: Why a step failed; later steps are skipped.
+        settings: What its result depends on, as it was before its files were
+            read: a file that is replaced later is another scan.
     """
 
     scan: ScanInput
@@ -66,6 +71,7 @@ class ScanInWork:
     case: InferenceCase | None = None
     result: SeriesResult | None = None
     error: Exception | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class ScanSteps:
@@ -139,6 +145,7 @@ class ScanSteps:
         try:
             if scan.defect is not None:
                 raise _KnownDefect(scan.defect)
+            work = replace(work, settings=self.settings_of(scan))
             started = time.perf_counter()
             path = files.enter_context(scan.opened(scratch, stopped))
             work = replace(work, names=_names_of(scan, path))
@@ -158,6 +165,7 @@ class ScanSteps:
             path,
             series_uid=scan.series_uid,
             hu_offset=self.options.hu_offset,
+            files=scan.files_in(path),
         )
         check_source(self.options.formats, scan.uid, volume.slices)
         return replace(
@@ -209,7 +217,9 @@ class ScanSteps:
             series_uid=scan.uid,
             folder=safe_name(scan.uid),
             state='failed',
-            reason=self._without_phi(_reason(error), work),
+            reason=self._without_phi(
+                _reason(error, keep_phi=self.options.keep_phi), work
+            ),
             path=scan.location if self.options.keep_phi else None,
             error=error,
         )
@@ -235,7 +245,7 @@ class ScanSteps:
             best_score=max((d.score for d in result.detections), default=None),
             caveats=tuple(result.caveats),
             seconds=result.run.seconds if result.run else {},
-            settings=self.settings_of(scan),
+            settings=work.settings,
             path=scan.location if self.options.keep_phi else None,
             patient_id=(
                 case.record.patient_id if self.options.keep_phi else None
@@ -280,8 +290,11 @@ def _raise_if_full(error: Exception) -> None:
         raise error
 
 
-def _reason(error: Exception | None) -> str:
+def _reason(error: Exception | None, *, keep_phi: bool) -> str:
     """An error in one line."""
     if isinstance(error, LungdetError | OSError):
         return explain(error)
-    return ' '.join(f'{type(error).__name__}: {error}'.split())
+    kind = type(error).__name__
+    if isinstance(error, QUOTING) and not keep_phi:
+        return f'{kind} in a library; --debug or --keep-phi shows its text'
+    return ' '.join(f'{kind}: {error}'.split())

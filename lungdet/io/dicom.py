@@ -10,6 +10,7 @@ one per position) -> ``dicom_stack`` (their grid) -> ``dicom_pixels`` (values).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lungdet.io.dicom_copies import one_per_position
@@ -27,7 +28,10 @@ from lungdet.structures import SourceSlice
 
 
 def read_dicom_series(
-    folder: str | Path, *, series_uid: str | None = None
+    folder: str | Path,
+    *,
+    series_uid: str | None = None,
+    files: Iterable[Path] | None = None,
 ) -> FileImage:
     """Read one CT series.
 
@@ -35,6 +39,8 @@ def read_dicom_series(
         folder: Searched eight levels deep; linked folders are not.
         series_uid: Which series. Without it the one with the thinnest
             slices, then the most slices, is taken, and a caveat says so.
+        files: Its files, which are read instead of searching; see
+            ``list_series``.
 
     Returns:
         int16 values, rescaled if the headers say how. Tilted gantries and
@@ -44,7 +50,8 @@ def read_dicom_series(
         SeriesError: No CT series, or a defect that cannot be repaired.
     """
     folder = Path(folder)
-    series, caveats = choose_series(list_series(folder), folder, series_uid)
+    listed = list_series(folder, files=files)
+    series, caveats = choose_series(listed, folder, series_uid)
     where = f'{folder} (series {series.series_uid})'
     try:
         slices, of_copies = one_per_position(series.slices, where)
@@ -62,6 +69,7 @@ def read_dicom_series(
         stack.geometry,
         caveats=(
             *series.caveats,
+            *series.beside,
             *caveats,
             *of_copies,
             *stack.caveats,

@@ -44,12 +44,16 @@ class SeriesSummary:
         slices: Headers of its largest stack.
         defects: Why it cannot be read, one text per file.
         caveats: What was left out of it.
+        files: All of its files, also those with a defect.
+        beside: A caveat about the other files of the folder.
     """
 
     series_uid: str
     slices: Sequence[SliceHeader] = ()
     defects: Sequence[str] = ()
     caveats: Sequence[str] = ()
+    files: Sequence[Path] = ()
+    beside: Sequence[str] = ()
 
     @property
     def thickness(self) -> float:
@@ -78,23 +82,29 @@ class SeriesSummary:
 
 
 def list_series(
-    folder: str | Path, *, depth: int = MAX_DEPTH
+    folder: str | Path,
+    *,
+    depth: int = MAX_DEPTH,
+    files: Iterable[Path] | None = None,
 ) -> list[SeriesSummary]:
     """CT series of a folder; each has a caveat about skipped files.
 
     Args:
         folder: Linked files in it are read, linked folders are not.
         depth: Levels of subfolders that are searched.
+        files: Those of one series, as listed before; nothing is searched.
 
     Raises:
         NoSeriesError: No CT series at all.
-        SeriesError: Too many files, or a damaged file of an unknown series.
+        SeriesError: Too many files, a damaged file of an unknown series, or
+            ``files`` that changed.
     """
     slices: defaultdict[str, list[SliceHeader]] = defaultdict(list)
     defects: defaultdict[str, list[str]] = defaultdict(list)
+    files_of: defaultdict[str, list[Path]] = defaultdict(list)
     skipped: Counter[str] = Counter()
-    files = _files(Path(folder), depth)
-    for path in files:
+    paths = _files(Path(folder), depth) if files is None else sorted(files)
+    for path in paths:
         if not _is_dicom(path):
             skipped['not DICOM'] += 1
             continue
@@ -106,6 +116,7 @@ def list_series(
                 skipped[kind] += 1
                 continue
             uid = series_uid_of(header, path)
+            files_of[uid].append(path)
             try:
                 slices[uid] += slices_of(header, path)
             except SeriesError as error:
@@ -113,15 +124,20 @@ def list_series(
                     raise
                 defects[uid].append(str(error))
     text = ', '.join(f'{n} {kind}' for kind, n in skipped.items())
-    if not slices and not defects:
+    if files is not None and (skipped or len(files_of) > 1):
+        raise SeriesError(
+            f'{folder}: files of the series changed after they had been '
+            f'listed ({text or "several series"}); run the command again.'
+        )
+    if not files_of:
         raise NoSeriesError(
-            f'{folder}: no CT series ({len(files)} files: {text or "empty"});'
+            f'{folder}: no CT series ({len(paths)} files: {text or "empty"});'
             ' give the folder with the CT slices.'
         )
-    caveats = [f'files skipped: {text}'] if skipped else []
+    beside = [f'files skipped: {text}'] if skipped else []
     return [
-        _summary(uid, slices[uid], defects[uid], caveats)
-        for uid in dict.fromkeys([*slices, *defects])
+        _summary(uid, slices[uid], defects[uid], files_of[uid], beside)
+        for uid in files_of
     ]
 
 
@@ -231,7 +247,11 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _summary(
-    uid: str, slices: list[SliceHeader], defects: list[str], caveats: list[str]
+    uid: str,
+    slices: list[SliceHeader],
+    defects: list[str],
+    files: list[Path],
+    beside: list[str],
 ) -> SeriesSummary:
     """The largest stack of a series; smaller ones are dropped as strays."""
     stacks: list[list[SliceHeader]] = []
@@ -261,7 +281,9 @@ def _summary(
         uid,
         largest,
         [*defects, *two_stacks, *_mixed(uid, largest)],
-        [*strays, *caveats],
+        strays,
+        files,
+        beside,
     )
 
 

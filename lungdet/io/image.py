@@ -6,7 +6,7 @@ The loader of a new format is one module with a function from a path to a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +40,7 @@ def load_volume(
     *,
     series_uid: str | None = None,
     hu_offset: int | None = None,
+    files: Iterable[Path] | None = None,
 ) -> Volume:
     """Read a CT from an image file or a folder with a DICOM series.
 
@@ -47,6 +48,8 @@ def load_volume(
         path: A file with one of the suffixes in ``LOADERS``, or a folder.
         series_uid: Which series, if the folder has several.
         hu_offset: Added to values that were stored without their offset.
+        files: Of a folder, the files of the series if they are known; see
+            ``list_series``.
 
     Returns:
         int16 HU, in the order of voxels whose direction is the identity, or as
@@ -62,7 +65,7 @@ def load_volume(
     if not path.is_dir():
         image = read_image(path)
     else:
-        image = read_dicom_series(path, series_uid=series_uid)
+        image = read_dicom_series(path, series_uid=series_uid, files=files)
     array, geometry = reorient(image.array, image.geometry)
     check_chest(image.where, geometry)
     hu, caveats = to_hu(replace(image, array=array), hu_offset=hu_offset)

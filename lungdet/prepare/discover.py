@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lungdet.io.files import is_dicom_head, is_litter
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')
-NO_SCANS = ('seg-lungs', 'masks')  # starts of names without scans
+MASKS = ('seg-lungs', 'masks')  # starts of the names of masks
 NO_SLICES = (*SUFFIXES, '.raw', '.zraw', '.xml', '.txt', '.csv', '.json')
 TRIED_FILES = 8  # about, of a folder, to recognise slices without a suffix
 
@@ -85,10 +85,16 @@ def discover_scans(
     return [sources[uid] for uid in sorted(sources)]
 
 
+def is_named_like_masks(path: Path) -> bool:
+    """Whether a file or folder of a data set is called masks or seg-lungs."""
+    return path.name.startswith(MASKS)
+
+
 def images_and_series_folders(
     root: Path,
     skip: Path | None = None,
     suffixes: tuple[str, ...] = SUFFIXES,
+    is_mask: Callable[[Path], bool] = is_named_like_masks,
 ) -> Iterator[Path]:
     """Image files at any depth, and folders that hold DICOM slices.
 
@@ -100,6 +106,7 @@ def images_and_series_folders(
         root: Folder to search.
         skip: A folder in it to ignore.
         suffixes: Suffixes of the image files.
+        is_mask: Files and folders to pass over.
     """
     visited = set() if skip is None else {os.path.realpath(skip)}
     waiting = deque([root])
@@ -116,7 +123,7 @@ def images_and_series_folders(
             yield folder
             continue
         for path in paths:
-            if path.name.startswith(NO_SCANS) or is_litter(path):
+            if is_mask(path) or is_litter(path):
                 continue
             # unlike those of Path, these do not raise where access is denied
             if os.path.isdir(path) and os.path.islink(path):

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,13 @@ def test_a_failed_scan_is_told_and_the_others_go_on(
     assert 'not a zip archive' in reasons[d]
     assert reasons['b'].startswith('b: ')
     assert not any(str(tmp_path) in text for text in reasons.values())
+    # the outcomes do not keep the voxels of failed scans
+    assert not any(
+        kept.f_locals
+        for one in told
+        if one.error is not None
+        for kept, _ in traceback.walk_tb(one.error.__traceback__)
+    )
     again = run_on(threshold, tmp_path / 'in', tmp_path / 'out')
     assert states(again) == {
         'a': 'skipped',

@@ -19,7 +19,7 @@ from lungdet.evaluation import Selection
 from lungdet.io.image import read_image, write_image
 from tests.apis.scans import ONLY_JSON, SLICES, run_on, states, write_scans
 from tests.apis.test_inferencer import Threshold, threshold
-from tests.dicom_series import labelled, write_slice
+from tests.dicom_series import labelled, write_series, write_slice
 
 __all__ = ['threshold']
 
@@ -152,6 +152,42 @@ def test_another_scan_of_the_same_name_is_refused(
 
     with pytest.raises(ConfigError, match='a: holds a result of another scan'):
         run_on(threshold, tmp_path / 'in', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('kind', ['image', 'slices', 'mask'])
+def test_a_scan_that_was_replaced_while_it_was_processed_is_another(
+    threshold: NoduleInferencer, tmp_path: Path, kind: str
+) -> None:
+    folder, mask = tmp_path / 'in', tmp_path / 'mask.mha'
+    write_scans(folder, ['a'])
+    image = read_image(folder / 'a.mha')
+    write_image(mask, np.full_like(image.array, 3), image.geometry)
+    if kind == 'slices':
+        (folder / 'a.mha').unlink()
+        write_series(folder, SLICES)
+
+    def replace_it() -> None:
+        if kind == 'slices':
+            write_slice(folder, 9, SLICES[9] + 1)
+        else:
+            path = mask if kind == 'mask' else folder / 'a.mha'
+            write_image(path, image.array // 2, image.geometry)
+
+    class Meanwhile(Threshold):
+        def test_step(self, batch: dict) -> list[Any]:
+            replace_it()
+            return super().test_step(batch)
+
+    given = mask if kind == 'mask' else None
+    scans, _ = find_scans([folder], tmp_path / 'out', lung_mask=given)
+    threshold.model = Meanwhile()
+    first = ScanRun(threshold, scans, tmp_path / 'out', ONLY_JSON)
+    first.run()
+    second = ScanRun(threshold, scans, tmp_path / 'out', ONLY_JSON)
+
+    assert [*states(first).values()] == ['done']
+    with pytest.raises(ConfigError, match='holds a result of another'):
+        second.run()
 
 
 def test_results_and_further_series_lie_in_the_folder_of_a_series(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from lungdet.apis import scan_inputs
 from lungdet.apis.private_names import digest
@@ -158,6 +159,68 @@ def test_slices_of_a_series_in_several_folders(tmp_path: Path) -> None:
     assert scan.slices == len(HU)
     volume = load_volume(scan.path, series_uid=scan.series_uid)
     assert volume.array.shape == HU.shape
+
+
+def halves(folder: Path, second: Path) -> None:
+    """Every other slice of a series in another folder."""
+    series(folder, '1.1', '9', 2.0)
+    second.mkdir(parents=True)
+    for path in sorted(folder.iterdir())[::2]:
+        path.rename(second / path.name)
+
+
+@pytest.mark.parametrize('kind', ['linked', 'deep', 'deep in an archive'])
+def test_all_slices_that_are_listed_are_read(
+    tmp_path: Path, kind: str
+) -> None:
+    """A search of the folder around them would miss a half."""
+    path = tmp_path / 'in'
+    if kind == 'linked':
+        halves(path / 'a', tmp_path / 'else' / 'b')
+        (path / 'b').symlink_to(tmp_path / 'else' / 'b')
+    else:
+        halves(path / 'a', path.joinpath('b', *'12345678'))
+    if 'archive' in kind:
+        path = Path(shutil.make_archive(str(tmp_path / 'in'), 'zip', path))
+
+    (scan,) = scans_of(tmp_path, path)
+
+    assert scan.slices == len(scan.files) == len(HU)
+    with scan.opened(tmp_path / 'scratch') as opened:
+        volume = load_volume(opened, files=scan.files_in(opened))
+    assert volume.array.shape == HU.shape
+
+
+def test_a_defect_in_a_part_of_a_series_is_found(tmp_path: Path) -> None:
+    halves(tmp_path / 'in' / 'a', tmp_path / 'else')
+    (tmp_path / 'in' / 'b').symlink_to(tmp_path / 'else')
+    path = min((tmp_path / 'else').iterdir())
+    data = dcmread(path)
+    del data.ImagePositionPatient
+    data.save_as(path)
+
+    (scan,) = scans_of(tmp_path, tmp_path / 'in')
+
+    with pytest.raises(SeriesError, match=f'{path.name}: ImagePositionPat'):
+        load_volume(scan.path, files=scan.files_in(scan.path))
+
+
+def test_other_files_do_not_harm_a_series_in_several_folders(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / 'in'
+    halves(folder / 'a', folder / 'b')
+    (folder / 'a' / 'notes.txt').write_text('-')
+    (folder / 'c').mkdir()
+    cut = min((folder / 'a').glob('*.dcm')).read_bytes()[:200]
+    (folder / 'c' / 'cut.dcm').write_bytes(cut)
+
+    scan, other = scans_of(tmp_path, folder)
+
+    volume = load_volume(scan.path, files=scan.files_in(scan.path))
+    assert volume.array.shape == HU.shape
+    assert scan.caveats == ('files skipped: 1 not DICOM',)
+    assert other.defect and 'cut' in other.defect
 
 
 def test_a_list_names_scans_and_masks(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import pytest
 from lungdet.apis import scan_steps
 from lungdet.apis.inferencer import NoduleInferencer
 from lungdet.apis.scan_input import ScanInput
+from lungdet.apis.scan_inputs import find_scans
 from lungdet.apis.scan_steps import InferOptions, ScanSteps
 from lungdet.errors import SeriesError
-from tests.apis.scans import write_scans
+from tests.apis.scans import SLICES, write_scans
 from tests.apis.test_inferencer import Threshold, threshold
+from tests.dicom_series import write_slice
 
 __all__ = ['threshold']
 FULL = OSError(errno.ENOSPC, 'No space left on device', 'somewhere')
@@ -55,6 +57,10 @@ STEPS = {
     [
         (SeriesError('{path}: bad'), 'a: bad'),
         (MemoryError('too\nlarge'), 'MemoryError: too large'),
+        (
+            ValueError("'1950-03-14' is no date"),
+            'ValueError in a library; --d',
+        ),
         (OSError(errno.EIO, 'Input/output error', '{path}'), 'a: input/out'),
     ],
 )
@@ -118,3 +124,23 @@ def test_a_known_defect_is_told_without_reading(
     outcome = steps.finish(steps.read(scan, steps.out))
 
     assert (outcome.state, outcome.reason) == ('failed', 'z: bad')
+
+
+def test_all_slices_that_were_listed_are_read(
+    steps: ScanSteps, tmp_path: Path
+) -> None:
+    """Half of them lie in a linked folder, which a reader does not search."""
+    (tmp_path / 'ct' / 'a').mkdir(parents=True)
+    (tmp_path / 'else').mkdir()
+    for k, plane in enumerate(SLICES):
+        write_slice(tmp_path / ('else' if k % 2 else 'ct/a'), k, plane)
+    (tmp_path / 'ct' / 'b').symlink_to(tmp_path / 'else')
+    (scan,), _ = find_scans([tmp_path / 'ct'], steps.out)
+
+    work = steps.read(scan, steps.out)
+
+    assert work.case is not None and len(work.case.slices) == len(SLICES)
+    (tmp_path / 'else' / '090.dcm').unlink()
+    outcome = steps.finish(steps.read(scan, steps.out))
+    assert outcome.state == 'failed'
+    assert outcome.reason and '090.dcm: no such file' in outcome.reason

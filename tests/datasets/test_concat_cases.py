@@ -131,6 +131,25 @@ def test_held_out_in_one_and_trained_on_in_the_other_is_refused(
 
 @pytest.mark.parametrize(
     ('scan', 'name'),
+    [(('1.1', 8, 'X'), '1.1'), (('7.9', 8, 'A'), 'A')],
+    ids=['scan', 'patient'],
+)
+def test_validated_in_one_and_trained_on_in_the_other_is_refused(
+    roots: tuple[Path, Path],
+    tmp_path: Path,
+    scan: tuple[str, int, str],
+    name: str,
+) -> None:
+    other = store(tmp_path, scan, ('7.8', 0, 'R'))
+
+    with pytest.raises(
+        ConfigError, match=f'datasets: {name} is in val of .*trained on'
+    ):
+        both(roots, data_root=str(other), val_subsets=(8,))
+
+
+@pytest.mark.parametrize(
+    ('scan', 'name'),
     [(('1.1', 0, 'X'), '1.1'), (('9.9', 0, 'P'), 'P')],
     ids=['scan', 'patient'],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungdet.datasets import CropGrid
+from lungdet.datasets.reading import read_hu
 from lungdet.io.case_store import CaseStore
 from tests.datasets.stores import BALLS_GRID
 
@@ -37,6 +39,26 @@ def test_fixed_point_is_the_nodule_or_the_middle(
     np.testing.assert_allclose(inside[1], (np.array(SHAPE) - 1) / 2)
     assert nodule_grid.nodule is not None and nodule_grid.nodule.id == 1
     assert background.nodule is None
+
+
+def test_a_transposed_crop_has_the_voxels_of_the_case(balls: Path) -> None:
+    """Though the nodule's centre is at none of them."""
+    store = CaseStore(balls)
+    record = store.records['1.1']
+    box = (25.5, 35.25, 40.75, 35.5, 45.5, 50.5)  # its centre 30.5, 40.375 ...
+    nodule = replace(record.nodules[0], box=box)
+    grid = CropGrid.around_nodule(
+        BALLS_GRID.crop((22, 30, 40), SHAPE), record, nodule
+    )
+
+    swapped = grid.warp(SWAP_XY).geometry
+    image = read_hu(store, record, swapped, pad_hu=0)
+
+    assert image.dtype == np.int16  # not interpolated
+    # the voxel that holds the centre stays at 8, 10, 5 of the crop
+    fixed = swapped.to_world(np.array([[8.0, 10, 5]]))
+    np.testing.assert_allclose(BALLS_GRID.to_index(fixed), [[30, 40, 45]])
+    assert image[8, 10, 5] == store.read('1.1', 'image')[30, 40, 45]
 
 
 @given(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lungdet.engine import Key
 from lungdet.errors import ConfigError
 from lungdet.io.case_json import case_to_json
 from lungdet.io.case_store import CaseStore, rebuild_index, record_file
-from tests.datasets.stores import BALLS_GRID, cubes_store, training_crops
+from tests.datasets.stores import LUNGS_GRID, cubes_store, training_crops
 
 
 @pytest.fixture
@@ -51,7 +52,9 @@ def test_scans_of_the_subset_that_are_not_prepared_are_listed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     official = {'1.1': 0, '1.3': 9, '9.1': 9, '9.2': 9, '9.3': 8}
-    monkeypatch.setattr(luna16_dataset, 'official_subsets', lambda: official)
+    monkeypatch.setattr(
+        'lungdet.io.reference_set.official_subsets', lambda: official
+    )
 
     def listed(split: str, **options: object) -> int:
         data = training_crops(root, split=split, **options)
@@ -59,6 +62,8 @@ def test_scans_of_the_subset_that_are_not_prepared_are_listed(
 
     assert listed('test') == 3  # one of them is prepared
     assert listed('val') == 1  # 1.2 is not a scan of LUNA16
+    # all of LUNA16's and 1.2
+    assert listed('test', test_subsets=(8, 9), val_subsets=()) == 5
     assert listed('test', test_series=['1.3'], val_series=[]) == 1
 
 
@@ -92,28 +97,41 @@ def test_done_scans_are_skipped(root: Path, tmp_path: Path) -> None:
     assert data.series_uids == ['1.3']
 
 
-def test_background_crops_lie_where_they_should(balls: Path) -> None:
-    lungs = CaseStore(balls).read('1.1', 'lungs')
-    size = (16, 16, 16)
+def test_background_crops_are_of_all_scans_and_mostly_in_lungs(
+    balls: Path,
+) -> None:
+    data = training_crops(balls, background_ratio=8.0, lung_fraction=0.9)
+    samples = [
+        data.start_sample(index, epoch, index)
+        for index in range(3, 27)
+        for epoch in range(10)
+    ]
+
+    kinds = Counter(sample['kind'] for sample in samples)
+    assert set(kinds) == {'lung', 'anywhere'}
+    assert kinds['lung'] / len(samples) == pytest.approx(0.9, abs=0.06)
+    # scans without a nodule too
+    assert {s['record'].series_uid for s in samples} == {'1.1', '1.2'}
+
+
+def test_background_crops_lie_where_they_should(lungs: Path) -> None:
     data = training_crops(
-        balls, size=size, background_ratio=8.0, lung_fraction=0.5
+        lungs, size=(16, 16, 32), crops={'lung': 60, 'anywhere': 20}
     )
-    uids, kinds = set(), set()
-    for index in range(3, 27):
+    in_lungs = []
+    for index, kind in enumerate(data.kinds):
         sample = data[Key(index, 0, index)]['data_samples']
-        uid, kind = sample.sample_key.split()[0], sample.sample_key.split()[-1]
-        uids.add(uid)
-        kinds.add(kind)
-        (corner,) = BALLS_GRID.to_index(np.asarray(sample.affine)[:3, 3][None])
+        (corner,) = LUNGS_GRID.to_index(np.asarray(sample.affine)[:3, 3][None])
         corner = np.rint(corner).astype(int)
         if kind == 'anywhere':
             assert (corner >= 0).all()
-            assert (corner + 16 <= BALLS_GRID.shape).all()
-        elif not (corner < 0).any() and lungs[tuple(corner + 8)] == 0:
-            assert kind == 'lung'  # 20 tries may miss a small field
-            assert (corner + 16 <= BALLS_GRID.shape).all()
-    assert uids == {'1.1', '1.2'}  # scans without a nodule too
-    assert kinds == {'anywhere', 'lung'}
+            assert (corner + (16, 16, 32) <= LUNGS_GRID.shape).all()
+        else:
+            uid = sample.sample_key.split()[0]
+            mask = data.store.read(uid, 'lungs')
+            in_lungs.append(mask[tuple(corner + (8, 8, 16))] > 0)
+    # 20 tries miss lungs of a fifth of the case once in a hundred times
+    assert len(in_lungs) == 60 and np.mean(in_lungs) > 0.9
 
 
 def test_log_says_what_was_left_out(

@@ -84,6 +84,31 @@ def test_tilted_map_is_interpolated_along_three_axes() -> None:
         assert nearest[j] == source[tuple(near)]
 
 
+@pytest.mark.parametrize(
+    'matrix',
+    [
+        np.eye(3),
+        np.array([[1, 0, 0], [0, 0.5, -0.5], [0, 0.5, 0.5]]),
+        np.array([[0.5, 0, -0.5], [0, 1, 0], [0.5, 0, 0.5]]),
+    ],
+    ids=['shifted', 'turned', 'tilted'],
+)
+def test_a_label_half_way_is_the_upper_one_wherever_a_crop_starts(
+    matrix: np.ndarray,
+) -> None:
+    source = np.arange(1, 1001).reshape(10, 10, 10)
+    offset = np.array([3.5, 3.5, 2.5])
+    index = np.einsum('ab,bzyx->azyx', matrix, np.indices(SHAPE))
+    index += offset[:, None, None, None]
+    assert (index % 1 == 0.5).any((1, 2, 3)).all()
+    upper = source[tuple(np.floor(index + 0.5).astype(int))]
+
+    for start in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        part = source[tuple(slice(k, None) for k in start)]
+        nearest = warp_nearest(part, matrix, offset - start, SHAPE)
+        np.testing.assert_array_equal(nearest, upper)
+
+
 def test_flips_and_transpositions_are_exact() -> None:
     source = np.arange(4 * 6 * 5, dtype=np.int16).reshape(4, 6, 5)
     # first axis mirrored, the others swapped and one of them mirrored

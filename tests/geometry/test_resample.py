@@ -146,6 +146,30 @@ def test_the_edge_repeats_where_nothing_fills(turn: object) -> None:
     np.testing.assert_array_equal(resampled, np.pad(labels, 1, mode='edge'))
 
 
+@pytest.mark.parametrize(
+    'step',
+    [np.eye(3), np.array([[1, 0, 0], [0, 0.5, -0.5], [0, 0.5, 0.5]])],
+    ids=['along the axes', 'turned'],
+)
+def test_a_label_half_way_is_the_upper_one_wherever_a_crop_starts(
+    step: np.ndarray,
+) -> None:
+    source = Geometry.from_parts(
+        (8, 8, 8), spacing_zyx=(1, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    labels = np.arange(8**3).reshape(source.shape)
+    target = source.transformed(step, np.array([4.0, 4, 4]), (4, 4, 4))
+    z, y, x = 4 + np.einsum('ab,bzyx->azyx', step, np.indices((4, 4, 4)) - 1.5)
+    assert set((z % 1).ravel()) == {0.5} and 0.5 in (y % 1) and 0.5 in (x % 1)
+    upper = labels[tuple(np.floor(np.stack([z, y, x]) + 0.5).astype(int))]
+
+    for start in ((0, 0, 0), (1, 1, 1), (2, 1, 0)):
+        part = labels[tuple(slice(k, None) for k in start)]
+        grid = source.crop(start, part.shape)
+        resampled = resample_nearest(part, grid, target)
+        np.testing.assert_array_equal(resampled, upper)
+
+
 def test_a_label_crop_lands_in_its_region_alone() -> None:
     case = Geometry.from_parts(
         (12, 14, 16), spacing_zyx=(1, 1, 1), origin_xyz=(3, -2, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -179,5 +180,12 @@ def test_a_training_on_a_scan_or_donor_of_the_test_is_refused(
     with pytest.raises(ConfigError, match='keep a patient on one side'):
         split_series(records, test_series=['3.1-inserted-0'], **options)
     inserted = CaseStore(tmp_path).records
+    # patient P-0 gave a nodule to a case of another patient's scan
+    uid = next(u for u, r in inserted.items() if 'P-0' in r.made_of)
+    donor = replace(records['3.4'], series_uid='8.1', patient_id='P-0')
+    with pytest.raises(ConfigError, match='patient P-0 is in test and in tr'):
+        split_series(
+            {uid: inserted[uid], '8.1': donor}, test_series=[uid], **options
+        )
     parts = split_series(inserted, test_series=[*inserted], **options)
     assert not parts['train'] and len(parts['test']) == 4

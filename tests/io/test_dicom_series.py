@@ -233,6 +233,27 @@ def test_linked_slices_are_read_and_litter_is_not(
         load_volume(folder)
 
 
+@pytest.mark.parametrize('change', ['removed', 'no slice', 'other series'])
+def test_files_that_changed_since_they_were_listed_are_refused(
+    tmp_path: Path, truth: np.ndarray, change: str
+) -> None:
+    write_series(tmp_path, truth)
+    (summary,) = list_series(tmp_path)
+    (tmp_path / 'cut.dcm').write_bytes(bytes(128) + b'DICM' + b'\xff' * 300)
+
+    volume = load_volume(tmp_path, files=summary.files)
+
+    np.testing.assert_array_equal(volume.array, truth)
+    if change == 'removed':
+        (tmp_path / '090.dcm').unlink()
+    elif change == 'no slice':
+        (tmp_path / '090.dcm').write_text('-')
+    else:
+        write_slice(tmp_path, 9, truth[9], series='7.7')
+    with pytest.raises(SeriesError, match='after they had been|no such file'):
+        load_volume(tmp_path, files=summary.files, series_uid='1.2.3')
+
+
 def nested(depth: int) -> bytes:
     """A sequence in a sequence in a ..., of undefined lengths."""
     item = b'\xfe\xff\x00\xe0\xff\xff\xff\xff'

@@ -96,6 +96,16 @@ def test_a_scan_is_left_as_it_was(phantom: Phantom) -> None:
     np.testing.assert_array_equal(phantom.volume.array, array)
 
 
+def test_the_header_names_the_patient_before_the_references() -> None:
+    """The study of a reader XML only stands for a patient."""
+    scan = replace(block_scan(), patient_id='P1')
+    study = References((), (), 'P7')
+
+    record, _ = prepare_case(scan, find_lungs(scan), study)
+
+    assert record.patient_id == 'P1'
+
+
 def test_lungs_hold_those_of_the_phantom(phantom: Phantom) -> None:
     lungs = find_lungs(phantom.volume)
     record, arrays = prepare_case(phantom.volume, lungs)

@@ -76,6 +76,18 @@ def test_a_mask_outside_the_scan_is_refused(tmp_path: Path) -> None:
         lungs_of_scan(path, volume_of(np.full_like(chest(), 40)))
 
 
+def test_a_mask_that_leaves_the_scan_is_told(tmp_path: Path) -> None:
+    """The scan ends at slice 50 of 70, the lungs at slice 63."""
+    labels = labels_of(chest())
+    path = written(tmp_path / 'a.mhd', labels, (0, 0, 0))
+    outside = (labels[50:] > 0).sum() / (labels > 0).sum()
+
+    lungs = lungs_of_scan(path, volume_of(chest()[:50]))
+
+    assert lungs.source == 'given' and 0.1 < outside < 0.2
+    assert f'{outside:.0%} of a.mhd lie outside the scan' in lungs.caveats
+
+
 def test_lungs_that_are_doubtful_refuse_no_mask(tmp_path: Path) -> None:
     hu = chest()
     base = hu == -850

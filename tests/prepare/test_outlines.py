@@ -47,6 +47,24 @@ def test_rows_and_outlines_pair_once_each() -> None:
     ]
 
 
+def test_the_mask_around_a_row_wins_over_the_nearest_centre() -> None:
+    geometry = Geometry.from_parts(
+        (10, 20, 30), spacing_zyx=(2, 1, 1), origin_xyz=(0, 0, 0)
+    )
+    labels = np.zeros(geometry.shape, dtype=np.uint8)
+    labels[2:4, 4:8, 4:20] = 1
+    labels[2:4, 4:8, 20:24] = 2
+    nodules = [
+        LidcNodule(1, 4, (11.5, 5.5, 5.0), 10.0),
+        LidcNodule(2, 4, (21.5, 5.5, 5.0), 5.0),
+    ]
+    inside = Annotation((18.0, 5.5, 5.0), 8.0)  # 6.5 and 3.5 mm away
+    beside = Annotation((21.5, 10.5, 5.0), 8.0)  # 5 mm away, its radius is 4
+
+    assert match_nodules([inside], nodules, labels, geometry) == [1]
+    assert match_nodules([beside], nodules, labels, geometry) == [None]
+
+
 def test_outlines_of_shifted_slices_are_refused(tmp_path: Path) -> None:
     """They are pixels of the slices, which a tilted gantry moved."""
     path = tmp_path / 'a.xml'

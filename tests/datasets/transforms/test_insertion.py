@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lungdet.datasets import ConcatCases, LUNA16Dataset, Sample
 from lungdet.datasets.transforms import NoduleInsertion
 from lungdet.errors import ConfigError
-from lungdet.insertion.draw import INTO_WALL_MM
+from lungdet.insertion.draw import INTO_WALL_MM, draw_sham
 from lungdet.io.case_store import CaseStore
 from lungdet.io.nodule_library import write_library
+from lungdet.ops import centers_inside
 from lungdet.structures import CaseNodule
 from tests.datasets.stores import write_airy
 from tests.io.nodules import ball_nodule
@@ -124,6 +127,44 @@ def test_shams_are_no_targets_and_at_least_as_many(
     out = only.apply(sample, params)
     assert not out['gt_nodules'] and not out['mask'].any()
     assert (out['image'] != sample['image']).any()
+
+
+def test_where_a_sham_has_no_room_there_is_one_nodule_less(
+    airy: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = itertools.count()
+    monkeypatch.setattr(
+        'lungdet.datasets.transforms.insertion.draw_sham',
+        lambda *values: draw_sham(*values) if next(calls) % 2 else None,
+    )
+    transform = NoduleInsertion(library, prob=1.0, count=(4, 4), sham_only=0)
+
+    for seed in range(3):
+        params = transform.draw(np.random.default_rng(seed), whole_case(airy))
+        kinds = [values['kind'] for values in params.placements]
+        assert sorted(kinds) == ['nodule'] * 2 + ['sham'] * 2
+
+
+def test_insertions_stay_away_from_the_faces(airy: Path, library: str) -> None:
+    """Else a target would be drawn that a crop of it could not have."""
+    transform = NoduleInsertion(
+        library, prob=1.0, count=(3, 3), sham_only=0, min_inside=16.0
+    )
+    sample = whole_case(airy)
+    shape = sample['geometry'].shape
+    num_targets = 0
+
+    for seed in range(10):
+        params = transform.draw(np.random.default_rng(seed), sample)
+        boxes = transform.apply(sample, params)['gt_boxes']
+        num_targets += len(boxes)
+        assert centers_inside(torch.from_numpy(boxes), shape, 16.0).all()
+        # index coordinates, in which the faces lie at -0.5
+        at = np.array([values['center'] for values in params.placements])
+        to_face = np.minimum(at + 0.5, np.array(shape) - 0.5 - at)
+        assert to_face.min() >= 16
+
+    assert num_targets > 10
 
 
 def test_insertions_stay_in_the_lungs_and_apart(

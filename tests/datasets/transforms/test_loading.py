@@ -210,6 +210,28 @@ def test_lungs_come_with_a_case_whose_detections_are_filtered(
         LUNA16Dataset(balls, 'test', pipeline=pipeline)[0]
 
 
+def test_the_lung_margin_is_in_voxels_of_the_case(tmp_path: Path) -> None:
+    grid = Geometry.from_parts(
+        (20, 24, 28), spacing_zyx=(2, 2, 2), origin_xyz=(5, -7, 11)
+    )
+    record = CaseRecord('1.9', 9, grid, grid, 2.0, [], [], 'computed')
+    image = np.zeros(grid.shape, np.int16)
+    lungs = np.ones(grid.shape, np.uint8)
+    write_case(tmp_path, record, {'image': image, 'lungs': lungs})
+    rebuild_index(tmp_path)
+
+    sample = LUNA16Dataset(
+        tmp_path,
+        'test',
+        pipeline=[
+            {'type': 'LoadCase', 'lung_margin_mm': 8.0},
+            {'type': 'PackDetInputs'},
+        ],
+    )[0]['data_samples']
+
+    assert sample.lung_margin == 4.0
+
+
 def test_candidates_are_cubes_at_their_points(
     balls: Path, tmp_path: Path
 ) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lungdet.datasets import PackPair
+from lungdet.datasets import PackDetInputs, PackPair
+from lungdet.datasets.transforms.base import NoParams
 from lungdet.datasets.transforms.packing import PackPairParams
 from lungdet.geometry import Geometry
 from lungdet.io.case_store import CaseStore
@@ -35,6 +36,20 @@ def test_inputs_are_int16_without_wrapping(
     assert inputs.shape == (1, 16, 16, 32)
     if transform['type'] == 'RandomHUShiftScale':
         assert abs(int(inputs.float().mean())) > 30000
+
+
+def test_hu_are_rounded_to_the_nearest(balls: Path) -> None:
+    image = np.array([[[0.6, -0.6, 1.4, -873.7, 4e4, -4e4]]], np.float32)
+    sample = {
+        'record': CaseStore(balls).records['1.1'],
+        'image': image,
+        'geometry': Geometry(image.shape, np.eye(4)),
+        'sample_key': 'a crop',
+    }
+
+    inputs = PackDetInputs().apply(sample, NoParams())['inputs']
+
+    assert inputs.flatten().tolist() == [1, -1, 1, -874, 32767, -32768]
 
 
 def test_crop_without_nodule_has_empty_targets(balls: Path) -> None:
