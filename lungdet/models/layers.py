@@ -16,11 +16,6 @@ from lungdet.registry import MODELS
 
 NORM_CFG = {'type': 'BN3d'}
 ACT_CFG = {'type': 'ReLU', 'inplace': True}
-# norms that mmcv registers, of maps without depth or of the last axis
-FLAT_NORMS = (
-    *(nn.BatchNorm1d, nn.BatchNorm2d),
-    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LayerNorm),
-)
 
 MODELS.register_module('BN3d', module=BatchNorm3d)
 
@@ -38,21 +33,15 @@ def build_norm(
         postfix: End of the name: ``'bn1'``, ``'gn1'``.
 
     Raises:
-        ConfigError: The type is not registered, has no such argument, or is
-            no norm of volumes; or it does not fit the channels.
+        ConfigError: The type is not registered, has no such argument, or does
+            not fit the channels.
     """
     arguments = {k: v for k, v in norm_cfg.items() if k != 'requires_grad'}
     _check(arguments, 'norm_cfg')
     # without a scope, mmcv would use torch's batch norm
     with DefaultScope.overwrite_default_scope('lungdet'):
         with _clear_errors(norm_cfg, f'norm_cfg, for {channels} channels'):
-            name, layer = build_norm_layer(norm_cfg, channels, postfix)
-    if type(layer) in FLAT_NORMS:  # a derived class may be of volumes
-        raise ConfigError(
-            f'norm_cfg.type: {norm_cfg["type"]} is no norm of volumes; take '
-            'BN3d, SyncBN, IN3d or GN.'
-        )
-    return name, layer
+            return build_norm_layer(norm_cfg, channels, postfix)
 
 
 def build_activation(act_cfg: dict) -> nn.Module:
