@@ -18,11 +18,11 @@ from lungdet.apis.scan_list import FILES, largest_lists, read_scan_lists
 from lungdet.apis.scan_names import shorter_name
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import check_writable, write_text
-from lungdet.io.luna16 import write_submission, write_table
+from lungdet.io.luna16 import SCAN_LIST, write_submission, write_table
 from lungdet.io.results import RESULT, read_result
 from lungdet.structures import SeriesResult
 
-SUBMISSION, TABLE, SCANS = 'submission.csv', 'detections.csv', 'seriesuids.csv'
+SUBMISSION, TABLE = 'submission.csv', 'detections.csv'
 # fields of a detection that may be unknown
 OPTIONAL_COLUMNS = (
     *('diameter_mm', 'volume_mm3', 'slice_number', 'instance_number'),
@@ -113,7 +113,7 @@ def merge_results(
     target = check_writable(out, 'the merged files')
     write_submission(target / SUBMISSION, results)
     write_table(target / TABLE, [*_lines(results)], COLUMNS)
-    _write_scans(target / SCANS, results)
+    _write_scans(target / SCAN_LIST, results)
     return MergedResults(
         results, (*missing, *_unlisted(folders), *_caveats(results))
     )

@@ -174,7 +174,6 @@ def check_outputs(args: argparse.Namespace) -> None:
         if path is not None:
             check_replaceable(path)
             check_writable(path.parent, f'the file of --{option}')
-        if path is not None:
             _refuse_overwriting(args, option, path)
     if args.plot:
         check_figure(args.plot)

@@ -96,7 +96,8 @@ def network_differences(
     """What two networks of the same tensors compute differently.
 
     A part that only one of them has is left out: its tensors are missed or
-    not used, which is told elsewhere.
+    not used, which is told elsewhere. A class of one's own that derives from
+    the trained one may stand for it.
 
     Args:
         stored: Config of the network that the weights are of.
@@ -109,8 +110,27 @@ def network_differences(
     return {
         key: f'{key} was {there[key]!r} and is {value!r}'
         for key, value in here.items()
-        if key in there and there[key] != value
+        if key in there
+        and there[key] != value
+        and not _is_derived(value, there[key])
     }
+
+
+def _is_derived(kind: Any, trained: Any) -> bool:
+    """Whether a value is a user's class that stands for the trained one."""
+    classes = [
+        (MODELS.get(one) or TASK_UTILS.get(one))
+        if isinstance(one, str)
+        else None
+        for one in (kind, trained)
+    ]
+    first, base = classes
+    return (
+        inspect.isclass(first)
+        and inspect.isclass(base)
+        and issubclass(first, base)
+        and not first.__module__.startswith('lungdet.')
+    )
 
 
 def network_caveats(

@@ -30,11 +30,6 @@ EMPTY = (
     *('StudyID', 'StudyDate', 'StudyTime', 'AccessionNumber'),
 )
 IDENTIFIERS = ('StudyInstanceUID', 'FrameOfReferenceUID')
-DATES_AND_TIMES = {
-    'PatientBirthDate': 'DA',
-    'StudyDate': 'DA',
-    'StudyTime': 'TM',
-}
 SEXES = ('M', 'F', 'O', '', None)
 UTF_8 = 'ISO_IR 192'
 MAX_LO = 64  # characters of a value of VR LO, which has no backslash
@@ -95,9 +90,10 @@ def _make_valid(header: Any) -> None:
     for name in EMPTY:
         if name not in header:
             setattr(header, name, '')
-    for name, kind in DATES_AND_TIMES.items():
+    kinds = {'PatientBirthDate': DA, 'StudyDate': DA, 'StudyTime': TM}
+    for name, kind in kinds.items():
         try:
-            {'DA': DA, 'TM': TM}[kind](header[name].value)
+            kind(header[name].value)
         except ValueError:
             setattr(header, name, '')
     if header.PatientSex not in SEXES:

@@ -18,6 +18,9 @@ from lungdet.io.atomic import write_text
 from lungdet.io.table_file import Table, TableFile, as_table
 from lungdet.structures import Annotation, AnnotationTable, SeriesResult
 
+# files of a download
+ANNOTATIONS, EXCLUDED = 'annotations.csv', 'annotations_excluded.csv'
+SCAN_LIST = 'seriesuids.csv'
 ANNOTATION_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'diameter_mm')
 MARK_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'probability')
 CANDIDATE_COLUMNS = MARK_COLUMNS[:4]

@@ -8,7 +8,13 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from lungdet.io.luna16 import read_annotations, read_column, read_excluded
+from lungdet.io.luna16 import (
+    ANNOTATIONS,
+    EXCLUDED,
+    read_annotations,
+    read_column,
+    read_excluded,
+)
 from lungdet.structures import ReferenceSet
 
 
@@ -48,9 +54,9 @@ def official_reference() -> ReferenceSet:
 
     Source: Setio et al. 2017; see ``official/README.md`` for the licence.
     """
-    with _packed('annotations.csv') as path:
+    with _packed(ANNOTATIONS) as path:
         annotations = read_annotations(path)
-    with _packed('annotations_excluded.csv') as path:
+    with _packed(EXCLUDED) as path:
         excluded = read_excluded(path)
     return ReferenceSet(
         'official', annotations, excluded, tuple(official_subsets())

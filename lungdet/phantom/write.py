@@ -12,6 +12,7 @@ from tqdm import tqdm
 from lungdet.errors import ConfigError
 from lungdet.io.atomic import check_writable, write_text
 from lungdet.io.image import write_image
+from lungdet.io.luna16 import ANNOTATIONS, EXCLUDED, SCAN_LIST
 from lungdet.io.metaimage import data_file
 from lungdet.io.processes import processes
 from lungdet.phantom.phantom import make_phantom
@@ -25,9 +26,6 @@ from lungdet.structures import Annotation
 
 UID_ROOT = '1.2.826.0.1.3680043.10.9999'
 SUBSETS = 10
-ANNOTATIONS, EXCLUDED = 'annotations.csv', 'annotations_excluded.csv'
-SERIESUIDS = 'seriesuids.csv'
-TABLES = (ANNOTATIONS, EXCLUDED, SERIESUIDS)
 HEADER = 'seriesuid,coordX,coordY,coordZ,diameter_mm'
 
 
@@ -62,7 +60,11 @@ def write_luna16_phantoms(
     out = check_writable(out, 'the phantoms')
     uids = [phantom_uid(seed, number) for number in range(scans)]
     _check_free(out, uids)
-    for name in TABLES:  # those of other phantoms, if this call is stopped
+    for name in (
+        ANNOTATIONS,
+        EXCLUDED,
+        SCAN_LIST,
+    ):  # those of other phantoms, if this call is stopped
         (out / name).unlink(missing_ok=True)
     write = partial(write_phantom, out=out, seed=seed, size=size)
     with ExitStack() as stack:
@@ -83,7 +85,7 @@ def write_luna16_phantoms(
         out / EXCLUDED,
         [(one.uid, one.excluded) for one in written],
     )
-    write_text(out / SERIESUIDS, '\n'.join(uids) + '\n')
+    write_text(out / SCAN_LIST, '\n'.join(uids) + '\n')
     return uids
 
 

@@ -15,7 +15,7 @@ from lungdet.io.files import is_dicom_head, is_litter
 from lungdet.io.image import SUFFIXES, stem
 
 SUBSET = re.compile(r'subset(\d)(?!\d)')
-MASKS = ('seg-lungs', 'masks')  # starts of the names of masks
+MASKS = ('masks', 'seg-lungs', 'seg-lungs-luna16')  # names, in lower case
 NO_SLICES = (*SUFFIXES, '.raw', '.zraw', '.xml', '.txt', '.csv', '.json')
 TRIED_FILES = 8  # about, of a folder, to recognise slices without a suffix
 
@@ -86,8 +86,11 @@ def discover_scans(
 
 
 def is_named_like_masks(path: Path) -> bool:
-    """Whether a file or folder of a data set is called masks or seg-lungs."""
-    return path.name.startswith(MASKS)
+    """Whether a file or folder of a data set has one of the names of masks.
+
+    A longer name, such as ``masks_of_smith.nii.gz``, may be that of a scan.
+    """
+    return stem(path).lower() in MASKS
 
 
 def images_and_series_folders(

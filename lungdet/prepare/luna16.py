@@ -8,11 +8,16 @@ from pathlib import Path
 
 from lungdet.errors import AnnotationError
 from lungdet.io.lidc_masks import MIN_READERS, check_consensus
-from lungdet.io.luna16 import read_annotations, read_excluded
+from lungdet.io.luna16 import (
+    ANNOTATIONS,
+    EXCLUDED,
+    read_annotations,
+    read_excluded,
+)
 from lungdet.io.ray_cluster import RayOptions
 from lungdet.io.reference_set import official_reference, official_subsets
 from lungdet.prepare.discover import ScanSource, discover_scans
-from lungdet.prepare.official import ANNOTATIONS, EXCLUDED, check_official
+from lungdet.prepare.official import check_official
 from lungdet.prepare.outlines import OutlineReferences, index_reader_xml
 from lungdet.prepare.references import (
     ReferenceSource,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lungdet.errors import AnnotationError
+from lungdet.io.luna16 import ANNOTATIONS, EXCLUDED
 from lungdet.io.reference_set import official_reference, official_subsets
 from lungdet.structures import (
     Annotation,
@@ -15,8 +16,6 @@ from lungdet.structures import (
     CaseRecord,
     row_differences,
 )
-
-ANNOTATIONS, EXCLUDED = 'annotations.csv', 'annotations_excluded.csv'
 
 
 class OfficialCount(NamedTuple):

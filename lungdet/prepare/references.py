@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lungdet.errors import AnnotationError
+from lungdet.errors import AnnotationError, counted
 from lungdet.geometry import Geometry
 from lungdet.io.case_json import annotation_to_json
 from lungdet.io.luna16 import MAX_DIAMETER_MM
@@ -178,7 +178,7 @@ def refuse_repeated(path: Path, table: Rows) -> None:
         repeated = [row for row, times in Counter(rows).items() if times > 1]
         if repeated:
             raise AnnotationError(
-                f'{path}: {name} has {len(repeated)} nodules in several '
-                f'equal rows, first {repeated[0]}; each would count once '
-                'more. Remove the repeated rows.'
+                f'{path}: {name} has {counted(len(repeated), "nodule")} in '
+                f'several equal rows, first {repeated[0]}; each would count '
+                'once more. Remove the repeated rows.'
             )

@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from lungdet.errors import AnnotationError
-from lungdet.io.luna16 import read_seriesuids
+from lungdet.io.luna16 import SCAN_LIST, read_seriesuids
 from lungdet.io.reference_set import official_subsets
 from lungdet.prepare.discover import ScanSource
 
-SCAN_LIST = 'seriesuids.csv'
 NAMED = 3  # examples per message
 
 

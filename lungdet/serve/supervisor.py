@@ -16,7 +16,7 @@ from lungdet.serve.worker import Windows, Worker, WorkerLost
 
 POLL_SECONDS = 0.2  # interval of checks for a cancelled job
 IDLE_SECONDS = 5.0  # interval of checks for expired jobs, when idle
-UNNOTED = 'the server could not note its end, send it again.'
+UNNOTED = 'the server could not note its end; send it again.'
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,11 @@ class Supervisor:
 
     def _step(self) -> None:
         """Run the next job, or wait for one."""
-        if self._unnoted is not None:
-            self.storage.fail(self._unnoted, UNNOTED)
+        if (job := self._unnoted) is not None:
+            self.storage.fail(job, UNNOTED)
             self._unnoted = None
+            self.ended[FAILED] += 1
+            self.tell(f'job {job.id} failed, {UNNOTED}')
         for job in self.storage.expire():
             self.tell(f'job {job.id} expired and was deleted')
         with self._lock:

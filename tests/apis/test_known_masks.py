@@ -29,7 +29,8 @@ def listed(
 
 
 def test_a_scan_may_be_called_like_masks(tmp_path: Path) -> None:
-    """lungdet prepare, whose data sets have masks so called, goes by names."""
+    """lungdet prepare, whose data sets have masks so called, goes by whole
+    names."""
     scans = [
         'a.mha',
         'masks of patients/p7.mha',
@@ -40,7 +41,8 @@ def test_a_scan_may_be_called_like_masks(tmp_path: Path) -> None:
     write(tmp_path, *scans)
 
     assert listed(tmp_path) == (scans, [])
-    assert [scan.uid for scan in discover_scans(tmp_path)] == ['a']
+    uids = [scan.uid for scan in discover_scans(tmp_path)]
+    assert uids == ['a', 'masks_smith', 'p7']
 
 
 def test_masks_of_luna16_and_of_results_are_no_scans(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from lungdet.engine.network_contract import (
 )
 from lungdet.engine.release import shipped_release
 from lungdet.errors import CheckpointError
-from lungdet.registry import build_model
+from lungdet.models import NoduleNet
+from lungdet.registry import MODELS, build_model
 from tests.engine.runs import NO_VALIDATION
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -96,6 +97,20 @@ def test_parts_that_one_network_lacks_are_left_out() -> None:
     assert not network_differences(network(), other)
     assert not network_differences(other, network())
     assert not network_differences({}, network())
+
+
+def test_a_class_of_ones_own_may_stand_for_the_trained_one() -> None:
+    class Quiet(NoduleNet):
+        """Differs in what it does with its boxes."""
+
+    MODELS.register_module(module=Quiet)
+    other = network() | {'type': 'Quiet'}
+    try:
+        assert not network_differences(network(), other)
+        # not the other way round: weights of an unknown network
+        assert [*network_differences(other, network())] == ['model.type']
+    finally:
+        MODELS.module_dict.pop('Quiet')
 
 
 def test_released_weights_fit_the_config_of_their_training() -> None:

@@ -47,6 +47,17 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
     assert not prepare_folder(root, tmp_path / 'out', progress=False).failed
 
 
+def test_a_scan_may_have_a_name_that_begins_like_masks(tmp_path: Path) -> None:
+    for name in ('masks.nii.gz', 'masks/b.mha', 'seg-lungs-LUNA16/c.mha'):
+        write_scan(tmp_path / name)
+    for name in ('masks_of_smith.mha', 'seg-lungs2/d.mha'):
+        write_scan(tmp_path / name)
+
+    uids = [source.uid for source in discover_scans(tmp_path)]
+
+    assert uids == ['d', 'masks_of_smith']
+
+
 def test_series_that_lies_there_twice_is_refused(tmp_path: Path) -> None:
     for patient in ('files/1', 'files/2'):
         write_scan(tmp_path / patient / 'ct.nii.gz')

@@ -96,7 +96,7 @@ def test_repeated_nodules_are_refused(
         names = 'seriesuid,x1,y1,z1,x2,y2,z2\n'
         path.write_text(names + 2 * 'a,1,2,3,4,5,6\n')
 
-    with pytest.raises(AnnotationError, match='a has 1 nodules in several'):
+    with pytest.raises(AnnotationError, match='a has 1 nodule in several'):
         prepare_folder(scans, tmp_path / 'out', annotations=path)
 
 

@@ -131,7 +131,7 @@ def test_repeated_and_missing_rows_of_nodules_are_told(
     table_of(tmp_path, 2 * row).rename(tmp_path / 'annotations.csv')
 
     with pytest.raises(
-        AnnotationError, match=r'annotations.csv: 1.2 has 1 nodules in several'
+        AnnotationError, match=r'annotations.csv: 1.2 has 1 nodule in several'
     ):
         prepare_luna16(tmp_path, tmp_path / 'out', progress=False)
 

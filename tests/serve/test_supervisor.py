@@ -325,4 +325,5 @@ def test_a_job_whose_end_cannot_be_noted_does_not_run_forever(
     service.supervisor.stop()
 
     assert calls == [1]
+    assert service.supervisor.ended == {'done': 1, 'failed': 1}
     assert job['error'].startswith('the server could not note its end')
