@@ -99,7 +99,6 @@ def _make_valid(header: Any) -> None:
     if header.PatientSex not in SEXES:
         header.PatientSex = ''
     if 'SpecificCharacterSet' in header:
-        header.decode()
         header.SpecificCharacterSet = UTF_8
 
 

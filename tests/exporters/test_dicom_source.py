@@ -74,6 +74,7 @@ def test_values_that_dicom_does_not_allow_are_empty(tmp_path: Path) -> None:
             data.add(DataElement(tag, kind, value, validation_mode=0))
         data.SpecificCharacterSet = ['', 'ISO 2022 IR 87']
         data.PatientName = 'Yamada^Tarou=山田^太郎'
+        data.AccessionNumber = '山1'
         data.FrameOfReferenceUID = f'1.2.{k + 1}'
         if not k:
             del data.StudyInstanceUID
@@ -89,6 +90,7 @@ def test_values_that_dicom_does_not_allow_are_empty(tmp_path: Path) -> None:
     for name in ('seg.dcm', 'sr.dcm'):
         written = pydicom.dcmread(tmp_path / name)
         assert written.PatientName.ideographic == '山田^太郎'
+        assert written.AccessionNumber == '山1'
 
 
 def test_a_long_name_of_a_model_is_cut(tmp_path: Path) -> None:
